@@ -1,0 +1,1 @@
+"""One module a framework. They translate calls and outcomes; what is allowed is decided in the core."""

@@ -1,0 +1,245 @@
+"""LangChain: toolkits as `StructuredTool`s, for any agent loop. In a graph, `deputize.adapters.langgraph` can pause.
+
+    from deputize.adapters.langchain import tools
+
+    model.bind_tools(tools(deputy, "gmail", user="alice"))
+
+Who the user is comes from the host, never from the model: the platform's verified user, the runtime's context, the
+user bound here; ``configurable`` only where the host says that clients cannot set it. A missing consent is an error
+message without a link; ``on_consent`` and ``on_approval`` hand the request itself to the host.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import ToolCall, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import ArgsSchema, BaseTool, BaseToolkit, StructuredTool, ToolException
+from pydantic import ConfigDict
+
+from deputize.core import (
+    Approval,
+    ApprovalRequired,
+    Call,
+    Conflict,
+    Consent,
+    ConsentRequired,
+    Declined,
+    DeputizeError,
+    Deputy,
+    Effect,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    ScopeNotGranted,
+    Tool,
+    User,
+)
+
+_call_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the host application decided, for every tool of one list."""
+
+    deputy: Deputy
+    user: User | str | None = None
+    agent: str = ""
+    user_from_configurable: bool = False
+    on_consent: Callable[[Consent], None] | None = None
+    on_approval: Callable[[Approval], None] | None = None
+
+    def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
+        """The user this call acts for, from channels that only the host can set. Raises `UserRequired` for none."""
+        server = getattr(getattr(runtime, "server_info", None), "user", None)
+        context = getattr(runtime, "context", None)
+        bound = self.user if isinstance(self.user, User) else User(self.user or "")
+        tenant = str(_field(context, "tenant_id") or bound.tenant)
+        for claimed in (_field(server, "identity"), _field(context, "user_id")):
+            if claimed:
+                return User.of(User(str(claimed), tenant))
+        if self.user:
+            return User.of(bound)
+        chosen = (config.get("configurable") or {}).get("user_id") if self.user_from_configurable else None
+        return User.of(str(chosen) if chosen else None)
+
+    def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
+        """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
+        text = f"{error} {error.hint if _for_the_model(error) else ''}".strip()
+        artifact: dict[str, Any] = {"error": error.code}
+        if isinstance(error, ConsentRequired):
+            artifact["consent"] = error.consent.payload()
+            if self.on_consent:
+                self.on_consent(error.consent)
+        if isinstance(error, ApprovalRequired):
+            artifact["approval"] = error.approval.payload()
+            if self.on_approval:
+                self.on_approval(error.approval)
+        return ToolMessage(text, name=name, tool_call_id=call_id, status="error", artifact=artifact)
+
+    async def answer(self, call: ToolCall, where: Call, user: User) -> ToolMessage:
+        """One tool call of a model, acted on; failures are answers too."""
+        name, call_id = call["name"], str(call["id"] or "")
+        try:
+            result = await self.deputy.act(name, call["args"], user=user, call=where, agent=self.agent)
+        except DeputizeError as error:
+            return self.failed(name, call_id, error)
+        return ToolMessage(as_text(result), name=name, tool_call_id=call_id, artifact=result)
+
+
+def _for_the_model(error: DeputizeError) -> bool:
+    """Whether the hint is for a model: what it may correct, or how it goes on. Other hints are for people."""
+    if isinstance(error, InvalidInput):
+        return error.fix_by == "agent"
+    return isinstance(error, Declined | ScopeNotGranted | OutcomeUnknown | RateLimited | NotFound | Conflict)
+
+
+def _field(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+
+
+def as_text(result: Any) -> str:
+    """A tool's result for the model: text as it is, all else as compact JSON."""
+    if isinstance(result, str):
+        return result
+    return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+
+
+class ActTool(StructuredTool):
+    """A `StructuredTool` that knows the id of the call it answers, so that a repeated call is the same act.
+
+    Models see ``shown``, our own schema: LangChain's copy of an argument model loses arguments called like keywords.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    shown: dict[str, Any]
+
+    @property
+    def tool_call_schema(self) -> ArgsSchema:
+        """The JSON schema of the arguments, as a model sees it."""
+        return {**self.shown, "description": self.description}
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """See `BaseTool.invoke`."""
+        token = _call_id.set(_id_of(input))
+        try:
+            return super().invoke(input, config, **kwargs)
+        finally:
+            _call_id.reset(token)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """See `BaseTool.ainvoke`."""
+        token = _call_id.set(_id_of(input))
+        try:
+            return await super().ainvoke(input, config, **kwargs)
+        finally:
+            _call_id.reset(token)
+
+
+def _id_of(call: Any) -> str:
+    return str(call.get("id") or "") if isinstance(call, dict) and call.get("type") == "tool_call" else ""
+
+
+def _runtime() -> Any:
+    """LangGraph's runtime where this call runs inside a graph; None elsewhere."""
+    try:
+        from langgraph.runtime import get_runtime
+
+        return get_runtime()
+    except (ImportError, RuntimeError):
+        return None
+
+
+def _where(config: RunnableConfig) -> Call:
+    """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
+    chosen = config.get("configurable") or {}
+    task = str((config.get("metadata") or {}).get("langgraph_checkpoint_ns") or "")
+    if not task or not _call_id.get():
+        return Call(thread=str(chosen.get("thread_id") or ""))
+    return Call(thread=str(chosen.get("thread_id") or ""), message=task, id=_call_id.get())
+
+
+def _one(tool: Tool, host: Host) -> BaseTool:
+    async def act(*, config: RunnableConfig, **arguments: Any) -> tuple[Any, Any]:
+        call_id = _call_id.get()
+        call = ToolCall(name=tool.name, args=arguments, id=call_id, type="tool_call")
+        try:
+            user = host.acting_user(config, _runtime())
+        except DeputizeError as error:
+            message = host.failed(tool.name, call_id, error)
+        else:
+            message = await host.answer(call, _where(config), user)
+        if message.status == "error":
+            if call_id:
+                return message, message.artifact
+            raise ToolException(str(message.content))
+        return message.content, message.artifact
+
+    def act_now(*, config: RunnableConfig, **arguments: Any) -> tuple[Any, Any]:
+        return host.deputy.run(act(config=config, **arguments))
+
+    facts = {
+        "provider": tool.provider,
+        "scopes": sorted({need.ask for need in tool.all_needs}),
+        "effect": tool.gravest.words(),
+    }
+    return ActTool.from_function(
+        func=act_now,
+        coroutine=act,
+        name=tool.name,
+        description=tool.description,
+        args_schema=tool.model,
+        response_format="content_and_artifact",
+        handle_tool_error=True,
+        metadata=facts,
+        extras=facts,
+        shown=tool.schema,
+    )
+
+
+def select(deputy: Deputy, toolkits: Iterable[str], *, read_only: bool = False, core: bool = False) -> list[Tool]:
+    """The tools of these toolkits; ``read_only``: those that never change anything; ``core``: the essential ones."""
+    found = deputy.tools(*toolkits)
+    return [t for t in found if (not read_only or t.gravest is Effect.READS) and (not core or t.core)]
+
+
+def tools(
+    deputy: Deputy,
+    *toolkits: str,
+    user: User | str | None = None,
+    agent: str = "",
+    read_only: bool = False,
+    core: bool = False,
+    user_from_configurable: bool = False,
+    on_consent: Callable[[Consent], None] | None = None,
+    on_approval: Callable[[Approval], None] | None = None,
+) -> list[BaseTool]:
+    """The toolkits' tools for LangChain, sync and async. Without a user from anywhere a call is refused.
+
+    ``user_from_configurable``: also trust ``configurable["user_id"]``; only where clients cannot set it.
+    """
+    host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval)
+    return [_one(tool, host) for tool in select(deputy, toolkits, read_only=read_only, core=core)]
+
+
+class DeputyToolkit(BaseToolkit):
+    """The same as `tools`, in the form LangChain uses for bundles."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    deputy: Deputy
+    toolkits: tuple[str, ...] = ()
+    user: User | str | None = None
+    read_only: bool = False
+
+    def get_tools(self) -> list[BaseTool]:
+        """The tools."""
+        return tools(self.deputy, *self.toolkits, user=self.user, read_only=self.read_only)

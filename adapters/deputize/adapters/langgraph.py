@@ -1,0 +1,225 @@
+"""LangGraph: a drop-in for ``ToolNode`` that pauses the graph for consent and approval, and then acts as the user.
+
+    builder.add_node("tools", act_node(deputy, "gmail", tools=[my_own_tool]))
+
+Inside: gate -> wait -> gate -> tools. The gate looks at every call of the model's message and asks the vault; it has
+effects but never pauses. A wait node pauses, once, and does nothing else, so that nothing is ever run twice. A resume
+is a wake-up: the gate looks again. First one pause lists every consent the message needs, then one every approval.
+What a resume value says of an approval is recorded as the resuming user's decision; the recorded row counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypedDict
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.tools import BaseTool
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.runtime import get_runtime
+from langgraph.types import Command, Interrupt, Send, interrupt
+from pydantic import BaseModel, ConfigDict
+
+from deputize.adapters.langchain import Host
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    ConsentRequired,
+    Deputy,
+    PolicyDenied,
+    User,
+    UserRequired,
+)
+
+Payload = dict[str, Any]
+
+
+class Woken(BaseModel):
+    """What a resume of a consent pause may hold: anything. It wakes the graph and proves nothing."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Answers(BaseModel):
+    """What a resume of an approval pause may hold: decisions by approval id. Without any it is only a wake-up."""
+
+    model_config = ConfigDict(extra="allow")
+
+    decisions: dict[str, Literal["approve", "reject"]] = {}
+    reason: str = ""
+
+
+class _Messages(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+class _One(TypedDict):
+    call: ToolCall
+    message: str
+    user: str
+    tenant: str
+
+
+def act_node(
+    deputy: Deputy,
+    *toolkits: str,
+    tools: Iterable[BaseTool | Callable[..., Any]] = (),
+    user: User | str | None = None,
+    agent: str = "",
+    user_from_configurable: bool = False,
+    state_schema: type[Any] = _Messages,
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """A node that answers every tool call of the last `AIMessage`: the toolkits' as the user, the host's ``tools`` too.
+
+    ``state_schema``: the graph's own state, where the host's tools read more of it than ``messages``. The graph needs
+    a checkpointer to be resumed.
+    """
+    node = _ActNode(Host(deputy, user, agent, user_from_configurable), toolkits, ToolNode(list(tools)))
+    return node.graph(state_schema)
+
+
+class _ActNode:
+    """The bodies of the nodes, each once, for sync and async graphs."""
+
+    def __init__(self, host: Host, toolkits: tuple[str, ...], own: ToolNode) -> None:
+        self.host, self.own = host, own
+        self.names = {tool.name for tool in host.deputy.tools(*toolkits)}
+
+    def graph(self, schema: type[Any]) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """gate -> wait -> gate -> tools."""
+
+        class State(schema):  # type: ignore[misc]
+            deputize: Payload
+
+        builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=schema, output_schema=_Messages)
+        ways = ("wait_consent", "wait_approval", "act", "own_tools", END)
+        builder.add_node("gate", self._both("gate", self.gate), destinations=ways)
+        builder.add_node("wait_consent", self._both("wait_consent", self.wait_consent), destinations=("gate",))
+        builder.add_node("wait_approval", self._both("wait_approval", self.wait_approval), destinations=("gate",))
+        builder.add_node("act", self._both("act", self.act), destinations=("gate", END))
+        builder.add_node("own_tools", self.own)
+        builder.add_edge(START, "gate")
+        return builder.compile(name="act")
+
+    def _both(self, name: str, body: Callable[..., Coroutine[Any, Any, Command[Any]]]) -> Runnable[Any, Any]:
+        """A node's body for sync and async graphs alike."""
+
+        async def awaited(given: Any, config: RunnableConfig) -> Command[Any]:
+            return await body(given, config, self._user(config))
+
+        def blocking(given: Any, config: RunnableConfig) -> Command[Any]:
+            return self.host.deputy.run(body(given, config, self._user(config)))
+
+        return RunnableLambda(blocking, afunc=awaited, name=name)
+
+    def _user(self, config: RunnableConfig) -> User | None:
+        try:
+            return self.host.acting_user(config, get_runtime())
+        except UserRequired:
+            return None
+
+    async def gate(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
+        """Look what stands between each open call and its act: pause for it, refuse it, or let the calls run."""
+        asked, calls = _open_calls(state["messages"], config)
+        ours = [(c["name"], c["args"], _where(config, asked, c)) for c in calls if c["name"] in self.names]
+        ways = iter(await self.host.deputy.prepare(ours, user=user, agent=self.host.agent))
+        asks: dict[str, dict[str, Payload]] = {"consent": {}, "approval": {}}
+        told: list[ToolMessage] = []
+        ready: list[Send] = []
+        for call in calls:
+            if call["name"] not in self.names:
+                ready.append(Send("own_tools", [{**call, "type": "tool_call"}]))
+            elif isinstance(way := next(ways), ConsentRequired):
+                asks["consent"][way.consent.id] = way.consent.payload()
+            elif isinstance(way, ApprovalRequired):
+                asks["approval"][way.approval.id] = way.approval.payload()
+            elif way is not None:
+                told.append(self.host.failed(call["name"], str(call["id"]), way))
+            elif user:
+                ready.append(Send("act", _One(call=call, message=asked, user=user.id, tenant=user.tenant)))
+        for kind, waiting in asks.items():
+            if waiting and user:
+                pause = {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
+                note = {"user": user.id, "tenant": user.tenant, "pause": pause}
+                return Command(update={"messages": told, "deputize": note}, goto=f"wait_{kind}")
+        return Command(update={"messages": told, "deputize": {}}, goto=ready or END)
+
+    async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
+        """Pause until the user has been to the links. The answer proves nothing: the gate looks again."""
+        interrupt(state["deputize"]["pause"], response_schema=Woken)
+        _same_user(state["deputize"], user)
+        return Command(goto="gate")
+
+    async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
+        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's."""
+        answer: Any = interrupt(state["deputize"]["pause"], response_schema=Answers)
+        _same_user(state["deputize"], user)
+        given = Answers.model_validate(answer)
+        for approval, decision in given.decisions.items():
+            await self.host.deputy.decide(approval, decision, by=user, reason=given.reason)
+        return Command(goto="gate")
+
+    async def act(self, one: _One, config: RunnableConfig, user: User | None) -> Command[Any]:
+        """One call, as the user the gate saw. What was lost since then leads back to the gate."""
+        who = _same_user(one, user)
+        message = await self.host.answer(one["call"], _where(config, one["message"], one["call"]), who)
+        if message.artifact and isinstance(message.artifact, Mapping) and message.status == "error":
+            if message.artifact.keys() & {"consent", "approval"}:
+                return Command(goto="gate")
+        return Command(update={"messages": [message]}, goto=END)
+
+
+def _same_user(note: Mapping[str, Any], user: User | None) -> User:
+    """The user who began. Raises `PolicyDenied` for another one, and the pause stays open for the right one."""
+    if user is None or (user.id, user.tenant) != (note["user"], note["tenant"]):
+        raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
+    return user
+
+
+def _open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
+    """The id of the last message that asked for tools, and those of its calls that nobody has answered yet."""
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if isinstance(message, AIMessage) and message.tool_calls:
+            answered = {m.tool_call_id for m in messages[index:] if isinstance(m, ToolMessage)}
+            return message.id or _task(config), [c for c in message.tool_calls if c["id"] not in answered]
+    return "", []
+
+
+def _task(config: RunnableConfig) -> str:
+    """The task this node runs in: the same one in every re-run."""
+    return str((config.get("configurable") or {}).get("checkpoint_ns", "")).split("|")[0]
+
+
+def _where(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
+    chosen = config.get("configurable") or {}
+    run = str((config.get("metadata") or {}).get("run_id") or "")
+    return Call(thread=str(chosen.get("thread_id") or ""), message=asked, id=str(call["id"] or ""), run=run)
+
+
+def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:
+    """The consents or approvals in these pauses, as their payloads."""
+    pauses = [i.value for i in interrupts if isinstance(i.value, Mapping) and i.value.get("type") == f"deputize.{kind}"]
+    return [dict(ask) for pause in pauses for ask in pause[f"{kind}s"]]
+
+
+async def resume_when_done(
+    deputy: Deputy,
+    graph: CompiledStateGraph[Any, Any, Any, Any],
+    config: RunnableConfig,
+    *,
+    context: Any = None,
+    seconds: float = 600.0,
+) -> Any:
+    """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
+
+    Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
+    """
+    pauses = (await graph.aget_state(config)).interrupts
+    await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
+    wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") == "deputize.consent"}
+    return await graph.ainvoke(Command(resume=wake), config, context=context)

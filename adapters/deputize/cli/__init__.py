@@ -1,0 +1,16 @@
+"""The command line: deputize for people. Needs the extra ``cli``; what a command needs beyond it, it says by name."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """The program ``deputize``. Ends the process: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    try:
+        from deputize.cli.app import app
+    except ImportError as missing:
+        if missing.name is None or missing.name.partition(".")[0] not in ("typer", "rich"):
+            raise
+        sys.exit(f'deputize: {missing.name} is not installed.\n  pip install "deputize[cli]"')
+    app(prog_name="deputize")

@@ -1,0 +1,243 @@
+"""The commands. Everything heavy is imported by the command that needs it, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.commands import Commands
+from deputize.cli.common import AccountOption, BrowserOption, JsonOption, UserOption, WaitOption, opened, who
+from deputize.cli.records import audit_app, key_app
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy
+
+app = typer.Typer(
+    cls=Commands,
+    help="Let agents act as the user, never with the user's token.\n\n"
+    "Begin with [bold]deputize demo[/bold]: a chat that needs no account, no key and no network.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(audit_app, name="audit")
+app.add_typer(key_app, name="key")
+
+# ------------------------------------------------------------- demo
+
+
+@app.command()
+def demo(
+    live: Annotated[
+        bool, typer.Option("--live", help="The real providers, with your own OAuth app from settings.")
+    ] = False,
+    model: Annotated[str, typer.Option(help="A LangChain chat model, as PROVIDER:NAME. Default: a scripted one.")] = "",
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Play the whole story by itself; exit 0 if all is well.")
+    ] = False,
+    as_json: JsonOption = False,
+    browser: BrowserOption = True,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the last demo and begin anew.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Where it keeps its state. Default: demo in home.")] = None,
+    user: Annotated[str, typer.Option(envvar="DEPUTIZE_USER", help="With --live: whom to act for.")] = "",
+) -> None:
+    """A chat with an assistant that reads and answers mail as you, never holding your token.
+
+    Everything is played on this machine by a stand-in for Google: no account, no key, no network.
+    Ask "anything from Bob this week?", then "answer him yes". Stop it at any point, start it again: it goes on there.
+    """
+    if auto and (live or model):
+        raise typer.BadParameter("--auto plays the built-in story: it goes without --live and --model.")
+    if as_json and not auto:
+        raise typer.BadParameter("--json goes with --auto.")
+    from deputize.cli import demo as play
+
+    if auto:
+        raise typer.Exit(play.auto(folder, fresh=fresh, as_json=as_json))
+    play.chat(folder, model=model, fresh=fresh, browser=browser, live=who(user) if live else "")
+
+
+# ------------------------------------------------------------- connecting
+
+
+@app.command()
+def connect(
+    provider: Annotated[str, typer.Argument(help="google, ...")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option(help="What to ask for, in full or by its last part: gmail.readonly. Repeat it, or use commas."),
+    ] = None,
+    user: UserOption = "",
+    account: AccountOption = "",
+    registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+) -> None:
+    """Connect an account: shows a link to our own page, and waits until you have been to the provider.
+
+    Example: deputize connect google --scopes gmail.readonly
+    """
+    from deputize.cli.asking import Asking, ended_well
+
+    wanted = [part for given in scopes or () for part in given.replace(",", " ").split()]
+    with opened() as deputy:
+        label = _label(deputy, provider)
+        asking = Asking(deputy, who(user), browser, wait)
+        asked = deputy.run(
+            deputy.connect(
+                asking.user,
+                provider,
+                scopes=_known(deputy, provider, wanted),
+                app=registration,
+                account=account or None,
+            )
+        )
+        for consent in asking.consents(asked) if asked else ():
+            ended_well(consent, label)
+        show.connections([c for c in deputy.run(deputy.connections(asking.user)) if c.provider == provider])
+
+
+@app.command()
+def connections(user: UserOption = "", browser: BrowserOption = True) -> None:
+    """Show the link to your own page: accounts, open questions, approvals. Serves it until Ctrl-C."""
+    from deputize.cli.asking import open_browser
+    from deputize.core.web.links import connections_link
+
+    with opened() as deputy:
+        link = deputy.run(connections_link(deputy, who(user)))
+        show.link(link, show.out)
+        if browser:
+            open_browser(link)
+        show.note("Ctrl-C ends it.")
+        while True:
+            time.sleep(3600)
+
+
+@app.command()
+def grants(user: UserOption = "", as_json: JsonOption = False) -> None:
+    """List connected accounts and what each may be used for. Never a token."""
+    from dataclasses import asdict
+
+    with opened() as deputy:
+        held = deputy.run(deputy.connections(who(user)))
+    if as_json:
+        show.data([asdict(one) for one in held])
+    else:
+        show.connections(held)
+
+
+@app.command()
+def revoke(
+    provider: Annotated[str, typer.Argument(help="google, ...")],
+    user: UserOption = "",
+    account: AccountOption = "",
+    registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
+) -> None:
+    """Disconnect: here at once, at the provider as soon as it can be reached."""
+    with opened() as deputy:
+        label = _label(deputy, provider)
+        with show.waiting(f"Telling {label} ..."):
+            ended = deputy.run(deputy.revoke(who(user), provider, app=registration, account=account or None))
+    show.revoked(ended, label)
+
+
+# ------------------------------------------------------------- acting
+
+
+@app.command()
+def act(
+    tool: Annotated[str, typer.Argument(help="A tool's name; deputize tools lists them.")],
+    arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
+    user: UserOption = "",
+    account: AccountOption = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without being asked.")] = False,
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+) -> None:
+    """Act as yourself: one tool call. Asks for consent and approval where it needs them; the result is JSON.
+
+    Example: deputize act gmail_search_emails '{"query": "from:bob"}'
+    """
+    from deputize.cli.asking import Asking
+
+    given = _arguments(arguments)
+    with opened() as deputy:
+        result = Asking(deputy, who(user), browser, wait, yes).act(tool, given, account or None)
+    show.data(result)
+
+
+@app.command()
+def tools(
+    toolkits: Annotated[list[str] | None, typer.Argument(help="Only of these toolkits: gmail ...")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the tools: what each does, changes and asks for. Needs no settings."""
+    from deputize.core.act.toolkit import find_toolkits
+
+    found = [tool for kit in find_toolkits(*toolkits or ()).values() for tool in kit.tools.values()]
+    if not as_json:
+        show.tools(found)
+        return
+    show.data([show.tool_facts(tool) for tool in found])
+
+
+# ------------------------------------------------------------- doctor
+
+
+@app.command()
+def doctor(
+    offline: Annotated[bool, typer.Option("--offline", help="Do not try to reach the providers.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at settings, key, vault, pages and providers; each line says what to do. Changes nothing."""
+    from dataclasses import asdict
+
+    from deputize.cli.doctor import examine
+
+    found = []
+    for line in examine(reach=not offline):
+        found.append(line)
+        if as_json:
+            show.data(asdict(line))
+        else:
+            show.finding(line.state, line.what, line.found, line.todo)
+    raise typer.Exit(1 if any(line.state == "bad" for line in found) else 0)
+
+
+# ------------------------------------------------------------- small things
+
+
+def _label(deputy: Deputy, provider: str) -> str:
+    from deputize.core import InvalidInput
+
+    if provider not in deputy.providers:
+        raise InvalidInput(f"No provider is called {provider!r}.", hint=f"There are: {', '.join(deputy.providers)}.")
+    return deputy.providers[provider].label
+
+
+def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
+    """The scopes, if each is written in full or known by its last part: providers only say "invalid scope"."""
+    from deputize.core import InvalidInput
+
+    known = deputy.providers[provider].scope_words
+    for scope in scopes:
+        if known and "://" not in scope and not any(scope == full or full.endswith(f"/{scope}") for full in known):
+            names = ", ".join(full.rpartition("/")[2] for full in known)
+            raise InvalidInput(f"No scope of {provider} is called {scope!r}.", hint=f"Known by name: {names}.")
+    return scopes
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text)
+    except ValueError as e:
+        raise typer.BadParameter(f"The arguments are not JSON: {e}") from None
+    if not isinstance(given, dict):
+        raise typer.BadParameter('The arguments must be a JSON object, such as \'{"query": "from:bob"}\'.')
+    return given

@@ -1,0 +1,105 @@
+"""Asking the person at the terminal: for consent through a link, for approval by a yes, and waiting for both."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import webbrowser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deputize.cli import show
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    Consent,
+    ConsentRequired,
+    Declined,
+    DeputizeError,
+    Deputy,
+    ProviderUnavailable,
+    ScopeNotGranted,
+)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How to ask. ``seconds``: how long to wait for a consent; ``yes``: approve without asking."""
+
+    deputy: Deputy
+    user: str
+    browser: bool = True
+    seconds: float = 600.0
+    yes: bool = False
+
+    def consents(self, asked: Sequence[Consent]) -> list[Consent]:
+        """Show each link, wait until all have ended, and say how. Those nobody answered in time come back pending."""
+        for one in asked:
+            show.consent(one.payload(), self.label(one.provider), one.agent or self.deputy.agent)
+            if self.browser:
+                open_browser(one.link)
+        with show.waiting("Waiting for you in the browser (Ctrl-C to stop) ..."):
+            return self.deputy.run(self.deputy.wait(asked, timeout=self.seconds))
+
+    def act(self, tool: str, arguments: Mapping[str, Any], account: str | None) -> Any:
+        """One act, asking for what it needs on the way. Raises `DeputizeError` where it is not to be."""
+        token = secrets.token_hex(16)
+        call = Call(thread="cli", message=token, id=token)
+        while True:
+            try:
+                return self.deputy.run(self.deputy.act(tool, arguments, user=self.user, account=account, call=call))
+            except ConsentRequired as needed:
+                if not self.seconds or any(one.status == "pending" for one in self.consents([needed.consent])):
+                    raise self._unanswered(needed) from None
+            except ApprovalRequired as needed:
+                self._decide(needed)
+
+    def _unanswered(self, needed: ConsentRequired) -> DeputizeError:
+        scopes = " ".join(f"--scopes {scope}" for scope in needed.consent.scopes)
+        hint = f"deputize connect {needed.consent.provider} {scopes}".strip()
+        return ConsentRequired(needed.message, consent=needed.consent, hint=hint)
+
+    def _decide(self, needed: ApprovalRequired) -> None:
+        """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
+        approval = needed.approval
+        show.draft(approval.preview, approval.tool, approval.account)
+        good = self.yes or asked("Do this? [y/N] ")
+        if good is None:
+            raise ApprovalRequired(
+                needed.message, approval=approval, hint="Answer at a terminal, or say --yes."
+            ) from None
+        self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user))
+
+    def label(self, provider: str) -> str:
+        """A provider's name for people."""
+        return self.deputy.providers[provider].label
+
+
+def asked(question: str) -> bool | None:
+    """Whether the person says yes; None where nobody is there to say anything. Leaves stdout to the result."""
+    show.err.print(show.plain(question, "bold"), end="")
+    answer = sys.stdin.readline()
+    return answer.strip().lower() in ("y", "yes") if answer else None
+
+
+def ended_well(consent: Consent, label: str) -> None:
+    """Return if the user consented to all of it. Raises `DeputizeError` saying what happened instead."""
+    if consent.status == "granted":
+        return
+    if consent.status == "partial":
+        raise ScopeNotGranted(f"Not all of it was allowed at {label}.", hint="deputize grants shows what was.")
+    if consent.status in ("pending", "expired"):
+        raise ProviderUnavailable("Nobody answered in time.", hint="Run the command again for a link that works.")
+    if consent.status == "failed":
+        raise ProviderUnavailable(
+            f"{label} could not be connected: {consent.why or 'unknown'}.", hint="deputize doctor"
+        )
+    raise Declined(f"{label} was not connected: {consent.status}.", hint="Run the command again to be asked again.")
+
+
+def open_browser(url: str) -> bool:
+    """Open the person's browser, where there is one and somebody looks. Text browsers would take the terminal."""
+    desktop = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
+    return desktop and sys.stderr.isatty() and webbrowser.open(url)

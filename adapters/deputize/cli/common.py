@@ -1,0 +1,43 @@
+"""What several commands share: options, the deputy of settings, and who the user is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy
+
+UserOption = Annotated[
+    str, typer.Option("--user", envvar="DEPUTIZE_USER", help="Whom to act for. Local mode: your login name.")
+]
+AccountOption = Annotated[str, typer.Option(help="Which of several connected accounts, by its name.")]
+BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the link in a browser too.")]
+WaitOption = Annotated[float, typer.Option(min=0, help="Seconds to wait for your consent.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+
+
+@contextmanager
+def opened() -> Iterator[Deputy]:
+    """The deputy that settings describe."""
+    from deputize.core import Deputy
+
+    with Deputy.from_settings() as deputy:
+        yield deputy
+
+
+def who(named: str) -> str:
+    """The user a command acts for. Raises `UserRequired` where only the operator can say who that is."""
+    import getpass
+
+    from deputize.core import UserRequired
+    from deputize.core.settings import Settings
+
+    if named:
+        return named
+    if not Settings.load().local:
+        raise UserRequired("A web application serves our pages, so say for whom.", hint="--user or DEPUTIZE_USER")
+    return getpass.getuser()

@@ -1,0 +1,190 @@
+"""What may stand in the way, found before it does: one finding a line, each with what to do. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from deputize.cli.folder import is_free
+from deputize.core import App, DeputizeError, Deputy, Provider
+from deputize.core.act.toolkit import find_toolkits
+from deputize.core.audit import verify
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.vault.private import check_private
+from deputize.core.vault.vault import Vault
+from deputize.core.web.local import same_vault
+
+State = Literal["ok", "open", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. ``open``: fine for now, but something is left to do."""
+
+    what: str
+    state: State
+    found: str
+    todo: str = ""
+
+
+def examine(*, reach: bool = True) -> Iterator[Finding]:
+    """All findings, in the order in which they matter. ``reach``: try the providers and our pages too."""
+    try:
+        settings = Settings.load()
+    except DeputizeError as e:
+        yield _bad("settings", e)
+        return
+    yield Finding("settings", "ok", f"home {settings.home}; {_mode(settings)}")
+    yield _home(settings.home)
+    with _opened(settings) as (vault, findings):
+        yield from findings
+        yield from _apps(settings)
+        if vault:
+            yield _audit(settings, vault)
+        yield from _around(settings, vault, reach=reach)
+    yield from _toolkits()
+    yield _extras()
+
+
+def _bad(what: str, e: DeputizeError) -> Finding:
+    return Finding(what, "bad", e.message, e.hint)
+
+
+def _mode(settings: Settings) -> str:
+    return f"pages at {settings.base_url}" if settings.base_url else f"local mode, pages on port {settings.port}"
+
+
+def _home(home: Path) -> Finding:
+    if not home.exists():
+        return Finding("home", "ok", "not there yet: made when first needed")
+    try:
+        check_private(home, home.stat())
+    except DeputizeError as e:
+        return _bad("home", e)
+    return Finding("home", "ok", "yours alone")
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
+    """The vault, if it is there and opens, and what was found on the way. Nothing is made."""
+    vault, findings = None, []
+    if settings.new_vault():
+        findings = [_key_of_new_vault(settings), Finding("vault", "ok", "none yet: made when first needed")]
+    else:
+        try:
+            found = f"{len(settings.keys())} found"
+            findings.append(Finding("key", "ok", found))
+            vault = portal().run(settings.open_vault())
+            grants = len(portal().run(vault.scan("grant")))
+            findings.append(Finding("vault", "ok", f"opens; {grants} grants in {settings.vault_url}"))
+        except DeputizeError as e:
+            findings.append(_bad("vault" if findings else "key", e))
+    try:
+        yield vault, findings
+    finally:
+        if vault:
+            portal().run(vault.close())
+
+
+def _key_of_new_vault(settings: Settings) -> Finding:
+    given = settings.key is not None or settings.keyring or (settings.key_file or settings.home / "key").exists()
+    if not given and settings.local:
+        return Finding("key", "ok", "none yet: made with the vault, and announced")
+    try:
+        return Finding("key", "ok", f"{len(settings.keys())} found")
+    except DeputizeError as e:
+        return _bad("key", e)
+
+
+def _apps(settings: Settings) -> Iterator[Finding]:
+    base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
+    known = settings.all_providers()
+    try:
+        apps = settings.all_apps()
+    except DeputizeError as e:
+        yield _bad("apps", e)
+        return
+    for app in apps:
+        if app.provider in known:
+            yield Finding(f"app {app.name}", "ok", f"redirect URI to register: {base}/callback/{app.name}")
+        else:
+            todo = f"There are: {', '.join(known)}. Set the app's provider, or call it like one."
+            yield Finding(f"app {app.name}", "bad", f"no provider is called {app.provider!r}", todo)
+    if not apps:
+        todo = "Set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET, or [apps.google] in deputize.toml."
+        yield Finding("apps", "open", "no OAuth app: deputize demo works without one, all else needs one", todo)
+
+
+def _audit(settings: Settings, vault: Vault) -> Finding:
+    if not settings.audit_folder.exists():
+        return Finding("audit", "ok", "none yet")
+    try:
+        report = verify(settings.audit_folder, [vault.keys.audit])
+    except DeputizeError as e:
+        return _bad("audit", e)
+    if not report.ok:
+        return Finding("audit", "bad", f"not whole: {len(report.findings)} findings", "deputize audit verify")
+    return Finding("audit", "ok", f"whole: {report.rows} rows")
+
+
+def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
+    """Our own pages, and the providers."""
+    apps: list[App] = []
+    with suppress(DeputizeError):  # told already
+        apps = [app for app in settings.all_apps() if app.provider in settings.all_providers()]
+    if settings.local:
+        yield _port(settings, vault, apps)
+    elif reach:
+        yield _reached(
+            "pages", f"{settings.base_url.rstrip('/')}/health", "Start the web application that serves them."
+        )
+    for name in dict.fromkeys(app.provider for app in apps if reach):
+        provider: Provider = settings.all_providers()[name]
+        yield _reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
+
+
+def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
+    if settings.port == 0 or is_free(settings.port):
+        return Finding("pages", "ok", f"port {settings.port or '(any)'} is free")
+    if vault:
+        deputy = Deputy(vault, apps, pages="http://127.0.0.1", providers=settings.all_providers())
+        if portal().run(same_vault(deputy, settings.port)):
+            return Finding("pages", "ok", f"port {settings.port} serves this vault's pages now")
+    todo = "End the program that has it, or set DEPUTIZE_PORT to a free port."
+    return Finding("pages", "bad", f"port {settings.port} is taken by something else", todo)
+
+
+def _reached(what: str, url: str, todo: str) -> Finding:
+    """Whether a server answers there; what it answers does not matter."""
+    host = httpx.URL(url).netloc.decode()
+    try:
+        with httpx.Client(timeout=5.0, follow_redirects=False) as client:
+            client.get(url)
+    except httpx.HTTPError as e:
+        return Finding(what, "bad", f"{host} cannot be reached: {type(e).__name__}", todo)
+    return Finding(what, "ok", f"{host} answers")
+
+
+def _toolkits() -> Iterator[Finding]:
+    try:
+        for name, kit in find_toolkits().items():
+            yield Finding(f"toolkit {name}", "ok", f"{len(kit.tools)} tools")
+    except Exception as e:  # another package's toolkit may fail in any way
+        yield Finding("toolkits", "bad", f"one cannot be loaded: {type(e).__name__}", "deputize tools")
+
+
+def _extras() -> Finding:
+    modules = {"fast": "aiohttp", "langchain": "langchain_core", "langgraph": "langgraph", "keyring": "keyring"}
+    missing = [extra for extra, module in modules.items() if find_spec(module) is None]
+    if not missing:
+        return Finding("extras", "ok", "all are installed")
+    return Finding(
+        "extras", "ok", f"not installed: {', '.join(missing)}", f'Where needed: pip install "deputize[{missing[0]}]"'
+    )

@@ -1,0 +1,127 @@
+"""Where a demo keeps what must outlive it: vault, key, audit, conversation, the sandbox, and its two ports.
+
+The folder is laid out like a home of deputize, so that ``DEPUTIZE_HOME={folder} deputize audit verify`` works on it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from deputize.core.errors import SettingsError
+from deputize.core.vault.keys import make_key_file, read_key_file
+from deputize.core.vault.private import private_folder
+
+log = logging.getLogger("deputize")
+
+PORTS: Final = {"pages": 8736, "sandbox": 8737}
+_MARK = "ports.json"
+_LOCK = "demo.lock"
+_FILES = ("vault.sqlite*", "key", "*checkpoints.sqlite*", "sandbox.json*", _MARK)
+_FOLDERS = ("audit", "locks")
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """One demo's folder. Only one process plays in it at a time."""
+
+    path: Path
+
+    @contextmanager
+    def held(self, *, fresh: bool = False) -> Iterator[None]:
+        """Keep the folder to this process; ``fresh``: begin with nothing in it.
+
+        Raises `SettingsError` where another demo has it, or where it holds something else than a demo.
+        """
+        self._make()
+        if not self.file(_MARK).exists() and any(entry.name != _LOCK for entry in self.path.iterdir()):
+            raise SettingsError(
+                "The folder holds something else than a demo.", hint=f"Choose another than {self.path}."
+            )
+        lock = FileLock(self.path / _LOCK, mode=0o600)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            hint = "End it first, or give this one a folder of its own: --folder PATH"
+            raise SettingsError("A demo is already running in this folder.", hint=hint) from None
+        try:
+            if fresh:
+                self._empty()
+            self.file(_MARK).touch(mode=0o600)
+            yield
+        finally:
+            lock.release()
+
+    def _make(self) -> None:
+        """The folder and those above it that are missing, for its owner alone: the one above is often the home."""
+        missing = [folder for folder in self.path.parents if not folder.exists()]
+        for folder in (*reversed(missing), self.path):
+            private_folder(folder)
+
+    def _empty(self) -> None:
+        for file in (file for pattern in _FILES for file in self.path.glob(pattern)):
+            file.unlink()
+        for name in _FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    def file(self, name: str) -> Path:
+        """A file in the folder."""
+        return self.path / name
+
+    def keys(self) -> list[bytes]:
+        """The root keys; made, and announced, where there is no vault yet. Raises `SettingsError`."""
+        path = self.file("key")
+        if path.exists() or self.file("vault.sqlite").exists():
+            return read_key_file(path)
+        made = make_key_file(path)
+        log.warning("Made a new key for the demo's vault in %s.", path)
+        return made
+
+    def ports(self) -> Mapping[str, int]:
+        """A port for our pages and one for the sandbox: the same as last time, unless another program took them."""
+        before = self._remembered()
+        wanted = {name: before.get(name, port) for name, port in PORTS.items()}
+        chosen: dict[str, int] = {}
+        for name, port in wanted.items():
+            chosen[name] = port if port not in chosen.values() and is_free(port) else _any_free()
+        if chosen != before:
+            self.file(_MARK).write_text(json.dumps(chosen), encoding="ascii")
+        return chosen
+
+    def _remembered(self) -> dict[str, int]:
+        text = self.file(_MARK).read_text(encoding="utf-8")
+        if not text:
+            return {}
+        try:
+            content = json.loads(text)
+            return {name: int(content[name]) for name in PORTS}
+        except (ValueError, KeyError, TypeError):
+            hint = "Start over: deputize demo --fresh"
+            raise SettingsError("The demo's ports.json cannot be read.", hint=hint) from None
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on this port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _any_free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,77 @@
+"""``deputize audit`` and ``deputize key``: what was done, provably; and the keys of what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import JsonOption, opened
+
+audit_app = typer.Typer(help="Who did what, for whom, by whose consent.", invoke_without_command=True)
+key_app = typer.Typer(help="Root keys of vaults.", no_args_is_help=True)
+
+
+@audit_app.callback()
+def audit(
+    context: typer.Context,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is written.")] = False,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="So many of the newest rows.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes."""
+    if context.invoked_subcommand:
+        return
+    from deputize.core.audit import read
+    from deputize.core.settings import Settings
+
+    rows: Iterable[dict[str, Any]] = read(Settings.load().audit_folder, follow=follow)
+    for row in rows if follow else deque(rows, maxlen=last):
+        if as_json:
+            print(json.dumps(row), flush=True)
+        else:
+            show.audit_row(row)
+
+
+@audit_app.command()
+def verify(
+    anchors: Annotated[Path | None, typer.Option(help="File with anchors that were kept elsewhere.")] = None,
+) -> None:
+    """Prove that no row was changed, removed or moved. Exits 1 if one was."""
+    from deputize.core.audit import verify as walk
+    from deputize.core.settings import Settings
+
+    lines = _lines(anchors)
+    with opened() as deputy:
+        folder, keys = Settings.load().audit_folder, [deputy.vault.keys.audit]
+    with show.waiting("Walking the chains ..."):
+        report = walk(folder, keys, anchors=lines)
+    for finding in report.findings:
+        show.out.print(show.plain(f"{finding.kind}  {finding.writer} row {finding.seq}: {finding.detail}"))
+    for row in report.orphans:
+        at = datetime.fromtimestamp(row["ts"] / 1e9, UTC)
+        show.out.print(show.plain(f"no outcome  {row.get('tool')} for {row.get('user')} at {at:%Y-%m-%d %H:%M:%S}Z"))
+    show.out.print(f"{report.rows} rows, {report.writers} chains: {'whole' if report.ok else 'NOT whole'}.")
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@key_app.command()
+def new() -> None:
+    """Print a new root key. Keep it apart from the vault, and never lose it: without it the vault stays shut."""
+    from deputize.core.vault.keys import new_key
+
+    print(new_key())
+    show.note("Set it as DEPUTIZE_KEY, or write it to a file of mode 0600 and set DEPUTIZE_KEY_FILE.")
+
+
+def _lines(file: Path | None) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines() if file else []
+    except (OSError, UnicodeDecodeError) as e:
+        raise typer.BadParameter(f"{file} cannot be read: {type(e).__name__}.") from None

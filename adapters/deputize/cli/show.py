@@ -1,0 +1,231 @@
+"""How things look in a terminal. Results go to stdout; what is for the person in front of it goes to stderr.
+
+Whatever came from outside, a mail or a provider's message, is shown without control characters: it must not be able
+to move the cursor, or to colour itself as if it were ours.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from deputize.core import Connection, DeputizeError, Revoked, Tool
+
+out: Final = Console(highlight=False)
+err: Final = Console(stderr=True, highlight=False)
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def clean(text: object) -> str:
+    """The text without characters that a terminal acts on, or that turn the direction of writing."""
+    return _CONTROLS.sub("", str(text).replace("\r\n", "\n"))
+
+
+def plain(text: object, style: str = "") -> Text:
+    """Text from outside: no markup, no control characters."""
+    return Text(clean(text), style=style)
+
+
+def error(e: DeputizeError) -> None:
+    """What went wrong, what to do about it, and the code for programs."""
+    line = Text.assemble(("error ", "bold red"), clean(e.message), (f"  [{e.code}]", "dim"))
+    err.print(line, soft_wrap=True)
+    if e.hint:
+        err.print(Text.assemble(("  to do ", "bold"), clean(e.hint)), soft_wrap=True)
+
+
+def note(text: str, style: str = "dim") -> None:
+    """A word to the person, beside the result."""
+    err.print(plain(text, style), soft_wrap=True)
+
+
+def data(value: Any) -> None:
+    """A result, for programs and people alike: JSON on stdout, indented where a person looks."""
+    print(json.dumps(value, ensure_ascii=False, indent=2 if out.is_terminal else None, default=str), flush=True)
+
+
+def link(url: str, console: Console = err) -> None:
+    """An address on a line of its own, never broken, so that it can be clicked or copied."""
+    console.print(Text(f"  {url}", style="bold underline"), soft_wrap=True)
+
+
+def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = err) -> None:
+    """What a consent asks for, in words, and its link."""
+    lines = [Text.assemble((clean(agent), "bold"), " needs your consent at ", (clean(label), "bold"), " to:")]
+    words = list(zip(ask["words"], ask["scopes"], strict=True)) or [("know which account is yours", "openid email")]
+    lines += [Text.assemble("  • ", clean(word), (f"  {clean(scope)}", "dim")) for word, scope in words]
+    if ask["account"]:
+        lines.append(plain(f"with the account {ask['account']}"))
+    if ask["why"]:
+        lines.append(plain(f"since what you had allowed is gone: {ask['why']}"))
+    console.print(Panel(Group(*lines), title="your consent", title_align="left", expand=False))
+    console.print("Open this link:")
+    link(ask["link"], console)
+
+
+def draft(what: Mapping[str, Any], tool: str, account: str, console: Console = err) -> None:
+    """What is about to be done as the user, all of it, before anybody says yes to it."""
+    head: list[Text] = []
+    rest: list[Text] = []
+    body: list[Text] = []
+    for name, value in what.items():
+        line = Text.assemble((f"{clean(name.rstrip('_'))}: ", "bold"), clean(_line(value)))
+        if name == "body":
+            body = [Text(), plain(value)]
+        else:
+            (rest if isinstance(value, bool) or name.endswith("_format") else head).append(line)
+    small = [Text(), plain(", ".join(line.plain for line in rest), "dim")] if rest else []
+    title = Text(clean(f"{tool} as {account}" if account else tool))
+    console.print(Panel(Group(*head, *body, *small), title=title, title_align="left", expand=False))
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else json.dumps(value, ensure_ascii=False)
+
+
+def connections(held: Sequence[Connection], console: Console = out) -> None:
+    """The accounts a user has connected, and what each may be used for."""
+    if not held:
+        console.print("Nothing is connected.")
+        return
+    table = _table("provider", "account", "status", "may")
+    for one in held:
+        status = one.status if one.status == "active" else f"{one.status}: {one.reason}"
+        table.add_row(*map(plain, (one.provider, one.account, status, "\n".join(one.words))))
+    console.print(table)
+
+
+def revoked(ended: Sequence[Revoked], label: str, console: Console = out) -> None:
+    """What became of each account that was disconnected."""
+    told = {
+        "done": f"{label} ended its tokens too.",
+        "queued": f"{label} could not be reached and will be told later.",
+        "not_supported": f"{label} offers no way to end tokens; they run out by themselves.",
+        "gave_up": f"{label} could not be told. Remove the access in your account there.",
+    }
+    for one in ended:
+        console.print(plain(f"Disconnected {one.account}. {told[one.upstream]}"), soft_wrap=True)
+    if not ended:
+        console.print(f"Nothing was connected at {label}.")
+
+
+_TOLD = ("event", "user", "agent", "tool", "provider", "decision", "reason", "upstream")
+_SCOPES = {"scopes_required": "needs", "scopes_granted": "may"}
+
+
+def audit_row(row: Mapping[str, Any], console: Console = out) -> None:
+    """What a person wants to know of a row of the audit, on one line. ``--json`` has the rest."""
+    at = datetime.fromtimestamp(row["ts"] / 1e9, UTC)
+    scopes = [
+        f"{word} {' '.join(dict.fromkeys(scope.rpartition('/')[2] for scope in row[name]))}"
+        for name, word in _SCOPES.items()
+        if row.get(name)
+    ]
+    told = "  ".join(str(row[name]) for name in _TOLD if row.get(name))
+    line = Text.assemble((f"{at:%Y-%m-%d %H:%M:%S}Z  ", "dim"), clean(told), (f"  {clean(', '.join(scopes))}", "dim"))
+    console.print(line, soft_wrap=True)
+
+
+def tools(found: Iterable[Tool]) -> None:
+    """Tools, their effect, what they ask for, and what their definition costs."""
+    table = _table("tool", "effect", "asks for", "bytes", "what it does")
+    for tool in found:
+        asks = "\n".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.all_needs)) or "-"
+        first = tool.description.partition("\n")[0]
+        table.add_row(*map(plain, (tool.name, tool.gravest.words(), asks, len(definition(tool)), first)))
+    out.print(table)
+
+
+def tool_facts(tool: Tool) -> dict[str, Any]:
+    """All there is to know about a tool, as JSON. ``needs``: the scope asked for, and all that do, by API method."""
+    needs = [{"method": need.method, "asks": need.ask, "accepts": sorted(need.accepts)} for need in tool.all_needs]
+    return {
+        "name": tool.name,
+        "toolkit": tool.toolkit,
+        "provider": tool.provider,
+        "description": tool.description,
+        "parameters": tool.schema,
+        "effect": tool.gravest.words(),
+        "needs": needs,
+        "core": tool.core,
+        "bytes": len(definition(tool)),
+    }
+
+
+def definition(tool: Tool) -> bytes:
+    """A tool as a model gets it."""
+    what = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+    return json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def step(told: Mapping[str, Any]) -> None:
+    """One step of the demo's story."""
+    mark = ("ok   ", "green") if told["ok"] else ("FAIL ", "bold red")
+    detail = ", ".join(f"{name} {_line(v)}" for name, v in told.items() if name not in ("step", "ok"))
+    out.print(Text.assemble(mark, (clean(told["step"]), "bold"), f"  {clean(detail)}"), soft_wrap=True)
+
+
+def finding(state: str, what: str, found: str, todo: str) -> None:
+    """One line of ``doctor``, and what to do under it."""
+    marks = {"ok": ("ok  ", "green"), "open": ("todo", "yellow"), "bad": ("bad ", "bold red")}
+    out.print(Text.assemble(marks[state], "  ", (f"{clean(what)}: ", "bold"), clean(found)), soft_wrap=True)
+    if todo:
+        out.print(Text.assemble(("      to do ", "bold"), clean(todo)), soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+@contextmanager
+def waiting(what: str, console: Console = err) -> Iterator[None]:
+    """Something that takes a while: a spinner where somebody looks, a line elsewhere."""
+    if not console.is_terminal:
+        console.print(what)
+    with thinking(what, console):
+        yield
+
+
+@contextmanager
+def thinking(what: str = "", console: Console = out) -> Iterator[None]:
+    """Something that takes a moment: a spinner where somebody looks, nothing elsewhere."""
+    status = console.status(what)
+    try:
+        if console.is_terminal:
+            status.start()
+        yield
+    finally:
+        status.stop()  # also where Ctrl-C came while it started
+
+
+class _ToTerminal(logging.Handler):
+    """The program's own warnings, as words to the person."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage(), "yellow")
+
+
+def quiet_logs() -> None:
+    """Our warnings to the terminal; nothing from the web parts, whose logs would show addresses with codes in them."""
+    for name in ("httpx", "httpcore", "uvicorn", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    ours = logging.getLogger("deputize")
+    if not any(isinstance(handler, _ToTerminal) for handler in ours.handlers):
+        ours.addHandler(_ToTerminal())

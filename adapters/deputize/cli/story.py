@@ -1,0 +1,269 @@
+"""``deputize demo --auto``: the whole story without a person, each step held against the sandbox's own truth.
+
+The consent pages are clicked over HTTP as a browser would. In the middle everything is closed and opened again from
+disk, as after a crash. What is secret is overheard at the provider's door and looked for in every byte that is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+from langgraph.types import Command
+
+from deputize.cli.demo import reason
+from deputize.cli.folder import DemoFolder
+from deputize.cli.model import ScriptedChatModel
+from deputize.cli.stage import USER, Chat, Payload, Stage, Turn, demo_stage
+from deputize.cli.wire import Wire
+from deputize.core.audit import verify
+from deputize.core.portal import portal
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.google.gmail.letters import BOBS_SECRET
+from deputize.sandbox.google.gmail.mailbox import Mail
+
+ALICE: Final = "alice@example.test"
+BOB: Final = "bob@example.test"
+READ: Final = "https://www.googleapis.com/auth/gmail.readonly"
+SEND: Final = "https://www.googleapis.com/auth/gmail.send"
+PATIENCE: Final = 20.0
+
+Detail = dict[str, Any]
+
+
+class Surprise(Exception):
+    """Something went otherwise than the story says. Never leaves the story."""
+
+
+def expect(truth: object, otherwise: str) -> None:
+    """Raise `Surprise` unless it is so."""
+    if not truth:
+        raise Surprise(otherwise)
+
+
+def play(folder: DemoFolder, tell: Callable[[Detail], None]) -> bool:
+    """Play all steps and tell each as ``{"step", "ok", ...}``; whether nothing surprised us."""
+    with ExitStack() as opened:
+        story = Story(folder, opened)
+        for name, step in story.steps():
+            began = time.monotonic()
+            try:
+                detail = step()
+            except Exception as e:
+                tell({"step": name, "ok": False, "reason": str(e) if isinstance(e, Surprise) else reason(e)})
+                return False
+            tell({"step": name, "ok": True, **detail, "ms": round((time.monotonic() - began) * 1000)})
+    return True
+
+
+class Story:
+    """The steps, in order; each builds on what the ones before it left."""
+
+    def __init__(self, folder: DemoFolder, opened: ExitStack) -> None:
+        self.folder, self.opened = folder, opened
+        self.wire = Wire()
+        self.told: list[str] = []
+        self.link = ""
+        self.stage = self._open()
+
+    def steps(self) -> Iterator[tuple[str, Callable[[], Detail]]]:
+        """The story."""
+        yield "ask about Bob: one consent, to read", self.ask
+        yield "allow: the chat goes on by itself", self.allow_reading
+        yield "answer him yes: one consent more, to send", self.answer
+        yield "close everything, open it again: the same link", self.restart
+        yield "allow: the draft waits for approval", self.allow_sending
+        yield "approve: one mail leaves", self.approve
+        yield "resume once more: still one mail", self.resume_again
+        yield "nobody else's mail was touched", self.only_alice
+        yield "revoke: gone here and at the provider", self.revoke
+        yield "ask again: asked again", self.ask_again
+        yield "say no: the model goes on without", self.deny
+        yield "the audit's chain is whole", self.audit
+        yield "no secret in any byte that is left", self.scan
+
+    # ------------------------------------------------------------- reading
+
+    def ask(self) -> Detail:
+        """A question that needs the mailbox."""
+        turn = self._turn(self.chat.ask("anything from Bob this week?"))
+        ask = self._one_consent(turn, READ)
+        expect(not self.sandbox.requests, "the provider was called before anybody consented")
+        return {"scopes": ask["scopes"], "words": ask["words"], "link": _host(ask["link"])}
+
+    def allow_reading(self) -> Detail:
+        """Both pages clicked, and the answer arrives."""
+        turn = self._turn(self._clicked(self.link))
+        mail = self._from_bob()
+        expect(not turn.consents and not turn.approvals, "the chat paused again")
+        expect(_words(mail.text)[:60] in _words(turn.text), "Bob's newest mail is not in the answer")
+        return {"subject": mail.subject, "account": ALICE}
+
+    # ------------------------------------------------------------- sending
+
+    def answer(self) -> Detail:
+        """What needs a scope that was not granted yet."""
+        ask = self._one_consent(self._turn(self.chat.ask("Answer him yes")), SEND)
+        expect(ask["account"] == ALICE, "the consent is not for the account that is connected")
+        return {"scopes": ask["scopes"], "link": _host(ask["link"])}
+
+    def restart(self) -> Detail:
+        """As after a crash: nothing is kept but the folder."""
+        before = self.link
+        self.stage = self._open()
+        asked = self._run(self.chat.left_off())
+        expect(asked == "Answer him yes", "the conversation does not know where it stood")
+        self._one_consent(self._turn(self.chat.look_again()), SEND)
+        expect(self.link == before, "the link is another one than before")
+        return {"picked_up": asked}
+
+    def allow_sending(self) -> Detail:
+        """The draft, before anything has left."""
+        turn = self._turn(self._clicked(self.link))
+        expect(len(turn.approvals) == 1 and not turn.consents, "there is not exactly one approval")
+        self.approval, draft = turn.approvals[0], self._run(self.chat.draft_of(turn.approvals[0]))
+        expect(BOB in str(draft["to"]) and "yes" in draft["body"].lower(), "the draft is not the answer to Bob")
+        expect(not self.sandbox.sent(ALICE), "a mail left before it was approved")
+        return {"to": draft["to"], "subject": draft["subject"]}
+
+    def approve(self) -> Detail:
+        """Exactly one mail, in Bob's thread."""
+        self.paused = self._run(self.chat.graph.aget_state(self.chat.config)).interrupts
+        turn = self._turn(self.chat.decide({self.approval["approval_id"]: "approve"}))
+        sent = self.sandbox.sent(ALICE)
+        expect(len(sent) == 1, f"{len(sent)} mails left")
+        expect(BOB in sent[0].to and sent[0].thread_id == self._from_bob().thread_id, "it is not the answer to Bob")
+        expect(not turn.approvals and "Sent" in turn.text, "the model does not say that it was sent")
+        return {"sent": 1, "to": sent[0].to, "subject": sent[0].subject}
+
+    def resume_again(self) -> Detail:
+        """What an impatient client does: the same answer to the same pause, once more."""
+        answer = {"decisions": {self.approval["approval_id"]: "approve"}}
+        again: Command[Any] = Command(resume={pause.id: answer for pause in self.paused})
+        self._run(self.chat.graph.ainvoke(again, self.chat.config))
+        self._turn(self.chat.look_again())
+        expect(len(self.sandbox.sent(ALICE)) == 1, "the mail left a second time")
+        return {"sent": 1}
+
+    def only_alice(self) -> Detail:
+        """Each call carried Alice's token or none, and Bob's secret is nowhere."""
+        callers = {seen.who for seen in self.sandbox.requests} - {""}
+        expect(callers == {ALICE}, f"calls were made as {sorted(callers)}")
+        expect(not any(BOBS_SECRET in text for text in self.told), "Bob's own mail was shown")
+        return {"calls": len(self.sandbox.requests), "as": ALICE}
+
+    # ------------------------------------------------------------- ending
+
+    def revoke(self) -> Detail:
+        """A grant that is gone is gone everywhere."""
+        ended = self._run(self.stage.deputy.revoke(USER, "google"))
+        expect([one.upstream for one in ended] == ["done"], "the provider was not told")
+        expect(not self._run(self.stage.deputy.connections(USER)), "the grant is still here")
+        expect(self.sandbox.live_tokens()[ALICE] == 0, "the provider still accepts a token")
+        return {"account": ended[0].account, "live_tokens": 0}
+
+    def ask_again(self) -> Detail:
+        """The next question begins anew."""
+        ask = self._one_consent(self._turn(self.chat.ask("anything from Bob today?")), READ)
+        return {"scopes": ask["scopes"]}
+
+    def deny(self) -> Detail:
+        """A no is an answer, not an error."""
+        turn = self._turn(self._clicked(self.link, deny=True))
+        expect(not turn.consents and "go on without" in turn.text, "the model does not take no for an answer")
+        return {"said": turn.text}
+
+    def audit(self) -> Detail:
+        """All that happened, provably in order."""
+        keys, folder = [self.stage.deputy.vault.keys.audit], self.folder.file("audit")
+        self._close()
+        report = verify(folder, keys)
+        expect(report.ok and not report.findings, f"{len(report.findings)} findings")
+        expect(report.rows and not report.orphans, "an act has no outcome in it")
+        return {"rows": report.rows, "chains": report.writers}
+
+    def scan(self) -> Detail:
+        """Every file, and every word that the person or the model got."""
+        kinds = set(self.wire.heard.values())
+        expect(kinds >= {"access_token", "refresh_token", "code", "state", "code_verifier"}, f"overheard only {kinds}")
+        files = [path for path in self.folder.path.rglob("*") if path.is_file()]
+        places = {path.name: path.read_bytes() for path in files} | {"what was said": "\n".join(self.told).encode()}
+        hits = sorted({f"{kind} in {place}" for place, data in places.items() for kind in self.wire.found_in(data)})
+        expect(not hits, "; ".join(hits))
+        return {"secrets": len(self.wire.heard), "files": len(files), "hits": 0}
+
+    # ------------------------------------------------------------- small things
+
+    @property
+    def chat(self) -> Chat:
+        """The conversation."""
+        return self.stage.chat
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The provider's own truth."""
+        expect(self.stage.sandbox, "there is no sandbox")
+        assert self.stage.sandbox  # noqa: S101  # as just expected
+        return self.stage.sandbox
+
+    def _open(self) -> Stage:
+        """Everything, from disk; what was open is closed first, down to the event loop and its servers."""
+        self._close()
+        return self.opened.enter_context(demo_stage(self.folder, ScriptedChatModel(), front=self.wire.front))
+
+    def _close(self) -> None:
+        self.opened.close()
+        portal().close()
+
+    def _run(self, work: Any) -> Any:
+        return portal().run(work)
+
+    def _turn(self, work: Any) -> Turn:
+        """One turn, and a note of everything that left the deputy in it."""
+        turn: Turn = self._run(work)
+        self.told += [message.model_dump_json() for message in turn.said]
+        self.told += [json.dumps(ask) for ask in (*turn.consents, *turn.approvals)]
+        return turn
+
+    def _one_consent(self, turn: Turn, scope: str) -> Payload:
+        """The one consent of a pause: for this scope only, on our own host, and nothing of the provider in it."""
+        expect(len(turn.consents) == 1 and not turn.approvals, f"{len(turn.consents)} consents, not one")
+        ask = turn.consents[0]
+        expect(ask["scopes"] == [scope], f"it asks for {ask['scopes']}")
+        expect(ask["link"].startswith(f"{self.stage.pages}/connect/"), "the link is not on our own host")
+        given = json.dumps(ask)
+        foreign = [self.stage.provider, "accounts.google.com", "state=", "code_challenge"]
+        expect(not any(part in given for part in foreign), "the pause holds an address of the provider")
+        self.link = ask["link"]
+        return ask
+
+    async def _clicked(self, link: str, *, deny: bool = False) -> Turn:
+        """What the chat says after somebody has been to the pages, while it waits by itself."""
+        waiting = asyncio.create_task(self.chat.wait(PATIENCE))
+        try:
+            async with httpx.AsyncHTTPTransport() as transport:
+                browser = Browser(transport)
+                await (browser.deny(link) if deny else browser.allow(link, as_=ALICE))
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    def _from_bob(self) -> Mail:
+        """Bob's newest mail, as the sandbox has it."""
+        return next(mail for mail in self.sandbox.mailbox(ALICE).mails("INBOX") if BOB in mail.sender)
+
+
+def _host(link: str) -> str:
+    """Where a link leads, without its ticket."""
+    parts = urlsplit(link)
+    return f"{parts.scheme}://{parts.netloc}/connect/..."
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,61 @@
+"""Overhearing: what is secret between deputy, browser and a played provider, so that it can be looked for elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from deputize.sandbox import Sandbox
+from deputize.sandbox.asgi import AsgiApp, Receive, Scope, Send
+
+_SECRET: Final = {"access_token", "refresh_token", "id_token", "code", "state", "code_verifier", "client_secret"}
+
+
+class Wire:
+    """An ear at the provider's door. ``heard``: secrets and their kinds."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, str] = {}
+
+    def front(self, sandbox: Sandbox) -> AsgiApp:
+        """The sandbox's application, overheard."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                return await sandbox.app(scope, receive, send)
+            asked, answered = bytearray(), bytearray()
+
+            async def hear() -> Any:
+                message = await receive()
+                asked.extend(message.get("body", b""))
+                return message
+
+            async def tell(message: Any) -> None:
+                answered.extend(message.get("body", b""))
+                for name, value in message.get("headers", ()):
+                    if name == b"location":
+                        self._note(parse_qs(urlsplit(value.decode()).query))
+                await send(message)
+
+            await sandbox.app(scope, hear, tell)
+            if scope["path"].endswith("/token"):
+                self._note(parse_qs(asked.decode()))
+                self._note({name: [value] for name, value in json.loads(answered).items()})
+
+        return app
+
+    def _note(self, fields: Mapping[str, Sequence[Any]]) -> None:
+        self.heard |= {str(value): name for name, values in fields.items() if name in _SECRET for value in values}
+
+    def found_in(self, data: bytes) -> set[str]:
+        """The kinds of secrets that these bytes hold, as they are or in base64."""
+        return {kind for value, kind in self.heard.items() if any(form in data for form in _forms(value.encode()))}
+
+
+def _forms(value: bytes) -> tuple[bytes, ...]:
+    """A value as it is, and the part of its base64 that does not depend on what stands around it."""
+    whole = [base64.b64encode(bytes(shift) + value)[4:-4] for shift in range(3)]
+    return value, *whole, *(part.replace(b"+", b"-").replace(b"/", b"_") for part in whole)

@@ -1,0 +1,89 @@
+"""Let agents act as the user, never with the user's token.
+
+    from deputize.core import Deputy
+
+    deputy = Deputy.from_settings()
+    deputy.run(deputy.act("gmail_search_emails", {"query": "from:bob"}, user="alice"))
+
+The engine: it knows no agent framework. Toolkits say what can be done, adapters speak to frameworks.
+"""
+
+from deputize.core.act.policy import Act, Call, Policy, Verdict, allow_all, ask_before_sending, read_only
+from deputize.core.act.toolkit import ActKey, Effect, Need, Note, Request, Steps, Tool, Toolkit, any_of
+from deputize.core.asks import Approval, Consent
+from deputize.core.deputy import Connection, Deputy
+from deputize.core.errors import (
+    AccountMismatch,
+    ApprovalRequired,
+    Conflict,
+    ConsentRequired,
+    Declined,
+    DeputizeError,
+    InvalidInput,
+    NotFound,
+    OrgBlocked,
+    OutcomeUnknown,
+    PolicyDenied,
+    ProviderUnavailable,
+    RateLimited,
+    ReconsentRequired,
+    ScopeNotGranted,
+    SettingsError,
+    StoreUnavailable,
+    UserRequired,
+    VaultError,
+)
+from deputize.core.oauth.provider import App, Identity, Provider
+from deputize.core.oauth.providers import PROVIDERS
+from deputize.core.oauth.revoke import Revoked
+from deputize.core.vault.grant import Account, Secret, User
+
+__all__ = [
+    "PROVIDERS",
+    "Account",
+    "AccountMismatch",
+    "Act",
+    "ActKey",
+    "App",
+    "Approval",
+    "ApprovalRequired",
+    "Call",
+    "Conflict",
+    "Connection",
+    "Consent",
+    "ConsentRequired",
+    "Declined",
+    "DeputizeError",
+    "Deputy",
+    "Effect",
+    "Identity",
+    "InvalidInput",
+    "Need",
+    "NotFound",
+    "Note",
+    "OrgBlocked",
+    "OutcomeUnknown",
+    "Policy",
+    "PolicyDenied",
+    "Provider",
+    "ProviderUnavailable",
+    "RateLimited",
+    "ReconsentRequired",
+    "Request",
+    "Revoked",
+    "ScopeNotGranted",
+    "Secret",
+    "SettingsError",
+    "Steps",
+    "StoreUnavailable",
+    "Tool",
+    "Toolkit",
+    "User",
+    "UserRequired",
+    "VaultError",
+    "Verdict",
+    "allow_all",
+    "any_of",
+    "ask_before_sending",
+    "read_only",
+]

@@ -1,0 +1,1 @@
+"""One tool call as a user, from arguments to audited outcome."""

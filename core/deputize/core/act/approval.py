@@ -1,0 +1,165 @@
+"""A yes to one exact act. The stored row counts; what a client or a resume value says is only a knock on the door.
+
+An approval is bound to the act, to the account it acts from, and to a digest of its validated arguments: with others
+it is another approval. It is taken by the act that it lets happen, and given back if that was refused before it did
+anything. A re-run of the same act meets a taken approval and finds the recorded outcome; a call that cannot be told
+from another needs a new one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from deputize.core.act.policy import Act
+from deputize.core.asks import Approval
+from deputize.core.audit import Audit
+from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound
+from deputize.core.failures import redact
+from deputize.core.vault.grant import Account, User
+from deputize.core.vault.vault import Record, Vault
+
+LIFE: Final = 3600.0
+SHOWN: Final = 2000
+
+Decision = Literal["approve", "reject"]
+
+
+@dataclass
+class Approvals:
+    """Approvals of all users, in one vault."""
+
+    vault: Vault
+    audit: Audit
+    clock: Callable[[], float] = time.time
+
+    async def require(self, act: Act, account: Account) -> None:
+        """Return if the user has approved exactly this act. Raises `ApprovalRequired`, or `Declined` after a no."""
+        key = self._key(act, account)
+        record = await self.vault.get("approval", key)
+        if record is None or self._over(act, record.json):
+            record = await self._ask(act, account, key, record)
+        content = record.json
+        if content["status"] == "rejected":
+            raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
+        if content["status"] == "pending":
+            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=_public(content))
+
+    def _over(self, act: Act, content: Mapping[str, Any]) -> bool:
+        """Whether an approval says nothing about this act any more."""
+        spent = content["status"] in ("used", "rejected") and not act.call.known
+        return spent or bool(content["expires"] <= self.clock())
+
+    async def _ask(self, act: Act, account: Account, key: str, old: Record | None) -> Record:
+        content = {
+            "id": key.rpartition(".")[2],
+            "tool": act.tool.name,
+            "effect": act.effect.words(),
+            "agent": act.agent,
+            "account": account.name,
+            "preview": preview(act.arguments),
+            "status": "pending",
+            "reason": "",
+            "expires": self.clock() + LIFE,
+        }
+        made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
+        if made is None:
+            return await self.vault.get("approval", key) or await self._ask(act, account, key, None)
+        self._note("approval.asked", act.user, content)
+        return made
+
+    async def decide(self, approval_id: str, decision: Decision, *, by: User, reason: str = "") -> Approval:
+        """Record the user's answer. Raises `NotFound` for an approval that is not this user's, or has expired.
+
+        The same answer twice is one answer; another answer to a decided approval is a `Conflict`.
+        """
+        status = {"approve": "approved", "reject": "rejected"}.get(decision) if isinstance(decision, str) else None
+        if status is None:
+            raise InvalidInput("A decision is approve or reject.", fix_by="operator")
+        while True:
+            record = await self.vault.get("approval", self.vault.place(by) + approval_id)
+            if record is None or record.json["expires"] <= self.clock():
+                raise NotFound("No such approval waits for this user.", hint="Ask for the act again.")
+            content = record.json
+            if content["status"] != "pending":
+                if content["status"] == status:
+                    return _public(content)
+                raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
+            content |= {"status": status, "reason": reason[:200]}
+            if await self.vault.swap(record, content):
+                self._note(f"approval.{status}", by, content)
+                return _public(content)
+
+    async def take(self, act: Act, account: Account) -> None:
+        """The approved act is about to happen: nothing else can happen on this approval.
+
+        Raises `ApprovalRequired` where another call that looks the same was quicker.
+        """
+        record = await self.vault.get("approval", self._key(act, account))
+        if record is None or (act.call.known and record.json["status"] == "used"):
+            return  # the policy asked for none, or an earlier run of this act took it
+        approved = record.json["status"] == "approved"
+        if not approved or not await self.vault.swap(record, record.json | {"status": "used"}):
+            raise ApprovalRequired(f"{act.tool.name} needs an approval of its own.", approval=_public(record.json))
+        self._note("approval.used", act.user, record.json)
+
+    async def give_back(self, act: Act, account: Account) -> None:
+        """Nothing happened: the approval still stands."""
+        record = await self.vault.get("approval", self._key(act, account))
+        if record and record.json["status"] == "used":
+            await self.vault.swap(record, record.json | {"status": "approved"})
+
+    async def waiting(self, user: User) -> list[Approval]:
+        """What the user is being asked now."""
+        found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
+        return [_public(c) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
+
+    def _key(self, act: Act, account: Account) -> str:
+        """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
+        who = act.key.hex if act.call.known else f"{act.call.thread}/{act.tool.name}"
+        exact = json.dumps([who, account.subject, act.arguments], sort_keys=True, default=str).encode()
+        return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
+
+    def _note(self, event: str, user: User, content: Mapping[str, Any]) -> None:
+        self.audit.write(
+            event,
+            tenant=user.tenant or None,
+            user=user.id,
+            agent=content["agent"] or None,
+            tool=content["tool"],
+            approval_id=content["id"],
+        )
+
+
+def preview(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as a person should see them before saying yes: all of them, long ones cut and said so."""
+    return {name: _shown(value) for name, value in arguments.items() if value not in (None, "", [], ())}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        cut = redact(value)
+        return cut if len(cut) <= SHOWN else f"{cut[:SHOWN]} [... {len(cut) - SHOWN} more characters]"
+    if isinstance(value, list | tuple):
+        return [_shown(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(k): _shown(v) for k, v in value.items()}
+    return value if isinstance(value, int | float | bool) else str(value)
+
+
+def _public(content: Mapping[str, Any]) -> Approval:
+    return Approval(
+        id=content["id"],
+        tool=content["tool"],
+        effect=content["effect"],
+        preview=content["preview"],
+        expires_at=content["expires"],
+        agent=content["agent"],
+        account=content["account"],
+        status=content["status"],
+        reason=content["reason"],
+    )

@@ -1,0 +1,140 @@
+"""At most once: one act key makes a write happen at most once, across re-runs, double resumes and crashes.
+
+Whoever performs a write holds the store's lock of its act key while it runs. So a row that says "claimed" while the
+lock is free was left by a process that died in the middle: the outcome is unknown, and said so, unless the tool noted
+something it can look up. A second caller waits for the first and is handed the recorded result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from deputize.core.act.policy import Act
+from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.vault.vault import Record, Vault
+
+KEPT: Final = 86400.0
+STRIPES: Final = 1024
+WAIT: Final = 120.0
+
+
+@dataclass
+class Entry:
+    """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None."""
+
+    vault: Vault
+    key: str
+    clock: Callable[[], float]
+    record: Record | None = None
+    noted: Mapping[str, Any] | None = None
+    _notes: dict[str, Any] = field(default_factory=dict)
+    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether this run, or one before it, may have sent something."""
+        return self.record is not None
+
+    async def claim(self) -> None:
+        """Durable, before the first byte of a write leaves."""
+        async with self._one:
+            if self.record is None:
+                await self._write("claimed")
+
+    async def note(self, data: Mapping[str, Any]) -> None:
+        """Keep what a later run will need to find out how this one ended."""
+        async with self._one:
+            self._notes |= data
+            await self._write("claimed", noted=self._notes)
+
+    async def done(self, result: Any) -> None:
+        """Record the result for every later run of the same act."""
+        await self._write("done", result=result)
+
+    async def release(self) -> None:
+        """Nothing final happened: a later run may try. One that left a note begins where this one stopped."""
+        if self.record is not None and not self.noted and not self._notes:
+            await self.vault.delete(self.record)
+            self.record = None
+
+    async def unknown(self) -> None:
+        """It may have happened: no later run may try, unless it can look up what was noted."""
+        if self.record is not None and not self.noted and not self._notes:
+            await self._write("unknown")
+
+    async def _write(self, state: str, **more: Any) -> None:
+        content = {"state": state, "expires": self.clock() + KEPT, **more}
+        made = await (
+            self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
+        )
+        if made is None:
+            raise Conflict("Another run of this act was quicker.", reason="already_done")
+        self.record = made
+
+
+@dataclass
+class Ledger:
+    """Rows of acts, in one vault."""
+
+    vault: Vault
+    clock: Callable[[], float] = time.time
+
+    async def outcome(self, act: Act) -> tuple[Any] | None:
+        """The recorded result, in a tuple, if this act has one. Raises `OutcomeUnknown` if it has none for good."""
+        return self._read(await self.vault.get("act", self._key(act)))
+
+    def _read(self, record: Record | None) -> tuple[Any] | None:
+        if record is None or record.json["expires"] <= self.clock():
+            return None
+        content = record.json
+        if content["state"] == "unknown":
+            raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
+        return (content["result"],) if content["state"] == "done" else None
+
+    @asynccontextmanager
+    async def once(self, act: Act) -> AsyncIterator[Entry | tuple[Any]]:
+        """The right to perform an act: an `Entry`; or the result of whoever performed it first, in a tuple.
+
+        Raises `OutcomeUnknown` after a run that was cut off and left no note, or if one is still under way for long;
+        `StoreUnavailable` if only other acts stood in the way.
+        """
+        key, stripe = self._key(act), f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
+        async with AsyncExitStack() as held:
+            try:
+                await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
+            except TimeoutError:
+                if await self.vault.get("act", key):
+                    raise OutcomeUnknown("Another run of this act is still under way.") from None
+                raise StoreUnavailable("Too many acts are under way.", hint="Try again; nothing was done.") from None
+            record = await self.vault.get("act", key)
+            if (done := self._read(record)) is not None:
+                yield done
+            else:
+                yield await self._entry(key, record, act)
+
+    async def _entry(self, key: str, record: Record | None, act: Act) -> Entry:
+        if record is not None and record.json["expires"] <= self.clock():
+            await self.vault.delete(record)
+            record = None
+        entry = Entry(self.vault, key, self.clock, record, record.json.get("noted") if record else None)
+        if record is not None and (not entry.noted or "noted" not in act.tool.injected):
+            await entry.unknown()
+            raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
+        return entry
+
+    def _key(self, act: Act) -> str:
+        return self.vault.place(act.user) + act.key.hex
+
+
+def recordable(result: Any) -> Any:
+    """The result as JSON keeps it. Raises `InvalidInput` for a tool that returns anything else."""
+    try:
+        return json.loads(json.dumps(result))
+    except (TypeError, ValueError):
+        raise InvalidInput("The tool's result cannot be written down as JSON.", fix_by="operator") from None

@@ -1,0 +1,94 @@
+"""Whether an act may happen: the host's own rule, asked on every call, outside of the model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from deputize.core.act.toolkit import ActKey, Effect, Tool
+from deputize.core.vault.grant import User
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again."""
+
+    thread: str = ""
+    message: str = ""
+    id: str = ""
+    run: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether a second call can be told to be the same one."""
+        return bool(self.id)
+
+    @property
+    def ask(self) -> str:
+        """The request of the user behind the call; empty if it is not known."""
+        return ActKey.of("ask", self.thread, self.message).hex[:32] if self.message else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One tool call as a user, validated and not yet done: what a policy decides about.
+
+    ``nonce`` stands in for the id of a call that has none: such an act is never the same as another.
+    """
+
+    user: User
+    tool: Tool
+    arguments: Mapping[str, Any]
+    effect: Effect
+    call: Call
+    agent: str
+    app: str
+    account: str | None = None
+    nonce: str = ""
+
+    @property
+    def key(self) -> ActKey:
+        """What makes two calls the same act."""
+        call, name = self.call, self.call.id or self.nonce
+        return ActKey.of(self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name)
+
+
+class Verdict(StrEnum):
+    """What a policy says."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+
+Policy = Callable[[Act], Verdict | Awaitable[Verdict]]
+"""Sync or async. A policy that raises, or returns anything else, is a denial."""
+
+
+def ask_before_sending(act: Act) -> Verdict:
+    """The default: what others will see and what destroys waits for the user's yes, the rest may happen."""
+    return Verdict.ASK if act.effect & (Effect.SENDS | Effect.DESTRUCTIVE) else Verdict.ALLOW
+
+
+def allow_all(act: Act) -> Verdict:
+    """No questions: for tests, and where the host asks its users in its own way."""
+    return Verdict.ALLOW
+
+
+def read_only(act: Act) -> Verdict:
+    """Only acts that change nothing."""
+    return Verdict.ALLOW if act.effect is Effect.READS else Verdict.DENY
+
+
+async def decide(policy: Policy, act: Act) -> Verdict:
+    """The policy's verdict; a failure of the policy is a denial."""
+    try:
+        verdict = policy(act)
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+    except Exception:
+        return Verdict.DENY
+    return verdict if isinstance(verdict, Verdict) else Verdict.DENY

@@ -1,0 +1,327 @@
+"""What a tool is: a typed function that yields requests and is sent the answers. No client, no user, no token.
+
+    gmail = Toolkit("gmail", provider="google")
+
+    @gmail.tool(needs=[any_of(SEND, COMPOSE, MODIFY, method="messages.send")], effect=Effect.SENDS)
+    def send_email(to: list[str], subject: str, body: str, *, key: ActKey) -> Steps:
+        '''Send a new email from the user's own address.'''
+        sent = yield Request("POST", "/users/me/messages/send", json={"raw": ...})
+        return {"id": sent["id"]}
+
+Positional parameters are the tool's arguments and its schema. Keyword-only parameters are filled in by the runtime
+and no schema shows them; `INJECTED` lists them. ``yield [Request, Request]`` runs requests at the same time and is
+sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import inspect
+import json
+import pkgutil
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from functools import cached_property
+from typing import Any, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from deputize.core.errors import InvalidInput, SettingsError
+
+Repeat = Literal["read", "idem", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call to the provider's API.
+
+    ``path`` lies below the toolkit's API root; ``{name}`` in it is filled from ``at``, one validated segment each, so
+    that no argument can leave its place. ``repeat`` says what a second sending does: nothing (read), nothing more
+    (idem), or act twice (write); None means read for GET and HEAD, else write. ``prepares``: a write that nobody but
+    the user can see yet, such as a draft; a refusal after it is a plain refusal.
+    """
+
+    method: str
+    path: str
+    at: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] | None = None
+    json: Any = None
+    content: bytes | None = None
+    content_type: str = ""
+    repeat: Repeat | None = None
+    prepares: bool = False
+
+    @property
+    def call(self) -> Repeat:
+        """How the answer, or its loss, is to be judged."""
+        return self.repeat or ("read" if self.method in ("GET", "HEAD") else "write")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
+
+    If the process dies after it, the tool is run again with ``noted`` set to ``data``.
+    """
+
+    data: Mapping[str, Any]
+
+
+Steps = Generator[Request | list[Request] | Note, Any, Any]
+
+
+class Effect(Flag):
+    """What an act does to the world. Policy, approval, retries and annotations read it."""
+
+    READS = 0
+    WRITES = auto()
+    DESTRUCTIVE = auto()
+    SENDS = auto()
+
+    def words(self) -> str:
+        """The gravest flag as one lower-case word."""
+        for flag in (Effect.DESTRUCTIVE, Effect.SENDS, Effect.WRITES):
+            if flag in self:
+                return str(flag.name).lower()
+        return "reads"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The scopes any one of which an API method accepts. Consent asks for ``ask``, the narrowest that suffices."""
+
+    accepts: frozenset[str]
+    ask: str
+    method: str = ""
+
+    def met_by(self, granted: frozenset[str]) -> bool:
+        """Whether a granted scope suffices."""
+        return not self.accepts.isdisjoint(granted)
+
+
+def any_of(ask: str, *broader: str, method: str = "") -> Need:
+    """A need: ``ask`` is requested, any of ``broader`` satisfies too. ``method`` is the provider's API method."""
+    return Need(frozenset((ask, *broader)), ask, method)
+
+
+@dataclass(frozen=True, slots=True)
+class ActKey:
+    """What makes two calls the same act, as a digest that providers can use as an idempotency key."""
+
+    digest: bytes
+
+    @classmethod
+    def of(cls, *parts: str) -> ActKey:
+        """The key of these parts, in this order; no two lists of parts share one."""
+        canonical = json.dumps(["deputize-act-1", *parts], separators=(",", ":"))
+        return cls(hashlib.sha256(canonical.encode()).digest())
+
+    def nth(self, n: int) -> ActKey:
+        """The key of the n-th write inside this act."""
+        return ActKey(hashlib.sha256(self.digest + n.to_bytes(4, "big")).digest())
+
+    @property
+    def hex(self) -> str:
+        """64 hexadecimal characters."""
+        return self.digest.hex()
+
+    @property
+    def base32(self) -> str:
+        """26 characters of ``[0-9a-v]``: an id for a Google Calendar event."""
+        return base64.b32hexencode(self.digest[:16]).decode().rstrip("=").lower()
+
+    @property
+    def uuid(self) -> str:
+        """A UUID of version 4's form."""
+        return str(uuid.UUID(bytes=self.digest[:16], version=4))
+
+
+INJECTED = frozenset({"key", "granted", "account", "noted", "now"})
+"""What the runtime fills in: `ActKey`, granted scopes (frozenset), `Account`, an earlier `Note`'s data or None,
+and the time (Unix seconds)."""
+
+Arguments = Mapping[str, Any]
+Needs = Sequence[Need] | Callable[[Arguments], Sequence[Need]]
+Effects = Effect | Callable[[Arguments], Effect]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`."""
+
+    name: str
+    toolkit: str
+    provider: str
+    api: str
+    description: str
+    model: type[BaseModel]
+    parameters: Mapping[str, str]
+    steps: Callable[..., Steps]
+    needs: Needs
+    effects: Effects
+    gravest: Effect
+    injected: frozenset[str]
+    aliases: tuple[str, ...] = ()
+    core: bool = True
+
+    def validate(self, arguments: Arguments) -> dict[str, Any]:
+        """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
+        if not isinstance(arguments, Mapping):
+            raise InvalidInput(f"{self.name}: arguments are names with values.", hint="Pass an object.")
+        try:
+            valid = self.model.model_validate({str(name): value for name, value in arguments.items()})
+        except ValidationError as e:
+            raise InvalidInput(_faults(self.name, e), hint="Correct the named arguments and call again.") from None
+        return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
+
+    def needs_of(self, arguments: Arguments) -> Sequence[Need]:
+        """The needs of a call with these validated arguments; all must be met."""
+        return self.needs(arguments) if callable(self.needs) else self.needs
+
+    def effect_of(self, arguments: Arguments) -> Effect:
+        """The effect of a call with these validated arguments."""
+        return self.effects(arguments) if callable(self.effects) else self.effects
+
+    @property
+    def all_needs(self) -> Sequence[Need]:
+        """The needs with default arguments, for lists and for consent beforehand."""
+        if not callable(self.needs):
+            return self.needs
+        return self.needs(
+            {
+                self.parameters[n]: None if f.is_required() else f.get_default(call_default_factory=True)
+                for n, f in self.model.model_fields.items()
+            }
+        )
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The arguments as JSON schema, without what only costs tokens."""
+        lean: dict[str, Any] = _lean(self.model.model_json_schema())
+        return lean
+
+
+@dataclass
+class Toolkit:
+    """The tools of one product. ``api`` names the provider's API root they live below (default: the name)."""
+
+    name: str
+    provider: str
+    api: str = ""
+    tools: dict[str, Tool] = field(default_factory=dict)
+
+    def tool(
+        self,
+        *,
+        needs: Needs = (),
+        effect: Effects = Effect.READS,
+        gravest: Effect | None = None,
+        aliases: Iterable[str] = (),
+        core: bool = True,
+    ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
+        """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go."""
+        if gravest is None and not isinstance(effect, Effect):
+            raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments must name its gravest.")
+        worst = gravest if gravest is not None else effect
+
+        def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
+            name = f"{self.name}_{steps.__name__}"
+            model, parameters, injected = _signature(name, steps)
+            self.tools[name] = Tool(
+                name=name,
+                toolkit=self.name,
+                provider=self.provider,
+                api=self.api or self.name,
+                description=inspect.getdoc(steps) or "",
+                model=model,
+                parameters=parameters,
+                steps=steps,
+                needs=needs,
+                effects=effect,
+                gravest=worst,  # type: ignore[arg-type]
+                injected=injected,
+                aliases=tuple(aliases),
+                core=core,
+            )
+            return steps
+
+        return declare
+
+
+def _signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], frozenset[str]]:
+    """The argument model of a tool's function, its argument names outside and inside, and what the runtime fills in.
+
+    ``from_`` inside is "from" outside: a keyword of Python is a fine name for an argument.
+    """
+    hints = get_type_hints(steps, include_extras=True)
+    fields: dict[str, Any] = {}
+    parameters: dict[str, str] = {}
+    injected = set[str]()
+    for p in inspect.signature(steps).parameters.values():
+        if p.kind is p.KEYWORD_ONLY:
+            injected.add(p.name)
+            continue
+        outer = p.name.rstrip("_")
+        parameters[outer] = p.name
+        fields[outer] = (hints[p.name], ... if p.default is p.empty else p.default)
+    if unknown := injected - INJECTED:
+        raise SettingsError(f"{name} asks the runtime for {sorted(unknown)}; it knows {sorted(INJECTED)}.")
+    config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
+    return create_model(name, __config__=config, **fields), parameters, frozenset(injected)
+
+
+def _faults(tool: str, error: ValidationError) -> str:
+    """Which arguments are wrong and how, without their values."""
+    faults = [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'arguments'}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return f"{tool}: " + "; ".join(faults[:5])
+
+
+def _lean(schema: Any, *, names: bool = False) -> Any:
+    """Without titles, null alternatives and null defaults. ``names``: the keys are names of properties."""
+    if isinstance(schema, list):
+        return [_lean(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    lean = {k: _lean(v, names=k in ("properties", "$defs") and not names) for k, v in schema.items()}
+    if names:
+        return lean
+    lean.pop("title", None)
+    if lean.get("default", ...) is None:
+        lean.pop("default")
+    some = [part for part in lean.get("anyOf", []) if part != {"type": "null"}]
+    if len(some) == 1:
+        lean.pop("anyOf")
+        lean = {**some[0], **lean}
+    return lean
+
+
+def find_toolkits(*names: str) -> dict[str, Toolkit]:
+    """The toolkits of these names, or all there are: built in, and of other packages (`deputize.toolkits`).
+
+    Raises `InvalidInput` for a name nobody provides.
+    """
+    from importlib.metadata import entry_points  # costs a third of all imports of the core: only where it is used
+
+    plugins = {point.name: point for point in entry_points(group="deputize.toolkits")}
+    try:
+        home = importlib.import_module("deputize.toolkits")
+        built_in = {m.name for m in pkgutil.iter_modules(home.__path__) if not m.name.startswith("_")}
+    except ModuleNotFoundError:
+        built_in = set()
+    found: dict[str, Toolkit] = {}
+    for name in names or sorted(built_in | set(plugins)):
+        if name in built_in:
+            found[name] = importlib.import_module(f"deputize.toolkits.{name}").TOOLKIT
+        elif name in plugins:
+            found[name] = plugins[name].load()
+        else:
+            known = ", ".join(sorted(built_in | set(plugins)))
+            raise InvalidInput(f"No toolkit is called {name!r}.", hint=f"There are: {known}.", fix_by="operator")
+    return found

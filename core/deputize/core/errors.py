@@ -1,0 +1,208 @@
+"""Everything that can go wrong, as one closed tree.
+
+    DeputizeError
+    ├── UserRequired             nobody vouched for a user: nothing runs
+    ├── InvalidInput             arguments, names, values: says which and where
+    ├── ConsentRequired          the user must visit a page first; carries the consent
+    ├── ScopeNotGranted          the user has just been asked and left the scope out
+    ├── Declined                 the user said no, to a consent or to an act
+    ├── ReconsentRequired        the grant is dead; carries the reason and, where asked for, the consent
+    ├── AccountMismatch          another account came back than the one that was there
+    ├── ApprovalRequired         the user must approve this one act; carries the approval
+    ├── PolicyDenied             the host's policy said no
+    ├── RateLimited              the provider wants us to wait: retry_after in seconds
+    ├── NotFound                 absent at the provider, or hidden from this user
+    ├── Conflict                 the provider's state differs from what the act assumed
+    ├── OrgBlocked               an administrator, a plan or single sign-on stands in the way: url
+    ├── OutcomeUnknown           a write may have happened: look before doing it again
+    ├── ProviderUnavailable      the provider or the network failed; nothing was done
+    ├── VaultError               a record cannot be opened: wrong key, altered, not ours
+    ├── StoreUnavailable         the store cannot be read or written now
+    └── SettingsError            a setting, key or file that stops the start
+
+Each has a stable ``code`` for programs, a message safe for a model, and a ``hint`` for whoever can do something
+about it. None holds a request, a response, a token or a link; `ConsentRequired` and `ApprovalRequired` carry
+objects that know the link, outside of their text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from deputize.core.asks import Approval, Consent
+
+
+class DeputizeError(Exception):
+    """The root. ``str(error)`` is one short sentence that may be shown to a model."""
+
+    code: ClassVar[str] = "error"
+    default_hint: ClassVar[str] = ""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint or self.default_hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), vars(self))
+
+
+def _rebuild(kind: type[DeputizeError], data: dict[str, object]) -> DeputizeError:
+    """The error again, in another process."""
+    error = kind.__new__(kind, data["message"])
+    vars(error).update(data)
+    return error
+
+
+class UserRequired(DeputizeError):
+    """No user was vouched for by the host. There is no anonymous user."""
+
+    code = "user_required"
+    default_hint = "Pass the user from the host application: user=..., the runtime's context, or bound at construction."
+
+
+class InvalidInput(DeputizeError):
+    """Arguments, names or links that cannot be used. ``fix_by``: agent, user or operator; ``reason`` for programs."""
+
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, hint: str = "", fix_by: str = "agent", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.fix_by = fix_by
+        self.reason = reason
+
+
+class ConsentRequired(DeputizeError):
+    """The user has not consented to what the act needs. ``consent`` says what, and where to do it."""
+
+    code = "consent_required"
+    default_hint = "Show consent.link to the user, and call again when the vault holds the grant."
+
+    def __init__(self, message: str, *, consent: Consent, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.consent = consent
+
+
+class ScopeNotGranted(DeputizeError):
+    """The user was asked, and left out ``scopes``. Asking again at once would be a loop."""
+
+    code = "scope_not_granted"
+    default_hint = "Go on without it. A later request of the user, or deputy.connect(), asks again."
+
+    def __init__(self, message: str, *, scopes: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.scopes = scopes
+
+
+class Declined(DeputizeError):
+    """The user said no."""
+
+    code = "declined"
+    default_hint = "Go on without it. A later request of the user asks again."
+
+
+class ReconsentRequired(ConsentRequired):
+    """A grant that was there is dead. ``reason``: invalid_grant, lost_rotation, rejected, account_changed, ..."""
+
+    code = "reconsent_required"
+
+    def __init__(self, message: str, *, consent: Consent, reason: str, hint: str = "") -> None:
+        super().__init__(message, consent=consent, hint=hint)
+        self.reason = reason
+
+
+class AccountMismatch(DeputizeError):
+    """Another account of the provider came back than the one that was connected, or was named."""
+
+    code = "account_mismatch"
+    default_hint = "Connect again with the same account, or switch accounts on purpose."
+
+
+class ApprovalRequired(DeputizeError):
+    """The policy wants the user's yes to exactly this act. ``approval`` says to what, and under which id."""
+
+    code = "approval_required"
+    default_hint = "Show the approval to the user, record the answer with deputy.decide(), and call again."
+
+    def __init__(self, message: str, *, approval: Approval, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.approval = approval
+
+
+class PolicyDenied(DeputizeError):
+    """The host's policy forbids this act."""
+
+    code = "policy_denied"
+
+
+class RateLimited(DeputizeError):
+    """The provider wants us to wait. ``retry_after``: seconds, or None where it does not say."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class NotFound(DeputizeError):
+    """Not there, or not visible to this user."""
+
+    code = "not_found"
+
+
+class Conflict(DeputizeError):
+    """The provider's state differs. ``reason``: already_done, stale, exists, not_mergeable."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, *, reason: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class OrgBlocked(DeputizeError):
+    """Somebody other than the user must act: an administrator, a plan, single sign-on at ``url``."""
+
+    code = "org_blocked"
+
+    def __init__(self, message: str, *, url: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.url = url
+
+
+class OutcomeUnknown(DeputizeError):
+    """A write may or may not have happened. It is never repeated by us."""
+
+    code = "outcome_unknown"
+    default_hint = "Look at the provider whether it was done before doing it again."
+
+
+class ProviderUnavailable(DeputizeError):
+    """The provider or the network failed. ``sent`` tells whether the request may have arrived."""
+
+    code = "provider_unavailable"
+    default_hint = "Try again later."
+
+    def __init__(self, message: str, *, hint: str = "", sent: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
+
+
+class VaultError(DeputizeError):
+    """A stored record cannot be opened: another key, altered bytes, a row moved elsewhere, not a vault at all."""
+
+    code = "vault_error"
+    default_hint = "Check DEPUTIZE_KEY or the key file; restore the vault from a backup. Nothing was changed."
+
+
+class StoreUnavailable(DeputizeError):
+    """The store cannot be read or written now: locked, full, read-only, gone. What was asked did not happen."""
+
+    code = "store_unavailable"
+
+
+class SettingsError(DeputizeError):
+    """A setting, a key or a file that stops the start. Says which one and what to write."""
+
+    code = "settings_error"

@@ -1,0 +1,82 @@
+"""A provider's token endpoint and its neighbours: sends what `flow` builds, judges what comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import httpx
+
+from deputize.core.errors import ProviderUnavailable
+from deputize.core.failures import Call, Kind, Outcome, classify, lost
+from deputize.core.http import Http
+from deputize.core.oauth import flow
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.vault.grant import Account, Secret
+
+
+class Refusal(Exception):
+    """The provider, or the way to it, did not give what was asked. ``outcome`` says what that means."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.kind)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One app at one provider, over one pooled client. Everything it raises is a `Refusal`."""
+
+    http: Http
+    provider: Provider
+    app: App
+    clock: Callable[[], float] = time.time
+
+    async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str) -> flow.Tokens:
+        """Code for tokens, once."""
+        request = flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
+        return self._tokens(await self._ask("code", request))
+
+    async def refresh(self, refresh_token: Secret) -> flow.Tokens:
+        """Refresh token for tokens, once."""
+        return self._tokens(
+            await self._ask("refresh", flow.refresh(self.provider, self.app, refresh_token=refresh_token))
+        )
+
+    async def whoami(self, access_token: Secret) -> tuple[Account, dict[str, str]]:
+        """The account behind a token, and what else the provider says of it."""
+        outcome = await self._ask("read", flow.identity(self.provider, access_token=access_token))
+        try:
+            return flow.parse_identity(self.provider, outcome.data)
+        except ProviderUnavailable:
+            raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail="no_identity", data=None)) from None
+
+    async def revoke(self, token: Secret) -> bool:
+        """End a token at the provider. False where it has no way to. A token that is dead already counts as ended."""
+        if not self.provider.revoke:
+            return False
+        try:
+            await self._ask("revoke", flow.revoke(self.provider, self.app, token=token))
+        except Refusal as refused:
+            if refused.outcome.kind is not Kind.CONFLICT:
+                raise
+        return True
+
+    def _tokens(self, outcome: Outcome) -> flow.Tokens:
+        try:
+            return flow.parse_tokens(self.provider, outcome.data)
+        except ProviderUnavailable:
+            raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail="no_token", data=None)) from None
+
+    async def _ask(self, call: Call, request: httpx.Request) -> Outcome:
+        try:
+            answer = await self.http.send(request, max_bytes=2**20)
+        except ProviderUnavailable as e:
+            raise Refusal(lost(call, sent=e.sent)) from None
+        outcome = classify(
+            self.provider.rules, call, answer.status_code, answer.headers, answer.content, now=self.clock()
+        )
+        if outcome.kind is not Kind.OK:
+            raise Refusal(replace(outcome, data=None)) from None
+        return outcome

@@ -1,0 +1,43 @@
+"""What makes an authorization request ours alone: verifier, challenge, state (RFC 7636, RFC 9700)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any, cast
+
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from deputize.core.vault.grant import Secret
+
+_challenge: Any = create_s256_code_challenge
+
+
+@dataclass(frozen=True, slots=True)
+class Pkce:
+    """A code verifier (43 unreserved characters, 256 bits) and its S256 challenge. RFC 7636, 4.1 and 4.2."""
+
+    verifier: Secret
+    challenge: str
+
+
+def new_pkce() -> Pkce:
+    """A fresh pair, for one authorization request."""
+    verifier = secrets.token_urlsafe(32)
+    return Pkce(Secret(verifier), challenge_of(verifier))
+
+
+def challenge_of(verifier: str) -> str:
+    """BASE64URL(SHA256(verifier)), without padding. RFC 7636, 4.2."""
+    return cast("str", _challenge(verifier))
+
+
+def new_state() -> str:
+    """256 bits for the ``state`` parameter, or for a browser's nonce."""
+    return secrets.token_urlsafe(32)
+
+
+def fingerprint(value: str) -> str:
+    """How a state, a nonce or a ticket is stored: as a hash only. 64 hexadecimal characters."""
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,283 @@
+"""One live token per grant, however many callers, threads and processes want it.
+
+Three layers, none of which replaces another: one task per grant in this process, one lock per grant in the store
+(freed by the system if its holder dies), and the generation of the row as the fence. In this order:
+
+    task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent away -> hand out
+
+An open intent that is found later means: somebody asked with this refresh token and we never saw the answer. It is
+tried once more; if the provider refuses, the rotation was lost and the user is asked again. Sources: RFC 6749 6,
+RFC 9700 4.14.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from deputize.core.audit import Audit
+from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, StoreUnavailable
+from deputize.core.failures import Kind, Outcome
+from deputize.core.http import Http
+from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.outbox import Outbox, facts_of
+from deputize.core.oauth.pkce import fingerprint
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.portal import portal
+from deputize.core.vault.grant import Grant, Secret
+from deputize.core.vault.vault import Record, Vault
+
+LOCK_WAIT: Final = 30.0
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 300.0
+SAVE_TRIES: Final = 60
+UNANSWERED: Final = "once"
+"""What `failures.lost` calls a token request without an answer: it may be sent once more."""
+
+
+class GrantLost(Exception):
+    """The grant is dead, or gone; ``reason`` says why. Only a new consent helps."""
+
+    def __init__(self, reason: str, grant: Grant | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.grant = reason, grant
+
+
+class Unanswered(Refusal):
+    """A refusal of the second try, after the answer to the first was lost: the first may have been carried out."""
+
+
+@dataclass
+class Pause:
+    """The provider refuses, asks us to wait, or is down: no token request for this grant before ``until`` (seconds)."""
+
+    until: float
+    length: float
+    outcome: Outcome
+
+    def error(self) -> DeputizeError:
+        """What callers are told meanwhile."""
+        if self.outcome.kind is Kind.INVALID_INPUT:
+            hint = "Check the client id and secret of the app, and deputize doctor."
+            return InvalidInput("The app's registration was refused.", hint=hint, fix_by="operator")
+        if self.outcome.kind is Kind.RATE_LIMITED:
+            return RateLimited("The provider limits token requests.", retry_after=self.length)
+        return ProviderUnavailable("The provider could not refresh the grant now.")
+
+
+@dataclass
+class Refresher:
+    """Hands out grants whose access token is good now."""
+
+    vault: Vault
+    providers: Mapping[str, Provider]
+    apps: Mapping[str, App]
+    http: Http
+    audit: Audit
+    outbox: Outbox
+    clock: Callable[[], float] = time.time
+    _running: dict[str, asyncio.Task[Grant]] = field(default_factory=dict)
+    _pauses: dict[str, Pause] = field(default_factory=dict)
+
+    def fresh(self, grant: Grant) -> bool:
+        """Whether the token will live a while yet: a minute, or a fifth of a short life."""
+        if not grant.expires_at:
+            return True
+        margin = min(60.0, 0.2 * max(grant.expires_at - grant.obtained_at, 0.0))
+        return self.clock() < grant.expires_at - margin
+
+    async def live(self, grant: Grant, failed: Secret | None = None) -> Grant:
+        """The grant with a token to use now. ``failed`` is the access token the provider has just refused.
+
+        Raises `GrantLost`, `RateLimited`, `ProviderUnavailable` or `StoreUnavailable`. Cancelling the caller does not
+        cancel the refresh.
+        """
+        if grant.status != "active":
+            raise GrantLost(grant.reason, grant)
+        if self.fresh(grant) and grant.access_token != failed:
+            return grant
+        place = self.vault.place_of(grant)
+        return await portal().hop(lambda: self._join(place, failed))
+
+    async def _join(self, place: str, failed: Secret | None) -> Grant:
+        """The result of the one refresh of this grant in this process. Runs on the portal's loop only."""
+        while True:
+            task = self._running.get(place)
+            if task is None or task.done():
+                self._running[place] = task = asyncio.create_task(self._locked(place, failed))
+                task.add_done_callback(lambda done: self._forget(place, done))
+                return await asyncio.shield(task)
+            grant = await asyncio.shield(task)
+            if grant.access_token != failed:
+                return grant
+
+    def _forget(self, place: str, task: asyncio.Task[Grant]) -> None:
+        if self._running.get(place) is task:
+            del self._running[place]
+
+    async def _locked(self, place: str, failed: Secret | None) -> Grant:
+        try:
+            async with self.vault.store.lock(f"grant-{place}", LOCK_WAIT):
+                return await self._refresh(place, failed)
+        except TimeoutError:
+            grant = await self.vault.grant(place)
+            if grant and self._usable(grant, failed):
+                return grant
+            raise ProviderUnavailable("Another process is still refreshing this grant.") from None
+
+    async def _refresh(self, place: str, failed: Secret | None) -> Grant:
+        grant = await self.vault.grant(place)
+        if grant is None or grant.status != "active":
+            raise GrantLost(grant.reason if grant else "disconnected", grant)
+        if self.fresh(grant) and grant.access_token != failed:
+            return grant  # somebody else did it
+        if grant.refresh_token is None:
+            return (
+                grant if self._usable(grant, failed) else await self._bury(grant, "rejected" if failed else "expired")
+            )
+        pause = self._pauses.get(place)
+        if pause and self.clock() < pause.until:
+            return self._meanwhile(grant, failed, pause)
+        intent, reopened = await self._intend(place, grant.refresh_token)
+        asked_at = self.clock()
+        try:
+            tokens = await self._ask(grant, grant.refresh_token)
+        except Refusal as refusal:
+            outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
+        else:
+            self._pauses.pop(place, None)
+            saved = await self._save(grant, self._renewed(grant, tokens, asked_at))
+            await self.vault.delete(intent)
+            return saved
+        reason = outcome.detail or str(outcome.kind)
+        self.audit.write("token.refresh_failed", **facts_of(grant, self.audit), reason=reason)
+        if not (unanswered or outcome.detail == UNANSWERED) or outcome.kind is Kind.REAUTH:
+            await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
+        if outcome.kind is Kind.REAUTH:
+            return await self._bury(grant, "lost_rotation" if reopened or unanswered else "invalid_grant")
+        return self._meanwhile(grant, failed, self._pause(place, outcome))
+
+    async def _ask(self, grant: Grant, token: Secret) -> Tokens:
+        """One token request; a second one with the same token if the answer to the first was lost."""
+        endpoint = self._endpoint(grant)
+        try:
+            return await endpoint.refresh(token)
+        except Refusal as refusal:
+            if refusal.outcome.detail != UNANSWERED:
+                raise
+        try:
+            return await endpoint.refresh(token)
+        except Refusal as refusal:
+            raise Unanswered(refusal.outcome) from None
+
+    def _endpoint(self, grant: Grant) -> Endpoint:
+        provider, app = self.providers.get(grant.provider), self.apps.get(grant.app)
+        if provider is None or app is None:
+            raise InvalidInput(f"No app {grant.app!r} is set up any more.", fix_by="operator")
+        return Endpoint(self.http, provider, app, self.clock)
+
+    def _renewed(self, grant: Grant, tokens: Tokens, asked_at: float) -> Grant:
+        """The grant with what the reply changed; what it leaves out stays as it was."""
+        return replace(
+            grant,
+            access_token=tokens.access,
+            refresh_token=tokens.refresh or grant.refresh_token,
+            scopes=tokens.scopes if tokens.scopes is not None else grant.scopes,
+            expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
+            obtained_at=asked_at,
+        )
+
+    async def _save(self, old: Grant, new: Grant) -> Grant:
+        """Durable before anyone uses it. The lock stays held and the token in memory until the store takes it."""
+        for attempt in range(SAVE_TRIES):
+            try:
+                if saved := await self.vault.replace(old, new):
+                    self.audit.write("token.refreshed", **facts_of(saved, self.audit))
+                    return saved
+                current = await self.vault.grant(self.vault.place_of(old))
+                if current is None or current.status != "active":
+                    raise await self._overtaken(old, new, current)
+                if current.refresh_token != old.refresh_token:
+                    return current  # a newer consent brought tokens of its own
+                old, new = (
+                    current,
+                    _merged(old, current, new),
+                )  # the row was only touched: our token counts
+            except StoreUnavailable:
+                self.audit.write("token.save_failed", **facts_of(old, self.audit), attempt=attempt)
+                await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
+        raise StoreUnavailable("A refreshed token could not be saved.", hint="Free space or unlock the vault.")
+
+    async def _overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
+        """A revocation came first: the grant stays revoked, and what we just got ends at the provider too."""
+        await self.outbox.end(old.user, old.provider, old.app, new.refresh_token or new.access_token)
+        return GrantLost(current.reason if current else "disconnected", current)
+
+    def _pause(self, place: str, outcome: Outcome) -> Pause:
+        """Wait as long as the provider says; else twice as long each time, with jitter."""
+        before = self._pauses.get(place)
+        length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
+        until = self.clock() + length * random.uniform(1.0, 1.2)  # noqa: S311
+        self._pauses[place] = Pause(until, length, outcome)
+        return self._pauses[place]
+
+    def _usable(self, grant: Grant, failed: Secret | None) -> bool:
+        """Whether the old token may still be served while no new one can be had."""
+        alive = not grant.expires_at or self.clock() < grant.expires_at
+        return grant.status == "active" and alive and grant.access_token != failed
+
+    def _meanwhile(self, grant: Grant, failed: Secret | None, pause: Pause) -> Grant:
+        if self._usable(grant, failed):
+            return grant
+        raise pause.error()
+
+    async def bury(self, grant: Grant, reason: str) -> GrantLost:
+        """Mark this generation of a grant dead, and say so; a newer one is left alone."""
+        try:
+            await self._bury(grant, reason)
+        except GrantLost as lost:
+            return lost
+        return GrantLost(reason, grant)
+
+    async def _bury(self, grant: Grant, reason: str) -> Grant:
+        while (buried := await self.vault.replace(grant, grant.dead(reason))) is None:
+            current = await self.vault.grant(self.vault.place_of(grant))
+            if current is None or current.status != "active":
+                raise GrantLost(current.reason if current else "disconnected", current)
+            if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
+                return current  # another was quicker, and has better tokens
+            grant = current
+        self.audit.write("grant.lost", **facts_of(buried, self.audit), reason=reason)
+        raise GrantLost(reason, buried)
+
+    async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:
+        """Write down, durably, that this refresh token is about to be used; whether that had been written before."""
+        mark = {"token": fingerprint(token.reveal()), "at": self.clock()}
+        while True:
+            if (old := await self.vault.get("intent", place)) is None:
+                if made := await self.vault.insert("intent", place, mark):
+                    return made, False
+            elif kept := await self.vault.swap(old, mark):
+                return kept, bool(old.json["token"] == mark["token"])
+
+
+def _why(failed: Secret | None) -> str:
+    return "rejected" if failed else "expired"
+
+
+def _merged(before: Grant, current: Grant, new: Grant) -> Grant:
+    """The row as it is now with the refreshed tokens; a step-up's newer access token is kept."""
+    if current.access_token != before.access_token:
+        return replace(current, refresh_token=new.refresh_token)
+    return replace(
+        current,
+        access_token=new.access_token,
+        refresh_token=new.refresh_token,
+        expires_at=new.expires_at,
+        obtained_at=new.obtained_at,
+    )

@@ -1,0 +1,291 @@
+"""One event loop in one thread, for the whole process.
+
+Two kinds of work belong here: what code without a loop of its own asks for, and what may happen only once in a
+process, such as a refresh. The thread is a daemon and its loop answers until the interpreter is really gone: what was
+begun here is finished at exit, within reason, and nothing here can keep the process from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from deputize.core.errors import InvalidInput, OutcomeUnknown
+
+T = TypeVar("T")
+_Begun: TypeAlias = dict[asyncio.Task[Any], Future[Any]]
+
+DRAIN: Final = 20.0
+"""Seconds that work begun by `Portal.hop` may still take when the process ends."""
+GRACE: Final = 3.0
+"""Seconds for each step after that: cancelling, closing what was entered, ending the thread."""
+
+
+class Portal:
+    """The loop, its thread and what is open on it. Got by `portal`; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.pid: Final = os.getpid()
+        self.closed = False
+        self._ended = False
+        self._loop = asyncio.new_event_loop()
+        self._works: _Begun = {}
+        self._hops: _Begun = {}
+        self._entered: list[tuple[asyncio.Task[None], asyncio.Event]] = []
+        self._exits = ExitStack()
+        self._gate = threading.Lock()
+        self._closing = threading.RLock()
+        self._thread = threading.Thread(target=self._live, name="deputize-portal", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work`` on the portal's loop, in the caller's context variables. Blocks the calling thread.
+
+        A caller that is interrupted cancels it. Raises what it raises; `InvalidInput` on the portal's own thread, which
+        would wait for itself, and on a closed portal; `OutcomeUnknown` where the portal closes before it has ended.
+        """
+        if threading.get_ident() == self._thread.ident:
+            work.close()
+            raise _misplaced()
+        future: Future[T] = Future()
+        try:
+            self._submit(work, self._works, future)
+            return future.result()
+        except CancelledError:
+            raise _cut_off() from None
+        finally:
+            if future.cancel():  # the wait was interrupted
+                self._abandon(future)
+            del future  # it may hold the exception, whose traceback holds this frame
+
+    async def hop(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await ``make()`` on the portal's loop, from any loop. It goes on to its end though the caller be cancelled.
+
+        Raises what it raises; `InvalidInput` on a closed portal; `OutcomeUnknown` where the portal closes, after
+        waiting `DRAIN` seconds, before it has ended.
+        """
+        here = asyncio.get_running_loop()
+        waiter: asyncio.Future[T] = here.create_future()
+        future: Future[T] = Future()
+        future.add_done_callback(partial(_wake, here, waiter))
+        try:
+            self._submit(_made(make), self._hops, future)
+            return await waiter
+        finally:
+            del waiter, future  # as above
+
+    async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
+        """Enter ``context`` on the portal's loop, and leave it there when the portal closes: the last one first.
+
+        For servers that acts may need while the caller's loop stands still. Raises what entering raises.
+        """
+        return await self.hop(lambda: self._open(context))
+
+    def at_exit(self, call: Callable[[], None]) -> None:
+        """Have ``call()`` made when the portal has closed: the last one first, in the thread that closes it.
+
+        Raises `InvalidInput` on a closed portal.
+        """
+        if self.closed:
+            raise _gone()
+        self._exits.callback(call)
+
+    def close(self) -> None:
+        """Finish what hopped here, cancel the rest, leave what was entered, end the thread, make the exit calls.
+
+        Bounded in time whatever the works do. Safe to call twice; done at exit in any case. Raises what the last
+        failing exit call raised, `InvalidInput` on the portal's own thread.
+        """
+        if threading.get_ident() == self._thread.ident:
+            raise _misplaced()
+        if self.pid != os.getpid():
+            return  # another process's, inherited by a fork
+        with self._closing, self._exits:
+            if not self.closed:
+                drained: Future[None] = Future()
+                self._submit(self._drain(), {}, drained)
+                with suppress(TimeoutError):
+                    drained.result(DRAIN + GRACE)
+                self._end()
+
+    def _submit(self, work: Coroutine[Any, Any, T], begun: _Begun, future: Future[T]) -> None:
+        def begin() -> None:  # in a copy of the caller's context, by call_soon_threadsafe
+            if future.cancelled():
+                return work.close()
+            task = self._loop.create_task(work)
+            begun[task] = future
+            task.add_done_callback(begun.pop)
+            task.add_done_callback(lambda _: _settle(task, future))
+
+        if self.pid == os.getpid():  # asked first: after a fork, a thread that does not exist may hold the gate
+            with self._gate:
+                if not self.closed:
+                    self._loop.call_soon_threadsafe(begin)
+                    return
+        work.close()
+        raise _gone()
+
+    def _abandon(self, future: Future[T]) -> None:
+        def cancel() -> None:
+            for task in [task for task, its in self._works.items() if its is future]:
+                task.cancel()
+
+        with suppress(RuntimeError):  # the loop is closed, and the task with it
+            self._loop.call_soon_threadsafe(cancel)
+
+    async def _open(self, context: AbstractAsyncContextManager[T]) -> T:
+        opened: asyncio.Future[T] = self._loop.create_future()
+        closing = asyncio.Event()
+        task = self._loop.create_task(_hold(context, opened, closing))  # one task, since it must leave where it entered
+        await asyncio.wait((task, opened), return_when=asyncio.FIRST_COMPLETED)
+        if not opened.done():
+            await task
+        self._entered.append((task, closing))
+        return opened.result()
+
+    def _live(self) -> None:
+        while not self._ended:
+            with suppress(SystemExit, KeyboardInterrupt):  # a work's own: its caller gets it
+                self._loop.run_forever()
+        for future in (*self._works.values(), *self._hops.values()):
+            future.cancel()  # that of a task which does not let itself be cancelled
+        self._loop.close()
+
+    async def _drain(self) -> None:
+        deadline = self._loop.time() + DRAIN
+        while self._hops and (left := deadline - self._loop.time()) > 0:
+            await asyncio.wait(self._hops, timeout=left)
+
+    def _end(self) -> None:
+        with self._gate:
+            self.closed = True
+        asyncio.run_coroutine_threadsafe(self._wind_up(), self._loop)
+        self._thread.join(GRACE * (4 + len(self._entered)))
+
+    async def _wind_up(self) -> None:
+        await _cancelled({*self._works, *self._hops})
+        for task, closing in reversed(self._entered):
+            closing.set()
+            await asyncio.wait((task,), timeout=GRACE)
+        await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._loop.shutdown_asyncgens(), GRACE)  # which closes this loop's transports,
+        await asyncio.sleep(0)  # and here the sockets go
+        self._ended = True
+        self._loop.stop()
+
+
+async def _made(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return await make()
+
+
+async def _hold(context: AbstractAsyncContextManager[T], opened: asyncio.Future[T], closing: asyncio.Event) -> None:
+    async with context as value:
+        opened.set_result(value)
+        await closing.wait()
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=GRACE)
+
+
+def _settle(task: asyncio.Task[T], future: Future[T]) -> None:
+    error = None if task.cancelled() else task.exception()  # always asked for, or asyncio logs that nobody did
+    if task.cancelled():
+        future.cancel()
+    elif future.set_running_or_notify_cancel():
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+
+def _wake(here: asyncio.AbstractEventLoop, waiter: asyncio.Future[T], future: Future[T]) -> None:
+    with suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
+        here.call_soon_threadsafe(_hand_over, future, waiter)
+
+
+def _hand_over(future: Future[T], waiter: asyncio.Future[T]) -> None:
+    if waiter.done():
+        return
+    if future.cancelled():
+        waiter.set_exception(_cut_off())
+    elif error := future.exception():
+        waiter.set_exception(error)
+    else:
+        waiter.set_result(future.result())
+
+
+def _cut_off() -> OutcomeUnknown:
+    return OutcomeUnknown("The call was cut off before it ended, since the program is closing.")
+
+
+def _misplaced() -> InvalidInput:
+    return InvalidInput(
+        "A call that waits was made on the event loop that would have to answer it.",
+        hint="In toolkits, hooks and whatever else runs on that loop, use the async form and await it.",
+        fix_by="operator",
+    )
+
+
+def _gone() -> InvalidInput:
+    return InvalidInput(
+        "The event loop for calls that wait is closed.",
+        hint="Ask portal() anew instead of keeping it; while the interpreter exits there is no other.",
+        fix_by="operator",
+    )
+
+
+_lock = threading.Lock()
+_current: Portal | None = None
+_left: Final[list[Portal]] = []  # those of the processes we were forked from
+_exiting = False
+
+
+def portal() -> Portal:
+    """The portal of this process: made where there is none yet, or another process made it before a fork."""
+    current = _current
+    if current is not None and current.pid == os.getpid() and (_exiting or not current.closed):
+        return current
+    return _made_anew()
+
+
+def _made_anew() -> Portal:
+    global _current
+    with _lock:
+        current = _current
+        if current is not None and current.pid != os.getpid():
+            _left.append(current)  # its loop is not ours to close, and would complain when collected
+        elif current is not None and not current.closed:
+            return current
+        _current = Portal()
+        atexit.register(_bye)
+        if util := sys.modules.get("multiprocessing.util"):  # its forked children end without atexit
+            util.Finalize(None, _bye, exitpriority=0)
+        return _current
+
+
+def _bye() -> None:
+    global _exiting
+    if _current is not None and _current.pid == os.getpid():
+        _exiting = True
+        _current.close()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # somebody else may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,93 @@
+"""Sealing: AES-256-GCM, a list of keys, and every record bound to its place.
+
+    version      1 byte    so that the format can change
+    kid          8 bytes   which key sealed it, told by a one-way hash
+    generation   8 bytes   how often the record was written
+    nonce       12 bytes   random (NIST SP 800-38D, 8.2.2)
+    ciphertext, and the tag of 16 bytes
+
+The head, kind and key are the associated data: a record moved to another place, or given another generation, does not
+open. The store's key is an HMAC over tenant, user, provider, app and account, so those are bound with it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import count
+from struct import Struct
+from struct import error as StructError
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from deputize.core.errors import SettingsError, VaultError
+
+KEY_BYTES = 32
+SEALS_PER_KEY = 2**28
+"""Seals one process makes with a key. Random nonces allow 2^32 in all (SP 800-38D, 8.3), and no process can know what
+others sealed with the same key: this leaves room for fifteen more."""
+
+_VERSION = b"\x01"
+_KID_BYTES, _NONCE_BYTES = 8, 12
+_HEAD = Struct(">9sQ12s")  # version and kid, generation, nonce
+_CIPHERTEXT = _HEAD.size
+_NONCE = _CIPHERTEXT - _NONCE_BYTES
+_LENGTHS = Struct(">HH")
+
+
+class Sealer:
+    """Seals with the newest key and opens with all of them. Safe to use from any thread.
+
+    ``keys`` are 32 bytes each, newest first. Raises `SettingsError` for none, a wrong length or one listed twice.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        if not keys:
+            raise SettingsError("No key to seal with.", hint="Give at least one key: deputize key new.")
+        if any(len(key) != KEY_BYTES for key in keys):
+            raise SettingsError(f"A key to seal with has to be {KEY_BYTES} bytes.")
+        if len(set(keys)) != len(keys):
+            raise SettingsError("A key to seal with is listed twice.", hint="List each key once, the newest first.")
+        ciphers = {_VERSION + _kid(key): AESGCM(key) for key in keys}
+        self._decrypt = {mark: cipher.decrypt for mark, cipher in ciphers.items()}
+        self._newest = next(iter(ciphers))
+        self._encrypt = ciphers[self._newest].encrypt
+        self._seals = count(1)
+
+    def seal(self, kind: str, key: str, generation: int, plain: bytes) -> bytes:
+        """``plain`` sealed for the record at ``(kind, key)``. Raises `SettingsError` when the key is worn out."""
+        if next(self._seals) > SEALS_PER_KEY:
+            raise SettingsError(
+                "The newest key has sealed as many records as it safely can.",
+                hint="Put a new key first in the list (deputize key new), keep the old ones behind it, and restart.",
+            )
+        head = self._newest + generation.to_bytes(8)
+        nonce = os.urandom(_NONCE_BYTES)
+        return head + nonce + self._encrypt(nonce, plain, head + _place(kind, key))
+
+    def open(self, kind: str, key: str, sealed: bytes) -> tuple[int, bytes]:
+        """Generation and plaintext. Raises one and the same `VaultError`, whatever does not fit."""
+        try:
+            mark, generation, nonce = _HEAD.unpack_from(sealed)
+            decrypt = self._decrypt[mark]
+            return generation, decrypt(nonce, sealed[_CIPHERTEXT:], sealed[:_NONCE] + _place(kind, key))
+        except (StructError, KeyError, InvalidTag, ValueError):
+            raise VaultError("A record in the vault cannot be opened.") from None
+
+    def stale(self, sealed: bytes) -> bool:
+        """Whether another key than the newest sealed it, so that it should be sealed again."""
+        return not sealed.startswith(self._newest)
+
+
+def _kid(key: bytes) -> bytes:
+    return hmac.digest(key, b"deputize key id", "sha256")[:_KID_BYTES]
+
+
+@lru_cache(maxsize=4096)
+def _place(kind: str, key: str) -> bytes:
+    """Kind and key, each behind its length, so that no two pairs read alike."""
+    a, b = kind.encode(), key.encode()
+    return _LENGTHS.pack(len(a), len(b)) + a + b

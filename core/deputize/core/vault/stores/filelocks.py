@@ -1,0 +1,63 @@
+"""Locks among processes: a file each, locked by the kernel, which frees it when its holder dies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.private import private_folder
+from deputize.core.vault.stores.memory import Names, wait_until
+
+
+class FileLocks:
+    """Locks by name, for all processes of one machine that use the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names = Names()
+
+    @asynccontextmanager
+    async def hold(self, name: str, patience: float) -> AsyncIterator[None]:
+        """Hold a lock. Raises TimeoutError after ``patience`` seconds, `StoreUnavailable` for a file of no use."""
+        file = self._file(name)
+        await wait_until(lambda: self._take(name, file), patience)
+        try:
+            yield
+        finally:
+            try:
+                file.release()
+            finally:
+                self._names.give_back(name)
+
+    def _take(self, name: str, file: FileLock) -> bool:
+        """In this process first, which is cheap to try; then among all."""
+        if not self._names.take(name):
+            return False
+        taken = False
+        try:
+            taken = _try(file)
+        finally:
+            if not taken:
+                self._names.give_back(name)
+        return taken
+
+    def _file(self, name: str) -> FileLock:
+        """The file that stands for a name. It is never removed: two processes could then hold the same lock."""
+        private_folder(self._folder)
+        path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
+        return FileLock(path, thread_local=False, fallback_to_soft=False, mode=0o600)
+
+
+def _try(file: FileLock) -> bool:
+    try:
+        file.acquire(blocking=False)
+    except Timeout:
+        return False
+    except OSError:
+        raise StoreUnavailable("A lock file cannot be used.", hint=str(file.lock_file)) from None
+    return True

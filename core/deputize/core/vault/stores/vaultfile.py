@@ -1,0 +1,132 @@
+"""The file of the sqlite store: made whole or not at all, and refused when it is not ours or not whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from deputize.core.errors import StoreUnavailable, VaultError
+from deputize.core.vault.private import beside, check_private, new_file, publish, sync
+
+TABLE = "vault"
+SCHEMA = (
+    f'CREATE TABLE IF NOT EXISTS "{TABLE}" (key TEXT PRIMARY KEY, value BLOB)'  # to the letter as sqlitedict has it
+)
+FORMAT = b"\x01"  # in front of every value
+BUSY_SECONDS = 2.0
+
+_MARK = ("format", FORMAT + b"deputize vault 1")  # a key without a slash, where no record can lie
+_NETWORK = {
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "glusterfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "smb3",
+    "smbfs",
+    "sshfs",
+}
+
+
+def connect(path: Path, *, mode: str = "ro", patience: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """A connection of the standard library. ``mode``: ro or rw; never makes a file."""
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+
+
+def make(path: Path) -> None:
+    """Make an empty vault. Where another process makes one at the same time, one of the two remains for both."""
+    if path.with_name(path.name + "-wal").exists() and not path.exists():  # in this order: another may just make it
+        raise VaultError("The vault's file is gone, but its log is there.", hint=f"Restore {path} from a backup.")
+    made = beside(path)
+    try:
+        os.close(new_file(made))
+        with closing(connect(made, mode="rw")) as db:
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", SCHEMA):
+                db.execute(statement)
+            db.execute(f'INSERT INTO "{TABLE}" VALUES (?, ?)', _MARK)  # noqa: S608
+        sync(made)
+        publish(made, path)
+    except sqlite3.Error as error:
+        raise told(error) from None
+    except OSError as error:
+        raise StoreUnavailable("A vault cannot be made.", hint=f"{path}: {error.strerror}") from None
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def check(path: Path) -> tuple[int, int]:
+    """Device and inode of the vault's file. Raises `StoreUnavailable` where there is none or it is locked,
+    `VaultError` where it is no vault of ours, `SettingsError` where others may read it. Changes nothing."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise StoreUnavailable(
+            "There is no vault.", hint=f"{path}: {error.strerror}. A new one is made only where that is asked for."
+        ) from None
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        raise VaultError("The file of the vault is no vault.", hint=f"Restore {path} from a backup, or move it away.")
+    check_private(path, status)
+    try:
+        with closing(connect(path)) as db:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            mark = db.execute(f'SELECT key, value FROM "{TABLE}" WHERE key = ?', _MARK[:1]).fetchone()  # noqa: S608
+            mode = db.execute("PRAGMA journal_mode").fetchone()
+        if mark != _MARK:
+            raise VaultError("The file of the vault is no vault of this version.", hint=str(path))
+        if mode != ("wal",):
+            _back_to_wal(path)
+    except sqlite3.Error as error:
+        raise told(error) from None
+    return status.st_dev, status.st_ino
+
+
+def _back_to_wal(path: Path) -> None:
+    """For when a tool took the vault out of write-ahead mode. sqlitedict would lose the error in its own thread."""
+    with closing(connect(path, mode="rw")) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+
+
+def told(error: sqlite3.Error) -> StoreUnavailable | VaultError:
+    """What an error of SQLite means to us (https://www.sqlite.org/rescode.html)."""
+    if isinstance(error, sqlite3.ProgrammingError):
+        return StoreUnavailable("The vault is closed.")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # none: a text that is not UTF-8
+    if code in _DAMAGED:
+        return VaultError("The file of the vault is damaged, or is no vault.", hint="Restore it from a backup.")
+    message, hint = _UNAVAILABLE.get(code, ("The vault cannot be used now.", "Look at the disk it lies on."))
+    return StoreUnavailable(message, hint=hint)
+
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
+_LOCKED = ("The vault is locked by another program.", "Try again; end what holds it if it stays so.")
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_FULL: ("The vault's disk is full.", "Make room on it."),
+    sqlite3.SQLITE_READONLY: ("The vault cannot be written.", "Check the modes of its file and folder."),
+    sqlite3.SQLITE_PERM: ("The vault cannot be written.", "Check the modes of its file and folder."),
+    sqlite3.SQLITE_CANTOPEN: ("The vault cannot be opened.", "Check the modes of its file and folder."),
+}
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The kind of network file system the path lies on, or nothing. Locks do not hold there, nor does SQLite's log."""
+    real, best, found = path.resolve(), -1, ""
+    lines = mounts.read_text(errors="replace").splitlines() if mounts.exists() else []
+    for _, point, kind, *_ in (line.split(" ", 3) for line in lines if line.count(" ") >= 3):
+        at = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)  # a blank is written \040
+        if real.is_relative_to(at) and len(at) > best:
+            best, found = len(at), kind.removeprefix("fuse.")
+    return found if found in _NETWORK else ""

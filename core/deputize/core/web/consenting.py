@@ -1,0 +1,105 @@
+"""The pages of one consent: the question, the way to the provider, the way back, the outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.asks import Consent
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import User
+from deputize.core.web import words
+from deputize.core.web.browser import NONCE_LIFE
+from deputize.core.web.records import behind
+from deputize.core.web.shown import page, root_of, see_other
+from deputize.core.web.site import Site, here, is_refusal, note
+
+
+async def ask(site: Site, request: Request) -> Response:
+    """What the user is asked; once that is over, how it went."""
+    ticket = request.path_params["ticket"]
+    who = await site.who(request)
+    if who is None:
+        return site.nobody(request, _path(ticket))
+    consent = await site.deputy.consents.open(ticket, who)
+    facts = await _facts(site, consent)
+    if consent.status != "pending":
+        return page(request, "ended.html", **facts)
+    if facts["returned"]:
+        return page(request, "moment.html", **facts)
+    origin = site.deputy.providers[consent.provider].authorize_origin
+    facts |= {"signed_in": who.id if isinstance(who, User) else "", "action": here(request)}
+    return await site.with_forms(request, "connect.html", who, f"'self' {origin}", **facts)
+
+
+async def start(site: Site, request: Request) -> Response:
+    """Continue was pressed: bind this browser, and send it to the provider."""
+    ticket = request.path_params["ticket"]
+    who = await site.who(request)
+    if who is None:
+        return site.nobody(request, _path(ticket))
+    await site.form(request, who)
+    started = await site.deputy.consents.start(ticket, who)
+    cookies, state = await site.cookies(), parse_qs(urlsplit(started.url).query)["state"][0]
+    response = see_other(started.url)
+    cookies.put(response, cookies.nonce(state), started.nonce.reveal(), NONCE_LIFE)
+    return response
+
+
+async def callback(site: Site, request: Request) -> Response:
+    """Back from the provider. Always leads on, so that neither code nor state stays in the address bar."""
+    if request.method != "GET":  # a HEAD finishes nothing
+        raise HTTPException(405)
+    cookies = await site.cookies()
+    cookie = cookies.nonce(request.query_params.get("state", ""))
+    try:
+        target = _path(await _finish(site, request, request.cookies.get(cookie, "")))
+    except Exception as e:
+        target = "/refused" if is_refusal(e) else "/failed"
+        if target == "/failed":
+            note(e, "callback")
+    response = see_other(root_of(request) + target)
+    cookies.drop(response, cookie)
+    return response
+
+
+async def _finish(site: Site, request: Request, nonce: str) -> str:
+    params = request.query_params
+    if len(params) != len(params.multi_items()):  # RFC 6749 3.1: none may come twice
+        raise InvalidInput("This answer cannot be used.", fix_by="user", reason="repeated")
+    return await site.deputy.consents.finish(request.path_params["app"], params, await site.who(request), nonce)
+
+
+def _path(ticket: str) -> str:
+    return f"/connect/{quote(ticket, safe='')}"
+
+
+async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
+    """What the pages of a consent tell."""
+    provider, label = site.deputy.providers[consent.provider], site.label(consent.provider)
+    known = await behind(site.deputy.vault, consent)
+    held = [
+        c
+        for c in (await site.deputy.connections(known.user) if known else [])
+        if (c.provider, c.app, c.account) == (consent.provider, consent.app, consent.account)
+    ]
+    asked = list(zip(consent.words, consent.scopes, strict=True))
+    had = [pair for c in held for pair in zip(c.words, c.scopes, strict=True)]
+    failed = consent.status != "pending"
+    return {
+        "consent": consent,
+        "agent": words.agent_words(consent.agent),
+        "label": label,
+        "asked": asked,
+        "basics": [(provider.words(s), s) for s in provider.always if s not in consent.scopes],
+        "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.always)],
+        "missing": [pair for pair in asked if known and pair[1] in known.missing],
+        "why": "" if failed or not consent.why else words.said(words.WHY, consent.why, words.WHY_ELSE, label),
+        "reason": words.said(words.ENDED, consent.why, words.ENDED_ELSE, label, consent.account),
+        "returned": bool(known and known.returned),
+        "left": words.minutes(consent.expires_at - site.deputy.clock()),
+    }

@@ -1,0 +1,128 @@
+"""Our pages on loopback, for one person: served by whoever needs them first, found by whoever comes later."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from deputize.core.errors import ProviderUnavailable, SettingsError
+from deputize.core.http import Http
+from deputize.core.portal import Portal, portal
+from deputize.core.web.proof import health
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from deputize.core.deputy import Deputy
+
+HOST: Final = "127.0.0.1"
+LOOK_AGAIN: Final = 1.0
+"""Seconds after which we look whether the process that serves our pages is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where the pages are. ``ours``: served by this process; else by another one with the same vault."""
+
+    url: str
+    portal: Portal
+    ours: bool
+    seen: float = field(default_factory=time.monotonic)
+
+    def stands(self, here: Portal) -> bool:
+        return self.portal is here and (self.ours or time.monotonic() < self.seen + LOOK_AGAIN)
+
+
+class LocalPages:
+    """Serves the pages on the portal's loop from the first need on, on one port for the life of the process.
+
+    Where another process serves the same vault's pages on that port, they are its pages, and ours when it has ended.
+    ``port`` 0 takes any free one. ``deputy`` is set once it exists.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.deputy: Deputy | None = None
+        self._port = port
+        self._door: _Door | None = None
+        self._opening: asyncio.Task[_Door] | None = None
+
+    async def base_url(self) -> str:
+        """``http://127.0.0.1:{port}``. Raises `SettingsError` if another program has the port."""
+        here, door = portal(), self._door
+        if door is None or not door.stands(here):
+            door = await here.hop(lambda: self._open(here))
+        return door.url
+
+    async def _open(self, here: Portal) -> _Door:
+        """The door, opened once for all who ask meanwhile. Runs on the portal's loop only."""
+        if self._door and self._door.stands(here):
+            return self._door
+        if self._opening is None or self._opening.get_loop() is not asyncio.get_running_loop():
+            self._opening = asyncio.create_task(self._enter(here))
+        opening = self._opening
+        try:
+            door = await asyncio.shield(opening)
+        finally:
+            if self._opening is opening and opening.done():
+                self._opening = None
+        self._door, self._port = door, int(door.url.rpartition(":")[2])
+        return door
+
+    async def _enter(self, here: Portal) -> _Door:
+        deputy = self._served()
+        app, serve = _application(deputy)
+        try:
+            return _Door(await here.enter(serve(app, self._port, HOST)), here, ours=True)
+        except SettingsError:
+            if not self._port or not await same_vault(deputy, self._port):
+                raise _taken(self._port) from None
+            return _Door(f"http://{HOST}:{self._port}", here, ours=False)
+
+    def _served(self) -> Deputy:
+        if self.deputy is None:
+            raise SettingsError(
+                "These pages belong to no deputy yet.", hint="Set pages.deputy once the deputy is made."
+            )
+        return self.deputy
+
+
+def _taken(port: int) -> SettingsError:
+    return SettingsError(
+        f"The pages of local mode cannot be served on port {port} of {HOST}.",
+        hint="Another program has it: end that one, or set DEPUTIZE_PORT to a free port.",
+    )
+
+
+async def same_vault(deputy: Deputy, port: int) -> bool:
+    """Whether what listens on this port serves our vault's local pages. It has to answer a fresh challenge."""
+    challenge, http = secrets.token_hex(16), Http()
+    request = httpx.Request("GET", f"http://{HOST}:{port}/health", params={"challenge": challenge})
+    try:
+        answer = await http.send(request, timeout=2.0, max_bytes=4096)
+    except ProviderUnavailable:
+        return False
+    finally:
+        await http.close()
+    with suppress(ValueError):
+        return bool(json.loads(answer.content) == health(deputy.vault.keys.web, challenge, local=True))
+    return False
+
+
+def _application(deputy: Deputy) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
+    """The pages behind their guard, and what serves them: loaded here, since only who serves needs a web framework."""
+    try:
+        import uvicorn  # noqa: F401
+
+        from deputize.core.web.app import pages_app
+        from deputize.core.web.loopback import only_host, serve
+    except ImportError as missing:
+        raise SettingsError(f"{missing.name} is not installed.", hint='pip install "deputize[web]"') from None
+    return only_host(pages_app(deputy, verifier=None, local=True), {HOST}), serve

@@ -1,0 +1,130 @@
+"""Our pages on this machine only: a web server inside somebody else's process, and a guard against rebound names."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from deputize.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_FAMILY: Final = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
+
+
+@asynccontextmanager
+async def serve(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Serve ``app`` over http on the running loop, and give the base URL: ``http://127.0.0.1:49152``.
+
+    ``port`` 0 takes any free one. Leaves the host program's signal handlers and logging alone, and writes no access
+    log, where callbacks would show their ``code`` and ``state``. Raises `SettingsError` where the port is taken, the
+    address is not a loopback one, or uvicorn is missing.
+    """
+    with _listen(host, port) as sock:
+        server = _server(app)
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        try:
+            while not server.started:
+                if task.done():
+                    task.result()
+                    raise _unstarted()
+                await asyncio.sleep(0.005)
+            name = f"[{host}]" if ":" in host else host
+            yield f"http://{name}:{sock.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await asyncio.shield(task)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if host not in _FAMILY:
+        raise SettingsError(
+            "The local web server is for this machine only.",
+            hint="Let it listen on 127.0.0.1 or ::1. For other machines, mount the application in a web server.",
+        )
+    sock = socket.socket(_FAMILY[host])
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen()  # here, where a taken port is an OSError; uvicorn would end the process
+    except OSError as error:
+        sock.close()
+        raise _unusable(host, port, error) from None
+    return sock
+
+
+def _unusable(host: str, port: int, error: OSError) -> SettingsError:
+    why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+    return SettingsError(
+        f"Port {port} on {host} {why}.",
+        hint="End the program that listens there, or set DEPUTIZE_PORT to another one.",
+    )
+
+
+def _unstarted() -> SettingsError:
+    return SettingsError("The local web server did not start: the application's own start-up failed.")
+
+
+def _server(app: ASGIApp) -> uvicorn.Server:
+    try:
+        import uvicorn
+    except ImportError:
+        raise SettingsError("uvicorn is missing.", hint='pip install "deputize[web]"') from None
+
+    class Loopback(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # Ctrl-C belongs to the host program
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            try:
+                await super().startup(sockets)
+            except SystemExit:  # in a task it would end the host program
+                raise _unstarted() from None
+
+    return Loopback(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+def only_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
+    """``app``, answering 400 to a request whose Host is none of ``hosts``: names, or names with a port.
+
+    A page elsewhere can let its own name lead to 127.0.0.1 and read our pages as its own (DNS rebinding); the name it
+    asks for gives it away. A name without a port is good for every port.
+    """
+    ours = frozenset(host.lower() for host in hosts)
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or _asks_for(scope, ours):
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+            await send({"type": "http.response.start", "status": 400, "headers": headers})
+            await send({"type": "http.response.body", "body": b"This address is not served here."})
+
+    return guarded
+
+
+def _asks_for(scope: Scope, ours: frozenset[str]) -> bool:
+    asked = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+    if len(asked) != 1:
+        return False
+    name, colon, port = asked[0].rpartition(":")
+    return asked[0] in ours or (bool(colon) and port.isdigit() and name in ours)

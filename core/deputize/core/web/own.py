@@ -1,0 +1,126 @@
+"""A user's own pages: what is connected, what waits, and the yes or no to one act."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.act.approval import Decision
+from deputize.core.asks import Approval, Consent
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.vault.grant import User
+from deputize.core.web import words
+from deputize.core.web.records import approval_of
+from deputize.core.web.shown import page, root_of, see_other
+from deputize.core.web.site import Site, here, note
+
+
+async def connections(site: Site, request: Request) -> Response:
+    """What is connected, and what waits."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, "/connections")
+    deputy, path = site.deputy, here(request)
+    return await site.with_forms(
+        request,
+        "connections.html",
+        user,
+        "'self'",
+        path=path,
+        above=path.removesuffix("/connections"),
+        signed_in="" if site.local else user.id,
+        accounts=[(c, site.label(c.provider)) for c in await deputy.connections(user)],
+        consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
+        approvals=await deputy.approvals.waiting(user),
+        words=words,
+    )
+
+
+async def revoke(site: Site, request: Request) -> Response:
+    """Disconnect one account, and say what the provider knows of it."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, "/connections")
+    fields = await site.form(request, user)
+    provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
+    if provider not in site.deputy.providers or not app or not account:
+        raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
+    label, ended = site.label(provider), await site.deputy.revoke(user, provider, app=app, account=account)
+    told = [words.said(words.UPSTREAM, one.upstream, "", label) for one in ended]
+    back = here(request).removesuffix("/revoke")
+    return page(request, "revoked.html", label=label, account=account, told=told, back=back)
+
+
+async def renew(site: Site, request: Request) -> Response:
+    """A link that opens, for a consent whose link no longer does."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, "/connections")
+    wanted = (await site.form(request, user)).get("consent", "")
+    for consent in await site.deputy.consents.waiting(user):
+        if consent.id == wanted:
+            ticket = await _ticket(site, user, consent)
+            target = f"{root_of(request)}/connect/{ticket}" if ticket else here(request).removesuffix("/renew")
+            return see_other(target)
+    raise InvalidInput("There is no such consent.", fix_by="user", reason="unknown_consent")
+
+
+async def _ticket(site: Site, user: User, consent: Consent) -> str:
+    """The new ticket; empty if nothing is lacking any more."""
+    held = [c for c in await site.deputy.connections(user) if (c.provider, c.app) == (consent.provider, consent.app)]
+    default = any(c.default and c.account == consent.account for c in held)
+    asked = await site.deputy.connect(
+        user,
+        consent.provider,
+        scopes=consent.scopes,
+        app=consent.app,
+        account=None if default else consent.account or None,
+    )
+    return asked[0].link.rpartition("/")[2] if asked else ""
+
+
+async def approval(site: Site, request: Request) -> Response:
+    """One act that waits for the user's yes, or what was said to it."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, _path(request))
+    act = await _act(site, request, user)
+    facts: dict[str, Any] = {
+        "act": act,
+        "agent": words.agent_words(act.agent),
+        "effect": words.EFFECTS.get(act.effect, act.effect),
+        "left": words.minutes(act.expires_at - site.deputy.clock()),
+    }
+    if act.status != "pending":
+        return page(request, "decided.html", **facts)
+    return await site.with_forms(request, "approve.html", user, "'self'", action=here(request), **facts)
+
+
+async def decide(site: Site, request: Request) -> Response:
+    """The user's answer. After a first one another changes nothing: the page shows the first."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, _path(request))
+    decision = (await site.form(request, user)).get("decision", "")
+    act = await _act(site, request, user)
+    if decision not in ("approve", "reject"):
+        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+    try:
+        await site.deputy.decide(act.id, cast("Decision", decision), by=user)
+    except Conflict as e:
+        note(e, "decide")
+    return see_other(here(request))
+
+
+async def _act(site: Site, request: Request, user: User) -> Approval:
+    found = await approval_of(site.deputy.vault, user, request.path_params["approval"])
+    if found is None or found.expires_at <= site.deputy.clock():
+        raise NotFound("No such approval waits for this user.")
+    return found
+
+
+def _path(request: Request) -> str:
+    return f"/approve/{quote(request.path_params['approval'], safe='')}"

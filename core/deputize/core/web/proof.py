@@ -1,0 +1,16 @@
+"""What our pages sign, under the vault's own key for the web."""
+
+from __future__ import annotations
+
+import hmac
+import json
+
+
+def proof(key: bytes, purpose: str, *parts: str) -> str:
+    """An HMAC over these very parts, good for this purpose only: 64 hexadecimal characters."""
+    return hmac.digest(key, json.dumps([purpose, *parts]).encode(), "sha256").hex()
+
+
+def health(key: bytes, challenge: str, *, local: bool) -> dict[str, str]:
+    """What ``/health`` answers: which vault's pages these are, to whoever can tell. No secret, and no replay."""
+    return {"deputize": proof(key, "health", "local" if local else "web", challenge)}

@@ -1,0 +1,128 @@
+"""What all pages share: whose they are, how they are shown, and which forms are believed."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.deputy import Deputy
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.oauth.consent import AnyLocalUser, Who
+from deputize.core.vault.grant import User
+from deputize.core.web.browser import (
+    FORM_LIFE,
+    Cookies,
+    UserVerifier,
+    cookies_for,
+    fields_of,
+    form_token,
+    from_our_page,
+    person,
+)
+from deputize.core.web.links import user_of
+from deputize.core.web.shown import page, root_of, see_other
+
+log = logging.getLogger("deputize.web")
+
+
+class Site:
+    """The pages of one deputy. Without a verifier it is the local one."""
+
+    def __init__(self, deputy: Deputy, verifier: UserVerifier | None, sign_in: str) -> None:
+        self.deputy, self.verifier, self.sign_in = deputy, verifier, sign_in
+        self.local = verifier is None
+        self.key = deputy.vault.keys.web
+
+    async def who(self, request: Request) -> Who:
+        """Who opens a consent: the verified user, nobody, or whoever sits at this machine."""
+        return await person(self.verifier, request) if self.verifier else AnyLocalUser()
+
+    async def user(self, request: Request) -> User | None:
+        """Whose own pages these are: the verified user's, or whom a local link names."""
+        if self.verifier:
+            return await person(self.verifier, request)
+        return user_of(self.deputy, request.path_params["me"])
+
+    async def cookies(self) -> Cookies:
+        """How our cookies are at our address."""
+        return cookies_for(await self.deputy.pages.base_url(), self.key)
+
+    def label(self, provider: str) -> str:
+        """A provider's name for people."""
+        row = self.deputy.providers.get(provider)
+        return row.label if row else provider
+
+    # ------------------------------------------------------------- answers
+
+    def say(self, request: Request, status: int, title: str, message: str, hint: str = "") -> Response:
+        """A page that says one thing."""
+        return page(request, "message.html", status, title=title, message=message, hint=hint)
+
+    def refused(self, request: Request) -> Response:
+        """The one answer to everything that cannot be used, whatever the reason."""
+        return self.say(
+            request,
+            403,
+            "This link cannot be used",
+            "It may have been used already, or be too old, or be meant for somebody else.",
+            "Go back to where you were asked and open the newest link there.",
+        )
+
+    def nobody(self, request: Request, path: str) -> Response:
+        """Nobody is signed in: to the host's own page, which can send them back to ``path``, one of ours."""
+        if not self.sign_in:
+            return self.say(request, 401, "Sign in first", "Sign in to the application, then open this page again.")
+        joint = "&" if "?" in self.sign_in else "?"
+        return see_other(self.sign_in + joint + urlencode({"next": root_of(request) + path}))
+
+    # ------------------------------------------------------------- forms
+
+    async def with_forms(self, request: Request, name: str, who: Who, forms_to: str, **facts: Any) -> Response:
+        """A page whose forms only this browser and this person can send."""
+        cookies = await self.cookies()
+        cookie = cookies.form(request)
+
+        def token(path: str) -> str:
+            return form_token(self.key, cookie, who, path)
+
+        response = page(request, name, forms_to=forms_to, token=token, **facts)
+        cookies.put(response, cookies.name, cookie, FORM_LIFE)
+        return response
+
+    async def form(self, request: Request, who: Who) -> dict[str, str]:
+        """The fields of a form of ours. Raises `InvalidInput` for any other."""
+        fields = await fields_of(request)
+        base = await self.deputy.pages.base_url()
+        cookie = request.cookies.get(cookies_for(base, self.key).name, "")
+        due = form_token(self.key, cookie, who, here(request))
+        given = fields.get("form", "")
+        if not cookie or not hmac.compare_digest(given.encode(), due.encode()) or not from_our_page(request, base):
+            raise InvalidInput("This form is none of ours.", fix_by="user", reason="foreign_form")
+        return fields
+
+
+def here(request: Request) -> str:
+    """The path of this very page, as a link on it would say it."""
+    root, path = root_of(request), str(request.scope["path"])
+    return quote(path if path.startswith(f"{root}/") else root + path)
+
+
+def is_refusal(e: Exception) -> bool:
+    """Whether the browser brought something that cannot be used: one answer for all of that."""
+    return isinstance(e, NotFound) or (isinstance(e, InvalidInput) and e.fix_by == "user")
+
+
+def note(e: Exception, during: str) -> None:
+    """Log what went wrong, and where, but not in its own words: they may hold what nobody should read."""
+    if isinstance(e, DeputizeError):
+        log.warning("%s while answering %s: %s", e.code, during, e.message)
+        return
+    *_, (frame, line) = walk_tb(e.__traceback__)
+    log.error("%s in %s:%d while answering %s", type(e).__name__, Path(frame.f_code.co_filename).name, line, during)

@@ -1,0 +1,131 @@
+"""What a model may write into a call's arguments, and that it changes nothing about whose call it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import ToolMessage
+from langgraph.prebuilt import ToolNode
+from pydantic import ValidationError
+
+from deputize.adapters.langchain import DeputyToolkit, tools
+from deputize.core import Deputy, InvalidInput, User, UserRequired
+from deputize.sandbox import Sandbox
+from tests.support.graphs import Context, asking, config, plain, tool_messages, wired
+from tests.support.house import build, connect
+
+FORGED: list[dict[str, Any]] = [
+    {"user": "bob"},
+    {"user_id": "bob"},
+    {"tenant": "other"},
+    {"account": "bob@example.test"},
+    {"config": {"configurable": {"user_id": "bob"}}},
+    {"runtime": {"context": {"user_id": "bob"}}},
+    {"state": {"user": "bob"}},
+    {"call": {"thread": "x"}},
+    {"token": "ya29.stolen"},
+    {"access_token": "ya29.stolen"},
+    {"key": "x"},
+    {"granted": ["https://mail.google.com/"]},
+    {"noted": {"draft": "x"}},
+]
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+        yield deputy
+
+
+def who_called(sandbox: Sandbox) -> set[str]:
+    return {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"}
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
+async def test_the_core_refuses_every_argument_a_tool_does_not_have(
+    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput):
+        await deputy.act("gmail_search_emails", {"query": "x", **forged}, user="alice")
+    assert who_called(sandbox) == set()
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
+async def test_a_langchain_tool_refuses_it_too_or_ignores_it(
+    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]
+) -> None:
+    tool = next(t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails")
+    call = {"type": "tool_call", "name": tool.name, "id": "1", "args": {"query": "x", **forged}}
+    with pytest.raises((ValidationError, TypeError)):
+        await tool.ainvoke(call)
+    with pytest.raises((ValidationError, TypeError)):
+        tool.invoke(call)
+    assert who_called(sandbox) <= {"alice@example.test"}
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
+@pytest.mark.parametrize("way", ["act_node", "ToolNode"])
+async def test_in_a_graph_the_call_is_refused_and_told_to_the_model(
+    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], way: str
+) -> None:
+    call = {"name": "gmail_search_emails", "args": {"query": "x", **forged}, "id": "1"}
+    if way == "act_node":
+        graph = plain(deputy)
+    else:
+        graph = wired(ToolNode(tools(deputy, "gmail")))
+    state = await graph.ainvoke(asking(call), config(), context=Context("alice"))
+    assert tool_messages(state)["1"].status == "error"
+    assert who_called(sandbox) == set()
+
+
+async def test_no_schema_offers_a_way_to_name_a_user_or_a_token(deputy: Deputy) -> None:
+    forbidden = {"user", "user_id", "tenant", "account", "owner", "token", "access_token", "config", "runtime", "key"}
+    for tool in tools(deputy, "gmail"):
+        assert not forbidden & set(tool.args), tool.name
+    for ours in deputy.tools():
+        assert not forbidden & set(ours.schema["properties"]), ours.name
+
+
+@pytest.mark.parametrize("configurable", [{"user_id": "bob"}, {"user": "bob"}, {"deputize_user": "bob"}])
+async def test_what_a_client_may_configure_does_not_name_the_user(
+    deputy: Deputy, sandbox: Sandbox, configurable: dict[str, str]
+) -> None:
+    """Some servers let clients set ``configurable``: it counts only where the host says so."""
+    [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
+    await tool.ainvoke({"query": "x"}, {"configurable": configurable})
+    assert who_called(sandbox) == {"alice@example.test"}
+    [tool] = [t for t in tools(deputy, "gmail") if t.name == "gmail_search_emails"]
+    assert "No user" in await tool.ainvoke({"query": "x"}, {"configurable": configurable})
+    assert who_called(sandbox) == {"alice@example.test"}
+    [tool] = [t for t in tools(deputy, "gmail", user_from_configurable=True) if t.name == "gmail_search_emails"]
+    await tool.ainvoke({"query": "x"}, {"configurable": {"user_id": "bob"}})
+    assert who_called(sandbox) == {"alice@example.test", "bob@example.test"}
+
+
+async def test_the_context_of_a_run_is_stronger_than_the_bound_user(deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = wired(ToolNode(tools(deputy, "gmail", user="alice")))
+    await graph.ainvoke(
+        asking({"name": "gmail_search_emails", "args": {}, "id": "1"}), config(), context=Context("bob")
+    )
+    assert who_called(sandbox) == {"bob@example.test"}
+
+
+@pytest.mark.parametrize("nobody", [None, "", "  ", User(""), User(" ", "tenant")])
+async def test_nobody_is_refused_everywhere(deputy: Deputy, sandbox: Sandbox, nobody: Any) -> None:
+    with pytest.raises(UserRequired):
+        await deputy.act("gmail_search_emails", {}, user=nobody)
+    [tool] = [
+        t for t in DeputyToolkit(deputy=deputy, toolkits=("gmail",), user=nobody).get_tools() if "search" in t.name
+    ]
+    call = {"type": "tool_call", "name": tool.name, "id": "1", "args": {}}
+    answer = await tool.ainvoke(call)
+    assert isinstance(answer, ToolMessage) and answer.status == "error" and who_called(sandbox) == set()
+    assert "Pass the user" not in str(answer.content)  # a hint for the host, not for the model

@@ -1,0 +1,188 @@
+"""LangChain tools: the framework's own bar, schemas, results, and failures as a model reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_tests.integration_tests import ToolsIntegrationTests
+from langchain_tests.unit_tests import ToolsUnitTests
+from langgraph.graph import MessagesState
+from langgraph.prebuilt import ToolNode
+
+from deputize.adapters.langchain import DeputyToolkit, tools
+from deputize.core import Approval, Consent, Deputy, Request, Steps, Toolkit, allow_all, any_of
+from deputize.core.portal import portal
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEND, Context, asking, config, tool_messages, wired
+from tests.support.house import GMAIL, build, connect
+
+SANDBOX = Sandbox()
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "gmail_whoami": {},
+    "gmail_search_emails": {"query": "from:bob", "limit": 3},
+    "gmail_list_labels": {"counts": True},
+    "gmail_list_drafts": {},
+    "gmail_send_email": {"to": ["bob@example.test"], "subject": "Hello", "body": "there"},
+    "gmail_save_draft": {"to": ["bob@example.test"], "subject": "Hello", "body": "there"},
+}
+
+
+async def _connected() -> Deputy:
+    deputy = await build(SANDBOX, policy=allow_all)
+    await connect(deputy, SANDBOX, "readonly", "modify", "labels")
+    return deputy
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def one(request: pytest.FixtureRequest) -> Any:
+    deputy = portal().run(_connected())
+    yield next(tool for tool in tools(deputy, "gmail", user="alice") if tool.name == request.param)
+    deputy.run(deputy.close())
+
+
+class Standard:
+    """What langchain-tests wants to know, for each tool in turn."""
+
+    tool: BaseTool
+
+    @pytest.fixture(autouse=True)
+    def _take(self, one: BaseTool) -> None:
+        type(self).tool = one
+
+    @pytest.fixture
+    def tool_under_test(self) -> BaseTool:
+        return self.tool
+
+    @property
+    def tool_constructor(self) -> BaseTool:
+        return type(self).tool
+
+    @property
+    def tool_invoke_params_example(self) -> dict[str, Any]:
+        return EXAMPLES[type(self).tool.name]
+
+
+class TestUnit(Standard, ToolsUnitTests):  # type: ignore[misc]
+    """The framework's unit tests."""
+
+
+class TestIntegration(Standard, ToolsIntegrationTests):  # type: ignore[misc]
+    """The framework's integration tests, against the sandbox."""
+
+
+@pytest.fixture
+async def deputy() -> Any:
+    async with await build(SANDBOX) as deputy:
+        yield deputy
+
+
+async def test_a_model_sees_every_argument_enum_default_and_limit(deputy: Deputy) -> None:
+    for tool, ours in zip(tools(deputy, "gmail"), deputy.tools("gmail"), strict=True):
+        shown = convert_to_openai_tool(tool)["function"]
+        assert shown["name"] == ours.name and shown["description"] == ours.description
+        assert shown["parameters"]["properties"] == ours.schema["properties"]
+        assert set(tool.args) == set(ours.schema["properties"]) == set(ours.parameters)
+
+
+async def test_arguments_called_like_keywords_arrive(deputy: Deputy) -> None:
+    await connect(deputy, SANDBOX, "readonly")
+    [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
+    found = await tool.ainvoke({"from": ["bob@example.test"], "limit": 5})
+    assert "Bob Brown" in found and "newsletter" not in found
+
+
+async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
+    names = {tool.name for tool in tools(deputy, "gmail", read_only=True)}
+    assert "gmail_search_emails" in names
+    assert not names & {"gmail_send_email", "gmail_update_emails", "gmail_save_draft", "gmail_manage_label"}
+    toolkit = DeputyToolkit(deputy=deputy, toolkits=("gmail",), read_only=True)
+    assert {tool.name for tool in toolkit.get_tools()} == names
+
+
+async def test_scopes_and_effect_are_in_the_metadata(deputy: Deputy) -> None:
+    by_name = {tool.name: tool for tool in tools(deputy, "gmail")}
+    send = by_name["gmail_send_email"]
+    assert send.metadata == {"provider": "google", "scopes": [f"{GMAIL}send"], "effect": "sends"}
+
+
+async def test_a_missing_consent_is_an_error_without_a_link_and_the_host_gets_the_consent(deputy: Deputy) -> None:
+    asked: list[Consent] = []
+    [tool] = [t for t in tools(deputy, "gmail", user="alice", on_consent=asked.append) if t.name == "gmail_whoami"]
+    answer = await tool.ainvoke({"type": "tool_call", "name": tool.name, "id": "1", "args": {}})
+    assert isinstance(answer, ToolMessage) and answer.status == "error"
+    assert "http" not in str(answer.content) and "Google" in str(answer.content)
+    assert asked[0].link.startswith("http://127.0.0.1") and answer.artifact["consent"]["link"] == asked[0].link
+    text = await tool.ainvoke({})
+    assert isinstance(text, str) and "http" not in text
+
+
+async def test_an_approval_outside_a_graph_is_given_to_the_host_and_counts_for_this_call_only(deputy: Deputy) -> None:
+    await connect(deputy, SANDBOX, "send")
+    before = len(SANDBOX.sent("alice@example.test"))
+    asked: list[Approval] = []
+    [tool] = [t for t in tools(deputy, "gmail", user="alice", on_approval=asked.append) if t.name == SEND["name"]]
+    answer = await tool.ainvoke({"type": "tool_call", **SEND})
+    assert answer.status == "error" and answer.artifact["approval"]["preview"]["subject"] == "Lunch"
+    await deputy.decide(asked[0], "approve", by="alice")
+    other = await tool.ainvoke({"type": "tool_call", **SEND, "args": {**SEND["args"], "body": "Other words."}})
+    assert other.status == "error" and len(SANDBOX.sent("alice@example.test")) == before
+    again = [await tool.ainvoke({"type": "tool_call", **SEND}) for _ in range(2)]
+    assert [message.status for message in again] == ["success", "error"], "one yes, one mail"
+    assert len(SANDBOX.sent("alice@example.test")) == before + 1
+
+
+async def test_a_plain_tool_node_sends_once_when_its_node_runs_again() -> None:
+    sandbox = Sandbox()
+    ran: list[str] = []
+    async with await build(sandbox, policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "send")
+        send = [t for t in tools(deputy, "gmail") if t.name == SEND["name"]]
+
+        async def stumbling(state: MessagesState) -> Any:
+            answered = await ToolNode(send).ainvoke(state)
+            ran.append("once")
+            if len(ran) == 1:
+                raise ConnectionError("the machine stumbles after the send")
+            return answered
+
+        graph = wired(stumbling)
+        with pytest.raises(ConnectionError):
+            await graph.ainvoke(asking(SEND), config(), context=Context("alice"))
+        state = await graph.ainvoke(None, config(), context=Context("alice"))
+        assert tool_messages(state)["send"].status == "success" and len(ran) == 2
+        assert len(sandbox.sent("alice@example.test")) == 1
+
+
+@pytest.mark.parametrize("result", [[], {}, 0, False, "", "text", None, [1, {"a": None}], {"ü": "\u2028"}])
+async def test_every_result_reaches_the_model_unchanged(result: Any) -> None:
+    kit = Toolkit("odd", "google", api="gmail")
+
+    @kit.tool(needs=[any_of(f"{GMAIL}readonly")])
+    def give() -> Steps:
+        """Give the result."""
+        yield Request("GET", "/users/me/profile")
+        return result
+
+    sandbox = Sandbox()
+    async with await build(sandbox, toolkits=[kit]) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        [tool] = tools(deputy, "odd", user="alice")
+        answer = await tool.ainvoke({"type": "tool_call", "name": "odd_give", "id": "1", "args": {}})
+        assert answer.status == "success" and answer.artifact == result
+        assert (answer.content if isinstance(result, str) else json.loads(answer.content)) == result
+
+
+async def test_64_blocking_calls_at_once_do_not_lock_up() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
+        calls = [asyncio.to_thread(tool.invoke, {"query": "from:bob"}) for _ in range(64)]
+        answers = await asyncio.wait_for(asyncio.gather(*calls), 60)
+        assert all("Bob Brown" in answer for answer in answers)

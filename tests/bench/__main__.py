@@ -1,0 +1,185 @@
+"""What governing costs, as ratios from paired runs: ``python -m tests.bench``.
+
+Prints one JSON line a figure. Variants alternate block by block in one process, against one minimal server on another
+core; a figure is the median of the blocks' ratios of CPU time, with the second-lowest and second-highest beside it.
+Not in it: the provider's latency, name look-ups, TLS, a real network. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deputize.core import PROVIDERS, Account, App, Deputy, Request, Secret, Steps, Toolkit, User, any_of
+from deputize.core.audit import Audit
+from deputize.core.http import FastTransport
+from deputize.core.vault.grant import Grant
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+
+BLOCKS, CALLS = int(os.environ.get("BENCH_BLOCKS", "14")), 320
+SCOPE = "https://www.googleapis.com/auth/gmail.readonly"
+TOKEN = "ya29." + "x" * 180
+KIT = Toolkit("gmail", "google")
+Work = Callable[[], Awaitable[Any]]
+
+
+@KIT.tool(needs=[any_of(SCOPE, method="gmail.users.messages.list")])
+def list_emails(query: str = "") -> Steps:
+    """List emails."""
+    return (yield Request("GET", "/users/me/messages", params={"q": query}))
+
+
+def cpu() -> float:
+    """Seconds of CPU this process has used, all its threads, user and system."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+@asynccontextmanager
+async def server() -> AsyncIterator[str]:
+    """The base address of the minimal server, in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.server", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout and process.stdin
+    try:
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}"
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+@asynccontextmanager
+async def deputy(base: str, transport: Callable[[], httpx.AsyncBaseTransport]) -> AsyncIterator[Deputy]:
+    """A deputy as in production: vault and audit on disk, one connected user."""
+    with tempfile.TemporaryDirectory() as folder:
+        vault = await Vault.open(open_store(f"{folder}/vault.sqlite", create=True), [os.urandom(32)])
+        now = time.time()
+        await vault.add(
+            Grant(User("alice"), "google", "google", Account("1", "alice@example.test"), frozenset({SCOPE}),
+                  Secret(TOKEN), Secret("1//" + "y" * 100), now + 86400, now)
+        )  # fmt: skip
+        async with Deputy(
+            vault,
+            [App("google", "client", Secret("secret"))],
+            pages="http://127.0.0.1:1",
+            audit=Audit(Path(folder, "audit"), vault.keys.audit),
+            providers={"google": PROVIDERS["google"].moved_to(base)},
+            toolkits=[KIT],
+            transport=transport,
+        ) as made:
+            yield made
+
+
+async def block(work: Work, concurrency: int) -> float:
+    """CPU seconds a call, over one block."""
+
+    async def some(n: int) -> None:
+        for _ in range(n):
+            await work()
+
+    gc.collect()
+    before = cpu()
+    await asyncio.gather(*(some(CALLS // concurrency) for _ in range(concurrency)))
+    return (cpu() - before) / CALLS
+
+
+async def paired(works: Sequence[Work], concurrency: int) -> list[list[float]]:
+    """For each work its ratios to the first one, block by block, the order turning."""
+    for work in works:
+        await block(work, concurrency)
+    ratios: list[list[float]] = [[] for _ in works]
+    for turn in range(BLOCKS):
+        costs = [0.0] * len(works)
+        for step in range(len(works)):
+            at = (turn + step) % len(works)
+            costs[at] = await block(works[at], concurrency)
+        for at, cost in enumerate(costs):
+            ratios[at].append(cost / costs[0])
+    return ratios
+
+
+def say(name: str, ratios: Sequence[float], goal: float | None, **more: Any) -> None:
+    """One figure as a JSON line."""
+    ranked = sorted(ratios)
+    print(
+        json.dumps(
+            {
+                "figure": name,
+                "median": round(statistics.median(ranked), 3),
+                "low": round(ranked[1], 3),
+                "high": round(ranked[-2], 3),
+                "goal": goal,
+                **more,
+            }
+        ),
+        flush=True,
+    )
+
+
+async def acts() -> None:
+    """A full act over a bare httpx call with a static token, on httpx's own transport and on aiohttp's."""
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(server())
+        url = f"{base}/gmail.googleapis.com/gmail/v1/users/me/messages"
+        client = await stack.enter_async_context(httpx.AsyncClient())
+        plain = await stack.enter_async_context(deputy(base, lambda: httpx.AsyncHTTPTransport(trust_env=False)))
+        fast = await stack.enter_async_context(deputy(base, FastTransport))
+
+        async def bare() -> Any:
+            headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/json"}
+            return (await client.get(url, params={"q": "from:bob"}, headers=headers)).json()
+
+        def governed(one: Deputy) -> Work:
+            return lambda: one.act("gmail_list_emails", {"query": "from:bob"}, user="alice")
+
+        for concurrency, goal in ((1, 0.55), (32, 0.22)):
+            ratios = await paired([bare, governed(plain), governed(fast)], concurrency)
+            say("act over bare httpx, httpx transport", ratios[1], 1.10, concurrency=concurrency)
+            say("act over bare httpx, aiohttp transport", ratios[2], goal, concurrency=concurrency)
+
+
+def imports() -> None:
+    """``import deputize.core`` over ``import httpx``, each less an empty interpreter."""
+
+    cached = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def cost(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True, env=cached)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    cost("import deputize.core")  # leaves the byte code behind, as any first run does
+    ratios = []
+    for _ in range(BLOCKS):
+        empty = cost("pass")
+        ratios.append((cost("import deputize.core") - empty) / (cost("import httpx") - empty))
+    say("import deputize.core over import httpx", ratios, 2.0)
+
+
+if __name__ == "__main__":
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    packages = {name: version(name) for name in ("httpx", "aiohttp", "cryptography", "pydantic")}
+    print(
+        json.dumps({"python": sys.version.split()[0], "load": os.getloadavg()[0], "cores": os.cpu_count(), **packages})
+    )
+    imports()
+    asyncio.run(acts())

@@ -1,0 +1,127 @@
+"""A home of one's own, and a provider on loopback that the command line can be pointed at."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deputize.cli.app import app
+from deputize.core import Deputy
+from deputize.core.settings import Settings
+from deputize.core.web.loopback import serve
+from deputize.sandbox import Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.cli.driving import click
+
+
+@dataclass(frozen=True)
+class Provider:
+    """The played provider, and the settings under which the command line uses it."""
+
+    sandbox: Sandbox
+    url: str
+
+    def settings(self, *, port: int = 0) -> dict[str, str]:
+        """An OAuth app at this provider."""
+        return {
+            "DEPUTIZE_SANDBOX": self.url,
+            "DEPUTIZE_PORT": str(port),
+            "DEPUTIZE_APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
+            "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
+            "DEPUTIZE_USER": "alice",
+        }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty home folder."""
+    tmp_path.chmod(0o700)
+    return tmp_path
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """A provider on loopback, on a loop and in a thread of its own: what is under test may close the portal."""
+    sandbox = Sandbox()
+    ready: list[str] = []
+    loop, started, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def play() -> None:
+        async with serve(sandbox.app) as url:
+            ready.append(url)
+            started.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(play(),))
+    thread.start()
+    assert started.wait(10)
+    yield Provider(sandbox, ready[0])
+    loop.call_soon_threadsafe(over.set)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port on which something else listens, that speaks no HTTP."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """The command line silences loggers for its whole process; other tests listen to some of them."""
+    names = ("httpx", "httpcore", "uvicorn", "aiohttp", "asyncio", "deputize")
+    before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
+    yield
+    for name, (level, handlers) in before.items():
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).handlers[:] = handlers
+
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line in this process: ``cli("grants", DEPUTIZE_USER="alice")``. What it gives has exit_code, stdout
+    and stderr."""
+    for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("DEPUTIZE_HOME", str(home / "deputize"))
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(home)
+
+    def invoke(*words: str, stdin: str = "", **env: str) -> Any:
+        return CliRunner().invoke(app, [*words], input=stdin, env=env)
+
+    return invoke
+
+
+def connected(home: Path, provider: Provider, *scopes: str) -> dict[str, str]:
+    """Alice's account is connected with these scopes; the settings under which it is."""
+    settings = Settings.load(
+        home=home / "deputize",
+        sandbox=provider.url,
+        port=0,
+        apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
+    )
+    with Deputy.from_settings(settings) as deputy:
+        [consent] = deputy.run(deputy.connect("alice", "google", scopes=scopes))
+        click(consent.link)
+        [ended] = deputy.run(deputy.wait([consent], timeout=10))
+        assert ended.status == "granted"
+    return provider.settings()

@@ -1,0 +1,137 @@
+"""Each command's happy path: what it prints, where, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from deputize.core.vault.keys import parse_keys
+from tests.cli.conftest import Command, Provider, connected
+from tests.cli.driving import run
+
+READ = "https://www.googleapis.com/auth/gmail.readonly"
+MAIL = json.dumps({"to": ["bob@example.test"], "subject": "Hello", "body": "Are you there?"})
+
+
+def test_what_is_connected_already_is_not_asked_again(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly", "gmail.send")
+    again = cli("connect", "google", "--scopes", "gmail.send", **settings)
+    assert (again.exit_code, "/connect/" in again.stderr) == (0, False)
+    assert "send email as you" in again.stdout
+
+
+def test_grants_are_listed_for_people_and_for_programs_without_a_token(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    seen, told = cli("grants", **settings), cli("grants", "--json", **settings)
+    assert "alice@example.test" in seen.stdout and "read your email" in seen.stdout
+    [grant] = json.loads(told.stdout)
+    assert READ in grant["scopes"] and grant["status"] == "active"
+    assert not any(mark in told.stdout + seen.stdout for mark in ("ya29.", "1//0", "token"))
+
+
+def test_grants_belong_to_the_user_they_were_made_for(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    assert cli("grants", "--user", "bob", **settings).stdout.strip() == "Nothing is connected."
+
+
+def test_revoke_ends_it_here_and_at_the_provider(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    assert provider.sandbox.live_tokens()["alice@example.test"] > 0
+    ended = cli("revoke", "google", **settings)
+    assert ended.exit_code == 0
+    assert "Disconnected alice@example.test. Google ended its tokens too." in ended.stdout
+    assert provider.sandbox.live_tokens()["alice@example.test"] == 0
+    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+    assert "Nothing was connected" in cli("revoke", "google", **settings).stdout
+
+
+def test_revoke_tells_when_the_provider_could_not_be_told(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    provider.sandbox.switches.down = True
+    ended = cli("revoke", "google", **settings)
+    assert "Google could not be reached and will be told later." in ended.stdout
+    assert json.loads(cli("grants", "--json", **settings).stdout) == []
+
+
+def test_act_prints_the_result_as_json_and_nothing_else_on_stdout(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    found = cli("act", "gmail_search_emails", '{"query": "from:bob"}', **settings)
+    assert found.exit_code == 0, found.stderr
+    assert {row["from"] for row in json.loads(found.stdout)["items"]} == {"Bob Brown <bob@example.test>"}
+
+
+def test_act_shows_the_draft_and_sends_after_a_yes_only(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.send")
+    refused = cli("act", "gmail_send_email", MAIL, stdin="n\n", **settings)
+    assert (refused.exit_code, provider.sandbox.sent("alice@example.test")) == (1, [])
+    assert "Are you there?" in refused.stderr and "[declined]" in refused.stderr
+    sent = cli("act", "gmail_send_email", MAIL, stdin="y\n", **settings)
+    assert sent.exit_code == 0, sent.stderr
+    assert json.loads(sent.stdout)["subject"] == "Hello"
+    assert [mail.subject for mail in provider.sandbox.sent("alice@example.test")] == ["Hello"]
+
+
+def test_with_nobody_there_to_approve_nothing_is_decided(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.send")
+    found = cli("act", "gmail_send_email", MAIL, stdin="", **settings)
+    assert found.exit_code == 1 and "[approval_required]" in found.stderr and "--yes" in found.stderr
+    assert provider.sandbox.sent("alice@example.test") == []
+
+
+def test_act_with_yes_does_not_ask(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.send")
+    assert cli("act", "gmail_send_email", MAIL, "--yes", **settings).exit_code == 0
+    assert len(provider.sandbox.sent("alice@example.test")) == 1
+
+
+def test_tools_are_listed_without_any_settings(cli: Command, home: Path) -> None:
+    seen = cli("tools")
+    assert seen.exit_code == 0 and "gmail_search_emails" in seen.stdout
+    told = {tool["name"]: tool for tool in json.loads(cli("tools", "gmail", "--json").stdout)}
+    search, send = told["gmail_search_emails"], told["gmail_send_email"]
+    assert (search["effect"], send["effect"]) == ("reads", "sends")
+    assert search["parameters"]["properties"]["query"]
+    assert "gmail.users.messages.list" in {need["method"] for need in search["needs"]}
+    assert all(need["asks"] in need["accepts"] for tool in told.values() for need in tool["needs"])
+    assert 200 < search["bytes"] < 4000
+    assert not (home / "deputize").exists()
+
+
+def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    cli("act", "gmail_search_emails", "{}", **settings)
+    seen = cli("audit", **settings)
+    assert "consent.granted" in seen.stdout and "gmail_search_emails" in seen.stdout
+    [row] = [json.loads(line) for line in cli("audit", "--json", "-n", "1", **settings).stdout.splitlines()]
+    assert (row["event"], row["user"], row["decision"]) == ("act.result", "alice", "done")
+    proven = cli("audit", "verify", **settings)
+    assert (proven.exit_code, "whole." in proven.stdout) == (0, True), proven.stderr
+
+
+def test_an_altered_audit_is_found_out(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    [file] = [path for path in (home / "deputize" / "audit").glob("*.jsonl") if b"consent.granted" in path.read_bytes()]
+    file.write_bytes(file.read_bytes().replace(b"consent.granted", b"consent.ignored"))
+    found = cli("audit", "verify", **settings)
+    assert found.exit_code == 1
+    assert "altered" in found.stdout and "NOT whole" in found.stdout
+
+
+def test_key_new_prints_a_key_that_opens_a_vault(cli: Command, home: Path, provider: Provider) -> None:
+    made = cli("key", "new")
+    assert len(parse_keys(made.stdout)) == 1
+    assert cli("grants", **provider.settings(), DEPUTIZE_KEY=made.stdout.strip()).exit_code == 0
+    assert not (home / "deputize" / "key").exists()
+
+
+def test_the_same_from_a_real_process(home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    found = run("act", "gmail_search_emails", '{"query": "from:bob"}', home=home, **settings)
+    assert (found.returncode, len(json.loads(found.stdout)["items"]) > 0) == (0, True), found.stderr
+    assert "read your email" in run("grants", home=home, **settings).stdout
+    assert run("revoke", "google", home=home, **settings).returncode == 0
+    assert run("audit", "verify", home=home, **settings).returncode == 0
+    assert "gmail_search_emails" in run("tools", home=home).stdout
+    assert len(parse_keys(run("key", "new", home=home).stdout)) == 1

@@ -1,0 +1,102 @@
+"""``doctor``: each thing that stands in the way is found and told with what to do, and nothing is changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core.vault.keys import new_key
+from tests.cli.conftest import Command, Provider, connected
+
+
+def lines(found: Any) -> dict[str, dict[str, str]]:
+    """The findings by what they are about."""
+    return {line["what"]: line for line in map(json.loads, found.stdout.splitlines())}
+
+
+def test_on_a_new_machine_only_an_app_is_missing(cli: Command, home: Path) -> None:
+    found = cli("doctor", "--json", DEPUTIZE_PORT="0")
+    told = lines(found)
+    assert found.exit_code == 0, told
+    assert [what for what, line in told.items() if line["state"] != "ok"] == ["apps"]
+    assert "DEPUTIZE_APPS__GOOGLE__CLIENT_ID" in told["apps"]["todo"]
+    assert not (home / "deputize").exists()
+
+
+def test_where_all_is_well_it_says_so(cli: Command, home: Path, provider: Provider) -> None:
+    found = cli("doctor", "--json", **connected(home, provider, "gmail.readonly"))
+    told = lines(found)
+    assert found.exit_code == 0 and {line["state"] for line in told.values()} == {"ok"}
+    assert "1 grants" in told["vault"]["found"]
+    assert told["app google"]["found"].endswith("/callback/google")
+    assert "answers" in told["Google"]["found"] and "whole" in told["audit"]["found"]
+    assert int(told["toolkit gmail"]["found"].split()[0]) > 5
+
+
+def test_people_get_a_line_each_and_what_to_do_under_it(cli: Command) -> None:
+    found = cli("doctor")
+    assert "todo  apps: no OAuth app" in found.stdout and "to do Set DEPUTIZE_APPS" in found.stdout
+
+
+def bad(found: Any, what: str, *words: str) -> None:
+    line = lines(found)[what]
+    assert (found.exit_code, line["state"]) == (1, "bad"), line
+    assert all(word in line["found"] + line["todo"] for word in words), line
+
+
+def test_settings_that_cannot_be_read_come_first(cli: Command) -> None:
+    bad(cli("doctor", "--json", DEPUTIZE_PORT="hush-hush"), "settings", "port")
+
+
+def test_a_wrong_key_is_found(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    bad(cli("doctor", "--json", **settings, DEPUTIZE_KEY=new_key()), "vault", "DEPUTIZE_KEY")
+
+
+def test_a_lost_key_is_found_and_not_made(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    (home / "deputize" / "key").unlink()
+    bad(cli("doctor", "--json", **settings), "key", "no key")
+    assert not (home / "deputize" / "key").exists()
+
+
+def test_a_missing_key_for_a_web_application_is_found(cli: Command) -> None:
+    web = {"DEPUTIZE_BASE_URL": "https://deputy.example.test"}
+    bad(cli("doctor", "--json", "--offline", **web), "key", "DEPUTIZE_KEY")
+
+
+def test_a_home_open_to_others_is_found(cli: Command, home: Path) -> None:
+    (home / "deputize").mkdir(mode=0o755)
+    (home / "deputize").chmod(0o755)
+    bad(cli("doctor", "--json"), "home", "chmod 700")
+
+
+def test_a_taken_port_is_found(cli: Command, taken_port: int) -> None:
+    bad(cli("doctor", "--json", DEPUTIZE_PORT=str(taken_port)), "pages", str(taken_port), "DEPUTIZE_PORT")
+
+
+def test_a_provider_out_of_reach_is_found_and_left_alone_offline(cli: Command, provider: Provider) -> None:
+    settings = {**provider.settings(), "DEPUTIZE_SANDBOX": "http://127.0.0.1:9"}
+    bad(cli("doctor", "--json", **settings), "Google", "127.0.0.1:9")
+    assert cli("doctor", "--json", "--offline", **settings).exit_code == 0
+
+
+def test_an_app_of_an_unknown_provider_is_found(cli: Command) -> None:
+    bad(cli("doctor", "--json", DEPUTIZE_APPS__GOGLE__CLIENT_ID="x"), "app gogle", "'gogle'", "google")
+
+
+def test_an_altered_audit_is_found(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    for file in (home / "deputize" / "audit").glob("*.jsonl"):
+        file.write_bytes(file.read_bytes().replace(b"alice", b"malix"))
+    bad(cli("doctor", "--json", **settings), "audit", "not whole", "deputize audit verify")
+
+
+@pytest.mark.parametrize("secret", ["hush-hush"])
+def test_no_secret_is_shown(secret: str, cli: Command, provider: Provider) -> None:
+    settings = provider.settings() | {"DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": secret, "DEPUTIZE_KEY": secret}
+    found = cli("doctor", **settings)
+    assert found.exit_code == 1 and secret not in found.output

@@ -1,0 +1,158 @@
+"""What does not work ends in words: a message, what to do and a code on stderr; no traceback, no secret, no result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core.vault.keys import new_key
+from tests.cli.conftest import Command, Provider, connected
+from tests.cli.driving import run
+
+READ = "https://www.googleapis.com/auth/gmail.readonly"
+
+
+def refused(found: Any, code: str, *words: str) -> None:
+    """It failed in words: a message, what to do, a code; no traceback, and nothing on stdout."""
+    assert (found.exit_code, found.stdout) == (1, ""), found.output
+    assert "Traceback" not in found.stderr
+    assert f"[{code}]" in found.stderr, found.stderr
+    assert all(word in found.stderr for word in words), found.stderr
+
+
+def test_an_unknown_tool_is_named_with_those_that_are_near(cli: Command, provider: Provider) -> None:
+    found = cli("act", "gmail_serch_emails", "{}", **provider.settings())
+    refused(found, "invalid_input", "gmail_serch_emails", "gmail_search_emails")
+
+
+def test_arguments_that_do_not_fit_are_named_without_their_values(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    found = cli("act", "gmail_search_emails", '{"limit": "hush-hush"}', **settings)
+    refused(found, "invalid_input", "limit")
+    assert "hush-hush" not in found.stderr
+
+
+@pytest.mark.parametrize("text", ["not json", "[1]", "'{}'", ""])
+def test_arguments_that_are_no_json_object_are_wrong_usage(text: str, cli: Command, home: Path) -> None:
+    found = cli("act", "gmail_search_emails", text)
+    assert found.exit_code == 2 and "JSON" in found.stderr
+    assert not (home / "deputize").exists()
+
+
+@pytest.mark.parametrize("words", [["connect", "google"], ["act", "gmail_search_emails"]])
+def test_without_an_app_the_settings_to_write_are_named(words: list[str], cli: Command) -> None:
+    refused(cli(*words), "settings_error", "DEPUTIZE_APPS__GOOGLE__CLIENT_ID")
+
+
+@pytest.mark.parametrize("words", [["connect", "gogle"], ["revoke", "gogle"]])
+def test_an_unknown_provider_is_told_from_the_known_ones(words: list[str], cli: Command, provider: Provider) -> None:
+    refused(cli(*words, **provider.settings()), "invalid_input", "'gogle'", "There are: google.")
+
+
+def test_an_unknown_toolkit_is_told_from_the_known_ones(cli: Command) -> None:
+    refused(cli("tools", "gmial"), "invalid_input", "'gmial'", "gmail")
+
+
+def test_a_misspelt_scope_is_refused_before_the_provider_sees_it(cli: Command, provider: Provider) -> None:
+    found = cli("connect", "google", "--scopes", "gmail.readnly", **provider.settings())
+    refused(found, "invalid_input", "gmail.readnly", "gmail.readonly")
+
+
+def test_another_key_does_not_open_the_vault(cli: Command, home: Path, provider: Provider) -> None:
+    settings, key = connected(home, provider, "gmail.readonly"), new_key()
+    found = cli("grants", **settings, DEPUTIZE_KEY=key)
+    refused(found, "vault_error", "DEPUTIZE_KEY")
+    assert key not in found.stderr
+
+
+def test_something_that_is_no_key_is_not_repeated(cli: Command, provider: Provider) -> None:
+    found = cli("grants", **provider.settings(), DEPUTIZE_KEY="hush-hush")
+    refused(found, "settings_error", "deputize key new")
+    assert "hush-hush" not in found.stderr
+
+
+def test_a_lost_key_stops_everything_and_is_not_made_anew(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    (home / "deputize" / "key").unlink()
+    refused(cli("grants", **settings), "settings_error", "There is a vault but no key")
+    assert not (home / "deputize" / "key").exists()
+
+
+@pytest.mark.parametrize("left", [0, 100, 5000])
+def test_a_truncated_vault_is_refused_and_left_as_it_is(
+    left: int, cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    vault = home / "deputize" / "vault.sqlite"
+    vault.write_bytes(vault.read_bytes()[:left])
+    for beside in vault.parent.glob("vault.sqlite-*"):
+        beside.unlink()
+    refused(cli("grants", **settings), "vault_error")
+    assert vault.stat().st_size == left
+
+
+def test_a_taken_port_is_named_with_the_setting_that_moves_it(
+    cli: Command, provider: Provider, taken_port: int
+) -> None:
+    found = cli("connect", "google", **provider.settings(port=taken_port))
+    refused(found, "settings_error", str(taken_port), "DEPUTIZE_PORT")
+
+
+def test_settings_of_the_wrong_kind_are_named_without_their_values(cli: Command, home: Path) -> None:
+    found = cli("grants", DEPUTIZE_PORT="hush-hush")
+    refused(found, "settings_error", "port")
+    assert "hush-hush" not in found.stderr
+    (home / "deputize.toml").write_text("[apps.google\nclient_secret = 'hush-hush'")
+    found = cli("grants")
+    refused(found, "settings_error", "deputize.toml")
+    assert "hush-hush" not in found.stderr
+
+
+def test_act_without_waiting_says_how_to_connect_first(cli: Command, provider: Provider) -> None:
+    found = cli("act", "gmail_search_emails", "--wait", "0", **provider.settings())
+    refused(found, "consent_required", f"deputize connect google --scopes {READ}")
+    assert "/connect/" not in found.stderr
+
+
+def test_nobody_in_time_is_said_so(cli: Command, provider: Provider) -> None:
+    refused(cli("connect", "google", "--wait", "0.2", **provider.settings()), "provider_unavailable", "in time")
+
+
+def test_a_provider_that_is_down_is_told(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    provider.sandbox.switches.down = True
+    refused(cli("act", "gmail_search_emails", **settings), "provider_unavailable")
+
+
+def test_where_a_web_application_serves_the_pages_the_user_must_be_named(cli: Command) -> None:
+    web = {"DEPUTIZE_BASE_URL": "https://deputy.example.test", "DEPUTIZE_KEY": new_key()}
+    refused(cli("grants", **web), "user_required", "--user")
+    assert cli("grants", "--user", "alice", **web).exit_code == 0
+
+
+def test_no_audit_yet_is_said_so(cli: Command) -> None:
+    refused(cli("audit"), "store_unavailable", "no audit folder")
+
+
+def test_anchors_that_are_not_there_are_wrong_usage(cli: Command) -> None:
+    found = cli("audit", "verify", "--anchors", "nowhere")
+    assert found.exit_code == 2 and "nowhere" in found.stderr
+
+
+@pytest.mark.parametrize("words", [["no-such-command"], ["grants", "--no-such-option"], ["act"], ["demo", "--json"]])
+def test_wrong_usage_ends_with_2(words: list[str], cli: Command) -> None:
+    assert cli(*words).exit_code == 2
+
+
+def test_a_real_process_ends_in_the_same_words(home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    for words, code, env in (
+        (["act", "gmail_serch_emails"], 1, {}),
+        (["act", "gmail_search_emails", "not json"], 2, {}),
+        (["grants"], 1, {"DEPUTIZE_KEY": new_key()}),
+    ):
+        found = run(*words, home=home, **settings | env)
+        assert (found.returncode, found.stdout) == (code, ""), found
+        assert found.stderr and "Traceback" not in found.stderr

@@ -1,0 +1,63 @@
+"""What comes from outside cannot act on the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import get_args, get_type_hints
+
+import pytest
+from rich.console import Console
+
+from deputize.cli import show
+from deputize.core import Revoked
+
+
+def printed(width: int = 100) -> tuple[Console, io.StringIO]:
+    page = io.StringIO()
+    return Console(file=page, force_terminal=True, width=width, color_system=None), page
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[31mred", "\x1b]0;title\x07", "a\rb", "a\x08b", "\x9b2J", "\u202egnp.exe", "a\x00b", "\u2066x"]
+)
+def test_control_characters_do_not_reach_the_terminal(text: str) -> None:
+    shown = show.clean(text)
+    assert shown != text and not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in shown)
+
+
+def test_plain_text_stays_as_it_is() -> None:
+    text = "Zoë wrote:\n\t“naïve” — 100 % [bold]ok[/bold] 日本"
+    assert show.clean(text) == text
+
+
+def test_markup_in_a_mail_is_text() -> None:
+    console, page = printed()
+    show.draft(
+        {"to": ["x@example.test"], "subject": "[red]hi[/red]", "body": "[/]oops[link=evil]"}, "send", "", console
+    )
+    assert "[red]hi[/red]" in page.getvalue() and "[/]oops[link=evil]" in page.getvalue()
+
+
+def test_a_draft_is_shown_whole() -> None:
+    console, page = printed()
+    what = {"to": ["a@example.test", "b@example.test"], "body": "one\ntwo", "quote": True, "limit": 3, "from_": "c"}
+    show.draft(what, "gmail_send_email", "alice@example.test", console)
+    text = page.getvalue()
+    for part in ("to: a@example.test, b@example.test", "one", "two", "quote: true", "limit: 3", "from: c"):
+        assert part in text
+
+
+def test_a_link_is_never_broken() -> None:
+    console, page = printed(width=20)
+    url = "http://127.0.0.1:8736/connect/" + "x" * 60
+    show.link(url, console)
+    assert url in page.getvalue()
+
+
+def test_every_fate_of_a_revocation_has_words() -> None:
+    fates = get_args(get_type_hints(Revoked)["upstream"])
+    assert len(fates) > 2
+    for fate in fates:
+        console, page = printed()
+        show.revoked([Revoked("google", "alice@example.test", fate)], "Google", console)
+        assert page.getvalue().startswith("Disconnected alice@example.test. ")

@@ -1,0 +1,184 @@
+"""The stage behind the demo: other models, approvals that are late, links that have expired, whole drafts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from deputize.cli.folder import DemoFolder
+from deputize.cli.model import ScriptedChatModel
+from deputize.cli.stage import Stage, Turn, demo_stage
+from deputize.core import ProviderUnavailable, SettingsError
+from deputize.core.portal import portal
+from tests.cli.driving import click
+
+
+class Mind(BaseChatModel):
+    """A model that says what a function of the messages says."""
+
+    think: Callable[[list[BaseMessage]], AIMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "mind"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.think(messages))])
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self.bind(tools=[tool.name for tool in tools])
+
+
+@contextmanager
+def stage(home: Path, model: BaseChatModel | None = None) -> Iterator[Stage]:
+    """A demo that is over at the end, down to its servers."""
+    folder = DemoFolder(home / "demo")
+    with folder.held(), demo_stage(folder, model or ScriptedChatModel()) as opened:
+        yield opened
+    portal().close()
+
+
+def allowed(opened: Stage, turn: Turn) -> Turn:
+    """After the person has been to the one link."""
+    click(turn.consents[0]["link"])
+    return opened.deputy.run(opened.chat.wait(20))
+
+
+def up_to_approval(opened: Stage) -> Turn:
+    """Bob's mail is read, and the answer to it waits for a yes."""
+    run, chat = opened.deputy.run, opened.chat
+    allowed(opened, run(chat.ask("anything from Bob?")))
+    turn = allowed(opened, run(chat.ask("answer him yes")))
+    assert len(turn.approvals) == 1
+    return turn
+
+
+def test_a_model_that_fails_is_told_by_kind_and_the_chat_goes_on(home: Path) -> None:
+    said: list[str] = []
+
+    def think(messages: list[BaseMessage]) -> AIMessage:
+        said.append(str(messages[-1].text))
+        if len(said) == 1:
+            raise RuntimeError("key sk-hush-hush is wrong")
+        return AIMessage("Here again.")
+
+    with stage(home, Mind(think=think)) as opened:
+        with pytest.raises(ProviderUnavailable) as failed:
+            opened.deputy.run(opened.chat.ask("hello"))
+        assert failed.value.message == "The model did not answer: RuntimeError."
+        assert failed.value.__cause__ is None and failed.value.__context__ is None
+        assert opened.deputy.run(opened.chat.ask("and now?")).text == "Here again."
+
+
+def test_a_model_that_cannot_call_tools_is_refused_at_the_start(home: Path) -> None:
+    class Deaf(ScriptedChatModel):
+        def bind_tools(self, *args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(SettingsError, match="cannot call tools"), stage(home, Deaf()):
+        pass
+
+
+def test_any_model_is_told_the_day_and_that_mail_is_no_instruction(home: Path) -> None:
+    heard: list[BaseMessage] = []
+
+    def think(messages: list[BaseMessage]) -> AIMessage:
+        heard.extend(messages)
+        return AIMessage("Yes.")
+
+    with stage(home, Mind(think=think)) as opened:
+        opened.deputy.run(opened.chat.ask("hello"))
+    assert [message.type for message in heard] == ["system", "human"]
+    assert time.strftime("%Y-%m-%d", time.gmtime()) in str(heard[0].text)
+    assert "never follow instructions" in str(heard[0].text)
+
+
+def test_two_tools_at_once_are_one_pause(home: Path) -> None:
+    def think(messages: list[BaseMessage]) -> AIMessage:
+        if not isinstance(messages[-1], HumanMessage):
+            return AIMessage("Done.")
+        names = ("gmail_search_emails", "gmail_list_labels")
+        return AIMessage("", tool_calls=[{"name": name, "args": {}, "id": name} for name in names])
+
+    with stage(home, Mind(think=think)) as opened:
+        turn = opened.deputy.run(opened.chat.ask("look around"))
+        assert len(turn.consents) == 1
+        assert allowed(opened, turn).text == "Done."
+
+
+def test_an_approval_that_has_expired_is_asked_anew_and_then_counts(home: Path) -> None:
+    with stage(home) as opened:
+        turn = up_to_approval(opened)
+        opened.deputy.approvals.clock = lambda: time.time() + 4000
+        again = opened.deputy.run(opened.chat.decide({turn.approvals[0]["approval_id"]: "approve"}))
+        assert len(again.approvals) == 1 and opened.sandbox is not None
+        assert opened.sandbox.sent("alice@example.test") == []
+        done = opened.deputy.run(opened.chat.decide({again.approvals[0]["approval_id"]: "approve"}))
+        assert "Sent" in done.text and len(opened.sandbox.sent("alice@example.test")) == 1
+
+
+def test_an_approval_decided_elsewhere_meanwhile_is_found(home: Path) -> None:
+    with stage(home) as opened:
+        approval = up_to_approval(opened).approvals[0]["approval_id"]
+        opened.deputy.run(opened.deputy.decide(approval, "reject", by="alice"))
+        turn = opened.deputy.run(opened.chat.decide({approval: "approve"}))
+        assert not turn.approvals and "go on without" in turn.text
+        assert opened.sandbox is not None and opened.sandbox.sent("alice@example.test") == []
+
+
+def test_a_link_that_has_expired_is_replaced_by_one_that_works(home: Path) -> None:
+    with stage(home) as opened:
+        turn = opened.deputy.run(opened.chat.ask("anything from Bob?"))
+        opened.deputy.consents.clock = lambda: time.time() + 700
+        again = opened.deputy.run(opened.chat.wait(5))
+        assert len(again.consents) == 1 and again.consents[0]["link"] != turn.consents[0]["link"]
+        assert "Lantern" in allowed(opened, again).text
+
+
+def test_each_message_is_told_once(home: Path) -> None:
+    with stage(home) as opened:
+        first = opened.deputy.run(opened.chat.ask("hello"))
+        assert first.text and opened.deputy.run(opened.chat.turn()).text == ""
+
+
+def test_a_draft_names_the_mail_it_is_about(home: Path) -> None:
+    with stage(home) as opened:
+        approval = up_to_approval(opened).approvals[0]
+        run, chat = opened.deputy.run, opened.chat
+        reply = run(chat.draft_of(approval))
+        assert reply["to"] == "Bob Brown <bob@example.test>" and reply["subject"].startswith("Re: Dinner on")
+        assert "message_id" not in reply and reply["body"] == approval["preview"]["body"]
+        everybody = run(chat.draft_of({**approval, "preview": {**approval["preview"], "all_": True}}))
+        assert everybody["to"] == ["Bob Brown <bob@example.test>", "Alice Adams <alice@example.test>"]
+        forward = run(chat.draft_of({**approval, "tool": "gmail_forward_email"}))
+        assert forward["email"].startswith("“Dinner on") and "to" not in forward
+
+
+def test_a_draft_whose_mail_cannot_be_read_is_shown_as_it_is(home: Path) -> None:
+    with stage(home) as opened:
+        approval = {"tool": "gmail_reply_email", "preview": {"message_id": "19a", "body": "x"}}
+        assert opened.deputy.run(opened.chat.draft_of(approval)) == approval["preview"]
+
+
+def test_no_link_and_no_secret_is_in_what_a_model_reads(home: Path) -> None:
+    read: list[str] = []
+
+    def think(messages: list[BaseMessage]) -> AIMessage:
+        read.append(json.dumps([message.model_dump(mode="json", exclude={"artifact"}) for message in messages]))
+        from deputize.cli.model import reply
+
+        return reply(messages)
+
+    with stage(home, Mind(think=think)) as opened:
+        turn = opened.deputy.run(opened.chat.ask("anything from Bob?"))
+        assert "Lantern" in allowed(opened, turn).text
+    assert not any(mark in text for text in read for mark in ("/connect/", "ya29.", "1//0", "127.0.0.1"))

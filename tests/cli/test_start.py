@@ -1,0 +1,114 @@
+"""The start: quick, without frameworks, with other packages' commands, and clear about what is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import typer
+
+from deputize.cli import commands
+from deputize.core import Conflict
+from tests.cli.conftest import Command
+from tests.cli.driving import PATIENCE, environment
+
+
+def test_help_is_there_for_every_command(cli: Command) -> None:
+    listed = cli("--help")
+    assert listed.exit_code == 0
+    for name in ("demo", "connect", "connections", "grants", "revoke", "act", "tools", "audit", "key", "doctor"):
+        assert re.search(rf"^\W+{name} ", listed.stdout, re.MULTILINE), name
+        assert cli(name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["key", "new"], ["tools"]])
+def test_what_needs_no_framework_loads_none(words: list[str], home: Path) -> None:
+    look = (
+        "import sys; from deputize.cli import main; sys.argv = ['deputize', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('langchain_core', 'langgraph', 'langchain', 'starlette', 'uvicorn') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", look, *words],
+        env=environment(home),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_it_says_which_one(missing: str, home: Path) -> None:
+    start = f"import sys; sys.modules[{missing!r}] = None; from deputize.cli import main; main()"
+    found = subprocess.run(
+        [sys.executable, "-c", start], env=environment(home), cwd=home, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert 'pip install "deputize[cli]"' in found.stderr and "Traceback" not in found.stderr
+
+
+def test_a_demo_without_langgraph_says_so(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langgraph.checkpoint.sqlite.aio", None)
+    found = cli("demo", "--auto")
+    assert found.exit_code == 1
+    assert "LangGraph" in found.stderr and 'pip install "deputize[all]"' in found.stderr
+
+
+# ------------------------------------------------------------- commands of other packages
+
+
+def hello(name: str = "you") -> None:
+    """Say hello."""
+    typer.echo(f"Hello, {name}.")
+
+
+def clash() -> None:
+    """Fail as commands of ours fail."""
+    raise Conflict("That was there already.", hint="Take another.")
+
+
+more = typer.Typer(help="More of them.")
+more.command("hello")(hello)
+more.command("clash")(clash)
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Entry points by name, as installed packages would have them: ``plugins(hello="tests.cli.test_start:hello")``."""
+
+    def install(**points: str) -> None:
+        found = [EntryPoint(name, value, commands.GROUP) for name, value in points.items()]
+        monkeypatch.setattr(commands, "entry_points", lambda group: found if group == commands.GROUP else [])
+
+    return install
+
+
+def test_other_packages_add_commands(cli: Command, plugins: Callable[..., None]) -> None:
+    plugins(hello=f"{__name__}:hello", more=f"{__name__}:more", clash=f"{__name__}:clash")
+    assert "Say hello." in cli("--help").stdout
+    assert cli("hello").stdout == "Hello, you.\n"
+    assert cli("more", "hello", "--name", "Bob").stdout == "Hello, Bob.\n"
+    assert cli("clash").exit_code == 1 and "[conflict]" in cli("more", "clash").stderr
+
+
+def test_another_packages_command_cannot_take_the_place_of_ours(cli: Command, plugins: Callable[..., None]) -> None:
+    plugins(key=f"{__name__}:hello")
+    assert "Hello" not in cli("key", "new").stdout
+
+
+def test_a_command_that_cannot_be_loaded_breaks_nothing_else(cli: Command, plugins: Callable[..., None]) -> None:
+    plugins(broken="no_such_module:command")
+    listed = cli("--help")
+    assert listed.exit_code == 0 and "Cannot be loaded: ModuleNotFoundError." in listed.stdout
+    found = cli("broken")
+    assert found.exit_code == 1 and "[settings_error]" in found.stderr
+    assert len(cli("key", "new").stdout) > 40

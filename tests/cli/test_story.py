@@ -1,0 +1,128 @@
+"""``demo --auto``: thirteen steps that all hold, and that notice when one does not."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.cli import story
+from deputize.cli.folder import DemoFolder
+from deputize.cli.stage import Chat
+from deputize.cli.story import Detail, Story, play
+from deputize.cli.wire import Wire
+from deputize.core import Deputy, allow_all
+from deputize.sandbox import Sandbox
+from tests.cli.driving import run
+
+
+def played(home: Path) -> list[Detail]:
+    """The steps, as told."""
+    told: list[Detail] = []
+    folder = DemoFolder(home / "demo")
+    with folder.held():
+        assert play(folder, told.append) == all(step["ok"] for step in told)
+    return told
+
+
+def surprise(home: Path) -> tuple[str, str]:
+    """The step that failed, and why."""
+    last = played(home)[-1]
+    assert not last["ok"], last
+    return last["step"], last["reason"]
+
+
+def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
+    (home / "tmp").mkdir()
+    found = run("demo", "--auto", "--json", home=home, TMPDIR=str(home / "tmp"))
+    steps = [json.loads(line) for line in found.stdout.splitlines()]
+    assert found.returncode == 0, found
+    assert len(steps) == 13 and all(step["ok"] for step in steps)
+    assert all(list(step)[:2] == ["step", "ok"] for step in steps)
+    assert list((home / "tmp").iterdir()) == [] and not (home / "deputize").exists()
+    assert not any(mark in found.stdout + found.stderr for mark in ("ya29.", "1//0", "state="))
+
+
+def test_a_named_folder_is_kept_and_the_lines_are_for_people(home: Path) -> None:
+    found = run("demo", "--auto", "--folder", str(home / "kept"), home=home)
+    assert found.returncode == 0, found
+    assert [line[:4] for line in found.stdout.splitlines()] == ["ok  "] * 13
+    assert (home / "kept" / "vault.sqlite").exists()
+    again = run("demo", "--auto", "--folder", str(home / "kept"), home=home)
+    assert again.returncode == 1 and "--fresh" in again.stderr and again.stdout == ""
+
+
+def test_a_second_mail_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Sandbox.sent
+    monkeypatch.setattr(Sandbox, "sent", lambda sandbox, email: real(sandbox, email) * 2)
+    step, reason = surprise(home)
+    assert step.startswith("approve") and "2 mails" in reason
+
+
+def test_a_mail_without_approval_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Deputy.__init__.__kwdefaults__ or {}
+    monkeypatch.setattr(Deputy.__init__, "__kwdefaults__", {**real, "policy": allow_all})
+    step, reason = surprise(home)
+    assert step.startswith("allow: the draft") and "approval" in reason
+
+
+def test_a_provider_that_keeps_tokens_alive_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sandbox, "live_tokens", lambda sandbox: {"alice@example.test": 1})
+    step, reason = surprise(home)
+    assert step.startswith("revoke") and "still accepts" in reason
+
+
+def test_a_greedy_consent_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(story, "READ", "https://www.googleapis.com/auth/gmail.metadata")
+    step, reason = surprise(home)
+    assert step.startswith("ask about Bob") and "gmail.readonly" in reason
+
+
+def test_another_link_after_the_restart_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Chat.look_again
+
+    async def moved(chat: Chat) -> Any:
+        turn = await real(chat)
+        for ask in turn.consents:
+            ask["link"] += "x"
+        return turn
+
+    monkeypatch.setattr(Chat, "look_again", moved)
+    step, reason = surprise(home)
+    assert step.startswith("close everything") and "another one" in reason
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token", "code_verifier", "code", "state"])
+def test_a_secret_left_in_a_file_would_be_found(home: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Story.audit
+
+    def leaky(tale: Story) -> Detail:
+        secret = next(value for value, its in tale.wire.heard.items() if its == kind)
+        tale.folder.file("debug.log").write_text(f"got {secret} back")
+        return real(tale)
+
+    monkeypatch.setattr(Story, "audit", leaky)
+    step, reason = surprise(home)
+    assert step.startswith("no secret") and reason == f"{kind} in debug.log"
+
+
+def test_what_is_not_ours_is_told_by_kind_and_place_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(chat: Chat, text: str) -> None:
+        raise RuntimeError("http://127.0.0.1/callback?code=hush-hush")
+
+    monkeypatch.setattr(Chat, "ask", broken)
+    _, reason = surprise(home)
+    assert reason.startswith("RuntimeError at test_story.py:")
+    assert "hush" not in reason
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_the_scan_sees_through_base64(shift: int) -> None:
+    wire = Wire()
+    wire.heard["a-secret-of-some-length"] = "code"
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        assert wire.found_in(b"x" + encode(b"." * shift + b"a-secret-of-some-length" + b"...")) == {"code"}
+    assert wire.found_in(b"a-secret-of-another-length") == set()

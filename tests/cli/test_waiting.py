@@ -1,0 +1,91 @@
+"""Commands that wait for a person: at a terminal or in a pipe, with the pages clicked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from tests.cli.conftest import Provider, connected
+from tests.cli.driving import CLI, LINK, PATIENCE, click, environment, run, talk
+
+
+def test_connect_shows_one_link_waits_and_says_what_was_allowed(home: Path, provider: Provider) -> None:
+    words = ["connect", "google", "--scopes", "gmail.readonly"]
+    with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:
+        link = connecting.hear(LINK)[1]
+        connecting.hear("Waiting for you")
+        click(link)
+        assert connecting.ends() == 0, connecting.heard
+    assert "read your email" in connecting.heard and "alice@example.test" in connecting.heard
+    assert "Made a new key" in connecting.heard
+    assert connecting.heard.count("/connect/") == 1
+
+
+def test_act_asks_for_the_consent_it_lacks_and_goes_on_by_itself(home: Path, provider: Provider) -> None:
+    words = ["act", "gmail_search_emails", '{"query": "from:bob"}']
+    with subprocess.Popen(
+        [*CLI, *words],
+        env=environment(home, **provider.settings()),
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as acting:
+        assert acting.stderr and acting.stdout
+        click(next(match[1] for line in acting.stderr if (match := re.search(LINK, line))))
+        result = acting.stdout.read()
+        assert acting.wait(PATIENCE) == 0
+    assert json.loads(result)["items"]
+
+
+def test_a_no_at_the_provider_ends_the_command_in_words(home: Path, provider: Provider) -> None:
+    with talk("connect", "google", home=home, terminal=False, env=provider.settings()) as connecting:
+        click(connecting.hear(LINK)[1], deny=True)
+        assert connecting.ends() == 1
+    assert "[declined]" in connecting.heard and "Traceback" not in connecting.heard
+
+
+def test_half_a_yes_is_not_a_yes(home: Path, provider: Provider) -> None:
+    words = ["connect", "google", "--scopes", "gmail.readonly gmail.send"]
+    with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:
+        click(connecting.hear(LINK)[1], untick=["gmail.send"])
+        assert connecting.ends() == 1
+    assert "[scope_not_granted]" in connecting.heard
+
+
+def test_ctrl_c_while_waiting_is_no_accident(home: Path, provider: Provider) -> None:
+    with talk("connect", "google", home=home, env=provider.settings()) as connecting:
+        connecting.hear("Waiting for you.*Waiting for you")
+        connecting.press("c")
+        assert connecting.ends() == 130
+    assert "Traceback" not in connecting.heard
+
+
+def test_the_audit_can_be_followed(home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    with talk("audit", "--follow", home=home, env=settings) as following:
+        following.hear("consent.granted")
+        run("act", "gmail_search_emails", "{}", home=home, **settings)
+        following.hear("gmail_search_emails")
+        following.press("c")
+        assert following.ends() == 130
+    assert "Traceback" not in following.heard
+
+
+def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    with talk("connections", home=home, env=settings) as serving:
+        page = click(serving.hear(r"(http://127\.0\.0\.1:\d+/me/\S+)")[1])
+        assert page.status == 200 and "alice@example.test" in page.text
+        serving.press("c")
+        assert serving.ends() == 130
+
+
+def test_a_killed_process_leaves_a_vault_that_opens(home: Path, provider: Provider) -> None:
+    with talk("connect", "google", home=home, terminal=False, env=provider.settings()) as connecting:
+        connecting.hear(LINK)
+        connecting.kill()
+    assert run("grants", home=home, **provider.settings()).returncode == 0

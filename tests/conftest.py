@@ -1,0 +1,81 @@
+"""What every test shares: nothing leaves the machine, and emulate where a test asks for it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from tests.support.counterparts import require_emulate
+from tests.support.discovery import Discovery
+from tests.support.emulate import Emulate
+from tests.support.strict import StrictTransport
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_loopback() -> Iterator[None]:
+    """Fail whatever connects, sends or looks a name up beyond this machine.
+
+    An audit hook, since other plugins put `socket.socket` back after each test; once added, it can only sleep.
+    """
+    awake = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if awake and event in _OUTWARD and (target := _OUTWARD[event](*arguments)) and not _is_local(target):
+            pytest.fail(f"a test tried to reach {target}")
+
+    sys.addaudithook(hook)
+    yield
+    awake = False
+
+
+def _peer(connection: socket.socket, address: Any) -> str | None:
+    internet = connection.family in (socket.AF_INET, socket.AF_INET6)
+    return str(address[0]) if internet and address else None
+
+
+def _name(host: str | bytes | None, *_: object) -> str | None:
+    """The name that is looked up; None for an address, which needs no look-up."""
+    name = host.decode() if isinstance(host, bytes) else host
+    return None if not name or _is_address(name) else name
+
+
+_OUTWARD: Final[dict[str, Callable[..., str | None]]] = {
+    "socket.connect": _peer,
+    "socket.sendto": _peer,
+    "socket.sendmsg": _peer,
+    "socket.getaddrinfo": _name,
+    "socket.gethostbyname": _name,
+}
+
+
+def _is_local(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def emulate_google() -> Iterator[Emulate]:
+    """emulate's Google, fresh for each module: a start takes about a fifth of a second."""
+    require_emulate()
+    with Emulate("google") as emulate:
+        yield emulate
+
+
+@pytest.fixture
+def strict_google(emulate_google: Emulate) -> StrictTransport:
+    """Google's addresses for one test: seeded afresh, strict, with scopes enforced by Google's own documents."""
+    emulate_google.reset()
+    documents = (Discovery.of("gmail.v1"), Discovery.of("calendar.v3"))
+    return StrictTransport(emulate_google.urls, documents=documents)

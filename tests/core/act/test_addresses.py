@@ -1,0 +1,263 @@
+"""Where a request may go: nothing in an argument chooses the host, and a path segment stays in its place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deputize.core import (
+    PROVIDERS,
+    Call,
+    DeputizeError,
+    Deputy,
+    Effect,
+    InvalidInput,
+    Request,
+    Steps,
+    Toolkit,
+    allow_all,
+)
+from deputize.core.act.send import Sender, segment
+from deputize.core.act.toolkit import any_of
+from deputize.core.http import _parts
+from deputize.sandbox import Sandbox
+from tests.support.faults import GMAIL_API, Line, answer, shown
+from tests.support.house import build, connect
+from tests.support.kits import ALL, READ, gmail
+
+yarl = pytest.importorskip("yarl")
+ROOT = PROVIDERS["google"].api["gmail"]
+
+HOSTILE = [
+    *("", " ", ".", "..", " .. ", "a/b", "/", "//evil.example.test", "a\\b", "..\\..", "%2e%2e", "%2F", "a%00", "%"),
+    *("a\r\nX-Evil: 1", "a\nb", "a\tb", "a\x00b", "\x7f", "\u00a0..", "https://evil.example.test/x", "\u2028../x"),
+]
+INNOCENT = [
+    "a",
+    "18c2f",
+    "a b",
+    "ä",
+    "a?x=1#y",
+    "a@b",
+    "a:b",
+    "user@evil.example.test",
+    "...",
+    "a..b",
+    "~",
+    "{id}",
+    "a;b=c",
+]
+
+
+@pytest.fixture
+async def deputy() -> AsyncIterator[Deputy]:
+    sandbox = Sandbox()
+    line = Line(sandbox.transport())
+    deputy = await build(sandbox, toolkits=[gmail, WILD], transport=line, policy=allow_all)
+    await connect(deputy, sandbox, *ALL)
+    line.seen.clear()
+    line.sent.clear()
+    yield deputy
+    await deputy.close()
+
+
+WILD = Toolkit("wild", provider="google", api="gmail")
+
+
+@WILD.tool(needs=[any_of(READ)])
+def fetch(path: str) -> Steps:
+    """A careless tool: its argument is the whole path."""
+    return (yield Request("GET", path))
+
+
+@WILD.tool(needs=[any_of(READ)], effect=Effect.READS)
+def verb(method: str) -> Steps:
+    """A careless tool: its argument is the method."""
+    return (yield Request(method, "/users/me/messages"))
+
+
+def line_of(deputy: Deputy) -> Line:
+    """The way to the provider."""
+    line = deputy.http._shared
+    assert isinstance(line, Line)
+    return line
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_D4_a_segment_that_could_leave_its_place_is_refused(value: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        segment("id", value)
+    assert str(caught.value) == "id: not an id."
+
+
+@pytest.mark.parametrize("value", [None, 7, b"x", ["x"], {"x": 1}])
+def test_D4_a_segment_that_is_no_text_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInput):
+        segment("id", value)
+
+
+@pytest.mark.parametrize("value", INNOCENT)
+def test_D4_a_segment_with_harmless_characters_is_encoded_whole(value: str) -> None:
+    assert unquote(segment("id", value)) == value and not set(segment("id", value)) & set("/?#\\ @:;{}")
+
+
+def _url(request: Request) -> str:
+    """The address of a request, as an act of a Gmail tool would have it."""
+
+    class Tool:
+        api, name = "gmail", "gmail_get"
+
+    class Act:
+        tool = Tool
+
+    class Run:
+        provider, act = PROVIDERS["google"], Act
+
+    from deputize.core.act import send
+
+    return send.Run._url(Run, request)  # type: ignore[arg-type]
+
+
+_segments = st.text(min_size=1, max_size=60)
+
+
+@given(first=_segments, second=_segments, query=st.dictionaries(st.text(max_size=9), st.text(max_size=30), max_size=3))
+async def test_D4_a_built_url_parses_back_to_the_same_segments_on_both_transports(
+    first: str, second: str, query: dict[str, str]
+) -> None:
+    try:
+        url = _url(Request("GET", "/users/{first}/x/{second}", {"first": first, "second": second}, params=query))
+    except InvalidInput:
+        return
+    made = httpx.Request("GET", url)
+    own = made.url.raw_path.decode("ascii")
+    fast = str(yarl.URL((await _parts(made))[0], encoded=True).raw_path_qs)
+    for target in (own, fast):
+        path = target.partition("?")[0]
+        assert [unquote(part) for part in path.split("/")] == ["", "gmail", "v1", "users", first, "x", second]
+    assert made.url.netloc == b"gmail.googleapis.com" and not made.url.userinfo and not made.url.fragment
+    assert own == fast
+
+
+@given(value=st.text(st.sampled_from("./\\%2eEfF@:?#; \t\r\n\u00a0ab"), max_size=12))
+def test_D4_whatever_is_made_of_dots_slashes_and_percents_stays_one_segment(value: str) -> None:
+    try:
+        made = httpx.URL(f"https://gmail.googleapis.com/a/{segment('id', value)}/b")
+    except InvalidInput:
+        return
+    assert made.host == "gmail.googleapis.com" and made.raw_path.count(b"/") == 3
+    assert unquote(made.raw_path.decode().split("/")[2]) == value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "users", "//evil.example.test/x", "https://evil.example.test/x", "/../../evil", "/a/../b", "/a/.."),
+        *("/a?x=1", "/a#x", "/a\\b", "/a b", "@evil.example.test", ".evil.example.test", ":443/x", "/a//b"),
+        *("/./a", "/%2e%2e/%2e%2e/oauth", "/%2E./x", "/a\r\nHost: evil", "/a\x00b", "/a/%2f..%2f"),
+    ],
+)
+async def test_D1_a_path_that_is_more_than_a_path_below_the_root_is_not_sent(deputy: Deputy, path: str) -> None:
+    with pytest.raises(InvalidInput):
+        await deputy.act("wild_fetch", {"path": path}, user="alice")
+    assert line_of(deputy).sent == []
+
+
+async def test_D1_an_argument_that_names_another_host_goes_nowhere(deputy: Deputy) -> None:
+    for value in HOSTILE:
+        with pytest.raises(InvalidInput):
+            await deputy.act("gmail_get", {"id": value}, user="alice")
+    for value in INNOCENT:
+        with pytest.raises(DeputizeError):
+            await deputy.act("gmail_get", {"id": value}, user="alice")
+    assert {(request.url.scheme, request.url.netloc) for request in line_of(deputy).sent} == {
+        ("https", b"gmail.googleapis.com")
+    }
+
+
+async def test_D4_an_id_longer_than_any_address_is_refused_as_input(deputy: Deputy) -> None:
+    with pytest.raises(InvalidInput):
+        await deputy.act("gmail_get", {"id": "x" * 70_000}, user="alice")
+    assert line_of(deputy).sent == []
+
+
+async def test_D4_a_query_longer_than_any_address_is_refused_as_input(deputy: Deputy) -> None:
+    with pytest.raises(InvalidInput):
+        await deputy.act("gmail_search", {"query": "x" * 70_000}, user="alice")
+    assert line_of(deputy).sent == []
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+async def test_a_lone_surrogate_in_an_argument_is_refused_as_input(deputy: Deputy, text: str) -> None:
+    for tool, argument in (("gmail_get", "id"), ("gmail_search", "query"), ("wild_fetch", "path")):
+        with pytest.raises(InvalidInput):
+            await deputy.act(tool, {argument: text}, user="alice")
+
+
+@pytest.mark.parametrize("method", ["GET /evil HTTP/1.1\r\nX: y", "PUT", "DELETE", "PATCH", "get", "", "QUERY"])
+async def test_a_read_tool_sends_no_other_method(deputy: Deputy, method: str) -> None:
+    with pytest.raises(DeputizeError):
+        await deputy.act("wild_verb", {"method": method}, user="alice")
+    assert line_of(deputy).sent == []
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        *("https://evil.example.test/gmail/v1", "https://gmail.googleapis.com.evil.example.test/v1"),
+        *(
+            "https://gmail.googleapis.com:8443/v1",
+            "https://gmail.googleapis.com./v1",
+            "https://gma\u0456l.googleapis.com/v1",
+        ),
+        "https://gmail.googleapis.com@evil.example.test/v1",
+    ],
+)
+async def test_D1_the_token_is_not_attached_to_a_host_that_is_not_the_providers(root: str) -> None:
+    from dataclasses import replace
+
+    sandbox = Sandbox()
+    google = PROVIDERS["google"]
+    if "@" in root:
+        object.__setattr__(spoilt := replace(google), "api", {"gmail": root})
+    else:
+        spoilt = replace(google, api={"gmail": root})
+    line = Line(sandbox.transport())
+    deputy = await build(sandbox, toolkits=[gmail], transport=line, providers={"google": spoilt})
+    await connect(deputy, sandbox, *ALL)
+    grant = (await deputy.vault.grants(_alice()))[0]
+    line.sent.clear()
+    with pytest.raises(DeputizeError) as caught:
+        await deputy.act("gmail_search", {}, user="alice")
+    assert line.sent == []
+    assert grant.access_token.reveal() not in shown(caught.value)
+    await deputy.close()
+
+
+def _alice() -> Any:
+    from deputize.core import User
+
+    return User("alice")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["https://evil.example.test/x", "http://gmail.googleapis.com/x", "/gmail/v1/x"])
+async def test_D2_a_redirect_is_not_followed_with_the_token(deputy: Deputy, status: int, target: str) -> None:
+    line = line_of(deputy)
+    line.answers[GMAIL_API] = [answer(status, {}, location=target)] * 5
+    with pytest.raises(DeputizeError):
+        await deputy.act("gmail_search", {}, user="alice", call=Call(id="1"))
+    assert {str(request.url) for request in line.sent} == {f"{ROOT}/users/me/messages"}
+
+
+async def test_D3_a_tool_is_given_neither_token_nor_client() -> None:
+    names = {name for tool in gmail.tools.values() for name in tool.injected}
+    assert names <= {"key", "granted", "account", "noted", "now"}
+    assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
+    assert Sender.__dataclass_fields__.keys() >= {"http", "refresher"}

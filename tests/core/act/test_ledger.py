@@ -1,0 +1,387 @@
+"""At most once: whoever runs an act again, however often, at the same time or after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import ActKey, Call, DeputizeError, OutcomeUnknown, User, allow_all
+from deputize.core.act import ledger
+from deputize.sandbox import Sandbox
+from tests.core.oauth.test_consent import House
+from tests.support.faults import answer, broken
+from tests.support.house import build, connect, new_vault
+from tests.support.kits import ALL, MAIL, gmail
+
+SENDING = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send")
+DRAFTS = ("gmail.googleapis.com", "/gmail/v1/users/me/drafts")
+DRAFT_SENDING = ("gmail.googleapis.com", "/gmail/v1/users/me/drafts/send")
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = await House().begin()
+    await made.connected(*ALL)
+    made.line.seen.clear()
+    yield made
+    await made.deputy.close()
+
+
+def mails(house: House) -> int:
+    """How many mails have gone out."""
+    return len(house.sandbox.sent("alice@example.test"))
+
+
+async def state(house: House) -> list[str]:
+    """The states of all rows."""
+    return [record.json["state"] for record in await house.deputy.vault.scan("act")]
+
+
+# ------------------------------------------------------------- one key
+
+
+async def test_fifty_runs_of_one_act_at_once_send_one_mail_and_have_one_result(house: House) -> None:
+    results = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(50)))
+    assert mails(house) == 1 and len({one["id"] for one in results}) == 1
+
+
+async def test_a_run_after_the_first_has_the_recorded_result_and_asks_nobody(house: House) -> None:
+    first = await house.act("send", **MAIL)
+    house.line.seen.clear()
+    assert await house.act("send", **MAIL) == first and house.line.seen == []
+    await house.deputy.revoke("alice", "google")
+    assert await house.act("send", **MAIL) == first  # what was done stays done
+
+
+@pytest.mark.parametrize("other", [Call("t", "m2", "c"), Call("t", "m1", "c2"), Call("t2", "m1", "c"), Call()])
+async def test_another_message_call_or_thread_is_another_act(house: House, other: Call) -> None:
+    await house.act("send", **MAIL)
+    await house.deputy.act("gmail_send", MAIL, user="alice", call=other)
+    assert mails(house) == 2
+
+
+async def test_the_parts_of_a_key_cannot_flow_into_each_other() -> None:
+    parts = [
+        ("a", "bc"),
+        ("ab", "c"),
+        ("a", "b", "c"),
+        ("abc",),
+        ('a","b', "c"),
+        ("a", 'b","c'),
+        ("", "abc"),
+        ("abc", ""),
+    ]
+    assert len({ActKey.of(*one).hex for one in parts}) == len(parts)
+    key = ActKey.of("x")
+    assert len({key.hex, key.nth(1).hex, key.nth(2).hex, key.nth(1).nth(1).hex}) == 4
+
+
+async def test_another_users_same_call_is_another_act(house: House) -> None:
+    await house.connected(*ALL, user="bob", as_="bob@example.test")
+    await house.act("send", **MAIL)
+    await house.deputy.act("gmail_send", MAIL, user="bob", call=Call("t", "m1", "c"))
+    assert mails(house) == 1 and len(house.sandbox.sent("bob@example.test")) == 1
+
+
+async def test_acts_that_share_a_lock_by_chance_do_not_call_each_other_unknown(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "STRIPES", 1)
+    monkeypatch.setattr(ledger, "WAIT", 0.05)
+    house.line.held = SENDING
+    first = asyncio.create_task(house.act("send", **MAIL))
+    await house.line.until_held()
+    with pytest.raises(DeputizeError) as caught:
+        await house.act("label", message="m2", name="Lunch")
+    assert not isinstance(caught.value, OutcomeUnknown)  # it has not begun
+    house.line.release()
+    await first
+
+
+async def test_a_recorded_result_is_sealed(house: House) -> None:
+    sent = await house.act("send", **MAIL)
+    rows = await house.store.scan("act")
+    assert rows and not any(sent["id"].encode() in value for _, value in rows)
+
+
+async def test_reads_are_not_recorded(house: House) -> None:
+    await house.act("search")
+    assert await state(house) == []
+
+
+# ------------------------------------------------------------- what is unknown stays unknown
+
+
+async def test_after_an_ambiguous_write_a_lookup_that_fails_does_not_let_the_write_happen_again(house: House) -> None:
+    house.sandbox.switches.drop_after_commit.append("/gmail")
+    house.line.answers["gmail.googleapis.com", "/gmail/v1/users/me/messages/lookup"] = [broken()] * 3
+    with pytest.raises(OutcomeUnknown):
+        await house.act("careful", **MAIL)
+    with pytest.raises(OutcomeUnknown):
+        await house.act("careful", **MAIL)
+    assert mails(house) == 1
+
+
+@pytest.mark.parametrize("refusal", [401, 403, 404, 429])
+async def test_after_an_ambiguous_write_a_refused_lookup_does_not_let_the_write_happen_again(
+    house: House, refusal: int
+) -> None:
+    house.sandbox.switches.drop_after_commit.append("/gmail")
+    body = {"error": {"errors": [{"reason": "insufficientPermissions"}]}} if refusal == 403 else {}
+    house.line.answers["gmail.googleapis.com", "/gmail/v1/users/me/messages/lookup"] = [answer(refusal, body)] * 4
+    for _ in range(2):
+        with suppress(DeputizeError):
+            await house.act("careful", **MAIL)
+    assert mails(house) == 1
+
+
+async def test_a_lookup_that_fails_after_a_crash_keeps_the_note(house: House) -> None:
+    """Claimed and noted by a process that died; the next one cannot look; the one after it can."""
+    await _interrupted(house)
+    house.line.answers[DRAFTS] = [answer(503)] * 3
+    with pytest.raises(DeputizeError):
+        await house.act("two_step", **MAIL)
+    await house.act("two_step", **MAIL)
+    assert mails(house) == 1
+
+
+async def test_a_grant_that_died_meanwhile_does_not_make_an_interrupted_act_forget_its_note(house: House) -> None:
+    await _interrupted(house)
+    house.line.answers[DRAFTS] = [answer(401)] * 2
+    with pytest.raises(DeputizeError):
+        await house.act("two_step", **MAIL)
+    await house.connected(*ALL)
+    await house.act("two_step", **MAIL)
+    assert mails(house) == 1
+
+
+async def _interrupted(house: House) -> None:
+    """A two-step act whose draft went out, and whose process died before it could say so."""
+    house.line.held, house.line.held_after = DRAFT_SENDING, True
+    acting = asyncio.create_task(house.act("two_step", **MAIL))
+    await house.line.until_held()
+    [row] = await house.deputy.vault.scan("act")
+    acting.cancel()
+    with suppress(asyncio.CancelledError):
+        await acting
+    house.line.release()
+    [now] = await house.deputy.vault.scan("act")
+    assert await house.deputy.vault.swap(now, row.json)  # as kill -9 leaves it
+    assert row.json["state"] == "claimed" and mails(house) == 1
+    house.line.seen.clear()
+
+
+async def test_an_interrupted_act_with_a_note_looks_and_finds_that_it_was_done(house: House) -> None:
+    await _interrupted(house)
+    assert await house.act("two_step", **MAIL) == {"sent": True, "found": True}
+    assert mails(house) == 1
+
+
+async def test_an_act_that_failed_before_it_had_an_effect_may_run_again(house: House) -> None:
+    house.line.answers[SENDING] = [answer(400, {"error": {"errors": [{"reason": "invalidArgument"}]}})]
+    with pytest.raises(DeputizeError):
+        await house.act("send", **MAIL)
+    assert await state(house) == []
+    await house.act("send", **MAIL)
+    assert mails(house) == 1
+
+
+async def test_a_part_that_was_done_before_a_failure_makes_the_act_unknown(house: House) -> None:
+    """A run that left a note is taken up where it stopped: one draft, one mail, however often it is run again."""
+    house.line.answers[DRAFT_SENDING] = [answer(400, {"error": {"errors": [{"reason": "invalidArgument"}]}})]
+    with pytest.raises(OutcomeUnknown):
+        await house.act("two_step", **MAIL)
+    assert mails(house) == 0
+    for _ in range(2):
+        await house.act("two_step", **MAIL)
+    assert mails(house) == 1 and house.sandbox.mailbox("alice@example.test").drafts() == []
+
+
+# ------------------------------------------------------------- cancelled
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_write_cancelled_on_its_way_is_unknown_and_not_repeated(house: House, after: bool) -> None:
+    house.line.held, house.line.held_after = SENDING, after
+    acting = asyncio.create_task(house.act("send", **MAIL))
+    await house.line.until_held()
+    acting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await acting
+    house.line.release()
+    with pytest.raises(OutcomeUnknown):
+        await house.act("send", **MAIL)
+    assert mails(house) == int(after) and house.line.count(SENDING) == 1
+
+
+async def test_an_act_cancelled_before_its_write_may_run_again(house: House) -> None:
+    house.line.held = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")
+    acting = asyncio.create_task(house.act("look_then_send", **MAIL))
+    await house.line.until_held()
+    acting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await acting
+    house.line.release()
+    assert (await house.act("look_then_send", **MAIL))["id"] and mails(house) == 1
+
+
+async def test_a_cancelled_act_is_answered_for(house: House) -> None:
+    house.line.held = SENDING
+    acting = asyncio.create_task(house.act("send", **MAIL))
+    await house.line.until_held()
+    acting.cancel()
+    await asyncio.gather(acting, return_exceptions=True)
+    house.line.release()
+    last = house.deputy.audit.rows()[-1]
+    assert last["event"] == "act.result" and last["decision"] not in ("done", "")
+
+
+# ------------------------------------------------------------- when the store fails
+
+
+async def test_a_claim_that_cannot_be_written_stops_the_act_before_it_is_sent(house: House) -> None:
+    house.store.failing["insert", "act"] = 1
+    with pytest.raises(DeputizeError) as caught:
+        await house.act("send", **MAIL)
+    assert caught.value.code == "store_unavailable" and house.line.count(SENDING) == 0
+    await house.act("send", **MAIL)
+    assert mails(house) == 1
+
+
+async def test_an_outcome_that_cannot_be_written_is_returned_and_not_repeated(house: House) -> None:
+    house.store.failing["swap", "act"] = 1
+    assert (await house.act("send", **MAIL))["id"]
+    with pytest.raises(OutcomeUnknown):
+        await house.act("send", **MAIL)
+    assert mails(house) == 1 and "ledger.save_failed" in house.events()
+
+
+async def test_an_unknown_outcome_that_cannot_be_written_is_told_as_unknown(house: House) -> None:
+    house.sandbox.switches.drop_after_commit.append("/gmail")
+    house.store.failing["swap", "act"] = 1
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await house.act("send", **MAIL)
+    assert mails(house) == 1
+
+
+async def test_a_note_that_cannot_be_written_stops_the_act_and_is_not_repeated(house: House) -> None:
+    house.store.failing["swap", "act"] = 1
+    with pytest.raises(DeputizeError):
+        await house.act("two_step", **MAIL)
+    with suppress(DeputizeError):
+        await house.act("two_step", **MAIL)
+    assert mails(house) <= 1 and house.line.count(DRAFTS, "POST") <= 3
+
+
+# ------------------------------------------------------------- kill -9
+
+DYING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from deputize.core import Call, allow_all
+from deputize.sandbox import Sandbox
+from tests.support.house import build, new_vault
+from tests.support.kits import MAIL, gmail
+
+folder, tool, place, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+
+async def main():
+    sandbox = Sandbox(state=folder / "sandbox.json")
+    inner = sandbox.transport()
+    handle = inner.handle_async_request
+
+    async def handling(request):
+        here = request.method == "POST" and request.url.path.endswith(place)
+        if here and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        response = await handle(request)
+        if here and when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return response
+
+    inner.handle_async_request = handling
+    vault = await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32)
+    deputy = await build(vault=vault, toolkits=[gmail], transport=inner, policy=allow_all)
+    print(await deputy.act("gmail_" + tool, MAIL, user="alice", call=Call("t", "m", "c")), flush=True)
+    await deputy.close()
+
+asyncio.run(main())
+"""
+
+
+async def _killed(folder: Path, tool: str, place: str, when: str) -> None:
+    """Alice is connected; a process of hers died in the middle of an act."""
+    sandbox = Sandbox(state=folder / "sandbox.json")
+    deputy = await build(sandbox, vault=await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32), toolkits=[gmail])
+    await connect(deputy, sandbox, *ALL)
+    await deputy.close()
+    command = [sys.executable, "-c", DYING, str(folder), tool, place, when]
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL and ended.stdout == "", ended.stderr
+
+
+async def _again(folder: Path, tool: str) -> tuple[Any, int]:
+    """What another process is told about the same act, and how many mails there are."""
+    sandbox = Sandbox(state=folder / "sandbox.json")
+    vault = await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32)
+    deputy = await build(sandbox, vault=vault, toolkits=[gmail], policy=allow_all)
+    try:
+        said: Any = await deputy.act(f"gmail_{tool}", MAIL, user="alice", call=Call("t", "m", "c"))
+    except DeputizeError as e:
+        said = type(e)
+    finally:
+        await deputy.close()
+    return said, len(sandbox.sent("alice@example.test"))
+
+
+@pytest.mark.parametrize(("when", "sent"), [("before", 0), ("after", 1)])
+async def test_W11_an_act_whose_process_was_killed_is_unknown_and_not_repeated(
+    tmp_path: Path, when: str, sent: int
+) -> None:
+    await _killed(tmp_path, "send", "/messages/send", when)
+    for _ in range(2):
+        assert await _again(tmp_path, "send") == (OutcomeUnknown, sent)
+
+
+@pytest.mark.parametrize(("when", "found"), [("before", True), ("after", True)])
+async def test_W11_a_two_step_act_whose_process_was_killed_is_looked_up_and_finished_once(
+    tmp_path: Path, when: str, found: bool
+) -> None:
+    await _killed(tmp_path, "two_step", "/drafts/send", when)
+    for _ in range(2):
+        assert await _again(tmp_path, "two_step") == ({"sent": True, "found": found}, 1)
+
+
+async def test_W11_a_two_step_act_killed_before_its_note_is_unknown(tmp_path: Path) -> None:
+    await _killed(tmp_path, "two_step", "/drafts", "after")
+    assert await _again(tmp_path, "two_step") == (OutcomeUnknown, 0)
+
+
+# ------------------------------------------------------------- time
+
+
+async def test_rule_4_a_recorded_outcome_expires_after_a_day(house: House) -> None:
+    await house.act("send", **MAIL)
+    house.clock.now += ledger.KEPT - 1
+    await house.act("send", **MAIL)
+    assert mails(house) == 1
+    house.clock.now += 2
+    await house.act("send", **MAIL)
+    assert mails(house) == 2
+
+
+async def test_a_swept_vault_keeps_what_is_still_good(house: House) -> None:
+    await house.act("send", **MAIL)
+    assert await house.deputy.vault.sweep(house.clock.now) == 0 and await state(house) == ["done"]
+    house.clock.now += 2 * ledger.KEPT
+    assert await house.deputy.vault.sweep(house.clock.now) > 0 and await state(house) == []
+    assert (await house.deputy.vault.find(User("alice"), "google", "google")) is not None

@@ -1,0 +1,350 @@
+"""Whether an act may happen, and the user's yes to one exact act."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deputize.core import (
+    Act,
+    Approval,
+    ApprovalRequired,
+    Call,
+    Conflict,
+    ConsentRequired,
+    Declined,
+    DeputizeError,
+    Deputy,
+    Effect,
+    NotFound,
+    PolicyDenied,
+    User,
+    UserRequired,
+    Verdict,
+    allow_all,
+    ask_before_sending,
+    read_only,
+)
+from deputize.core.act.approval import LIFE, SHOWN, Decision, preview
+from tests.core.oauth.test_consent import House
+from tests.support.house import consent
+from tests.support.kits import ALL, MAIL, SEND
+
+CALL = Call("t", "m1", "c")
+
+
+class Asking(House):
+    """A house whose policy asks before anything is sent."""
+
+    async def begin(self, **more: Any) -> Asking:
+        await super().begin(**more)
+        self.deputy.policy = ask_before_sending
+        return self
+
+    async def asked(self, tool: str = "send", message: str = "m1", **arguments: Any) -> Approval:
+        """The approval that an act waits for."""
+        with pytest.raises(ApprovalRequired) as caught:
+            await self.act(tool, message, **arguments or MAIL)
+        return caught.value.approval
+
+    @property
+    def mails(self) -> int:
+        """How many mails have gone out."""
+        return len(self.sandbox.sent("alice@example.test"))
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[Asking]:
+    made = await Asking().begin()
+    await made.connected(*ALL)
+    made.line.seen.clear()
+    yield made
+    await made.deputy.close()
+
+
+def always(what: Any) -> Callable[[Act], Any]:
+    """A policy that returns this."""
+    return lambda act: what
+
+
+# ------------------------------------------------------------- policies
+
+
+@pytest.mark.parametrize(
+    "junk", [None, True, 1, "allow", "yes", {}, Effect.READS, Verdict, [Verdict.ALLOW], Verdict.DENY]
+)
+async def test_E5_a_policy_that_returns_anything_else_denies(house: Asking, junk: Any) -> None:
+    house.deputy.policy = always(junk)
+    with pytest.raises(PolicyDenied):
+        await house.act("search")
+    assert house.line.seen == []
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RecursionError(), PolicyDenied("x")])
+async def test_E5_a_policy_that_raises_denies_whether_it_is_async_or_not(house: Asking, error: Exception) -> None:
+    def raising(act: Act) -> Verdict:
+        raise error
+
+    async def raising_later(act: Act) -> Verdict:
+        await asyncio.sleep(0)
+        raise error
+
+    for policy in (raising, raising_later):
+        house.deputy.policy = policy
+        with pytest.raises(PolicyDenied):
+            await house.act("search")
+    assert house.line.seen == []
+
+
+async def test_a_policy_may_be_async(house: Asking) -> None:
+    async def later(act: Act) -> Verdict:
+        await asyncio.sleep(0)
+        return Verdict.ALLOW
+
+    house.deputy.policy = later
+    assert await house.act("search")
+
+
+async def test_a_policy_sees_whose_act_it_is_and_its_validated_arguments(house: Asking) -> None:
+    seen: list[Act] = []
+
+    def look(act: Act) -> Verdict:
+        seen.append(act)
+        return Verdict.DENY
+
+    house.deputy.policy = look
+    with pytest.raises(PolicyDenied):
+        await house.deputy.act("gmail_send", MAIL, user=User("alice", "acme"), call=CALL, agent="helper")
+    [act] = seen
+    assert (act.user, act.tool.name, act.effect) == (User("alice", "acme"), "gmail_send", Effect.SENDS)
+    assert (act.arguments, act.agent, act.call) == (MAIL, "helper", CALL)
+
+
+async def test_the_ready_made_policies(house: Asking) -> None:
+    acts: dict[str, Act] = {}
+
+    def keep(act: Act) -> Verdict:
+        acts[act.tool.name] = act
+        return Verdict.DENY
+
+    house.deputy.policy = keep
+    for tool, arguments in (("search", {}), ("label", {"name": "x"}), ("send", MAIL)):
+        with pytest.raises(PolicyDenied):
+            await house.act(tool, **arguments)
+    search, label, send = (acts[f"gmail_{name}"] for name in ("search", "label", "send"))
+    destroy = replace(label, effect=Effect.WRITES | Effect.DESTRUCTIVE)
+    assert [ask_before_sending(a) for a in (search, label, send, destroy)] == ["allow", "allow", "ask", "ask"]
+    assert [read_only(a) for a in (search, label, send, destroy)] == ["allow", "deny", "deny", "deny"]
+    assert {allow_all(a) for a in (search, label, send, destroy)} == {"allow"}
+
+
+# ------------------------------------------------------------- the order
+
+
+async def test_arguments_are_checked_before_the_policy_is_asked(house: Asking) -> None:
+    house.deputy.policy = always(Verdict.DENY)
+    with pytest.raises(DeputizeError) as caught:
+        await house.act("send", to="x")
+    assert caught.value.code == "invalid_input"
+
+
+async def test_policy_comes_before_the_grant_and_the_grant_before_the_approval() -> None:
+    house = await Asking().begin()
+    house.deputy.policy = always(Verdict.DENY)
+    with pytest.raises(PolicyDenied):
+        await house.act("send", **MAIL)
+    assert await house.deputy.consents.waiting(User("alice")) == []
+    house.deputy.policy = always(Verdict.ASK)
+    with pytest.raises(ConsentRequired):
+        await house.act("send", **MAIL)
+    assert await house.deputy.approvals.waiting(User("alice")) == []
+    await house.connected(*ALL)
+    approval = await house.asked()
+    assert approval.account == "alice@example.test" and house.mails == 0
+    await house.deputy.close()
+
+
+async def test_a_policy_that_says_no_counts_though_the_user_said_yes(house: Asking) -> None:
+    approval = await house.asked()
+    await house.deputy.decide(approval, "approve", by="alice")
+    house.deputy.policy = always(Verdict.DENY)
+    with pytest.raises(PolicyDenied):
+        await house.act("send", **MAIL)
+    assert house.mails == 0
+
+
+# ------------------------------------------------------------- approvals
+
+
+async def test_E1_an_approved_act_happens_once_and_a_second_one_is_asked_again(house: Asking) -> None:
+    approval = await house.asked()
+    assert (approval.tool, approval.effect, approval.preview, approval.status) == (
+        "gmail_send",
+        "sends",
+        MAIL,
+        "pending",
+    )
+    await house.deputy.decide(approval, "approve", by="alice")
+    first = await house.act("send", **MAIL)
+    assert await house.act("send", **MAIL) == first and house.mails == 1
+    other = await house.asked(message="m2")
+    assert other.id != approval.id and house.mails == 1
+
+
+async def test_E1_edited_arguments_are_another_act_to_approve(house: Asking) -> None:
+    approval = await house.asked()
+    await house.deputy.decide(approval, "approve", by="alice")
+    for edit in ({"to": "decoy@example.test"}, {"body": "Yes, gladly. "}, {"subject": "lunch"}):
+        other = await house.asked(**MAIL | edit)
+        assert other.id != approval.id
+    assert house.mails == 0
+
+
+async def test_E1_a_yes_for_one_account_is_none_for_another(house: Asking) -> None:
+    """The user was shown from which account the mail goes; meanwhile another one has become the default."""
+    other = await house.deputy.consents.require(User("alice"), house.deputy.apps["google"], [SEND])
+    await consent(house.deputy, house.sandbox, other, as_="bob@example.test")
+    approval = await house.asked()
+    assert approval.account == "alice@example.test"
+    await house.deputy.decide(approval, "approve", by="alice")
+    await house.deputy.revoke("alice", "google", account="alice@example.test")
+    again = await house.asked()
+    assert again.account == "bob@example.test" and house.sandbox.sent("bob@example.test") == []
+
+
+async def test_E1_another_users_yes_counts_for_nothing(house: Asking) -> None:
+    approval = await house.asked()
+    for other in ("bob", User("alice", "tenant"), "Alice", "alice "):
+        with pytest.raises(NotFound):
+            await house.deputy.decide(approval, "approve", by=other)
+    for nobody in (None, "", " "):
+        with pytest.raises(UserRequired):
+            await house.deputy.decide(approval, "approve", by=nobody)
+    assert (await house.asked()).id == approval.id and house.mails == 0
+
+
+@pytest.mark.parametrize("name", ["", "x", "../x", "x" * 300, "é", "a/b"])
+async def test_an_approval_nobody_asked_for_cannot_be_decided(house: Asking, name: str) -> None:
+    with pytest.raises(DeputizeError):
+        await house.deputy.decide(name, "approve", by="alice")
+
+
+async def test_E1_a_late_yes_is_refused_and_a_yes_used_late_is_asked_again(house: Asking) -> None:
+    approval = await house.asked()
+    house.clock.now += LIFE + 1
+    with pytest.raises(NotFound):
+        await house.deputy.decide(approval, "approve", by="alice")
+    again = await house.asked()
+    await house.deputy.decide(again, "approve", by="alice")
+    house.clock.now += LIFE + 1
+    await house.asked()
+    assert house.mails == 0
+
+
+async def test_a_no_is_remembered_for_this_act_and_its_reason_is_told(house: Asking) -> None:
+    approval = await house.asked()
+    await house.deputy.decide(approval, "reject", by="alice", reason="too early")
+    for _ in range(2):
+        with pytest.raises(Declined) as caught:
+            await house.act("send", **MAIL)
+        assert caught.value.hint == "too early" and house.mails == 0
+    await house.asked(message="m2")
+
+
+async def test_the_first_answer_counts(house: Asking) -> None:
+    approval = await house.asked()
+    await house.deputy.decide(approval, "reject", by="alice")
+    with pytest.raises(Conflict):
+        await house.deputy.decide(approval, "approve", by="alice")
+    assert (await house.deputy.decide(approval, "reject", by="alice")).status == "rejected"
+    with pytest.raises(Declined):
+        await house.act("send", **MAIL)
+
+
+@pytest.mark.parametrize("answer", ["yes", "", "APPROVE", None, True])
+async def test_an_answer_that_is_neither_yes_nor_no_is_refused(house: Asking, answer: Any) -> None:
+    approval = await house.asked()
+    with pytest.raises(DeputizeError):
+        await house.deputy.decide(approval, answer, by="alice")
+    assert (await house.asked()).status == "pending"
+
+
+async def test_opposite_answers_at_the_same_time_leave_one(house: Asking) -> None:
+    approval = await house.asked()
+    house.store.pause = 0.001
+    both: list[Decision] = ["approve", "reject"]
+    answers = [house.deputy.decide(approval, one, by="alice") for one in both * 5]
+    found = await asyncio.gather(*answers, return_exceptions=True)
+    decided = {one.status for one in found if isinstance(one, Approval)}
+    assert len(decided) == 1 and all(isinstance(one, Approval | Conflict) for one in found)
+
+
+async def test_fifty_runs_that_wait_ask_once_and_after_a_yes_send_once(house: Asking) -> None:
+    house.store.pause = 0.001
+    errors = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(50)), return_exceptions=True)
+    assert {e.approval.id for e in errors if isinstance(e, ApprovalRequired)} == {(await house.asked()).id}
+    assert house.events().count("approval.asked") == 1
+    await house.deputy.decide(await house.asked(), "approve", by="alice")
+    results = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(50)))
+    assert house.mails == 1 and len({one["id"] for one in results}) == 1
+
+
+async def test_a_yes_stays_good_while_the_act_is_refused_without_effect(house: Asking) -> None:
+    from tests.support.faults import GMAIL_API, answer
+
+    await house.deputy.decide(await house.asked(), "approve", by="alice")
+    house.line.answers[GMAIL_API] = [answer(429, {}, retry_after="900")]
+    with pytest.raises(DeputizeError):
+        await house.act("send", **MAIL)
+    await house.act("send", **MAIL)
+    assert house.mails == 1
+
+
+async def test_a_used_yes_is_said_to_be_used(house: Asking) -> None:
+    approval = await house.asked()
+    await house.deputy.decide(approval, "approve", by="alice")
+    await house.act("send", **MAIL)
+    assert house.events().count("approval.used") == 1 and await house.deputy.approvals.waiting(User("alice")) == []
+    with pytest.raises(Conflict):
+        await house.deputy.decide(approval, "approve", by="alice")
+
+
+async def test_an_act_without_a_call_can_be_approved_and_called_again(house: Asking) -> None:
+    """As the error's hint says: record the answer, and call again."""
+
+    async def act() -> Any:
+        return await house.deputy.act("gmail_send", MAIL, user="alice")
+
+    with pytest.raises(ApprovalRequired) as caught:
+        await act()
+    await house.deputy.decide(caught.value.approval, "approve", by="alice")
+    assert (await act())["id"] and house.mails == 1
+
+
+async def test_bob_sees_nothing_of_what_alice_is_asked(house: Asking) -> None:
+    await house.asked()
+    assert len(await house.deputy.approvals.waiting(User("alice"))) == 1
+    assert await house.deputy.approvals.waiting(User("bob")) == []
+    assert await house.deputy.approvals.waiting(User("alice", "tenant")) == []
+
+
+def test_a_preview_shows_all_and_says_what_it_cut() -> None:
+    long = "x" * (SHOWN + 7)
+    shown = preview({"body": long, "to": ["a", "b"], "nothing": None, "flag": False, "zero": 0, "deep": {"a": [long]}})
+    assert shown["body"].endswith("[... 7 more characters]") and shown["deep"]["a"][0] == shown["body"]
+    assert (shown["to"], shown["flag"], shown["zero"]) == (["a", "b"], False, 0)
+
+
+def test_E4_a_token_in_an_argument_is_masked_in_the_preview() -> None:
+    token = "ya29." + "a1B" * 20
+    assert token not in str(preview({"body": f"here: {token}"}))
+
+
+def test_the_deputys_policy_is_to_ask_before_sending() -> None:
+    import inspect
+
+    assert inspect.signature(Deputy).parameters["policy"].default is ask_before_sending

@@ -1,0 +1,281 @@
+"""From a tool's steps to the provider's answers: what is repeated, what is not, and what whoever called is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import (
+    Conflict,
+    ConsentRequired,
+    DeputizeError,
+    InvalidInput,
+    NotFound,
+    OrgBlocked,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+    ReconsentRequired,
+    ScopeNotGranted,
+)
+from tests.core.oauth.test_consent import House
+from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
+from tests.support.house import consent
+from tests.support.kits import ALL, FALSY, MAIL, READ, SEND
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = await House().begin()
+    await made.connected(*ALL)
+    made.line.seen.clear()
+    made.line.sent.clear()
+    yield made
+    await made.deputy.close()
+
+
+def mails(house: House) -> int:
+    """How many mails have gone out."""
+    return len(house.sandbox.sent("alice@example.test"))
+
+
+def google(status: int, reason: str, message: str = "") -> Any:
+    """A refusal as Google words it."""
+    return answer(status, {"error": {"code": status, "message": message, "errors": [{"reason": reason}]}})
+
+
+# ------------------------------------------------------------- what is repeated
+
+
+async def test_a_401_is_answered_by_one_refresh_and_the_write_goes_out_once(house: House) -> None:
+    house.sandbox.expire_access_tokens()
+    assert (await house.act("send", **MAIL))["id"]
+    assert mails(house) == 1 and house.line.count(TOKEN) == 1 and house.line.count(GMAIL_API) == 2
+
+
+async def test_a_429_is_waited_out_and_the_write_goes_out_once(house: House) -> None:
+    house.line.answers[GMAIL_API] = [answer(429, {}, retry_after="2"), google(403, "rateLimitExceeded")]
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    house.deputy.sender.sleep = sleep
+    assert (await house.act("send", **MAIL))["id"]
+    assert mails(house) == 1 and waited[0] == 2 and len(waited) == 2
+
+
+async def test_a_429_that_stays_or_is_too_long_is_told_with_its_wait_and_may_be_tried_later(house: House) -> None:
+    house.line.answers[GMAIL_API] = [answer(429, {}, retry_after="2")] * 3 + [answer(429, {}, retry_after="600")]
+    for wait in (2, 600):
+        with pytest.raises(RateLimited) as caught:
+            await house.act("send", **MAIL)
+        assert caught.value.retry_after == wait
+    assert house.line.count(GMAIL_API) == 4 and mails(house) == 0
+    assert (await house.act("send", **MAIL))["id"] and mails(house) == 1
+
+
+@pytest.mark.parametrize("fault", [answer(503), answer(500), broken(), broken(httpx.ReadTimeout)])
+async def test_a_read_is_tried_three_times(house: House, fault: Any) -> None:
+    house.line.answers[GMAIL_API] = [fault] * 2
+    assert await house.act("search")
+    house.line.answers[GMAIL_API] = [fault] * 3
+    with pytest.raises(ProviderUnavailable):
+        await house.act("search")
+    assert house.line.count(GMAIL_API) == 6
+
+
+@pytest.mark.parametrize("fault", [answer(503), answer(500), answer(502), broken(), broken(httpx.RemoteProtocolError)])
+async def test_D9_a_write_whose_answer_is_lost_or_broken_is_sent_once_and_never_again(house: House, fault: Any) -> None:
+    house.line.answers[GMAIL_API] = [fault]
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknown):
+            await house.act("send", **MAIL)
+    assert house.line.count(GMAIL_API) == 1
+
+
+async def test_D9_a_write_that_cannot_have_left_may_be_tried_again(house: House) -> None:
+    house.line.answers[GMAIL_API] = [broken(httpx.ConnectError)] * 3
+    with pytest.raises(ProviderUnavailable):
+        await house.act("send", **MAIL)
+    assert (await house.act("send", **MAIL))["id"] and mails(house) == 1
+
+
+async def test_a_write_dropped_after_it_was_committed_is_unknown_and_one_mail(house: House) -> None:
+    house.sandbox.switches.drop_after_commit.append("/gmail")
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknown):
+            await house.act("send", **MAIL)
+    assert mails(house) == 1
+
+
+# ------------------------------------------------------------- what is told
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (google(404, "notFound"), NotFound),
+        (google(403, "forbidden"), NotFound),
+        (google(409, "alreadyExists"), Conflict),
+        (google(412, "conditionNotMet"), Conflict),
+        (google(403, "domainPolicy"), OrgBlocked),
+        (google(400, "invalidArgument"), InvalidInput),
+        (google(403, "accessNotConfigured"), InvalidInput),
+    ],
+)
+@pytest.mark.parametrize("tool", ["search", "send"])
+async def test_a_refusal_becomes_a_typed_error_and_nothing_is_recorded(
+    house: House, fault: Any, kind: type[DeputizeError], tool: str
+) -> None:
+    house.line.answers[GMAIL_API] = [fault]
+    arguments = MAIL if tool == "send" else {}
+    with pytest.raises(kind):
+        await house.act(tool, **arguments)
+    assert house.line.count(GMAIL_API) == 1
+    assert await house.act(tool, **arguments)  # refused, so it may be done now
+
+
+async def test_A19_a_scope_that_the_api_misses_is_asked_for_and_once_only(house: House) -> None:
+    house.line.answers[GMAIL_API] = [google(403, "insufficientPermissions")] * 3
+    with pytest.raises(ConsentRequired) as caught:
+        await house.act("send", **MAIL)
+    assert caught.value.consent.scopes == (SEND,)
+    assert (await consent(house.deputy, house.sandbox, caught.value.consent)).status == "granted"
+    with pytest.raises(ScopeNotGranted):
+        await house.act("send", **MAIL)
+    assert mails(house) == 0
+
+
+async def test_E3_of_the_scopes_that_the_api_would_take_the_narrowest_is_asked_for(house: House) -> None:
+    house.line.answers[GMAIL_API] = [google(403, "insufficientPermissions")]
+    with pytest.raises(ConsentRequired) as caught:
+        await house.act("widely_allowed")
+    assert caught.value.consent.scopes == (READ,)
+
+
+async def test_E4_what_a_provider_echoes_is_not_repeated(house: House) -> None:
+    grant = await house.grant()
+    assert grant
+    token = grant.access_token.reveal()
+    for status in (400, 403, 404, 409, 500):
+        house.line.answers[GMAIL_API] = [google(status, "invalidArgument", f"bad token {token}")] * 3
+        with pytest.raises(DeputizeError) as caught:
+            await house.act("search")
+        house.line.answers.clear()
+        printed = shown(caught.value)
+        assert token not in printed, status
+    assert token not in json.dumps(house.deputy.audit.rows())
+
+
+async def test_L4_a_lost_request_raises_nothing_that_shows_the_token(house: House) -> None:
+    grant = await house.grant()
+    assert grant
+    house.line.answers[GMAIL_API] = [broken()] * 3
+    with pytest.raises(ProviderUnavailable) as caught:
+        await house.act("search")
+    assert grant.access_token.reveal() not in shown(caught.value)
+
+
+# ------------------------------------------------------------- tools that do not behave
+
+
+async def test_a_read_tool_that_writes_is_stopped_before_it_sends(house: House) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await house.act("lying", **MAIL)
+    assert caught.value.fix_by == "operator" and house.line.seen == [] and mails(house) == 0
+
+
+async def test_a_read_tool_that_keeps_a_note_is_stopped(house: House) -> None:
+    with pytest.raises(InvalidInput):
+        await house.act("noting")
+
+
+async def test_concurrent_requests_come_back_in_order(house: House) -> None:
+    ids = await house.act("search")
+    assert len(ids) > 2 and await house.act("many", ids=ids) == ids
+    assert await house.act("many", ids=[]) == []
+
+
+async def test_concurrent_requests_of_which_one_fails_are_all_awaited(house: House) -> None:
+    ids = await house.act("search")
+    with pytest.raises((NotFound, InvalidInput)):
+        await house.act("many", ids=[ids[0], "nosuchid", ids[1]])
+    assert house.line.count(GMAIL_API) == 4
+
+
+async def test_two_concurrent_writes_of_one_act_both_go_out(house: House) -> None:
+    house.store.pause = 0.001  # a store that takes its time, as one on disk does
+    assert len(await house.act("pair", **MAIL)) == 2
+    assert mails(house) == 2
+    await house.act("pair", **MAIL)
+    assert mails(house) == 2
+
+
+async def test_one_of_two_concurrent_writes_that_fails_leaves_the_act_unknown(house: House) -> None:
+    house.line.answers[GMAIL_API] = [google(400, "invalidArgument")]
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await house.act("pair", **MAIL)
+    assert mails(house) == 1
+
+
+@pytest.mark.parametrize("returns", FALSY)
+async def test_falsy_results_come_back_unchanged_from_reads_and_writes_and_are_recorded(
+    house: House, returns: str
+) -> None:
+    expected = FALSY[returns]
+    for _ in range(2):
+        for tool, arguments in (("falsy", {}), ("label", {"name": "Lunch"})):
+            found = await house.act(tool, returns=returns, **arguments)
+            assert found == expected and type(found) is type(expected)
+    assert house.line.count(GMAIL_API, "POST") == 1
+
+
+@pytest.mark.parametrize("tool", ["broken", "strange", "broken_at_once", "broken_read", "strange_read"])
+async def test_a_tool_that_breaks_raises_a_typed_error_without_values_and_is_answered_for(
+    house: House, tool: str
+) -> None:
+    value = "canary-value"
+    arguments = {
+        "broken": MAIL | {"body": value},
+        "strange": {"name": value},
+        "broken_at_once": {"body": value},
+        "broken_read": {"body": value},
+        "strange_read": {},
+    }[tool]
+    with pytest.raises(DeputizeError) as caught:
+        await house.act(tool, **arguments)
+    assert value not in f"{caught.value} {caught.value.hint}" and caught.value.__cause__ is None
+    last = house.deputy.audit.rows()[-1]
+    assert (last["event"], last["tool"], last["decision"]) == ("act.result", f"gmail_{tool}", caught.value.code)
+
+
+@pytest.mark.parametrize(("tool", "sent"), [("broken", 1), ("strange", 0)])
+async def test_a_tool_that_breaks_after_its_write_is_recorded_as_unknown(house: House, tool: str, sent: int) -> None:
+    arguments = MAIL if tool == "broken" else {"name": "Lunch"}
+    with pytest.raises(Exception):  # noqa: B017
+        await house.act(tool, **arguments)
+    with pytest.raises(OutcomeUnknown):
+        await house.act(tool, **arguments)
+    assert house.line.count(GMAIL_API, "POST") == 1 and mails(house) == sent
+
+
+async def test_a_tool_that_breaks_before_it_wrote_is_not_recorded_as_unknown(house: House) -> None:
+    for _ in range(2):
+        with pytest.raises(Exception) as caught:
+            await house.act("broken_at_once", body="x")
+        assert not isinstance(caught.value, OutcomeUnknown)
+    assert house.line.seen == []
+
+
+async def test_a_grant_that_dies_between_two_requests_of_a_read_is_asked_for_again(house: House) -> None:
+    ids = await house.act("search")
+    house.sandbox.expire_access_tokens()
+    house.line.answers[TOKEN] = [answer(400, {"error": "invalid_grant"})]
+    with pytest.raises(ReconsentRequired):
+        await house.act("many", ids=ids)

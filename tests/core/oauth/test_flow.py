@@ -1,0 +1,389 @@
+"""The protocol without I/O: what is sent, and what is made of whatever comes back."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+import deputize.core
+from deputize.core import PROVIDERS, App, Identity, Provider, ProviderUnavailable, Secret, SettingsError
+from deputize.core.oauth import flow
+from deputize.core.oauth.pkce import challenge_of, fingerprint, new_pkce, new_state
+
+GOOGLE = PROVIDERS["google"]
+CORE = Path(deputize.core.__file__ or "").parent
+APP = App("google", "client id/1", Secret("s&cret="))
+every_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+
+
+def made(**more: Any) -> Provider:
+    """A provider as data, with these fields."""
+    fields: dict[str, Any] = {
+        "name": "made",
+        "label": "Made",
+        "authorize": "https://login.example.test/authorize?audience=all",
+        "token": "https://login.example.test/token",
+        "revoke": "https://login.example.test/revoke",
+        "api": {"made": "https://api.example.test/v1"},
+        "hosts": frozenset({"api.example.test"}),
+        "identity": Identity("https://api.example.test/me", "{team.id}:{user.id}", "{user.name}", {"plan": "{plan}"}),
+    }
+    return Provider(**fields | more)
+
+
+def asked(url: str) -> dict[str, list[str]]:
+    """The parameters of an authorization request."""
+    return parse_qs(urlsplit(url).query, strict_parsing=True)
+
+
+def form(request: httpx.Request) -> dict[str, str]:
+    """The parameters of a form, none of them twice."""
+    pairs = parse_qsl(request.content.decode(), strict_parsing=True)
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def authorize(provider: Provider, **more: Any) -> str:
+    """The address of an authorization request."""
+    given: dict[str, Any] = {
+        "redirect_uri": "http://127.0.0.1:8736/callback/google",
+        "scopes": frozenset({"b", "a"}),
+        "state": "the-state",
+        "challenge": challenge_of("x" * 43),
+    }
+    return flow.authorize_url(provider, APP, **given | more)
+
+
+# ------------------------------------------------------------- PKCE
+
+
+def test_A2_the_challenge_is_that_of_RFC_7636_appendix_B() -> None:
+    verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    assert challenge_of(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
+def test_A2_ten_thousand_verifiers_are_distinct_and_of_the_right_form() -> None:
+    pairs = [new_pkce() for _ in range(10_000)]
+    verifiers = {pair.verifier.reveal() for pair in pairs}
+    assert len(verifiers) == len({pair.challenge for pair in pairs}) == 10_000
+    assert all(re.fullmatch(r"[A-Za-z0-9._~-]{43,128}", verifier) for verifier in verifiers)
+
+
+def test_A2_a_verifier_is_not_shown() -> None:
+    pair = new_pkce()
+    assert pair.verifier.reveal() not in repr(pair)
+
+
+def test_A4_states_are_distinct_and_have_at_least_128_bits() -> None:
+    states = {new_state() for _ in range(1_000)}
+    assert len(states) == 1_000
+    assert all(len(base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))) * 8 >= 128 for state in states)
+
+
+def test_A4_what_is_kept_of_a_state_is_a_hash() -> None:
+    assert re.fullmatch("[0-9a-f]{64}", fingerprint("x")) and fingerprint("x") != fingerprint("y")
+
+
+def test_A1_the_source_knows_neither_plain_pkce_nor_the_implicit_or_password_grant() -> None:
+    forbidden = re.compile(
+        r"""["']plain["']|response_type=token|["']token["'],\s*response_type|["']password["']|["']implicit["']"""
+    )
+    for path in sorted(CORE.rglob("*.py")):
+        assert not forbidden.search(path.read_text()), path.name
+
+
+# ------------------------------------------------------------- the authorization request
+
+
+@every_provider
+def test_A1_every_provider_is_asked_for_a_code_with_S256(provider: Provider) -> None:
+    url = authorize(provider)
+    query = asked(url)
+    assert url.startswith(provider.authorize)
+    assert query["response_type"] == ["code"] and query["code_challenge_method"] == ["S256"]
+    assert len(query["code_challenge"][0]) == 43
+    assert query["state"] == ["the-state"] and query["client_id"] == ["client id/1"]
+    assert query["redirect_uri"] == ["http://127.0.0.1:8736/callback/google"]
+    assert all(len(values) == 1 for values in query.values())
+
+
+@every_provider
+def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
+    assert all(url.startswith("https://") for url in (provider.authorize, provider.token, *provider.api.values()))
+    assert {urlsplit(url).netloc for url in provider.api.values()} <= provider.hosts
+    assert urlsplit(provider.identity.url).netloc in provider.hosts
+    assert not {urlsplit(provider.token).netloc} & provider.hosts or provider.name != "google"
+    assert provider.words("no such scope") == "no such scope"
+
+
+def test_A13_scopes_are_joined_as_the_provider_wants_them_and_the_basic_ones_are_always_asked() -> None:
+    comma = made(scope_separator=",", always=("identify",))
+    assert asked(authorize(comma))["scope"] == ["identify,a,b"]
+    assert asked(authorize(GOOGLE))["scope"] == ["openid email a b"]
+    assert asked(authorize(GOOGLE, scopes=frozenset({"email"})))["scope"] == ["openid email"]
+
+
+def test_parameters_of_the_authorize_address_itself_stay() -> None:
+    assert asked(authorize(made()))["audience"] == ["all"]
+
+
+def test_google_is_asked_for_a_refresh_token_each_time() -> None:
+    query = asked(authorize(GOOGLE))
+    assert (query["access_type"], query["prompt"]) == (["offline"], ["consent"])
+
+
+def test_the_account_to_choose_is_hinted_only_where_the_provider_takes_hints() -> None:
+    assert asked(authorize(GOOGLE, login_hint="alice@example.test"))["login_hint"] == ["alice@example.test"]
+    assert "alice" not in authorize(made(), login_hint="alice@example.test")
+    assert "login_hint" not in asked(authorize(GOOGLE))
+
+
+def test_odd_characters_stay_inside_their_parameter() -> None:
+    odd = "a&scope=evil#x y"
+    query = asked(authorize(GOOGLE, state=odd, scopes=frozenset({"s&redirect_uri=https://evil.example.test"})))
+    assert query["state"] == [odd] and query["redirect_uri"] == ["http://127.0.0.1:8736/callback/google"]
+
+
+@pytest.mark.parametrize("field", ["authorize", "token", "revoke"])
+@pytest.mark.parametrize(
+    "url", ["http://login.example.test/x", "https://user@login.example.test/x", "javascript:alert(1)", "file:///x"]
+)
+def test_A11_a_provider_with_an_address_that_is_not_https_is_refused(field: str, url: str) -> None:
+    with pytest.raises(SettingsError):
+        made(**{field: url})
+
+
+@pytest.mark.parametrize("base", ["http://evil.example.test", "http://127.0.0.1.example.test", "http://localhost:1"])
+def test_A7_plain_http_is_for_loopback_addresses_only(base: str) -> None:
+    with pytest.raises(SettingsError):
+        GOOGLE.moved_to(base)
+
+
+def test_a_moved_provider_sends_its_tokens_to_its_new_place_only() -> None:
+    moved = GOOGLE.moved_to("http://127.0.0.1:9000")
+    assert moved.hosts == {"127.0.0.1:9000"} and moved.token == "http://127.0.0.1:9000/oauth2.googleapis.com/token"
+
+
+@pytest.mark.parametrize("name", ["a/b", "a?b", "../x", "a b", "ä/ö", "a%2Fb", "."])
+def test_A5_an_app_name_that_is_no_path_segment_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError):
+        App("google", "id", name=name)
+
+
+@pytest.mark.parametrize("client_id", ["", "  "])
+def test_an_app_without_a_client_id_is_refused(client_id: str) -> None:
+    with pytest.raises(SettingsError):
+        App("google", client_id)
+
+
+# ------------------------------------------------------------- token requests
+
+
+def exchange(provider: Provider, app: App = APP) -> httpx.Request:
+    """A code exchange."""
+    return flow.exchange(
+        provider, app, code=Secret("c/&1"), verifier=Secret("v" * 43), redirect_uri="https://host.example.test/cb?x=1"
+    )
+
+
+def test_A1_the_exchange_carries_the_verifier_and_the_very_redirect_uri() -> None:
+    request = exchange(GOOGLE)
+    assert (request.method, str(request.url)) == ("POST", GOOGLE.token)
+    assert form(request) == {
+        "grant_type": "authorization_code",
+        "code": "c/&1",
+        "code_verifier": "v" * 43,
+        "redirect_uri": "https://host.example.test/cb?x=1",
+        "client_id": "client id/1",
+        "client_secret": "s&cret=",
+    }
+
+
+def test_A17_basic_authentication_encodes_both_parts_and_leaves_the_form_alone() -> None:
+    request = exchange(made(client_auth="basic"))
+    user, _, password = (
+        base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode().partition(":")
+    )
+    assert (user, password) == ("client%20id%2F1", "s%26cret%3D")
+    assert not {"client_id", "client_secret"} & form(request).keys()
+
+
+@pytest.mark.parametrize("auth", ["post", "basic", "none"])
+def test_A17_a_public_client_sends_its_id_and_no_secret(auth: str) -> None:
+    request = exchange(made(client_auth=auth), replace(APP, client_secret=None))
+    assert form(request)["client_id"] == "client id/1" and "client_secret" not in form(request)
+    assert "authorization" not in request.headers
+
+
+def test_A17_a_provider_that_wants_no_client_authentication_gets_no_secret() -> None:
+    request = exchange(made(client_auth="none"))
+    assert b"cret" not in request.content.replace(b"client_secret=", b"") and "authorization" not in request.headers
+
+
+@every_provider
+def test_a_refresh_never_names_scopes(provider: Provider) -> None:
+    sent = form(flow.refresh(provider, APP, refresh_token=Secret("r/1&")))
+    assert sent["grant_type"] == "refresh_token" and sent["refresh_token"] == "r/1&" and "scope" not in sent
+
+
+@every_provider
+def test_A16_no_secret_is_in_an_address(provider: Provider) -> None:
+    requests = [
+        exchange(provider),
+        flow.refresh(provider, APP, refresh_token=Secret("canary")),
+        flow.revoke(provider, APP, token=Secret("canary")),
+        flow.identity(provider, access_token=Secret("canary")),
+    ]
+    for request in requests:
+        assert not any(secret in str(request.url) for secret in ("canary", "s&cret", "v" * 43, "c%2F%261"))
+
+
+def test_a_revocation_carries_the_token_whole() -> None:
+    assert form(flow.revoke(GOOGLE, APP, token=Secret("1//a+b/c&d=é")))["token"] == "1//a+b/c&d=é"
+
+
+# ------------------------------------------------------------- token replies
+
+
+def reply(**more: Any) -> dict[str, Any]:
+    """A token reply; None leaves a field out."""
+    fields = {"access_token": "at", "token_type": "Bearer", "expires_in": 3599, "refresh_token": "rt", "scope": "a b"}
+    return {name: value for name, value in (fields | more).items() if value is not None}
+
+
+def test_a_whole_reply_is_read() -> None:
+    tokens = flow.parse_tokens(GOOGLE, reply())
+    assert (tokens.access, tokens.refresh) == (Secret("at"), Secret("rt"))
+    assert tokens.scopes == frozenset({"a", "b"}) and tokens.lifetime == 3599
+    assert "at" not in re.findall(r"'(\w+)'", repr(tokens))
+
+
+_NONSENSE: tuple[Any, ...] = (None, "", "soon", -1, 0, [], {}, "nan", "inf", 1e30)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        *(("3599", 3599), (3599.5, 3599.5), (" 60 ", 60)),
+        *((odd, 0) for odd in _NONSENSE),
+    ],
+)
+def test_expires_in_may_be_a_text_missing_or_nonsense(value: Any, seconds: float) -> None:
+    assert flow.parse_tokens(GOOGLE, reply(expires_in=value)).lifetime == seconds
+
+
+def test_without_expires_in_the_providers_default_counts() -> None:
+    provider = made(default_lifetime=7200)
+    assert flow.parse_tokens(provider, reply(expires_in=None)).lifetime == 7200
+    assert flow.parse_tokens(provider, reply(expires_in="nonsense")).lifetime == 7200
+
+
+def test_R6_what_a_reply_leaves_out_is_not_known() -> None:
+    tokens = flow.parse_tokens(GOOGLE, reply(refresh_token=None, scope=None))
+    assert tokens.refresh is None and tokens.scopes is None
+
+
+@pytest.mark.parametrize("value", ["", 7, [], {"a": 1}, False])
+def test_R6_a_refresh_token_that_is_none_is_none(value: Any) -> None:
+    assert flow.parse_tokens(GOOGLE, reply(refresh_token=value)).refresh is None
+
+
+def test_A13_scopes_are_split_on_spaces_and_commas_and_aliases_resolved() -> None:
+    scope = "a,b, c  https://www.googleapis.com/auth/userinfo.email"
+    assert flow.parse_tokens(GOOGLE, reply(scope=scope)).scopes == frozenset({"a", "b", "c", "email"})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        None,
+        [],
+        "text",
+        b"bytes",
+        {},
+        reply(access_token=None),
+        reply(access_token=""),
+        reply(access_token=7),
+        reply(token_type="mac"),
+        reply(token_type="DPoP"),
+        reply(token_type=["bearer"]),
+    ],
+)
+def test_a_reply_without_a_bearer_token_is_an_error_that_repeats_nothing(bad: Any) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        flow.parse_tokens(GOOGLE, bad)
+    assert str(caught.value) == "Google answered without a usable token."
+
+
+@pytest.mark.parametrize("token", ["tökén", "a\r\nX-Evil: 1", "a\x00b", "a\tb", "\ud800"])
+@pytest.mark.parametrize("name", ["access_token", "refresh_token"])
+def test_D5_a_token_with_characters_that_RFC_6749_does_not_allow_is_not_usable(name: str, token: str) -> None:
+    try:
+        tokens = flow.parse_tokens(GOOGLE, reply(**{name: token}))
+    except ProviderUnavailable:
+        return
+    assert name == "refresh_token" and tokens.refresh is None
+
+
+@pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER", None])
+def test_a_token_type_is_read_without_its_case_and_may_be_missing(kind: str | None) -> None:
+    assert flow.parse_tokens(GOOGLE, reply(token_type=kind)).access == Secret("at")
+
+
+# ------------------------------------------------------------- callbacks and identities
+
+
+def test_a_callback_is_read_and_its_code_is_not_shown() -> None:
+    back = flow.parse_callback({"code": "c-123", "state": "s-123", "iss": "https://accounts.google.com", "x": "y"})
+    assert back.code == Secret("c-123") and (back.state, back.error) == ("s-123", "")
+    assert "c-123" not in repr(back)
+
+
+def test_a_callback_without_anything_is_empty() -> None:
+    assert flow.parse_callback({}) == flow.Callback("", None, "", "")
+    assert flow.parse_callback({"code": ""}).code is None
+
+
+def test_an_identity_is_filled_from_nested_fields() -> None:
+    account, extra = flow.parse_identity(
+        made(), {"team": {"id": "T1"}, "user": {"id": 7, "name": "Alice"}, "plan": "x"}
+    )
+    assert (account.subject, account.name, extra) == ("T1:7", "Alice", {"plan": "x"})
+
+
+def test_an_account_without_a_name_is_shown_by_its_subject() -> None:
+    account, extra = flow.parse_identity(made(), {"team": {"id": "T1"}, "user": {"id": "U", "name": None}})
+    assert (account.name, extra) == ("T1:U", {})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        [],
+        "x",
+        b"<html>",
+        {},
+        {"team": "T1", "user": {"id": 7}},
+        {"team": {"id": ""}, "user": {"id": 7}},
+        {"team": {"id": True}, "user": {"id": 7}},
+        {"team": {"id": ["T1"]}, "user": {"id": 7}},
+        {"team": {"id": 1.5}, "user": {"id": 7}},
+        {"team": {"id": "T1"}},
+    ],
+)
+def test_an_identity_that_misses_a_part_of_the_subject_is_an_error(odd: Any) -> None:
+    with pytest.raises(ProviderUnavailable):
+        flow.parse_identity(made(), odd)
+
+
+def test_a_template_in_a_reply_is_not_filled_again() -> None:
+    account, _ = flow.parse_identity(made(), {"team": {"id": "{user.id}"}, "user": {"id": r"\1", "name": "{plan}"}})
+    assert (account.subject, account.name) == (r"{user.id}:\1", "{plan}")

@@ -1,0 +1,826 @@
+"""One live token per grant, whoever wants it, whatever dies in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from deputize.core import (
+    ConsentRequired,
+    DeputizeError,
+    Deputy,
+    InvalidInput,
+    ProviderUnavailable,
+    RateLimited,
+    ReconsentRequired,
+    User,
+)
+from deputize.core.oauth import refresh
+from deputize.core.vault.grant import Grant, Secret
+from deputize.sandbox import Sandbox
+from tests.core.oauth.test_consent import House
+from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Meddler, answer, broken, shown
+from tests.support.house import build, connect, new_vault
+from tests.support.kits import ALL, gmail
+
+HOUR = 3600.0
+
+
+class Refreshing(House):
+    """A house whose Alice is connected; all its first requests are forgotten."""
+
+    async def ready(self) -> Refreshing:
+        """Connect Alice."""
+        await self.begin()
+        await self.connected(*ALL)
+        self.forget()
+        return self
+
+    def forget(self) -> None:
+        """Count from here."""
+        self.line.seen.clear()
+
+    def expire(self) -> None:
+        """The access token ends."""
+        self.sandbox.expire_access_tokens()
+        self.clock.now += HOUR
+
+    @property
+    def posts(self) -> int:
+        """How many token requests there were."""
+        return self.line.count(TOKEN)
+
+    async def now(self) -> Grant:
+        """The grant as it lies in the vault."""
+        found = await self.grant()
+        assert found
+        return found
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[Refreshing]:
+    made = await Refreshing().ready()
+    made.sandbox.switches.rotate = made.sandbox.switches.reuse_kills_family = True
+    yield made
+    await made.deputy.close()
+
+
+@pytest.fixture(autouse=True)
+def quick_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for real between two tries to save."""
+    monkeypatch.setattr(refresh, "asyncio", _Quick())
+
+
+class _Quick:
+    """asyncio, with short sleeps."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    @staticmethod
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.002))
+
+
+# ------------------------------------------------------------- R1: one process
+
+
+@pytest.mark.parametrize("number", [200, 1000])
+async def test_R1_many_tasks_that_meet_an_expired_grant_cause_one_refresh(house: Refreshing, number: int) -> None:
+    house.sandbox.switches.token_delay = 0.05
+    house.expire()
+    grant = await house.now()
+    found = await asyncio.gather(*(house.deputy.refresher.live(grant) for _ in range(number)))
+    assert house.posts == 1 and len({one.access_token for one in found}) == 1
+    assert found[0].generation == grant.generation + 1
+
+
+async def test_R1_two_hundred_acts_at_once_all_succeed_with_one_refresh(house: Refreshing) -> None:
+    house.expire()
+    results = await asyncio.gather(*(house.act() for _ in range(200)))
+    assert house.posts == 1 and all(result for result in results)
+
+
+def test_R1_sixty_four_threads_cause_one_refresh() -> None:
+    sandbox = Sandbox()
+    sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
+    with _blocking(build(sandbox, toolkits=[gmail])) as deputy:
+        deputy.run(connect(deputy, sandbox, *ALL))
+        before = sandbox.count(*TOKEN)
+        sandbox.switches.access_ttl = 3599
+        sandbox.expire_access_tokens()
+        barrier = threading.Barrier(64)
+
+        def act(_: int) -> Any:
+            barrier.wait(10)
+            return deputy.run(deputy.act("gmail_search", {}, user="alice"))
+
+        with ThreadPoolExecutor(64) as pool:
+            results = list(pool.map(act, range(64)))
+        assert len(results) == 64 and all(results) and sandbox.count(*TOKEN) == before + 1
+
+
+async def test_R1_threads_and_tasks_share_one_refresh(house: Refreshing) -> None:
+    house.sandbox.switches.token_delay = 0.1
+    house.expire()
+    grant = await house.now()
+
+    def from_thread() -> Grant:
+        return asyncio.run(house.deputy.refresher.live(grant))
+
+    mixed = [asyncio.to_thread(from_thread) for _ in range(4)]
+    found = await asyncio.gather(*mixed, *(house.deputy.refresher.live(grant) for _ in range(20)))
+    assert house.posts == 1 and len({one.generation for one in found}) == 1
+
+
+async def test_R1_a_cancelled_leader_does_not_cancel_the_refresh(house: Refreshing) -> None:
+    house.expire()
+    house.line.held = TOKEN
+    leader = asyncio.create_task(house.act())
+    await house.line.until_held()
+    followers = [asyncio.create_task(house.act()) for _ in range(20)]
+    await asyncio.sleep(0.02)
+    leader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leader
+    house.line.release()
+    assert all(await asyncio.gather(*followers)) and house.posts == 1
+
+
+async def test_R1_a_refresh_whose_callers_are_all_cancelled_is_saved(house: Refreshing) -> None:
+    house.expire()
+    before = await house.now()
+    house.line.held = TOKEN
+    callers = [asyncio.create_task(house.act()) for _ in range(5)]
+    await house.line.until_held()
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    house.line.release()
+    assert await house.act() and house.posts == 1
+    assert (await house.now()).generation == before.generation + 1
+
+
+async def test_R1_a_finished_refresh_that_is_still_listed_does_not_stop_the_loop(house: Refreshing) -> None:
+    """A caller whose token was refused meets the task that has just brought that very token."""
+    grant, refresher = await house.now(), house.deputy.refresher
+    place = house.deputy.vault.place_of(grant)
+
+    async def meets() -> Grant:
+        done: asyncio.Task[Grant] = asyncio.create_task(_value(grant))
+        await done
+        refresher._running[place] = done
+        asyncio.get_running_loop().call_soon(refresher._running.pop, place, None)
+        return await refresher._join(place, grant.access_token)
+
+    turns = 0
+
+    def watch(*_: object) -> Any:  # an endless loop that never yields can only be ended from inside
+        nonlocal turns
+        turns += 1
+        if turns > 20_000:
+            raise RecursionError("the event loop stands still")
+        return None
+
+    sys.settrace(watch)
+    try:
+        renewed = await meets()
+    finally:
+        sys.settrace(None)
+    assert renewed.access_token != grant.access_token and house.posts == 1
+
+
+async def _value(grant: Grant) -> Grant:
+    return grant
+
+
+async def test_R13_other_grants_do_not_wait_for_a_hanging_provider(house: Refreshing) -> None:
+    for n in range(8):
+        await house.connected("readonly", user=f"user{n}", as_="bob@example.test")
+    house.expire()
+    house.forget()
+    house.line.held = TOKEN
+    hanging = asyncio.create_task(house.act())
+    await house.line.until_held()
+    house.line.held = None
+    others = [house.deputy.act("gmail_search", {}, user=f"user{n}") for n in range(8)]
+    await asyncio.wait_for(asyncio.gather(*others), 10)
+    await hanging
+    assert house.posts == 9
+
+
+# ------------------------------------------------------------- R2: many processes
+
+
+@contextmanager
+def served(sandbox: Sandbox) -> Iterator[str]:
+    """The sandbox on loopback; its base URL."""
+    server = uvicorn.Server(uvicorn.Config(sandbox.app, port=0, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not server.started:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+ACTING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from deputize.core import PROVIDERS, DeputizeError
+from deputize.core.oauth import refresh
+from tests.support.house import build, new_vault
+from tests.support.kits import gmail
+
+path, base, number, die = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+
+def end():
+    os.kill(os.getpid(), signal.SIGKILL if die.startswith("kill") else signal.SIGSTOP)
+
+async def main():
+    deputy = await build(vault=await new_vault(path, b"k" * 32), toolkits=[gmail], transport=lambda: None,
+                         providers={"google": PROVIDERS["google"].moved_to(base)})
+    deputy.http = type(deputy.http)()
+    for part in (deputy.refresher, deputy.sender, deputy.consents, deputy.revoker):
+        part.http = deputy.http
+    ask = refresh.Endpoint.refresh
+
+    async def asking(self, token):
+        if die.endswith("before"):
+            end()
+        tokens = await ask(self, token)
+        if die.endswith("after"):
+            end()
+        return tokens
+
+    refresh.Endpoint.refresh = asking
+    print("ready", flush=True)
+    sys.stdin.readline()
+    good, errors = 0, []
+    for _ in range(number):
+        try:
+            good += bool(await deputy.act("gmail_search", {}, user="alice"))
+        except DeputizeError as e:
+            errors.append(getattr(e, "reason", e.code))
+    print(good, errors, flush=True)
+    await deputy.close()
+
+asyncio.run(main())
+"""
+
+
+class Fleet:
+    """Processes on one vault, over one served sandbox."""
+
+    def __init__(self, path: Path, base: str) -> None:
+        self.path, self.base = path, base
+        self.all: list[subprocess.Popen[str]] = []
+
+    def start(self, number: int = 1, die: str = "never") -> subprocess.Popen[str]:
+        """One process, ready to act so often."""
+        command = [sys.executable, "-c", ACTING, str(self.path), self.base, str(number), die]
+        one = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True)
+        self.all.append(one)
+        return one
+
+    async def go(self, *ones: subprocess.Popen[str]) -> list[str]:
+        """Let them act; what they say."""
+        for one in ones:
+            assert one.stdout and await asyncio.to_thread(one.stdout.readline) == "ready\n", one.stderr
+        return [out.strip() for out, _ in await asyncio.gather(*(self._ended(one) for one in ones))]
+
+    async def _ended(self, one: subprocess.Popen[str]) -> tuple[str, str]:
+        return await asyncio.to_thread(one.communicate, "\n", 60)
+
+    def end(self) -> None:
+        """Whatever still runs is killed."""
+        for one in self.all:
+            one.kill()
+            with suppress(ValueError):
+                one.communicate(timeout=10)
+
+
+@contextmanager
+def _fleet(sandbox: Sandbox, path: Path) -> Iterator[Fleet]:
+    with served(sandbox) as base:
+        fleet = Fleet(path, base)
+        try:
+            yield fleet
+        finally:
+            fleet.end()
+
+
+async def _expired(tmp_path: Path, **switches: Any) -> tuple[Sandbox, Path]:
+    """A sandbox and a vault in which Alice's grant needs a refresh."""
+    sandbox, path = Sandbox(), tmp_path / "vault" / "vault.sqlite"
+    vault = await new_vault(path, b"k" * 32)
+    deputy = await build(sandbox, vault=vault, toolkits=[gmail])
+    await connect(deputy, sandbox, *ALL)
+    grant = await vault.find(User("alice"), "google", "google")
+    assert grant
+    assert await vault.replace(grant, replace(grant, expires_at=1.0))
+    await deputy.close()
+    sandbox.expire_access_tokens()
+    for name, value in switches.items():
+        setattr(sandbox.switches, name, value)
+    return sandbox, path
+
+
+async def test_R2_eight_processes_with_25_acts_each_refresh_once(tmp_path: Path) -> None:
+    sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True, token_delay=0.2)
+    before = sandbox.count(*TOKEN)
+    with _fleet(sandbox, path) as fleet:
+        said = await fleet.go(*(fleet.start(25) for _ in range(8)))
+    assert said == ["25 []"] * 8 and sandbox.count(*TOKEN) == before + 1
+
+
+async def test_W2_a_holder_killed_before_sending_leaves_the_grant_to_the_next(tmp_path: Path) -> None:
+    sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True)
+    before = sandbox.count(*TOKEN)
+    with _fleet(sandbox, path) as fleet:
+        dying = fleet.start(1, "kill-before")
+        assert await fleet.go(dying) == [""] and dying.returncode == -signal.SIGKILL
+        said = await fleet.go(*(fleet.start(5) for _ in range(3)))
+    assert said == ["5 []"] * 3 and sandbox.count(*TOKEN) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("switches", "expected"),
+    [
+        ({"rotate": True, "grace": 0}, "0 ['lost_rotation', 'lost_rotation']"),
+        ({"rotate": True, "grace": 30}, "2 []"),
+        ({"rotate": False}, "2 []"),
+    ],
+    ids=["rotating", "rotating with grace", "not rotating"],
+)
+async def test_W5_a_holder_killed_with_the_reply_in_its_hands(
+    tmp_path: Path, switches: dict[str, Any], expected: str
+) -> None:
+    sandbox, path = await _expired(tmp_path, **switches)
+    before = sandbox.count(*TOKEN)
+    with _fleet(sandbox, path) as fleet:
+        assert await fleet.go(fleet.start(1, "kill-after")) == [""]
+        assert await fleet.go(fleet.start(2)) == [expected]
+    assert sandbox.count(*TOKEN) == before + 2
+
+
+async def test_R3_a_stopped_holder_causes_no_second_request_and_goes_on_when_it_is_woken(tmp_path: Path) -> None:
+    sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True)
+    before = sandbox.count(*TOKEN)
+    with _fleet(sandbox, path) as fleet:
+        stopped, other = fleet.start(1, "stop-before"), fleet.start(1)
+        first = asyncio.create_task(fleet.go(stopped))
+        deadline = time.monotonic() + 10
+        while "T" not in _state(stopped.pid):
+            assert time.monotonic() < deadline, "it has not stopped"
+            await asyncio.sleep(0.02)
+        second = asyncio.create_task(fleet.go(other))
+        await asyncio.sleep(1.0)
+        assert sandbox.count(*TOKEN) == before and not second.done()
+        stopped.send_signal(signal.SIGCONT)
+        assert (await first, await second) == (["1 []"], ["1 []"])
+    assert sandbox.count(*TOKEN) == before + 1
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+async def test_R3_a_caller_that_waited_long_enough_gets_an_error_or_the_old_token_and_steals_nothing(
+    house: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "LOCK_WAIT", 0.05)
+    place = house.deputy.vault.place_of(await house.now())
+    async with house.store.lock(f"grant-{place}", 1):
+        house.clock.now += HOUR - 30
+        assert await house.act()  # in its last minute the old token still serves
+        house.expire()
+        with pytest.raises(ProviderUnavailable):
+            await house.act()
+    assert house.posts == 0 and await house.act() and house.posts == 1
+
+
+# ------------------------------------------------------------- R4: saved before it is used
+
+
+@pytest.mark.parametrize("times", [1, 5, 30])
+async def test_R4_a_store_that_refuses_for_a_while_costs_no_token(house: Refreshing, times: int) -> None:
+    house.expire()
+    house.store.failing["swap", "grant"] = times
+    assert await house.act()
+    assert house.posts == 1 and house.events().count("token.save_failed") == times
+    house.expire()
+    assert await house.act() and house.posts == 2  # with the rotated token, which was kept
+
+
+async def test_R4_nobody_uses_a_token_that_is_not_saved(house: Refreshing) -> None:
+    house.expire()
+    saved: list[int] = []
+
+    async def look() -> None:
+        saved.append(house.line.count(GMAIL_API))
+
+    house.store.failing["swap", "grant"] = 20
+    original = house.store._before
+
+    async def before(method: str, kind: str) -> None:
+        if (method, kind) == ("swap", "grant"):
+            await look()
+        await original(method, kind)
+
+    house.store._before = before  # type: ignore[method-assign]
+    await asyncio.gather(*(house.act() for _ in range(5)))
+    assert len(saved) == 21 and set(saved) == {0}
+
+
+async def test_W2_a_store_that_cannot_keep_the_intent_stops_the_refresh_before_it_is_sent(house: Refreshing) -> None:
+    house.expire()
+    house.store.failing["insert", "intent"] = 1
+    with pytest.raises(DeputizeError) as caught:
+        await house.act()
+    assert caught.value.code == "store_unavailable" and house.posts == 0
+    assert await house.act()
+
+
+async def test_an_intent_that_cannot_be_removed_does_not_lose_the_token_that_was_saved(house: Refreshing) -> None:
+    house.expire()
+    house.store.failing["delete", "intent"] = 1
+    with suppress(DeputizeError):
+        await house.act()
+    assert await house.act() and house.posts == 1
+    house.expire()
+    assert await house.act() and house.posts == 2
+
+
+# ------------------------------------------------------------- R5: the answer is lost
+
+
+@pytest.mark.parametrize("grace", [0, 30])
+async def test_R5_after_a_lost_reply_the_same_token_is_tried_once_more(house: Refreshing, grace: float) -> None:
+    house.sandbox.switches.grace = grace
+    house.expire()
+    house.sandbox.switches.lose_token_reply = 1
+    if grace:
+        assert await house.act()
+    else:
+        with pytest.raises(ReconsentRequired) as caught:
+            await house.act()
+        assert caught.value.reason == "lost_rotation"
+    assert house.posts == 2
+
+
+async def test_R5_a_provider_that_does_not_rotate_forgives_every_lost_reply(house: Refreshing) -> None:
+    house.sandbox.switches.rotate = False
+    house.expire()
+    house.sandbox.switches.lose_token_reply = 2
+    with pytest.raises(ProviderUnavailable):
+        await house.act()
+    house.clock.now += 10
+    assert await house.act() and house.posts == 3
+
+
+async def test_R5_a_second_try_that_cannot_be_sent_keeps_in_mind_that_the_first_may_have_arrived(
+    house: Refreshing,
+) -> None:
+    house.expire()
+    house.sandbox.switches.lose_token_reply = 1
+    original = house.line.handle_async_request
+    calls = 0
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        nonlocal calls
+        if request.url.path == "/token":
+            calls += 1
+            if calls == 2:
+                raise httpx.ConnectError("refused")
+        return await original(request)
+
+    house.line.handle_async_request = handle  # type: ignore[method-assign]
+    with pytest.raises(ProviderUnavailable):
+        await house.act()
+    house.clock.now += 10
+    with pytest.raises(ReconsentRequired) as caught:
+        await house.act()
+    assert caught.value.reason == "lost_rotation"
+
+
+# ------------------------------------------------------------- R6, R7
+
+
+async def test_R6_what_a_reply_leaves_out_stays(house: Refreshing) -> None:
+    before = await house.now()
+    house.sandbox.switches.omit_scope = True
+    house.sandbox.switches.rotate = False
+    house.expire()
+    await house.act()
+    after = await house.now()
+    assert (after.refresh_token, after.scopes) == (before.refresh_token, before.scopes)
+    assert after.access_token != before.access_token and after.account == before.account
+
+
+async def test_R6_a_narrower_scope_is_recorded_and_asked_for_when_needed(house: Refreshing) -> None:
+    house.line.answers[TOKEN] = [answer(200, {"access_token": "a", "token_type": "Bearer", "scope": "openid"})]
+    house.line.answers[GMAIL_API] = [answer(200, {"messages": [{"id": "1"}]})]
+    house.expire()
+    with suppress(DeputizeError):
+        await house.act()
+    assert (await house.now()).scopes == {"openid"}
+    with pytest.raises(ConsentRequired):
+        await house.act(message="later")
+
+
+@pytest.mark.parametrize("life", [30, 300, 3600])
+async def test_R7_a_token_is_refreshed_once_in_its_life_however_short(house: Refreshing, life: int) -> None:
+    house.sandbox.switches.access_ttl = life
+    house.expire()
+    assert await house.act()
+    house.forget()
+    for _ in range(100):
+        house.clock.now += life / 20
+        assert await house.act()
+    assert 5 <= house.posts <= 7
+
+
+async def test_R7_a_reply_without_a_lifetime_is_a_token_that_does_not_expire(house: Refreshing) -> None:
+    house.sandbox.switches.omit_expires_in = True
+    house.sandbox.switches.access_ttl = 1e9
+    house.expire()
+    assert await house.act()
+    house.clock.now += 100 * HOUR
+    assert await house.act() and house.posts == 1
+
+
+async def test_a_token_that_cannot_be_refreshed_serves_to_its_last_second(house: Refreshing) -> None:
+    grant = await house.now()
+    assert await house.deputy.vault.replace(grant, replace(grant, refresh_token=None))
+    house.clock.now = grant.expires_at - 20
+    assert await house.act()
+    house.expire()
+    with pytest.raises(ReconsentRequired) as caught:
+        await house.act()
+    assert caught.value.reason == "expired" and house.posts == 0
+
+
+# ------------------------------------------------------------- R8: refused by the API
+
+
+async def test_R8_a_hundred_concurrent_401s_cause_one_refresh(house: Refreshing) -> None:
+    house.sandbox.expire_access_tokens()
+    results = await asyncio.gather(*(house.act() for _ in range(100)))
+    assert all(results) and house.posts == 1
+
+
+async def test_R8_a_hundred_concurrent_401s_inside_one_act_cause_one_refresh(house: Refreshing) -> None:
+    ids = await house.act()
+    house.forget()
+    house.sandbox.expire_access_tokens()
+    assert len(await house.act("many", ids=ids[:1] * 100)) == 100 and house.posts == 1
+
+
+async def test_R8_refused_right_after_a_refresh_is_a_dead_grant_and_no_loop(house: Refreshing) -> None:
+    house.line.answers[GMAIL_API] = [answer(401)] * 10
+    with pytest.raises(ReconsentRequired) as caught:
+        await house.act()
+    assert caught.value.reason == "rejected"
+    assert house.posts == 1 and house.line.count(GMAIL_API) == 2
+    assert (await house.now()).status == "needs_reauth"
+
+
+async def test_R8_a_403_never_refreshes(house: Refreshing) -> None:
+    house.line.answers[GMAIL_API] = [answer(403, {"error": {"errors": [{"reason": "forbidden"}]}})]
+    with pytest.raises(DeputizeError):
+        await house.act()
+    assert house.posts == 0
+
+
+# ------------------------------------------------------------- R9, R10: refused by the token endpoint
+
+
+async def test_R9_a_refused_refresh_buries_the_grant_and_R10_the_dead_cause_no_traffic(house: Refreshing) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(400, {"error": "invalid_grant"})]
+    with pytest.raises(ReconsentRequired) as caught:
+        await house.act()
+    assert caught.value.reason == "invalid_grant" and house.posts == 1
+    dead = await house.now()
+    assert (dead.status, dead.refresh_token, bool(dead.access_token)) == ("needs_reauth", None, False)
+    house.forget()
+    errors = await asyncio.gather(*(house.act() for _ in range(1000)), return_exceptions=True)
+    assert house.line.seen == []
+    assert {type(e) for e in errors} == {ReconsentRequired}
+    assert {e.consent.id for e in errors if isinstance(e, ConsentRequired)} == {caught.value.consent.id}
+
+
+async def test_R9_a_loser_with_invalid_grant_adopts_the_winner(house: Refreshing) -> None:
+    house.expire()
+    old = await house.now()
+    house.line.held = TOKEN
+    losing = asyncio.create_task(house.act())
+    await house.line.until_held()
+    winner = replace(old, access_token=Secret("won"), expires_at=house.clock.now + HOUR, obtained_at=house.clock.now)
+    assert await house.deputy.vault.replace(old, winner)
+    house.line.answers[TOKEN] = [answer(400, {"error": "invalid_grant"})]
+    house.line.answers[GMAIL_API] = [answer(200, {"messages": [{"id": "1"}]})]
+    house.line.release()
+    assert await losing == ["1"]
+    assert (await house.now()).status == "active" and house.line.sent[-1].headers["authorization"] == "Bearer won"
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
+async def test_R9_a_refused_client_is_the_operators_and_the_grant_stays(house: Refreshing, error: str) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(401, {"error": error})]
+    with pytest.raises(InvalidInput) as caught:
+        await house.act()
+    assert caught.value.fix_by == "operator" and (await house.now()).status == "active"
+    house.clock.now += 10
+    assert await house.act()  # when the client is mended
+
+
+async def test_R9_503_with_retry_after_pauses_and_a_valid_token_is_served_meanwhile(house: Refreshing) -> None:
+    house.clock.now += HOUR - 50  # in its last minute
+    house.line.answers[TOKEN] = [answer(503, {}, retry_after="30")]
+    for _ in range(20):
+        assert await house.act()
+    assert house.posts == 1
+    house.expire()
+    assert await house.act() and house.posts == 2
+
+
+async def test_R9_without_a_valid_token_a_503_is_told_and_not_repeated_before_its_time(house: Refreshing) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(503, {}, retry_after="30")]
+    for _ in range(20):
+        with pytest.raises((RateLimited, ProviderUnavailable)):
+            await house.act()
+        house.clock.now += 1
+    assert house.posts == 1 and (await house.now()).status == "active"
+    house.clock.now += 30
+    assert await house.act() and house.posts == 2
+
+
+async def test_R9_the_pauses_grow_and_end(house: Refreshing) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(500)] * 1000
+    for _ in range(1200):
+        with suppress(DeputizeError):
+            await house.act()
+        house.clock.now += 1
+    assert 8 <= house.posts <= 16
+    house.line.answers.clear()
+    house.clock.now += 400
+    assert await house.act()
+
+
+async def test_R9_a_429_says_how_long_to_wait(house: Refreshing) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(429, {}, retry_after="7")]
+    with pytest.raises(RateLimited) as caught:
+        await house.act()
+    assert caught.value.retry_after == 7
+
+
+async def test_R9_a_refused_client_is_not_asked_again_by_every_caller(house: Refreshing) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(401, {"error": "invalid_client"})] * 100
+    for _ in range(50):
+        with suppress(DeputizeError):
+            await house.act()
+    assert house.posts <= 3
+
+
+# ------------------------------------------------------------- R11, R12: others write meanwhile
+
+
+async def test_R12_a_row_that_was_only_touched_meanwhile_does_not_cost_the_rotated_token(house: Refreshing) -> None:
+    house.expire()
+    house.line.held, house.line.held_after = TOKEN, True
+    acting = asyncio.create_task(house.act())
+    await house.line.until_held()
+    grant = await house.now()
+    assert await house.deputy.vault.replace(grant, replace(grant, default=False))  # another account became the default
+    house.line.release()
+    assert await acting
+    house.expire()
+    house.forget()
+    assert await house.act() and house.posts == 1
+
+
+async def test_R12_a_row_that_was_only_touched_meanwhile_is_still_buried_when_refused(house: Refreshing) -> None:
+    house.expire()
+    house.line.held, house.line.answers[TOKEN] = TOKEN, [answer(400, {"error": "invalid_grant"})] * 3
+    acting = asyncio.create_task(house.act())
+    await house.line.until_held()
+    grant = await house.now()
+    assert await house.deputy.vault.replace(grant, replace(grant, default=False))
+    house.line.release()
+    with pytest.raises(ReconsentRequired):
+        await acting
+
+
+async def test_L4_a_refused_refresh_raises_nothing_that_shows_a_token(house: Refreshing) -> None:
+    house.expire()
+    grant = await house.now()
+    assert grant.refresh_token
+    canaries = ["canary-access", "canary-refresh", grant.access_token.reveal(), grant.refresh_token.reveal()]
+    body = {"access_token": canaries[0], "refresh_token": canaries[1], "token_type": "mac"}
+    for fault in (answer(200, body), answer(400, body | {"error": "invalid_client"}), answer(503, body), broken()):
+        house.line.answers[TOKEN] = [fault, fault]
+        with pytest.raises(DeputizeError) as caught:
+            await house.act()
+        printed = shown(caught.value)
+        assert [canary for canary in canaries if canary in printed] == []
+        house.clock.now += 400
+    assert not any(canary in json.dumps(house.deputy.audit.rows()) for canary in canaries)
+
+
+# ------------------------------------------------------------- revocation and refresh, every interleaving
+
+
+async def test_W9_R33_a_disconnect_at_any_moment_of_a_refresh_wins() -> None:
+    at, acted, wrong = 1, True, []
+    while acted:
+        house = await Refreshing().ready()
+        house.sandbox.switches.rotate = True
+        house.expire()
+        grant = await house.now()
+        meddler = Meddler(at, lambda house=house: house.deputy.revoke("alice", "google"))  # type: ignore[misc]
+        house.store.meddler = house.line.meddler = meddler
+        with suppress(DeputizeError, refresh.GrantLost):
+            await house.deputy.refresher.live(grant)
+        acted = meddler.acted
+        if acted and (await house.grant() or house.live()):
+            wrong.append((at, house.live()))
+        await house.deputy.close()
+        at += 1
+    assert at > 6 and wrong == []
+
+
+async def test_R33_a_refresh_at_any_moment_of_a_disconnect_loses() -> None:
+    at, acted, wrong = 1, True, []
+    while acted:
+        house = await Refreshing().ready()
+        house.sandbox.switches.rotate = True
+        house.expire()
+        grant = await house.now()
+
+        async def refreshing(house: House = house, grant: Grant = grant) -> None:
+            with suppress(DeputizeError, refresh.GrantLost):
+                await house.deputy.refresher.live(grant)
+
+        meddler = house.store.meddler = house.line.meddler = Meddler(at, refreshing)
+        await house.deputy.revoke("alice", "google")
+        acted = meddler.acted
+        if acted and (await house.grant() or house.live()):
+            wrong.append((at, house.live()))
+        await house.deputy.close()
+        at += 1
+    assert at > 4 and wrong == []
+
+
+async def test_R34_a_losing_refresh_whose_token_cannot_be_ended_now_leaves_it_to_the_outbox(house: Refreshing) -> None:
+    house.expire()
+    house.line.held, house.line.held_after = TOKEN, True
+    acting = asyncio.create_task(house.act())
+    await house.line.until_held()
+    house.line.answers[REVOKE] = [answer(503)] * 2
+    await house.deputy.revoke("alice", "google")
+    house.line.release()
+    with pytest.raises(ConsentRequired):
+        await acting
+    assert house.live() > 0
+    house.line.answers.clear()
+    await house.deputy.revoker.retry()
+    assert house.live() == 0
+
+
+@contextmanager
+def _blocking(making: Any) -> Iterator[Deputy]:
+    from deputize.core.portal import portal
+
+    deputy: Deputy = portal().run(making)
+    try:
+        yield deputy
+    finally:
+        deputy.run(deputy.close())

@@ -1,0 +1,469 @@
+"""The deputy as a whole: whose act it is, what happens in which order, and who may see what."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import (
+    AccountMismatch,
+    App,
+    ApprovalRequired,
+    Call,
+    ConsentRequired,
+    DeputizeError,
+    InvalidInput,
+    PolicyDenied,
+    ProviderUnavailable,
+    Revoked,
+    SettingsError,
+    User,
+    UserRequired,
+    Verdict,
+    ask_before_sending,
+)
+from deputize.core.audit import Audit, verify
+from deputize.sandbox import Sandbox
+from tests.core.oauth.test_consent import House
+from tests.support.faults import GMAIL_API, REVOKE, answer, broken
+from tests.support.house import build, connect, consent, google_app, new_vault
+from tests.support.kits import ALL, MAIL, PREFIX, READ, SEND, gmail
+
+ALICE, BOB, TENANT = User("alice"), User("bob"), User("alice", "acme")
+NOBODY: list[Any] = [None, "", " ", "\t\n", 0, 7, False, True, b"alice", ["alice"], {"id": "alice"}, object()]
+NOBODY += [User(""), User(" "), User(None), User(7)]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = await House().begin()
+    await made.connected(*ALL)
+    made.line.seen.clear()
+    made.line.sent.clear()
+    yield made
+    await made.deputy.close()
+
+
+# ------------------------------------------------------------- whose act it is
+
+
+@pytest.mark.parametrize("nobody", NOBODY, ids=repr)
+async def test_2_without_a_user_nothing_is_done_and_it_is_written_down(house: House, nobody: Any) -> None:
+    with pytest.raises(UserRequired):
+        await house.deputy.act("gmail_search", {}, user=nobody)
+    last = house.deputy.audit.rows()[-1]
+    assert (last["event"], last["decision"], last["tool"]) == ("act.result", "user_required", "gmail_search")
+    assert house.line.seen == []
+
+
+@pytest.mark.parametrize("nobody", NOBODY, ids=repr)
+async def test_2_without_a_user_nothing_is_asked_listed_or_ended(house: House, nobody: Any) -> None:
+    deputy = house.deputy
+    for work in (
+        deputy.connect(nobody, "google", scopes=[READ]),
+        deputy.connections(nobody),
+        deputy.revoke(nobody, "google"),
+        deputy.decide("x", "approve", by=nobody),
+    ):
+        with pytest.raises(UserRequired):
+            await work
+    [way] = await deputy.prepare([("gmail_search", {}, Call(id="1"))], user=nobody)
+    assert isinstance(way, UserRequired) and house.line.seen == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("user", "user_id", "tenant", "token", "access_token", "account", "config", "runtime", "state", "context"),
+        *("key", "granted", "noted", "now", "call", "agent", "app", "provider", "self", "store", "headers"),
+    ],
+)
+@pytest.mark.parametrize("tool", ["gmail_search", "gmail_send", "gmail_two_step"])
+async def test_2_an_argument_that_would_say_who_acts_is_refused(house: House, tool: str, name: str) -> None:
+    arguments = {} if tool == "gmail_search" else MAIL
+    with pytest.raises(InvalidInput) as caught:
+        await house.deputy.act(tool, {**arguments, name: "bob"}, user="alice")
+    assert name in str(caught.value) and "bob" not in str(caught.value) and house.line.seen == []
+
+
+def test_2_no_schema_has_an_argument_that_says_who_acts() -> None:
+    for tool in gmail.tools.values():
+        names = tool.schema.get("properties", {}).keys()
+        assert names.isdisjoint({"user", "token", "account", "key", "granted", "noted", "now"})
+        assert tool.schema.get("additionalProperties") is False
+
+
+async def test_bob_acts_with_nothing_of_alices(house: House) -> None:
+    for user in (BOB, TENANT, User("alice", "Acme"), User("Alice"), User("alice ")):
+        with pytest.raises(ConsentRequired):
+            await house.deputy.act("gmail_search", {}, user=user)
+        assert await house.deputy.connections(user) == []
+        assert await house.deputy.revoke(user, "google") == []
+    assert house.line.seen == [] and await house.act("search")
+
+
+async def test_a_user_and_a_tenant_cannot_be_read_as_another_pair(house: House) -> None:
+    pairs = [User("ab", "c"), User("b", "ca"), User("abc", ""), User("", "abc"), User("c", "ab"), User("a\nb", "c")]
+    places = {house.deputy.vault.place(user) for user in pairs}
+    assert len(places) == len(pairs)
+    assert not any(a != b and a.startswith(b) for a in places for b in places)
+
+
+async def test_bob_sees_neither_alices_consent_nor_her_approval_nor_her_outcome(house: House) -> None:
+    house.deputy.policy = ask_before_sending
+    asked = await house.deputy.connect(TENANT, "google", scopes=[READ])
+    with pytest.raises(ApprovalRequired):
+        await house.act("send", **MAIL)
+    for user in (BOB, User("alice", "other")):
+        assert await house.deputy.consents.waiting(user) == []
+        assert await house.deputy.approvals.waiting(user) == []
+    assert [c.id for c in await house.deputy.consents.waiting(TENANT)] == [asked[0].id]
+
+
+async def test_bobs_same_call_has_not_alices_recorded_result(house: House) -> None:
+    await house.connected(*ALL, user="bob", as_="bob@example.test")
+    call = Call("t", "m", "c")
+    hers = await house.deputy.act("gmail_send", MAIL, user="alice", call=call)
+    his = await house.deputy.act("gmail_send", MAIL, user="bob", call=call)
+    assert hers != his and len(house.sandbox.sent("bob@example.test")) == 1
+
+
+async def test_the_decoys_account_is_never_used(house: House) -> None:
+    await house.act("send", **MAIL)
+    assert {seen.who for seen in house.sandbox.requests if "gmail" in seen.host} == {"alice@example.test"}
+
+
+# ------------------------------------------------------------- arguments and names
+
+
+@pytest.mark.parametrize("arguments", [None, "x", 7, ["a"], [("a", 1)], {1: 2}, {"limit": object()}, b"{}"])
+async def test_arguments_that_are_no_arguments_are_invalid_input(house: House, arguments: Any) -> None:
+    with pytest.raises(InvalidInput):
+        await house.deputy.act("gmail_search", arguments, user="alice")
+
+
+@pytest.mark.parametrize(
+    "tool", ["", "gmail", "gmail_steal", "gmail_search ", "__class__", "x" * 10_000, None, 7, ["a"]]
+)
+async def test_a_tool_nobody_has_is_invalid_input_and_names_some_that_are_near(house: House, tool: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await house.deputy.act(tool, {}, user="alice")
+    assert len(str(caught.value)) < 500
+    [way] = await house.deputy.prepare([(tool, {}, Call(id="1"))], user="alice")
+    assert isinstance(way, InvalidInput)
+
+
+async def test_a_fault_names_the_argument_and_never_its_value(house: House) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await house.deputy.act("gmail_send", {"to": ["canary-1"], "subject": {"x": "canary-2"}}, user="alice")
+    text = str(caught.value)
+    assert "to" in text and "subject" in text and "body" in text and "canary" not in text
+
+
+@pytest.mark.parametrize(
+    "user", ["al\x00ice", "al\nice", "é", "日本", "a" * 10_000, "../alice", "alice/../bob", "\ud800"]
+)
+async def test_a_user_id_of_any_characters_is_a_user_of_its_own_or_refused(house: House, user: str) -> None:
+    try:
+        asked = await house.deputy.connect(user, "google", scopes=[READ])
+    except DeputizeError:
+        return
+    assert len(asked) == 1 and [c.id for c in await house.deputy.consents.waiting(User(user))] == [asked[0].id]
+
+
+async def test_an_account_that_is_not_connected_is_not_replaced_by_another(house: House) -> None:
+    for account in ("bob@example.test", "", " ", "alice"):
+        with pytest.raises((AccountMismatch, InvalidInput)):
+            await house.deputy.act("gmail_search", {}, user="alice", account=account)
+    assert house.line.seen == []
+
+
+async def test_settings_that_do_not_fit_stop_the_start() -> None:
+    for apps in ([google_app(), google_app()], [App("nowhere", "id")]):
+        with pytest.raises(SettingsError):
+            await build(apps=apps)
+    deputy = await build(apps=[], toolkits=[gmail])
+    with pytest.raises(SettingsError) as caught:
+        await deputy.act("gmail_search", {}, user="alice")
+    assert "GOOGLE" in caught.value.hint
+    await deputy.close()
+
+
+async def test_an_unknown_provider_or_app_is_named(house: House) -> None:
+    with pytest.raises(InvalidInput):
+        await house.deputy.revoke("alice", "nowhere")
+    for provider, app in (("nowhere", ""), ("google", "no-such-app"), ("", "no-such-app")):
+        with pytest.raises((InvalidInput, SettingsError)):
+            await house.deputy.connect("alice", provider, scopes=[READ], app=app)
+
+
+# ------------------------------------------------------------- preparing
+
+
+async def test_prepare_says_what_stands_in_each_way_and_asks_one_consent_for_all() -> None:
+    house = await House().begin()
+    house.deputy.policy = lambda act: Verdict.DENY if act.tool.name == "gmail_label" else ask_before_sending(act)
+    calls: list[tuple[str, dict[str, Any], Call]] = [
+        ("gmail_search", {}, Call("t", "m", "1")),
+        ("gmail_send", MAIL, Call("t", "m", "2")),
+        ("gmail_label", {"name": "x"}, Call("t", "m", "3")),
+        ("gmail_nothing", {}, Call("t", "m", "4")),
+        ("gmail_search", {"limit": 1}, Call("t", "m", "5")),
+    ]
+    ways = await house.deputy.prepare(calls, user="alice")
+    assert [type(way) for way in ways] == [ConsentRequired, ConsentRequired, PolicyDenied, InvalidInput, InvalidInput]
+    first, second = ways[:2]
+    assert isinstance(first, ConsentRequired) and isinstance(second, ConsentRequired)
+    assert first.consent.id == second.consent.id and set(first.consent.scopes) == {READ, SEND}
+    await consent(house.deputy, house.sandbox, first.consent)
+    ways = await house.deputy.prepare(calls[:2], user="alice")
+    assert ways[0] is None and isinstance(ways[1], ApprovalRequired)
+    assert house.line.count(GMAIL_API) == 0
+    await house.deputy.decide(ways[1].approval, "approve", by="alice")
+    assert await house.deputy.prepare(calls[:2], user="alice") == [None, None]
+    await house.deputy.act(*calls[1][:2], user="alice", call=calls[1][2])
+    await house.deputy.close()
+
+
+async def test_prepare_lets_an_act_pass_that_is_done_already(house: House) -> None:
+    call = Call("t", "m1", "c")
+    await house.act("send", **MAIL)
+    house.deputy.policy = ask_before_sending
+    assert await house.deputy.prepare([("gmail_send", MAIL, call)], user="alice") == [None]
+
+
+async def test_an_approval_asked_by_prepare_is_the_one_that_the_act_needs(house: House) -> None:
+    house.deputy.policy = ask_before_sending
+    call = Call("t", "m1", "c")
+    [way] = await house.deputy.prepare([("gmail_send", MAIL, call)], user="alice")
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.act("send", **MAIL)
+    assert isinstance(way, ApprovalRequired) and way.approval.id == caught.value.approval.id
+
+
+# ------------------------------------------------------------- answering for it
+
+
+async def test_10_every_act_is_a_row_and_a_write_two_and_no_row_shows_an_argument(house: House) -> None:
+    await house.act("search", query="canary")
+    await house.deputy.act("gmail_send", MAIL | {"body": "canary"}, user="alice", call=Call("t", "m", "c", "run"))
+    rows = [row for row in house.deputy.audit.rows() if row["event"].startswith("act.")]
+    assert [(row["event"], row["tool"]) for row in rows] == [
+        ("act.result", "gmail_search"),
+        ("act.intent", "gmail_send"),
+        ("act.result", "gmail_send"),
+    ]
+    last = rows[-1]
+    assert (last["user"], last["thread"], last["run"], last["call_id"], last["decision"]) == (
+        "alice",
+        "t",
+        "run",
+        "c",
+        "done",
+    )
+    assert set(last["scopes_granted"]) >= {READ, SEND} and last["scopes_required"] == [SEND] and last["account_hash"]
+    assert "canary" not in json.dumps(house.deputy.audit.rows()) and "alice@" not in json.dumps(rows)
+
+
+async def test_10_every_failure_is_a_row_with_its_code(house: House) -> None:
+    house.line.answers[GMAIL_API] = [answer(404), broken(), broken(), broken()]
+    for arguments, code in (
+        ({"id": "a"}, "not_found"),
+        ({"id": "a"}, "provider_unavailable"),
+        ({"id": "/"}, "invalid_input"),
+    ):
+        with pytest.raises(DeputizeError):
+            await house.deputy.act("gmail_get", arguments, user="alice")
+        assert house.deputy.audit.rows()[-1]["decision"] == code
+
+
+async def test_strict_mode_makes_the_intent_durable_before_the_write_leaves(tmp_path: Path) -> None:
+    sandbox, vault = Sandbox(), await new_vault()
+    audit = Audit(tmp_path / "audit", vault.keys.audit, mode="strict")
+    deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[gmail], policy=lambda act: Verdict.ALLOW)
+    await connect(deputy, sandbox, *ALL)
+    seen: list[bool] = []
+    inner: Any = deputy.http._shared
+    handle = inner.handle_async_request
+
+    async def handling(request: Any) -> Any:
+        if request.method == "POST":
+            files = "".join(path.read_text() for path in (tmp_path / "audit").glob("*.jsonl"))
+            seen.append('"act.intent"' in files)
+        return await handle(request)
+
+    inner.handle_async_request = handling
+    await deputy.act("gmail_send", MAIL, user="alice")
+    assert seen == [True]
+    await deputy.close()
+    assert verify(tmp_path / "audit", [vault.keys.audit]).ok
+
+
+# ------------------------------------------------------------- disconnecting
+
+
+async def test_R30_a_disconnect_is_done_here_at_once_though_the_provider_is_down(house: House) -> None:
+    house.line.answers[REVOKE] = [answer(503)] * 3
+    assert await house.deputy.revoke("alice", "google") == [Revoked("google", "alice@example.test", "queued")]
+    assert await house.deputy.connections("alice") == [] and house.live() > 0
+    with pytest.raises(ConsentRequired):
+        await house.act("search", message="m9")
+    assert house.line.count(GMAIL_API) == 0
+    assert await house.deputy.revoker.retry() == ["queued"]
+    house.line.answers.clear()
+    assert await house.deputy.revoker.retry() == ["done"] and house.live() == 0
+    assert await house.deputy.revoker.retry() == []
+
+
+async def test_R31_what_is_owed_to_the_provider_is_paid_without_anybody_asking(house: House) -> None:
+    house.line.answers[REVOKE] = [answer(503)]
+    await house.deputy.revoke("alice", "google")
+    house.clock.now += 120
+    await house.connected("readonly", user="bob", as_="bob@example.test")  # the deputy is used again, by anybody
+    await house.deputy.act("gmail_search", {}, user="bob")
+    await house.deputy.revoke("bob", "google")
+    assert house.live("alice") == 0
+
+
+async def test_R31_a_token_the_provider_has_ended_already_counts_as_done(house: House) -> None:
+    house.sandbox._world.authority.end_grant(google_app().client_id, "100000000000000000002")
+    assert await house.deputy.revoke("alice", "google") == [Revoked("google", "alice@example.test", "done")]
+
+
+async def test_R31_after_a_day_it_is_given_up_and_said(house: House) -> None:
+    house.line.answers[REVOKE] = [answer(503)] * 3
+    await house.deputy.revoke("alice", "google")
+    house.clock.now += 86401
+    assert await house.deputy.revoker.retry() == ["gave_up"] and "revoke.gave_up" in house.events()
+    assert await house.deputy.revoker.retry() == []
+
+
+async def test_R30_the_tombstone_holds_nothing_and_the_outbox_is_sealed(house: House) -> None:
+    grant = await house.grant()
+    assert grant and grant.refresh_token
+    house.line.answers[REVOKE] = [answer(503)]
+    await house.deputy.revoke("alice", "google")
+    token = grant.refresh_token.reveal().encode()
+    [stone] = await house.deputy.vault.grants(ALICE)
+    assert (stone.status, stone.scopes, stone.refresh_token) == ("revoked", frozenset(), None)
+    for kind in ("grant", "outbox"):
+        assert not any(token in sealed for _, sealed in await house.store.scan(kind))
+
+
+async def test_R35_a_new_consent_after_a_disconnect_goes_on_with_the_next_generation(house: House) -> None:
+    before = await house.grant()
+    await house.deputy.revoke("alice", "google")
+    after = await house.connected("readonly")
+    assert before and after.generation == before.generation + 2 and await house.act("search", message="m9")
+
+
+async def test_a_disconnect_of_one_account_leaves_the_other(house: House) -> None:
+    other = await house.deputy.consents.require(ALICE, house.deputy.apps["google"], [READ])
+    await consent(house.deputy, house.sandbox, other, as_="bob@example.test")
+    assert [r.account for r in await house.deputy.revoke("alice", "google", account="bob@example.test")] == [
+        "bob@example.test"
+    ]
+    assert [c.account for c in await house.deputy.connections("alice")] == ["alice@example.test"]
+    assert await house.deputy.revoke("alice", "google", account="bob@example.test") == []
+
+
+async def test_after_the_default_account_is_disconnected_the_other_is_used(house: House) -> None:
+    other = await house.deputy.consents.require(ALICE, house.deputy.apps["google"], [READ])
+    await consent(house.deputy, house.sandbox, other, as_="bob@example.test")
+    await house.deputy.revoke("alice", "google", account="alice@example.test")
+    assert await house.act("search", message="m9") is not None
+
+
+async def test_a_failed_disconnect_can_be_done_again(house: House) -> None:
+    house.store.failing["swap", "grant"] = 1
+    with pytest.raises(DeputizeError):
+        await house.deputy.revoke("alice", "google")
+    assert [r.upstream for r in await house.deputy.revoke("alice", "google")] == ["done"]
+    assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
+
+
+async def test_R32_another_process_refuses_at_once(tmp_path: Path) -> None:
+    path, sandbox = tmp_path / "vault" / "vault.sqlite", Sandbox()
+    one = await build(sandbox, vault=await new_vault(path, b"k" * 32), toolkits=[gmail])
+    two = await build(sandbox, vault=await new_vault(path, b"k" * 32), toolkits=[gmail])
+    await connect(one, sandbox, *ALL)
+    assert await two.act("gmail_search", {}, user="alice")
+    await one.revoke("alice", "google")
+    before = sandbox.count(*GMAIL_API)
+    with pytest.raises(ConsentRequired):
+        await two.act("gmail_search", {}, user="alice")
+    assert sandbox.count(*GMAIL_API) == before
+    await one.close()
+    await two.close()
+
+
+# ------------------------------------------------------------- the rest of the surface
+
+
+async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: House) -> None:
+    asked = await house.ask("readonly", user="bob")
+    began = time.monotonic()
+    [still] = await house.deputy.wait([asked], timeout=0.1)
+    assert still.status == "pending" and time.monotonic() - began < 2
+    waiting = asyncio.create_task(house.deputy.wait([asked.id], timeout=10))
+    await asyncio.sleep(0.02)
+    await consent(house.deputy, house.sandbox, asked, as_="bob@example.test")
+    assert [c.status for c in await waiting] == ["granted"]
+    assert await house.deputy.wait(["no such id"], timeout=0) == []
+
+
+async def test_connect_takes_tools_and_short_scopes_and_asks_once_an_app() -> None:
+    house = await House().begin()
+    [one] = await house.deputy.connect("alice", "google", scopes=["gmail.readonly"], tools=["gmail_send"])
+    assert set(one.scopes) == {READ, SEND}
+    await consent(house.deputy, house.sandbox, one)
+    assert await house.deputy.connect("alice", tools=["gmail_send", "gmail_search"]) == []
+    [more] = await house.deputy.connect("alice", tools=["gmail_label"])
+    assert more.scopes == (f"{PREFIX}labels",)
+    await house.deputy.close()
+
+
+async def test_a_second_account_can_be_connected_and_named(house: House) -> None:
+    [asked] = await house.deputy.connect("alice", "google", scopes=[READ], account="bob@example.test")
+    assert (await consent(house.deputy, house.sandbox, asked, as_="bob@example.test")).status == "granted"
+    assert {c.account: c.default for c in await house.deputy.connections("alice")} == {
+        "alice@example.test": True,
+        "bob@example.test": False,
+    }
+    await house.deputy.act("gmail_search", {}, user="alice", account="bob@example.test")
+    assert house.sandbox.requests[-1].who == "bob@example.test"
+
+
+async def test_connections_show_words_and_no_token(house: House) -> None:
+    [one] = await house.deputy.connections("alice")
+    assert (one.provider, one.account, one.status, one.default) == ("google", "alice@example.test", "active", True)
+    assert "send email as you" in one.words and "ya29" not in repr(one)
+
+
+async def test_close_may_be_called_twice_and_a_closed_deputy_says_so(house: House) -> None:
+    deputy = await build(toolkits=[gmail])
+    await deputy.close()
+    await deputy.close()
+    with pytest.raises(DeputizeError):
+        await deputy.act("gmail_search", {}, user="alice")
+
+
+def test_a_deputy_can_be_used_from_code_that_is_not_async() -> None:
+    from deputize.core.portal import portal
+
+    sandbox = Sandbox()
+    with portal().run(build(sandbox, toolkits=[gmail])) as deputy:
+        deputy.run(connect(deputy, sandbox, *ALL))
+        assert deputy.run(deputy.act("gmail_search", {}, user="alice"))
+
+
+async def test_everything_down_is_told_and_nothing_hangs(house: House) -> None:
+    house.sandbox.switches.down = True
+    with pytest.raises(ProviderUnavailable):
+        await asyncio.wait_for(house.act("search"), 5)

@@ -1,0 +1,234 @@
+"""One closed tree of errors, each for programs, models and people; and a Secret that shows itself to nobody."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import marshal
+import pickle
+import re
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from pydantic import BaseModel
+
+import deputize.core
+from deputize.core import Account, Approval, Consent, DeputizeError, Secret, User, errors
+from deputize.core.vault.grant import Grant
+
+CORE: Final = Path(deputize.core.__file__ or "").parent
+CANARY: Final = "canary-3f9a7c"
+
+CONSENT = Consent("id", "google", "google", ("s",), ("words",), "http://127.0.0.1/connect/t", 1.0)
+MORE: dict[str, dict[str, Any]] = {
+    "ConsentRequired": {"consent": CONSENT},
+    "ReconsentRequired": {"consent": CONSENT, "reason": "invalid_grant"},
+    "ApprovalRequired": {"approval": Approval("id", "tool", "sends", {"to": ["x"]})},
+    "RateLimited": {"retry_after": 7.5},
+    "ScopeNotGranted": {"scopes": ("a", "b")},
+    "InvalidInput": {"fix_by": "user", "reason": "r"},
+    "Conflict": {"reason": "stale"},
+    "OrgBlocked": {"url": "https://sso.example.test"},
+    "ProviderUnavailable": {"sent": True},
+}
+
+
+def every() -> list[type[DeputizeError]]:
+    """All classes of the tree below its root."""
+    found = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DeputizeError)]
+    return [kind for kind in found if kind is not DeputizeError]
+
+
+every_error = pytest.mark.parametrize("kind", every(), ids=lambda kind: kind.__name__)
+
+
+def made(kind: type[DeputizeError]) -> DeputizeError:
+    """An error of this class, with everything it can carry."""
+    return kind("A short sentence.", hint="Do this.", **MORE.get(kind.__name__, {}))
+
+
+# ------------------------------------------------------------- the tree
+
+
+def test_the_docstring_draws_exactly_the_classes_there_are() -> None:
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    assert sorted(drawn) == sorted(kind.__name__ for kind in every())
+
+
+def test_every_class_has_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in every()]
+    assert len(set(codes)) == len(codes) and "error" not in codes
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
+
+
+@every_error
+def test_every_error_is_exported_and_has_a_docstring(kind: type[DeputizeError]) -> None:
+    assert getattr(deputize.core, kind.__name__) is kind and kind.__name__ in deputize.core.__all__
+    assert kind.__doc__ and not issubclass(kind, OSError | ValueError | KeyError)
+
+
+@every_error
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_survives_a_trip_to_another_process(kind: type[DeputizeError], protocol: int) -> None:
+    error = made(kind)
+    back = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+    assert type(back) is kind and str(back) == "A short sentence." and back.args == error.args
+    assert vars(back) == vars(error) and back.hint == "Do this."
+
+
+@every_error
+def test_every_error_can_be_copied(kind: type[DeputizeError]) -> None:
+    error = made(kind)
+    for back in (copy.copy(error), copy.deepcopy(error)):
+        assert vars(back) == vars(error) and str(back) == str(error)
+
+
+@every_error
+def test_an_errors_text_is_its_message_alone(kind: type[DeputizeError]) -> None:
+    error = made(kind)
+    assert str(error) == error.message == "A short sentence."
+    assert "connect/t" not in repr(error) and "connect/t" not in "".join(traceback.format_exception(error))
+    assert made(kind).hint == "Do this." and isinstance(kind("x", **MORE.get(kind.__name__, {})).hint, str)
+
+
+def test_the_cores_exports_are_there_sorted_and_complete() -> None:
+    names = deputize.core.__all__
+    assert len(set(names)) == len(names) and all(hasattr(deputize.core, name) for name in names)
+    public = {
+        name
+        for name, value in vars(deputize.core).items()
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith("deputize.core")
+    } | {"PROVIDERS", "Steps", "Policy"}
+    assert public == set(names)
+
+
+# ------------------------------------------------------------- secrets
+
+
+def test_L2_a_secret_is_masked_however_it_is_printed() -> None:
+    secret = Secret(CANARY)
+    printed = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r}",
+        f"{secret:>40}",
+        f"{secret!s:^9}",
+        "%s %r" % (secret, secret),  # noqa: UP031
+    ]
+    printed += ["{}".format(secret), ascii(secret), str([secret]), str({"a": secret}), repr((secret,))]  # noqa: UP032
+    assert not any(CANARY in text for text in printed)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_L2_a_secret_is_not_pickled_not_even_inside_something(protocol: int) -> None:
+    for thing in (Secret(CANARY), [Secret(CANARY)], {"a": Secret(CANARY)}):
+        with pytest.raises(TypeError):
+            pickle.dumps(thing, protocol)
+
+
+@pytest.mark.parametrize(
+    "showing",
+    [
+        copy.copy,
+        copy.deepcopy,
+        lambda s: copy.deepcopy({"a": [s]}),
+        json.dumps,
+        lambda s: json.dumps({"a": s}),
+        marshal.dumps,
+        vars,
+        bytes,
+        list,
+        len,
+        lambda s: "".join([s]),
+        lambda s: s + "",
+        lambda s: s.encode(),
+        lambda s: s.__getstate__(),
+        lambda s: dataclasses.asdict(_grant(s)),
+    ],
+)
+def test_L2_a_secret_refuses_to_be_copied_or_serialised(showing: Any) -> None:
+    with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
+        showing(Secret(CANARY))
+    assert CANARY not in str(caught.value)
+
+
+def test_L2_a_json_encoder_that_prints_what_it_does_not_know_shows_nothing() -> None:
+    assert CANARY not in json.dumps({"a": Secret(CANARY)}, default=str)
+    assert CANARY not in json.dumps({"a": Secret(CANARY)}, default=repr)
+
+
+def test_L2_a_pydantic_model_does_not_take_a_secret_for_a_text() -> None:
+    class Model(BaseModel):
+        text: str
+
+    with pytest.raises(ValueError) as caught:
+        Model.model_validate({"text": Secret(CANARY)})
+    assert CANARY not in str(caught.value)
+
+
+def test_L2_secrets_are_compared_by_value_and_only_with_each_other() -> None:
+    assert Secret(CANARY) == Secret(CANARY) and Secret(CANARY) != Secret(CANARY + "x")
+    assert Secret(CANARY) != CANARY and Secret("é") == Secret("é") and Secret("") != Secret("x")
+    assert len({Secret(CANARY), Secret(CANARY)}) == 1 and not Secret("") and Secret("x")
+    assert Secret(CANARY).reveal() == CANARY
+
+
+def test_L2_equality_takes_constant_time() -> None:
+    import inspect
+
+    assert "compare_digest" in inspect.getsource(Secret.__eq__)
+
+
+def _grant(secret: Secret) -> Grant:
+    return Grant(
+        User("alice"), "google", "google", Account("1", "alice@example.test"), frozenset({"s"}), secret, secret
+    )
+
+
+def test_L2_a_grant_shows_no_token_and_is_not_pickled() -> None:
+    grant = _grant(Secret(CANARY))
+    assert CANARY not in repr(grant) and CANARY not in str(vars(Grant)) and CANARY not in f"{grant}"
+    with pytest.raises(TypeError):
+        pickle.dumps(grant)
+    with pytest.raises(TypeError):
+        copy.deepcopy(grant)
+
+
+def test_L2_a_tombstone_and_a_dead_grant_hold_nothing_that_could_be_used() -> None:
+    grant = _grant(Secret(CANARY))
+    assert CANARY.encode() in grant.pack()
+    for ended in (grant.tombstone(), grant.dead("invalid_grant")):
+        assert CANARY.encode() not in ended.pack() and not ended.access_token and ended.refresh_token is None
+
+
+REVEALING: Final = {
+    "act/send.py": 1,  # where a token meets a request
+    "oauth/flow.py": 6,  # where a form goes to a token endpoint
+    "oauth/visit.py": 2,  # into the sealed record: verifier, code
+    "oauth/refresh.py": 1,  # the fingerprint of an intent
+    "oauth/outbox.py": 1,  # into the sealed outbox
+    "vault/grant.py": 2,  # to seal
+    "web/consenting.py": 1,  # the nonce, into its own cookie
+}
+
+
+def test_L2_secrets_are_revealed_in_the_few_places_that_must() -> None:
+    found = {
+        str(path.relative_to(CORE)): count
+        for path in sorted(CORE.rglob("*.py"))
+        if (count := path.read_text().count(".reveal("))
+    }
+    assert {name: count for name, count in found.items() if count > REVEALING.get(name, 0)} == {}
+
+
+def test_L2_neither_toolkits_nor_adapters_reveal_anything() -> None:
+    import deputize.toolkits
+
+    root = Path(deputize.toolkits.__file__ or "").parents[2].parent
+    places = [*root.glob("toolkits/deputize/toolkits/**/*.py"), *root.glob("adapters/deputize/adapters/**/*.py")]
+    assert places
+    assert [path.name for path in places if ".reveal(" in path.read_text() or "._value" in path.read_text()] == []

@@ -1,0 +1,63 @@
+"""What importing the core loads, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+FRAMEWORKS = ("langchain", "langchain_core", "langgraph", "langsmith", "llama_index", "workflows", "mcp")
+HEAVY = (
+    *("pydantic_settings", "platformdirs", "typer", "keyring"),
+    *("starlette", "jinja2", "uvicorn", "multipart", "aiohttp", "yarl"),
+    *("psycopg", "sqlitedict", "filelock", "sqlite3"),
+)
+
+
+def loaded(program: str) -> set[str]:
+    """The modules that a program leaves loaded, in an interpreter of its own."""
+    program += "\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return set(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def core() -> set[str]:
+    """What `import deputize.core` loads."""
+    return loaded("import deputize.core")
+
+
+def test_P_the_core_loads_no_agent_framework(core: set[str]) -> None:
+    assert core.isdisjoint(FRAMEWORKS)
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_rule_34_the_core_loads_nothing_before_it_is_used(core: set[str], module: str) -> None:
+    assert module not in core
+
+
+def test_the_core_loads_neither_toolkits_nor_sandbox_nor_adapters(core: set[str]) -> None:
+    others = ("deputize.toolkits", "deputize.sandbox", "deputize.adapters", "deputize.cli", "deputize.core.web")
+    assert not [name for name in core if name.startswith(others)]
+
+
+def test_importing_starts_no_thread_and_no_event_loop() -> None:
+    program = "import threading, deputize.core\nassert threading.active_count() == 1, threading.enumerate()"
+    assert "deputize.core.deputy" in loaded(program)
+
+
+def test_authlibs_client_classes_are_not_loaded(core: set[str]) -> None:
+    assert not [name for name in core if name.startswith("authlib.integrations")]
+    assert "httpx2" not in core and "requests" not in core
+
+
+def test_the_portal_starts_with_the_first_sync_call_only() -> None:
+    program = """
+import asyncio, threading
+from tests.support.house import build
+deputy = asyncio.run(build())
+assert not [t for t in threading.enumerate() if "portal" in t.name]
+"""
+    assert "deputize.core.portal" in loaded(program)

@@ -1,0 +1,249 @@
+"""Root keys: made, parsed, read, refused, and never shown."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import keyring.errors
+import pytest
+
+from deputize.core.errors import SettingsError
+from deputize.core.vault.keys import (
+    derive,
+    keyring_keys,
+    make_key_file,
+    new_key,
+    parse_keys,
+    read_key_file,
+)
+
+
+def text_of(key: bytes) -> str:
+    return base64.urlsafe_b64encode(key).decode()
+
+
+@pytest.fixture(params=[0o000, 0o022])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "private" / "key"
+
+
+def test_a_new_key_is_32_random_bytes_in_base64url() -> None:
+    made = {new_key() for _ in range(200)}
+    assert len(made) == 200
+    assert all(len(parse_keys(text)[0]) == 32 and text.isascii() and "=" not in text for text in made)
+
+
+def test_a_list_of_keys_keeps_its_order() -> None:
+    one, two, three = (os.urandom(32) for _ in range(3))
+    assert parse_keys(f"{text_of(one)}, {text_of(two)},\n\n  {text_of(three)}\r\n") == [one, two, three]
+
+
+def test_both_alphabets_are_read_with_padding_or_without() -> None:
+    key = b"\xfb\xef\xff" + os.urandom(29)
+    for text in (text_of(key), base64.b64encode(key).decode(), text_of(key).rstrip("=")):
+        assert parse_keys(text) == [key]
+
+
+@pytest.mark.parametrize("text", ["", " \n ", ",,\n"])
+def test_no_key_at_all_is_said(text: str) -> None:
+    with pytest.raises(SettingsError, match="no key") as caught:
+        parse_keys(text)
+    assert "deputize key new" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        text_of(os.urandom(31)),
+        text_of(os.urandom(33)),
+        text_of(os.urandom(16)),
+        new_key()[:-1] + "!",
+        new_key() + "\u00e9",
+        "correct horse battery staple",
+        "=" * 44,
+        text_of(b"\0" * 32),
+        text_of(b"k" * 32),
+        text_of(b"ab" * 16),
+        text_of(bytes(range(32))),
+        text_of(bytes(range(64, 0, -2))),
+        text_of(b"a password of some 32 characters"),
+        os.urandom(32).hex(),
+    ],
+)
+def test_V4_short_malformed_and_weak_keys_are_refused_by_number_and_never_shown(bad: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_keys(f"{new_key()},{bad},{new_key()}")
+    assert str(caught.value).startswith("Key 2 of 3 is ")
+    assert bad not in f"{caught.value!r} {caught.value} {caught.value.hint}"
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__ == (
+        caught.value.__context__ is not None
+    )
+
+
+def test_a_key_listed_twice_is_refused() -> None:
+    key = new_key()
+    with pytest.raises(SettingsError, match="Key 2 of 2 is listed twice"):
+        parse_keys(f"{key},{key}=")
+
+
+def test_V4_a_key_file_is_made_private_whatever_the_umask(place: Path, umask: int) -> None:
+    made = make_key_file(place)
+    assert read_key_file(place) == made
+    assert len(made[0]) == 32
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    assert [file.name for file in place.parent.iterdir()] == ["key"]
+
+
+def test_a_key_file_is_never_written_over(place: Path) -> None:
+    made = make_key_file(place)
+    with pytest.raises(SettingsError, match="there already"):
+        make_key_file(place)
+    assert read_key_file(place) == made
+    assert len(list(place.parent.iterdir())) == 1
+
+
+def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def note_fsync(descriptor: int) -> None:
+        steps.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name.split(".")[-1])
+        fsync(descriptor)
+
+    def note_link(a: Path, b: Path) -> None:
+        steps.append("name")
+        link(a, b)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "link", note_link)
+    make_key_file(place)
+    assert steps == ["sync new", "name", "sync private"]
+
+
+def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -> None:
+    script = (
+        "import sys, pathlib\nfrom deputize.core.errors import SettingsError\n"
+        "from deputize.core.vault.keys import make_key_file, read_key_file\n"
+        "path = pathlib.Path(sys.argv[1])\nprint('ready', flush=True); sys.stdin.readline()\n"
+        "try: make_key_file(path)\nexcept SettingsError: pass\n"
+        "print(read_key_file(path)[0].hex())\n"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", script, place], stdin=-1, stdout=-1, text=True) for _ in range(4)
+    ]
+    for process in started:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    seen = {process.communicate("go\n", timeout=30)[0] for process in started}
+    assert len(seen) == 1 and len(seen.pop()) == 65
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o777])
+def test_V4_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(place: Path, mode: int) -> None:
+    make_key_file(place)
+    place.chmod(mode)
+    with pytest.raises(SettingsError) as caught:
+        read_key_file(place)
+    assert caught.value.hint == f"Run: chmod 600 '{place}'"
+    place.chmod(0o400)
+    read_key_file(place)
+
+
+def test_V4_a_key_file_of_another_account_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_key_file(place)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(SettingsError, match="another account"):
+        read_key_file(place)
+
+
+def test_V9_no_key_file_is_made_in_a_folder_open_to_others(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    with pytest.raises(SettingsError) as caught:
+        make_key_file(shared / "key")
+    assert caught.value.hint == f"Run: chmod 700 '{shared}'"
+    shared.chmod(0o1777)
+    with pytest.raises(SettingsError) as caught:
+        make_key_file(shared / "key")
+    assert "chmod" not in caught.value.hint
+    assert list(shared.iterdir()) == []
+
+
+def test_what_is_no_key_file_is_refused(tmp_path: Path) -> None:
+    folder, binary, empty, pipe = (tmp_path / name for name in ("folder", "binary", "empty", "pipe"))
+    folder.mkdir(0o700)
+    os.mkfifo(pipe, 0o600)
+    for path, content in ((binary, b"\xff\xfe\0\1"), (empty, b"")):
+        path.write_bytes(content)
+        path.chmod(0o600)
+    for path in (tmp_path / "missing", folder, binary, empty, pipe):
+        with pytest.raises(SettingsError):
+            read_key_file(path)
+
+
+def test_keys_come_from_the_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {("deputize", "key"): f"{new_key()}\n{new_key()}", ("mine", "other"): new_key()}
+    monkeypatch.setattr(keyring, "get_password", lambda service, name: entries.get((service, name)))
+    assert len(keyring_keys()) == 2
+    assert keyring_keys("mine", "other") == parse_keys(entries["mine", "other"])
+    with pytest.raises(SettingsError) as caught:
+        keyring_keys("mine", "missing")
+    assert "keyring set mine missing" in caught.value.hint
+
+
+def test_a_keyring_that_cannot_be_read_is_said_without_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(service: str, name: str) -> str:
+        raise keyring.errors.KeyringLocked("prompt said: hunter2")
+
+    monkeypatch.setattr(keyring, "get_password", locked)
+    with pytest.raises(SettingsError) as caught:
+        keyring_keys()
+    assert "hunter2" not in f"{caught.value} {caught.value.hint}"
+    assert "KeyringLocked" in caught.value.hint
+
+
+def test_a_missing_keyring_says_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(SettingsError) as caught:
+        keyring_keys()
+    assert caught.value.hint == 'pip install "deputize[keyring]"'
+
+
+def test_importing_keys_imports_no_keyring() -> None:
+    script = "import sys, deputize.core.vault.keys; sys.exit('keyring' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
+
+
+def test_V8_a_derived_key_is_hkdf_sha256_and_its_own_for_each_label_and_root() -> None:
+    root = os.urandom(32)
+    extracted = hmac.digest(bytes(32), root, hashlib.sha256)  # RFC 5869, 2.2 and 2.3
+    assert derive(root, "index") == hmac.digest(extracted, b"deputize index\x01", hashlib.sha256)
+    derived = {derive(key, label) for key in (root, os.urandom(32)) for label in ("index", "seal", "audit", "cookie")}
+    assert len(derived) == 8
+    assert all(len(key) == 32 for key in derived)
+
+
+def test_weak_keys_are_not_handed_out_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    good = os.urandom(32)
+    drawn = iter([b"\0" * 32, good])
+    monkeypatch.setattr(secrets, "token_bytes", lambda _: next(drawn))
+    assert parse_keys(new_key()) == [good]

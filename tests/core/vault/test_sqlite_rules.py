@@ -1,0 +1,730 @@
+"""The rules under which sqlitedict is safe to use, V20 to V35, each by its name."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import pickle
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import sqlitedict  # noqa: TID251 - to show what it does without our rules
+
+from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable, VaultError
+from deputize.core.vault.stores import sqlite, vaultfile
+from deputize.core.vault.stores.base import Store
+from deputize.core.vault.stores.sqlite import Lost, SqliteStore, Table
+from tests.core.vault.processes import LOCKING, go_on, heard, running
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vault" / "vault.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore.open(path, create=True)
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=[0o000, 0o022], ids=["umask-000", "umask-022"])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+async def owned(store: SqliteStore, step: Callable[[Table], T]) -> T:
+    """A step on the table, in its own thread."""
+    return await asyncio.wrap_future(store._owner.submit(lambda: step(store._opened())))
+
+
+def plant(path: Path, key: str, value: object, *, cast: str = "?") -> None:
+    """Put a row into the table as somebody with write access could."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f'INSERT OR REPLACE INTO "{vaultfile.TABLE}" VALUES (?, {cast})', (key, value))  # noqa: S608
+
+
+def on_disk(path: Path) -> bytes:
+    """The bytes of the database and its log."""
+    return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*") if not file.name.endswith("-shm"))
+
+
+async def gone_from_disk(path: Path, canary: bytes) -> bool:
+    """Whether it goes within five seconds."""
+    for _ in range(100):
+        if canary not in on_disk(path):
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+class Bomb:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.mkdir, (str(self.marker),)
+
+
+async def test_V20_a_pickle_bomb_in_the_vault_is_an_error_and_never_runs(
+    store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    marker = tmp_path / "it ran"
+    plant(path, "grant/alice", pickle.dumps(Bomb(marker)))
+    for reading in (store.get("grant", "alice"), store.scan("grant")):
+        with pytest.raises(VaultError):
+            await reading
+    with pytest.raises(VaultError):
+        sqlite.unpack(pickle.dumps(Bomb(marker)))
+    assert (await owned(store, lambda table: table._dict.encode))(b"x") == sqlite.pack(b"x")
+    with pytest.raises(VaultError):
+        await owned(store, lambda table: table._dict["grant/alice"])
+    assert not marker.exists()
+
+
+def test_V20_the_control_sqlitedict_without_our_codec_does_run_it(tmp_path: Path) -> None:
+    path, marker = tmp_path / "control.db", tmp_path / "it ran"
+    bare = sqlitedict.SqliteDict(str(path), "vault", autocommit=True)
+    plant(path, "grant/alice", pickle.dumps(Bomb(marker)))
+    assert bare["grant/alice"] is None
+    bare.close()
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("value", ["text", None, 7, 1.5, b"", b"\x02no", b"\x80\x04N."])
+async def test_V21_a_row_that_is_not_ours_is_an_error_and_no_crash(
+    store: SqliteStore, path: Path, value: object
+) -> None:
+    await store.insert("grant", "bob", b"good")
+    plant(path, "grant/alice", value)
+    for reading in (store.get("grant", "alice"), store.scan("grant", "alice"), store.scan("grant")):
+        with pytest.raises(VaultError):
+            await reading
+    assert not await store.swap("grant", "alice", b"good", b"new")
+    assert not await store.delete("grant", "alice", b"good")
+    assert not await store.insert("grant", "alice", b"new")
+    assert await store.get("grant", "bob") == b"good"
+
+
+async def test_V21_text_that_is_no_utf8_is_an_error_on_either_way_of_reading(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(path, "grant/alice", b"\xff\xfe", cast="CAST(? AS TEXT)")
+    for rows in (store._reader.rows, lambda *_: None):
+        monkeypatch.setattr(store._reader, "rows", rows)
+        with pytest.raises(VaultError):
+            await store.get("grant", "alice")
+    assert await owned(store, lambda table: table.stored("grant/alice")) is None
+
+
+WANTED = {"synchronous": 2, "busy_timeout": 2000, "secure_delete": 1, "journal_mode": "wal", "fullfsync": 1}
+
+
+async def pragmas(store: SqliteStore) -> dict[str, object]:
+    return await owned(store, lambda table: {name: table.ask(f"PRAGMA {name}")[0][0] for name in WANTED})
+
+
+async def test_V22_what_makes_writes_durable_is_set_after_every_way_of_opening(store: SqliteStore, path: Path) -> None:
+    assert await pragmas(store) == WANTED
+    await owned(store, lambda table: table.close())  # sqlitedict's thread is gone
+    await store.insert("test", "a", b"1")
+    assert await pragmas(store) == WANTED
+    store._before_fork()
+    store._after_fork_in_parent()
+    assert await pragmas(store) == WANTED
+    again = SqliteStore.open(path, create=False)
+    assert await pragmas(again) == WANTED
+    await again.close()
+
+
+async def test_V22_a_setting_that_does_not_hold_is_refused(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sqlite._PRAGMAS, "synchronous", 7)
+    with pytest.raises(StoreUnavailable, match="safely"):
+        SqliteStore.open(path, create=False)
+
+
+def test_V23_nothing_is_exposed_but_the_protocol() -> None:
+    protocol = {name for name in dir(Store) if not name.startswith("_")}
+    assert {name for name in dir(SqliteStore) if not name.startswith("_")} == protocol | {"open"}
+
+
+async def test_V23_closing_removes_no_record(store: SqliteStore, path: Path) -> None:
+    await store.insert("test", "a", b"1")
+    await store.close()
+    again = SqliteStore.open(path, create=False)
+    assert await again.get("test", "a") == b"1"
+    await again.close()
+
+
+async def test_V24_all_files_are_private_whatever_the_umask(umask: None, store: SqliteStore, path: Path) -> None:
+    async with store.lock("alice", 1):
+        await store.insert("test", "a", b"1")
+        modes = {at.relative_to(path.parent).as_posix(): at.stat().st_mode & 0o777 for at in path.parent.rglob("*")}
+    lock = modes.popitem() if len(modes) == 5 else None
+    assert lock is not None and lock[0].startswith("locks/") and lock[1] == 0o600
+    assert modes == {"locks": 0o700, "vault.db": 0o600, "vault.db-wal": 0o600, "vault.db-shm": 0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_V9_a_vault_open_to_others_is_refused_with_the_command_that_closes_it(path: Path) -> None:
+    await SqliteStore.open(path, create=True).close()
+    for at, mode, command in ((path, 0o640, "chmod 600"), (path.parent, 0o750, "chmod 700")):
+        good = at.stat().st_mode & 0o777
+        at.chmod(mode)
+        for create in (True, False):
+            with pytest.raises(SettingsError) as caught:
+                SqliteStore.open(path, create=create)
+            assert caught.value.hint == f"Run: {command} '{at}'"
+        at.chmod(good)
+    await SqliteStore.open(path, create=False).close()
+
+
+async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(store: SqliteStore, path: Path) -> None:
+    trigger = f"CREATE TRIGGER no BEFORE INSERT ON \"{vaultfile.TABLE}\" WHEN NEW.key LIKE 'bad/%'"
+    await owned(store, lambda table: table.ask(f"{trigger} BEGIN SELECT RAISE(ABORT, 'no'); END"))
+    await store.insert("good", "a", b"1")
+    wrong: list[str] = []
+
+    async def write(n: int) -> None:
+        try:
+            await store.insert("bad", f"{n}", b"1")
+            wrong.append("a failed write reported success")
+        except StoreUnavailable:
+            return
+
+    async def use(n: int) -> None:
+        if n % 2 and not await store.insert("good", f"a{n}", b"1"):
+            wrong.append("a write of another failed")
+        if await store._done(lambda: store._opened().stored("good/a")) != sqlite.pack(b"1"):
+            wrong.append("a read of another failed")
+
+    await asyncio.gather(*(step for n in range(100) for step in (write(n), *(use(4 * n + i) for i in range(4)))))
+    assert wrong == []
+    assert await store.scan("bad") == []
+
+
+async def test_V26_a_vault_taken_out_of_write_ahead_mode_is_put_back_or_refused(path: Path) -> None:
+    await SqliteStore.open(path, create=True).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM vault").fetchall()  # a reader, who keeps others from changing the mode
+        with pytest.raises(StoreUnavailable, match="locked"):
+            SqliteStore.open(path, create=False)
+    store = SqliteStore.open(path, create=False)
+    assert await pragmas(store) == WANTED
+    assert await owned(store, lambda table: table._dict.autocommit and table._dict.conn.autocommit)
+    await store.close()
+
+
+def test_V27_no_statement_writes_and_answers_at_once() -> None:
+    assert "RETURNING" not in inspect.getsource(sqlite).upper()
+
+
+async def test_V28_of_two_stores_that_swap_exactly_one_wins(store: SqliteStore, path: Path) -> None:
+    other = SqliteStore.open(path, create=False)
+    await store.insert("test", "race", b"0")
+    for n in range(100):
+        old = b"%d" % n
+        won = await asyncio.gather(*(one.swap("test", "race", old, b"%d" % (n + 1)) for one in (store, other)))
+        assert sorted(won) == [False, True]
+    assert await store.get("test", "race") == await other.get("test", "race") == b"100"
+    await other.close()
+
+
+async def test_V28_a_write_is_seen_by_everybody_when_it_returns(store: SqliteStore, path: Path) -> None:
+    other = SqliteStore.open(path, create=False)
+    for n in range(20):
+        assert await store.insert("test", "a", b"%d" % n)
+        assert await other.get("test", "a") == b"%d" % n
+        assert await other.delete("test", "a", b"%d" % n)
+        assert await store.get("test", "a") is None
+    await other.close()
+
+
+async def test_V29_one_record_is_one_row(store: SqliteStore, path: Path) -> None:
+    await store.insert("grant", "alice", b"1")
+    await store.swap("grant", "alice", b"1", b"2")
+    await store.insert("grant", "bob", b"3")
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT key, value FROM vault WHERE key LIKE '%/%' ORDER BY key").fetchall()
+    assert rows == [("grant/alice", vaultfile.FORMAT + b"2"), ("grant/bob", vaultfile.FORMAT + b"3")]
+
+
+async def test_V30_a_lost_thread_is_noticed_and_the_write_is_done(store: SqliteStore) -> None:
+    for n in range(3):
+        await owned(store, lambda table: table.close())
+        assert await asyncio.wait_for(store.insert("test", f"{n}", b"1"), 5)
+    assert [key for key, _ in await store.scan("test")] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_V30_what_a_lost_write_did_is_read_before_it_is_told(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    write, lost = Table.write, iter([True, False] * 3 if not written else [True] * 3)
+
+    def lose(table: Table, statement: str, *values: object) -> bool:
+        if not next(lost):
+            return write(table, statement, *values)
+        if written:
+            write(table, statement, *values)
+        table.close()
+        raise Lost
+
+    monkeypatch.setattr(Table, "write", lose)
+    assert await store.insert("test", "a", b"1")
+    assert await store.swap("test", "a", b"1", b"2")
+    assert await store.get("test", "a") == b"2"
+    assert await store.delete("test", "a", b"2")
+    assert await store.get("test", "a") is None
+
+
+async def test_V30_a_write_that_is_lost_twice_says_so(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(table: Table, statement: str, *values: object) -> bool:
+        raise Lost
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "write", lose)
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await store.insert("test", "a", b"1")
+    assert await store.insert("test", "a", b"1")
+
+
+async def test_V30_a_lost_write_that_cannot_be_looked_up_is_not_told_as_undone(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Table.write
+
+    def lose(table: Table, statement: str, *values: object) -> bool:
+        write(table, statement, *values)
+        table.close()
+        monkeypatch.setattr(vaultfile, "check", lock)
+        raise Lost
+
+    def lock(path: Path) -> tuple[int, int]:
+        raise StoreUnavailable("The vault is locked by another program.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "write", lose)
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.insert("test", "a", b"1")
+    assert "read before" in caught.value.hint
+    assert await store.get("test", "a") == b"1"
+
+
+class Slow:
+    """A value that SQLite's caller waits for while it is bound to a statement."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def __conform__(self, _: object) -> int:
+        self.gate.wait(30)
+        return 1
+
+
+async def test_V30_a_thread_that_is_late_is_left_and_nothing_is_written_behind_it(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = await owned(store, lambda table: table._connection)
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.3)
+    busy.execute("SELECT ?", [slow := Slow()])
+    began = time.monotonic()
+    for key in ("first", "second"):
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.insert("test", key, b"1")
+        assert "read before" in caught.value.hint
+    assert time.monotonic() - began < 6
+    assert busy.is_alive()
+    slow.gate.set()
+    await asyncio.to_thread(busy.join, 30)
+    assert await store.insert("test", "third", b"1")
+    assert {key for key, _ in await store.scan("test")} == {"first", "third"}  # the first had been handed to it
+
+
+async def test_V30_a_step_that_cannot_begin_in_time_is_taken_back(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
+    gate = threading.Event()
+    store._owner.submit(lambda: gate.wait(10))
+    with pytest.raises(StoreUnavailable, match="too much"):
+        await store.insert("test", "a", b"1")
+    gate.set()
+    assert await store.insert("test", "b", b"1")
+    assert await store.get("test", "a") is None
+
+
+async def test_a_cancelled_caller_does_not_cancel_the_write(store: SqliteStore) -> None:
+    gate = threading.Event()
+    store._owner.submit(lambda: gate.wait(10))
+    task = asyncio.create_task(store.insert("test", "a", b"1"))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.set()
+    assert not await store.insert("test", "a", b"2")
+    assert await store.get("test", "a") == b"1"
+
+
+def test_a_loop_that_closed_before_its_write_was_done_leaves_the_store_well(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqliteStore.open(path, create=True)
+    gate = threading.Event()
+    store._owner.submit(lambda: gate.wait(10))
+
+    async def leave() -> None:
+        async with asyncio.timeout(0.05):
+            await store.insert("test", "a", b"1")
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(leave())
+    gate.set()
+
+    async def come_back() -> bytes | None:
+        assert not await store.insert("test", "a", b"2")
+        value = await store.get("test", "a")
+        await store.close()
+        return value
+
+    assert asyncio.run(come_back()) == b"1"
+    assert caplog.records == []
+
+
+async def longest_lag(until: asyncio.Event) -> float:
+    """The longest time, in seconds, for which the event loop answered to nobody."""
+    longest, before = 0.0, time.perf_counter()
+    while not until.is_set():
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        longest, before = max(longest, now - before), now
+    return longest
+
+
+async def test_V31_V32_a_vault_locked_elsewhere_holds_up_its_writer_and_nothing_else(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.insert("test", "a", b"1")
+    lags = []
+    with running(LOCKING, path) as other:
+        for _ in range(3):  # the machine may be busy with something else
+            over = asyncio.Event()
+            lag = asyncio.create_task(longest_lag(over))
+            await asyncio.sleep(0.01)
+            began = time.monotonic()
+            write = asyncio.create_task(store.swap("test", "a", b"1", b"2"))
+            reads = 0
+            while not write.done():
+                assert await store.get("test", "a") == b"1"
+                assert await store.scan("test") == [("a", b"1")]
+                reads += 1
+                await asyncio.sleep(0.002)
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await write
+            assert 1.9 < time.monotonic() - began < 6
+            assert reads > 50
+            over.set()
+            lags.append(await lag)
+            if lags[-1] < 0.02:
+                break
+        go_on(other)
+        assert heard(other) == ""
+    assert min(lags) < 0.02, lags
+    assert await store.swap("test", "a", b"1", b"2")
+
+
+TAKING_ALL = """
+db = sqlite3.connect(path, isolation_level=None)
+db.execute("PRAGMA locking_mode=EXCLUSIVE")
+db.execute("BEGIN EXCLUSIVE")
+say("ready")
+wait()
+"""
+
+
+async def test_V31_a_vault_nobody_else_may_even_read_holds_up_its_reader_and_nothing_else(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.insert("test", "a", b"1")
+    lags = []
+    for _ in range(3):  # the machine may be busy with something else
+        store._before_fork()  # lets go of every connection
+        store._after_fork_in_parent()
+        with running(TAKING_ALL, path):
+            over = asyncio.Event()
+            lag = asyncio.create_task(longest_lag(over))
+            await asyncio.sleep(0.01)
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.get("test", "a")
+            over.set()
+            lags.append(await lag)
+        if lags[-1] < 0.02:
+            break
+    assert min(lags) < 0.02, lags
+    assert await store.get("test", "a") == b"1"
+
+
+async def test_V31_a_read_that_would_wait_goes_to_the_owner(store: SqliteStore) -> None:
+    class Busy:
+        asked = 0
+
+        def execute(self, *_: object) -> None:
+            self.asked += 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+            raise error
+
+        def close(self) -> None:
+            self.asked += 100
+
+    await store.insert("test", "a", b"1")
+    store._reader.forget()
+    busy: Any = Busy()
+    store._reader._connection = busy
+    assert await store.get("test", "a") == b"1"
+    assert await store.get("test", "b") is None
+    assert await store.scan("test") == [("a", b"1")]
+    assert busy.asked == 3
+    await store.close()
+    assert busy.asked == 103
+
+
+async def test_V32_a_full_disk_is_said_at_once_and_passes(store: SqliteStore) -> None:
+    await store.insert("test", "a", b"1")
+    pages = (await owned(store, lambda table: table.ask("PRAGMA page_count")))[0][0]
+    await owned(store, lambda table: table.ask(f"PRAGMA max_page_count={pages + 1}"))
+    for write in (store.insert("test", "b", bytes(100_000)), store.swap("test", "a", b"1", bytes(100_000))):
+        with pytest.raises(StoreUnavailable, match="full"):
+            await write
+    assert await store.scan("test") == [("a", b"1")]
+    await owned(store, lambda table: table.ask("PRAGMA max_page_count=1000000"))
+    assert await store.swap("test", "a", b"1", bytes(100_000))
+
+
+async def test_V32_a_vault_that_cannot_be_written_says_so_and_is_read(store: SqliteStore) -> None:
+    await store.insert("test", "a", b"1")
+    await owned(store, lambda table: table.ask("PRAGMA query_only=ON"))
+    for write in (
+        store.insert("test", "b", b"1"),
+        store.swap("test", "a", b"1", b"2"),
+        store.delete("test", "a", b"1"),
+    ):
+        with pytest.raises(StoreUnavailable, match="cannot be written"):
+            await write
+    assert await store.get("test", "a") == b"1"
+    await owned(store, lambda table: table.ask("PRAGMA query_only=OFF"))
+    assert await store.delete("test", "a", b"1")
+
+
+def whole_vault(path: Path) -> bytes:
+    async def make() -> None:
+        store = SqliteStore.open(path, create=True)
+        for n in range(20):
+            await store.insert("test", f"{n}", os.urandom(2000))
+        await store.close()
+
+    asyncio.run(make())
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("damage", ["zero bytes", "junk", "text", "short", "half", "header", "marker", "foreign"])
+def test_V32_what_is_no_whole_vault_is_refused_and_left_as_it_is(path: Path, damage: str, create: bool) -> None:
+    whole = whole_vault(path)
+    if damage == "marker":
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("DELETE FROM vault WHERE key = 'format'")
+        damaged = path.read_bytes()
+    elif damage == "foreign":
+        path.unlink()
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("CREATE TABLE notes (text)")
+        path.chmod(0o600)
+        damaged = path.read_bytes()
+    else:
+        damaged = {
+            "zero bytes": b"",
+            "junk": os.urandom(len(whole)),
+            "text": b"SQLite format 3, or so it says\n" * 200,
+            "short": whole[:50],
+            "half": whole[: len(whole) // 2],
+            "header": whole[:4096],
+        }[damage]
+        path.write_bytes(damaged)
+    with pytest.raises(VaultError) as caught:
+        SqliteStore.open(path, create=create)
+    assert str(path) not in str(caught.value)
+    assert path.read_bytes() == damaged
+
+
+async def test_V32_a_folder_or_a_pipe_is_no_vault(tmp_path: Path) -> None:
+    (tmp_path / "folder.db").mkdir(0o700)
+    os.mkfifo(tmp_path / "pipe.db", 0o600)
+    for name in ("folder.db", "pipe.db"):
+        with pytest.raises(VaultError):
+            SqliteStore.open(tmp_path / name, create=True)
+
+
+def scramble(path: Path) -> None:
+    """Damage all pages but the first."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + os.urandom(len(whole) - 4096))
+
+
+async def test_V32_damage_that_comes_later_is_told(store: SqliteStore, path: Path) -> None:
+    for n in range(50):
+        await store.insert("test", f"{n:02}", os.urandom(2000))
+    await owned(store, Table.settle)
+    scramble(path)
+    with pytest.raises(VaultError, match="damaged"):
+        await asyncio.to_thread(read_all_anew, store, path)
+
+
+def read_all_anew(store: SqliteStore, path: Path) -> None:
+    async def read() -> None:
+        other = SqliteStore(path)
+        try:
+            await other.scan("test")
+        finally:
+            await other.close()
+
+    asyncio.run(read())
+
+
+async def test_V11_what_was_deleted_or_replaced_is_gone_from_the_disk_soon_and_after_closing(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.insert("test", "a", b"canary-of-alice" * 100)
+    await store.insert("test", "b", b"canary-of-bob" * 100)
+    await store.insert("test", "c", b"canary-that-stays" * 100)
+    assert b"canary-of-alice" in on_disk(path) and b"canary-of-bob" in on_disk(path)
+    assert await store.delete("test", "a", b"canary-of-alice" * 100)
+    assert await store.swap("test", "b", b"canary-of-bob" * 100, b"nothing")
+    assert await gone_from_disk(path, b"canary-of-")
+    await store.insert("test", "d", b"canary-of-carol" * 100)
+    await store.delete("test", "d", b"canary-of-carol" * 100)
+    await store.close()
+    assert b"canary-of-" not in on_disk(path)
+    assert b"canary-that-stays" in on_disk(path)
+
+
+async def test_V11_a_reader_elsewhere_delays_that_and_no_writer_waits_for_it(store: SqliteStore, path: Path) -> None:
+    await store.insert("test", "a", b"canary-of-alice" * 100)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM vault").fetchall()
+        await store.delete("test", "a", b"canary-of-alice" * 100)
+        await asyncio.sleep(0.7)
+        began = time.monotonic()
+        assert await store.insert("test", "b", b"1")
+        assert time.monotonic() - began < 1
+        assert b"canary-of-alice" in on_disk(path)
+        reader.execute("ROLLBACK")
+    assert await gone_from_disk(path, b"canary-of-")
+
+
+async def test_a_vault_replaced_while_in_use_is_written_where_it_is_now(store: SqliteStore, path: Path) -> None:
+    await store.insert("test", "a", b"1")
+    restored = path.with_name("restored.db")
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(restored)) as copy:
+        db.backup(copy)
+    restored.chmod(0o600)
+    os.replace(restored, path)
+    for log in ("-wal", "-shm"):
+        path.with_name(path.name + log).unlink()
+    assert await store.insert("test", "b", b"2")
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM vault WHERE key LIKE 'test/%'").fetchone() == (2,)
+    assert await store.get("test", "b") == b"2"
+
+
+async def test_a_vault_removed_while_in_use_takes_no_more_writes(store: SqliteStore, path: Path) -> None:
+    await store.insert("test", "a", b"1")
+    os.unlink(path)
+    with pytest.raises(StoreUnavailable, match="no vault"):
+        await store.swap("test", "a", b"1", b"2")
+    with pytest.raises(StoreUnavailable, match="no vault"):
+        SqliteStore.open(path, create=False)
+
+
+def test_a_log_without_its_vault_is_not_taken_for_a_new_vault(path: Path) -> None:
+    path.parent.mkdir(0o700)
+    log = path.with_name(path.name + "-wal")
+    log.write_bytes(b"of a vault that was")
+    with pytest.raises(VaultError, match="log"):
+        SqliteStore.open(path, create=True)
+    assert not path.exists() and log.exists()
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p"])
+def test_V34_a_network_file_system_is_told(tmp_path: Path, kind: str) -> None:
+    mounts = tmp_path / "mounts"
+    lines = ("/dev/vda / ext4", f"host:/x /srv/the\\040share {kind}", "tmpfs /srv/the\\040share/fast tmpfs")
+    mounts.write_text("".join(f"{line} rw 0 0\n" for line in lines))
+    told = kind.removeprefix("fuse.")
+    assert vaultfile.network_file_system(Path("/srv/the share/deputize/vault.db"), mounts) == told
+    for local in ("/srv/vault.db", "/srv/the share/fast/vault.db", "/srv/the shared/vault.db"):
+        assert vaultfile.network_file_system(Path(local), mounts) == ""
+    assert vaultfile.network_file_system(Path("/srv/vault.db"), tmp_path / "missing") == ""
+
+
+async def test_V34_the_warning_comes_when_the_vault_is_opened(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await SqliteStore.open(path, create=True).close()
+    assert caplog.records == []
+    monkeypatch.setattr(vaultfile, "network_file_system", lambda _: "nfs4")
+    await SqliteStore.open(path, create=False).close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "nfs4" in caplog.text
+
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_V35_the_version_the_rules_were_made_for_is_the_one_that_is_pinned() -> None:
+    assert f'"sqlitedict=={sqlitedict.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_V35_the_note_on_the_vulnerability_names_the_pinned_version() -> None:
+    note = (ROOT / "SECURITY.md").read_text()
+    words = ("CVE-2024-35515", f"sqlitedict {sqlitedict.__version__}", "not_affected")
+    assert [word for word in (*words, "vulnerable_code_not_in_execute_path") if word not in note] == []
+
+
+async def test_failed_writes_leave_no_tracebacks_in_the_log(
+    store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await owned(store, lambda table: table.ask("PRAGMA query_only=ON"))
+    with pytest.raises(StoreUnavailable):
+        await store.insert("test", "a", b"1")
+    assert caplog.records == []
+
+
+async def test_errors_show_no_value_and_hold_no_cause(store: SqliteStore, path: Path) -> None:
+    plant(path, "test/planted", b"\x80canary")
+    await owned(store, lambda table: table.ask("PRAGMA query_only=ON"))
+    for refused in (store.insert("test", "a", b"canary"), store.get("test", "planted")):
+        with pytest.raises(DeputizeError) as caught:
+            await refused
+        assert "canary" not in f"{caught.value!r} {caught.value} {caught.value.hint}"
+        assert caught.value.__cause__ is None

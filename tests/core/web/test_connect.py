@@ -1,0 +1,183 @@
+"""A person opens a link, sees who asks for what, goes to the provider and comes back."""
+
+from __future__ import annotations
+
+from deputize.core import User
+from tests.core.web.world import SEND, hidden, make, net, path_of, press, sign_in, words_of
+from tests.support.house import GMAIL
+
+
+async def test_the_page_says_who_wants_what_for_whom_and_for_how_long() -> None:
+    world = await make()
+    page = await world.send("GET", path_of(await world.asked("readonly", "send")), user="alice")
+    text = words_of(page)
+    assert page.status_code == 200
+    for part in ("Mail helper wants to act for you at Google", "Connecting as alice", "10 minutes"):
+        assert part in text
+    for words, scope in (("read your email", "readonly"), ("send email as you", "send")):
+        assert words in text and f"<code>{GMAIL}{scope}</code>" in page.text
+    assert "see your email address" in text
+
+
+async def test_every_page_of_a_consent_says_that_the_agent_sees_neither_password_nor_token() -> None:
+    world = await make()
+    consent = await world.asked()
+    before = await world.send("GET", path_of(consent), user="alice")
+    after = await world.browser().allow(consent.link)
+    for page in (before, after):
+        assert "The agent never sees your password, nor the token" in words_of(page)
+
+
+async def test_a_yes_connects_the_account_and_the_page_names_it() -> None:
+    world = await make()
+    consent = await world.asked()
+    page = await world.browser().allow(consent.link)
+    assert "Connected as alice@example.test . You can close this tab" in words_of(page)
+    assert await world.status(consent) == ("granted", "")
+    (connection,) = await world.deputy.connections("alice")
+    assert connection.account == "alice@example.test"
+
+
+async def test_a_no_at_the_provider_connects_nothing_and_says_so() -> None:
+    world = await make()
+    consent = await world.asked()
+    page = await world.browser().deny(consent.link)
+    assert "You said no" in words_of(page) and page.status == 200
+    assert (await world.status(consent))[0] == "denied"
+    assert world.token_requests == 0
+
+
+async def test_an_unticked_scope_is_named_on_the_page() -> None:
+    world = await make()
+    consent = await world.asked("readonly", "send")
+    page = await world.browser().allow(consent.link, untick=["gmail.send"])
+    text = words_of(page)
+    assert "in part" in text and "You did not allow Mail helper to send email as you" in text
+    assert "read your email" not in text
+    assert await world.status(consent) == ("partial", "scope_missing")
+
+
+async def test_another_account_at_the_second_consent_is_refused_and_the_page_says_which_was_expected() -> None:
+    world = await make()
+    await world.connected("readonly")
+    consent = await world.asked("send")
+    page = await world.browser().allow(consent.link, as_="bob@example.test")
+    text = words_of(page)
+    assert "another Google account than alice@example.test" in text
+    assert await world.status(consent) == ("failed", "account_mismatch")
+    (connection,) = await world.deputy.connections("alice")
+    assert (connection.account, connection.status) == ("alice@example.test", "active")
+    assert world.sandbox.live_tokens()["bob@example.test"] == 0
+
+
+async def test_a_second_consent_shows_the_account_and_what_it_has_allowed_already() -> None:
+    world = await make()
+    await world.connected("readonly")
+    text = words_of(await world.send("GET", path_of(await world.asked("send")), user="alice"))
+    assert "alice@example.test (no other one will be accepted)" in text
+    assert "What you have allowed already read your email" in text
+
+
+async def test_a_lost_grant_says_why_it_is_asked_for_again() -> None:
+    world = await make()
+    await world.connected("readonly")
+    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    assert grant is not None
+    await world.deputy.refresher.bury(grant, "invalid_grant")
+    consent = await world.deputy.consents.require(
+        User("alice"), world.deputy.apps["google"], [SEND], held=grant, why="invalid_grant"
+    )
+    assert "Google has ended the earlier connection" in words_of(
+        await world.send("GET", path_of(consent), user="alice")
+    )
+
+
+async def test_two_tabs_for_two_consents_do_not_disturb_each_other() -> None:
+    world = await make()
+    one, two, browser = await world.asked("readonly"), await world.asked("send"), world.browser()
+    first, second = await browser.open(one.link), await browser.open(two.link)
+    at_one = await browser.submit(first, first.forms[0])
+    at_two = await browser.submit(second, second.forms[0])
+    for page in (at_two, at_one):  # finished in the other order
+        offered = page.forms[0].offers("scope")
+        await browser.submit(page, page.forms[0], account="alice@example.test", scope=offered, decision="allow")
+    assert [(await world.status(c))[0] for c in (one, two)] == ["granted", "granted"]
+
+
+async def test_the_same_link_in_two_tabs_leads_on_from_the_one_pressed_last() -> None:
+    world = await make()
+    consent, browser = await world.asked(), world.browser()
+    first, second = await browser.open(consent.link), await browser.open(consent.link)
+    await browser.submit(first, first.forms[0])
+    at = await browser.submit(second, second.forms[0])
+    offered = at.forms[0].offers("scope")
+    page = await browser.submit(at, at.forms[0], account="alice@example.test", scope=offered, decision="allow")
+    assert "is connected" in words_of(page)
+    assert world.token_requests == 1
+
+
+async def test_pressing_the_button_twice_leads_to_the_provider_both_times() -> None:
+    world = await make()
+    consent, browser = await world.asked(), world.browser()
+    page = await browser.open(consent.link)
+    for _ in range(2):
+        assert "wants access" in (await browser.submit(page, page.forms[0])).text
+
+
+async def test_the_back_button_after_the_end_shows_how_it_went() -> None:
+    world = await make()
+    consent, browser = await world.asked(), world.browser()
+    await browser.allow(consent.link)
+    again = await browser.open(consent.link)
+    assert "is connected" in words_of(again) and not again.forms
+
+
+async def test_the_back_button_to_the_callback_shows_how_it_went_and_redeems_nothing_again() -> None:
+    world = await make()
+    consent, browser = await world.asked(), world.browser()
+    await browser.allow(consent.link)
+    back = next(str(q.url) for q, _ in net(browser).seen if q.url.path == "/callback/google")
+    page = await browser.open(back)
+    assert "is connected" in words_of(page) and "code=" not in page.url
+    assert world.token_requests == 1
+
+
+async def test_nobody_signed_in_is_sent_to_the_hosts_sign_in_with_a_way_back() -> None:
+    world = await make(sign_in="/login")
+    consent = await world.asked()
+    response = await world.send("GET", path_of(consent))
+    assert response.status_code == 303
+    assert response.headers["location"] == f"/login?next={path_of(consent).replace('/', '%2F')}"
+
+
+async def test_nobody_signed_in_without_a_sign_in_page_is_told_to_sign_in() -> None:
+    world = await make()
+    response = await world.send("GET", path_of(await world.asked()))
+    assert response.status_code == 401 and "Sign in first" in response.text
+    assert "Google" not in response.text
+
+
+async def test_whoever_signs_out_while_the_page_is_open_is_sent_to_sign_in_by_the_button() -> None:
+    world = await make(sign_in="/login?from=agents")
+    consent, browser = await world.asked(), world.browser()
+    page = await browser.open(consent.link)
+    sign_in(browser, "")
+    jar = {"cookie": browser.cookies.header(net(browser).seen[0][0].url)}
+    response = await world.send("POST", path_of(consent), headers=jar, data={"form": hidden(page)})
+    assert response.headers["location"].startswith("/login?from=agents&next=%2Fconnect%2F")
+    assert await world.status(consent) == ("pending", "")
+
+
+async def test_in_local_mode_nobody_has_to_sign_in() -> None:
+    world = await make(local=True)
+    consent = await world.asked()
+    page = await world.browser("").allow(consent.link)
+    assert "is connected" in words_of(page)
+    assert "Connecting as" not in page.text
+
+
+async def test_the_provider_gets_exactly_what_the_page_said() -> None:
+    world = await make()
+    url, _ = await press(world, await world.asked("readonly"))
+    assert url.startswith("https://accounts.google.com/o/oauth2/v2/auth?")
+    assert f"{GMAIL}readonly".replace("/", "%2F").replace(":", "%3A") in url

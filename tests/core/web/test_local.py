@@ -1,0 +1,212 @@
+"""Our pages on loopback: one server for the process, found by others of the same vault, on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from deputize.core import Deputy, SettingsError
+from deputize.core.portal import portal
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.core.web import local
+from deputize.core.web.app import pages_app
+from deputize.core.web.local import LocalPages, same_vault
+from deputize.core.web.loopback import only_host, serve
+from deputize.sandbox import Browser, Sandbox
+from tests.support.house import google_app
+
+
+async def _deputy(port: int = 0, *, vault: Vault | None = None, sandbox: Sandbox | None = None) -> Deputy:
+    pages = LocalPages(port)
+    vault = vault or await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
+    deputy = Deputy(
+        vault, [google_app()], pages=pages, toolkits=[], transport=(sandbox or Sandbox()).transport(), agent="Helper"
+    )
+    pages.deputy = deputy
+    return deputy
+
+
+def _free() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class _Wire(httpx.AsyncBaseTransport):
+    """Loopback over the network, everything else at the sandbox."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.provider, self.real = sandbox.transport(), httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        here = request.url.host == "127.0.0.1"
+        return await (self.real if here else self.provider).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self.real.aclose()
+
+
+async def test_a_consent_goes_through_over_real_sockets() -> None:
+    sandbox = Sandbox()
+    deputy = await _deputy(sandbox=sandbox)
+    (consent,) = await deputy.connect("alice", "google", scopes=["gmail.readonly"])
+    assert consent.link.startswith("http://127.0.0.1:")
+    async with _Wire(sandbox) as wire:
+        page = await Browser(wire).allow(consent.link)
+    assert "Google is connected" in page.text
+    assert (await deputy.wait([consent]))[0].status == "granted"
+
+
+async def test_it_is_served_once_for_callers_from_many_tasks_threads_and_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = 0
+    real = local._application
+
+    def counted(deputy: Deputy) -> object:
+        nonlocal entered
+        entered += 1
+        return real(deputy)
+
+    monkeypatch.setattr(local, "_application", counted)
+    pages = (await _deputy()).pages
+    tasks = [pages.base_url() for _ in range(10)]
+    threads = [asyncio.to_thread(lambda: asyncio.run(pages.base_url())) for _ in range(5)]
+    sync = [asyncio.to_thread(lambda: portal().run(pages.base_url())) for _ in range(5)]
+    assert len(set(await asyncio.gather(*tasks, *threads, *sync))) == 1
+    assert entered == 1
+
+
+async def test_it_listens_on_loopback_only_and_answers_its_own_name_only() -> None:
+    url = await (await _deputy()).pages.base_url()
+    port = int(url.rpartition(":")[2])
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"{url}/health")).status_code == 200
+        for host in ("evil.example.test", f"evil.example.test:{port}", "localhost", "127.0.0.1.evil.example.test"):
+            response = await client.get(f"{url}/connections", headers={"host": host})
+            assert response.status_code == 400 and "Your connections" not in response.text
+    assert _listening(port) == {"127.0.0.1"}
+
+
+def _listening(port: int) -> set[str]:
+    """The addresses on which something listens on this port."""
+    found = set()
+    with open("/proc/net/tcp") as lines:
+        for line in list(lines)[1:]:
+            address, _, number = line.split()[1].partition(":")
+            if int(number, 16) == port and line.split()[3] == "0A":
+                found.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
+    return found
+
+
+@contextmanager
+def _stranger() -> Iterator[int]:
+    """A program that listens and does not speak as we do."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        yield one.getsockname()[1]
+
+
+async def test_a_port_that_another_program_has_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with _stranger() as port:
+
+        async def closed(deputy: Deputy, port: int) -> bool:
+            return False  # does not wait for an answer that never comes
+
+        monkeypatch.setattr(local, "same_vault", closed)
+        with pytest.raises(SettingsError) as refused:
+            await (await _deputy(port)).pages.base_url()
+        assert str(port) in str(refused.value) and "DEPUTIZE_PORT" in refused.value.hint
+
+
+async def test_another_process_with_the_same_vault_is_found_and_its_pages_are_used() -> None:
+    first = await _deputy()
+    url = await first.pages.base_url()
+    second = await _deputy(int(url.rpartition(":")[2]), vault=first.vault)
+    assert await second.pages.base_url() == url
+    (consent,) = await second.connect("alice", "google", scopes=["gmail.readonly"])
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert "Helper wants to act for you" in (await client.get(consent.link)).text
+
+
+async def test_another_vaults_pages_on_the_port_are_not_used() -> None:
+    port = int((await (await _deputy()).pages.base_url()).rpartition(":")[2])
+    with pytest.raises(SettingsError, match=str(port)):
+        await (await _deputy(port)).pages.base_url()
+
+
+async def test_when_the_process_that_served_them_has_ended_the_pages_are_taken_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "LOOK_AGAIN", 0.0)
+    first = await _deputy()
+    app = only_host(pages_app(first, verifier=None, local=True), {"127.0.0.1"})
+    second = await _deputy(port := _free(), vault=first.vault)
+    async with serve(app, port) as url:
+        assert await second.pages.base_url() == url
+    assert await second.pages.base_url() == url
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"{url}/health")).status_code == 200
+
+
+async def test_health_answers_a_challenge_that_only_the_same_vault_can_check() -> None:
+    deputy = await _deputy()
+    url = await deputy.pages.base_url()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answers = [(await client.get(f"{url}/health", params={"challenge": c})).text for c in ("a", "b", "a")]
+    assert answers[0] == answers[2] != answers[1]
+    assert deputy.vault.keys.web.hex() not in answers[0]
+    port = int(url.rpartition(":")[2])
+    assert await same_vault(deputy, port)
+    assert not await same_vault(await _deputy(), port)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"not json", b"\xff\xfe", b"null", b'{"deputize": "replayed"}'])
+async def test_a_neighbour_that_answers_anything_else_is_a_stranger(body: bytes) -> None:
+    async def app(scope: dict[str, object], receive: object, send: object) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
+            await send({"type": "http.response.body", "body": body})  # type: ignore[operator]
+
+    async with serve(app, 0) as url:  # type: ignore[arg-type]
+        assert not await same_vault(await _deputy(), int(url.rpartition(":")[2]))
+
+
+async def test_nobody_there_is_no_neighbour() -> None:
+    assert not await same_vault(await _deputy(), _free())
+
+
+async def test_pages_without_a_deputy_say_so() -> None:
+    with pytest.raises(SettingsError, match="no deputy"):
+        await LocalPages().base_url()
+
+
+async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    deputy = await _deputy()
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(SettingsError) as refused:
+        await deputy.pages.base_url()
+    assert refused.value.hint == 'pip install "deputize[web]"'
+
+
+def test_the_module_loads_no_web_framework() -> None:
+    code = "import sys, deputize.core.web.links; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert not {"starlette", "jinja2", "uvicorn"} & set(done.stdout.split())
+
+
+async def test_the_address_survives_a_new_portal() -> None:
+    deputy = await _deputy()
+    before = await deputy.pages.base_url()
+    await asyncio.to_thread(portal().close)
+    assert await deputy.pages.base_url() == before
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"{before}/health")).status_code == 200

@@ -1,0 +1,384 @@
+"""A user's own pages: accounts, what waits, disconnecting, and the yes or no to one act."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Declined, InvalidInput, User
+from deputize.core.web.links import (
+    ME_LIFE,
+    approval_link,
+    connections_address,
+    connections_link,
+    me_token,
+    user_of,
+)
+from deputize.core.web.local import LocalPages
+from deputize.sandbox import Page
+from deputize.sandbox.forms import Form
+from tests.core.web.world import World, cookies_of, hidden, make, net, path_of, words_of
+from tests.support.house import GMAIL
+
+
+def _form(page: Page, ending: str) -> Form:
+    return next(form for form in page.forms if form.action.endswith(ending))
+
+
+async def _me(world: World, user: str = "alice") -> str:
+    """The beginning of this user's own addresses."""
+    return f"/me/{me_token(world.deputy, User(user))}" if world.base.startswith("http:") else ""
+
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_the_page_lists_accounts_with_what_they_allow_in_words(local: bool) -> None:
+    world = await make(local=local)
+    await world.connected("readonly")
+    page = await world.browser().open(f"{await _me(world)}/connections")
+    text = words_of(page)
+    assert "Google as alice@example.test" in text and "read your email" in text
+    assert f"<code>{GMAIL}readonly</code>" in page.text
+
+
+async def test_a_user_sees_nothing_of_another_users() -> None:
+    world = await make()
+    await world.connected("send")
+    waiting, approval = await world.asked("readonly"), await world.approval()
+    page = await world.browser("bob").open("/connections")
+    assert "Nothing is connected" in words_of(page)
+    for part in ("alice", waiting.id, approval.id, "Google"):
+        assert part not in page.text
+
+
+async def test_nobody_signed_in_is_sent_to_sign_in_from_every_page_of_their_own() -> None:
+    world = await make(sign_in="/login")
+    for method, path, back in (
+        ("GET", "/connections", "%2Fconnections"),
+        ("POST", "/connections/revoke", "%2Fconnections"),
+        ("POST", "/connections/renew", "%2Fconnections"),
+        ("GET", "/approve/abc", "%2Fapprove%2Fabc"),
+        ("POST", "/approve/abc", "%2Fapprove%2Fabc"),
+    ):
+        response = await world.send(method, path, data={} if method == "POST" else None)
+        assert (response.status_code, response.headers["location"]) == (303, f"/login?next={back}")
+
+
+async def test_what_waits_for_a_consent_has_its_link() -> None:
+    world = await make()
+    consent = await world.asked("readonly")
+    page = await world.browser().open("/connections")
+    assert f'href="{consent.link}"' in page.text
+    assert "Mail helper wants to act for you at Google" in words_of(page)
+
+
+async def test_an_expired_link_is_made_anew_by_the_page_for_the_same_consent() -> None:
+    world = await make()
+    consent = await world.asked("readonly")
+    world.clock.now += 3600
+    browser = world.browser()
+    page = await browser.open("/connections")
+    assert consent.link not in page.text
+    asking = await browser.submit(page, _form(page, "/renew"))
+    assert "wants to act for you at Google" in words_of(asking) and asking.url != consent.link
+    at = await browser.submit(asking, asking.forms[0])
+    offered = at.forms[0].offers("scope")
+    await browser.submit(at, at.forms[0], account="alice@example.test", scope=offered, decision="allow")
+    assert await world.status(consent) == ("granted", "")
+
+
+async def test_an_expired_step_up_is_made_anew_for_the_same_consent() -> None:
+    world = await make()
+    await world.connected("readonly")
+    consent = await world.asked("send")
+    world.clock.now += 3600
+    browser = world.browser()
+    page = await browser.open("/connections")
+    await browser.submit(page, _form(page, "/renew"))
+    (waiting,) = await world.deputy.consents.waiting(User("alice"))
+    assert (waiting.id, waiting.status) == (consent.id, "pending")
+
+
+async def test_a_link_made_anew_for_another_users_consent_is_refused() -> None:
+    world = await make()
+    consent = await world.asked("readonly")
+    await world.asked("readonly", user="bob")
+    world.clock.now += 3600
+    browser = world.browser("bob")
+    page = await browser.open("/connections")
+    assert (await browser.submit(page, _form(page, "/renew"), consent=consent.id)).status == 403
+
+
+# --- disconnecting -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_disconnecting_ends_the_grant_here_and_at_the_provider_and_says_both(local: bool) -> None:
+    world = await make(local=local)
+    await world.connected("readonly")
+    browser = world.browser()
+    page = await browser.open(f"{await _me(world)}/connections")
+    assert "Google ends all that this application may do with the account at once" in words_of(page)
+    done = await browser.submit(page, _form(page, "/revoke"))
+    assert "Google is disconnected" in words_of(done) and "Google has ended the access as well" in words_of(done)
+    assert not await world.deputy.connections("alice")
+    assert world.sandbox.live_tokens()["alice@example.test"] == 0
+    assert "Nothing is connected" in words_of(await browser.open(f"{await _me(world)}/connections"))
+
+
+async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that_it_does_not_know_yet() -> None:
+    world = await make()
+    await world.connected("readonly")
+    world.sandbox.switches.down = True
+    browser = world.browser()
+    page = await browser.open("/connections")
+    text = words_of(await browser.submit(page, _form(page, "/revoke")))
+    assert "Google could not be reached. It will be told as soon as it can be." in text
+    assert not await world.deputy.connections("alice")
+
+
+async def test_disconnecting_twice_says_that_it_is_not_connected_any_more() -> None:
+    world = await make()
+    await world.connected("readonly")
+    browser = world.browser()
+    page = await browser.open("/connections")
+    for sentence in ("No agent can act as", "was not connected any more"):
+        assert sentence in words_of(await browser.submit(page, _form(page, "/revoke")))
+    assert world.sandbox.count("oauth2.googleapis.com", "/revoke") == 1
+
+
+async def test_only_the_chosen_one_of_two_accounts_is_disconnected() -> None:
+    world = await make()
+    await world.connected("readonly")
+    app = world.deputy.apps["google"]
+    consent = await world.deputy.consents.require(User("alice"), app, [f"{GMAIL}readonly"], account="bob@example.test")
+    await world.browser().allow(consent.link, as_="bob@example.test")
+    browser = world.browser()
+    page = await browser.open("/connections")
+    form = next(form for form in page.forms if "bob@example.test" in form.offers("account"))
+    await browser.submit(page, form)
+    (left,) = await world.deputy.connections("alice")
+    assert left.account == "alice@example.test"
+
+
+async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_provider() -> None:
+    world = await make()
+    await world.connected("readonly")
+    opened = await world.send("GET", "/connections", user="alice")
+    jar = {name: line.partition(";")[0] for name, line in cookies_of(opened).items()}
+    good = {"form": hidden(opened), "provider": "google", "app": "google", "account": "alice@example.test"}
+    for change in ({"form": ""}, {"provider": "nowhere"}, {"provider": ""}, {"account": ""}, {"app": ""}):
+        response = await world.send("POST", "/connections/revoke", user="alice", cookies=jar, data=good | change)
+        assert response.status_code == 403
+    response = await world.send("POST", "/connections/revoke", user="alice", data=good)
+    assert response.status_code == 403
+    evil = {"origin": "https://evil.example.test"}
+    response = await world.send("POST", "/connections/revoke", user="alice", cookies=jar, data=good, headers=evil)
+    assert response.status_code == 403
+    assert (await world.send("GET", "/connections/revoke", user="alice", cookies=jar)).status_code == 405
+    assert len(await world.deputy.connections("alice")) == 1
+
+
+async def test_a_disconnected_account_ends_what_waits_for_it_and_its_page_says_so() -> None:
+    world = await make()
+    await world.connected("readonly")
+    consent = await world.asked("send")
+    await world.deputy.revoke("alice", "google")
+    page = await world.browser().open(consent.link)
+    assert "called off" in words_of(page) and page.status == 200
+
+
+# --- approvals -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_the_page_shows_the_act_with_exactly_its_arguments(local: bool) -> None:
+    world = await make(local=local)
+    await world.connected("send")
+    approval = await world.approval("Dear Bob,\n\nsee you at 8.")
+    page = await world.browser().open(f"{await _me(world)}/approve/{approval.id}")
+    text = words_of(page)
+    for part in ("Mail helper", "notes_send_note", "sends something that others will see", "alice@example.test"):
+        assert part in text
+    assert "<pre>bob@example.test</pre>" in page.text and "<pre>Dear Bob,\n\nsee you at 8.</pre>" in page.text
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_a_yes_lets_exactly_this_act_happen(local: bool) -> None:
+    world = await make(local=local)
+    await world.connected("send")
+    approval, browser = await world.approval(), world.browser()
+    page = await browser.open(f"{await _me(world)}/approve/{approval.id}")
+    done = await browser.submit(page, page.forms[0], decision="approve")
+    assert "Approved" in words_of(done) and not done.forms
+    with pytest.raises(ApprovalRequired):
+        await world.act("Hello Eve")
+    assert await world.act() == "sent"
+    assert len(world.sandbox.sent("alice@example.test")) == 1
+    used = await browser.open(f"{await _me(world)}/approve/{approval.id}")
+    assert "Approved and done" in words_of(used)
+
+
+async def test_a_no_keeps_the_act_from_happening() -> None:
+    world = await make()
+    await world.connected("send")
+    approval, browser = await world.approval(), world.browser()
+    page = await browser.open(f"/approve/{approval.id}")
+    done = await browser.submit(page, page.forms[0], decision="reject")
+    assert "Rejected" in words_of(done) and "will not be done" in words_of(done)
+    with pytest.raises(Declined):
+        await world.act()
+
+
+async def test_the_first_answer_stands_whatever_is_pressed_afterwards() -> None:
+    world = await make()
+    await world.connected("send")
+    approval, browser = await world.approval(), world.browser()
+    page = await browser.open(f"/approve/{approval.id}")
+    for decision in ("reject", "reject", "approve"):
+        assert "Rejected" in words_of(await browser.submit(page, page.forms[0], decision=decision))
+    assert world.events("approval.") == ["approval.asked", "approval.rejected"]
+
+
+async def test_looking_at_an_approval_decides_nothing() -> None:
+    world = await make()
+    await world.connected("send")
+    approval = await world.approval()
+    for method in ("GET", "HEAD") * 5:
+        response = await world.send(method, f"/approve/{approval.id}?decision=approve", user="alice")
+        assert response.status_code == 200
+    (waiting,) = await world.deputy.approvals.waiting(User("alice"))
+    assert waiting.status == "pending"
+
+
+async def test_unknown_foreign_expired_and_odd_approvals_get_the_one_refusal() -> None:
+    world = await make()
+    await world.connected("send")
+    approval = await world.approval()
+    refusal = (await world.send("GET", "/refused")).content
+    for user, one in (
+        ("bob", approval.id),
+        ("alice", "0" * 40),
+        ("alice", approval.id.upper()),
+        ("alice", "..%2f" + approval.id),
+        ("alice", "\N{SNOWMAN}"),
+        ("alice", "a" * 5000),
+    ):
+        response = await world.send("GET", f"/approve/{one}", user=user)
+        assert response.status_code in (403, 404), one
+        assert response.status_code == 404 or response.content == refusal
+    world.clock.now += 3601
+    assert (await world.send("GET", f"/approve/{approval.id}", user="alice")).content == refusal
+
+
+async def test_another_users_yes_counts_for_nothing() -> None:
+    world = await make()
+    await world.connected("send")
+    approval = await world.approval()
+    for user in ("bob", "alice"):  # bob with his own form; alice's session with bob's form
+        opened = await world.send("GET", "/connections", user="bob")
+        jar = {name: line.partition(";")[0] for name, line in cookies_of(opened).items()}
+        data = {"decision": "approve", "form": "0" * 64}
+        response = await world.send("POST", f"/approve/{approval.id}", user=user, cookies=jar, data=data)
+        assert response.status_code == 403
+    (waiting,) = await world.deputy.approvals.waiting(User("alice"))
+    assert waiting.status == "pending"
+
+
+async def test_an_answer_that_is_neither_yes_nor_no_is_refused() -> None:
+    world = await make()
+    await world.connected("send")
+    approval, browser = await world.approval(), world.browser()
+    page = await browser.open(f"/approve/{approval.id}")
+    assert (await browser.submit(page, page.forms[0], decision="maybe")).status == 403
+    assert (await browser.submit(page, page.forms[0])).status == 403
+
+
+async def test_the_connections_page_leads_to_what_waits_for_a_yes() -> None:
+    for local in (False, True):
+        world = await make(local=local)
+        await world.connected("send")
+        approval = await world.approval()
+        browser = world.browser()
+        page = await browser.open(f"{await _me(world)}/connections")
+        (href,) = re.findall(rf'href="([^"]*/approve/{approval.id})"', page.text)
+        assert "May Mail helper do this as you?" in words_of(await browser.open(href))
+
+
+# --- links to them -------------------------------------------------------------------------------------------------
+
+
+async def test_a_local_link_names_its_user_only_to_this_vault_and_for_a_day() -> None:
+    world, other = await make(local=True), await make(local=True)
+    token = me_token(world.deputy, User("alice", "acme"))
+    assert user_of(world.deputy, token) == User("alice", "acme")
+    assert "alice" not in token and "acme" not in token
+    for deputy, odd in ((other.deputy, token), (world.deputy, token[:-2]), (world.deputy, "x"), (world.deputy, "é")):
+        with pytest.raises(InvalidInput):
+            user_of(deputy, odd)
+    world.clock.now += ME_LIFE
+    with pytest.raises(InvalidInput):
+        user_of(world.deputy, token)
+
+
+async def test_a_local_link_that_is_not_ours_gets_the_one_refusal() -> None:
+    world = await make(local=True)
+    refusal = await world.send("GET", "/refused")
+    for path in ("/me/x/connections", f"/me/{'A' * 80}/approve/{'0' * 40}"):
+        response = await world.send("GET", path)
+        assert (response.status_code, response.content) == (403, refusal.content)
+
+
+async def test_without_a_local_link_there_are_no_connections_and_no_approvals_to_see() -> None:
+    world = await make(local=True)
+    await world.connected("send")
+    approval = await world.approval()
+    page = await world.send("GET", "/connections")
+    assert page.status_code == 200 and "deputize connections" in page.text
+    for part in ("alice", approval.id, "/me/", "<form"):
+        assert part not in page.text
+    assert (await world.send("GET", f"/approve/{approval.id}")).status_code == 404
+
+
+async def test_the_web_application_has_no_local_links() -> None:
+    world = await make()
+    assert (await world.send("GET", f"/me/{me_token(world.deputy, User('alice'))}/connections")).status_code == 404
+
+
+async def test_links_lead_to_the_users_own_pages() -> None:
+    world = await make()
+    assert await connections_link(world.deputy, "alice") == "https://deputy.example.test/connections"
+    assert await approval_link(world.deputy, User("alice"), "abc") == "https://deputy.example.test/approve/abc"
+    assert await connections_address(world.deputy) == "https://deputy.example.test/connections"
+
+
+async def test_links_of_local_pages_open_in_a_browser() -> None:
+    world = await make(local=True)
+    await world.connected("send")
+    approval = await world.approval()
+    pages = LocalPages()
+    pages.deputy = world.deputy
+    world.deputy.pages = pages
+    link = await connections_link(world.deputy, "alice")
+    assert httpx.URL(link).host == "127.0.0.1" and urlsplit(link).path.startswith("/me/")
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert "alice@example.test" in (await client.get(link)).text
+        act = await client.get(await approval_link(world.deputy, "alice", approval.id))
+        assert "notes_send_note" in act.text
+        assert (await client.get(link, headers={"host": "evil.example.test"})).status_code == 400
+
+
+async def test_a_link_waits_on_the_page_until_it_is_used() -> None:
+    world = await make()
+    consent = await world.asked("readonly")
+    browser = world.browser()
+    await browser.open("/connections")
+    await browser.allow(path_of(consent))
+    page = await browser.open("/connections")
+    assert path_of(consent) not in page.text and "Connected" in page.text
+    assert all(r.status_code < 500 for _, r in net(browser).seen)

@@ -1,0 +1,97 @@
+"""Consents that meet a slow store, a provider that fails half-way, or one that says less than usual."""
+
+from __future__ import annotations
+
+import asyncio
+
+from deputize.core import User
+from deputize.core.vault.stores.memory import MemoryStore
+from tests.core.web.world import cookies_of, hidden, make, path_of, words_of
+from tests.support.house import GMAIL
+
+
+class SlowStore(MemoryStore):
+    """Lets others have a turn at every step, as stores on disk do."""
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        await asyncio.sleep(0)
+        return await super().get(kind, key)
+
+    async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        await asyncio.sleep(0)
+        return await super().swap(kind, key, old, new)
+
+
+async def test_a_double_click_leads_to_the_provider_both_times() -> None:
+    world = await make(store=SlowStore())
+    consent = await world.asked()
+    page = await world.send("GET", path_of(consent), user="alice")
+    jar = {name: line.partition(";")[0] for name, line in cookies_of(page).items()}
+    data = {"form": hidden(page)}
+    both = [world.send("POST", path_of(consent), user="alice", cookies=jar, data=data) for _ in range(2)]
+    assert [r.status_code for r in await asyncio.gather(*both)] == [303, 303]
+
+
+async def test_one_of_two_presses_at_once_always_leads_to_a_connection() -> None:
+    world = await make(store=SlowStore())
+    consent, browser = await world.asked(), world.browser()
+    page = await browser.open(consent.link)
+    both = [browser.submit(page, page.forms[0]) for _ in range(2)]
+    at = next(p for p in await asyncio.gather(*both) if p.forms)
+    offered = at.forms[0].offers("scope")
+    end = await browser.submit(at, at.forms[0], account="alice@example.test", scope=offered, decision="allow")
+    assert "is connected" in words_of(end)
+
+
+async def test_tokens_whose_account_nobody_can_tell_are_ended_at_the_provider() -> None:
+    world = await make()
+    world.sandbox.switches.faults[("GET", "openidconnect.googleapis.com/")] = [(503, {}, {"error": "unavailable"})]
+    consent = await world.asked()
+    page = await world.browser().allow(consent.link)
+    assert "Google did not finish the connection" in words_of(page)
+    assert not await world.deputy.connections("alice")
+    assert world.sandbox.live_tokens()["alice@example.test"] == 0
+
+
+async def test_a_step_up_whose_reply_names_no_scopes_keeps_what_was_granted_before() -> None:
+    world = await make()
+    await world.connected("readonly")
+    world.sandbox.switches.omit_scope = True
+    await world.browser().allow((await world.asked("send")).link)
+    (connection,) = await world.deputy.connections("alice")
+    assert {f"{GMAIL}readonly", f"{GMAIL}send"} <= set(connection.scopes)
+
+
+async def test_a_first_consent_for_a_named_account_takes_no_other() -> None:
+    world = await make()
+    app = world.deputy.apps["google"]
+    consent = await world.deputy.consents.require(
+        User("alice"), app, [f"{GMAIL}readonly"], account="alice@example.test"
+    )
+    text = words_of(await world.send("GET", path_of(consent), user="alice"))
+    assert "alice@example.test (no other one will be accepted)" in text
+    await world.browser().allow(consent.link, as_="bob@example.test")
+    assert await world.status(consent) == ("failed", "account_mismatch")
+
+
+async def test_a_provider_that_is_down_at_the_exchange_ends_in_words_and_connects_nothing() -> None:
+    world = await make()
+    world.sandbox.switches.faults[("POST", "oauth2.googleapis.com/")] = [(503, {}, {"error": "unavailable"})]
+    page = await world.browser().allow((await world.asked()).link)
+    assert "is not connected" in words_of(page)
+    assert not await world.deputy.connections("alice")
+
+
+async def test_a_reply_that_gets_lost_ends_in_words_and_connects_nothing() -> None:
+    world = await make()
+    world.sandbox.switches.lose_token_reply = 1
+    page = await world.browser().allow((await world.asked()).link)
+    assert "did not accept its own answer any more" in words_of(page)
+    assert not await world.deputy.connections("alice")
+
+
+async def test_an_app_whose_secret_is_wrong_is_told_as_the_operators_business() -> None:
+    world = await make()
+    world.sandbox.switches.faults[("POST", "oauth2.googleapis.com/")] = [(401, {}, {"error": "invalid_client"})]
+    page = await world.browser().allow((await world.asked()).link)
+    assert "Whoever runs it has to mend that" in words_of(page)

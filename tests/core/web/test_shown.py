@@ -1,0 +1,398 @@
+"""How pages are shown: headers, escaping, errors, mounting."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Mount
+
+from deputize.core import RateLimited, StoreUnavailable, User, VaultError
+from deputize.core.asks import Consent
+from deputize.core.oauth.consent import FixedPages
+from deputize.core.oauth.providers import GOOGLE
+from deputize.core.web import words
+from deputize.core.web.app import pages_app
+from deputize.core.web.shown import visible
+from deputize.sandbox.google import APP
+from tests.core.web.world import READ, SEND, World, cookies_of, make, net, path_of, press, query_of, signed_in, words_of
+
+EVIL = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{7*7}}"
+
+
+async def _all_pages(world: World) -> list[httpx.Response]:
+    """One of every kind of page there is, as Alice sees them."""
+    await world.connected("send")
+    approval, ended = await world.approval(), await world.asked("labels")
+    await world.browser().deny(ended.link)
+    paths = [
+        path_of(await world.asked("readonly")),
+        path_of(ended),
+        "/connections",
+        f"/approve/{approval.id}",
+        "/refused",
+        "/failed",
+        "/nowhere",
+        "/health",
+    ]
+    pages = [await world.send("GET", path, user="alice") for path in paths]
+    return [*pages, await world.send("GET", "/connections")]
+
+
+async def test_every_answer_forbids_storing_sniffing_framing_and_foreign_content() -> None:
+    world = await make()
+    for page in await _all_pages(world):
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self'; form-action ")
+        assert policy.endswith("; frame-ancestors 'none'; base-uri 'none'")
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert page.headers["referrer-policy"] == ("same-origin" if "<form" in page.text else "no-referrer")
+
+
+async def test_no_page_has_a_script_an_inline_style_or_anything_from_elsewhere() -> None:
+    world = await make()
+    for page in await _all_pages(world):
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|<iframe|<img|@import", page.text)
+        links = re.findall(r'(?:href|src|action)="([^"]*)"', page.text)
+        assert all(link.startswith(("/", "https://deputy.example.test/")) for link in links), links
+
+
+async def test_every_page_is_whole_english_html_with_one_heading_and_closed_tags() -> None:
+    world = await make()
+    for page in await _all_pages(world):
+        if page.headers["content-type"].startswith("text/html"):
+            assert page.text.startswith('<!doctype html>\n<html lang="en">')
+            assert page.text.count("<h1>") == 1 and "<main>" in page.text
+            assert '<meta name="viewport"' in page.text
+            assert _Tags.left_open(page.text) == []
+
+
+class _Tags(HTMLParser):
+    """Which tags are open, or closed out of turn."""
+
+    VOID = frozenset({"meta", "link", "input", "br"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    @classmethod
+    def left_open(cls, text: str) -> list[str]:
+        parser = cls()
+        parser.feed(text)
+        return parser.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+        else:
+            self.open.append(f"/{tag}")
+
+
+async def test_the_stylesheet_is_ours_and_has_dark_colours_and_a_visible_focus() -> None:
+    world = await make()
+    style = await world.send("GET", "/style.css")
+    assert style.status_code == 200 and style.headers["content-type"].startswith("text/css")
+    assert "prefers-color-scheme: dark" in style.text and ":focus-visible" in style.text
+    assert "url(" not in style.text and "@import" not in style.text
+
+
+@pytest.mark.parametrize("path", ["/connections", "/refused", "/health", "/style.css", "/nowhere"])
+async def test_head_answers_as_get_without_a_body(path: str) -> None:
+    world = await make()
+    get, head = [await world.send(method, path, user="alice") for method in ("GET", "HEAD")]
+    assert head.status_code == get.status_code and head.content == b""
+    drop = {"set-cookie"}
+    assert {k: v for k, v in head.headers.items() if k not in drop} == {
+        k: v for k, v in get.headers.items() if k not in drop
+    }
+
+
+# --- what others have written --------------------------------------------------------------------------------------
+
+
+def _inert(page: httpx.Response) -> None:
+    """The evil text is on the page, and is nothing but text."""
+    assert "&lt;script&gt;" in page.text or "&lt;img" in page.text
+    assert not re.search(r"<script|<img", page.text) and "49" not in words_of(page).replace("U+", "")
+    assert _Tags.left_open(page.text) == []
+
+
+async def test_nothing_that_is_shown_of_a_consent_can_be_more_than_text() -> None:
+    evil_provider = replace(GOOGLE, label=EVIL, scope_words={READ: EVIL, "openid": EVIL}, login_hint="")
+    world = await make(provider=evil_provider, agent=EVIL)
+    app, evil_user = world.deputy.apps["google"], User("alice")
+    consent = await world.deputy.consents.require(
+        evil_user, app, [READ, EVIL], account=EVIL, why=EVIL, agent=f"{EVIL} agent"
+    )
+    page = await world.send("GET", path_of(consent), user="alice")
+    _inert(page)
+    assert page.text.count("&lt;script&gt;") >= 8
+    _inert(await world.send("GET", "/connections", user="alice"))
+    url, jar = await press(world, consent)
+    back = f"/callback/google?state={query_of(url)['state']}&error=access_denied&error_description={EVIL}"
+    await world.send("GET", back, user="alice", cookies=jar)
+    _inert(await world.send("GET", path_of(consent), user="alice"))
+
+
+async def test_nothing_that_is_shown_of_an_account_can_be_more_than_text() -> None:
+    world = await make(provider=replace(GOOGLE, identity=replace(GOOGLE.identity, name=EVIL.replace("{{7*7}}", ""))))
+    consent = await world.asked("readonly")
+    await world.browser().allow(consent.link)
+    for path in (path_of(consent), "/connections", path_of(await world.asked("send"))):
+        _inert(await world.send("GET", path, user="alice"))
+    browser = world.browser()
+    page = await browser.open("/connections")
+    gone = await browser.submit(page, next(f for f in page.forms if f.action.endswith("/revoke")))
+    assert "disconnected" in gone.text and "<script" not in gone.text and "&lt;script&gt;" in gone.text
+
+
+async def test_nothing_that_is_shown_of_an_act_can_be_more_than_text() -> None:
+    world = await make(agent=EVIL)
+    await world.connected("send")
+    approval = await world.approval(EVIL)
+    _inert(await world.send("GET", f"/approve/{approval.id}", user="alice"))
+    _inert(await world.send("GET", "/connections", user="alice"))
+    await world.deputy.decide(approval.id, "approve", by="alice")
+    _inert(await world.send("GET", f"/approve/{approval.id}", user="alice"))
+
+
+async def test_nested_arguments_are_all_shown() -> None:
+    world = await make()
+    await world.connected("send")
+    approval = await world.approval()
+    record = await world.deputy.vault.get("approval", world.deputy.vault.place(User("alice")) + approval.id)
+    assert record is not None
+    preview = {"many": ["one", {"deep": [EVIL, 7, True, 0]}], EVIL: "key"}
+    await world.deputy.vault.swap(record, record.json | {"preview": preview})
+    page = await world.send("GET", f"/approve/{approval.id}", user="alice")
+    _inert(page)
+    text = words_of(page)
+    for part in ("many", "one", "deep", " 7 ", "True", " 0 ", "key"):
+        assert part in text
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\u200f", "\x1b", "\x00", "\ufeff", "\U000e0041"])
+def test_characters_that_hide_or_reorder_text_are_shown_by_name(hidden: str) -> None:
+    assert visible(f"a{hidden}b") == f"a[U+{ord(hidden):04X}]b"
+
+
+def test_characters_that_people_write_stay_as_they_are() -> None:
+    text = "Zoë, 山田太郎\n\t\N{HEBREW LETTER ALEF}\N{FAMILY}\N{ZERO WIDTH JOINER}"
+    assert visible(text) == text and visible(7) == 7
+
+
+async def test_a_recipient_that_reads_backwards_is_seen_for_what_it_is() -> None:
+    world = await make()
+    await world.connected("send")
+    approval = await world.approval("tset.elpmaxe@\u202eecila")
+    page = await world.send("GET", f"/approve/{approval.id}", user="alice")
+    assert "\u202e" not in page.text and "[U+202E]" in page.text
+
+
+# --- errors from below ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (StoreUnavailable("The vault is locked.", hint="Wait <b>a moment</b>."), 503),
+        (RateLimited("Too many.", retry_after=9.0, hint="Later."), 429),
+        (VaultError("A record cannot be opened.", hint="Check the key."), 500),
+    ],
+)
+async def test_an_error_from_below_is_a_page_with_what_happened_and_what_to_do(
+    error: Any, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await make()
+
+    async def fails(*_: object) -> Consent:
+        raise error
+
+    monkeypatch.setattr(world.deputy.consents, "open", fails)
+    page = await world.send("GET", "/connect/x", user="alice")
+    assert page.status_code == status
+    assert error.message in page.text and words_of(page).count(error.hint.split("<")[0].strip()) == 1
+    assert "<b>" not in page.text
+
+
+@pytest.mark.parametrize("path", ["/connect/x", "/connections", "/callback/google?state=a&code=canary-code"])
+async def test_an_unexpected_error_is_a_page_and_a_log_line_without_its_words(
+    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = await make()
+
+    async def fails(*_: object) -> Consent:
+        raise RuntimeError("canary-secret")
+
+    monkeypatch.setattr(world.deputy.consents, "open", fails)
+    monkeypatch.setattr(world.deputy.consents, "waiting", fails)
+    monkeypatch.setattr(world.deputy.consents, "finish", fails)
+    with caplog.at_level(logging.DEBUG):
+        page = await world.send("GET", path, user="alice")
+    assert (page.status_code, page.headers.get("location")) in ((500, None), (303, "/failed"))
+    assert "canary" not in page.text + caplog.text and "Traceback" not in page.text + caplog.text
+    assert "RuntimeError in test_shown.py" in caplog.text
+
+
+async def test_a_verifier_that_fails_or_answers_nonsense_lets_nobody_in() -> None:
+    world = await make()
+
+    def fails(_: Request) -> User:
+        raise KeyError("session")
+
+    async def nobody(_: Request) -> None:
+        return None
+
+    path = path_of(await world.asked())
+    for verifier, status in ((fails, 500), (nobody, 401), (lambda _: "", 401), (lambda _: {"id": "alice"}, 401)):
+        world.app = pages_app(world.deputy, verifier=verifier)  # type: ignore[arg-type]
+        page = await world.send("GET", path)
+        assert page.status_code == status and "Google" not in page.text
+
+
+async def test_a_verifier_may_be_async_and_may_give_a_plain_id() -> None:
+    world = await make()
+
+    async def verifier(_: Request) -> str:
+        return "alice"
+
+    world.app = pages_app(world.deputy, verifier=verifier)
+    assert (await world.send("GET", path_of(await world.asked()))).status_code == 200
+
+
+async def test_a_tenant_is_part_of_who_somebody_is() -> None:
+    world = await make()
+    consent = await world.deputy.consents.require(User("alice", "acme"), world.deputy.apps["google"], [READ])
+    assert (await world.send("GET", path_of(consent), user="alice")).status_code == 403
+
+
+async def test_secrets_are_in_no_log_line_and_on_no_page(caplog: pytest.LogCaptureFixture) -> None:
+    world = await make()
+    consent, browser = await world.asked(), world.browser()
+    with caplog.at_level(logging.DEBUG):
+        await browser.allow(consent.link)
+        await browser.open("/callback/google?state=canary-state&code=canary-code")
+    wire = net(browser).seen
+    codes = [q.url.params["code"] for q, _ in wire if q.url.path == "/callback/google"]
+    states = [q.url.params["state"] for q, _ in wire if q.url.path == "/callback/google"]
+    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    assert grant and grant.refresh_token and len(codes) == 2
+    secret = [*codes, *states, grant.access_token.reveal(), grant.refresh_token.reveal()]
+    bodies = "".join(r.text for q, r in wire if q.url.host == "deputy.example.test")
+    assert not [s for s in secret if s in caplog.text or s in bodies]
+
+
+# --- mounted in another application --------------------------------------------------------------------------------
+
+
+async def _mounted(sign_in: str = "") -> World:
+    world = await make()
+    base = "https://deputy.example.test/agents/deputy"
+    world.deputy.pages = world.deputy.consents.pages = FixedPages(base)
+    pages = pages_app(world.deputy, verifier=signed_in, sign_in=sign_in)
+    world.app = Starlette(routes=[Mount("/agents/deputy", pages)])
+    world.sandbox.register(replace(APP, redirect_uris=(f"{base}/callback/google",)))
+    return world
+
+
+async def test_mounted_under_a_path_every_link_and_form_stays_below_it() -> None:
+    world = await _mounted()
+    consent, browser = await world.asked(), world.browser()
+    assert consent.link.startswith("https://deputy.example.test/agents/deputy/connect/")
+    page = await browser.allow(consent.link)
+    assert "is connected" in words_of(page) and page.url == consent.link
+    paths = {q.url.path for q, _ in net(browser).seen if q.url.host == "deputy.example.test"}
+    assert all(path.startswith("/agents/deputy/") for path in paths)
+    await world.asked("send")
+    await world.connected("send")
+    approval = await world.approval()
+    listed = await browser.open("/agents/deputy/connections")
+    links = re.findall(r'(?:href|src|action)="([^"]*)"', listed.text)
+    assert links and all("/agents/deputy/" in link for link in links)
+    asked = await browser.open(f"/agents/deputy/approve/{approval.id}")
+    assert "Approved" in (await browser.submit(asked, asked.forms[0], decision="approve")).text
+    gone = await browser.submit(listed, next(f for f in listed.forms if f.action.endswith("/revoke")))
+    assert "disconnected" in gone.text
+    assert (await browser.open("/agents/deputy/callback/google?code=x")).url.endswith("/agents/deputy/refused")
+
+
+async def test_mounted_under_a_path_the_sign_in_page_gets_the_whole_path_back() -> None:
+    world = await _mounted("/login")
+    response = await world.send("GET", path_of(await world.asked()))
+    assert response.headers["location"].startswith("/login?next=%2Fagents%2Fdeputy%2Fconnect%2F")
+
+
+async def test_behind_a_proxy_with_a_prefix_links_have_the_prefix() -> None:
+    world = await make()
+    consent = await world.asked()
+    transport = httpx.ASGITransport(world.app, root_path="/agents")
+    async with httpx.AsyncClient(transport=transport, base_url=world.base) as client:
+        page = await client.get(path_of(consent), headers={"cookie": "host-session=alice"})
+    assert f'action="/agents{path_of(consent)}"' in page.text
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_again() -> None:
+    world = await make()
+    consent = await world.asked()
+    await press(world, consent)
+    (record,) = await world.deputy.vault.scan("consent")
+    await world.deputy.vault.swap(record, record.json | {"status": "confirmed", "returned": world.clock.now})
+    page = await world.send("GET", path_of(consent), user="alice")
+    assert "One moment" in page.text and 'http-equiv="refresh" content="2"' in page.text
+
+
+@pytest.mark.parametrize("reason", [*words.ENDED, "nobody-knows", ""])
+async def test_every_failure_has_its_words(reason: str) -> None:
+    world = await make()
+    consent = await world.asked()
+    (record,) = await world.deputy.vault.scan("consent")
+    await world.deputy.vault.swap(record, record.json | {"status": "failed", "reason": reason, "account": "a@b.test"})
+    page = await world.send("GET", path_of(consent), user="alice")
+    text = words_of(page)
+    assert "Google is not connected" in text
+    assert words.said(words.ENDED, reason, words.ENDED_ELSE, "Google", "a@b.test") in text
+    assert "{" not in text and (not reason or reason not in text.split())
+
+
+@pytest.mark.parametrize("error", ["access_denied", "server_error", "invalid_scope", "admin_policy_enforced", "odd"])
+async def test_every_error_of_a_provider_has_an_outcome_and_its_words(error: str) -> None:
+    world = await make()
+    consent = await world.asked()
+    url, jar = await press(world, consent)
+    query = f"state={query_of(url)['state']}&error={error}"
+    await world.send("GET", f"/callback/google?{query}", user="alice", cookies=jar)
+    page = await world.send("GET", path_of(consent), user="alice")
+    assert page.status_code == 200 and error not in page.text
+    assert ("You said no" in page.text) == (error == "access_denied")
+
+
+def test_times_are_told_in_whole_minutes() -> None:
+    assert [words.minutes(s) for s in (0, 29, 61, 119, 600, 3600)] == [
+        *["1 minute"] * 3,
+        "2 minutes",
+        "10 minutes",
+        "60 minutes",
+    ]
+
+
+async def test_an_agent_without_a_name_is_your_agent() -> None:
+    world = await make(agent="agent")
+    page = await world.send("GET", path_of(await world.asked()), user="alice")
+    assert "Your agent wants to act for you at Google" in words_of(page)
+    assert cookies_of(page) and SEND not in page.text

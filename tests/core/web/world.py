@@ -1,0 +1,237 @@
+"""A web application with our pages, the sandbox's Google, and people with browsers in between."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx
+from starlette.requests import Request as WebRequest
+from starlette.types import ASGIApp
+
+from deputize.core import Call, Consent, Deputy, Effect, Provider, Request, Steps, Toolkit, User, any_of
+from deputize.core.asks import Approval
+from deputize.core.errors import ApprovalRequired
+from deputize.core.http import Transport
+from deputize.core.oauth.providers import PROVIDERS
+from deputize.core.vault.stores.base import Store
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.core.web.app import pages_app
+from deputize.sandbox import Browser, Page, Sandbox
+from tests.support.house import GMAIL, Clock, google_app
+
+WEB = "https://deputy.example.test"
+LOCAL = "http://127.0.0.1:8736"
+SESSION = "host-session"
+READ, SEND = f"{GMAIL}readonly", f"{GMAIL}send"
+TOKENS = ("oauth2.googleapis.com", "/token")
+
+notes = Toolkit("notes", provider="google", api="gmail")
+
+
+@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+def send_note(to: str, body: str) -> Steps:
+    """Send a note."""
+    mail = base64.urlsafe_b64encode(f"To: {to}\r\nSubject: A note\r\n\r\n{body}".encode()).decode()
+    yield Request("POST", "/users/me/messages/send", json={"raw": mail})
+    return "sent"
+
+
+def signed_in(request: WebRequest) -> User | None:
+    """The host application's session, as simple as can be: its cookie names the user."""
+    name = request.cookies.get(SESSION)
+    return User(name) if name else None
+
+
+@dataclass
+class World:
+    """Everything, on one clock. ``app`` may be replaced, and who is asked for at a host is answered by it."""
+
+    deputy: Deputy
+    sandbox: Sandbox
+    clock: Clock
+    app: ASGIApp
+    base: str
+
+    def browser(self, user: str = "alice") -> Browser:
+        """A browser in which this user is signed in to the host application; empty: nobody is."""
+        browser = Browser(Net(self), base_url=self.base)
+        sign_in(browser, user, self.base)
+        return browser
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        user: str = "",
+        cookies: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """One bare request."""
+        jar = ({SESSION: user} if user else {}) | dict(cookies or {})
+        given = {"cookie": "; ".join(f"{k}={v}" for k, v in jar.items())} if jar else {}
+        if data is not None:
+            given["content-type"] = "application/x-www-form-urlencoded"
+        target = self.base + url if url.startswith("/") else url
+        body = urlencode(data).encode() if data is not None else None
+        request = httpx.Request(method, target, headers=given | dict(headers or {}), content=body)
+        response = await Net(self).handle_async_request(request)
+        await response.aread()
+        return response
+
+    async def asked(self, *scopes: str, user: str = "alice", account: str | None = None) -> Consent:
+        """A new consent for these scopes, by their last part."""
+        found = await self.deputy.connect(
+            user, "google", scopes=[f"{GMAIL}{s}" for s in scopes or ("readonly",)], account=account
+        )
+        return found[0]
+
+    async def connected(self, *scopes: str, as_: str = "alice@example.test") -> None:
+        """Alice has connected an account."""
+        page = await self.browser().allow((await self.asked(*scopes)).link, as_=as_)
+        assert "is connected" in page.text
+
+    async def status(self, consent: Consent) -> tuple[str, str]:
+        """How a consent stands, and why."""
+        now = await self.deputy.consents.status(consent.id)
+        assert now is not None
+        return now.status, now.why
+
+    async def approval(self, body: str = "Hello Bob", call: str = "1") -> Approval:
+        """An act of Alice's agent that waits for her yes; her account must be connected with ``send``."""
+        try:
+            await self.act(body, call)
+        except ApprovalRequired as e:
+            return e.approval
+        raise AssertionError("nothing was asked")
+
+    async def act(self, body: str = "Hello Bob", call: str = "1") -> object:
+        """The agent's call itself."""
+        arguments = {"to": "bob@example.test", "body": body}
+        return await self.deputy.act("notes_send_note", arguments, user="alice", call=Call(id=call))
+
+    @property
+    def token_requests(self) -> int:
+        """How many codes were taken to the provider."""
+        return self.sandbox.count(*TOKENS)
+
+    def events(self, prefix: str = "") -> list[str]:
+        """What the audit has seen, in order."""
+        return [row["event"] for row in self.deputy.audit.rows() if row["event"].startswith(prefix)]
+
+
+class Net(httpx.AsyncBaseTransport):
+    """Our host is answered by the application, everything else by the sandbox."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.provider = world.sandbox.transport()
+        self.seen: list[tuple[httpx.Request, httpx.Response]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        ours = str(request.url).startswith(self.world.base)
+        response = await (httpx.ASGITransport(self.world.app) if ours else self.provider).handle_async_request(request)
+        self.seen.append((request, response))
+        return response
+
+
+async def make(
+    *,
+    local: bool = False,
+    base: str = "",
+    store: Store | None = None,
+    sign_in: str = "",
+    provider: Provider | None = None,
+    transport: Transport | None = None,
+    **more: Any,
+) -> World:
+    """A world: the web application's, or the one on loopback."""
+    clock = Clock(1_800_000_000.0)
+    sandbox = Sandbox(clock=clock)
+    base = base or (LOCAL if local else WEB)
+    deputy = Deputy(
+        await Vault.open(store or MemoryStore(), [secrets.token_bytes(32)]),
+        [google_app()],
+        pages=base,
+        providers={**PROVIDERS, "google": provider} if provider else PROVIDERS,
+        toolkits=[notes],
+        transport=transport or sandbox.transport(),
+        clock=clock,
+        **{"agent": "Mail helper", **more},
+    )
+    app = pages_app(deputy, verifier=None if local else signed_in, sign_in=sign_in, local=local)
+    return World(deputy, sandbox, clock, app, base)
+
+
+def sign_in(browser: Browser, user: str, base: str = WEB) -> None:
+    """Sign this user in at the host application, instead of whoever was."""
+    life = "" if user else "; Max-Age=0"
+    browser.cookies.take(httpx.URL(base), [f"{SESSION}={user}; Path=/{life}"])
+
+
+def net(browser: Browser) -> Net:
+    """The wire of a browser."""
+    wire = browser._transport
+    assert isinstance(wire, Net)
+    return wire
+
+
+def path_of(consent: Consent) -> str:
+    """The path of its link."""
+    return urlsplit(consent.link).path
+
+
+def cookies_of(response: httpx.Response) -> dict[str, str]:
+    """The cookies a response sets, by name, with their attributes."""
+    lines = response.headers.get_list("set-cookie")
+    return {line.partition("=")[0]: line.partition("=")[2] for line in lines}
+
+
+def query_of(url: str) -> dict[str, str]:
+    """The query of an address."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+def words_of(page: Page | httpx.Response) -> str:
+    """What a person reads: the page without its tags."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.text))
+
+
+async def press(world: World, consent: Consent, user: str = "alice") -> tuple[str, dict[str, str]]:
+    """Open the page and press Continue: where that leads, and the cookies this browser then has."""
+    opened = await world.send("GET", path_of(consent), user=user)
+    jar = {name: line.partition(";")[0] for name, line in cookies_of(opened).items()}
+    form = hidden(opened)
+    pressed = await world.send("POST", path_of(consent), user=user, cookies=jar, data={"form": form})
+    assert pressed.status_code == 303, pressed.text
+    jar |= {name: line.partition(";")[0] for name, line in cookies_of(pressed).items()}
+    return pressed.headers["location"], jar
+
+
+def hidden(page: Page | httpx.Response, field: str = "form") -> str:
+    """The value of a hidden field, of the first form that has it."""
+    found = re.search(f'name="{field}" value="([^"]*)"', page.text)
+    assert found, page.text
+    return found[1]
+
+
+async def answered(world: World, url: str, *, as_: str = "alice@example.test") -> str:
+    """The person says yes at the provider: the callback that their browser is sent to, not yet opened."""
+    decided = await world.send(
+        "POST", url, data={"account": as_, "decision": "allow", "scope": query_of(url)["scope"].split()[-1]}
+    )
+    assert decided.status_code in (302, 303), decided.text
+    return str(decided.headers["location"])
+
+
+def ticks(page: Page) -> Iterable[str]:
+    """The scopes a consent page of the provider offers."""
+    return [scope for form in page.forms for scope in form.offers("scope")]

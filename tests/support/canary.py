@@ -1,0 +1,93 @@
+"""Collects every secret that crosses the wire, and looks for each of them in whatever bytes are left behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import httpx
+
+_FORM = ("code", "code_verifier", "refresh_token", "client_secret", "token", "state")
+_REPLY = ("access_token", "refresh_token", "id_token")
+
+
+@dataclass
+class Wiretap(httpx.AsyncBaseTransport):
+    """A transport that notes every token, code, verifier, state and client secret going by, in either direction."""
+
+    inner: httpx.AsyncBaseTransport
+    secrets: dict[str, str] = field(default_factory=dict)  # secret -> what it is
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        content = await request.aread()
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if bearer:
+            self.secrets.setdefault(bearer, scheme.lower())
+        self._params(parse_qsl(request.url.query.decode()))
+        if b"=" in content[:200]:
+            self._params(parse_qsl(content.decode("utf8", "replace")))
+        answer = await self.inner.handle_async_request(request)
+        self._reply(await answer.aread())
+        self._params(parse_qsl(urlsplit(answer.headers.get("location", "")).query))
+        return answer
+
+    def _params(self, pairs: Iterable[tuple[str, str]]) -> None:
+        for name, value in pairs:
+            if name in _FORM and len(value) > 8:
+                self.secrets.setdefault(value, name)
+
+    def _reply(self, body: bytes) -> None:
+        try:
+            reply = json.loads(body)
+        except ValueError:
+            return
+        for name in _REPLY if isinstance(reply, Mapping) else ():
+            if isinstance(reply.get(name), str):
+                self.secrets.setdefault(reply[name], name)
+
+    def kinds(self) -> set[str]:
+        """What kinds of secrets were seen: a canary that saw none proves nothing."""
+        return set(self.secrets.values())
+
+
+def hits(secrets: Mapping[str, str], sinks: Mapping[str, bytes | str]) -> list[str]:
+    """Where a secret, or a usual encoding of it, stands in plain sight: ``kind in sink``."""
+    found = []
+    for name, sink in sinks.items():
+        data = sink if isinstance(sink, bytes) else sink.encode("utf8", "surrogatepass")
+        found += [f"{kind} in {name}" for secret, kind in secrets.items() if any(f in data for f in _forms(secret))]
+    return found
+
+
+def _forms(secret: str) -> Iterator[bytes]:
+    plain = secret.encode()
+    yield plain
+    yield quote(secret, safe="").encode()
+    yield json.dumps(secret)[1:-1].encode()
+    for offset in range(3):  # wherever it lies inside a longer base64 text
+        yield base64.b64encode(b"\0" * offset + plain)[4:-4]
+    yield plain.hex().encode()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The raw bytes of every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def walk_error(error: BaseException | None) -> Iterator[str]:
+    """All an exception says and holds, its causes and contexts included."""
+    while error is not None:
+        yield repr(error)
+        yield repr(vars(error))
+        yield repr(error.args)
+        error = error.__cause__ or error.__context__
+
+
+def dump(value: Any) -> str:
+    """Anything as text, as a log or a debugger would show it."""
+    return f"{value!r}\n{value}\n{json.dumps(value, default=repr)}"

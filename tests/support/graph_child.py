@@ -1,0 +1,56 @@
+"""One step of a conversation in a process of its own: ``python -m tests.support.graph_child FOLDER STEP``.
+
+Everything lies in FOLDER: vault, checkpoints, the sandbox's state. Prints one JSON line and then waits to be killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from langgraph.types import Command
+
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEARCH, SEND, Context, asking, config, plain, sqlite_saver
+from tests.support.house import build, consent, new_vault
+
+KEY = bytes(range(5, 240, 7))[:32]
+
+
+async def step(folder: Path, what: str) -> dict[str, Any]:
+    """Do one step, and say what a person would see."""
+    sandbox = Sandbox(state=folder / "sandbox.json")
+    deputy = await build(sandbox, vault=await new_vault(folder / "vault.sqlite", KEY))
+    with sqlite_saver(folder / "checkpoints.sqlite") as saver:
+        graph = plain(deputy, saver=saver)
+
+        async def run(given: Any) -> None:
+            await asyncio.to_thread(graph.invoke, given, config(), context=Context("alice"))
+
+        async def pause() -> dict[str, Any]:
+            interrupts = (await asyncio.to_thread(graph.get_state, config())).interrupts
+            return dict(interrupts[0].value) if interrupts else {}
+
+        if what == "ask":
+            await run(asking(SEND, SEARCH))
+        if what == "consent":
+            for ask in (await pause())["consents"]:
+                status = await deputy.consents.status(ask["consent_id"])
+                assert status is not None
+                await consent(deputy, sandbox, status)
+            await run(Command(resume={"wake": True}))
+        if what == "approve":
+            approvals = [ask["approval_id"] for ask in (await pause())["approvals"]]
+            await run(Command(resume={"decisions": dict.fromkeys(approvals, "approve")}))
+        if what == "wake":
+            await run(Command(resume={"wake": True}))
+        return {"pause": await pause(), "sent": len(sandbox.sent("alice@example.test"))}
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(step(Path(sys.argv[1]), sys.argv[2]))), flush=True)
+    signal.pause()

@@ -1,0 +1,107 @@
+"""Graphs over the act node, and a model that answers from the history alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import tools_condition
+
+from deputize.adapters.langgraph import act_node, asked_of
+from deputize.core import Consent, Deputy
+from deputize.sandbox import Sandbox
+from tests.support.house import consent
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+SEARCH: dict[str, Any] = {"name": "gmail_search_emails", "args": {"query": "from:bob"}, "id": "search"}
+SEND: dict[str, Any] = {
+    "name": "gmail_send_email",
+    "args": {"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes, gladly."},
+    "id": "send",
+}
+
+
+@dataclass
+class Context:
+    """What the host hands to a run."""
+
+    user_id: str
+    tenant_id: str = ""
+
+
+def config(thread: str = "1") -> RunnableConfig:
+    """A run's configuration."""
+    return {"configurable": {"thread_id": thread}}
+
+
+def asking(*calls: dict[str, Any]) -> dict[str, Any]:
+    """The state in which a model has asked for these calls."""
+    return {"messages": [HumanMessage("go on"), AIMessage("", tool_calls=[dict(call) for call in calls])]}
+
+
+def wired(node: Any, saver: Any = None) -> Graph:
+    """START -> this node -> END."""
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", node)
+    builder.add_edge(START, "tools")
+    builder.add_edge("tools", END)
+    return builder.compile(checkpointer=saver or InMemorySaver())
+
+
+def plain(deputy: Deputy, tools: Sequence[Any] = (), saver: Any = None, **more: Any) -> Graph:
+    """START -> act node -> END."""
+    return wired(act_node(deputy, "gmail", tools=tools, **more), saver)
+
+
+def chatbot(deputy: Deputy, respond: Callable[[list[AnyMessage]], AIMessage], saver: Any = None) -> Graph:
+    """agent -> act node -> agent, as a real chatbot."""
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("agent", lambda state: {"messages": [respond(state["messages"])]})
+    builder.add_node("tools", act_node(deputy, "gmail"))
+    builder.add_edge(START, "agent")
+    builder.add_conditional_edges("agent", tools_condition)
+    builder.add_edge("tools", "agent")
+    return builder.compile(checkpointer=saver or InMemorySaver())
+
+
+@contextmanager
+def sqlite_saver(path: Path) -> Iterator[SqliteSaver]:
+    """A checkpointer on disk, closed at the end."""
+    with closing(sqlite3.connect(path, check_same_thread=False)) as db:
+        yield SqliteSaver(db)
+
+
+def tool_messages(state: dict[str, Any]) -> dict[str, ToolMessage]:
+    """The answers by call id; two answers to one call are a failure."""
+    messages = [m for m in state["messages"] if isinstance(m, ToolMessage)]
+    answers = {m.tool_call_id: m for m in messages}
+    assert len(answers) == len(messages)
+    return answers
+
+
+async def consents_of(deputy: Deputy, graph: Graph, where: RunnableConfig) -> list[Consent]:
+    """What the graph pauses for now."""
+    state = await graph.aget_state(where)
+    found = [await deputy.consents.status(ask["consent_id"]) for ask in asked_of(state.interrupts, "consent")]
+    return [one for one in found if one is not None]
+
+
+async def approvals_of(graph: Graph, where: RunnableConfig) -> list[dict[str, Any]]:
+    """What the graph wants approved now."""
+    return asked_of((await graph.aget_state(where)).interrupts, "approval")
+
+
+async def grant_all(deputy: Deputy, sandbox: Sandbox, graph: Graph, where: RunnableConfig, **how: Any) -> None:
+    """Walk all consents the graph pauses for."""
+    for one in await consents_of(deputy, graph, where):
+        await consent(deputy, sandbox, one, **how)

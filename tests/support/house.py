@@ -1,0 +1,142 @@
+"""A whole deputy over the sandbox, in memory or on disk, with everything a test wants to turn."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolkit, ask_before_sending
+from deputize.core.audit import Audit
+from deputize.core.http import Transport
+from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+
+PAGES = "http://127.0.0.1:8736"
+GMAIL = "https://www.googleapis.com/auth/gmail."
+KEY = base64.urlsafe_b64encode(bytes(range(7, 256, 8))).decode()
+
+
+@dataclass
+class Clock:
+    """Time that a test moves."""
+
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def no_sleep(seconds: float) -> None:
+    """Waits that take no time; what would have been waited is in the outcome."""
+
+
+def google_app(name: str = "google") -> App:
+    """The sandbox's OAuth client."""
+    return App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET), name)
+
+
+async def new_vault(path: Path | None = None, key: bytes | None = None) -> Vault:
+    """A vault in memory, or in a file that may be there already."""
+    store = open_store(str(path) if path else "memory:", create=path is None or not path.exists())
+    return await Vault.open(store, [key or secrets.token_bytes(32)])
+
+
+async def build(
+    sandbox: Sandbox | None = None,
+    *,
+    vault: Vault | None = None,
+    audit: Audit | None = None,
+    policy: Policy = ask_before_sending,
+    toolkits: Iterable[Toolkit] | None = None,
+    transport: Transport | None = None,
+    clock: Callable[[], float] | None = None,
+    apps: Iterable[App] | None = None,
+    providers: Mapping[str, Any] = PROVIDERS,
+) -> Deputy:
+    """A deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
+    more: dict[str, Any] = {"clock": clock} if clock else {}
+    return Deputy(
+        vault or await new_vault(),
+        [google_app()] if apps is None else apps,
+        pages=PAGES,
+        audit=audit,
+        policy=policy,
+        toolkits=toolkits,
+        transport=transport or (sandbox or Sandbox()).transport(),
+        providers=providers,
+        sleep=no_sleep,
+        **more,
+    )
+
+
+async def consent(
+    deputy: Deputy,
+    sandbox: Sandbox | httpx.AsyncBaseTransport,
+    consent: Consent,
+    *,
+    as_: str = "alice@example.test",
+    untick: Iterable[str] = (),
+    deny: bool = False,
+) -> Consent:
+    """Walk one consent to its end, as a person at our page and then at the provider's; how it ended."""
+    ticket = consent.link.rpartition("/")[2]
+    started = await deputy.consents.start(ticket, AnyLocalUser())
+    transport = sandbox.transport() if isinstance(sandbox, Sandbox) else sandbox
+    back = await at_provider(transport, started.url, as_=as_, untick=untick, deny=deny)
+    await deputy.consents.finish(consent.app, back, AnyLocalUser(), started.nonce.reveal())
+    ended = await deputy.consents.status(consent.id)
+    assert ended is not None
+    return ended
+
+
+class _Landed(httpx.AsyncBaseTransport):
+    """The provider, and the empty place where the browser lands with what the provider gave it."""
+
+    def __init__(self, provider: httpx.AsyncBaseTransport) -> None:
+        self.provider = provider
+        self.landed: dict[str, str] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if str(request.url).startswith(PAGES):
+            self.landed = dict(request.url.params)
+            return httpx.Response(200, text="")
+        return await self.provider.handle_async_request(request)
+
+
+async def at_provider(
+    transport: httpx.AsyncBaseTransport, url: str, *, as_: str, untick: Iterable[str] = (), deny: bool = False
+) -> dict[str, str]:
+    """What the browser brings back from the provider's consent page."""
+    place = _Landed(transport)
+    browser = Browser(place)
+    await (browser.deny(url) if deny else browser.allow(url, as_=as_, untick=untick))
+    return place.landed
+
+
+async def connect(
+    deputy: Deputy, sandbox: Sandbox, *scopes: str, user: str = "alice", as_: str = "alice@example.test"
+) -> None:
+    """Give the user's grant these Gmail scopes (by their last part)."""
+    for one in await deputy.connect(user, "google", scopes=[f"{GMAIL}{s}" for s in scopes]):
+        assert (await consent(deputy, sandbox, one, as_=as_)).status == "granted"
+
+
+@dataclass
+class Recorder(httpx.AsyncBaseTransport):
+    """A transport that remembers which requests went by, in front of another."""
+
+    inner: httpx.AsyncBaseTransport
+    seen: list[httpx.Request] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.seen.append(request)
+        return await self.inner.handle_async_request(request)

@@ -1,0 +1,104 @@
+"""A tool driven by hand: its requests come out, answers go in. No client and no token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from deputize.core.act.toolkit import ActKey, Effect, Note, Request, Steps, Toolkit
+from deputize.core.errors import DeputizeError
+from deputize.core.vault.grant import Account
+
+ALICE: Final = Account("subject-of-alice", "alice@example.test")
+KEY: Final = ActKey.of("tenant", "alice", "thread", "message", "call", "tool")
+NOW: Final = 1795528800.0  # 2026-11-24 14:00 UTC
+
+Answer = Callable[[Request], Any]
+
+
+@dataclass
+class Done:
+    """How a tool ran: its result, every request in order, the requests that ran at once, and its notes."""
+
+    result: Any = None
+    requests: list[Request] = field(default_factory=list)
+    at_once: list[int] = field(default_factory=list)
+    notes: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Driver:
+    """Starts the tools of one toolkit with what the runtime would inject."""
+
+    toolkit: Toolkit
+    granted: frozenset[str] = frozenset()
+    account: Account = ALICE
+    key: ActKey = KEY
+    now: float = NOW
+
+    def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
+        """The steps of a call, its arguments validated."""
+        tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
+        offered = {"key": self.key, "granted": self.granted, "account": self.account, "noted": noted, "now": self.now}
+        return tool.steps(**tool.validate(arguments), **{one: offered[one] for one in tool.injected})
+
+    def run(
+        self, name: str, arguments: Mapping[str, Any], answer: Answer, noted: Mapping[str, Any] | None = None
+    ) -> Done:
+        """The whole call. A tool that only reads may neither write nor keep notes."""
+        tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
+        done = drive(self.start(name, arguments, noted), answer)
+        if tool.effect_of(tool.validate(arguments)) is Effect.READS:
+            assert not done.notes
+            assert all(request.call == "read" for request in done.requests)
+        return done
+
+
+def drive(steps: Steps, answer: Answer, most: int = 2000) -> Done:
+    """Answer every step until the tool returns, as the runtime does: failures are thrown in where the tool waits."""
+    done = Done()
+    step = next_of(steps, lambda: next(steps), done)
+    for _ in range(most):
+        if step is None:
+            return done
+        try:
+            sent = _answer(step, answer, done)
+        except DeputizeError as failure:
+            step = next_of(steps, lambda failure=failure: steps.throw(failure), done)  # type: ignore[misc]
+        else:
+            step = next_of(steps, lambda sent=sent: steps.send(sent), done)  # type: ignore[misc]
+    raise AssertionError("the tool does not come to an end")
+
+
+def next_of(steps: Steps, ask: Callable[[], Any], done: Done) -> Any:
+    """The next step, or None once the result is there."""
+    try:
+        return ask()
+    except StopIteration as stop:
+        done.result = json.loads(json.dumps(stop.value))
+        assert done.result == stop.value
+        return None
+
+
+def _answer(step: Any, answer: Answer, done: Done) -> Any:
+    if isinstance(step, Note):
+        done.notes.append(json.loads(json.dumps(dict(step.data))))
+        return None
+    if isinstance(step, Request):
+        done.requests.append(step)
+        return answer(step)
+    assert isinstance(step, list) and 0 < len(step) <= 10
+    done.requests += step
+    done.at_once.append(len(step))
+    answers: list[Any] = []
+    for request in step:
+        try:
+            answers.append(answer(request))
+        except DeputizeError as failure:
+            answers.append(failure)
+    for one in answers:
+        if isinstance(one, DeputizeError):
+            raise one
+    return answers

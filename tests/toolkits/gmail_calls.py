@@ -1,0 +1,112 @@
+"""Calls of every Gmail tool that together make every request it can make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from deputize.core.errors import NotFound, OutcomeUnknown
+from tests.toolkits.mailbox import Mailbox, container, leaf, message, own, system
+
+
+class Case(NamedTuple):
+    """A call, and what is to go wrong in it."""
+
+    tool: str
+    arguments: dict[str, Any]
+    spoil: Callable[[Mailbox], None] = lambda box: None
+
+
+def mailbox() -> Mailbox:
+    """A mailbox in which every call finds what it needs."""
+    files = container(
+        "mixed",
+        leaf("text/plain", attachment="A1"),
+        leaf("application/pdf", filename="r.pdf", attachment="A2"),
+    )
+    draft = message("m9", "Draft", thread="t9", labels=["DRAFT"]) | {"raw": "VG86IGJvYkBleGFtcGxlLnRlc3QNCg0KRHJhZnQ"}
+    return Mailbox.of(
+        message("m1", files, thread="t1", labels=["INBOX", "UNREAD", "Label_Work"]),
+        message("m2", thread="t1"),
+        message("m3", thread="t3", labels=["SENT"]),
+        drafts={"r1": {"id": "r1", "message": draft}},
+        labels=[system("INBOX"), own("Work")],
+        aliases=[{"sendAsEmail": "team@example.test"}],
+        attachments={"A1": b"words", "A2": b"file"},
+    )
+
+
+def _lose_sending(box: Mailbox) -> None:
+    box.lose("POST", "/users/me/messages/send")
+    box.lose("POST", "/users/me/drafts/send")
+
+
+def _lose_drafting(box: Mailbox) -> None:
+    box.lose("POST", "/users/me/drafts")
+
+
+def _miss_thread(box: Mailbox) -> None:
+    box.fail("GET", "/users/me/threads/{id}", NotFound("no thread"))
+
+
+def _refuse_label(box: Mailbox) -> None:
+    box.lose("POST", "/users/me/labels")
+    box.faults["POST /users/me/labels"][0] = _exists
+
+
+def _exists(act: Callable[[], Any]) -> Any:
+    from deputize.core.errors import Conflict
+
+    act()
+    raise Conflict("exists", reason="exists")
+
+
+LETTER: Final = {"to": ["bob@example.test"], "subject": "s", "body": "b"}
+CASES: Final = [
+    Case("whoami", {}),
+    *(
+        Case("search_emails", {"group": group, "detail": detail, **more})
+        for group in ("message", "thread")
+        for detail in ("count", "summary", "full")
+        for more in ({}, {"label": "Work", "query": "in:anywhere x", "from": ["b"], "after": "-7d", "unread": True})
+    ),
+    Case("get_email", {"message_id": "m1"}),
+    Case("get_email", {"message_id": "m1", "part": "headers"}),
+    Case("get_email", {"draft_id": "r1"}),
+    Case("get_thread", {"thread_id": "t1"}),
+    Case("get_thread", {"thread_id": "m1"}, _miss_thread),
+    Case("list_labels", {}),
+    Case("list_labels", {"counts": True}),
+    Case("save_draft", LETTER),
+    Case("save_draft", LETTER, _lose_drafting),
+    Case("save_draft", {"draft_id": "r1", "body": "new", "to": ["c@example.test"]}),
+    Case("save_draft", {"reply_to": "m1", "body": "b"}),
+    Case("save_draft", {"reply_to": "m1", "body": "b", "all": True}),
+    Case("list_drafts", {}),
+    Case("list_drafts", {"query": "x"}),
+    Case("send_draft", {"draft_id": "r1"}),
+    Case("send_draft", {"draft_id": "r1"}, _lose_sending),
+    Case("delete_draft", {"draft_id": "r1"}),
+    Case("send_email", LETTER),
+    Case("send_email", LETTER | {"send_as": "team@example.test"}),
+    Case("send_email", LETTER, _lose_sending),
+    Case("reply_email", {"message_id": "m2", "body": "b"}),
+    Case("reply_email", {"message_id": "m2", "body": "b", "all": True}),
+    Case("reply_email", {"message_id": "m2", "body": "b"}, _lose_sending),
+    Case("forward_email", {"message_id": "m1", "to": ["bob@example.test"]}),
+    Case("forward_email", {"message_id": "m1", "to": ["bob@example.test"], "attachments": False}),
+    Case("forward_email", {"message_id": "m1", "to": ["bob@example.test"]}, _lose_sending),
+    *(
+        Case("update_emails", {**change, **chosen, **more})
+        for change in ({"action": "read"}, {"action": "trash"}, {"action": "untrash"}, {"add_labels": ["Work"]})
+        for chosen in ({"message_ids": ["m1", "m2"]}, {"thread_ids": ["t1"]}, {"query": "from:bob"})
+        for more in ({}, {"dry_run": True})
+    ),
+    Case("manage_label", {"action": "create", "name": "New"}),
+    Case("manage_label", {"action": "create", "name": "New"}, _refuse_label),
+    Case("manage_label", {"action": "rename", "name": "Work", "new_name": "Job"}),
+    Case("manage_label", {"action": "delete", "name": "Work"}),
+]
+
+UNSURE: Final = OutcomeUnknown
+"""What a call may end in when an answer is lost and nothing may be read."""

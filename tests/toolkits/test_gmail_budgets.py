@@ -1,0 +1,160 @@
+"""What Gmail's tools cost in tokens: definitions, rows, details, whatever the mail holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deputize.core.act.toolkit import Tool
+from deputize.toolkits._page import tokens
+from deputize.toolkits.gmail import TOOLKIT
+from tests.toolkits.driving import Driver
+from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message, own
+
+READER = Driver(TOOLKIT, frozenset({READONLY}))
+LATIN = "Quarterly numbers and what they mean for all of us in the coming year "
+TEXTS = {
+    "latin": LATIN,
+    "german": "Übergrößenträger müssen Gebühren für Änderungen ",
+    "chinese": "季度数据及其对我们所有人的意义",
+    "emoji": "🎉🚀👩\u200d🚀",
+}
+
+
+def definition(tool: Tool) -> int:
+    whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+    return len(json.dumps(whole, separators=(",", ":"))) // 4
+
+
+def test_a_definition_costs_at_most_330_tokens_and_150_on_average() -> None:
+    costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
+    assert max(costs.values()) <= 330
+    assert sum(costs.values()) / len(costs) <= 130
+
+
+@pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
+def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
+    assert len(tool.name) <= 40 and tool.name.startswith("gmail_")
+    assert 0 < len(tool.description.split()) <= 20
+    assert tool.schema["additionalProperties"] is False
+    assert not {"user", "account", "token", "key", "granted", "noted", "now"} & set(tool.schema.get("properties", {}))
+    assert "title" not in json.dumps(tool.schema) and "anyOf" not in json.dumps(tool.schema)
+
+
+def test_the_core_set_is_the_part_that_is_always_worth_its_tokens() -> None:
+    assert {name.removeprefix("gmail_") for name, tool in TOOLKIT.tools.items() if not tool.core} == {
+        "list_drafts",
+        "delete_draft",
+        "manage_label",
+    }
+
+
+ELSEWHERE = {  # what these actions are called in other toolkits
+    "archive_email": "update_emails",
+    "change_email_labels": "update_emails",
+    "change_thread_labels": "update_emails",
+    "create_label": "manage_label",
+    "delete_draft_email": "delete_draft",
+    "delete_label": "manage_label",
+    "forward_email": "forward_email",
+    "get_email": "get_email",
+    "get_thread": "get_thread",
+    "list_draft_emails": "list_drafts",
+    "list_email_attachment_metadata": "get_email",
+    "list_emails": "search_emails",
+    "list_emails_by_header": "search_emails",
+    "list_labels": "list_labels",
+    "list_threads": "search_emails",
+    "reply_to_email": "reply_email",
+    "report_spam": "update_emails",
+    "search_emails_by_query": "search_emails",
+    "search_threads": "search_emails",
+    "send_draft_email": "send_draft",
+    "send_email": "send_email",
+    "set_thread_trash_status": "update_emails",
+    "trash_email": "update_emails",
+    "triage_emails": "update_emails",
+    "update_draft_email": "save_draft",
+    "update_label": "manage_label",
+    "who_am_i": "whoami",
+    "write_draft_email": "save_draft",
+    "write_draft_reply_email": "save_draft",
+}
+
+
+def test_the_names_of_other_toolkits_lead_to_one_tool_each() -> None:
+    aliases = {alias: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
+    assert sum(len(tool.aliases) for tool in TOOLKIT.tools.values()) == len(aliases)
+    expected = {f"Gmail.{name.title().replace('_', '')}": f"gmail_{tool}" for name, tool in ELSEWHERE.items()}
+    assert aliases == expected | {"Google.SendEmail": "gmail_send_email"}
+
+
+def loaded(text: str) -> dict[str, Any]:
+    """An email with much of everything."""
+    people = ", ".join(f"{text[:60]} {n} <somebody.with.a.name.{n}@department.example.test>" for n in range(50))
+    files = [leaf("application/pdf", b"x", filename=f"{text * 3}{n}.pdf") for n in range(20)]
+    return message(
+        "18f0a1b2c3d4e5f6",
+        container("mixed", leaf("text/plain", text * 400), *files),
+        thread="18f0a1b2c3d4e5f6",
+        sender=f"{text * 2} <somebody.with.a.long.name@department.example.test>",
+        to=people,
+        subject=text * 5,
+        labels=["INBOX", "UNREAD", "STARRED", "Label_1", "Label_2", "Label_3"],
+        snippet=text * 3,
+        headers={
+            "Cc": people,
+            "Reply-To": people,
+            "Authentication-Results": "mx.google.com; dkim=pass; spf=pass; dmarc=pass",
+        },
+    )
+
+
+def box(text: str) -> Mailbox:
+    one = loaded(text)
+    return Mailbox.of(
+        *({**one, "id": f"18f0a1b2c3d4e5{n:02x}", "threadId": one["threadId"]} for n in range(30)),
+        labels=[own(text * 2, f"Label_{n}") for n in range(4)],
+        drafts={f"r-81234567890123456{n:02}": {"id": f"r-81234567890123456{n:02}", "message": one} for n in range(3)},
+    )
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_row_of_a_list_stays_small(text: str) -> None:
+    rows = READER.run("search_emails", {}, box(text)).result["items"]
+    assert max(tokens(row) for row in rows) <= 110
+    ordinary = Mailbox.of(message("18f0a1b2c3d4e5f6", subject=text[:50], snippet=text, labels=["INBOX", "UNREAD"]))
+    (row,) = READER.run("search_emails", {}, ordinary).result["items"]
+    assert tokens(row) <= 80
+    (row,) = READER.run("search_emails", {"group": "thread"}, box(text)).result["items"]
+    assert tokens(row) <= 130
+    assert max(tokens(row) for row in READER.run("list_drafts", {}, box(text)).result["items"]) <= 110
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_an_email_stays_within_six_hundred_tokens_unless_all_files_are_asked_for(text: str) -> None:
+    ordinary = message("18f0a1b2c3d4e5f6", text * 400, subject=text, to=f"{text[:20]} <alice@example.test>")
+    found = READER.run("get_email", {"message_id": "18f0a1b2c3d4e5f6"}, Mailbox.of(ordinary)).result
+    assert 350 <= tokens(found) <= 600
+    found = READER.run("get_email", {"message_id": "18f0a1b2c3d4e500"}, box(text)).result
+    assert tokens(found) <= 800
+    assert found["next"] and found["total_chars"]
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("search_emails", {"limit": 100}),
+        ("search_emails", {"limit": 100, "detail": "full"}),
+        ("search_emails", {"limit": 100, "group": "thread", "detail": "full"}),
+        ("get_thread", {"thread_id": "18f0a1b2c3d4e5f6", "limit": 50}),
+        ("list_drafts", {"limit": 100}),
+        ("list_labels", {}),
+        ("get_email", {"message_id": "18f0a1b2c3d4e500", "part": "headers"}),
+    ],
+)
+def test_no_result_is_larger_than_four_thousand_tokens(text: str, tool: str, arguments: dict[str, Any]) -> None:
+    assert tokens(READER.run(tool, arguments, box(text)).result) <= 4000

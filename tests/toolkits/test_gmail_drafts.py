@@ -1,0 +1,255 @@
+"""gmail_save_draft, gmail_list_drafts, gmail_send_draft, gmail_delete_draft."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core.act.toolkit import Effect
+from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
+from deputize.toolkits._page import tokens
+from deputize.toolkits.gmail import TOOLKIT
+from tests.toolkits.driving import KEY, Done, Driver
+from tests.toolkits.mailbox import COMPOSE, READONLY, SEND, Mailbox, b64, message, parsed
+
+DRAFTER = Driver(TOOLKIT, frozenset({COMPOSE}))
+MULTIPART = (
+    b"To: bob@example.test\r\nCc: carol@example.test\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nX-Own: kept\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n"
+    b"old words\r\n--b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=r.pdf\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\nAGZpbGX/\r\n--b--\r\n"
+)
+
+
+def saved(box: Mailbox, **arguments: Any) -> Done:
+    return DRAFTER.run("save_draft", arguments, box)
+
+
+def existing(raw: bytes = MULTIPART) -> Mailbox:
+    kept = message("m9", "Draft", thread="t9", to="bob@example.test", labels=["DRAFT"])
+    return Mailbox(drafts={"r1": {"id": "r1", "message": kept | {"raw": b64(raw, padded=False)}}})
+
+
+def stored(box: Mailbox, draft: str = "r1") -> Any:
+    from deputize.toolkits._mail_in import unpacked
+
+    return parsed(unpacked(box.drafts[draft]["message"]["raw"]))
+
+
+# ----------------------------------------------------------------- save
+
+
+def test_a_draft_is_saved_and_not_sent() -> None:
+    box = Mailbox()
+    done = saved(box, to=["bob@example.test"], subject="Hi", body="Hello **Bob**")
+    assert done.result == {
+        "draft_id": "r2",
+        "id": "m1",
+        "thread": "t-m1",
+        "to": ["bob@example.test"],
+        "subject": "Hi",
+        "preview": "Hello **Bob**",
+        "url": "https://mail.google.com/mail/?authuser=alice@example.test#all/t-m1",
+        "summary": "Saved as a draft; nothing was sent.",
+    }
+    assert [(one.method, one.path) for one in done.requests] == [("POST", "/users/me/drafts")]
+    assert box.sent == []
+    assert tokens(done.result) <= 100
+    assert stored(box, "r2")["X-Deputize-Key"] == KEY.hex[:16]
+
+
+def test_a_draft_may_have_nobody_to_go_to_yet() -> None:
+    box = Mailbox()
+    saved(box, body="Later")
+    assert stored(box, "r1" if "r1" in box.drafts else "r2")["To"] is None
+
+
+def test_a_draft_of_a_reply_is_addressed_and_joins_its_conversation() -> None:
+    original = message("m1", "Question?", thread="t1", subject="Plan", headers={"Cc": "carol@example.test"})
+    box = Mailbox.of(original)
+    done = Driver(TOOLKIT, frozenset({COMPOSE, READONLY})).run(
+        "save_draft", {"reply_to": "m1", "body": "Yes.", "all": True}, box
+    )
+    (draft,) = box.drafts.values()
+    mail = stored(box, draft["id"])
+    assert draft["message"]["threadId"] == "t1"
+    assert (str(mail["To"]), str(mail["Cc"]), str(mail["Subject"])) == (
+        "Bob <bob@example.test>",
+        "carol@example.test",
+        "Re: Plan",
+    )
+    assert mail["In-Reply-To"] == "<m1@example.test>"
+    assert "> Question?" in mail.get_body(("plain",)).get_content()
+    assert done.result["preview"].startswith("Yes.")
+
+
+def test_a_draft_of_a_reply_can_go_to_somebody_else_under_another_subject() -> None:
+    box = Mailbox.of(message("m1", subject="Plan"))
+    Driver(TOOLKIT, frozenset({COMPOSE, READONLY})).run(
+        "save_draft", {"reply_to": "m1", "to": ["dora@example.test"], "subject": "Else"}, box
+    )
+    (draft,) = box.drafts
+    assert (str(stored(box, draft)["To"]), str(stored(box, draft)["Subject"])) == ("dora@example.test", "Else")
+
+
+def test_only_the_fields_given_are_replaced() -> None:
+    box = existing()
+    done = saved(box, draft_id="r1", body="new *words*", to=["Dora <dora@example.test>"])
+    mail = stored(box)
+    assert (str(mail["To"]), str(mail["Cc"]), str(mail["Subject"]), mail["X-Own"]) == (
+        "Dora <dora@example.test>",
+        "carol@example.test",
+        "Gr\u00fc\u00dfe",
+        "kept",
+    )
+    assert mail.get_body(("plain",)).get_content().strip() == "new *words*"
+    assert "<em>words</em>" in mail.get_body(("html",)).get_content()
+    (file,) = mail.iter_attachments()
+    assert (file.get_filename(), file.get_payload(decode=True)) == ("r.pdf", b"\x00file\xff")
+    update = done.requests[-1]
+    assert (update.method, update.path, update.call, update.json["message"]["threadId"]) == (
+        "PUT",
+        "/users/me/drafts/{id}",
+        "idem",
+        "t9",
+    )
+    assert (done.result["subject"], done.result["to"]) == ("Gr\u00fc\u00dfe", ["Dora <dora@example.test>"])
+
+
+def test_a_field_can_be_emptied_and_the_text_left_alone() -> None:
+    box = existing()
+    saved(box, draft_id="r1", cc=[], subject="New")
+    mail = stored(box)
+    assert mail["Cc"] is None and str(mail["Subject"]) == "New"
+    assert "old words" in mail.get_body(("plain",)).get_content()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({}, "Nothing to save"),
+        ({"draft_id": "r1"}, "Nothing to save"),
+        ({"draft_id": "r1", "reply_to": "m1", "body": "x"}, "not both"),
+        ({"to": ["nobody"]}, r"to\[0\]"),
+        ({"subject": "a\r\nBcc: eve@decoy.test"}, "subject"),
+        ({"draft_id": "r1", "subject": "a\nb"}, "subject"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_before_anything_is_asked(arguments: dict[str, Any], why: str) -> None:
+    box = existing()
+    with pytest.raises(InvalidInput, match=why):
+        saved(box, **arguments)
+    assert box.asked == []
+
+
+def test_a_draft_that_is_not_there_cannot_be_changed() -> None:
+    with pytest.raises(NotFound):
+        saved(Mailbox(), draft_id="r1", subject="x")
+
+
+def test_a_lost_answer_is_looked_up_among_the_newest_drafts() -> None:
+    box = existing()
+    box.lose("POST", "/users/me/drafts")
+    done = saved(box, subject="x")
+    assert done.result["draft_id"] in box.drafts and len(box.drafts) == 2
+
+
+def test_a_draft_that_is_not_found_again_may_exist() -> None:
+    box = existing()
+    box.fail("POST", "/users/me/drafts", OutcomeUnknown("lost"))
+    with pytest.raises(OutcomeUnknown):
+        saved(box, subject="x")
+    assert sum(one.method == "POST" for one in box.asked) == 1
+
+
+def test_drafting_needs_no_right_to_read_but_for_a_reply() -> None:
+    tool = TOOLKIT.tools["gmail_save_draft"]
+    blank = {"draft_id": None, "reply_to": None, "all_": False}
+    assert [need.ask for need in tool.needs_of(blank)] == [COMPOSE]
+    assert {need.ask for need in tool.needs_of(blank | {"draft_id": "r1"})} == {COMPOSE}
+    assert {need.ask for need in tool.needs_of(blank | {"reply_to": "m1"})} == {COMPOSE, READONLY}
+    assert tool.gravest is Effect.WRITES
+
+
+# ----------------------------------------------------------------- list
+
+
+def test_drafts_are_listed_with_what_tells_them_apart() -> None:
+    box = existing()
+    done = DRAFTER.run("list_drafts", {}, box)
+    assert done.result == {
+        "items": [
+            {
+                "draft_id": "r1",
+                "id": "m9",
+                "thread": "t9",
+                "to": ["bob@example.test"],
+                "subject": "Hello",
+                "date": "2026-11-24 14:00",
+                "snippet": "Hello Alice.",
+                "from_outside": True,
+            }
+        ],
+        "next": None,
+        "truncated": False,
+        "time_zone": "UTC",
+    }
+    assert "q" not in dict(done.requests[0].params or {})
+    assert dict(DRAFTER.run("list_drafts", {"query": "x"}, box).requests[0].params or {})["q"] == "x"
+
+
+def test_drafts_are_paged() -> None:
+    drafts = {f"r{n}": {"id": f"r{n}", "message": message(f"m{n}")} for n in range(25)}
+    box = Mailbox(drafts=drafts)
+    seen: list[str] = []
+    cursor = None
+    for _ in range(10):
+        result = DRAFTER.run("list_drafts", {"limit": 10, **({"cursor": cursor} if cursor else {})}, box).result
+        seen += [row["draft_id"] for row in result["items"]]
+        cursor = result["next"]
+        if cursor is None:
+            break
+    assert seen == list(drafts)[::-1]
+
+
+# ----------------------------------------------------------------- send and delete
+
+
+def test_a_draft_is_sent_and_gone() -> None:
+    box = existing()
+    done = DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
+    assert len(box.sent) == 1 and box.drafts == {}
+    assert (done.result["thread"], done.result["to"], done.result["subject"]) == ("t9", ["bob@example.test"], "Hello")
+    assert done.notes[0]["draft"] == "r1"
+    with pytest.raises(NotFound):
+        DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
+    assert len(box.sent) == 1
+
+
+def test_a_lost_answer_of_sending_a_draft_is_cleared_up() -> None:
+    box = existing()
+    box.lose("POST", "/users/me/drafts/send")
+    assert DRAFTER.run("send_draft", {"draft_id": "r1"}, box).result["summary"].startswith("Sent")
+    assert len(box.sent) == 1
+
+
+def test_a_draft_to_nobody_is_not_sent() -> None:
+    box = existing()
+    box.drafts["r1"]["message"]["payload"]["headers"] = []
+    with pytest.raises(InvalidInput, match="nobody"):
+        DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
+
+
+def test_the_right_to_send_alone_does_not_send_drafts() -> None:
+    assert not all(need.met_by(frozenset({SEND})) for need in TOOLKIT.tools["gmail_send_draft"].needs_of({}))
+
+
+def test_deleting_a_draft_twice_is_deleting_it() -> None:
+    box = existing()
+    first = DRAFTER.run("delete_draft", {"draft_id": "r1"}, box)
+    assert first.result == {"draft_id": "r1", "deleted": True}
+    assert first.requests[0].call == "idem"
+    second = DRAFTER.run("delete_draft", {"draft_id": "r1"}, box)
+    assert second.result["deleted"] is True and "no longer" in second.result["summary"]
+    assert TOOLKIT.tools["gmail_delete_draft"].gravest is Effect.DESTRUCTIVE

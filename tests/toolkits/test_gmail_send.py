@@ -1,0 +1,543 @@
+"""gmail_send_email, gmail_reply_email, gmail_forward_email: what leaves, and that it leaves once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from deputize.core.act.toolkit import Effect, Note, Request
+from deputize.core.errors import (
+    DeputizeError,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    PolicyDenied,
+    ProviderUnavailable,
+    RateLimited,
+)
+from deputize.toolkits._gmail import deliver
+from deputize.toolkits._page import tokens
+from deputize.toolkits.gmail import TOOLKIT
+from tests.toolkits.driving import ALICE, KEY, NOW, Done, Driver, drive
+from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, Mailbox, container, leaf, message
+
+SENDER = Driver(TOOLKIT, frozenset({SEND}))
+READER = Driver(TOOLKIT, frozenset({SEND, READONLY}))
+DRAFTER = Driver(TOOLKIT, frozenset({COMPOSE}))
+OWNER = Driver(TOOLKIT, frozenset({MODIFY}))
+LETTER = {"to": ["bob@example.test"], "subject": "Hi", "body": "Hello **Bob**"}
+ORIGINAL = message(
+    "m1",
+    "Question?\n\n> older",
+    thread="t1",
+    to="Alice <alice@example.test>, Dora <dora@example.test>",
+    subject="Plan",
+    headers={"Cc": "Carol <carol@example.test>", "References": "<m0@example.test>"},
+)
+
+
+def send(box: Mailbox, driver: Driver = SENDER, **more: Any) -> Done:
+    return driver.run("send_email", LETTER | more, box)
+
+
+def text(mail: EmailMessage, kind: str = "plain") -> str:
+    part = mail.get_body((kind,))
+    assert part is not None
+    return str(part.get_content()).replace("\r\n", "\n")
+
+
+def addresses(mail: EmailMessage, field: str) -> list[str]:
+    return [one.addr_spec for one in mail[field].addresses] if mail[field] else []
+
+
+# ----------------------------------------------------------------- what leaves
+
+
+def test_an_email_leaves_in_one_step_where_only_sending_is_granted() -> None:
+    box = Mailbox()
+    done = send(box, cc=["Carol <carol@example.test>"], bcc=["dora@example.test"])
+    assert done.result == {
+        "id": "m1",
+        "thread": "t-m1",
+        "to": ["bob@example.test"],
+        "cc": ["Carol <carol@example.test>"],
+        "subject": "Hi",
+        "url": "https://mail.google.com/mail/?authuser=alice@example.test#all/t-m1",
+        "summary": "Sent.",
+    }
+    assert [(one.method, one.path, one.call) for one in done.requests] == [("POST", "/users/me/messages/send", "write")]
+    (mail,) = box.sent
+    assert (addresses(mail, "To"), addresses(mail, "Cc"), addresses(mail, "Bcc")) == (
+        ["bob@example.test"],
+        ["carol@example.test"],
+        ["dora@example.test"],
+    )
+    assert mail["From"] is None and mail["Message-ID"] is None
+    assert mail["X-Deputize-Key"] == KEY.hex[:16]
+    assert "<strong>Bob</strong>" in text(mail, "html")
+
+
+@pytest.mark.parametrize("scope", [COMPOSE, MODIFY, MAIL])
+def test_an_email_leaves_in_two_steps_where_drafts_are_granted(scope: str) -> None:
+    box = Mailbox()
+    done = send(box, Driver(TOOLKIT, frozenset({scope})))
+    assert [one.path for one in done.requests] == ["/users/me/drafts", "/users/me/drafts/send"]
+    assert [note["draft"] for note in done.notes] == ["r2"]
+    assert done.result["id"] == "m3"
+    assert len(box.sent) == 1 and box.drafts == {}
+
+
+def test_the_key_header_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "KEY_HEADER", "")
+    box = Mailbox()
+    send(box)
+    assert not [name for name in box.sent[0].keys() if name.startswith("X-")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"to": []}, "to"),
+        ({"to": ["nobody"]}, r"to\[0\]"),
+        ({"to": ["bob@example.test\r\nBcc: eve@decoy.test"]}, r"to\[0\]"),
+        ({"cc": ["c@example.test", "Eve\n<eve@decoy.test>"]}, r"cc\[1\]"),
+        ({"bcc": ["a@x.test, b@x.test"]}, r"bcc\[0\]"),
+        ({"subject": "Hi\r\nBcc: eve@decoy.test"}, "subject"),
+        ({"subject": "Hi\nBcc: eve@decoy.test"}, "subject"),
+        ({"send_as": "x\r\nBcc: eve@decoy.test"}, "send_as"),
+        ({"to": [f"p{n}@example.test" for n in range(101)]}, "100"),
+        ({"body": "<img src='https://decoy.test/t.gif'>", "body_format": "html"}, "body"),
+        ({"body_format": "rtf"}, "body_format"),
+        ({"to": "bob@example.test"}, "to"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused_by_name_before_anything_is_asked(wrong: dict[str, Any], named: str) -> None:
+    box = Mailbox()
+    with pytest.raises(InvalidInput, match=named):
+        send(box, **wrong)
+    assert box.asked == []
+
+
+def test_a_subject_that_hides_a_header_in_an_encoded_word_is_sent_as_the_text_it_is() -> None:
+    box = Mailbox()
+    hidden = "=?utf-8?q?hi=0D=0ABcc:_eve@decoy.test?="
+    send(box, subject=hidden, to=[f'"{hidden}" <bob@example.test>'])
+    assert box.sent[0]["Bcc"] is None
+    assert str(box.sent[0]["Subject"]) == hidden
+    assert addresses(box.sent[0], "To") == ["bob@example.test"]
+
+
+def test_other_names_of_the_body_are_understood() -> None:
+    box = Mailbox()
+    arguments = {"to": ["bob@example.test"], "subject": "s", "message": "words", "content_type": "plain"}
+    SENDER.run("send_email", arguments, box)
+    assert text(box.sent[0]) == "words\n" and box.sent[0].get_content_type() == "text/plain"
+
+
+def test_an_alias_is_checked_where_reading_is_granted() -> None:
+    alias = {"sendAsEmail": "Team@example.test", "displayName": "The Team", "verificationStatus": "accepted"}
+    pending = {"sendAsEmail": "new@example.test", "verificationStatus": "pending"}
+    box = Mailbox(aliases=[alias, pending])
+    send(box, READER, send_as="team@example.test")
+    assert str(box.sent[0]["From"]) == "The Team <Team@example.test>"
+    for wrong in ("eve@decoy.test", "new@example.test"):
+        with pytest.raises(InvalidInput, match="send_as"):
+            send(box, READER, send_as=wrong)
+    assert len(box.sent) == 1
+
+
+def test_an_alias_is_left_to_gmail_where_it_cannot_be_checked() -> None:
+    box = Mailbox()
+    done = send(box, send_as="team@example.test")
+    assert [one.path for one in done.requests] == ["/users/me/messages/send"]
+    assert str(box.sent[0]["From"]) == "team@example.test"
+
+
+# ----------------------------------------------------------------- reply
+
+
+def reply(box: Mailbox, driver: Driver = READER, **more: Any) -> Done:
+    return driver.run("reply_email", {"message_id": "m1", "body": "Yes.", **more}, box)
+
+
+def test_a_reply_joins_its_conversation() -> None:
+    box = Mailbox.of(ORIGINAL)
+    done = reply(box)
+    (mail,) = box.sent
+    assert done.requests[-1].json["threadId"] == "t1"
+    assert (mail["In-Reply-To"], str(mail["References"])) == (
+        "<m1@example.test>",
+        "<m0@example.test> <m1@example.test>",
+    )
+    assert str(mail["Subject"]) == "Re: Plan"
+    assert (addresses(mail, "To"), addresses(mail, "Cc")) == (["bob@example.test"], [])
+    assert text(mail) == (
+        "Yes.\n\nOn 2026-11-24T14:00:00+00:00, Bob <bob@example.test> wrote:\n> Question?\n>\n> > older\n"
+    )
+    assert 'class="gmail_quote"' in text(mail, "html")
+    assert done.result["thread"] == "t1" and done.result["to"] == ["Bob <bob@example.test>"]
+    assert "Question" not in json.dumps(done.result)
+
+
+def test_a_reply_without_quote_says_only_what_was_written() -> None:
+    box = Mailbox.of(ORIGINAL)
+    reply(box, quote=False)
+    assert text(box.sent[0]) == "Yes.\n"
+
+
+def test_a_reply_to_all_reaches_everybody_but_the_user_under_any_address() -> None:
+    box = Mailbox.of(ORIGINAL, aliases=[{"sendAsEmail": "dora@example.test", "isPrimary": True}])
+    reply(box, all=True, cc=["erin@example.test", "bob@example.test"], bcc=["carol@example.test"])
+    (mail,) = box.sent
+    assert addresses(mail, "To") == ["bob@example.test"]
+    assert addresses(mail, "Cc") == ["carol@example.test", "erin@example.test"]
+    assert addresses(mail, "Bcc") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "to"),
+    [
+        ({"headers": {"Reply-To": "list@example.test"}}, ["list@example.test"]),
+        ({"headers": {"Reply-To": "nonsense"}}, ["bob@example.test"]),
+        ({"sender": "Alice <ALICE@example.test>", "to": "bob@example.test"}, ["bob@example.test"]),
+        ({"sender": "x@other.test", "labels": ["SENT"], "to": "dora@example.test"}, ["dora@example.test"]),
+        ({"sender": "alice@example.test", "to": "alice@example.test"}, ["alice@example.test"]),
+        ({"sender": "=?utf-8?q?B=0D=0ABcc:_eve@decoy.test?= <bob@example.test>"}, ["bob@example.test"]),
+        ({"sender": "bob@example.test\r\nBcc: eve@decoy.test <bob@example.test>"}, ["bob@example.test"]),
+    ],
+)
+def test_a_reply_goes_to_whom_the_original_says(changes: dict[str, Any], to: list[str]) -> None:
+    box = Mailbox.of(message("m1", **changes))
+    reply(box)
+    assert addresses(box.sent[0], "To") == to
+    assert box.sent[0]["Bcc"] is None
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?hi=0D=0ABcc:_eve@decoy.test?=",
+        "=?utf-8?b?PT91dGYtOD9xP2E9MEFCY2M6X3g/PQ==?=",
+        "a\r\nBcc: eve@decoy.test",
+    ],
+)
+def test_a_hostile_subject_or_id_adds_nothing_to_the_reply(subject: str) -> None:
+    box = Mailbox.of(message("m1", subject=subject, headers={"Message-ID": "<a@b>\r\nBcc: eve@decoy.test"}))
+    reply(box)
+    (mail,) = box.sent
+    assert mail["Bcc"] is None
+    assert str(mail["Subject"]).startswith("Re: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"sender": "", "to": ""}, "nobody"), ({"sender": "no address"}, "nobody"), ({"labels": ["DRAFT"]}, "draft")],
+)
+def test_what_cannot_be_replied_to_is_refused(changes: dict[str, Any], why: str) -> None:
+    box = Mailbox.of(message("m1", **changes))
+    with pytest.raises(InvalidInput, match=why):
+        reply(box)
+    assert box.sent == []
+
+
+def test_a_reply_needs_reading_and_sending_and_more_only_for_all() -> None:
+    tool = TOOLKIT.tools["gmail_reply_email"]
+    assert [need.ask for need in tool.needs_of({"all_": False})] == [READONLY, SEND]
+    assert {need.ask for need in tool.needs_of({"all_": True})} == {READONLY, SEND}
+    assert all(need.met_by(frozenset({MODIFY})) for need in tool.needs_of({"all_": True}))
+
+
+# ----------------------------------------------------------------- forward
+
+
+FILES = container(
+    "mixed",
+    leaf("text/plain", "See files."),
+    leaf("application/pdf", b"inline data", filename="=?utf-8?q?=C3=9C.pdf?="),
+    leaf("application/zip", filename="../a.zip", attachment="A1"),
+    leaf("text/csv", "a;b", filename="t.csv"),
+)
+
+
+def forward(box: Mailbox, driver: Driver = READER, **more: Any) -> Done:
+    return driver.run("forward_email", {"message_id": "m1", "to": ["dora@example.test"], **more}, box)
+
+
+def test_a_forwarded_email_carries_its_text_and_its_files() -> None:
+    box = Mailbox.of(message("m1", FILES, subject="Plan"), attachments={"A1": b"\x00zip\xff"})
+    done = forward(box, body="FYI")
+    (mail,) = box.sent
+    assert text(mail).startswith("FYI\n\n---------- Forwarded message ---------\nFrom: Bob <bob@example.test>\n")
+    assert text(mail).endswith("\n\nSee files.\n")
+    assert [(one.get_filename(), one.get_payload(decode=True)) for one in mail.iter_attachments()] == [
+        ("\u00dc.pdf", b"inline data"),
+        ("a.zip", b"\x00zip\xff"),
+        ("t.csv", b"a;b"),
+    ]
+    assert str(mail["Subject"]) == "Fwd: Plan"
+    assert mail["In-Reply-To"] is None and mail["References"] is None
+    assert "threadId" not in done.requests[-1].json
+    assert done.result["files"] == ["\u00dc.pdf", "a.zip", "t.csv"]
+
+
+def test_a_forwarded_email_can_leave_its_files_behind() -> None:
+    box = Mailbox.of(message("m1", FILES))
+    done = forward(box, attachments=False)
+    assert list(box.sent[0].iter_attachments()) == []
+    assert "files" not in done.result
+    methods = [need.method for need in TOOLKIT.tools["gmail_forward_email"].needs_of({"attachments": False})]
+    assert "gmail.users.messages.attachments.get" not in methods
+
+
+def test_files_that_are_too_large_are_refused_before_they_are_fetched() -> None:
+    big = leaf("application/zip", filename="big.zip", attachment="A1")
+    big["body"]["size"] = 3_000_000
+    box = Mailbox.of(message("m1", container("mixed", leaf("text/plain", "x"), big)))
+    with pytest.raises(InvalidInput, match="too large") as refused:
+        forward(box)
+    assert "attachments=false" in refused.value.hint
+    assert [one.path for one in box.asked] == ["/users/me/messages/{id}"]
+
+
+def test_a_file_that_cannot_be_fetched_stops_the_forwarding() -> None:
+    box = Mailbox.of(message("m1", FILES))
+    with pytest.raises(NotFound):
+        forward(box)
+    assert box.sent == []
+
+
+def test_hidden_words_of_the_original_are_not_passed_on() -> None:
+    box = Mailbox.of(message("m1", leaf("text/html", "<p>Seen</p><p hidden>SECRET</p>")))
+    forward(box)
+    assert "Seen" in text(box.sent[0]) and "SECRET" not in box.sent[0].as_string()
+
+
+# ----------------------------------------------------------------- at most once
+
+
+def test_a_lost_answer_of_the_one_step_is_unknown_where_nothing_may_be_read() -> None:
+    box = Mailbox()
+    box.lose("POST", "/users/me/messages/send")
+    with pytest.raises(OutcomeUnknown):
+        send(box)
+    assert len(box.sent) == 1
+    assert [one.path for one in box.asked] == ["/users/me/messages/send"]
+
+
+def test_a_lost_answer_of_the_one_step_is_found_again_by_its_mark() -> None:
+    box = Mailbox.of(message("old", labels=["SENT"]))
+    box.lose("POST", "/users/me/messages/send")
+    done = send(box, READER)
+    assert done.result["id"] == "m1"
+    assert len(box.sent) == 1
+    assert dict(done.requests[1].params or {})["q"] == "to:bob@example.test in:sent newer_than:1d"
+
+
+def test_a_mail_that_is_not_found_may_still_have_been_sent() -> None:
+    box = Mailbox()
+    box.fail("POST", "/users/me/messages/send", OutcomeUnknown("lost"))
+    with pytest.raises(OutcomeUnknown):
+        send(box, READER)
+
+
+def test_a_search_that_fails_leaves_the_outcome_unknown() -> None:
+    box = Mailbox()
+    box.lose("POST", "/users/me/messages/send")
+    box.fail("GET", "/users/me/messages", RateLimited("later"))
+    with pytest.raises(OutcomeUnknown):
+        send(box, READER)
+
+
+def test_a_lost_answer_of_the_second_step_counts_as_sent_once_the_draft_is_gone() -> None:
+    box = Mailbox()
+    box.lose("POST", "/users/me/drafts/send")
+    done = send(box, DRAFTER)
+    assert len(box.sent) == 1
+    assert done.result["summary"] == "Sent; Gmail does not say under which id."
+    assert "id" not in done.result
+
+
+def test_where_reading_is_granted_too_the_sent_mail_is_named() -> None:
+    box = Mailbox.of(message("before", thread="t-m1", labels=["SENT"], at=NOW - 86400))
+    box.lose("POST", "/users/me/drafts/send")
+    done = send(box, OWNER)
+    assert done.result["id"] == "m3" and len(box.sent) == 1
+
+
+def test_a_second_step_that_was_not_done_is_done_again_after_looking_twice() -> None:
+    box = Mailbox()
+    box.fail("POST", "/users/me/drafts/send", OutcomeUnknown("lost"))
+    done = send(box, DRAFTER)
+    assert len(box.sent) == 1 and done.result["id"] == "m3"
+    assert [one.path.rpartition("/")[2] for one in done.requests] == ["drafts", "send", "{id}", "{id}", "send"]
+
+
+def test_a_draft_that_shows_as_sent_is_not_sent_again() -> None:
+    box = Mailbox()
+    box.fail("POST", "/users/me/drafts/send", OutcomeUnknown("lost"))
+
+    def answer(request: Request) -> Any:
+        found = box(request)
+        if request.path == "/users/me/drafts/{id}":
+            found["message"]["labelIds"] = ["SENT"]
+        return found
+
+    done = DRAFTER.run("send_email", LETTER, answer)
+    assert done.result["summary"] == "Sent." and box.sent == []
+
+
+def test_two_lost_answers_are_unknown_if_the_draft_stays() -> None:
+    box = Mailbox()
+    box.fail("POST", "/users/me/drafts/send", OutcomeUnknown("lost"), times=5)
+    with pytest.raises(OutcomeUnknown):
+        send(box, DRAFTER)
+    assert sum(one.path == "/users/me/drafts/send" for one in box.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [ProviderUnavailable("down"), RateLimited("wait"), InvalidInput("no"), PolicyDenied("no")]
+)
+@pytest.mark.parametrize("driver", [SENDER, READER, DRAFTER])
+def test_a_refusal_is_no_doubt_and_is_passed_on(driver: Driver, error: DeputizeError) -> None:
+    box = Mailbox()
+    for path in ("/users/me/messages/send", "/users/me/drafts/send"):
+        box.fail("POST", path, error)
+    with pytest.raises(type(error)):
+        send(box, driver)
+    assert box.sent == []
+    assert not any(one.method == "GET" for one in box.asked)
+
+
+def test_an_unsure_network_failure_is_treated_like_a_lost_answer() -> None:
+    box = Mailbox()
+    box.fail("POST", "/users/me/messages/send", ProviderUnavailable("reset", sent=True))
+    with pytest.raises(OutcomeUnknown):
+        send(box)
+
+
+@pytest.mark.parametrize("path", ["/users/me/drafts/{id}", "/users/me/threads/{id}"])
+def test_a_look_that_fails_does_not_lead_to_a_second_mail(path: str) -> None:
+    box = Mailbox()
+    box.lose("POST", "/users/me/drafts/send")
+    box.fail("GET", path, RateLimited("wait"))
+    try:
+        send(box, OWNER)
+    except OutcomeUnknown:
+        assert path == "/users/me/drafts/{id}"
+    assert len(box.sent) == 1
+
+
+def test_a_draft_whose_making_is_unsure_is_found_by_its_mark_and_sent() -> None:
+    box = Mailbox()
+    box.lose("POST", "/users/me/drafts")
+    send(box, DRAFTER)
+    assert len(box.sent) == 1 and box.drafts == {}
+
+
+def test_a_draft_that_cannot_be_made_means_that_nothing_was_sent() -> None:
+    box = Mailbox()
+    box.fail("POST", "/users/me/drafts", OutcomeUnknown("lost"), times=2)
+    with pytest.raises(ProviderUnavailable, match="nothing was sent"):
+        send(box, DRAFTER)
+    box = Mailbox()
+    box.fail("POST", "/users/me/drafts", OutcomeUnknown("lost"))
+    send(box, DRAFTER)
+    assert len(box.sent) == 1
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+def die_after(box: Mailbox, requests: int) -> Callable[[Request], Any]:
+    """The mailbox, for so many requests; then the process dies, the last request done or not."""
+    seen = 0
+
+    def answer(request: Request) -> Any:
+        nonlocal seen
+        seen += 1
+        found = box(request)
+        if seen >= requests:
+            raise Died
+        return found
+
+    return answer
+
+
+ACTS: dict[str, dict[str, Any]] = {
+    "send_email": LETTER,
+    "reply_email": {"message_id": "m1", "body": "Yes."},
+    "forward_email": {"message_id": "m1", "to": ["dora@example.test"]},
+    "send_draft": {"draft_id": "r1"},
+}
+
+
+def box_with_draft() -> Mailbox:
+    kept = message("m9", "Draft", thread="t9", to="bob@example.test", labels=["DRAFT"])
+    kept["raw"] = "VG86IGJvYkBleGFtcGxlLnRlc3QNCg0KRHJhZnQ="
+    return Mailbox.of(ORIGINAL, drafts={"r1": {"id": "r1", "message": kept}})
+
+
+def notes_until_death(name: str, box: Mailbox, requests: int) -> list[Mapping[str, Any]] | None:
+    """What was noted before the process died; None if it lived."""
+    noted: list[Mapping[str, Any]] = []
+    steps, answer = OWNER.start(name, ACTS[name]), die_after(box, requests)
+    try:
+        step = next(steps)
+        for _ in range(100):
+            if isinstance(step, Note):
+                noted.append(dict(step.data))
+                step = steps.send(None)
+            else:
+                step = steps.send([answer(one) for one in step] if isinstance(step, list) else answer(step))
+    except Died:
+        return noted
+    except StopIteration:
+        return None
+    raise AssertionError("no end")
+
+
+@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("requests", range(1, 6))
+def test_killed_after_any_request_and_run_again_the_mail_leaves_at_most_once(name: str, requests: int) -> None:
+    box = box_with_draft()
+    noted = notes_until_death(name, box, requests)
+    if noted is None:
+        assert len(box.sent) == 1
+    elif not noted:
+        assert box.sent == []
+    else:
+        done = OWNER.run(name, ACTS[name], box, noted=json.loads(json.dumps(noted[-1])))
+        assert len(box.sent) == 1
+        assert done.result["summary"].startswith("Sent")
+        assert done.result["thread"]
+
+
+def test_what_was_noted_is_followed_even_if_the_right_to_draft_is_gone() -> None:
+    box = Mailbox()
+    noted = {"draft": "r1", "thread": "t1", "at": NOW}
+    done = SENDER.run("send_email", LETTER, box, noted=noted)
+    assert box.sent == [] and done.result["thread"] == "t1"
+
+
+def test_sending_tools_send_whatever_their_arguments() -> None:
+    for name in ACTS:
+        assert TOOLKIT.tools[f"gmail_{name}"].gravest is Effect.SENDS
+
+
+def test_the_result_of_a_sent_mail_is_small() -> None:
+    many = [f"Somebody With A Long Name <person{n}@department.example.test>" for n in range(50)]
+    done = send(Mailbox(), subject="A rather long subject about the quarterly numbers " * 10, cc=many)
+    assert tokens(done.result) <= 160
+    assert tokens(send(Mailbox()).result) <= 100
+
+
+def test_the_account_may_write_to_itself_alone() -> None:
+    box = Mailbox()
+    send(box, to=[ALICE.name])
+    assert addresses(box.sent[0], "To") == [ALICE.name]
+    drive(SENDER.start("send_email", LETTER), box)

@@ -1,0 +1,270 @@
+"""gmail_update_emails: only what was chosen, only once, and back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core.act.toolkit import Effect
+from deputize.core.errors import InvalidInput, NotFound, RateLimited
+from deputize.toolkits.gmail import TOOLKIT
+from tests.toolkits.driving import Done, Driver
+from tests.toolkits.mailbox import MODIFY, READONLY, Mailbox, message, own, system
+
+OWNER = Driver(TOOLKIT, frozenset({MODIFY}))
+TOOL = TOOLKIT.tools["gmail_update_emails"]
+
+
+def box() -> Mailbox:
+    return Mailbox.of(
+        message("m1", thread="t1", labels=["INBOX", "UNREAD"]),
+        message("m2", thread="t1", labels=["INBOX"]),
+        message("m3", thread="t2", labels=["INBOX", "UNREAD", "Label_Work"]),
+        labels=[system("INBOX"), system("STARRED"), own("Work"), own("Play")],
+    )
+
+
+def update(mailbox: Mailbox, **arguments: Any) -> Done:
+    return OWNER.run("update_emails", arguments, mailbox)
+
+
+def labels(mailbox: Mailbox) -> dict[str, set[str]]:
+    return {one["id"]: set(one["labelIds"]) for one in mailbox.messages.values()}
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after"),
+    [
+        ("read", {"INBOX", "UNREAD"}, {"INBOX"}),
+        ("unread", {"INBOX"}, {"INBOX", "UNREAD"}),
+        ("star", {"INBOX"}, {"INBOX", "STARRED"}),
+        ("unstar", {"STARRED"}, set()),
+        ("archive", {"INBOX"}, set()),
+        ("to_inbox", set(), {"INBOX"}),
+        ("important", set(), {"IMPORTANT"}),
+        ("not_important", {"IMPORTANT"}, set()),
+        ("spam", {"INBOX"}, {"SPAM"}),
+        ("not_spam", {"SPAM"}, {"INBOX"}),
+        ("trash", {"INBOX"}, {"INBOX", "TRASH"}),
+        ("untrash", {"TRASH"}, set()),
+    ],
+)
+@pytest.mark.parametrize("by", ["message_ids", "thread_ids"])
+def test_an_action_changes_the_state_and_its_undo_brings_it_back(
+    action: str, before: set[str], after: set[str], by: str
+) -> None:
+    mailbox = Mailbox.of(message("m1", thread="t1", labels=sorted(before)))
+    done = update(mailbox, action=action, **{by: ["m1" if by == "message_ids" else "t1"]})
+    assert labels(mailbox) == {"m1": after}
+    assert (done.result["requested"], done.result["changed"]) == (1, 1)
+    assert all(request.call in ("read", "idem") for request in done.requests)
+    undo = done.result["undo"]
+    assert undo["tool"] == "gmail_update_emails"
+    update(mailbox, **undo["args"])
+    assert labels(mailbox) == {"m1": before}
+
+
+def test_only_what_would_change_is_changed_and_undone() -> None:
+    mailbox = box()
+    done = update(mailbox, action="read", message_ids=["m1", "m2", "m3", "m1", "gone"])
+    assert done.result == {
+        "requested": 4,
+        "changed": 2,
+        "unchanged": 1,
+        "failed": [{"id": "gone", "error": "not found"}],
+        "undo": {"tool": "gmail_update_emails", "args": {"action": "unread", "message_ids": ["m1", "m3"]}},
+        "summary": "Changed 2 of 4 messages.",
+    }
+    change = next(one for one in done.requests if one.path.endswith("batchModify"))
+    assert change.json == {"ids": ["m1", "m3"], "addLabelIds": [], "removeLabelIds": ["UNREAD"]}
+
+
+def test_nothing_to_change_changes_nothing_and_needs_no_note() -> None:
+    done = update(box(), action="unstar", message_ids=["m1"])
+    assert done.result["changed"] == 0 and "undo" not in done.result
+    assert all(request.call == "read" for request in done.requests)
+    assert done.notes == []
+
+
+def test_labels_are_named_by_the_user_and_meant_by_id() -> None:
+    mailbox = box()
+    done = update(mailbox, add_labels=["play"], remove_labels=["Work"], message_ids=["m3"])
+    assert labels(mailbox)["m3"] == {"INBOX", "UNREAD", "Label_Play"}
+    assert done.result["undo"]["args"] == {"add_labels": ["Work"], "remove_labels": ["play"], "message_ids": ["m3"]}
+
+
+def test_a_change_that_was_half_there_already_has_no_undo() -> None:
+    mailbox = box()
+    done = update(mailbox, action="star", add_labels=["Work"], message_ids=["m1", "m3"])
+    assert done.result["changed"] == 2 and "undo" not in done.result
+    done = update(box(), action="read", thread_ids=["t1"])
+    assert done.result["changed"] == 1 and "undo" not in done.result
+
+
+def test_an_undo_carries_at_most_a_hundred_ids() -> None:
+    mailbox = Mailbox.of(*(message(f"m{n}") for n in range(101)))
+    done = update(mailbox, action="archive", message_ids=list(mailbox.messages))
+    assert done.result["changed"] == 101 and "undo" not in done.result
+    assert max(done.at_once) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"action": "read"}, "exactly one"),
+        ({"action": "read", "message_ids": ["m1"], "thread_ids": ["t1"]}, "exactly one"),
+        ({"action": "read", "message_ids": ["m1"], "query": "x"}, "exactly one"),
+        ({"action": "read", "message_ids": []}, "exactly one"),
+        ({"action": "read", "query": "  "}, "exactly one"),
+        ({"message_ids": ["m1"]}, "at least one"),
+        ({"action": "trash", "query": "-from:bob"}, "term that chooses"),
+        ({"action": "spam", "query": "in:anywhere"}, "term that chooses"),
+        ({"action": "archive", "query": "-a -b"}, "term that chooses"),
+        ({"action": "delete", "message_ids": ["m1"]}, "action"),
+        ({"action": "read", "message_ids": [str(n) for n in range(1001)]}, "message_ids"),
+        ({"action": "read", "query": "x", "limit": 1001}, "limit"),
+    ],
+)
+def test_a_change_that_does_not_say_what_to_which_is_refused_before_anything_is_asked(
+    arguments: dict[str, Any], why: str
+) -> None:
+    mailbox = box()
+    with pytest.raises(InvalidInput, match=why):
+        update(mailbox, **arguments)
+    assert mailbox.asked == []
+
+
+@pytest.mark.parametrize("label", ["INBOX", "inbox", "STARRED"])
+def test_gmails_own_states_are_no_labels(label: str) -> None:
+    mailbox = box()
+    with pytest.raises(InvalidInput, match="state of Gmail"):
+        update(mailbox, add_labels=[label], message_ids=["m1"])
+    assert all(request.call == "read" for request in mailbox.asked)
+
+
+def test_a_label_that_is_not_there_is_not_made() -> None:
+    mailbox = box()
+    with pytest.raises(InvalidInput, match="add_labels") as refused:
+        update(mailbox, add_labels=["Wörk"], message_ids=["m1"])
+    assert "Work" in refused.value.hint
+    assert all(request.method == "GET" for request in mailbox.asked)
+
+
+def test_a_label_cannot_come_and_go_at_once() -> None:
+    with pytest.raises(InvalidInput, match="at once"):
+        update(box(), add_labels=["Work"], remove_labels=["work"], message_ids=["m1"])
+
+
+# ----------------------------------------------------------------- by query
+
+
+def test_a_query_is_resolved_noted_and_then_worked_off() -> None:
+    mailbox = box()
+    done = update(mailbox, action="trash", query="from:bob")
+    assert [note["ids"] for note in done.notes] == [["m1", "m2", "m3"]]
+    assert all("TRASH" in one for one in labels(mailbox).values())
+    assert [one.path.rpartition("/")[2] for one in done.requests if one.method == "POST"] == ["trash"] * 3
+
+
+def test_a_later_run_works_off_the_noted_ids_whatever_the_query_finds_now() -> None:
+    mailbox = box()
+    plan = update(mailbox, action="read", query="is:old").notes[0]
+    mailbox = box()
+    mailbox.messages["m4"] = message("m4", labels=["UNREAD"])
+    done = OWNER.run("update_emails", {"action": "read", "query": "is:old"}, mailbox, noted=plan)
+    assert [one.path for one in done.requests] == ["/users/me/messages/batchModify"]
+    assert labels(mailbox)["m4"] == {"UNREAD"}
+    assert done.result["changed"] == 2
+
+
+def test_a_query_finds_only_what_would_change_where_gmail_can_tell() -> None:
+    done = update(box(), action="read", query="from:bob")
+    assert dict(done.requests[0].params or {})["q"] == "from:bob is:unread"
+    done = update(box(), action="untrash", query="from:bob")
+    assert dict(done.requests[0].params or {}) == {
+        "q": "from:bob in:trash",
+        "maxResults": 100,
+        "includeSpamTrash": True,
+    }
+
+
+def test_a_query_stops_at_its_limit_and_says_that_there_is_more() -> None:
+    mailbox = Mailbox.of(*(message(f"m{n}") for n in range(700)), page=300)
+    done = update(mailbox, action="archive", query="from:bob", limit=650)
+    assert (done.result["requested"], done.result["changed"], done.result["remaining"]) == (650, 650, True)
+    assert "call again" in done.result["summary"]
+    assert sum("INBOX" in one for one in labels(mailbox).values()) == 50
+    again = update(mailbox, action="archive", query="from:bob", limit=1000)
+    assert "remaining" not in again.result
+
+
+def test_ids_that_gmail_refuses_are_told_and_do_not_stop_the_others() -> None:
+    mailbox = box()
+    original = mailbox.__call__
+
+    def answer(request: Any) -> Any:
+        if request.path.endswith("/trash") and request.at["id"] == "m2":
+            raise NotFound("gone meanwhile")
+        return original(request)
+
+    done = OWNER.run("update_emails", {"action": "trash", "message_ids": ["m1", "m2", "m3"]}, answer)
+    assert done.result["changed"] == 2
+    assert done.result["failed"] == [{"id": "m2", "error": "gone meanwhile"}]
+    assert done.result["undo"]["args"]["message_ids"] == ["m1", "m3"]
+
+
+def test_labels_and_trash_go_together() -> None:
+    mailbox = box()
+    done = update(mailbox, action="trash", add_labels=["Play"], message_ids=["m2"])
+    assert labels(mailbox)["m2"] == {"INBOX", "Label_Play", "TRASH"}
+    change = next(one for one in done.requests if one.path.endswith("batchModify"))
+    assert change.json["addLabelIds"] == ["Label_Play"]
+
+
+def test_a_query_that_finds_nothing_changes_nothing() -> None:
+    done = update(Mailbox(), action="trash", query="from:bob")
+    assert done.result == {"requested": 0, "changed": 0, "summary": "Changed 0 of 0 messages."}
+
+
+def test_a_rate_limit_is_passed_on() -> None:
+    mailbox = box()
+    mailbox.fail("POST", "/users/me/messages/batchModify", RateLimited("wait"))
+    with pytest.raises(RateLimited):
+        update(mailbox, action="read", message_ids=["m1"])
+
+
+# ----------------------------------------------------------------- preview and effect
+
+
+@pytest.mark.parametrize("chosen", [{"query": "from:bob"}, {"message_ids": ["m1", "m2", "m3"]}])
+def test_a_dry_run_counts_and_shows_and_changes_nothing(chosen: dict[str, Any]) -> None:
+    mailbox = box()
+    done = update(mailbox, action="trash", dry_run=True, **chosen)
+    assert done.result["estimate"] == 3
+    assert [row["id"] for row in done.result["sample"]] == ["m1", "m2", "m3"]
+    assert done.result["sample"][0]["from_outside"] is True
+    assert labels(mailbox) == labels(box())
+
+
+def test_a_dry_run_of_conversations_shows_their_last_email() -> None:
+    done = update(box(), action="read", dry_run=True, thread_ids=["t1"])
+    assert [row["id"] for row in done.result["sample"]] == ["m2"]
+
+
+def test_the_effect_follows_the_arguments() -> None:
+    def effect(**more: Any) -> Effect:
+        return TOOL.effect_of(TOOL.validate({"message_ids": ["m1"], **more}))
+
+    assert effect(action="trash") is effect(action="spam") is Effect.DESTRUCTIVE
+    assert effect(action="archive") is effect(add_labels=["x"]) is Effect.WRITES
+    assert effect(action="trash", dry_run=True) is Effect.READS
+    assert TOOL.gravest is Effect.DESTRUCTIVE
+
+
+def test_a_dry_run_needs_only_reading() -> None:
+    valid = TOOL.validate({"action": "trash", "query": "x", "dry_run": True})
+    assert {need.ask for need in TOOL.needs_of(valid)} == {READONLY}
+    valid = TOOL.validate({"action": "trash", "query": "x"})
+    assert all(need.met_by(frozenset({MODIFY})) for need in TOOL.needs_of(valid))
+    assert not all(need.met_by(frozenset({READONLY})) for need in TOOL.needs_of(valid))

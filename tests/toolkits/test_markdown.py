@@ -1,0 +1,99 @@
+"""Markdown of models to HTML that shows the same and does nothing."""
+
+from __future__ import annotations
+
+import time
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.toolkits._html import read_html
+from deputize.toolkits._markdown import to_html
+
+ALLOWED = {"p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "a",
+           "strong", "em", "del"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("Hi Bob,\nthanks", "<p>Hi Bob,<br>\nthanks</p>"),
+        ("a\n\nb", "<p>a</p>\n<p>b</p>"),
+        ("**b** __b__ *e* _e_", "<p><strong>b</strong> <strong>b</strong> <em>e</em> <em>e</em></p>"),
+        ("~~d~~ `c*d`", "<p><del>d</del> <code>c*d</code></p>"),
+        ("snake_case_name 2 * 3 * 4", "<p>snake_case_name 2 * 3 * 4</p>"),
+        (r"\*not\* \_this\_", "<p>*not* _this_</p>"),
+        ("# One\n### Three ###", "<h1>One</h1>\n<h3>Three</h3>"),
+        ("***\n---", "<hr>\n<hr>"),
+        ("- a\n- b", "<ul>\n<li>a</li>\n<li>b</li>\n</ul>"),
+        ("1. a\n\n2. b", "<ol>\n<li>a</li>\n<li>b</li>\n</ol>"),
+        ("3) c", '<ol start="3">\n<li>c</li>\n</ol>'),
+        ("- a\n  - b", "<ul>\n<li>a\n<ul>\n<li>b</li>\n</ul></li>\n</ul>"),
+        ("text\n- a", "<p>text</p>\n<ul>\n<li>a</li>\n</ul>"),
+        ("> q\n> > r", "<blockquote>\n<p>q</p>\n<blockquote>\n<p>r</p>\n</blockquote>\n</blockquote>"),
+        ("```py\na < b\n```\nc", "<pre><code>a &lt; b</code></pre>\n<p>c</p>"),
+        ("[site](https://a.test/?x=1&y=2)", '<p><a href="https://a.test/?x=1&amp;y=2">site</a></p>'),
+        ("![pic](https://a.test/i.png)", '<p><a href="https://a.test/i.png">pic</a></p>'),
+        ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
+        ('[x](https://a.test/"onclick="y)', '<p><a href="https://a.test/&quot;onclick=&quot;y">x</a></p>'),
+        ("<b onclick=x>&amp;", "<p>&lt;b onclick=x&gt;&amp;amp;</p>"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_models_write_is_shown_as_they_mean_it(text: str, html: str) -> None:
+    assert to_html(text) == html
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in ALLOWED
+        assert all(name in ("href", "start") for name, _ in attrs)
+        assert all(
+            (value or "").startswith(("http://", "https://", "mailto:")) for name, value in attrs if name == "href"
+        )
+        if tag not in ("br", "hr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+pieces = st.sampled_from(
+    [
+        *("**", "*", "__", "_", "`", "```\n", "~~", "[", "](https://x.test)", "![", "# ", "- ", "1. ", "> "),
+        *("\n", "  ", "<b>", "&", '"', "a", "\\"),
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(pieces | st.text(max_size=4), max_size=40).map("".join))
+def test_the_html_is_balanced_and_of_few_elements_whatever_the_text(text: str) -> None:
+    tags = Tags()
+    tags.feed(to_html(text))
+    tags.close()
+    assert tags.open == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(st.sampled_from("abc<>&'\" "), min_size=1, max_size=20), max_size=6))
+def test_plain_words_survive(lines: list[str]) -> None:
+    text = "\n".join(f"w {line}" for line in lines)
+    assert read_html(to_html(text)).text.split() == text.split()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["**a", "__a ", "`", "[", "[a](https://x", "*a ", "> ", "- ", "- x\n  ", "> x\n", "1. x\n", "~~a", "    - x\n"],
+)
+def test_a_giant_text_takes_no_time(piece: str) -> None:
+    text = piece * (500_000 // len(piece))
+    began = time.process_time()
+    to_html(text)
+    assert time.process_time() - began < 8

@@ -1,0 +1,81 @@
+# ruff: noqa: RUF001 - the words of other languages
+"""Quoted history in plain text."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.toolkits._quotes import plain_lines, without_history
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        "> old\n> older",
+        "On Mon, 2 Nov 2026 at 10:00, Bob <bob@example.test> wrote:\n> old",
+        "On Mon, 2 Nov 2026 at 10:00, Bob\n<bob@example.test> wrote:\n\n> old\n>\n> older",
+        "On Mon, 2 Nov 2026 at 10:00, Bob <bob@example.test> wrote:\nold without marks",
+        "Am 02.11.2026 um 10:00 schrieb Bob:\n> old",
+        "Le lun. 2 nov. 2026 à 10:00, Bob a écrit :\n> old",
+        "El lun, 2 nov 2026 a las 10:00, Bob escribió:\n> old",
+        "Em seg., 2 de nov. de 2026, Bob escreveu:\n> old",
+        "Il giorno lun 2 nov 2026 Bob ha scritto:\n> old",
+        "Op ma 2 nov. 2026 om 10:00 schreef Bob:\n> old",
+        "Den mån 2 nov. 2026 skrev Bob:\n> old",
+        "W dniu 2.11.2026 Bob napisał(a):\n> old",
+        "2 ноября 2026 г., Bob <bob@example.test> написал(а):\n> old",
+        "2026年11月2日 Bob <bob@example.test> 写道：\n> old",
+        "-----Original Message-----\nFrom: Bob\nold",
+        "-----Ursprüngliche Nachricht-----\nVon: Bob\nold",
+        "---- Message d'origine ----\nold",
+    ],
+)
+def test_history_at_the_end_is_cut_and_its_length_is_told(history: str) -> None:
+    own, cut = without_history(plain_lines(f"My answer.\n-- \nAlice\n\n{history}\n"))
+    assert own == "My answer.\n--\nAlice"
+    assert cut == len(history)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "> question\nanswer\n> question two\nanswer two",
+        "> question\nanswer",
+        "Intro\n> question\nanswer",
+        "On Monday Bob wrote:\nthe following, and I agree.",
+        "On 2 Nov I wrote: nothing.",
+        "a > b\nand c",
+        "-----Original Message----- was the subject",
+        "> nothing but quote",
+        "fyi\n\n---------- Forwarded message ---------\nFrom: Bob",
+        "",
+        "\n\n",
+    ],
+)
+def test_answers_between_quotes_and_words_that_only_look_like_marks_stay(text: str) -> None:
+    assert without_history(plain_lines(text)) == (text.strip("\n"), 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["", ">", "> q", "own", "On 1/1/26 b@x.test wrote:", "-----Original Message-----", "On a"])
+    )
+)
+def test_what_is_kept_is_the_beginning_of_the_text(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    own, cut = without_history(plain_lines(text))
+    assert text.strip("\n").startswith(own)
+    assert (cut == 0) == (own == text.strip("\n")) or not text[len(own) :].strip()
+
+
+@pytest.mark.parametrize("line", ["On ", "On a wrote", "> x", "w" * 300, "On 1 b@x.test wrote:", "", "Le a:"])
+def test_many_lines_take_no_time(line: str) -> None:
+    lines = plain_lines(f"{line}\n" * 20_000)
+    began = time.process_time()
+    without_history(lines)
+    assert time.process_time() - began < 5

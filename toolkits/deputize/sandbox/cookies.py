@@ -1,0 +1,62 @@
+"""A small cookie jar: per host, by name and path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+
+@dataclass(frozen=True)
+class _Cookie:
+    value: str = field(repr=False)
+    secure: bool
+
+
+class Jar:
+    """Cookies by host, as browsers keep them: ports do not separate them, Secure ones travel over https only."""
+
+    def __init__(self) -> None:
+        self._cookies: dict[tuple[str, str, str], _Cookie] = {}
+
+    def take(self, url: httpx.URL, lines: Iterable[str]) -> None:
+        """Keep, replace or delete what ``Set-Cookie`` lines say."""
+        for line in lines:
+            pair, *rest = line.split(";")
+            name, _, value = pair.strip().partition("=")
+            told = {key.strip().lower(): text.strip() for key, _, text in (part.partition("=") for part in rest)}
+            key = (url.host, told.get("path") or "/", name)
+            self._cookies.pop(key, None)
+            if not _over(told):
+                self._cookies[key] = _Cookie(value, "secure" in told)
+
+    def header(self, url: httpx.URL) -> str:
+        """The ``Cookie`` line for a request to ``url``; empty when there is nothing to send."""
+        return "; ".join(
+            f"{name}={cookie.value}"
+            for (host, path, name), cookie in self._cookies.items()
+            if host == url.host and _within(url.path, path) and (url.scheme == "https" or not cookie.secure)
+        )
+
+    def names(self, host: str) -> set[str]:
+        """Which cookies are kept for a host, Secure ones included."""
+        return {name for kept, _, name in self._cookies if kept == host}
+
+
+def _within(path: str, cookie_path: str) -> bool:
+    """RFC 6265 5.1.4."""
+    return path == cookie_path or path.startswith(cookie_path if cookie_path.endswith("/") else cookie_path + "/")
+
+
+def _over(told: dict[str, str]) -> bool:
+    if "max-age" in told:
+        return not told["max-age"].isdecimal() or int(told["max-age"]) == 0
+    if "expires" not in told:
+        return False
+    try:
+        return parsedate_to_datetime(told["expires"]).astimezone(UTC) <= datetime.now(UTC)
+    except ValueError:
+        return False

@@ -1,0 +1,27 @@
+"""The sandbox's Google: sign-in and consent, tokens, userinfo, and Gmail's API.
+
+`GOOGLE_CLIENT_ID` and `GOOGLE_CLIENT_SECRET` belong to the one app registered there. They open nothing anywhere
+else, so they may stand in a program.
+"""
+
+from __future__ import annotations
+
+from deputize.sandbox.oauth import App
+
+GOOGLE_CLIENT_ID = "sandbox-google.apps.example.test"
+GOOGLE_CLIENT_SECRET = "sandbox-google-secret"  # noqa: S105  # public on purpose
+
+APP = App(
+    GOOGLE_CLIENT_ID,
+    GOOGLE_CLIENT_SECRET,
+    "deputize sandbox",
+    (
+        "http://127.0.0.1/callback/google",
+        "http://[::1]/callback/google",
+        "http://127.0.0.1/callback",
+        "http://[::1]/callback",
+        "https://deputy.example.test/callback/google",
+    ),
+)
+
+__all__ = ["APP", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"]

@@ -1,0 +1,134 @@
+"""accounts.google.com: the authorization request, the consent page, and the way back to the app.
+
+Google's guide "Using OAuth 2.0 for Web Server Applications" and "... for Desktop Apps".
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from deputize.sandbox.google import errors
+from deputize.sandbox.google.scopes import BASIC, WORDS, read_scopes, unknown_scopes
+from deputize.sandbox.oauth import CODE_LIVES, App, Code
+from deputize.sandbox.pages import consent_page, error_page
+from deputize.sandbox.people import Person
+from deputize.sandbox.wire import Ask, Refused, Reply, in_html, redirect
+from deputize.sandbox.world import World
+
+AUTHORIZE = "/o/oauth2/v2/auth"
+ISSUER = "https://accounts.google.com"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An authorization request that has been found in order."""
+
+    app: App
+    redirect_uri: str
+    state: str = field(repr=False)
+    challenge: str = field(repr=False)
+    scopes: tuple[str, ...]
+    offline: bool
+    prompt: tuple[str, ...]
+    with_earlier: bool
+    hint: str
+
+    @property
+    def optional(self) -> dict[str, str]:
+        """The scopes a person can untick, in words."""
+        return {scope: WORDS[scope] for scope in self.scopes if scope in WORDS}
+
+
+def answer(ask: Ask, world: World) -> Reply:
+    """GET shows the page; its form comes back to the same address as POST."""
+    if ask.path != AUTHORIZE or ask.method not in ("GET", "POST"):
+        return errors.not_here(ask.path)
+    wish = read_wish(ask, world)
+    if world.switches.deny:
+        return _back(wish, world, [("error", "access_denied")])
+    if "none" in wish.prompt:
+        return _back(wish, world, [("error", "interaction_required")])
+    if ask.method == "POST":
+        return _decide(ask, world, wish)
+    basic = [scope for scope in wish.scopes if scope in BASIC]
+    return in_html(consent_page("Google", wish.app.name, world.people, wish.hint, basic, wish.optional))
+
+
+def read_wish(ask: Ask, world: World) -> Wish:
+    """The request's parameters, checked; whatever is wrong ends on a page, never in a redirect."""
+    app = world.apps.get(ask.one("client_id"))
+    if app is None:
+        raise _stop(401, "invalid_client", "The OAuth client was not found.")
+    if not app.redirects_to(ask.one("redirect_uri")):
+        raise _stop(400, "redirect_uri_mismatch", "This app's redirect address is not registered.")
+    if ask.one("response_type") != "code":
+        raise _stop(400, "unsupported_response_type", "Only response_type=code is served.")
+    scopes = read_scopes(ask.one("scope"))
+    if not scopes:
+        raise _stop(400, "invalid_request", "Missing required parameter: scope")
+    if unknown := unknown_scopes(scopes):
+        raise _stop(400, "invalid_scope", f"Some requested scopes were invalid: {', '.join(unknown)}")
+    return Wish(
+        app,
+        ask.one("redirect_uri"),
+        ask.one("state"),
+        _challenge(ask, strict=world.switches.strict_pkce),
+        tuple(scopes),
+        ask.one("access_type") == "offline",
+        tuple(ask.one("prompt").split()),
+        ask.one("include_granted_scopes") == "true",
+        ask.one("login_hint"),
+    )
+
+
+def _challenge(ask: Ask, *, strict: bool) -> str:
+    challenge, method = ask.one("code_challenge"), ask.one("code_challenge_method")
+    if not challenge and not method:
+        if strict:
+            raise _stop(400, "invalid_request", "Missing required parameter: code_challenge")
+        return ""
+    if method != "S256" or len(challenge) != 43:
+        raise _stop(400, "invalid_request", "Only an S256 code_challenge is accepted.")
+    return challenge
+
+
+def _decide(ask: Ask, world: World, wish: Wish) -> Reply:
+    form = ask.form()
+    decision = form.get("decision", [""])[0]
+    if decision == "deny":
+        return _back(wish, world, [("error", "access_denied")])
+    person = world.person(form.get("account", [""])[0])
+    if decision != "allow" or person is None:
+        raise _stop(400, "invalid_request", "Choose an account, then allow or deny.")
+    person = world.person(world.switches.swap_account) or person
+    return _allow(world, wish, person, set(form.get("scope", ())))
+
+
+def _allow(world: World, wish: Wish, person: Person, ticked: set[str]) -> Reply:
+    agreed = [scope for scope in wish.scopes if scope in BASIC or scope in ticked]
+    before = world.authority.consented(wish.app.client_id, person.sub)
+    scopes = list(dict.fromkeys([*agreed, *before])) if wish.with_earlier else agreed
+    secret = "4/0" + secrets.token_urlsafe(48)
+    code = Code(
+        wish.app.client_id,
+        person.sub,
+        wish.redirect_uri,
+        wish.challenge,
+        scopes,
+        refreshable=wish.offline and (not before or "consent" in wish.prompt),
+        expires=world.clock() + CODE_LIVES,
+    )
+    world.authority.consent(secret, code)
+    shown = [("code", secret), ("scope", " ".join(scopes)), ("authuser", "0"), ("prompt", "consent")]
+    return _back(wish, world, shown, who=person.email)
+
+
+def _back(wish: Wish, world: World, params: list[tuple[str, str]], *, who: str = "") -> Reply:
+    issuer = ISSUER if world.switches.iss == "right" else world.switches.iss
+    state = [("state", wish.state)] if wish.state else []
+    return redirect(wish.redirect_uri, [*state, *([("iss", issuer)] if issuer else []), *params], who=who)
+
+
+def _stop(status: int, code: str, message: str) -> Refused:
+    return Refused(in_html(error_page("Google", status, code, message), status))

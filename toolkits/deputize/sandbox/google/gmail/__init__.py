@@ -1,0 +1,1 @@
+"""Gmail's API over mailboxes in memory."""

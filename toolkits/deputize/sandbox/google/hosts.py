@@ -1,0 +1,17 @@
+"""Which of Google's hosts are played, and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from deputize.sandbox.google import consent, tokens, userinfo
+from deputize.sandbox.google.gmail import api
+from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.world import World
+
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
+    "accounts.google.com": consent.answer,
+    "oauth2.googleapis.com": tokens.answer,
+    userinfo.HOST: userinfo.answer,
+    api.HOST: api.answer,
+}

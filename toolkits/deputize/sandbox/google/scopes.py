@@ -1,0 +1,31 @@
+"""The scopes the sandbox's Google knows, and how its consent page puts them into words."""
+
+from __future__ import annotations
+
+AUTH = "https://www.googleapis.com/auth/"
+
+# What may be asked by a short name comes back under the long one.
+ALIASES = {"email": AUTH + "userinfo.email", "profile": AUTH + "userinfo.profile"}
+BASIC = ("openid", ALIASES["email"], ALIASES["profile"])
+
+WORDS = {
+    "https://mail.google.com/": "Read, compose, send and permanently delete all your email",
+    AUTH + "gmail.readonly": "View your email messages and settings",
+    AUTH + "gmail.metadata": "View your email labels and headers, but not the bodies",
+    AUTH + "gmail.modify": "Read, compose and send emails from your account",
+    AUTH + "gmail.compose": "Manage drafts and send emails",
+    AUTH + "gmail.send": "Send email on your behalf",
+    AUTH + "gmail.labels": "See and edit your email labels",
+    AUTH + "gmail.settings.basic": "See and change your email settings and filters",
+    AUTH + "gmail.settings.sharing": "Manage who can use your mailbox",
+}
+
+
+def read_scopes(asked: str) -> list[str]:
+    """Space-separated scopes, each once and under its long name."""
+    return list(dict.fromkeys(ALIASES.get(scope, scope) for scope in asked.split()))
+
+
+def unknown_scopes(scopes: list[str]) -> list[str]:
+    """Those of ``scopes`` that no consent page could explain."""
+    return [scope for scope in scopes if scope not in BASIC and scope not in WORDS]

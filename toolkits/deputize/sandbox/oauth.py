@@ -1,0 +1,187 @@
+"""What an authorization server remembers: who consented to what, and which secrets it gave out for it.
+
+Provider-neutral. Codes and tokens are kept as SHA-256 hashes only, so neither memory dumps nor the state file can
+give one away; every look-up goes by hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+CODE_LIVES = 600.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+Why = Literal["code", "redirect_uri", "verifier", "refresh_token"]
+Kind = Literal["access", "refresh"]
+
+
+class NotGiven(Exception):
+    """No token for this request; ``why`` says which part of it was wrong."""
+
+    def __init__(self, why: Why) -> None:
+        super().__init__(why)
+        self.why: Why = why
+
+
+@dataclass(frozen=True)
+class App:
+    """An OAuth client registration. A loopback redirect URI is registered without a port and good for any port."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    name: str
+    redirect_uris: tuple[str, ...]
+
+    def redirects_to(self, uri: str) -> bool:
+        """Whether ``uri`` is registered: exactly, or on loopback with any port (RFC 8252 7.3)."""
+        return uri in self.redirect_uris or _without_port(uri) in self.redirect_uris
+
+    def has_secret(self, secret: str) -> bool:
+        """Whether this is the secret, in constant time."""
+        return hmac.compare_digest(secret.encode(), self.client_secret.encode())
+
+
+@dataclass
+class Code:
+    """What a code is good for, once."""
+
+    app: str
+    sub: str
+    redirect_uri: str
+    challenge: str
+    scopes: list[str]
+    refreshable: bool
+    expires: float
+    used: bool = False
+
+
+@dataclass
+class Token:
+    """What a token is good for; ``family`` joins all that came from one code."""
+
+    kind: Kind
+    app: str
+    sub: str
+    family: str
+    scopes: list[str]
+    expires: float | None
+    retired: bool = False
+
+    def lives(self, now: float) -> bool:
+        """Whether it would be accepted at ``now``."""
+        return self.expires is None or self.expires > now
+
+
+@dataclass
+class Authority:
+    """Consents, codes and tokens of all apps at all played providers."""
+
+    codes: dict[str, Code] = field(default_factory=dict)
+    tokens: dict[str, Token] = field(default_factory=dict)
+    granted: dict[str, list[str]] = field(default_factory=dict)
+
+    def consented(self, app: str, sub: str) -> list[str]:
+        """The scopes this person has granted this app so far; empty before the first consent."""
+        return self.granted.get(f"{app} {sub}", [])
+
+    def consent(self, secret: str, code: Code) -> None:
+        """The person said yes: remember it, and the code that stands for it."""
+        self.codes[digest(secret)] = code
+        before = self.consented(code.app, code.sub)
+        self.granted[f"{code.app} {code.sub}"] = list(dict.fromkeys([*before, *code.scopes]))
+
+    def redeem(self, secret: str, app: App, redirect_uri: str, verifier: str, now: float) -> tuple[str, Code]:
+        """A code's family and what it is good for. A second use ends the tokens of the first (RFC 6749 4.1.2)."""
+        family = digest(secret)
+        code = self.codes.get(family)
+        if code is None or code.app != app.client_id:
+            raise NotGiven("code")
+        if code.used:
+            self.end_family(family)
+            raise NotGiven("code")
+        if code.expires <= now:
+            raise NotGiven("code")
+        if code.redirect_uri != redirect_uri:
+            raise NotGiven("redirect_uri")
+        if code.challenge and not hmac.compare_digest(challenge_of(verifier), code.challenge):
+            raise NotGiven("verifier")
+        code.used = True
+        return family, code
+
+    def issue(self, secret: str, token: Token) -> None:
+        """From now on this secret is that token."""
+        self.tokens[digest(secret)] = token
+
+    def refresh(self, secret: str, app: App, now: float, *, reuse_kills_family: bool) -> Token:
+        """The refresh token, if it still works for this app."""
+        token = self.tokens.get(digest(secret))
+        if token is None or token.kind != "refresh" or token.app != app.client_id:
+            raise NotGiven("refresh_token")
+        if not token.lives(now):
+            if token.retired and reuse_kills_family:
+                self.end_family(token.family)
+            raise NotGiven("refresh_token")
+        return token
+
+    def access(self, secret: str, now: float) -> Token | None:
+        """The access token, if it still works."""
+        token = self.tokens.get(digest(secret)) if secret else None
+        return token if token is not None and token.kind == "access" and token.lives(now) else None
+
+    def revoke(self, secret: str, now: float) -> Token | None:
+        """End the whole grant behind a live token of either kind: all tokens, open codes and remembered scopes."""
+        token = self.tokens.get(digest(secret))
+        if token is None or not token.lives(now):
+            return None
+        self.end_grant(token.app, token.sub)
+        return token
+
+    def end_grant(self, app: str, sub: str) -> None:
+        """Forget everything this person granted this app."""
+        self.granted.pop(f"{app} {sub}", None)
+        self.tokens = {key: kept for key, kept in self.tokens.items() if (kept.app, kept.sub) != (app, sub)}
+        for code in self.codes.values():
+            if (code.app, code.sub) == (app, sub):
+                code.expires = 0
+
+    def end_family(self, family: str) -> None:
+        """Forget every token that came from one code."""
+        self.tokens = {key: kept for key, kept in self.tokens.items() if kept.family != family}
+
+    def live(self, sub: str, now: float) -> int:
+        """How many tokens of this person would be accepted now."""
+        return sum(token.sub == sub and token.lives(now) for token in self.tokens.values())
+
+    def expire_access_tokens(self, now: float) -> None:
+        """Every access token ends now; refresh tokens stay."""
+        for token in self.tokens.values():
+            if token.kind == "access":
+                token.expires = now
+
+
+def digest(secret: str) -> str:
+    """How a code or token is kept and found."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def challenge_of(verifier: str) -> str:
+    """The S256 challenge of a verifier (RFC 7636 4.2)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def _without_port(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return ""
+    if parts.scheme != "http" or host not in LOOPBACK or "@" in parts.netloc or parts.query or parts.fragment:
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}{parts.path}"

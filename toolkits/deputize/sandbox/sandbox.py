@@ -1,0 +1,180 @@
+"""The sandbox itself: one world, its served faces, and what a test can see and turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+
+from deputize.sandbox.asgi import AsgiApp, Outcome, asgi_app
+from deputize.sandbox.google.gmail.mailbox import Mail
+from deputize.sandbox.google.hosts import HOSTS as GOOGLE
+from deputize.sandbox.oauth import App
+from deputize.sandbox.people import Person
+from deputize.sandbox.switches import Switches
+from deputize.sandbox.transport import SandboxTransport
+from deputize.sandbox.wire import Ask, Refused, Reply, in_json
+from deputize.sandbox.world import World
+
+# A provider is a mapping of its hosts to what answers there; another one joins here.
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {**GOOGLE}
+DOWN = {"error": {"code": 503, "message": "Service unavailable.", "status": "UNAVAILABLE"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as it went by: no query, no body, so nothing secret. ``path`` is percent-encoded.
+
+    ``status`` is None where the caller never saw the reply; ``who`` is the address of the person behind the token,
+    or nothing.
+    """
+
+    method: str
+    host: str
+    path: str
+    status: int | None
+    who: str
+
+
+class Sandbox:
+    """A stand-in for OAuth providers and their APIs: now Google with Gmail.
+
+    ``state`` names a file that keeps everything over a restart (tokens only as hashes); without it all stays in
+    memory. ``clock`` gives epoch seconds and decides every date and lifetime.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: Path | None = None,
+        clock: Callable[[], float] = time.time,
+        switches: Switches | None = None,
+    ) -> None:
+        self.switches = switches or Switches()
+        self._world = World(state, clock, self.switches)
+        self._seen: list[Seen] = []
+        self.app: AsgiApp = asgi_app(self._play)
+
+    def transport(self) -> SandboxTransport:
+        """An httpx transport that reaches the played hosts in this process, and nothing else."""
+        return SandboxTransport(self._play, HOSTS)
+
+    @property
+    def requests(self) -> list[Seen]:
+        """All requests so far, in order."""
+        with self._world.lock:
+            return list(self._seen)
+
+    def count(self, host: str, path_prefix: str = "/", *, method: str = "") -> int:
+        """How many requests went to ``host`` under ``path_prefix``, with this method or any."""
+        return sum(
+            seen.host == host and seen.path.startswith(path_prefix) and method in ("", seen.method)
+            for seen in self.requests
+        )
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Who has accounts here; the first one is a decoy with an empty mailbox."""
+        return self._world.people
+
+    def mailbox(self, email: str) -> MailboxView:
+        """A person's mailbox as a test may see it; KeyError for an address that nobody here has."""
+        self._world.mailbox(email)
+        return MailboxView(self._world, email)
+
+    def sent(self, email: str) -> list[Mail]:
+        """What this person has sent since the sandbox began, oldest first."""
+        return self.mailbox(email).sent()
+
+    def register(self, app: App) -> None:
+        """Add an OAuth client, or replace the one with its id (for another redirect URI, say)."""
+        with self._world.lock:
+            self._world.apps[app.client_id] = app
+
+    def live_tokens(self) -> dict[str, int]:
+        """How many tokens would be accepted now, access and refresh together, for each person's address."""
+        with self._world.lock:
+            now = self._world.clock()
+            return {person.email: self._world.authority.live(person.sub, now) for person in self.people}
+
+    def expire_access_tokens(self) -> None:
+        """Every access token given out so far ends now."""
+        with self._world.lock:
+            self._world.authority.expire_access_tokens(self._world.clock())
+            self._world.save()
+
+    def reset(self) -> None:
+        """Back to the first day, with an empty list of requests. Switches and registered apps stay."""
+        with self._world.lock:
+            self._seen.clear()
+            self._world.begin()
+
+    def _play(self, ask: Ask) -> Outcome:
+        """Act on one request, durably, before anybody hears of it."""
+        world = self._world
+        with world.lock:
+            caller = world.authority.access(ask.bearer(), world.clock())
+            reply = self._answer(ask)
+            if ask.method != "GET":
+                world.save()
+            lost = self.switches.take_loss(ask, reply)
+            who = reply.who or (world.address_of(caller.sub) if caller else "")
+            if ask.host in HOSTS:
+                self._seen.append(Seen(ask.method, ask.host, ask.path, None if lost else reply.status, who))
+        return Outcome(reply, lost=lost, delay=self.switches.token_delay if reply.gives_tokens else 0)
+
+    def _answer(self, ask: Ask) -> Reply:
+        if ask.host not in HOSTS:
+            return in_json({"error": "no such host in the sandbox", "hosts": sorted(HOSTS)}, 404)
+        if self.switches.down:
+            return in_json(DOWN, 503)
+        fault = self.switches.take_fault(ask)
+        if fault is not None:
+            return fault
+        try:
+            return HOSTS[ask.host](ask, self._world)
+        except Refused as refused:
+            return refused.reply
+
+
+class MailboxView:
+    """What a test sees of one mailbox, and how it puts mail there. Mails given out are copies."""
+
+    def __init__(self, world: World, email: str) -> None:
+        self._world = world
+        self._email = email
+
+    def mails(self, *labels: str) -> list[Mail]:
+        """The mails with all these label ids, newest first; trash, spam and drafts too."""
+        with self._world.lock:
+            found = self._world.mailbox(self._email).newest_first()
+            return [replace(mail, labels=list(mail.labels)) for mail in found if set(labels) <= set(mail.labels)]
+
+    def drafts(self) -> list[Mail]:
+        """The drafts, newest first."""
+        return self.mails("DRAFT")
+
+    def sent(self) -> list[Mail]:
+        """What was sent from here through the API, oldest first; not what the sandbox was seeded with."""
+        with self._world.lock:
+            ids = self._world.mailbox(self._email).sent
+            return [mail for mail in reversed(self.mails()) if mail.id in ids]
+
+    def add(
+        self,
+        message: EmailMessage | bytes,
+        *,
+        labels: Iterable[str] = ("INBOX", "UNREAD", "CATEGORY_PERSONAL"),
+        age: float = 0,
+    ) -> Mail:
+        """Lay a mail in, taken in ``age`` seconds ago; it joins the thread it answers."""
+        raw = message if isinstance(message, bytes) else message.as_bytes(policy=SMTP)
+        with self._world.lock:
+            box, at = self._world.mailbox(self._email), int((self._world.clock() - age) * 1000)
+            incoming = Mail("", "", raw, [], at, 0)
+            mail = box.add(raw, labels, at, thread_id=box.answered_by(incoming))
+            self._world.save()
+            return replace(mail, labels=list(mail.labels))

@@ -1,0 +1,108 @@
+"""What goes in and what comes out of a played service, apart from any server or client."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit, urlunsplit
+
+JSON = "application/json; charset=UTF-8"
+HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request to one production host; ``path`` stays percent-encoded, header names are lower case."""
+
+    method: str
+    host: str
+    path: str
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def one(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    def every(self, name: str) -> tuple[str, ...]:
+        """All values of a repeated query parameter."""
+        return tuple(self.query.get(name, ()))
+
+    def form(self) -> dict[str, list[str]]:
+        """The form-encoded body; empty when the body is something else."""
+        if not self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            return {}
+        return parse_qs(self.body.decode("utf-8", "replace"), keep_blank_values=True)
+
+    def bearer(self) -> str:
+        """The token of ``Authorization: Bearer``, or nothing."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+    def basic(self) -> tuple[str, str] | None:
+        """Client id and secret of ``Authorization: Basic`` (RFC 6749 2.3.1), if there."""
+        scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            name, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+        return unquote(name), unquote(secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. ``who`` is the address of the person it concerns, for the list of requests."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+    who: str = ""
+    gives_tokens: bool = False
+
+
+class Refused(Exception):
+    """A request ends here, with this reply."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"refused with {reply.status}")
+        self.reply = reply
+
+
+def read_query(raw: str) -> dict[str, list[str]]:
+    """A query string as parameters; empty values stay."""
+    return parse_qs(raw, keep_blank_values=True)
+
+
+def in_json(
+    content: Any,
+    status: int = 200,
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    who: str = "",
+    gives_tokens: bool = False,
+) -> Reply:
+    """An answer in JSON."""
+    kind = ("content-type", JSON)
+    return Reply(status, (kind, *headers), json.dumps(content, indent=1).encode(), who, gives_tokens)
+
+
+def in_html(page: str, status: int = 200, *, who: str = "") -> Reply:
+    """A page for a person."""
+    kept_private = (("cache-control", "no-store"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY"))
+    return Reply(status, (("content-type", HTML), *kept_private), page.encode(), who)
+
+
+def redirect(url: str, params: Iterable[tuple[str, str]], *, who: str = "") -> Reply:
+    """302 to ``url`` with more query parameters."""
+    parts = urlsplit(url)
+    query = "&".join(piece for piece in (parts.query, urlencode(list(params))) if piece)
+    target = urlunsplit(parts._replace(query=query))
+    return Reply(302, (("location", target), ("cache-control", "no-store")), b"", who)

@@ -1,0 +1,1 @@
+"""The parts of the Gmail toolkit. The toolkit itself is `deputize.toolkits.gmail`."""

@@ -1,0 +1,67 @@
+"""What a mail says about how it is answered: to whom, under which subject, in which conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.api import Asks
+from deputize.toolkits._headers import Person
+from deputize.toolkits._mail_in import Mail
+from deputize.toolkits._mail_out import Text, answer_subject, quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The frame of a reply. ``own``: the user's addresses, in lower case; ``answers``: Message-ID and References."""
+
+    to: Sequence[Person]
+    cc: Sequence[Person]
+    own: frozenset[str]
+    subject: str
+    thread: str
+    answers: tuple[str, str]
+    quote: Text
+
+
+def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer]:
+    """The frame of a reply to a message. Raises `InvalidInput` where there is nobody to reply to."""
+    mail = Mail((yield api.get_message(message_id)))
+    if "DRAFT" in mail.labels:
+        raise InvalidInput("message_id: a draft cannot be replied to.", hint="Send it, or change it.")
+    known = (yield from aliases()) if everybody else {}
+    own = frozenset({account.name.lower(), *known})
+    to = _reachable(mail.people("Reply-To")) or _reachable(mail.people("From"))
+    if "SENT" in mail.labels or (to and all(one.key in own for one in to)):
+        to = _reachable(mail.people("To")) or to
+    if not to:
+        raise InvalidInput("message_id: this email names nobody to reply to.", hint="Send a new email instead.")
+    others = _reachable([*mail.people("To"), *mail.people("Cc")]) if everybody else []
+    return Answer(
+        to=to,
+        cc=others,
+        own=own,
+        subject=answer_subject(mail.subject()),
+        thread=mail.thread,
+        answers=(mail.header("Message-ID"), mail.header("References")),
+        quote=quoted(f"On {_time.full(mail.date)}, {mail.sender} wrote:", mail.body().text),
+    )
+
+
+def _reachable(people: Sequence[Person]) -> list[Person]:
+    return [one for one in people if one.reachable]
+
+
+def aliases() -> Asks[dict[str, Person]]:
+    """The addresses the user may write from, by themselves in lower case."""
+    answer = yield api.list_aliases()
+    known = [
+        Person(str(one.get("displayName") or ""), str(one["sendAsEmail"]))
+        for one in answer.get("sendAs") or ()
+        if one.get("isPrimary") or one.get("verificationStatus", "accepted") == "accepted"
+    ]
+    return {one.key: one for one in known}

@@ -1,0 +1,131 @@
+"""Requests to Gmail's API, many of them at a time, and pages of its lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from deputize.core.act.toolkit import Note, Request
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
+
+HEADERS: Final = ("From", "To", "Cc", "Subject")
+AT_ONCE: Final = 10  # requests
+
+T = TypeVar("T")
+Asks = Generator[Request | list[Request] | Note, Any, T]
+"""Steps that end in a T: ``value = yield from asks``."""
+
+
+def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HEADERS) -> Request:
+    """messages.get, whole (full), its headers (metadata) or its state (minimal)."""
+    params: dict[str, Any] = {"format": form}
+    if form == "metadata":
+        params["metadataHeaders"] = list(headers)
+    return Request("GET", "/users/me/messages/{id}", at={"id": message_id}, params=params)
+
+
+def get_draft(draft_id: str, form: str = "full") -> Request:
+    """drafts.get: full, metadata, minimal or raw."""
+    return Request("GET", "/users/me/drafts/{id}", at={"id": draft_id}, params={"format": form})
+
+
+def get_thread(thread_id: str, form: str = "full") -> Request:
+    """threads.get: full, metadata or minimal."""
+    params: dict[str, Any] = {"format": form}
+    if form == "metadata":
+        params["metadataHeaders"] = list(HEADERS)
+    return Request("GET", "/users/me/threads/{id}", at={"id": thread_id}, params=params)
+
+
+def get_attachment(message_id: str, attachment_id: str) -> Request:
+    """messages.attachments.get: the bytes of a part that Gmail keeps apart."""
+    return Request(
+        "GET",
+        "/users/me/messages/{message}/attachments/{id}",
+        at={"message": message_id, "id": attachment_id},
+    )
+
+
+LIST_LABELS: Final = Request("GET", "/users/me/labels")
+
+
+def many(requests: Sequence[Request]) -> Asks[list[Any]]:
+    """The answers to any number of requests, ten at a time. What is gone or refused has its error for an answer.
+
+    A batch with a refusal in it is asked again one by one, so the requests must bear repetition.
+    """
+    answers: list[Any] = []
+    for start in range(0, len(requests), AT_ONCE):
+        batch = list(requests[start : start + AT_ONCE])
+        try:
+            answers += yield batch
+        except (NotFound, InvalidInput) as refused:
+            answers += [refused] if len(batch) == 1 else (yield from _one_by_one(batch))
+    return answers
+
+
+def _one_by_one(batch: Sequence[Request]) -> Asks[list[Any]]:
+    answers: list[Any] = []
+    for request in batch:
+        try:
+            answers.append((yield request))
+        except (NotFound, InvalidInput) as refused:
+            answers.append(refused)
+    return answers
+
+
+def fill(
+    rows: Rows,
+    ids: Sequence[str],
+    request: Callable[[str], Request],
+    row: Callable[[Any], dict[str, Any]],
+) -> Asks[int]:
+    """Fetch what has these ids, ten at a time, until the rows are full. How many ids were worked off."""
+    done = 0
+    for start in range(0, len(ids), AT_ONCE):
+        for answer in (yield from many([request(one) for one in ids[start : start + AT_ONCE]])):
+            if not isinstance(answer, DeputizeError) and not rows.add(row(answer)):
+                return done
+            done += 1
+    return done
+
+
+# ----------------------------------------------------------------- pages
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a list of Gmail's a result starts: a page of ``size``, ``skip`` rows into it. ``since`` is the time
+    from which relative times are counted, the same on all pages."""
+
+    bound_to: tuple[Any, ...]
+    token: str
+    skip: int
+    size: int
+    since: int
+
+    @classmethod
+    def of(cls, bound_to: tuple[Any, ...], cursor: str | None, limit: int, now: float) -> Place:
+        """The place a cursor says, or the start. Raises `InvalidInput` for a cursor of another list."""
+        if not cursor:
+            return cls(bound_to, "", 0, limit, int(now))
+        token, skip, size, since = read_cursor(bound_to, cursor, (str, int, int, int))
+        return cls(bound_to, token, skip, min(max(size, 1), 100), since)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What Gmail needs to give this page."""
+        return {"maxResults": self.size} | ({"pageToken": self.token} if self.token else {})
+
+    def after(self, done: int, page: int, following: object, limit: int) -> str | None:
+        """The cursor after ``done`` rows from here. ``page``: rows of this page; ``following``: token of the next."""
+        if self.skip + done < page:
+            return write_cursor(self.bound_to, [self.token, self.skip + done, self.size, self.since])
+        return write_cursor(self.bound_to, [str(following), 0, limit, self.since]) if following else None
+
+
+def list_aliases() -> Request:
+    """settings.sendAs.list: the addresses the user may write from."""
+    return Request("GET", "/users/me/settings/sendAs")

@@ -1,0 +1,51 @@
+"""What all Gmail tools share: the toolkit, its scopes, and which of them a method accepts.
+
+API: developers.google.com/workspace/gmail/api/reference/rest. What a method accepts is from its discovery document,
+gmail.v1 of 2026-10-05. gmail.metadata is accepted nowhere here: Gmail applies its limits to the whole token.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deputize.core.act.toolkit import Need, Toolkit, any_of
+
+GMAIL = Toolkit("gmail", provider="google")
+
+SCOPE: Final = "https://www.googleapis.com/auth/gmail."
+READONLY, SEND, COMPOSE, MODIFY, LABELS = (f"{SCOPE}{name}" for name in "readonly send compose modify labels".split())
+MAIL: Final = "https://mail.google.com/"
+SETTINGS: Final = f"{SCOPE}settings.basic"
+READING: Final = frozenset({READONLY, MODIFY, MAIL})
+DRAFTING: Final = frozenset({COMPOSE, MODIFY, MAIL})
+
+
+def reads(method: str) -> Need:
+    """The need of a method that reads mail."""
+    return any_of(READONLY, MODIFY, MAIL, method=f"gmail.users.{method}")
+
+
+def reads_drafts(method: str) -> Need:
+    """The need of a method that reads drafts: who may write them may read them."""
+    return any_of(READONLY, COMPOSE, MODIFY, MAIL, method=f"gmail.users.{method}")
+
+
+def drafts(method: str) -> Need:
+    """The need of a method that writes or sends drafts; sending one takes more than gmail.send."""
+    return any_of(COMPOSE, MODIFY, MAIL, method=f"gmail.users.{method}")
+
+
+def modifies(method: str) -> Need:
+    """The need of a method that changes mail."""
+    return any_of(MODIFY, MAIL, method=f"gmail.users.{method}")
+
+
+def labels(method: str) -> Need:
+    """The need of a method that changes labels."""
+    return any_of(LABELS, MODIFY, MAIL, method=f"gmail.users.{method}")
+
+
+SENDS: Final = any_of(SEND, COMPOSE, MODIFY, MAIL, method="gmail.users.messages.send")
+GETS: Final = reads("messages.get")
+KNOWS_LABELS: Final = any_of(READONLY, LABELS, MODIFY, MAIL, method="gmail.users.labels.list")
+KNOWS_ALIASES: Final = any_of(READONLY, MODIFY, MAIL, SETTINGS, method="gmail.users.settings.sendAs.list")

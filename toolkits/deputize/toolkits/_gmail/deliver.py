@@ -1,0 +1,207 @@
+"""Sending at most once. Gmail has no idempotency key, so there are two ways.
+
+Who may write drafts sends in two steps: a draft is made, its id is noted, and sending consumes it. After a lost answer
+or a crash the draft tells: gone means sent, still there means not sent. Who may only send has one step; after a lost
+answer the mail is looked for by a header of its own, where reading is allowed, and else the outcome stays unknown. A
+miss proves nothing, since Gmail is not known to keep such headers; nor does it keep a Message-ID of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deputize.core.act.toolkit import ActKey, Note, Request
+from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.vault.grant import Account
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.api import Asks
+from deputize.toolkits._gmail.base import DRAFTING, READING
+from deputize.toolkits._gmail.query import search
+from deputize.toolkits._mail_in import header
+
+KEY_HEADER = "X-Deputize-Key"
+"""Marks what an act made, by sixteen characters of its key. Recipients can see it; "" leaves it out."""
+
+_SKEW = 300.0  # seconds by which Gmail's clock and ours may differ
+_LOST = (OutcomeUnknown, ProviderUnavailable)
+
+Noted = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the runtime says about this run: the act's key, granted scopes, the account, what an earlier run noted,
+    and the time."""
+
+    key: ActKey
+    granted: frozenset[str]
+    account: Account
+    noted: Noted
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A mail that is ready to leave. ``thread``: the conversation it joins, "" for a new one."""
+
+    raw: str
+    key: ActKey
+    thread: str = ""
+    recipient: str = ""
+
+    @property
+    def resource(self) -> dict[str, str]:
+        """The message as Gmail takes it."""
+        return {"raw": self.raw} | ({"threadId": self.thread} if self.thread else {})
+
+
+def mark(key: ActKey) -> tuple[tuple[str, str], ...]:
+    """The header by which a mail of this act can be found."""
+    return ((KEY_HEADER, key.hex[:16]),) if KEY_HEADER else ()
+
+
+def deliver(mail: Outgoing, attempt: Attempt) -> Asks[dict[str, Any]]:
+    """Send it. The answer has ``threadId``, and ``id`` unless Gmail cannot say which mail it became.
+
+    Raises `OutcomeUnknown` if it may have been sent and nobody can tell.
+    """
+    if attempt.noted:
+        return (yield from commit(attempt.noted, attempt.granted, fresh=False))
+    if not attempt.granted & DRAFTING:
+        return (yield from _in_one_step(mail, attempt.granted))
+    draft = yield from _prepared(mail)
+    noted = {"draft": draft["id"], "thread": draft["message"].get("threadId", ""), "at": attempt.now}
+    yield Note(noted)
+    return (yield from commit(noted, attempt.granted, fresh=True))
+
+
+def commit(noted: Mapping[str, Any], granted: frozenset[str], *, fresh: bool) -> Asks[dict[str, Any]]:
+    """Send a draft whose id is noted. ``fresh``: nobody has tried yet.
+
+    After a lost answer the draft is looked for, and sent once more only if it is still there.
+    """
+    for _ in range(2):
+        if not fresh and (sent := (yield from _already(noted, granted))) is not None:
+            return sent
+        try:
+            return dict((yield Request("POST", "/users/me/drafts/send", json={"id": noted["draft"]})))
+        except _LOST as lost:
+            _raise_if_unsent(lost)
+        except NotFound:
+            if fresh:
+                raise
+            return (yield from _sent_in(noted, granted))
+        fresh = False
+    if (sent := (yield from _already(noted, granted))) is not None:
+        return sent
+    raise _unknown()
+
+
+def _raise_if_unsent(lost: DeputizeError) -> None:
+    if isinstance(lost, ProviderUnavailable) and not lost.sent:
+        raise lost
+
+
+def _unknown() -> OutcomeUnknown:
+    return OutcomeUnknown("Gmail did not say whether the email was sent.", hint="Look into Sent before sending again.")
+
+
+def _already(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any] | None]:
+    """What a draft became, or None if it is still there. Asked twice: a sent draft may be shown a moment longer."""
+    try:
+        for _ in range(2):
+            found = yield api.get_draft(noted["draft"], "minimal")
+            message = found.get("message") or {}
+            if "SENT" in (message.get("labelIds") or ()):
+                return dict(message)
+    except NotFound:
+        return (yield from _sent_in(noted, granted))
+    except DeputizeError:
+        raise _unknown() from None
+    return None
+
+
+def _sent_in(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any]]:
+    """The mail that a draft became, as far as can be told: its conversation's newest that was sent since."""
+    thread = str(noted.get("thread", ""))
+    if thread and granted & READING:
+        try:
+            found = yield api.get_thread(thread, "minimal")
+        except DeputizeError:
+            return {"threadId": thread}
+        since = (float(noted.get("at", 0)) - _SKEW) * 1000
+        for message in reversed(found.get("messages") or ()):
+            if "SENT" in (message.get("labelIds") or ()) and int(message.get("internalDate", 0)) >= since:
+                return dict(message)
+    return {"threadId": thread}
+
+
+def _in_one_step(mail: Outgoing, granted: frozenset[str]) -> Asks[dict[str, Any]]:
+    try:
+        return dict((yield Request("POST", "/users/me/messages/send", json=mail.resource)))
+    except _LOST as lost:
+        _raise_if_unsent(lost)
+    sent = (yield from _marked_among_sent(mail)) if KEY_HEADER and granted & READING else None
+    if sent is None:
+        raise _unknown()
+    return sent
+
+
+def _marked_among_sent(mail: Outgoing) -> Asks[dict[str, Any] | None]:
+    q = search("in:sent newer_than:1d", to=[mail.recipient])
+    try:
+        page = yield Request("GET", "/users/me/messages", params={"q": q, "maxResults": api.AT_ONCE})
+        ids = [str(one["id"]) for one in page.get("messages") or ()]
+        answers = yield from api.many([api.get_message(one, "metadata", (KEY_HEADER,)) for one in ids])
+    except DeputizeError:
+        return None
+    return next((dict(one) for one in answers if isinstance(one, dict) and _has_mark(one, mail.key)), None)
+
+
+def _has_mark(message: Mapping[str, Any], key: ActKey) -> bool:
+    headers: Sequence[Mapping[str, Any]] = (message.get("payload") or {}).get("headers") or ()
+    return bool(KEY_HEADER) and header(headers, KEY_HEADER) == key.hex[:16]
+
+
+# ----------------------------------------------------------------- drafts
+
+
+def _prepared(mail: Outgoing) -> Asks[dict[str, Any]]:
+    """A draft of the mail. A lost answer costs at most a draft that stays behind: nothing is sent yet."""
+    try:
+        return (yield from create_draft(mail, prepares=True))
+    except OutcomeUnknown:
+        pass
+    try:
+        return (yield from create_draft(mail, prepares=True))
+    except OutcomeUnknown:
+        raise ProviderUnavailable("Gmail could not take the email; nothing was sent.") from None
+
+
+def create_draft(mail: Outgoing, *, prepares: bool = False) -> Asks[dict[str, Any]]:
+    """drafts.create. After a lost answer the draft is looked for; raises `OutcomeUnknown` if it is not found.
+
+    ``prepares``: the draft is only a step towards sending.
+    """
+    body = {"message": mail.resource}
+    try:
+        return dict((yield Request("POST", "/users/me/drafts", json=body, prepares=prepares)))
+    except _LOST as lost:
+        _raise_if_unsent(lost)
+    made = yield from _marked_draft(mail.key)
+    if made is None:
+        raise OutcomeUnknown("Gmail did not say whether the draft was saved.", hint="List the drafts.")
+    return made
+
+
+def _marked_draft(key: ActKey) -> Asks[dict[str, Any] | None]:
+    try:
+        page = yield Request("GET", "/users/me/drafts", params={"maxResults": api.AT_ONCE})
+        ids = [str(one["id"]) for one in page.get("drafts") or ()]
+        answers = yield from api.many([api.get_draft(one, "metadata") for one in ids])
+    except DeputizeError:
+        return None
+    made = (dict(one) for one in answers if isinstance(one, dict))
+    return next((one for one in made if _has_mark(one.get("message") or {}, key)), None)

@@ -1,0 +1,194 @@
+"""Gmail: drafts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Note, Request, Steps, any_of
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.answer import Answer, answer
+from deputize.toolkits._gmail.api import Asks, Place
+from deputize.toolkits._gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
+from deputize.toolkits._gmail.deliver import Noted, Outgoing, commit, create_draft, mark
+from deputize.toolkits._gmail.rows import shown_all, web
+from deputize.toolkits._gmail.send import Addresses, Format, receipt, reply_needs
+from deputize.toolkits._headers import (
+    Encoded,
+    Person,
+    decode_words,
+    people_in,
+    people_value,
+    single_line,
+    text_value,
+)
+from deputize.toolkits._mail_edit import edited, raw_header
+from deputize.toolkits._mail_in import Mail, unpacked
+from deputize.toolkits._mail_out import Letter, Recipients, Text, apart, base64url, recipients, written
+from deputize.toolkits._page import Rows
+from deputize.toolkits._text import Outside, clip
+
+_EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
+
+
+def _save_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["draft_id"]:
+        return [_EDITS, drafts("drafts.update")]
+    return [*(reply_needs(arguments) if arguments["reply_to"] else []), drafts("drafts.create")]
+
+
+@GMAIL.tool(
+    needs=_save_needs,
+    effect=Effect.WRITES,
+    aliases=["Gmail.WriteDraftEmail", "Gmail.WriteDraftReplyEmail", "Gmail.UpdateDraftEmail"],
+)
+def save_draft(
+    draft_id: Annotated[str | None, Field(description="change this draft")] = None,
+    reply_to: Annotated[str | None, Field(description="message id: draft a reply")] = None,
+    all_: Annotated[bool, Field(description="reply to everybody")] = False,
+    to: Addresses | None = None,
+    subject: str | None = None,
+    body: str | None = None,
+    cc: Addresses | None = None,
+    bcc: Addresses | None = None,
+    body_format: Format = "auto",
+    *,
+    key: ActKey,
+    account: Account,
+) -> Steps:
+    """Create a draft, or change one: only the fields given are replaced. Body is Markdown."""
+    if draft_id and reply_to:
+        raise InvalidInput("Give draft_id or reply_to, not both.")
+    if all(value is None for value in (reply_to, to, subject, body, cc, bcc)):
+        raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, reply_to.")
+    people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
+    title = None if subject is None else single_line(subject, "subject")
+    text = None if body is None else written(body, body_format)
+    if draft_id:
+        given = {"To": (to, people.to), "Cc": (cc, people.cc), "Bcc": (bcc, people.bcc)}
+        headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
+        headers |= {} if title is None else {"Subject": text_value(title)}
+        return (yield from _changed(draft_id, headers, text, account))
+    frame: Answer | None = (yield from answer(reply_to, account, everybody=all_)) if reply_to else None
+    letter = _letter(frame, people, title, text or Text(""), key)
+    made = yield from create_draft(Outgoing(letter.raw(), key, frame.thread if frame else ""))
+    return _draft(made, letter.people.to, letter.subject, letter.text.plain, account)
+
+
+def _letter(frame: Answer | None, people: Recipients, subject: str | None, text: Text, key: ActKey) -> Letter:
+    """The draft as a letter. A reply goes to whom the original says unless others are named."""
+    if frame is None:
+        return Letter(subject or "", text, people, extra=mark(key))
+    people = apart(frame.own, people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
+    title = frame.subject if subject is None else subject
+    return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=mark(key))
+
+
+def _changed(
+    draft_id: str, headers: Mapping[str, Encoded], text: Text | None, account: Account
+) -> Asks[dict[str, Any]]:
+    """The draft with what was given in place of what was there; all other parts are kept."""
+    draft = yield api.get_draft(draft_id, "raw")
+    message = edited(unpacked(str(draft["message"].get("raw", ""))), headers, text)
+    resource = {"raw": base64url(message.as_bytes()), "threadId": draft["message"].get("threadId", "")}
+    saved = yield Request(
+        "PUT",
+        "/users/me/drafts/{id}",
+        at={"id": draft_id},
+        json={"message": {name: value for name, value in resource.items() if value}},
+        repeat="idem",
+    )
+    outside = Outside()
+    to = [Person(outside.line(one.name), outside.line(one.address)) for one in people_in(raw_header(message, "To"))]
+    subject = outside.line(decode_words(raw_header(message, "Subject")))
+    return _draft(saved, to, subject, text.plain if text else "", account)
+
+
+def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: str, account: Account) -> dict[str, Any]:
+    """The result of a draft that was saved."""
+    message = saved.get("message") or {}
+    thread = str(message.get("threadId", ""))
+    result = {
+        "draft_id": saved.get("id"),
+        "id": message.get("id"),
+        "thread": thread,
+        "to": shown_all(to, 3),
+        "subject": clip(subject, 60),
+        "preview": clip(text, 60),
+        "url": web(account, thread) if thread else None,
+        "summary": "Saved as a draft; nothing was sent.",
+    }
+    return {name: value for name, value in result.items() if value}
+
+
+@GMAIL.tool(
+    needs=[reads_drafts("drafts.list"), reads_drafts("drafts.get")], aliases=["Gmail.ListDraftEmails"], core=False
+)
+def list_drafts(query: str = "", limit: Limit = 20, cursor: Cursor = None, *, account: Account, now: float) -> Steps:
+    """List drafts."""
+    place = Place.of(("gmail_list_drafts", account.subject, query), cursor, limit, now)
+    params = place.params | ({"q": query} if query.strip() else {})
+    page = yield Request("GET", "/users/me/drafts", params=params)
+    wanted = [str(one["id"]) for one in page.get("drafts") or ()][place.skip :][:limit]
+    rows = Rows()
+    done = yield from api.fill(rows, wanted, lambda one: api.get_draft(one, "metadata"), _row)
+    return {
+        "items": rows.items,
+        "next": place.after(done, len(page.get("drafts") or ()), page.get("nextPageToken"), limit),
+        "truncated": done < len(wanted),
+        "time_zone": _time.ZONE,
+    }
+
+
+def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
+    mail = Mail(draft.get("message") or {})
+    row: dict[str, Any] = {
+        "draft_id": str(draft.get("id", "")),
+        "id": mail.id,
+        "thread": mail.thread,
+        "to": shown_all(mail.people("To"), 1),
+        "subject": mail.subject(48),
+        "date": _time.short(mail.date),
+        "snippet": mail.snippet(40),
+    }
+    mail.outside.mark(row)
+    return row
+
+
+@GMAIL.tool(needs=[_EDITS, drafts("drafts.send")], effect=Effect.SENDS, aliases=["Gmail.SendDraftEmail"])
+def send_draft(draft_id: str, *, granted: frozenset[str], account: Account, noted: Noted, now: float) -> Steps:
+    """Send an existing draft."""
+    fresh = not noted
+    if not noted:
+        draft = yield api.get_draft(draft_id, "metadata")
+        mail = Mail(draft["message"])
+        if not any(mail.people(field) for field in ("To", "Cc", "Bcc")):
+            raise InvalidInput("draft_id: this draft names nobody to send to.", hint="Add `to` with gmail_save_draft.")
+        noted = {
+            "draft": draft_id,
+            "thread": mail.thread,
+            "at": now,
+            "to": mail.people("To"),
+            "cc": mail.people("Cc"),
+            "subject": mail.subject(),
+        }
+        yield Note(noted)
+    sent = yield from commit(noted, granted, fresh=fresh)
+    people = Recipients(*([Person(*one) for one in noted[field]] for field in ("to", "cc")))
+    return receipt(sent, people, noted["subject"], account)
+
+
+@GMAIL.tool(needs=[drafts("drafts.delete")], effect=Effect.DESTRUCTIVE, aliases=["Gmail.DeleteDraftEmail"], core=False)
+def delete_draft(draft_id: str) -> Steps:
+    """Discard a draft for good."""
+    try:
+        yield Request("DELETE", "/users/me/drafts/{id}", at={"id": draft_id}, repeat="idem")
+    except NotFound:
+        return {"draft_id": draft_id, "deleted": True, "summary": "There is no such draft, or no longer."}
+    return {"draft_id": draft_id, "deleted": True}

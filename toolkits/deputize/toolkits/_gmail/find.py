@@ -1,0 +1,162 @@
+"""Gmail: find emails and conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Arguments, Need, Request, Steps
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.api import Asks, Place
+from deputize.toolkits._gmail.base import GMAIL, KNOWS_LABELS, reads
+from deputize.toolkits._gmail.names import Label, label_called, labels_in, own_names
+from deputize.toolkits._gmail.query import out_of_sight, search
+from deputize.toolkits._gmail.rows import email_row, people_of, row_body
+from deputize.toolkits._mail_in import Mail
+from deputize.toolkits._page import Rows
+
+_COUNT = 500  # the largest page Gmail gives
+
+Group = Literal["message", "thread"]
+Detail = Literal["count", "summary", "full"]
+
+
+def _search_needs(arguments: Arguments) -> Sequence[Need]:
+    kind = "threads" if arguments["group"] == "thread" else "messages"
+    if arguments["detail"] == "count":
+        return [reads(f"{kind}.list"), *([KNOWS_LABELS] if arguments["label"] else [])]
+    return [reads(f"{kind}.list"), reads(f"{kind}.get"), KNOWS_LABELS]
+
+
+@GMAIL.tool(
+    needs=_search_needs,
+    aliases=[
+        "Gmail.ListEmails",
+        "Gmail.ListEmailsByHeader",
+        "Gmail.SearchEmailsByQuery",
+        "Gmail.ListThreads",
+        "Gmail.SearchThreads",
+    ],
+)
+def search_emails(
+    query: Annotated[str, Field(description="e.g. has:attachment newer_than:7d")] = "",
+    from_: list[str] | None = None,
+    to: list[str] | None = None,
+    subject: str = "",
+    text: Annotated[str, Field(description="words in the body")] = "",
+    label: str | None = None,
+    after: Annotated[str | None, Field(description="ISO date/time or -7d")] = None,
+    before: str | None = None,
+    unread: bool | None = None,
+    group: Group = "message",
+    detail: Detail = "summary",
+    skip_automated: Annotated[bool, Field(description="hide newsletters and no-reply mail")] = False,
+    spam_trash: bool = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Find or list emails, newest first. Combine filters; query takes Gmail search syntax."""
+    filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
+    place = Place.of(("gmail_search_emails", account.subject, *filters), cursor, limit, now)
+    start, end = _time.window(after, before, place.since)
+    labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if label else ()
+    chosen = str(label_called(labels, label, "label")["id"]) if label else ""
+    q = search(
+        query,
+        sender=from_ or (),
+        to=to or (),
+        subject=subject,
+        text=text,
+        after=start,
+        before=end,
+        unread=unread,
+        skip_automated=skip_automated,
+    )
+    params = _params(q, chosen, everywhere=spam_trash or out_of_sight(query))
+    kind = "threads" if group == "thread" else "messages"
+    if detail == "count":
+        counted = yield _list(kind, {"maxResults": _COUNT, **params})
+        return {"estimate": _estimate(counted, kind)}
+    page, labels = yield from _with_labels(_list(kind, place.params | params), labels)
+    wanted = [str(one["id"]) for one in page.get(kind) or ()][place.skip :][:limit]
+    rows = Rows()
+    done = yield from api.fill(rows, wanted, *_shapes(group, detail, own_names(labels)))
+    return {
+        "items": rows.items,
+        "next": place.after(done, len(page.get(kind) or ()), page.get("nextPageToken"), limit),
+        "truncated": done < len(wanted),
+        "estimate": _estimate(page, kind),
+        "time_zone": _time.ZONE,
+    }
+
+
+def _params(q: str, label: str, *, everywhere: bool) -> dict[str, Any]:
+    """What a list takes, without what is empty: an empty ``q`` is not the same as none."""
+    params: dict[str, Any] = {"q": q} if q else {}
+    if label:
+        params["labelIds"] = [label]
+    if everywhere or label in ("SPAM", "TRASH"):
+        params["includeSpamTrash"] = True
+    return params
+
+
+def _list(kind: str, params: Mapping[str, Any]) -> Request:
+    return Request("GET", f"/users/me/{kind}", params=params)
+
+
+def _with_labels(request: Request, labels: Sequence[Label]) -> Asks[tuple[Any, Sequence[Label]]]:
+    """An answer and the labels, which are asked for at the same time if they are not known."""
+    if labels:
+        return (yield request), labels
+    answer, listing = yield [request, api.LIST_LABELS]
+    return answer, labels_in(listing)
+
+
+def _estimate(page: Mapping[str, Any], kind: str) -> int:
+    """How many there are: exact if one page holds all, else what Gmail guesses."""
+    here = len(page.get(kind) or ())
+    return max(int(page.get("resultSizeEstimate") or 0), here) if page.get("nextPageToken") else here
+
+
+Shapes = tuple[Callable[[str], Request], Callable[[Any], dict[str, Any]]]
+
+
+def _shapes(group: Group, detail: Detail, names: Mapping[str, str]) -> Shapes:
+    """How a row is asked for, and what it is made of."""
+    form = "full" if detail == "full" else "metadata"
+    if group == "thread":
+        return lambda one: api.get_thread(one, form), lambda thread: _thread_row(thread, detail)
+    return lambda one: api.get_message(one, form), lambda message: _message_row(message, names, detail)
+
+
+def _message_row(message: Mapping[str, Any], names: Mapping[str, str], detail: Detail) -> dict[str, Any]:
+    mail = Mail(message)
+    body = row_body(mail) if detail == "full" else {}
+    row = email_row(mail, names)
+    return ({name: value for name, value in row.items() if name != "snippet"} if body.get("body") else row) | body
+
+
+def _thread_row(thread: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
+    """A conversation in a list: how it began, and how it stands."""
+    mails = [Mail(message) for message in thread.get("messages") or ()] or [Mail({})]
+    last = mails[-1]
+    row: dict[str, Any] = {
+        "thread": str(thread.get("id", "")),
+        "subject": mails[0].subject(56),
+        "people": people_of(mails, 3),
+        "count": len(mails),
+        "last": _time.short(last.date),
+        "unread": any("UNREAD" in mail.labels for mail in mails),
+        "snippet": last.snippet(40),
+    }
+    last.outside.hidden += sum(mail.outside.hidden for mail in mails[:-1])
+    last.outside.mark(row)
+    return row | (row_body(last) if detail == "full" else {})

@@ -1,0 +1,130 @@
+"""Gmail: labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from deputize.core.act.toolkit import Arguments, Effect, Need, Note, Request, Steps, any_of
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.api import Asks
+from deputize.toolkits._gmail.base import GMAIL, LABELS, MAIL, MODIFY, READONLY, labels
+from deputize.toolkits._gmail.deliver import Noted
+from deputize.toolkits._gmail.names import Label, find, label_called, labels_in
+from deputize.toolkits._headers import single_line
+from deputize.toolkits._page import Rows
+
+_LISTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.list")
+_COUNTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.get")
+_NAME = 225  # characters of a label's name
+
+
+def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    return [_LISTS, _COUNTS] if arguments["counts"] else [_LISTS]
+
+
+@GMAIL.tool(needs=_list_needs, aliases=["Gmail.ListLabels"])
+def list_labels(counts: bool = False) -> Steps:
+    """List labels, with message and unread counts if asked."""
+    listed = sorted(labels_in((yield api.LIST_LABELS)), key=lambda one: one.get("type") == "system")
+    rows = Rows()
+    if counts:
+        done = yield from api.fill(rows, [str(one["id"]) for one in listed], _get_label, _row)
+    else:
+        done = next((n for n, one in enumerate(listed) if not rows.add(_row(one))), len(listed))
+    return {"items": rows.items, "next": None, "total": len(listed), "truncated": done < len(listed)}
+
+
+def _get_label(label_id: str) -> Request:
+    return Request("GET", "/users/me/labels/{id}", at={"id": label_id})
+
+
+def _row(label: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": label.get("name"),
+        "id": label.get("id"),
+        "kind": "system" if label.get("type") == "system" else "user",
+        "total": label.get("messagesTotal"),
+        "unread": label.get("messagesUnread"),
+    }
+
+
+def _manage_needs(arguments: Arguments) -> Sequence[Need]:
+    method = {"rename": "labels.patch", "delete": "labels.delete"}.get(arguments["action"], "labels.create")
+    return [_LISTS, labels(method), *([_COUNTS] if arguments["action"] == "delete" else [])]
+
+
+@GMAIL.tool(
+    needs=_manage_needs,
+    effect=lambda arguments: Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES,
+    gravest=Effect.DESTRUCTIVE,
+    aliases=["Gmail.CreateLabel", "Gmail.UpdateLabel", "Gmail.DeleteLabel"],
+    core=False,
+)
+def manage_label(
+    action: Literal["create", "rename", "delete"], name: str, new_name: str | None = None, *, noted: Noted
+) -> Steps:
+    """Create, rename or delete a label."""
+    if (action == "rename") != bool(new_name):
+        raise InvalidInput("new_name: needed to rename, and for nothing else.")
+    listed = labels_in((yield api.LIST_LABELS))
+    if action == "create":
+        return (yield from _create(listed, _name(name, "name")))
+    if action == "rename":
+        return (yield from _rename(listed, name, _name(new_name or "", "new_name")))
+    return (yield from _delete(listed, name, noted))
+
+
+def _name(name: str, field: str) -> str:
+    name = single_line(name, field)
+    if not name or len(name) > _NAME or any(not part.strip() for part in name.split("/")):
+        raise InvalidInput(f"{field}: a label's name has 1 to {_NAME} characters, and something around each slash.")
+    return name
+
+
+def _create(listed: Sequence[Label], name: str) -> Asks[dict[str, Any]]:
+    """The new label, or the one that is called so already: a name is Gmail's key, without regard to case."""
+    if label := find(listed, name):
+        return {"id": label["id"], "name": label["name"], "summary": "There is such a label already."}
+    try:
+        label = yield Request("POST", "/users/me/labels", json={"name": name}, repeat="idem")
+    except (Conflict, InvalidInput) as refused:
+        label = find(labels_in((yield api.LIST_LABELS)), name)
+        if label is None:
+            raise refused from None
+    undo = {"tool": "gmail_manage_label", "args": {"action": "delete", "name": label["name"]}}
+    return {"id": label["id"], "name": label["name"], "undo": undo, "summary": "Created."}
+
+
+def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str, Any]]:
+    old, new = find(listed, name), find(listed, new_name)
+    if new is not None and (old is None or old["name"] == new_name):
+        return {"id": new["id"], "name": new["name"], "summary": "It has this name already."}
+    label = _own(label_called(listed, name, "name"))
+    if new is not None and new["id"] != label["id"]:
+        raise Conflict("new_name: another label has this name.", reason="exists")
+    path = "/users/me/labels/{id}"
+    yield Request("PATCH", path, at={"id": str(label["id"])}, json={"name": new_name}, repeat="idem")
+    undo = {"action": "rename", "name": new_name, "new_name": label["name"]}
+    return {"id": label["id"], "name": new_name, "undo": {"tool": "gmail_manage_label", "args": undo}}
+
+
+def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, Any]]:
+    """Delete a label; the emails stay. ``affected``: how many had it."""
+    if not noted:
+        label = _own(label_called(listed, name, "name"))
+        counted = yield _get_label(str(label["id"]))
+        noted = {"id": label["id"], "name": label["name"], "affected": counted.get("messagesTotal", 0)}
+        yield Note(noted)
+    try:
+        yield Request("DELETE", "/users/me/labels/{id}", at={"id": str(noted["id"])}, repeat="idem")
+    except NotFound:
+        return {**noted, "summary": "The label is gone already."}
+    return {**noted, "summary": "Deleted; the emails stay."}
+
+
+def _own(label: Label) -> Label:
+    if label.get("type") == "system":
+        raise InvalidInput(f"name: {label['name']} is Gmail's own label.")
+    return label

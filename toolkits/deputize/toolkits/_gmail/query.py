@@ -1,0 +1,87 @@
+"""Search arguments to Gmail's ``q`` (support.google.com/mail/answer/7190)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+AUTOMATED: Final = "-category:{promotions social updates forums} -from:{noreply no-reply donotreply}"
+_OUT_OF_SIGHT = re.compile(r"(?<![-\w])in:(?:spam|trash|anywhere)\b", re.IGNORECASE)
+_TERM = re.compile(r'-?(?:\w+:)?"[^"]*"|[^\s(){}]+')
+
+
+def search(
+    query: str = "",
+    *,
+    sender: Sequence[str] = (),
+    to: Sequence[str] = (),
+    subject: str = "",
+    text: str = "",
+    after: int | None = None,
+    before: int | None = None,
+    unread: bool | None = None,
+    skip_automated: bool = False,
+) -> str:
+    """One ``q`` of all that is given; empty if nothing is. No value can leave its place and become an operator."""
+    terms = [
+        _people("from", sender),
+        _people("to", to),
+        _subject(subject),
+        _words(text),
+        f"after:{after}" if after is not None else "",
+        f"before:{before}" if before is not None else "",
+        "" if unread is None else "is:unread" if unread else "is:read",
+        AUTOMATED if skip_automated else "",
+        _visible(query),
+    ]
+    return " ".join(term for term in terms if term)
+
+
+def out_of_sight(query: str) -> bool:
+    """Whether a query asks for spam or the bin, which Gmail leaves out unless told."""
+    return bool(_OUT_OF_SIGHT.search(query))
+
+
+def says_which(query: str) -> bool:
+    """Whether a query has a term that chooses, rather than only terms that leave out, or one that takes all."""
+    terms = [term.lower() for term in _TERM.findall(_visible(query))]
+    chosen = [term for term in terms if not term.startswith("-") and term not in ("or", "and", "in:anywhere", "in:all")]
+    return any(re.search(r"\w", term) for term in chosen)
+
+
+def _visible(text: str) -> str:
+    return "".join(c if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") else " " for c in text).strip()
+
+
+def _value(text: str) -> str:
+    """A value in its place: quoted where it holds what means something to Gmail."""
+    text = " ".join(_visible(text).replace('"', " ").split())
+    return f'"{text}"' if re.search(r"[\s(){}:]", text) or text.startswith("-") else text
+
+
+def _people(operator: str, people: Sequence[str]) -> str:
+    named = [re.sub(r"^[^<>]*<([^<>]+)>\s*$", r"\1", one.strip()) for one in people]
+    terms = [f"{operator}:{value}" for one in named if (value := _value(one))]
+    return "{" + " ".join(terms) + "}" if len(terms) > 1 else "".join(terms)
+
+
+def _subject(subject: str) -> str:
+    """Words in any order, or exactly these where they come in quotation marks."""
+    words = _words(subject)
+    if not words:
+        return ""
+    return f"subject:{words}" if re.fullmatch(r'"[^"]*"', words) else f"subject:({words})"
+
+
+def _words(text: str) -> str:
+    """Words of the text without any operator; a phrase in quotation marks stays one."""
+    pieces: list[str] = []
+    for at, piece in enumerate(_visible(text).split('"')):
+        words = re.sub(r"[(){}:]", " ", piece).split()
+        if at % 2 and words:
+            pieces.append(f'"{" ".join(words)}"')
+        else:
+            pieces += [plain for word in words if (plain := word.lstrip("-+")) not in ("", "OR", "AND", "AROUND")]
+    return " ".join(pieces)

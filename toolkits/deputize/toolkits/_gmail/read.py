@@ -1,0 +1,198 @@
+"""Gmail: who is connected, one email, one conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field
+
+from deputize.core.act.toolkit import Arguments, Need, Request, Steps
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._arguments import Cursor, Offset
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.api import Asks
+from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
+from deputize.toolkits._gmail.names import labels_in, own_names
+from deputize.toolkits._gmail.rows import people_of, row_body, shown, shown_all, web
+from deputize.toolkits._headers import decode_words
+from deputize.toolkits._mail_in import Mail, Part
+from deputize.toolkits._page import Rows, read_cursor, tokens, write_cursor
+from deputize.toolkits._text import clip, window
+
+_BODY = 1_800  # bytes of a body in a detail
+_DETAIL = 600  # tokens of a detail
+_FILES = 5  # rows of files in a detail
+_FILE_NAME = 60  # bytes of a file's name in it
+
+ThreadLimit = Annotated[int, Field(ge=1, le=50, validation_alias=AliasChoices("limit", "max_results"))]
+
+
+@GMAIL.tool(aliases=["Gmail.WhoAmI"])
+def whoami(*, account: Account, granted: frozenset[str]) -> Steps:
+    """Who the connected Gmail account is, how large its mailbox is, and what was consented to."""
+    found: dict[str, Any] = {
+        "email": account.name,
+        "scopes": sorted(scope.removeprefix(SCOPE) for scope in granted if scope.startswith(SCOPE) or scope == MAIL),
+    }
+    if granted & READING:
+        try:
+            profile = yield Request("GET", "/users/me/profile")
+        except NotFound:
+            return found
+        found |= {"messages_total": profile.get("messagesTotal", 0), "threads_total": profile.get("threadsTotal", 0)}
+    return found
+
+
+# ----------------------------------------------------------------- one email
+
+
+def _get_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["draft_id"]:
+        return [reads_drafts("drafts.get")]
+    return [GETS, reads("messages.attachments.get"), KNOWS_LABELS]
+
+
+@GMAIL.tool(needs=_get_needs, aliases=["Gmail.GetEmail", "Gmail.ListEmailAttachmentMetadata"])
+def get_email(
+    message_id: Annotated[str | None, Field(validation_alias=AliasChoices("message_id", "email_id"))] = None,
+    draft_id: Annotated[str | None, Field(description="instead of message_id")] = None,
+    part: Annotated[
+        Literal["text", "quoted", "headers"], Field(description="quoted: with history; headers: no text, all files")
+    ] = "text",
+    offset: Annotated[Offset, Field(description="continue a long body")] = 0,
+    *,
+    account: Account,
+    granted: frozenset[str],
+) -> Steps:
+    """Read one email or draft: headers, text without quoted history, attachment list."""
+    if bool(message_id) == bool(draft_id):
+        raise InvalidInput("Give exactly one of message_id and draft_id.")
+    answer = yield (api.get_draft(draft_id) if draft_id else api.get_message(message_id or ""))
+    mail = Mail(answer["message"] if draft_id else answer)
+    readable = bool(granted & READING)
+    fetched = (yield from _apart(mail)) if readable and part != "headers" else {}
+    names = own_names(labels_in((yield api.LIST_LABELS))) if readable and any(map(_is_own, mail.labels)) else {}
+    found = {"id": mail.id, "thread": mail.thread} | ({"draft_id": draft_id} if draft_id else {})
+    found |= _head(mail, names, 100 if part == "headers" else _FILES)
+    found |= _said(mail, part, fetched, offset, _DETAIL - tokens(found) - 40)
+    return found | {"url": web(account, mail.thread)}
+
+
+def _is_own(label: str) -> bool:
+    """Whether a label id may be the user's own; Gmail's are in capitals."""
+    return not label.isupper()
+
+
+def _apart(mail: Mail) -> Asks[dict[str, str]]:
+    """The texts of a mail that Gmail keeps apart, by part id."""
+    parts = [part for part in mail.texts() if part.attachment and not part.data]
+    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in parts])
+    return {
+        part.id: str(answer.get("data", ""))
+        for part, answer in zip(parts, answers, strict=True)
+        if isinstance(answer, dict)
+    }
+
+
+def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, Any]:
+    """Everything but the text."""
+    files = mail.files()
+    head: dict[str, Any] = {
+        "from": shown(mail.sender),
+        "to": shown_all(mail.people("To"), 4),
+        "cc": shown_all(mail.people("Cc"), 3),
+    }
+    if reply_to := mail.people("Reply-To"):
+        head["reply_to"] = shown_all(reply_to, 2)
+    head |= {
+        "date": _time.full(mail.date),
+        "subject": mail.subject(200),
+        "labels": [clip(names.get(label, label), 40) for label in mail.labels[:12]],
+        "files": [_file(mail, part, _FILE_NAME if most_files == _FILES else 400) for part in files[:most_files]],
+    }
+    optional = {
+        "more_files": max(len(files) - most_files, 0),
+        "unsubscribe": mail.unsubscribe(),
+        "auth": mail.auth(),
+    }
+    return head | {name: value for name, value in optional.items() if value}
+
+
+def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
+    name, kind = clip(mail.file_name(part), longest), mail.outside.line(part.type, 60)
+    return {"part": part.id, "name": name, "type": kind, "size": part.size}
+
+
+def _said(mail: Mail, part: str, fetched: Mapping[str, str], offset: int, budget: int) -> dict[str, Any]:
+    """The text from an offset on, as much as fits, and what was left out of it."""
+    said: dict[str, Any] = {}
+    if part == "headers":
+        lines = (f"{one.get('name')}: {decode_words(str(one.get('value', '')))}" for one in mail.headers)
+        name, text = "headers", "\n".join(mail.outside.line(line) for line in lines)
+    else:
+        body = mail.body(fetched)
+        name, (text, cut) = "body", body.own() if part == "text" else (body.text, 0)
+        incomplete = any(p.attachment and not p.data and p.id not in fetched for p in mail.texts())
+        said = {"quoted_cut": cut, "link_mismatch": body.mismatch, "body_omitted": incomplete}
+    piece, more = window(text, offset, min(max(4 * budget, 600), _BODY))
+    said |= {"next": more, "total_chars": len(text) if more or offset else None}
+    said = {name: piece} | {key: value for key, value in said.items() if value}
+    mail.outside.mark(said)
+    return said
+
+
+# ----------------------------------------------------------------- one conversation
+
+
+@GMAIL.tool(needs=[reads("threads.get"), GETS], aliases=["Gmail.GetThread"])
+def get_thread(
+    thread_id: Annotated[str, Field(description="or any message id in it")],
+    limit: ThreadLimit = 10,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Read a whole conversation, oldest first, each message without its quoted history."""
+    bound_to = ("gmail_get_thread", account.subject, thread_id)
+    oldest = read_cursor(bound_to, cursor, (str,))[0] if cursor else ""
+    thread = yield from _thread_of(thread_id)
+    mails = [Mail(message) for message in thread.get("messages") or ()]
+    ids = [mail.id for mail in mails]
+    if oldest and oldest not in ids:
+        raise InvalidInput("cursor: the conversation has changed.", hint="Start again without a cursor.")
+    before = mails[: ids.index(oldest)] if oldest else mails
+    rows = Rows()
+    taken = before[-limit:][::-1]
+    fitting = next((n for n, mail in enumerate(taken) if not rows.add(_item(mail))), len(taken))
+    left = len(before) - fitting
+    return {
+        "thread": str(thread.get("id", "")),
+        "subject": mails[0].subject(200) if mails else "",
+        "people": people_of(mails),
+        "items": rows.items[::-1],
+        "next": write_cursor(bound_to, [before[left].id]) if left else None,
+        "truncated": fitting < len(taken),
+        "time_zone": _time.ZONE,
+        "from_outside": True,
+        "url": web(account, str(thread.get("id", ""))),
+    }
+
+
+def _thread_of(thread_id: str) -> Asks[Mapping[str, Any]]:
+    """The conversation of this id, or the one that a message of this id is in."""
+    try:
+        found = yield api.get_thread(thread_id)
+    except NotFound:
+        message = yield api.get_message(thread_id, "minimal")
+        found = yield api.get_thread(str(message["threadId"]))
+    return dict(found)
+
+
+def _item(mail: Mail) -> dict[str, Any]:
+    """A mail in a conversation."""
+    files = [mail.file_name(part) for part in mail.files()]
+    row = {"id": mail.id, "from": shown(mail.sender), "date": _time.short(mail.date), "files": files[:_FILES]}
+    return row | row_body(mail)

@@ -1,0 +1,76 @@
+"""How mails, people and conversations are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._headers import Person
+from deputize.toolkits._mail_in import Mail
+from deputize.toolkits._text import clip, window
+
+_ROW_BODY = 1_200  # bytes of a body in a row
+
+
+def web(account: Account, thread: str) -> str:
+    """Where a person reads a thread."""
+    return f"https://mail.google.com/mail/?authuser={quote(account.name, safe='@')}#all/{quote(thread, safe='')}"
+
+
+def shown(one: Person, limit: int = 60) -> str:
+    """A person with the address beside the name, always; a long name is cut, a long address too."""
+    return str(Person(clip(one.name, max(limit - len(one.address), 20)), clip(one.address, 80)))
+
+
+def shown_all(people: Sequence[Person], most: int = 10) -> list[str]:
+    """The first people of many, and how many more there are."""
+    rest = [f"and {len(people) - most} more"] if len(people) > most else []
+    return [shown(one) for one in people[:most]] + rest
+
+
+def state(mail: Mail, names: Mapping[str, str], limit: int = 24) -> list[str]:
+    """The labels worth a word in a row: the user's own, and where a mail lies if that is not the inbox."""
+    told = {"STARRED", "SENT", "DRAFT", "SPAM", "TRASH"}
+    return [clip(names.get(label, label), limit) for label in mail.labels if label in told or label in names][:3]
+
+
+def email_row(mail: Mail, names: Mapping[str, str]) -> dict[str, Any]:
+    """A mail in a list."""
+    row: dict[str, Any] = {
+        "id": mail.id,
+        "from": shown(mail.sender, 48),
+        "subject": mail.subject(56),
+        "date": _time.short(mail.date),
+        "snippet": mail.snippet(40),
+        "unread": "UNREAD" in mail.labels,
+        "labels": state(mail, names),
+        "files": [mail.file_name(part)[:40] for part in mail.files()][:3] if "parts" in mail.payload else [],
+    }
+    mail.outside.mark(row)
+    return row
+
+
+def people_of(mails: Sequence[Mail], most: int = 5) -> list[str]:
+    """Who writes in a conversation."""
+    writers = {one.key: one for mail in mails for one in mail.people("From")}
+    return shown_all(list(writers.values()), most)
+
+
+def row_body(mail: Mail) -> dict[str, Any]:
+    """A mail's own words in a row, and where to go on reading."""
+    body = mail.body()
+    own, cut = body.own()
+    piece, more = window(own, 0, _ROW_BODY)
+    row: dict[str, Any] = {
+        "body": piece,
+        "next": more,
+        "total_chars": len(own) if more else None,
+        "quoted_cut": cut,
+        "link_mismatch": body.mismatch,
+        "body_omitted": any(part.attachment and not part.data for part in mail.texts()),
+    }
+    mail.outside.mark(row)
+    return {name: value for name, value in row.items() if value}

@@ -1,0 +1,206 @@
+"""Gmail: send, reply, forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import AliasChoices, Field
+
+from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._arguments import Body
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.answer import aliases, answer
+from deputize.toolkits._gmail.api import Asks
+from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
+from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits._gmail.rows import shown_all, web
+from deputize.toolkits._headers import Person, person, single_line
+from deputize.toolkits._mail_in import Mail, unpacked
+from deputize.toolkits._mail_out import (
+    BodyFormat,
+    File,
+    Letter,
+    Recipients,
+    Text,
+    apart,
+    forward_subject,
+    forwarded,
+    recipients,
+    written,
+)
+from deputize.toolkits._text import clip
+
+MOST_FILES: Final = 2_700_000  # bytes: with them a mail is 5 MB of JSON, the most that Gmail takes in this form
+
+Addresses = list[str]
+Format = Annotated[BodyFormat, Field(validation_alias=AliasChoices("body_format", "content_type"))]
+MessageId = Annotated[str, Field(validation_alias=AliasChoices("message_id", "email_id"))]
+
+
+@GMAIL.tool(needs=[SENDS], effect=Effect.SENDS, aliases=["Gmail.SendEmail", "Google.SendEmail"])
+def send_email(
+    to: Addresses,
+    subject: str,
+    body: Body,
+    cc: Addresses | None = None,
+    bcc: Addresses | None = None,
+    body_format: Format = "auto",
+    send_as: Annotated[str | None, Field(description="alias address")] = None,
+    *,
+    key: ActKey,
+    granted: frozenset[str],
+    account: Account,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Send a new email from the user's own address. Body is Markdown."""
+    people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
+    title, text = single_line(subject, "subject"), written(body, body_format)
+    sender = (yield from _sender(send_as, granted)) if send_as else None
+    letter = Letter(title, text, people, sender=sender, extra=mark(key))
+    return (yield from _sent(letter, "", Attempt(key, granted, account, noted, now)))
+
+
+def _sender(send_as: str, granted: frozenset[str]) -> Asks[Person]:
+    """The alias to write from. Where its list may not be read, Gmail decides."""
+    wanted = person(send_as, "send_as")
+    if not granted & READING:
+        return wanted
+    known = yield from aliases()
+    if wanted.key not in known:
+        raise InvalidInput("send_as: not an address this account may write from.", hint=f"It has: {', '.join(known)}.")
+    return Person(wanted.name or known[wanted.key].name, known[wanted.key].address)
+
+
+def _sent(letter: Letter, thread: str, attempt: Attempt) -> Asks[dict[str, Any]]:
+    """Send a letter, once, and say what became of it."""
+    if not letter.people.all:
+        raise InvalidInput("to: nobody to send to.")
+    mail = Outgoing(letter.raw(), attempt.key, thread, letter.people.all[0].address)
+    sent = yield from deliver(mail, attempt)
+    return receipt(sent, letter.people, letter.subject, attempt.account)
+
+
+def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: Account) -> dict[str, Any]:
+    """The result of a mail that was sent."""
+    thread = str(sent.get("threadId", ""))
+    result = {
+        "id": sent.get("id"),
+        "thread": thread,
+        "to": shown_all(people.to, 3),
+        "cc": shown_all(people.cc, 2),
+        "subject": clip(subject, 60),
+        "url": web(account, thread) if thread else None,
+        "summary": "Sent." if sent.get("id") else "Sent; Gmail does not say under which id.",
+    }
+    return {name: value for name, value in result.items() if value}
+
+
+# ----------------------------------------------------------------- reply
+
+
+def reply_needs(arguments: Arguments) -> Sequence[Need]:
+    """What answering a mail reads."""
+    return [GETS, *([KNOWS_ALIASES] if arguments["all_"] else [])]
+
+
+@GMAIL.tool(
+    needs=lambda arguments: [*reply_needs(arguments), SENDS],
+    effect=Effect.SENDS,
+    aliases=["Gmail.ReplyToEmail"],
+)
+def reply_email(
+    message_id: MessageId,
+    body: Body,
+    all_: Annotated[bool, Field(description="reply to everybody")] = False,
+    cc: Addresses | None = None,
+    bcc: Addresses | None = None,
+    body_format: Format = "auto",
+    quote: bool = True,
+    *,
+    key: ActKey,
+    granted: frozenset[str],
+    account: Account,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Reply to an email in its thread. Body is Markdown."""
+    _, more, unseen = recipients(frozenset(), None, cc, bcc)
+    text = written(body, body_format)
+    frame = yield from answer(message_id, account, everybody=all_)
+    people = apart(frame.own, frame.to, [*frame.cc, *more], unseen)
+    text = text.then(frame.quote) if quote else text
+    letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(key))
+    return (yield from _sent(letter, frame.thread, Attempt(key, granted, account, noted, now)))
+
+
+# ----------------------------------------------------------------- forward
+
+
+@GMAIL.tool(
+    needs=lambda arguments: [
+        GETS,
+        *([reads("messages.attachments.get")] if arguments["attachments"] else []),
+        SENDS,
+    ],
+    effect=Effect.SENDS,
+    aliases=["Gmail.ForwardEmail"],
+)
+def forward_email(
+    message_id: MessageId,
+    to: Addresses,
+    body: Annotated[
+        str, Field(description="note above the original", validation_alias=AliasChoices("body", "message", "text"))
+    ] = "",
+    cc: Addresses | None = None,
+    bcc: Addresses | None = None,
+    attachments: Annotated[bool, Field(description="include the files")] = True,
+    *,
+    key: ActKey,
+    granted: frozenset[str],
+    account: Account,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Forward an email, with its attachments, to new recipients."""
+    people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
+    note = written(body, "auto")
+    mail = Mail((yield api.get_message(message_id)))
+    files = (yield from _files(mail)) if attachments and not noted else []
+    text = note.then(_original(mail))
+    letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(key), files=files)
+    sent = yield from _sent(letter, "", Attempt(key, granted, account, noted, now))
+    return sent | ({"files": [clip(mail.file_name(part), 40) for part in mail.files()][:5]} if attachments else {})
+
+
+def _original(mail: Mail) -> Text:
+    """The forwarded mail: who, when, what, and its text with all history."""
+    headers = [
+        ("From", str(mail.sender)),
+        ("Date", _time.full(mail.date)),
+        ("Subject", mail.subject()),
+        ("To", ", ".join(str(one) for one in mail.people("To"))),
+        ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),
+    ]
+    return forwarded([(name, value) for name, value in headers if value], mail.body().text)
+
+
+def _files(mail: Mail) -> Asks[list[File]]:
+    """The files of a mail with their bytes. Raises `InvalidInput` for more than can be sent along."""
+    parts = mail.files()
+    size = sum(max(part.size, len(part.data) * 3 // 4) for part in parts)
+    if size > MOST_FILES:
+        raise InvalidInput(
+            f"The files are too large to send along: {size} bytes, at most {MOST_FILES}.",
+            hint="Forward without them: attachments=false.",
+        )
+    apart_ = [part for part in parts if part.attachment and not part.data]
+    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart_])
+    if refused := next((one for one in answers if isinstance(one, DeputizeError)), None):
+        raise refused
+    fetched = {part.id: str(one.get("data", "")) for part, one in zip(apart_, answers, strict=True)}
+    return [File(mail.file_name(part), part.type, unpacked(fetched.get(part.id, part.data))) for part in parts]

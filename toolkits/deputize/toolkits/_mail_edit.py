@@ -1,0 +1,87 @@
+"""A mail that is already written, changed in places: some headers, its text, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email import message_from_bytes
+from email.message import EmailMessage, Message
+from email.policy import Policy
+from typing import Any, Final, cast
+
+from deputize.toolkits._headers import Encoded
+from deputize.toolkits._mail_out import UNTOUCHED, WIRE, Text, html_of, write_text
+
+_DEEPEST: Final = 50  # parts inside parts
+
+
+def edited(mail: bytes, headers: Mapping[str, Encoded], text: Text | None) -> EmailMessage:
+    """The mail with these headers in place of its own (an empty value removes one), and with this text.
+
+    Every part that is not text of the body stays as it is, files and pictures included.
+    """
+    message = message_from_bytes(mail, policy=cast("Policy[EmailMessage]", UNTOUCHED))
+    for name, value in headers.items():
+        del message[name]
+        if value:
+            message[name] = value
+    if text is not None:
+        _replace_text(message, text)
+    return message
+
+
+def raw_header(message: Message[Any, Any], name: str) -> str:
+    """A header as it is written, without being parsed: parsing may fail on what others wrote."""
+    values = (str(value) for key, value in message.raw_items() if key.lower() == name.lower())
+    return next(values, "")
+
+
+def _replace_text(message: EmailMessage, text: Text) -> None:
+    """Put the text where the body's text is; into a mail that begins with a file, before it."""
+    leaves = _body_texts(message, 0)
+    plain = next((leaf for leaf in leaves if _type(leaf) == "text/plain"), None)
+    markup = next((leaf for leaf in leaves if _type(leaf) == "text/html"), None)
+    if markup is not None:
+        markup.set_content(html_of(text), subtype="html")
+        if plain is not None:
+            plain.set_content(text.plain)
+    elif plain is not None:
+        write_text(plain, text)
+    elif message.is_multipart() or not _type(message).startswith(("text/", "multipart/")):
+        _put_first(message, text)
+    else:  # nothing in it, or a multipart without parts
+        message.clear_content()
+        write_text(message, text)
+
+
+def _put_first(message: EmailMessage, text: Text) -> None:
+    """Give a mail without text its text as the first of its parts."""
+    if not message.is_multipart():
+        message.make_mixed()
+    new = EmailMessage(policy=WIRE)
+    write_text(new, text)
+    message.set_payload([new, *_children(message)])
+
+
+def _body_texts(part: EmailMessage, depth: int) -> list[EmailMessage]:
+    """The text parts that a reader sees as one body: all alternatives, else the first part that is text."""
+    if depth > _DEEPEST or _is_file(part):
+        return []
+    if not part.is_multipart():
+        return [part] if _type(part) in ("text/plain", "text/html") else []
+    found = [texts for child in _children(part) if (texts := _body_texts(child, depth + 1))]
+    seen = found if _type(part) == "multipart/alternative" else found[:1]
+    return [leaf for texts in seen for leaf in texts]
+
+
+def _children(part: EmailMessage) -> list[EmailMessage]:
+    payload = part.get_payload()
+    return [one for one in payload if isinstance(one, EmailMessage)] if isinstance(payload, list) else []
+
+
+def _type(part: EmailMessage) -> str:
+    return raw_header(part, "Content-Type").partition(";")[0].strip().lower() or "text/plain"
+
+
+def _is_file(part: EmailMessage) -> bool:
+    disposition = raw_header(part, "Content-Disposition").strip().lower()
+    return disposition.startswith("attachment") or "filename" in disposition

@@ -1,0 +1,256 @@
+"""Mail as it is sent: a letter in, the bytes that leave out. Headers come from `_headers` in their wire form only."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from html.parser import HTMLParser
+from typing import Any, Final, Literal, NamedTuple
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._headers import Encoded, Person, ids_value, people_value, person, text_value
+from deputize.toolkits._html import read_html, tags_only
+from deputize.toolkits._markdown import to_html
+
+MOST_RECIPIENTS: Final = 100
+BodyFormat = Literal["auto", "plain", "html"]
+
+_BODY: Final = 500_000  # characters of a body that a model writes
+_QUOTE: Final = 50_000  # characters of a quoted original
+_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+-]{0,100}")
+_LOADING = frozenset({"src", "srcset", "background", "poster", "data", "style"})
+_ELSEWHERE = re.compile(r"(?:^|[,('\"])(?:https?:)?//|https?:|url\(['\"]?(?!data:|cid:)|@import", re.IGNORECASE)
+
+
+class _Wire(EmailPolicy):
+    """Writes `Encoded` headers as they are; what a parsed mail brought along stays untouched."""
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        return (name, value) if isinstance(value, Encoded) else super().header_store_parse(name, value)
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        if isinstance(value, Encoded):
+            return f"{name}: {value.folded()}{self.linesep}".encode("ascii")
+        return super().fold_binary(name, value)
+
+
+class _Untouched(_Wire):
+    """Hands out the headers of a parsed mail as they stand, since parsing them may fail."""
+
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
+        return value if hasattr(value, "name") else "".join(str(value).splitlines())
+
+
+WIRE: Final = _Wire(linesep="\r\n", cte_type="7bit")
+UNTOUCHED: Final = _Untouched(linesep="\r\n", refold_source="none")
+"""For mail that is read, changed in places and written again."""
+
+
+class Text(NamedTuple):
+    """A body as plain text and as HTML; no HTML: it goes out as plain text alone."""
+
+    plain: str
+    html: str = ""
+
+    def then(self, other: Text) -> Text:
+        """This text with another one below it."""
+        if not self.plain and not self.html:
+            return other
+        plain = "\n\n".join(part for part in (self.plain.rstrip(), other.plain) if part)
+        if not self.html:
+            return Text(plain)
+        end = self.html.lower().rfind("</body")
+        head, tail = (self.html[:end], self.html[end:]) if end >= 0 else (self.html, "")
+        return Text(plain, f"{head}\n<br>\n{other.html or _as_html(other.plain)}\n{tail}")
+
+
+class File(NamedTuple):
+    """A file to send: its cleaned name, its type as somebody named it, its bytes."""
+
+    name: str
+    type: str
+    data: bytes
+
+
+class Recipients(NamedTuple):
+    """Who a mail goes to."""
+
+    to: Sequence[Person] = ()
+    cc: Sequence[Person] = ()
+    bcc: Sequence[Person] = ()
+
+    @property
+    def all(self) -> list[Person]:
+        """Everybody, the most visible first."""
+        return [*self.to, *self.cc, *self.bcc]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A mail to be sent. ``answers``: the Message-ID it replies to, and the References before that one."""
+
+    subject: str
+    text: Text
+    people: Recipients
+    sender: Person | None = None
+    answers: tuple[str, str] = ("", "")
+    extra: tuple[tuple[str, str], ...] = ()
+    files: Sequence[File] = ()
+
+    def raw(self) -> str:
+        """The whole mail, base64url as Gmail wants it."""
+        return base64url(self.message().as_bytes())
+
+    def message(self) -> EmailMessage:
+        """The mail, built. Raises `InvalidInput` for what cannot stand in a header."""
+        message = EmailMessage(policy=WIRE)
+        for name, value in self._headers():
+            if value:
+                message[name] = value
+        write_text(message, self.text)
+        for file in self.files:
+            maintype, _, subtype = file_type(file.type).partition("/")
+            message.add_attachment(
+                file.data, maintype=maintype, subtype=subtype, filename=file.name.replace("=?", "= ?")
+            )
+        return message
+
+    def _headers(self) -> list[tuple[str, Encoded]]:
+        answered, before = self.answers
+        return [
+            ("From", people_value([self.sender] if self.sender else [])),
+            ("To", people_value(self.people.to)),
+            ("Cc", people_value(self.people.cc)),
+            ("Bcc", people_value(self.people.bcc)),
+            ("Subject", text_value(self.subject)),
+            ("In-Reply-To", ids_value(answered, last=1)),
+            ("References", ids_value(f"{before} {answered}" if ids_value(answered) else "")),
+            *((name, text_value(value)) for name, value in self.extra),
+        ]
+
+
+def base64url(data: bytes) -> str:
+    """Bytes as Gmail takes them in JSON."""
+    return base64.urlsafe_b64encode(data).decode()
+
+
+def file_type(name: str) -> str:
+    """A media type that can be written, whatever its sender called it; mails inside mails go as plain files."""
+    name = name.strip().lower()
+    composite = name.startswith(("multipart/", "message/"))
+    return name if _TYPE.fullmatch(name) and not composite else "application/octet-stream"
+
+
+def write_text(part: EmailMessage, text: Text) -> None:
+    """Make a part say this and nothing else."""
+    part.set_content(_sendable(text.plain))
+    if text.html:
+        part.add_alternative(html_of(text), subtype="html")
+
+
+def html_of(text: Text) -> str:
+    """The text as a whole HTML document."""
+    markup = _sendable(text.html or _as_html(text.plain))
+    return markup if re.search(r"<html\b", markup, re.IGNORECASE) else f"<html><body>\n{markup}\n</body></html>"
+
+
+def _sendable(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode(errors="replace").decode()
+
+
+def recipients(
+    own: frozenset[str], to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None
+) -> Recipients:
+    """The people a model named. Raises `InvalidInput`, saying which entry is wrong."""
+    named = {"to": to, "cc": cc, "bcc": bcc}
+    read = ([person(one, f"{field}[{at}]") for at, one in enumerate(entries or ())] for field, entries in named.items())
+    return apart(own, *read)
+
+
+def apart(own: frozenset[str], to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> Recipients:
+    """Everybody once, and without the user's own addresses (lower case) unless nobody else is left.
+
+    Raises `InvalidInput` for more than a hundred people.
+    """
+    seen = set[str]()
+    kept: list[list[Person]] = []
+    for people in (to, cc, bcc):
+        kept.append([])
+        for one in people:
+            if one.key not in seen:
+                seen.add(one.key)
+                kept[-1].append(one)
+    if len(seen) > MOST_RECIPIENTS:
+        raise InvalidInput(
+            f"At most {MOST_RECIPIENTS} recipients.", hint="Send to fewer people, or to a group address."
+        )
+    others = [[one for one in people if one.key not in own] for people in kept]
+    return Recipients(*(others if seen - own else kept))
+
+
+def written(body: str, body_format: BodyFormat) -> Text:
+    """A model's body as it goes out: Markdown with its HTML, plain text, or HTML with its text.
+
+    Raises `InvalidInput` for a giant, and for HTML that would load something from elsewhere when it is opened.
+    """
+    if len(body) > _BODY:
+        raise InvalidInput(f"body: longer than {_BODY} characters.")
+    if body_format == "html":
+        _Loads().feed(tags_only(body))
+        return Text(read_html(body).text, body)
+    return Text(body, to_html(body) if body_format == "auto" else "")
+
+
+class _Loads(HTMLParser):
+    """Refuses HTML that loads anything from elsewhere: it would tell a stranger who opened the mail, and when."""
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in _LOADING or tag == "link":
+                self._check(value or "")
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "style":
+            self._check(data)
+
+    def _check(self, value: str) -> None:
+        if _ELSEWHERE.search("".join(value.split()).replace("\\", "/")):
+            raise InvalidInput("body: HTML may not load pictures or styles from elsewhere.", hint="Use a link.")
+
+
+def quoted(attribution: str, original: str) -> Text:
+    """What a reply quotes, as mail programs mark it."""
+    original = original[:_QUOTE]
+    plain = "\n".join(f"> {line}".rstrip() for line in original.split("\n"))
+    marked = (
+        f'<div class="gmail_quote"><div class="gmail_attr">{html.escape(attribution)}</div>\n'
+        f'<blockquote class="gmail_quote" style="margin:0 0 0 .8ex;border-left:1px solid #ccc;padding-left:1ex">\n'
+        f"{_as_html(original)}\n</blockquote></div>"
+    )
+    return Text(f"{attribution}\n{plain}", marked)
+
+
+def forwarded(headers: Sequence[tuple[str, str]], original: str) -> Text:
+    """What a forwarded mail shows of the original: who, when, what, and its text."""
+    block = "\n".join(("---------- Forwarded message ---------", *(f"{name}: {value}" for name, value in headers)))
+    plain = f"{block}\n\n{original}"
+    return Text(plain, f'<div class="gmail_quote">\n{_as_html(plain)}\n</div>')
+
+
+def _as_html(text: str) -> str:
+    return html.escape(text, quote=False).replace("\n", "<br>\n")
+
+
+def answer_subject(subject: str) -> str:
+    """The subject of a reply: the original's, with one ``Re:``."""
+    return f"Re: {re.sub(r'^(?:re *: *)+', '', subject.strip(), flags=re.IGNORECASE)}"
+
+
+def forward_subject(subject: str) -> str:
+    """The subject of a forwarded mail: the original's, with one ``Fwd:``."""
+    return f"Fwd: {re.sub(r'^(?:fwd? *: *)+', '', subject.strip(), flags=re.IGNORECASE)}"

@@ -1,0 +1,15 @@
+"""Gmail: find and read mail, write and send it, keep the mailbox tidy.
+
+The tools live in `deputize.toolkits._gmail`, one module a subject; importing a module declares its tools. What is
+not Gmail's alone (text, HTML, MIME, cursors, times) lies beside it, in modules that begin with an underscore.
+
+Every text that somebody else could have written is cleaned, marked ``from_outside`` and never more than text. Nothing
+is deleted for good but drafts and labels, and nothing is sent twice: see `deputize.toolkits._gmail.deliver`.
+"""
+
+from __future__ import annotations
+
+from deputize.toolkits._gmail import drafts, find, labels, read, send, tidy  # noqa: F401 - they declare the tools
+from deputize.toolkits._gmail.base import GMAIL as TOOLKIT
+
+__all__ = ["TOOLKIT"]
