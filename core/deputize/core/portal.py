@@ -171,16 +171,18 @@ class Portal:
         self._thread.join(GRACE * (4 + len(self._entered)))
 
     async def _wind_up(self) -> None:
-        await _cancelled({*self._works, *self._hops})
-        for task, closing in reversed(self._entered):
-            closing.set()
-            await asyncio.wait((task,), timeout=GRACE)
-        await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._loop.shutdown_asyncgens(), GRACE)  # which closes this loop's transports,
-        await asyncio.sleep(0)  # and here the sockets go
-        self._ended = True
-        self._loop.stop()
+        try:
+            await _cancelled({*self._works, *self._hops})
+            for task, closing in reversed(self._entered):
+                closing.set()
+                await asyncio.wait((task,), timeout=GRACE)
+            await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._loop.shutdown_asyncgens(), GRACE)  # which closes this loop's transports,
+            await asyncio.sleep(0)  # and here the sockets go
+        finally:
+            self._ended = True
+            self._loop.stop()
 
 
 async def _made(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -228,7 +230,7 @@ def _hand_over(future: Future[T], waiter: asyncio.Future[T]) -> None:
 
 
 def _cut_off() -> OutcomeUnknown:
-    return OutcomeUnknown("The call was cut off before it ended, since the program is closing.")
+    return OutcomeUnknown("The call was cut off before it ended: the program is closing, or something cancelled it.")
 
 
 def _misplaced() -> InvalidInput:
