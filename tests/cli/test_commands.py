@@ -73,6 +73,14 @@ def test_act_shows_the_draft_and_sends_after_a_yes_only(cli: Command, home: Path
     assert [mail.subject for mail in provider.sandbox.sent("alice@example.test")] == ["Hello"]
 
 
+def test_a_reply_is_approved_by_whom_it_goes_to_and_not_by_an_id(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly", "gmail.send")
+    [mail, *_] = json.loads(cli("act", "gmail_search_emails", '{"query": "from:bob"}', **settings).stdout)["items"]
+    answer = json.dumps({"message_id": mail["id"], "body": "Yes."})
+    asked = cli("act", "gmail_reply_email", answer, stdin="n\n", **settings)
+    assert "to: Bob Brown <bob@example.test>" in asked.stderr and f"Re: {mail['subject']}" in asked.stderr
+
+
 def test_with_nobody_there_to_approve_nothing_is_decided(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     found = cli("act", "gmail_send_email", MAIL, stdin="", **settings)

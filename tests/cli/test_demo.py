@@ -190,6 +190,22 @@ def test_the_end_of_the_input_ends_it_politely(home: Path) -> None:
     assert "The conversation is kept" in person.heard and "Traceback" not in person.heard
 
 
+def test_the_end_of_the_input_at_a_draft_is_no_answer_and_the_draft_waits(home: Path) -> None:
+    with demo(home) as person:
+        person.say("anything from Bob?")
+        click(person.hear(LINK)[1])
+        person.hear("you> ")
+        person.say("answer him yes")
+        click(person.hear(LINK)[1])
+        person.hear(r"\[y/n\] ")
+        person.hang_up()
+        assert person.ends() == 0
+    assert "The conversation is kept" in person.heard and "That failed" not in person.heard
+    with demo(home) as person:
+        person.hear(r"Picking up.*to: Bob Brown.*\[y/n\] ")
+    assert sent(home) == []
+
+
 @pytest.mark.parametrize("key", ["c", "d"])
 def test_ctrl_c_and_ctrl_d_end_it_politely(key: str, home: Path) -> None:
     with demo(home, terminal=True) as person:

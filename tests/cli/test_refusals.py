@@ -116,6 +116,12 @@ def test_act_without_waiting_says_how_to_connect_first(cli: Command, provider: P
     assert "/connect/" not in found.stderr
 
 
+def test_act_that_nobody_answers_in_time_ends_and_says_how_to_connect(cli: Command, provider: Provider) -> None:
+    found = cli("act", "gmail_search_emails", "--wait", "0.3", **provider.settings())
+    refused(found, "consent_required", "deputize connect google")
+    assert found.stderr.count("/connect/") == 1
+
+
 def test_nobody_in_time_is_said_so(cli: Command, provider: Provider) -> None:
     refused(cli("connect", "google", "--wait", "0.2", **provider.settings()), "provider_unavailable", "in time")
 
@@ -132,8 +138,10 @@ def test_where_a_web_application_serves_the_pages_the_user_must_be_named(cli: Co
     assert cli("grants", "--user", "alice", **web).exit_code == 0
 
 
-def test_no_audit_yet_is_said_so(cli: Command) -> None:
-    refused(cli("audit"), "store_unavailable", "no audit folder")
+@pytest.mark.parametrize("words", [["audit"], ["audit", "verify"]])
+def test_no_audit_yet_is_said_so_and_none_is_made(words: list[str], cli: Command, home: Path) -> None:
+    refused(cli(*words), "store_unavailable", "no audit folder")
+    assert not (home / "deputize").exists()
 
 
 def test_anchors_that_are_not_there_are_wrong_usage(cli: Command) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import time
 import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from deputize.cli import show
+from deputize.cli.draft import draft_of
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -34,25 +36,27 @@ class Asking:
     seconds: float = 600.0
     yes: bool = False
 
-    def consents(self, asked: Sequence[Consent]) -> list[Consent]:
-        """Show each link, wait until all have ended, and say how. Those nobody answered in time come back pending."""
+    def consents(self, asked: Sequence[Consent], seconds: float | None = None) -> list[Consent]:
+        """Show each link, wait until all have ended, and say how. What nobody answered in time is pending or expired."""
         for one in asked:
             show.consent(one.payload(), self.label(one.provider), one.agent or self.deputy.agent)
             if self.browser:
                 open_browser(one.link)
         with show.waiting("Waiting for you in the browser (Ctrl-C to stop) ..."):
-            return self.deputy.run(self.deputy.wait(asked, timeout=self.seconds))
+            return self.deputy.run(self.deputy.wait(asked, timeout=self.seconds if seconds is None else seconds))
 
     def act(self, tool: str, arguments: Mapping[str, Any], account: str | None) -> Any:
         """One act, asking for what it needs on the way. Raises `DeputizeError` where it is not to be."""
-        token = secrets.token_hex(16)
+        token, deadline = secrets.token_hex(16), time.monotonic() + self.seconds
         call = Call(thread="cli", message=token, id=token)
         while True:
             try:
                 return self.deputy.run(self.deputy.act(tool, arguments, user=self.user, account=account, call=call))
             except ConsentRequired as needed:
-                if not self.seconds or any(one.status == "pending" for one in self.consents([needed.consent])):
+                left = deadline - time.monotonic()
+                if left <= 0:
                     raise self._unanswered(needed) from None
+                self.consents([needed.consent], left)
             except ApprovalRequired as needed:
                 self._decide(needed)
 
@@ -64,7 +68,8 @@ class Asking:
     def _decide(self, needed: ApprovalRequired) -> None:
         """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
         approval = needed.approval
-        show.draft(approval.preview, approval.tool, approval.account)
+        draft = self.deputy.run(draft_of(self.deputy, self.user, approval.tool, approval.preview))
+        show.draft(draft, approval.tool, approval.account)
         good = self.yes or asked("Do this? [y/N] ")
         if good is None:
             raise ApprovalRequired(

@@ -191,6 +191,8 @@ class Terminal:
             while turn.consents or turn.approvals:
                 turn = self._consented(turn) if turn.consents else self._decided(turn)
                 self._tell(turn)
+        except Left:
+            raise
         except DeputizeError as e:
             show.error(e)
         except Exception as e:  # a model's or a tool's own mistake; its text may hold what nobody should read

@@ -44,12 +44,14 @@ def verify(
     anchors: Annotated[Path | None, typer.Option(help="File with anchors that were kept elsewhere.")] = None,
 ) -> None:
     """Prove that no row was changed, removed or moved. Exits 1 if one was."""
+    from deputize.core.audit import read
     from deputize.core.audit import verify as walk
     from deputize.core.settings import Settings
 
-    lines = _lines(anchors)
+    lines, folder = _lines(anchors), Settings.load().audit_folder
+    next(read(folder), None)  # where there is none, say so, and make no vault for it
     with opened() as deputy:
-        folder, keys = Settings.load().audit_folder, [deputy.vault.keys.audit]
+        keys = [deputy.vault.keys.audit]
     with show.waiting("Walking the chains ..."):
         report = walk(folder, keys, anchors=lines)
     for finding in report.findings:

@@ -26,12 +26,12 @@ from langgraph.types import Command
 
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
+from deputize.cli.draft import draft_of
 from deputize.cli.folder import DemoFolder
 from deputize.core import (
     PROVIDERS,
     App,
     Conflict,
-    DeputizeError,
     Deputy,
     NotFound,
     ProviderUnavailable,
@@ -128,21 +128,8 @@ class Chat:
         return str(messages[asked[-1]].text)
 
     async def draft_of(self, approval: Payload) -> Payload:
-        """What an approval is about, as a person wants to see it: the mail it answers instead of that mail's id."""
-        draft = dict(approval["preview"])
-        if "message_id" not in draft:
-            return draft
-        try:
-            mail = await self.deputy.act("gmail_get_email", {"message_id": draft["message_id"]}, user=self.user)
-        except DeputizeError:
-            return draft
-        del draft["message_id"]
-        subject, sender = str(mail["subject"]), mail.get("reply_to") or mail["from"]
-        if approval["tool"] != "gmail_reply_email":
-            return {"email": f"“{subject}” from {mail['from']}", **draft}
-        everybody = [*mail.get("to", []), *mail.get("cc", [])] if draft.get("all_") else []
-        again = subject if subject.lower().startswith("re:") else f"Re: {subject}"
-        return {"to": [sender, *everybody] if everybody else sender, "subject": again, **draft}
+        """What an approval is about, for a person."""
+        return await draft_of(self.deputy, self.user, approval["tool"], approval["preview"])
 
 
 @dataclass

@@ -68,9 +68,12 @@ Policy = Callable[[Act], Verdict | Awaitable[Verdict]]
 """Sync or async. A policy that raises, or returns anything else, is a denial."""
 
 
+_SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
+
+
 def ask_before_sending(act: Act) -> Verdict:
     """The default: what others will see and what destroys waits for the user's yes, the rest may happen."""
-    return Verdict.ASK if act.effect & (Effect.SENDS | Effect.DESTRUCTIVE) else Verdict.ALLOW
+    return Verdict.ASK if act.effect.value & _SEEN_BY_OTHERS else Verdict.ALLOW
 
 
 def allow_all(act: Act) -> Verdict:
@@ -87,7 +90,7 @@ async def decide(policy: Policy, act: Act) -> Verdict:
     """The policy's verdict; a failure of the policy is a denial."""
     try:
         verdict = policy(act)
-        if inspect.isawaitable(verdict):
+        if not isinstance(verdict, Verdict) and inspect.isawaitable(verdict):
             verdict = await verdict
     except Exception:
         return Verdict.DENY

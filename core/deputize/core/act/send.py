@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus
 
 from deputize.core.act.ledger import Entry
 from deputize.core.act.policy import Act
@@ -74,14 +74,7 @@ class Sender:
         Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
         """
         run = Run(self, act, self.providers[act.tool.provider], grant, entry)
-        offered = {
-            "key": act.key,
-            "granted": grant.scopes,
-            "account": grant.account,
-            "noted": entry.noted if entry else None,
-            "now": self.clock(),
-        }
-        injected = {name: offered[name] for name in act.tool.injected}
+        injected = {name: run.offered(name) for name in act.tool.injected}
         return await run.drive(act.tool.steps(**act.arguments, **injected))
 
 
@@ -99,6 +92,20 @@ class Run:
     entry: Entry | None
     wrote: int = 0
     doubt: bool = False
+
+    def offered(self, name: str) -> Any:
+        """What a tool may ask the runtime for; see `deputize.core.act.toolkit.INJECTED`."""
+        match name:
+            case "key":
+                return self.act.key
+            case "granted":
+                return self.grant.scopes
+            case "account":
+                return self.grant.account
+            case "noted":
+                return self.entry.noted if self.entry else None
+            case _:
+                return self.sender.clock()
 
     async def drive(self, steps: Steps) -> Any:
         """Send each step, hand its answer or its failure to the tool, until the tool returns."""
@@ -186,23 +193,20 @@ class Run:
 
     def _with_token(self, request: Request, url: str, grant: Grant) -> LeanRequest:
         """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
-        self._at_home(url)
-        headers = [*_HEADERS, ("authorization", f"Bearer {grant.access_token.reveal()}")]
+        headers = list(_HEADERS)
         content = request.content or b""
         if request.json is not None:
             content = jsonlib.dumps(request.json, separators=(",", ":")).encode()
             headers.append(("content-type", "application/json"))
         elif request.content_type:
             headers.append(("content-type", request.content_type))
-        return LeanRequest(request.method, url, headers, content)
-
-    def _at_home(self, url: str) -> None:
-        """Refuse an address that is not the provider's own, before a token comes near it."""
-        made = LeanRequest("GET", url)
+        made = LeanRequest(request.method, url, (), content)
         if made.scheme != "https" and not (self.provider.plain_http and _loopback(made.netloc)):
             raise InvalidInput(f"{self.act.tool.name} may not send a token in the clear.", fix_by="operator")
         if made.netloc not in self.provider.hosts:
             raise InvalidInput(f"{self.act.tool.name} may not call this host.", fix_by="operator")
+        made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
+        return made
 
     def _url(self, request: Request) -> str:
         """The API's root, the path with each placeholder as one segment, the query."""
@@ -280,10 +284,14 @@ def _loopback(netloc: str) -> bool:
 
 
 def _query(params: Mapping[str, Any] | None) -> str:
-    if not params:
-        return ""
-    pairs = {k: str(v).lower() if isinstance(v, bool) else v for k, v in params.items() if v is not None}
-    return "?" + urlencode(pairs, doseq=True) if pairs else ""
+    """The query, empty for none: lists repeat their name, None is left out, true and false are in lower case."""
+    pairs = []
+    for name, value in (params or {}).items():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if one is not None:
+                text = str(one).lower() if isinstance(one, bool) else str(one)
+                pairs.append(f"{quote_plus(name)}={quote_plus(text)}")
+    return "?" + "&".join(pairs) if pairs else ""
 
 
 def _backoff(attempt: int) -> float:

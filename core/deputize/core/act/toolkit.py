@@ -25,7 +25,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -82,6 +82,7 @@ class Effect(Flag):
     DESTRUCTIVE = auto()
     SENDS = auto()
 
+    @cache
     def words(self) -> str:
         """The gravest flag as one lower-case word."""
         for flag in (Effect.DESTRUCTIVE, Effect.SENDS, Effect.WRITES):
