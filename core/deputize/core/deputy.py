@@ -13,22 +13,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from deputize.core.act.approval import Approvals, Decision
-from deputize.core.act.ledger import Entry, Ledger, recordable
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.ledger import Ledger
+from deputize.core.act.perform import Performer
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
 from deputize.core.act.send import MissingScope, Sender, Sleep
-from deputize.core.act.toolkit import Effect, Need, Tool, Toolkit, find_toolkits
+from deputize.core.act.toolkit import Need, Tool, Toolkit, asks_of
 from deputize.core.asks import Approval, Consent
 from deputize.core.audit import Audit
 from deputize.core.errors import (
     AccountMismatch,
     ConsentRequired,
     DeputizeError,
-    InvalidInput,
-    OutcomeUnknown,
     PolicyDenied,
     ReconsentRequired,
-    SettingsError,
-    StoreUnavailable,
 )
 from deputize.core.http import Http, Transport
 from deputize.core.oauth.consent import Consents, FixedPages, Pages
@@ -36,6 +34,7 @@ from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.oauth.refresh import GrantLost, Refresher
+from deputize.core.oauth.registry import Registry
 from deputize.core.oauth.revoke import Revoked, Revoker
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, GrantStatus, User
@@ -94,7 +93,8 @@ class Deputy:
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.vault, self.providers, self.agent, self.policy, self.clock = vault, providers, agent, policy, clock
-        self.apps = _by_name(apps, providers)
+        self.registry = Registry(apps, providers)
+        self.apps = self.registry.apps
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http = Http(transport)
@@ -105,11 +105,10 @@ class Deputy:
         self.refresher = Refresher(vault, providers, self.apps, self.http, self.audit, self.outbox, clock)
         self.revoker = Revoker(vault, self.apps, self.audit, self.consents, self.outbox)
         self.approvals = Approvals(vault, self.audit, clock)
-        self.ledger = Ledger(vault, clock)
         self.sender = Sender(self.http, providers, self.refresher, clock, sleep)
+        self.performer = Performer(Ledger(vault, clock), self.approvals, self.sender, self.refresher, self.audit)
         self._account_hash = lru_cache(maxsize=4096)(self.audit.digest)
-        self._toolkits = {toolkit.name: toolkit for toolkit in toolkits} if toolkits is not None else None
-        self._tools: dict[str, Tool] = {}
+        self.catalog = Catalog(toolkits)
 
     @classmethod
     def from_settings(
@@ -166,7 +165,7 @@ class Deputy:
         try:
             act = self._plan(tool, arguments, user, account, call, agent)
             facts |= {"provider": act.tool.provider, "app": act.app, "effect": act.effect.words()}
-            result = await self._done(act) or (await self._perform(act, await self._permitted(act, facts), facts),)
+            result = await self.performer.done(act) or (await self._performed(act, facts),)
         except Lacking as lacking:
             error = await self._ask([lacking])
             self.audit.write("act.result", **facts, decision=error.code, duration_ms=_since(began))
@@ -193,7 +192,7 @@ class Deputy:
         for tool, arguments, call in calls:
             try:
                 act = self._plan(tool, arguments, user, None, call, agent)
-                if not await self._done(act):
+                if not await self.performer.done(act):
                     await self._permitted(act)
                 ways.append(None)
             except (DeputizeError, Lacking) as e:
@@ -215,7 +214,7 @@ class Deputy:
         agent: str,
     ) -> Act:
         """The call, validated: whose, which tool, which effect, and the key that makes it this act."""
-        who, what, call = User.of(user), self.tool(tool), call or Call()
+        who, what, call = User.of(user), self.catalog.tool(tool), call or Call()
         valid = what.validate(arguments)
         return Act(
             user=who,
@@ -224,14 +223,10 @@ class Deputy:
             effect=what.effect_of(valid),
             call=call,
             agent=agent or self.agent,
-            app=self._app(what.provider).name,
+            app=self.registry.app(what.provider).name,
             account=account,
             nonce="" if call.known else secrets.token_hex(16),
         )
-
-    async def _done(self, act: Act) -> tuple[Any] | None:
-        """The recorded result of this very act. Reads are not recorded."""
-        return None if act.effect is Effect.READS else await self.ledger.outcome(act)
 
     async def _permitted(self, act: Act, facts: dict[str, Any] | None = None) -> Grant:
         """Policy, then the grant, then the user's yes where the policy wants one."""
@@ -249,59 +244,22 @@ class Deputy:
         """The user's grant with every scope that these arguments need."""
         grant = await self.vault.find(act.user, act.tool.provider, act.app, act.account)
         if grant is None or grant.status != "active":
-            raise Lacking(act, _asks(act.tool.needs_of(act.arguments)), grant, grant.reason if grant else "")
-        if asks := _asks(act.tool.needs_of(act.arguments), grant.scopes):
+            raise Lacking(act, asks_of(act.tool.needs_of(act.arguments)), grant, grant.reason if grant else "")
+        if asks := asks_of(act.tool.needs_of(act.arguments), grant.scopes):
             raise Lacking(act, asks, grant)
         return grant
 
-    async def _perform(self, act: Act, grant: Grant, facts: Mapping[str, Any]) -> Any:
+    async def _performed(self, act: Act, facts: dict[str, Any]) -> Any:
+        """The act's result; what the provider says is missing is asked for, whatever the vault believed."""
+        grant = await self._permitted(act, facts)
+        needs = act.tool.needs_of(act.arguments)
         try:
-            grant = await self.refresher.live(grant)
-            if act.effect is Effect.READS:
-                return _plain(await self.sender.perform(act, grant))
-            async with self.ledger.once(act) as entry:
-                if isinstance(entry, tuple):
-                    return entry[0]
-                self.audit.write("act.intent", **facts, args_mac=self.audit.digest(act.key.hex, repr(act.arguments)))
-                if self.audit.mode == "strict":
-                    await self.audit.settle()
-                return await self._write(act, grant, entry)
+            return await self.performer.perform(act, grant, facts)
         except GrantLost as lost:
-            raise Lacking(act, _asks(act.tool.needs_of(act.arguments)), lost.grant, lost.reason) from None
+            raise Lacking(act, asks_of(needs), lost.grant, lost.reason) from None
         except MissingScope as missing:
-            needs = act.tool.needs_of(act.arguments)
-            asks = _asks(needs, grant.scopes) or [n.ask for n in needs if not n.accepts.isdisjoint(missing.needed)]
+            asks = asks_of(needs, grant.scopes) or [n.ask for n in needs if not n.accepts.isdisjoint(missing.needed)]
             raise Lacking(act, asks or missing.needed[:1], grant, "scope_missing") from None
-
-    async def _write(self, act: Act, grant: Grant, entry: Entry) -> Any:
-        """Perform an act, and leave a row that tells every later run how it ended."""
-        await self.approvals.take(act, grant.account)
-        try:
-            result = await self.sender.perform(act, grant, entry)
-        except OutcomeUnknown:
-            await self._leave(entry.unknown, act)
-            raise
-        except (DeputizeError, GrantLost, MissingScope):
-            await self._leave(entry.release, act)  # refused before it did anything
-            await self.approvals.give_back(act, grant.account)
-            raise
-        except BaseException:
-            await self._leave(entry.unknown, act)  # cancelled in the middle
-            raise
-        try:
-            result = recordable(result)
-        except InvalidInput:
-            await self._leave(entry.unknown, act)
-            raise OutcomeUnknown(f"{act.tool.name} was done, but its result cannot be kept.") from None
-        await self._leave(lambda: entry.done(result), act)
-        return result
-
-    async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats."""
-        try:
-            await write()
-        except StoreUnavailable:
-            self.audit.write("ledger.save_failed", tool=act.tool.name, user=act.user.id)
 
     # ------------------------------------------------------------- asking the user
 
@@ -349,22 +307,18 @@ class Deputy:
         """
         who = User.of(user)
         asked: dict[str, list[Need]] = {}
-        if app and app not in self.apps:
-            raise InvalidInput(
-                f"No app is called {app!r}.", hint=f"There are: {', '.join(self.apps)}.", fix_by="operator"
-            )
         if provider or app:
-            one = self.apps[app] if app else self._app(provider)
-            asked[one.name] = [Need(frozenset({s}), s) for s in self._scopes(one.provider, scopes)]
+            one = self.registry.app(provider, app)
+            asked[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
         for name in tools:
-            tool = self.tool(name)
-            asked.setdefault(self._app(tool.provider).name, []).extend(tool.all_needs)
+            tool = self.catalog.tool(name)
+            asked.setdefault(self.registry.app(tool.provider).name, []).extend(tool.all_needs)
         consents = []
         for name, needs in asked.items():
             one = self.apps[name]
             held = await self._held(who, one, account)
             granted = held.scopes if held and held.status == "active" else None
-            lacking = _asks(needs, granted or frozenset())
+            lacking = asks_of(needs, granted or frozenset())
             if lacking or granted is None:
                 consents.append(
                     await self.consents.require(who, one, lacking, held=held, account=account or "", insist=True)
@@ -410,7 +364,7 @@ class Deputy:
                 app=grant.app,
                 account=grant.account.name,
                 scopes=_sorted(grant.scopes),
-                words=tuple(self._words(grant.provider, scope) for scope in _sorted(grant.scopes)),
+                words=tuple(self.registry.words(grant.provider, scope) for scope in _sorted(grant.scopes)),
                 status=grant.status,
                 reason=grant.reason,
                 default=grant.default,
@@ -423,25 +377,12 @@ class Deputy:
         self, user: User | str | None, provider: str, *, app: str = "", account: str | None = None
     ) -> list[Revoked]:
         """Disconnect a user: here at once, at the provider as soon as it can be reached."""
-        if provider not in self.providers:
-            raise InvalidInput(f"No provider is called {provider!r}.", hint=f"There are: {', '.join(self.providers)}.")
         await self.outbox.pay()
-        return await self.revoker.disconnect(User.of(user), provider, app, account)
+        return await self.revoker.disconnect(User.of(user), self.registry.provider(provider).name, app, account)
 
     def tools(self, *toolkits: str) -> list[Tool]:
         """The tools of these toolkits, or of all there are."""
-        return [tool for toolkit in self._kits(*toolkits).values() for tool in toolkit.tools.values()]
-
-    def tool(self, name: str) -> Tool:
-        """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
-        if not isinstance(name, str) or len(name) > 100:
-            raise InvalidInput("That is no name of a tool.")
-        if name not in self._tools:
-            every = self.tools()
-            self._tools = {tool.name: tool for tool in every} | {a: tool for tool in every for a in tool.aliases}
-        if name not in self._tools:
-            raise InvalidInput(f"No tool is called {name!r}.", hint=f"Near: {', '.join(_near(name, self._tools))}.")
-        return self._tools[name]
+        return self.catalog.tools(*toolkits)
 
     # ------------------------------------------------------------- from sync code, and the end
 
@@ -471,29 +412,6 @@ class Deputy:
 
     # ------------------------------------------------------------- small things
 
-    def _kits(self, *names: str) -> Mapping[str, Toolkit]:
-        if self._toolkits is None:
-            return find_toolkits(*names)
-        if unknown := [name for name in names if name not in self._toolkits]:
-            raise InvalidInput(f"No toolkit is called {unknown[0]!r}.", hint=f"There are: {', '.join(self._toolkits)}.")
-        return {name: self._toolkits[name] for name in names or self._toolkits}
-
-    def _app(self, provider: str) -> App:
-        """The app to use at a provider: the one of its name, else the first."""
-        for app in (self.apps.get(provider), *self.apps.values()):
-            if app is not None and app.provider == provider:
-                return app
-        hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add the app to deputize.toml."
-        raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)
-
-    def _scopes(self, provider: str, scopes: Iterable[str]) -> list[str]:
-        """Scopes in full: as given, or the one known scope that ends so."""
-        known = self.providers[provider].scope_words
-        return [next((full for full in known if full.endswith(f"/{s}")), s) for s in scopes]
-
-    def _words(self, provider: str, scope: str) -> str:
-        return self.providers[provider].words(scope) if provider in self.providers else scope
-
     def _of(self, grant: Grant, act: Act) -> dict[str, Any]:
         """What an audit row says of the grant an act uses."""
         return {
@@ -521,35 +439,6 @@ class Deputy:
 @lru_cache(maxsize=4096)
 def _sorted(scopes: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(scopes))
-
-
-def _by_name(apps: Iterable[App], providers: Mapping[str, Provider]) -> dict[str, App]:
-    named: dict[str, App] = {}
-    for app in apps:
-        if app.provider not in providers:
-            raise SettingsError(f"App {app.name!r} names a provider nobody knows: {app.provider!r}.")
-        if app.name in named:
-            raise SettingsError(f"Two apps are called {app.name!r}.")
-        named[app.name] = app
-    return named
-
-
-def _asks(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """The narrowest scopes that would meet the needs which are not met yet."""
-    return tuple(dict.fromkeys(need.ask for need in needs if not need.met_by(granted)))
-
-
-def _near(name: str, known: Iterable[str]) -> list[str]:
-    from difflib import get_close_matches
-
-    return get_close_matches(name, list(known), n=3, cutoff=0.3)
-
-
-def _plain(result: Any) -> Any:
-    """A reading tool's result: plain JSON at least at the top, so that every adapter can carry it."""
-    if result is None or isinstance(result, dict | list | str | int | float):
-        return result
-    return recordable(result)
 
 
 def _since(began: float) -> int:

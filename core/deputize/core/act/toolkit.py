@@ -109,6 +109,11 @@ def any_of(ask: str, *broader: str, method: str = "") -> Need:
     return Need(frozenset((ask, *broader)), ask, method)
 
 
+def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """The narrowest scopes that would meet the needs which are not met yet."""
+    return tuple(dict.fromkeys(need.ask for need in needs if not need.met_by(granted)))
+
+
 @dataclass(frozen=True, slots=True)
 class ActKey:
     """What makes two calls the same act, as a digest that providers can use as an idempotency key."""

@@ -1,0 +1,53 @@
+"""The OAuth apps a deputy was given, and the providers they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from deputize.core.errors import InvalidInput, SettingsError
+from deputize.core.oauth.provider import App, Provider
+
+
+class Registry:
+    """Apps by name. Raises `SettingsError` for two of one name, or one of a provider that nobody knows."""
+
+    def __init__(self, apps: Iterable[App], providers: Mapping[str, Provider]) -> None:
+        self.providers = providers
+        self.apps: dict[str, App] = {}
+        for app in apps:
+            if app.provider not in providers:
+                raise SettingsError(f"App {app.name!r} names a provider nobody knows: {app.provider!r}.")
+            if app.name in self.apps:
+                raise SettingsError(f"Two apps are called {app.name!r}.")
+            self.apps[app.name] = app
+
+    def app(self, provider: str, name: str = "") -> App:
+        """The app of this name; else the one to use at a provider: that of its name, or the first.
+
+        Raises `InvalidInput` for an unknown name, `SettingsError` where a provider has no app.
+        """
+        if name:
+            if name not in self.apps:
+                known = ", ".join(self.apps)
+                raise InvalidInput(f"No app is called {name!r}.", hint=f"There are: {known}.", fix_by="operator")
+            return self.apps[name]
+        for app in (self.apps.get(provider), *self.apps.values()):
+            if app is not None and app.provider == provider:
+                return app
+        hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
+        raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)
+
+    def provider(self, name: str) -> Provider:
+        """The provider of this name. Raises `InvalidInput` for an unknown one."""
+        if name not in self.providers:
+            raise InvalidInput(f"No provider is called {name!r}.", hint=f"There are: {', '.join(self.providers)}.")
+        return self.providers[name]
+
+    def scopes(self, provider: str, scopes: Iterable[str]) -> list[str]:
+        """Scopes in full: as given, or the one known scope that ends so (``gmail.readonly``)."""
+        known = self.provider(provider).scope_words
+        return [next((full for full in known if full.endswith(f"/{s}")), s) for s in scopes]
+
+    def words(self, provider: str, scope: str) -> str:
+        """A scope as a person reads it, even of a provider that is not set up any more."""
+        return self.providers[provider].words(scope) if provider in self.providers else scope
