@@ -8,6 +8,7 @@ DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET=...      client_id = "..."
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -137,11 +138,13 @@ class Settings(BaseSettings):
         )
 
     async def open_vault(self) -> Vault:
-        """The vault, opened with the keys. A new one is made only where none is."""
+        """The vault, opened with the keys and rid of what has expired. A new one is made only where none is."""
         keys = self.keys()
         store = open_store(self.vault_url, create=self.new_vault())
         try:
-            return await Vault.open(store, keys)
+            vault = await Vault.open(store, keys)
+            await vault.sweep(time.time())
+            return vault
         except BaseException:
             await store.close()
             raise

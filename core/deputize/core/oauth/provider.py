@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
@@ -14,27 +15,89 @@ from deputize.core.oauth.rules import GENERIC
 from deputize.core.vault.grant import Secret
 
 ClientAuth = Literal["post", "basic", "none"]
+Pkce = Literal["always", "if_app_enabled"]
+Loopback = Literal["any_port", "any_port_same_path", "exact"]
+RevokeBy = Literal["form", "bearer", "app"]
+
+_HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+_LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """How to learn whose account a token is. Templates name fields of the reply: ``{sub}``, ``{data.viewer.id}``."""
+    """How to learn whose account a token is.
+
+    ``method`` and ``json``: of the request, where it is not a plain GET. Templates name fields of the reply:
+    ``{sub}``, ``{data.viewer.id}``; ``{email|name}`` is the first of these that is there. ``subject`` must be stable,
+    ``name`` is for people, ``extra`` is kept with the grant.
+    """
 
     url: str
     subject: str
     name: str
     extra: Mapping[str, str] = field(default_factory=dict)
+    method: Literal["GET", "POST"] = "GET"
+    json: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Where rights are read that come from elsewhere than scopes: ``items`` of the reply, each with a map ``of``.
+
+    ``{"issues": "write"}`` there becomes ``issues:write`` here.
+    """
+
+    url: str
+    items: str
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
+
+    ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. The longest one counts.
+    """
+
+    hosts: str
+    places: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One OAuth authorization server and the API hosts its tokens are good for.
 
-    ``hosts``: where a token may go, as ``host`` or ``host:port``. ``api``: the API's roots by name. ``scope_words``:
-    scopes in plain language. ``issuer``: what a callback's ``iss`` must be
-    (RFC 9207); ``iss_required`` where the server says it always sends it. ``default_lifetime``: seconds, where a
-    token reply has no ``expires_in``; 0 means that such a token does not expire. ``revokes_all``: ending one token ends
-    all that the account has given this app.
+    ``name``, ``label``: in settings, and for people.
+    ``authorize``, ``token``: its endpoints (RFC 6749 3.1, 3.2), https.
+    ``api``: the API's roots by name; one may begin with a field of ``keep``, as ``{instance_url}/services``.
+    ``hosts``: where a token may go, as ``host`` or ``host:port``; those of kept fields that an API root begins with
+    are added for their own grant.
+    ``identity``: how to learn whose account a token is.
+    ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
+    ``revoke_by``: ``form`` (RFC 7009, either token), ``bearer`` (the access token ends itself) or ``app`` (the app
+    ends all that the account has given it, naming the access token).
+    ``rules``: how its answers are read.
+    ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
+    ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
+    ``client_auth``: how an app with a secret shows it at the token endpoint.
+    ``scope_param``: the parameter that asks for scopes, "" where the app's registration alone says what is asked.
+    ``scope_separator``: between the scopes asked for; replies are split on commas and spaces everywhere.
+    ``always``: scopes asked for in every consent.
+    ``aliases``: other names of scopes, as ``{theirs: ours}``.
+    ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
+    ``permissions``: where rights are read if not from scopes.
+    ``scope_words``: scopes in plain language.
+    ``params``: of every authorization request; ``params_consent``: those that make it show its page, and give a
+    refresh token, even to somebody who has consented before.
+    ``login_hint``: the parameter that names the account to choose.
+    ``keep``: fields of a token reply that are kept with the grant, each with the pattern it must have.
+    ``default_lifetime``: seconds, where a token reply has no ``expires_in``; 0: such a token does not expire.
+    ``loopback``: what the registered redirect URI of a native app binds: no port, its path, or everything.
+    ``localhost``: loopback must be called by that name.
+    ``loopback_needs_pkce``: loopback is for apps that use PKCE only.
+    ``revokes_all``: ending one token ends all that the account has given this app.
+    ``sites``: who else may run it; see `at_host`.
+    ``plain_http``: http on loopback is accepted: a stand-in.
     """
 
     name: str
@@ -45,24 +108,35 @@ class Provider:
     hosts: frozenset[str]
     identity: Identity
     revoke: str = ""
+    revoke_by: RevokeBy = "form"
     rules: Rules = GENERIC
     issuer: str = ""
     iss_required: bool = False
+    pkce: Pkce = "always"
     client_auth: ClientAuth = "post"
+    scope_param: str = "scope"
     scope_separator: str = " "
     always: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    absent_scope: Literal["requested", "empty"] = "requested"
+    permissions: Permissions | None = None
     scope_words: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     params_consent: Mapping[str, str] = field(default_factory=dict)
     login_hint: str = ""
+    keep: Mapping[str, str] = field(default_factory=dict)
     default_lifetime: float = 0.0
-    loopback_any_port: bool = False
+    loopback: Loopback = "exact"
+    localhost: bool = False
+    loopback_needs_pkce: bool = False
     revokes_all: bool = False
+    sites: tuple[Site, ...] = ()
     plain_http: bool = False
 
     def __post_init__(self) -> None:
-        for url in (self.authorize, self.token, self.revoke, self.identity.url, *self.api.values()):
+        roots = [url for url in self.api.values() if _kept_part(url) not in self.keep]
+        rights = self.permissions.url if self.permissions else ""
+        for url in (self.authorize, self.token, self.revoke, self.identity.url, rights, *roots):
             if url and not self._good(url):
                 raise SettingsError(f"Provider {self.name}: {url!r} is not an https address.")
 
@@ -80,41 +154,119 @@ class Provider:
         parts = scopes.replace(",", " ").split() if isinstance(scopes, str) else scopes
         return frozenset(self.aliases.get(scope, scope) for scope in parts)
 
+    def covered(self, scopes: frozenset[str]) -> frozenset[str]:
+        """All that these scopes allow: themselves, and those that a broader one among them includes."""
+        return self.normal(self.rules.covered(scopes)) | scopes
+
     @property
     def authorize_origin(self) -> str:
         """Scheme and host of the consent page, for a page's ``form-action``."""
         parts = urlsplit(self.authorize)
         return f"{parts.scheme}://{parts.netloc}"
 
+    def uses_pkce(self, app: App) -> bool:
+        """Whether this app's requests carry a challenge and a verifier."""
+        return self.pkce == "always" or app.pkce or app.client_secret is None
+
+    def redirect_uri(self, base_url: str, app: App) -> str:
+        """Where the browser comes back, of pages at ``base_url``. Raises `SettingsError` where that cannot work."""
+        path = f"/callback/{app.name}"
+        if not _LOCAL.match(base_url):
+            return base_url + path
+        if self.loopback_needs_pkce and not self.uses_pkce(app):
+            raise SettingsError(
+                f"{self.label} sends no browser back to loopback for this app.",
+                hint=f"Serve the pages under https, or switch PKCE on in the app's registration at {self.label} and "
+                "leave its client secret out.",
+            )
+        return (_LOCAL.sub(r"http://localhost\1", base_url) if self.localhost else base_url) + path
+
+    def root(self, api: str, extra: Mapping[str, str]) -> str | None:
+        """The root of an API for a grant with this ``extra``; None where there is none."""
+        root = self.api.get(api)
+        name = _kept_part(root or "")
+        if root is None or name not in self.keep:
+            return root
+        value = extra.get(name, "")
+        return value + root[len(name) + 2 :] if re.fullmatch(self.keep[name], value) else None
+
+    def homes(self, extra: Mapping[str, str]) -> frozenset[str]:
+        """Where a token of a grant with this ``extra`` may go."""
+        if not self.keep:
+            return self.hosts
+        own = [self.root(api, extra) for api, root in self.api.items() if _kept_part(root) in self.keep]
+        return self.hosts | {urlsplit(root).netloc for root in own if root}
+
     def moved_to(self, base_url: str) -> Provider:
         """The same provider played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
 
         For sandboxes on loopback; plain http is accepted there and nowhere else.
         """
+        host = re.escape(f"{base_url}/") + "[a-z0-9.-]+"
+        moved = self._at({"https://": f"{base_url}/"})
+        return replace(
+            moved,
+            hosts=frozenset({urlsplit(base_url).netloc}),
+            issuer=self.issuer,
+            keep={name: f"(?:{pattern})|{host}" for name, pattern in self.keep.items()},
+            plain_http=True,
+        )
+
+    def at_host(self, host: str, name: str = "") -> Provider:
+        """The same software, run by somebody else at ``host`` (``github.example.com``), under this name.
+
+        ``host`` is the operator's word, never a tool's. Raises `SettingsError` for what is no such host's name.
+        """
+        site = next((s for s in self.sites if _HOST.fullmatch(host) and re.fullmatch(s.hosts, host)), None)
+        if site is None:
+            hint = "A full host name in lower case, without scheme, port and path."
+            raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
+        places = {old: new.replace("{host}", host) for old, new in site.places.items()}
+        return replace(self._at(places), name=name or self.name)
+
+    def _at(self, places: Mapping[str, str]) -> Provider:
+        """The provider with the beginnings of its addresses replaced."""
+        longest = sorted(places, key=len, reverse=True)
 
         def moved(url: str) -> str:
-            return f"{base_url}/{url.removeprefix('https://')}" if url else ""
+            start = next((old for old in longest if url.startswith(old)), "")
+            return places[start] + url[len(start) :] if start else url
 
+        api = MappingProxyType({name: moved(url) for name, url in self.api.items()})
+        shown = self.permissions
         return replace(
             self,
             authorize=moved(self.authorize),
             token=moved(self.token),
             revoke=moved(self.revoke),
             identity=replace(self.identity, url=moved(self.identity.url)),
-            api=MappingProxyType({name: moved(url) for name, url in self.api.items()}),
-            hosts=frozenset({urlsplit(base_url).netloc}),
-            plain_http=True,
+            permissions=replace(shown, url=moved(shown.url)) if shown else None,
+            issuer=moved(self.issuer),
+            api=api,
+            hosts=frozenset(urlsplit(moved(f"https://{host}")).netloc for host in self.hosts),
+            plain_http=self.plain_http or any(new.startswith("http:") for new in places.values()),
         )
+
+
+def _kept_part(root: str) -> str:
+    """The field that an API's root begins with: ``instance_url`` of ``{instance_url}/services``."""
+    found = re.match(r"\{(\w+)\}/", root)
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An OAuth client registration at a provider. ``client_secret`` is None for a public client."""
+    """An OAuth client registration at a provider.
+
+    ``client_secret`` is None for a public client. ``pkce``: the registration has PKCE switched on, where that is its
+    own choice (Slack).
+    """
 
     provider: str
     client_id: str
     client_secret: Secret | None = None
     name: str = ""
+    pkce: bool = False
 
     def __post_init__(self) -> None:
         if not self.client_id.strip():

@@ -19,8 +19,8 @@ from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.base import Store
 
-KINDS = ("grant", "consent", "asked", "ticket", "state", "approval", "act", "intent", "outbox")
-"""What is kept. Records of all kinds but grants and the outbox may carry ``expires`` (Unix seconds) and are swept."""
+EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
+"""Kinds of records that carry ``expires`` (Unix seconds) and are swept. The others: grant, intent, outbox, meta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +116,16 @@ class Vault:
         return Record(kind, key, generation, plain, sealed)
 
     async def sweep(self, now: float) -> int:
-        """Remove what has expired; how many records that were."""
+        """Remove what has expired; how many records that were. What cannot be opened is left for `deputize doctor`."""
         gone = 0
-        for kind in KINDS:
-            if kind not in ("grant", "outbox", "intent"):
-                for record in await self.scan(kind):
-                    if record.json.get("expires", now + 1) <= now:
-                        gone += await self.delete(record)
+        for kind in EXPIRING:
+            for key, sealed in await self.store.scan(kind):
+                try:
+                    record = self._opened(kind, key, sealed)
+                except VaultError:
+                    continue
+                if record.json.get("expires", now + 1) <= now:
+                    gone += await self.delete(record)
         return gone
 
     # ------------------------------------------------------------- grants
