@@ -369,7 +369,7 @@ def test_closing_cancels_the_works_before_it_leaves_what_they_may_use(door: Port
     assert [name for name, _ in notes] == ["enter server", "work cancelled", "leave server", "child cancelled"]
 
 
-def test_closing_lets_go_of_who_waits_for_work_that_ignores_it(door: Portal) -> None:
+def test_closing_lets_go_of_who_waits_for_work_that_ignores_it(door: Portal, caplog: pytest.LogCaptureFixture) -> None:
     begun = threading.Event()
 
     async def stubborn() -> None:
@@ -383,6 +383,8 @@ def test_closing_lets_go_of_who_waits_for_work_that_ignores_it(door: Portal) -> 
         assert begun.wait(5)
         door.close()
         end.result(5)
+    gc.collect()
+    assert "stubborn" in caplog.text  # asyncio says of the task that it never ended
 
 
 def test_closing_is_bounded_though_work_blocks_the_loop(door: Portal) -> None:

@@ -11,6 +11,7 @@ What a resume value says of an approval is recorded as the resuming user's decis
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
@@ -28,8 +29,10 @@ from deputize.adapters.langchain import Host
 from deputize.core import (
     ApprovalRequired,
     Call,
+    Conflict,
     ConsentRequired,
     Deputy,
+    NotFound,
     PolicyDenied,
     User,
     UserRequired,
@@ -150,17 +153,26 @@ class _ActNode:
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Pause until the user has been to the links. The answer proves nothing: the gate looks again."""
-        interrupt(state["deputize"]["pause"], response_schema=Woken)
         _same_user(state["deputize"], user)
+        interrupt(state["deputize"]["pause"], response_schema=Woken)
         return Command(goto="gate")
 
     async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
-        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's."""
-        answer: Any = interrupt(state["deputize"]["pause"], response_schema=Answers)
-        _same_user(state["deputize"], user)
-        given = Answers.model_validate(answer)
+        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's.
+
+        LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals get new ids.
+        """
+        note = state["deputize"]
+        try:
+            who = _same_user(note, user)
+        except PolicyDenied:
+            waiting = [ask["approval_id"] for ask in note["pause"]["approvals"]]
+            await self.host.deputy.approvals.renew(waiting, User(note["user"], note["tenant"]))
+            raise
+        given = Answers.model_validate(interrupt(note["pause"], response_schema=Answers))
         for approval, decision in given.decisions.items():
-            await self.host.deputy.decide(approval, decision, by=user, reason=given.reason)
+            with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
+                await self.host.deputy.decide(approval, decision, by=who, reason=given.reason)
         return Command(goto="gate")
 
     async def act(self, one: _One, config: RunnableConfig, user: User | None) -> Command[Any]:

@@ -37,7 +37,7 @@ class Asking:
     yes: bool = False
 
     def consents(self, asked: Sequence[Consent], seconds: float | None = None) -> list[Consent]:
-        """Show each link, wait until all have ended, and say how. What nobody answered in time is pending or expired."""
+        """Show each link, wait until all have ended, and say how. Unanswered ones are pending or expired."""
         for one in asked:
             show.consent(one.payload(), self.label(one.provider), one.agent or self.deputy.agent)
             if self.browser:

@@ -417,7 +417,7 @@ class Deputy:
         return {
             "account_hash": self._account_hash(grant.account.subject),
             "grant_gen": grant.generation,
-            "scopes_required": tuple(need.ask for need in act.tool.needs_of(act.arguments)),
+            "scopes_required": asks_of(act.tool.needs_of(act.arguments)),
             "scopes_granted": _sorted(grant.scopes),
         }
 

@@ -138,8 +138,9 @@ class Portal:
             for task in [task for task, its in self._works.items() if its is future]:
                 task.cancel()
 
-        with suppress(RuntimeError):  # the loop is closed, and the task with it
-            self._loop.call_soon_threadsafe(cancel)
+        if self.pid == os.getpid():
+            with suppress(RuntimeError):  # the loop is closed, and the task with it
+                self._loop.call_soon_threadsafe(cancel)
 
     async def _open(self, context: AbstractAsyncContextManager[T]) -> T:
         opened: asyncio.Future[T] = self._loop.create_future()
@@ -251,7 +252,6 @@ def _gone() -> InvalidInput:
 
 _lock = threading.Lock()
 _current: Portal | None = None
-_left: Final[list[Portal]] = []  # those of the processes we were forked from
 _exiting = False
 
 
@@ -267,9 +267,7 @@ def _made_anew() -> Portal:
     global _current
     with _lock:
         current = _current
-        if current is not None and current.pid != os.getpid():
-            _left.append(current)  # its loop is not ours to close, and would complain when collected
-        elif current is not None and not current.closed:
+        if current is not None and current.pid == os.getpid() and not current.closed:
             return current
         _current = Portal()
         atexit.register(_bye)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
+import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -25,6 +27,7 @@ from deputize.core.vault.vault import Record, Vault
 
 LIFE: Final = 3600.0
 SHOWN: Final = 2000
+_ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 Decision = Literal["approve", "reject"]
 
@@ -56,12 +59,12 @@ class Approvals:
 
     async def _ask(self, act: Act, account: Account, key: str, old: Record | None) -> Record:
         content = {
-            "id": key.rpartition(".")[2],
+            "id": _fresh_id(key),
             "tool": act.tool.name,
             "effect": act.effect.words(),
             "agent": act.agent,
             "account": account.name,
-            "preview": preview(act.arguments),
+            "preview": preview({outer: act.arguments[inner] for outer, inner in act.tool.parameters.items()}),
             "status": "pending",
             "reason": "",
             "expires": self.clock() + LIFE,
@@ -81,7 +84,7 @@ class Approvals:
         if status is None:
             raise InvalidInput("A decision is approve or reject.", fix_by="operator")
         while True:
-            record = await self.vault.get("approval", self.vault.place(by) + approval_id)
+            record = await self._of(approval_id, by)
             if record is None or record.json["expires"] <= self.clock():
                 raise NotFound("No such approval waits for this user.", hint="Ask for the act again.")
             content = record.json
@@ -93,6 +96,23 @@ class Approvals:
             if await self.vault.swap(record, content):
                 self._note(f"approval.{status}", by, content)
                 return _public(content)
+
+    async def get(self, approval_id: str, *, by: User) -> Approval | None:
+        """The approval of this id, decided or not, if it is this user's."""
+        record = await self._of(approval_id, by)
+        return _public(record.json) if record else None
+
+    async def _of(self, approval_id: str, user: User) -> Record | None:
+        place = self.vault.place(user) + approval_id.partition("-")[0]
+        record = await self.vault.get("approval", place) if _ID.fullmatch(approval_id) else None
+        return record if record and record.json["id"] == approval_id else None
+
+    async def renew(self, approval_ids: Iterable[str], user: User) -> None:
+        """Somebody else tried to answer: what still waits gets new ids, so that no kept answer of theirs fits."""
+        for approval_id in approval_ids:
+            record = await self._of(approval_id, user)
+            if record and record.json["status"] == "pending":
+                await self.vault.swap(record, record.json | {"id": _fresh_id(record.key)})
 
     async def take(self, act: Act, account: Account) -> None:
         """The approved act is about to happen: nothing else can happen on this approval.
@@ -133,6 +153,10 @@ class Approvals:
             tool=content["tool"],
             approval_id=content["id"],
         )
+
+
+def _fresh_id(key: str) -> str:
+    return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"
 
 
 def preview(arguments: Mapping[str, Any]) -> dict[str, Any]:

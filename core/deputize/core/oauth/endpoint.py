@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import httpx
 
@@ -14,6 +15,8 @@ from deputize.core.http import Http
 from deputize.core.oauth import flow
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Account, Secret
+
+T = TypeVar("T")
 
 
 class Refusal(Exception):
@@ -36,21 +39,26 @@ class Endpoint:
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str) -> flow.Tokens:
         """Code for tokens, once."""
         request = flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
-        return self._tokens(await self._ask("code", request))
+        return self._read(await self._ask("code", request), "no_token", flow.parse_tokens)
 
     async def refresh(self, refresh_token: Secret) -> flow.Tokens:
         """Refresh token for tokens, once."""
-        return self._tokens(
-            await self._ask("refresh", flow.refresh(self.provider, self.app, refresh_token=refresh_token))
-        )
+        request = flow.refresh(self.provider, self.app, refresh_token=refresh_token)
+        return self._read(await self._ask("refresh", request), "no_token", flow.parse_tokens)
 
     async def whoami(self, access_token: Secret) -> tuple[Account, dict[str, str]]:
         """The account behind a token, and what else the provider says of it."""
         outcome = await self._ask("read", flow.identity(self.provider, access_token=access_token))
-        try:
-            return flow.parse_identity(self.provider, outcome.data)
-        except ProviderUnavailable:
-            raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail="no_identity", data=None)) from None
+        return self._read(outcome, "no_identity", flow.parse_identity)
+
+    async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
+        """What fresh tokens may do: as the reply says, or where else the provider shows it. ``asked``: what was asked."""
+        if shown := self.provider.permissions:
+            outcome = await self._ask("read", flow.permissions(shown.url, access_token=tokens.access))
+            return self._read(outcome, "no_permissions", flow.parse_permissions)
+        if tokens.scopes is None:
+            return asked if self.provider.absent_scope == "requested" else frozenset()
+        return tokens.scopes
 
     async def revoke(self, token: Secret) -> bool:
         """End a token at the provider. False where it has no way to. A token that is dead already counts as ended."""
@@ -63,11 +71,12 @@ class Endpoint:
                 raise
         return True
 
-    def _tokens(self, outcome: Outcome) -> flow.Tokens:
+    def _read(self, outcome: Outcome, without: str, parse: Callable[[Provider, Any], T]) -> T:
+        """What is in a good answer; one that holds nothing of the kind is as good as none."""
         try:
-            return flow.parse_tokens(self.provider, outcome.data)
+            return parse(self.provider, outcome.data)
         except ProviderUnavailable:
-            raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail="no_token", data=None)) from None
+            raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None)) from None
 
     async def _ask(self, call: Call, request: httpx.Request) -> Outcome:
         try:

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 from urllib.parse import quote
 
 import httpx
@@ -20,6 +20,8 @@ from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import token_reply
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Account, Secret
+
+AGENT: Final = "deputize/0.1"
 
 
 def authorize_url(
@@ -32,20 +34,21 @@ def authorize_url(
     challenge: str,
     login_hint: str = "",
 ) -> str:
-    """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 always (RFC 7636 4.3)."""
-    wanted = [*provider.always, *sorted(scopes - set(provider.always))]
+    """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app's registration bars it."""
     more = {**provider.params, **provider.params_consent}
+    if provider.scope_param:
+        wanted = [*provider.always, *sorted(scopes - set(provider.always))]
+        more[provider.scope_param] = provider.scope_separator.join(wanted)
     if login_hint and provider.login_hint:
         more[provider.login_hint] = login_hint
+    if provider.uses_pkce(app):
+        more |= {"code_challenge": challenge, "code_challenge_method": "S256"}
     url: str = prepare_grant_uri(
         provider.authorize,
         client_id=app.client_id,
         response_type="code",
         redirect_uri=redirect_uri,
-        scope=provider.scope_separator.join(wanted),
         state=state,
-        code_challenge=challenge,
-        code_challenge_method="S256",
         **more,
     )
     return url
@@ -71,14 +74,9 @@ def parse_callback(params: Mapping[str, str]) -> Callback:
 
 def exchange(provider: Provider, app: App, *, code: Secret, verifier: Secret, redirect_uri: str) -> httpx.Request:
     """Code for tokens. RFC 6749 4.1.3, RFC 7636 4.5."""
-    return _token_request(
-        provider,
-        app,
-        "authorization_code",
-        redirect_uri=redirect_uri,
-        code=code.reveal(),
-        code_verifier=verifier.reveal(),
-    )
+    proof = {"code_verifier": verifier.reveal()} if provider.uses_pkce(app) else {}
+    params = {"redirect_uri": redirect_uri, "code": code.reveal(), **proof}
+    return _token_request(provider, app, "authorization_code", **params)
 
 
 def refresh(provider: Provider, app: App, *, refresh_token: Secret) -> httpx.Request:
@@ -87,14 +85,32 @@ def refresh(provider: Provider, app: App, *, refresh_token: Secret) -> httpx.Req
 
 
 def revoke(provider: Provider, app: App, *, token: Secret) -> httpx.Request:
-    """RFC 7009 2.1."""
-    return _form_request(provider.revoke, provider, app, f"token={quote(token.reveal(), safe='')}")
+    """End a token: RFC 7009 2.1, or as the provider wants it; see `Provider.revoke_by`."""
+    url = provider.revoke.replace("{client_id}", quote(app.client_id, safe=""))
+    if provider.revoke_by == "bearer":
+        return httpx.Request("POST", url, headers=_bearer(token), content=b"")
+    if provider.revoke_by == "app":
+        secret = app.client_secret.reveal() if app.client_secret else ""
+        headers = {"authorization": _basic(app.client_id, secret), "accept": "application/json", "user-agent": AGENT}
+        return httpx.Request("DELETE", url, headers=headers, json={"access_token": token.reveal()})
+    return _form_request(url, provider, app, f"token={quote(token.reveal(), safe='')}")
 
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
     """Whose account is it? OpenID Connect Core 5.3, or the provider's own way."""
-    headers = {"authorization": f"Bearer {access_token.reveal()}", "accept": "application/json"}
-    return httpx.Request("GET", provider.identity.url, headers=headers)
+    shape, headers = provider.identity, _bearer(access_token)
+    if shape.json is not None:
+        return httpx.Request(shape.method, shape.url, headers=headers, json=shape.json)
+    return httpx.Request(shape.method, shape.url, headers=headers)
+
+
+def permissions(url: str, *, access_token: Secret) -> httpx.Request:
+    """What may this token do, where no scope says it? See `deputize.core.oauth.provider.Permissions`."""
+    return httpx.Request("GET", url, headers=_bearer(access_token))
+
+
+def _bearer(token: Secret) -> dict[str, str]:
+    return {"authorization": f"Bearer {token.reveal()}", "accept": "application/json", "user-agent": AGENT}
 
 
 def _token_request(provider: Provider, app: App, grant_type: str, **params: str) -> httpx.Request:
@@ -103,20 +119,28 @@ def _token_request(provider: Provider, app: App, grant_type: str, **params: str)
 
 def _form_request(url: str, provider: Provider, app: App, body: str) -> httpx.Request:
     """A form for the provider, with the client's credentials as it wants them. RFC 6749 2.3.1."""
-    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    kind = "application/x-www-form-urlencoded"
+    headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
     secret = app.client_secret.reveal() if app.client_secret and provider.client_auth != "none" else ""
     if secret and provider.client_auth == "basic":
-        pair = f"{quote(app.client_id, safe='')}:{quote(secret, safe='')}"
-        headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        headers["authorization"] = _basic(app.client_id, secret)
     else:
         body += f"&client_id={quote(app.client_id, safe='')}"
         body += f"&client_secret={quote(secret, safe='')}" if secret else ""
     return httpx.Request("POST", url, headers=headers, content=body.encode())
 
 
+def _basic(name: str, secret: str) -> str:
+    pair = f"{quote(name, safe='')}:{quote(secret, safe='')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever."""
+    """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
+
+    ``extra``: what else is kept with the grant.
+    """
 
     access: Secret
     refresh: Secret | None
@@ -126,18 +150,35 @@ class Tokens:
 
 
 def parse_tokens(provider: Provider, reply: Any) -> Tokens:
-    """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no bearer token in it."""
+    """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no bearer token in it, or what must be kept is odd."""
+    whole: Any = reply
     reply = token_reply(provider.rules, reply) or {}
     access, kind = reply.get("access_token"), str(reply.get("token_type", "bearer")).lower()
     if not _usable(access) or kind not in ("bearer", "user"):
         raise ProviderUnavailable(f"{provider.label} answered without a usable token.")
-    refresh_token, scope = reply.get("refresh_token"), reply.get("scope")
+    refresh_token = reply.get("refresh_token")
     return Tokens(
         access=Secret(access),
         refresh=Secret(refresh_token) if _usable(refresh_token) else None,
-        scopes=provider.normal(scope) if isinstance(scope, str) else None,
+        scopes=None if provider.permissions else _scopes(provider, reply.get("scope")),
         lifetime=_seconds(reply.get("expires_in"), provider.default_lifetime),
+        extra=_kept(provider, whole),
     )
+
+
+def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
+    """The scopes of a reply: a text, or a list of texts."""
+    if isinstance(scope, list):
+        scope = " ".join(one for one in scope if isinstance(one, str))
+    return provider.normal(scope) if isinstance(scope, str) else None
+
+
+def _kept(provider: Provider, reply: Any) -> dict[str, str]:
+    """What the grant keeps of a reply. A value of another form would send tokens to a place that is not the provider's."""
+    kept = {name: reply[name] for name in provider.keep if name in reply}
+    if not all(isinstance(value, str) and re.fullmatch(provider.keep[name], value) for name, value in kept.items()):
+        raise ProviderUnavailable(f"{provider.label} named a place that is not its own.")
+    return kept
 
 
 def _usable(token: object) -> TypeGuard[str]:
@@ -164,18 +205,39 @@ def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, s
     return Account(subject, name or subject), extra
 
 
+def parse_permissions(provider: Provider, reply: Any) -> frozenset[str]:
+    """The rights in a reply, as ``name:level``. Raises `ProviderUnavailable` for a reply without any list of them."""
+    shape = provider.permissions
+    items = reply.get(shape.items) if shape and isinstance(reply, Mapping) else None
+    if shape is None or not isinstance(items, list):
+        raise ProviderUnavailable(f"{provider.label} did not say what this token may do.")
+    maps = [item.get(shape.of) for item in items if isinstance(item, Mapping)]
+    pairs = [pair for rights in maps if isinstance(rights, Mapping) for pair in rights.items()]
+    return frozenset(f"{name}:{level}" for name, level in pairs if _is_word(name) and _is_word(level))
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[a-z_]{1,60}", value) is not None
+
+
 def _fill(template: str, reply: Any) -> str:
-    """The template with ``{a.b}`` replaced from the reply; empty if any is missing."""
+    """The template with ``{a.b}`` replaced from the reply, ``{a|b}`` by the first there is; empty if any is missing."""
     missing = False
 
     def value(match: re.Match[str]) -> str:
         nonlocal missing
-        found = reply
-        for part in match[1].split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        if not isinstance(found, str | int) or isinstance(found, bool) or found == "":
-            missing = True
-        return str(found)
+        found = next((one for path in match[1].split("|") if (one := _at(path, reply))), "")
+        missing |= not found
+        return found
 
-    filled = re.sub(r"\{([\w.]+)\}", value, template)
+    filled = re.sub(r"\{([\w.|]+)\}", value, template)
     return "" if missing else filled
+
+
+def _at(path: str, reply: Any) -> str:
+    """What lies there in the reply, if it is a text or a whole number."""
+    found = reply
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    good = isinstance(found, str | int) and not isinstance(found, bool)
+    return str(found) if good else ""

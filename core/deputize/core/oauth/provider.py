@@ -56,11 +56,13 @@ class Permissions:
 class Site:
     """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
 
-    ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. The longest one counts.
+    ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``api``: roots that do not
+    follow from that.
     """
 
     hosts: str
     places: Mapping[str, str]
+    api: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,15 +223,15 @@ class Provider:
         if site is None:
             hint = "A full host name in lower case, without scheme, port and path."
             raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
-        places = {old: new.replace("{host}", host) for old, new in site.places.items()}
-        return replace(self._at(places), name=name or self.name)
+        moved = self._at({old: new.replace("{host}", host) for old, new in site.places.items()})
+        own = {api: root.replace("{host}", host) for api, root in site.api.items()}
+        return replace(moved, name=name or self.name, api=MappingProxyType({**moved.api, **own}))
 
     def _at(self, places: Mapping[str, str]) -> Provider:
         """The provider with the beginnings of its addresses replaced."""
-        longest = sorted(places, key=len, reverse=True)
 
         def moved(url: str) -> str:
-            start = next((old for old in longest if url.startswith(old)), "")
+            start = next((old for old in places if url.startswith(old)), "")
             return places[start] + url[len(start) :] if start else url
 
         api = MappingProxyType({name: moved(url) for name, url in self.api.items()})

@@ -92,7 +92,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
         "https://slack.com/api/auth.test",
         "{team_id}:{user_id}",
         "@{user} in {team}",
-        {"enterprise_id": "{enterprise_id}", "url": "{url}", "org_wide": "{is_enterprise_install}"},
+        {"enterprise_id": "{enterprise_id}", "url": "{url}"},
         method="POST",
     ),
     rules=SLACK_RULES,
@@ -103,6 +103,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
     absent_scope="empty",
     localhost=True,
     loopback_needs_pkce=True,
+    revokes_all=True,  # a user has one token for an app and workspace, however often they consent
     scope_words={
         **_by_kind(
             {
@@ -146,11 +147,8 @@ _GITHUB_HOSTS: Final = (
     ),
     Site(
         r"(?!(?:.*\.)?(?:github|ghe)\.com$).*",
-        {
-            "https://github.com": "https://{host}",
-            "https://api.github.com": "https://{host}/api/v3",
-            "https://api.github.com/graphql": "https://{host}/api/graphql",
-        },
+        {"https://github.com": "https://{host}", "https://api.github.com": "https://{host}/api/v3"},
+        {"graphql": "https://{host}/api"},
     ),
 )
 
@@ -161,7 +159,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     token="https://github.com/login/oauth/access_token",
     revoke="https://api.github.com/applications/{client_id}/grant",
     revoke_by="app",
-    api={"github": "https://api.github.com", "graphql": "https://api.github.com/graphql"},
+    api={"github": "https://api.github.com", "graphql": "https://api.github.com"},
     hosts=frozenset({"api.github.com"}),
     identity=Identity("https://api.github.com/user", "{id}", "{login}"),
     rules=GITHUB_RULES,
@@ -297,7 +295,6 @@ SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refres
     keep={"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
     default_lifetime=7200.0,
     localhost=True,
-    revokes_all=False,
     sites=(
         Site(
             r"(?:login|test)\.salesforce\.com|(?:[a-z0-9-]+\.)+my\.salesforce\.(?:com|mil)",

@@ -8,8 +8,6 @@ except where a provider has no names (GitHub's REST messages).
 
 from __future__ import annotations
 
-import re
-
 from deputize.core.failures import HICCUP, Budget, Call, Kind, Rules, say, table, when
 
 _DEAD = say(Kind.REAUTH, "grant_dead")
@@ -120,7 +118,7 @@ GOOGLE = Rules(
         when(HICCUP, "backendError", "internalError", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
         *_HTTP,
     ),
-    until=re.compile(r"retry after (\d{4}-\d\d-\d\dT[\d:.]{5,20}Z)", re.IGNORECASE),
+    until=r"retry after (\d{4}-\d\d-\d\dT[\d:.]{5,20}Z)",
     implies={
         "email": frozenset({"https://www.googleapis.com/auth/userinfo.email"}),
         "profile": frozenset({"https://www.googleapis.com/auth/userinfo.profile"}),
@@ -228,7 +226,7 @@ GITHUB = Rules(
         *_HTTP,
     ),
     graphql=True,
-    partial=("x-github-sso", re.compile(r"^partial-results; *organizations=([\d,]+)"), "organizations need SSO"),
+    partial=("x-github-sso", r"^partial-results; *organizations=([\d,]+)", "organizations need SSO"),
     have="x-oauth-scopes",
     accepted="x-accepted-oauth-scopes",
     implies={

@@ -71,7 +71,7 @@ class Visits(Records):
                 "status": "opened",
                 "visits": [*content.get("visits", ())[-2:], visit],
                 "visit_expires": now + TICKET_LIFE,
-                "redirect_uri": f"{base}/callback/{app.name}",
+                "redirect_uri": provider.redirect_uri(base, app),
                 "asked": sorted(asked | set(provider.always)),
             }
             row = {"key": record.key, "id": content["id"], "expires": content["visit_expires"]}
@@ -176,6 +176,7 @@ class Visits(Records):
         content = record.json
         try:
             account, extra = await endpoint.whoami(tokens.access)
+            granted = await endpoint.granted(tokens, frozenset(content["asked"]))
         except Refusal as refusal:
             await self._end(record, "failed", _reason(refusal.outcome))
             return False
@@ -185,7 +186,6 @@ class Visits(Records):
             return await self._covered(user, endpoint.provider, content["app"], account)
         if not await self._still(record):
             return False
-        granted = frozenset(content["asked"]) if tokens.scopes is None else tokens.scopes
         grant = await self.vault.add(
             Grant(
                 user=user,
@@ -200,7 +200,7 @@ class Visits(Records):
                 extra={**extra, **tokens.extra},
             )
         )
-        missing = sorted(set(content["scopes"]) - granted)
+        missing = sorted(set(content["scopes"]) - endpoint.provider.covered(granted))
         ended = await self._end(
             record,
             "partial" if missing else "granted",
@@ -227,7 +227,7 @@ class Visits(Records):
     async def _discard(self, content: Content, tokens: flow.Tokens) -> None:
         """End tokens that must not be kept."""
         user = User(content["user"], content["tenant"])
-        await self.outbox.end(user, content["provider"], content["app"], tokens.refresh or tokens.access)
+        await self.outbox.end(user, content["provider"], content["app"], tokens)
 
 
 def _expected(account: Account, content: Content) -> bool:

@@ -13,7 +13,6 @@ from deputize.core.asks import Approval, Consent
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import User
 from deputize.core.web import words
-from deputize.core.web.records import approval_of
 from deputize.core.web.shown import page, root_of, see_other
 from deputize.core.web.site import Site, here, note
 
@@ -116,7 +115,7 @@ async def decide(site: Site, request: Request) -> Response:
 
 
 async def _act(site: Site, request: Request, user: User) -> Approval:
-    found = await approval_of(site.deputy.vault, user, request.path_params["approval"])
+    found = await site.deputy.approvals.get(request.path_params["approval"], by=user)
     if found is None or found.expires_at <= site.deputy.clock():
         raise NotFound("No such approval waits for this user.")
     return found

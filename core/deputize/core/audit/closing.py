@@ -1,0 +1,59 @@
+"""How chains under an older key end: a ``key.rotated`` row under the newer one says where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from deputize.core.audit.reading import BLOCK, block, files_of, lines_of
+from deputize.core.audit.rows import Fact, Key, Row, age_of, parsed
+
+
+class Mark(NamedTuple):
+    """Somebody's word on which mac a row had. ``age``: of the key that vouches, -1 for an anchor from outside."""
+
+    writer: str
+    seq: int
+    mac: str
+    age: int
+
+
+def unclosed(folder: Path, keys: Sequence[Key]) -> Iterator[dict[str, Fact]]:
+    """The facts that close each chain that ends under an older key and that no row closed there."""
+    files = files_of(folder)
+    closed = {(mark.writer, mark.seq, mark.mac) for mark in rotations(files, keys)}
+    for writer, paths in files.items():
+        row, line = _head(paths)
+        age = age_of(row, line, keys) if row else None
+        if row and age and (writer, row["seq"], row["mac"]) not in closed:
+            yield {
+                "key": keys[0].id,
+                "old_key": keys[age].id,
+                "closed": writer,
+                "closed_seq": row["seq"],
+                "closed_mac": row["mac"],
+            }
+
+
+def rotations(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[Mark]:
+    """What the ``key.rotated`` rows vouch for; they stand at the beginning of chains."""
+    marks = []
+    for paths in files.values():
+        for _, line in lines_of(paths[0]):
+            row = parsed(line)
+            if row is None or row["event"] != "key.rotated":
+                break
+            seq, age = row.get("closed_seq"), age_of(row, line, ring)
+            if isinstance(seq, int) and age is not None:
+                marks.append(Mark(str(row.get("closed")), seq, str(row.get("closed_mac")), age))
+    return marks
+
+
+def _head(paths: Iterable[Path]) -> tuple[Row | None, bytes]:
+    """The last whole row of a chain."""
+    for path in reversed(list(paths)):
+        for line in reversed(block(path, -16 * BLOCK, 16 * BLOCK).splitlines(keepends=True)):
+            if line.endswith(b"\n") and (row := parsed(line)):
+                return row, line
+    return None, b""

@@ -1,0 +1,83 @@
+"""Reading a folder of rows: its files, their lines, and all rows by time."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from deputize.core.audit.rows import Row, parsed
+from deputize.core.errors import StoreUnavailable
+
+BLOCK = 1 << 16
+
+
+def read(folder: Path, *, follow: bool = False, poll: float = 0.5) -> Iterator[Row]:
+    """The rows of a folder, by time, over all writers; nothing is proved. Raises StoreUnavailable.
+
+    A line that is not whole yet is left out, an unreadable one is a row ``unreadable``. With ``follow`` it never
+    ends: it looks for new rows every ``poll`` seconds.
+    """
+    at: dict[Path, int] = {}
+    while True:
+        chains = [_rows(writer, paths, at) for writer, paths in files_of(folder).items()]
+        yield from heapq.merge(*chains, key=time_of)
+        if not follow:
+            return
+        time.sleep(poll)
+
+
+def time_of(row: Row) -> int:
+    """When a row was written, in nanoseconds."""
+    ts: int = row["ts"]
+    return ts
+
+
+def _rows(writer: str, paths: Iterable[Path], at: dict[Path, int]) -> Iterator[Row]:
+    ts = 0
+    for path in paths:
+        for end, line in lines_of(path, at.get(path, 0)):
+            if line.endswith(b"\n"):
+                at[path] = end
+                row = parsed(line) or {"ts": ts, "writer": writer, "event": "unreadable"}
+                ts = row["ts"]
+                yield row
+
+
+def files_of(folder: Path) -> dict[str, list[Path]]:
+    """The files of each writer, in order."""
+    if not folder.is_dir():
+        raise StoreUnavailable("There is no audit folder.", hint=f"Looked for {folder}.")
+    found: defaultdict[str, list[tuple[int, Path]]] = defaultdict(list)
+    for path in folder.glob("*.jsonl"):
+        writer, _, number = path.stem.rpartition(".")
+        if writer and number.isdecimal():
+            found[writer].append((int(number), path))
+    return {writer: [path for _, path in sorted(numbered)] for writer, numbered in sorted(found.items())}
+
+
+def lines_of(path: Path, at: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file from byte ``at``, each with the offset behind it. Between blocks no file is open."""
+    rest = b""
+    while more := block(path, at + len(rest)):
+        *whole, rest = (rest + more).split(b"\n")
+        for line in whole:
+            at += len(line) + 1
+            yield at, line + b"\n"
+    if rest:
+        yield at + len(rest), rest
+
+
+def block(path: Path, at: int, size: int = BLOCK) -> bytes:
+    """Bytes of a file; a negative ``at`` counts from its end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(at if at >= 0 else max(0, file.seek(0, os.SEEK_END) + at))
+            return file.read(size)
+    except FileNotFoundError:  # removed meanwhile
+        return b""
+    except OSError as error:
+        raise StoreUnavailable(f"The audit cannot be read: {error.strerror}.", hint=f"Check {path}.") from None

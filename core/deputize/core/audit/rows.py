@@ -1,0 +1,154 @@
+"""A row: from facts to one line of ASCII, what chains it to the row before, and back."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from hashlib import blake2b
+from json.encoder import encode_basestring_ascii as _quote
+from typing import Any, TypeAlias
+
+from deputize.core.errors import InvalidInput, SettingsError
+
+Fact: TypeAlias = str | int | float | bool | Sequence[str] | None
+Row: TypeAlias = dict[str, Any]
+
+LONGEST = 4096  # characters of one string
+ITEMS, ITEM = 100, 256  # strings of one list, and characters of each
+
+_TAIL = len(',"mac":""}\n') + 32
+_RESERVED = frozenset({"ts", "writer", "seq", "event", "prev", "mac"})
+
+
+class Key:
+    """What one audit key does, each use apart from the others (hashlib: BLAKE2 personalization)."""
+
+    def __init__(self, key: bytes) -> None:
+        if not isinstance(key, bytes) or not 32 <= len(key) <= blake2b.MAX_KEY_SIZE:
+            raise SettingsError("An audit key must be 32 to 64 bytes.", hint="Make one with secrets.token_bytes(32).")
+        self._row = blake2b(key=key, digest_size=16, person=b"deputize.row")
+        self._value = blake2b(key=key, digest_size=16, person=b"deputize.value")
+        self._first = blake2b(key=key, digest_size=16, person=b"deputize.first")
+        self.id = blake2b(key=key, digest_size=4, person=b"deputize.id").hexdigest()
+
+    def row(self, prev: str, body: str) -> str:
+        """The mac of a row."""
+        mac = self._row.copy()
+        mac.update((prev + body).encode("ascii"))
+        return mac.hexdigest()
+
+    def first(self, writer: str) -> str:
+        """What the first row of a chain has as ``prev``."""
+        mac = self._first.copy()
+        mac.update(os.fsencode(writer))
+        return mac.hexdigest()
+
+    def value(self, parts: Sequence[str | bytes]) -> str:
+        """The mac of some values, each behind its length."""
+        mac = self._value.copy()
+        for part in parts:
+            data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+            mac.update(len(data).to_bytes(8, "big") + data)
+        return mac.hexdigest()
+
+    def made(self, row: Row, line: bytes) -> bool:
+        """Whether this key made the row that stands on the line."""
+        body, tail = line[:-_TAIL].decode("ascii"), line[-_TAIL:].decode("ascii")
+        return tail == f',"mac":"{row["mac"]}"}}\n' and hmac.compare_digest(self.row(row["prev"], body), row["mac"])
+
+
+def age_of(row: Row, line: bytes, ring: Sequence[Key]) -> int | None:
+    """Which key made the row: its place in the ring, None if none did."""
+    return next((age for age, key in enumerate(ring) if key.made(row, line)), None)
+
+
+def parsed(line: bytes) -> Row | None:
+    """The row of a line, None if it is none of ours."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    kinds = {"ts": int, "writer": str, "seq": int, "event": str, "prev": str, "mac": str}
+    if not line.isascii() or not isinstance(row, dict) or not all(isinstance(row.get(k), t) for k, t in kinds.items()):
+        return None
+    return row if row["prev"].isascii() and row["mac"].isascii() else None
+
+
+# from here on to the end: on the path of every act, so by hand
+
+
+def _real(value: float) -> str:
+    return repr(value) if math.isfinite(value) else f'"{value}"'
+
+
+def _list(values: Iterable[str]) -> str:
+    return f"[{','.join(map(_quote, values))}]"
+
+
+_FORMS: dict[type, Callable[[Any], str]] = {
+    str: _quote,
+    int: int.__repr__,
+    float: _real,
+    bool: {True: "true", False: "false"}.__getitem__,
+    list: _list,
+    tuple: _list,
+}
+_names: dict[str, str] = {}
+
+
+def render(event: str, facts: Mapping[str, Fact], most: float = LONGEST) -> str:
+    """A row's own part, ``"event":...,facts``, without the empty ones."""
+    parts = ['"event":', _quote(event)]
+    try:
+        for name, value in facts.items():
+            if isinstance(value, str):
+                if value:
+                    parts.append(_names[name])
+                    parts.append(_quote(value))
+            elif value or value == 0:
+                parts.append(_names[name])
+                parts.append(_FORMS[type(value)](value))
+    except (KeyError, TypeError, ValueError):  # a name not met so far, or a rarer type
+        return _render_any(event, facts)
+    text = "".join(parts)
+    return text if len(text) <= most else _render_any(event, facts)
+
+
+def _render_any(event: str, facts: Mapping[str, Fact]) -> str:
+    """The same for new names and for values of any type and length. Raises InvalidInput for a name of ours."""
+    if taken := _RESERVED.intersection(facts):
+        raise InvalidInput(f"An audit fact cannot be called {min(taken)!r}.", fix_by="operator")
+    if len(_names) > 1000:
+        _names.clear()
+    _names.update({name: f",{_quote(name)}:" for name in facts})
+    return render(_cut(event), {name: _plain(value) for name, value in facts.items()}, math.inf)
+
+
+def _plain(value: object) -> Fact:
+    """The value, cut where it is long. Of a strange object no more than its type: who knows what it would show."""
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return _cut(value)
+        case int():
+            return int.__int__(value) if value.bit_length() <= 64 else _cut(hex(value))
+        case float():
+            return float.__float__(value)
+        case bytes() | bytearray() | memoryview():
+            return f"<{type(value).__name__}>"
+        case AbstractSet() | Sequence():
+            items = [_cut(item, ITEM) if isinstance(item, str) else f"<{type(item).__name__}>" for item in value]
+            items = sorted(items) if isinstance(value, AbstractSet) else items
+            return items if len(items) <= ITEMS else [*items[:ITEMS], f"... {len(items) - ITEMS} more"]
+    return f"<{type(value).__name__}>"
+
+
+def _cut(text: str, most: int = LONGEST) -> str:
+    text = str.__str__(text)
+    mark = f"... {len(text)} characters"
+    return text if len(text) <= most else text[: most - len(mark)] + mark

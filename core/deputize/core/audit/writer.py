@@ -1,0 +1,285 @@
+"""`Audit`: rows wait in memory, and one thread makes all that waits durable with one write and one sync."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from deputize.core.audit.closing import unclosed
+from deputize.core.audit.reading import read
+from deputize.core.audit.rows import Fact, Key, Row, render
+from deputize.core.audit.sinks import Files, Memory, checked
+from deputize.core.audit.waiters import Waiter, tell
+from deputize.core.errors import SettingsError, StoreUnavailable
+
+Mode: TypeAlias = Literal["standard", "strict"]
+
+GATHER = 0.5  # seconds a row may wait for others when nobody awaits it
+CROWD = 0.001  # seconds an awaited row waits for others that are awaited
+GROUP = 1000  # rows in one write at most, and between two anchors
+WAITING = 50_000  # rows kept while the disk refuses them
+
+_log = logging.getLogger("deputize.core.audit")
+
+
+class Audit:
+    """Writes the rows of this process. Safe for threads, event loops and forks (a child is another writer).
+
+    ``folder``: where the files go (mode 0700, made if need be), None to keep rows in memory. ``key``: 32 to 64 bytes,
+    not the vault's. ``old_keys``: earlier ones; chains that end under one of them are closed by a ``key.rotated`` row
+    each. ``mode``: how callers treat a write of theirs; in ``strict`` they await `settle` before its side effect.
+    ``clock``: UTC seconds. ``anchor``: is given, as a line, the row ``chain.anchor`` after every 1,000 rows, at the end
+    of a file (of about ``rotate_bytes``) and when the object closes; keep the lines elsewhere, for `verify`. It runs on
+    the writing thread and must not wait for this object. Raises SettingsError for a bad key, mode or folder.
+    """
+
+    writer: str
+    """Random id of this object in this process; names its files."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        key: bytes,
+        *,
+        old_keys: Sequence[bytes] = (),
+        mode: Mode = "standard",
+        clock: Callable[[], float] = time.time,
+        anchor: Callable[[str], None] | None = None,
+        rotate_bytes: int = 64 << 20,
+    ) -> None:
+        if mode not in ("standard", "strict"):
+            raise SettingsError("The audit mode is 'standard' or 'strict'.")
+        self.mode: Mode = mode
+        self._key, *older = map(Key, (key, *old_keys))
+        self._clock, self._anchor, self._limit = clock, anchor, rotate_bytes
+        self._folder = folder and checked(folder)
+        self._inline = folder is None  # no thread: whoever writes, commits
+        self._begin()
+        _living.add(self)
+        if self._folder and older:
+            for facts in unclosed(self._folder, [self._key, *older]):
+                self.write("key.rotated", **facts)
+
+    def _begin(self) -> None:
+        """All that belongs to one process."""
+        self.writer = os.urandom(8).hex()
+        self._seq, self._prev = 0, self._key.first(self.writer)
+        self._since_anchor, self._lost, self._failing = 0, 0, False
+        self._queue: deque[tuple[float, str]] = deque()
+        self._waiters: deque[Waiter] = deque()
+        self._anchors: deque[str] = deque()
+        self._state, self._io = threading.Lock(), threading.Lock()
+        self._bell, self._hurry = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._awake, self._crowd = False, 0
+        self._sink = Files(self._folder, self.writer, self._limit) if self._folder else Memory()
+
+    def write(self, event: str, /, **facts: Fact) -> None:
+        """Queue a row. Empty facts are left out, long strings cut at 4,096 characters. Never waits for the disk.
+
+        Facts must not be secrets or raw arguments: see `digest`. ``act.intent`` and ``act.result`` of one act carry the
+        same fact ``act``. Raises InvalidInput for a fact named like a field of every row. After `close` the row is
+        still written, at once, or StoreUnavailable raised.
+        """
+        self._queue.append((self._clock(), render(event, facts)))
+        if not self._awake:
+            self._ring()
+
+    async def settle(self) -> None:
+        """Wait until every row written so far is durable.
+
+        Raises StoreUnavailable if they cannot be written now. They go on waiting, so a caller that then refuses the act
+        writes its ``act.result`` too.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if self._ask((loop, future)):
+            await future
+
+    def flush(self) -> None:
+        """The same as `settle`, blocking."""
+        future: concurrent.futures.Future[None] = concurrent.futures.Future()
+        if self._ask((None, future)):
+            future.result()
+
+    def digest(self, *parts: str | bytes) -> str:
+        """Stands for values that no row may show: equal for equal parts, not to be guessed without the key. 32 hex."""
+        return self._key.value(parts)
+
+    def rows(self) -> list[Row]:
+        """All rows of the folder, or of memory, oldest first. Raises StoreUnavailable."""
+        self.flush()
+        if isinstance(self._sink, Memory):
+            return [json.loads(line) for line in list(self._sink.lines)]
+        return list(read(self._sink.folder))
+
+    def close(self) -> None:
+        """Make all rows durable and end the thread; again does nothing. Raises StoreUnavailable if rows were left."""
+        with self._state:
+            self._inline = True
+            thread, self._thread = self._thread, None
+            self._bell.set()
+            self._hurry.set()
+        if thread:
+            thread.join()
+        self._awake = False
+        try:
+            self._serve(ending=True)
+        finally:
+            with self._io:
+                self._sink.close()
+
+    def _ask(self, waiter: Waiter) -> bool:
+        """Whether the thread will answer the waiter. If not, what waits has been written here."""
+        with self._state:
+            if self._wake():
+                self._waiters.append(waiter)
+                self._hurry.set()
+                return True
+        self._commit()
+        return False
+
+    def _ring(self) -> None:
+        with self._state:
+            if self._wake():
+                return
+        self._commit()
+
+    def _wake(self) -> bool:
+        """Whether the thread sees to it (with _state held)."""
+        if self._thread is None and not self._inline:
+            thread = threading.Thread(target=self._run, name="audit", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is ending, or the system has no thread left
+                self._inline = True
+            else:
+                self._thread = thread
+        if not self._inline:
+            self._awake = True
+            self._bell.set()
+        return not self._inline
+
+    def _run(self) -> None:
+        while not self._inline:
+            self._bell.wait()
+            if self._hurry.wait(GATHER) and self._crowd > 1:
+                time.sleep(CROWD)  # several waited last time: more are about to
+            self._bell.clear()
+            self._hurry.clear()
+            self._awake = False  # before the rows are taken: whoever writes from here on rings again
+            try:
+                self._serve()
+            except StoreUnavailable:
+                with self._state:
+                    self._wake()
+
+    def _serve(self, *, ending: bool = False) -> None:
+        waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
+        self._crowd = len(waiters)
+        reason = "The audit ended."
+        try:
+            self._commit(ending=ending)
+            reason = ""
+        except StoreUnavailable as error:
+            reason = error.message
+            raise
+        finally:
+            tell(waiters, reason)
+
+    def _commit(self, *, ending: bool = False) -> None:
+        """Make what waits now durable, group by group. Raises StoreUnavailable; what is not durable goes on waiting."""
+        try:
+            with self._io:
+                left = len(self._queue)
+                while left > 0:
+                    left -= self._group(left)
+                if ending and self._anchor and self._since_anchor:
+                    self._group(0, anchor=True)
+        except Exception as error:
+            raise self._refused(error) from None
+        if self._failing:
+            self._failing = False
+            _log.warning("Audit rows can be written again.")
+        self._publish()
+
+    def _group(self, most: int, *, anchor: bool = False) -> int:
+        """Write up to so many rows, and an anchor where one is due. Returns how many of those that waited."""
+        taken = [self._queue.popleft() for _ in range(min(most, GROUP - self._since_anchor))]
+        try:
+            lost = [(self._clock(), render("audit.lost", {"rows": self._lost}))] if self._lost else []
+            lines, seq, prev = self._chained([*lost, *taken], self._seq, self._prev)
+            due = anchor or self._since_anchor + len(lines) >= GROUP or self._sink.ends_after(sum(map(len, lines)))
+            if due and self._anchor:
+                last, seq, prev = self._chained([(self._clock(), render("chain.anchor", {}))], seq, prev)
+                lines += last
+            self._sink.append("".join(lines).encode("ascii"))
+        except BaseException:
+            self._queue.extendleft(reversed(taken))
+            raise
+        self._seq, self._prev, self._lost = seq, prev, 0
+        self._since_anchor = 0 if due else self._since_anchor + len(lines)
+        if due and self._anchor:
+            self._anchors.append(lines[-1])
+        return len(taken)
+
+    def _chained(self, rows: Iterable[tuple[float, str]], seq: int, prev: str) -> tuple[list[str], int, str]:
+        """The rows as lines, and where the chain then stands."""
+        writer, mac, lines = self.writer, self._key.row, []
+        for ts, text in rows:
+            body = f'{{"ts":{int(ts * 1e6)}000,"writer":"{writer}","seq":{seq},{text},"prev":"{prev}"'
+            prev = mac(prev, body)
+            lines.append(f'{body},"mac":"{prev}"}}\n')
+            seq += 1
+        return lines, seq, prev
+
+    def _refused(self, error: Exception) -> StoreUnavailable:
+        """What to raise when the disk says no. Says so in the log, once, and keeps what waits within bounds."""
+        reason = str(error.strerror if isinstance(error, OSError) else type(error).__name__)
+        if not self._failing:
+            self._failing = True
+            _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
+        while len(self._queue) > WAITING:
+            self._queue.popleft()
+            self._lost += 1
+        return StoreUnavailable(f"The audit cannot be written: {reason}.", hint="Free space, or restore its folder.")
+
+    def _publish(self) -> None:
+        while self._anchor and self._anchors:
+            try:
+                self._anchor(self._anchors.popleft().rstrip())
+            except Exception as error:
+                _log.error("An audit anchor could not be kept: %s", type(error).__name__)
+
+
+_living: weakref.WeakSet[Audit] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for audit in list(_living):
+        try:
+            audit.close()
+        except StoreUnavailable as error:
+            _log.error("Audit rows are lost: %s", error)
+
+
+def _begin_again() -> None:
+    """In a forked child: what waits there is the parent's to write."""
+    for audit in list(_living):
+        audit._sink.close()
+        audit._begin()
+
+
+os.register_at_fork(after_in_child=_begin_again)

@@ -1,0 +1,37 @@
+"""From a provider's answer to what has to be done about it.
+
+`classify` reads status, headers and body and names one of ten failure classes, or OK. Providers differ only in data:
+a `Rules` says where failures hide, and holds tables whose rows say "when this is seen, it means that". A row is
+believed in this order: limits before permissions, the organization before the user, scopes before everything else.
+
+`lost` judges a request that got no answer, `denied` the ``error`` a browser brought back, and `still_refused` a
+token that was refused again after its refresh. `redact` masks what looks like a secret in any text.
+"""
+
+from deputize.core.failures.answers import token_reply
+from deputize.core.failures.judging import classify, denied, lost, still_refused
+from deputize.core.failures.redacting import redact
+from deputize.core.failures.tables import Budget, Rules, Seen, When, table, when
+from deputize.core.failures.vocabulary import HICCUP, Call, FixBy, Kind, Outcome, say, scope_list
+
+__all__ = [
+    "HICCUP",
+    "Budget",
+    "Call",
+    "FixBy",
+    "Kind",
+    "Outcome",
+    "Rules",
+    "Seen",
+    "When",
+    "classify",
+    "denied",
+    "lost",
+    "redact",
+    "say",
+    "scope_list",
+    "still_refused",
+    "table",
+    "token_reply",
+    "when",
+]

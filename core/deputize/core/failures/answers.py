@@ -1,0 +1,119 @@
+"""Taking an answer apart: its body, the user's token in it, or the names and messages of a refusal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qsl
+
+from deputize.core.failures.patterns import compiled
+from deputize.core.failures.tables import Rules, Seen
+from deputize.core.failures.vocabulary import TEXT, TOKEN_CALLS, Call
+from deputize.core.failures.waits import http_date
+
+ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
+MANY = 20  # errors read out of one answer
+_NAME = r"[A-Za-z][\w .:-]{0,79}"
+
+
+def parsed(call: Call, body: bytes) -> Any:
+    """JSON; at token endpoints also a form (GitHub); else the bytes as they are."""
+    if not body:
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return form(body) if call in TOKEN_CALLS else body
+
+
+def form(body: bytes) -> dict[str, str] | bytes:
+    """The fields of a form (or a query) that tells of an error or a token; else the bytes as they are."""
+    try:
+        pairs = dict(parse_qsl(body[:ERROR_BODY].decode("utf-8", "replace"), max_num_fields=100))
+    except ValueError:
+        return body
+    return pairs if "error" in pairs or "access_token" in pairs else body
+
+
+def refused(rules: Rules, call: Call, data: Any) -> bool:
+    """Whether a body takes back what its status says."""
+    if not isinstance(data, dict):
+        return False
+    if rules.ok_field and data.get(rules.ok_field, True) in (False, "false"):
+        return True
+    if call in TOKEN_CALLS:
+        return bool(data.get("error"))
+    return rules.graphql and bool(data.get("errors")) and _is_graphql(data)
+
+
+def _is_graphql(data: dict[str, Any]) -> bool:
+    """Some REST answers list ``errors`` as their content; GraphQL's come with data, or say more than a message."""
+    return "data" in data or any(e.keys() & {"type", "extensions", "locations"} for e in as_objects(data["errors"]))
+
+
+def token_reply(rules: Rules, data: Any) -> dict[str, Any] | None:
+    """The part of a token endpoint's answer that holds the user's own token, or None where there is none."""
+    for root in rules.roots:
+        part = data.get(root) if root and isinstance(data, dict) else data
+        if isinstance(part, dict) and word(part, "access_token") and word(part, "token_type") not in rules.not_users:
+            return part
+    return None
+
+
+def look(call: Call, status: int, headers: Mapping[str, str], data: Any, now: float | None) -> Seen:
+    """A refused answer, taken apart. ``now``: the time where no Date header tells it."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    if isinstance(data, bytes):
+        text = data[:TEXT].decode("utf-8", "replace")
+        names: Iterable[Any] = (text.strip(),)  # Salesforce: the body is the name
+    else:
+        text = "\n".join(m[:TEXT] for m in islice(_messages(data), MANY) if isinstance(m, str))
+        names = islice(_names(data), 4 * MANY)
+    known = tuple(n for n in names if isinstance(n, str) and compiled(_NAME).fullmatch(n))
+    clock = http_date(lower.get("date", "")) or (time.time() if now is None else now)
+    return Seen(call, status, lower, data, known, text, clock)
+
+
+def _names(data: Any) -> Iterator[Any]:
+    """Every error name of a body: Salesforce's list, OAuth's and Slack's word, Google's object, GraphQL's errors."""
+    for item in as_objects(data):
+        yield item.get("errorCode")
+    if not isinstance(data, dict):
+        return
+    error = data.get("error")
+    if isinstance(error, dict):
+        for item in as_objects(error.get("details")) + as_objects(error.get("errors")):
+            yield item.get("reason")
+        yield error.get("status")
+    else:
+        yield from (data.get("error_subtype"), error)
+    for item in as_objects(data.get("errors")):
+        more = as_object(item.get("extensions"))
+        yield from (name for name, value in islice(more.items(), MANY) if value is True)
+        yield from (more.get("code"), more.get("type"), item.get("type"), item.get("code"))
+
+
+def _messages(data: Any) -> Iterator[Any]:
+    for item in as_objects(data) or [as_object(data)]:
+        yield from (item.get("message"), item.get("error_description"), as_object(item.get("error")).get("message"))
+        for error in as_objects(item.get("errors")):
+            yield from (error.get("message"), as_object(error.get("extensions")).get("userPresentableMessage"))
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The object, empty where it is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list, the first few."""
+    return [item for item in islice(value, MANY) if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def word(value: dict[str, Any], key: str) -> str:
+    """The text under a key, "" where there is none."""
+    found = value.get(key)
+    return found if isinstance(found, str) else ""

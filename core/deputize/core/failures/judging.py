@@ -1,0 +1,187 @@
+"""What an answer means for the one who asked: the tables' word, then its waits, its scopes, its danger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from deputize.core.failures.answers import (
+    ERROR_BODY,
+    MANY,
+    as_object,
+    as_objects,
+    form,
+    look,
+    parsed,
+    refused,
+    token_reply,
+)
+from deputize.core.failures.patterns import compiled
+from deputize.core.failures.scopes import flat, scoped, short_of, unmet
+from deputize.core.failures.tables import NO_TOKEN, Rules, Seen, When
+from deputize.core.failures.vocabulary import HICCUP, TOKEN_CALLS, Call, Kind, Outcome, say
+from deputize.core.failures.waits import timed
+
+_log = logging.getLogger("deputize.core.failures")
+_PLAIN_KEY = "[A-Za-z_]{1,30}"
+_FIELD = r"\w{1,60}"
+
+
+def classify(
+    rules: Rules,
+    call: Call,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    granted: frozenset[str] = frozenset(),
+    needs: Sequence[Sequence[str]] = (),
+    now: float | None = None,
+    ours: str = "",
+) -> Outcome:
+    """What an answer means. Never raises for anything a provider may send.
+
+    ``headers``: case-insensitive, or in lower case. ``granted``, ``needs``: scopes the grant has, and any-of sets all
+    of which the call needs. ``now``: Unix seconds, where the answer carries no Date. ``ours``: what only our own key
+    would bring into a conflict's message (an id we made, the name of our external-id field).
+
+    A callback's ``body`` is its query string; what was granted there is compared with ``needs``.
+    """
+    if call == "callback":
+        return _returned(rules, body, granted, needs)
+    fine = 200 <= status < 300 or status == 304
+    data = parsed(call, body) if fine or len(body) <= ERROR_BODY else body
+    if fine and not refused(rules, call, data):
+        return _fine(rules, call, headers, data, needs)
+    seen = look(call, status, headers, data, now)
+    outcome = _judged(rules, seen)
+    outcome = _settled(rules, seen, outcome, granted, needs, ours)
+    return replace(outcome, data=None if isinstance(data, bytes) else data)
+
+
+def lost(call: Call, *, sent: bool) -> Outcome:
+    """What it means to get no answer. ``sent`` is False only where the request cannot have left."""
+    if not sent:
+        return say(Kind.TRANSIENT, "unsent", backoff=True, safe=True)
+    if call == "write":
+        return say(Kind.AMBIGUOUS_WRITE, "lost")
+    if call == "code":
+        return say(Kind.REAUTH, "restart_consent")
+    detail = "once" if call == "refresh" else "lost"  # the token may be used up: a second refusal is lost_rotation
+    return say(Kind.TRANSIENT, detail, backoff=True, safe=True)
+
+
+def denied(rules: Rules, error: str) -> Outcome:
+    """What the callback's ``error`` parameter means (RFC 6749 4.1.2.1). Unknown ones are the operator's."""
+    seen = Seen("callback", 0, {}, None, (error,), "", 0.0)
+    return _first(rules.callback, seen) or _unclassified(seen)
+
+
+def still_refused(rules: Rules, *, refreshed: bool) -> Outcome:
+    """What REFRESH_ONCE becomes where the refresh did not help, or there is nothing to refresh with."""
+    return rules.still_refused if refreshed else say(Kind.REAUTH, "grant_dead")
+
+
+def _fine(rules: Rules, call: Call, headers: Mapping[str, str], data: Any, needs: Sequence[Sequence[str]]) -> Outcome:
+    if call in ("code", "refresh"):
+        return _token(rules, call, data, needs)
+    if isinstance(data, bytes) and call != "read" and data[:80].lstrip()[:1] in (b"<", b"{", b"["):
+        return _hiccup(call, HICCUP)  # a page out of some proxy, or JSON cut short: neither confirms a write
+    if rules.partial:
+        name, pattern, words = rules.partial
+        told = headers.get(name, "")
+        if told and (hit := compiled(pattern).search(told)):
+            return Outcome(Kind.OK, warning=f"incomplete: {hit[1].count(',') + 1} {words}", data=data)
+    return Outcome(Kind.OK, data=data)
+
+
+def _token(rules: Rules, call: Call, data: Any, needs: Sequence[Sequence[str]]) -> Outcome:
+    if not isinstance(data, dict):
+        return _hiccup(call, HICCUP)
+    if token_reply(rules, data):
+        return Outcome(Kind.OK, data=data)
+    outcome = rules.no_token if call == "code" else NO_TOKEN
+    needed = flat(needs) if outcome.kind is Kind.MISSING_SCOPE else ()
+    return replace(outcome, needed=needed, data=data)
+
+
+def _returned(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> Outcome:
+    found = form(query)
+    if isinstance(found, dict) and "error" in found:
+        return denied(rules, found["error"])
+    absent = flat(unmet(rules, granted, needs))
+    return say(Kind.MISSING_SCOPE, needed=absent) if absent else Outcome(Kind.OK)
+
+
+def _judged(rules: Rules, seen: Seen) -> Outcome:
+    outcome = _first(rules.rows(seen.call), seen)
+    if seen.status < 200 or seen.status >= 500:  # a broken server is not believed about grants or arguments
+        return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else HICCUP
+    if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := short_of(rules, seen)):
+        return say(Kind.MISSING_SCOPE, needed=short, certain=False)
+    return outcome or _unclassified(seen)
+
+
+def _first(rows: Iterable[When], seen: Seen) -> Outcome | None:
+    return next((outcome for row in rows if (outcome := row.means(seen))), None)
+
+
+def _unclassified(seen: Seen) -> Outcome:
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("unclassified answer to %s: status %d, shape %s", seen.call, seen.status, _shape(seen.data))
+    ours = seen.call in TOKEN_CALLS or seen.call == "callback"
+    return say(Kind.INVALID_INPUT, "unclassified", fix_by="operator" if ours else "agent")
+
+
+def _shape(data: Any, depth: int = 3) -> str:
+    """A body's keys and types, none of its values."""
+    if isinstance(data, dict) and depth:
+        shapes = ((k if compiled(_PLAIN_KEY).fullmatch(k) else "?", _shape(v, depth - 1)) for k, v in data.items())
+        return "{" + ", ".join(f"{key}: {shape}" for key, shape in islice(shapes, MANY)) + "}"
+    if isinstance(data, list) and depth:
+        return "[" + ", ".join(_shape(item, depth - 1) for item in data[:3]) + "]"
+    return type(data).__name__
+
+
+def _settled(
+    rules: Rules, seen: Seen, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]], ours: str
+) -> Outcome:
+    """The outcome as it is for this call: its waits, its scopes, its danger."""
+    if rules.graphql and seen.status == 200 and _has_data(seen.data):
+        outcome = _partly(seen, outcome)
+    match outcome:
+        case Outcome(kind=Kind.TRANSIENT, safe=False):
+            return timed(rules, seen, _hiccup(seen.call, outcome))
+        case Outcome(kind=Kind.TRANSIENT | Kind.RATE_LIMITED):
+            return timed(rules, seen, outcome)
+        case Outcome(kind=Kind.MISSING_SCOPE):
+            return scoped(rules, seen, outcome, granted, needs)
+        case Outcome(kind=Kind.REAUTH, detail="grant_dead") if seen.call == "code":
+            return replace(outcome, detail="restart_consent")
+        case Outcome(kind=Kind.CONFLICT, detail="exists") if ours and ours in seen.text:
+            return replace(outcome, detail="already_done")
+    return outcome
+
+
+def _hiccup(call: Call, outcome: Outcome) -> Outcome:
+    if call == "write":
+        return say(Kind.AMBIGUOUS_WRITE, outcome.detail)
+    return replace(outcome, safe=call != "code")  # a code is good for one try
+
+
+def _has_data(data: Any) -> bool:
+    return any(value is not None for value in as_object(as_object(data).get("data")).values())
+
+
+def _partly(seen: Seen, outcome: Outcome) -> Outcome:
+    """GraphQL answered in part: good enough to read, unless consent or a refresh would bring the rest."""
+    if seen.call == "write":
+        return say(Kind.AMBIGUOUS_WRITE, "partial")
+    if seen.call != "read" or outcome.kind in (Kind.MISSING_SCOPE, Kind.REFRESH_ONCE, Kind.REAUTH):
+        return outcome
+    paths = (e["path"] for e in as_objects(seen.data["errors"]) if isinstance(e.get("path"), list))
+    fields = (".".join(p for p in path[:5] if isinstance(p, str) and compiled(_FIELD).fullmatch(p)) for path in paths)
+    return Outcome(Kind.OK, warning="incomplete: " + (", ".join(dict.fromkeys(filter(None, fields))) or "some fields"))

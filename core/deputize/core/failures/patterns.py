@@ -1,0 +1,12 @@
+"""Patterns that are compiled when something first fails: most processes never need them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+
+@cache
+def compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """The pattern, compiled once."""
+    return re.compile(pattern, flags)

@@ -1,0 +1,44 @@
+"""Which scopes are missing, and which to ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from deputize.core.failures.answers import as_object, word
+from deputize.core.failures.tables import Rules, Seen
+from deputize.core.failures.vocabulary import Outcome, scope_list
+
+
+def unmet(rules: Rules, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The any-of sets of which nothing is granted."""
+    have = rules.covered(granted)
+    return [need for need in needs if not have & set(need)]
+
+
+def flat(needs: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """The scopes of all sets, each once."""
+    return tuple(dict.fromkeys(scope for need in needs for scope in need))
+
+
+def scoped(
+    rules: Rules, seen: Seen, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
+) -> Outcome:
+    """With the scopes to ask for: what the provider names and the tool declares, else what either of them names.
+
+    Where the two do not agree, consent may not help: the outcome is uncertain.
+    """
+    named = outcome.needed or scope_list(word(as_object(seen.data), "needed"))
+    declared, absent = flat(needs), flat(unmet(rules, granted, needs))
+    both = tuple(scope for scope in named if scope in declared)
+    agreed = bool(both) if named and declared else bool(named or absent or not declared)
+    return replace(outcome, needed=both or named or absent or declared, certain=outcome.certain and agreed)
+
+
+def short_of(rules: Rules, seen: Seen) -> tuple[str, ...]:
+    """The scopes of which any would have done, where the token's headers show that it has none of them."""
+    accepted = scope_list(seen.headers.get(rules.accepted, ""))
+    if seen.status not in (403, 404) or not accepted or rules.have not in seen.headers:
+        return ()
+    have = rules.covered(scope_list(seen.headers[rules.have]))
+    return () if have & set(accepted) else accepted

@@ -1,0 +1,160 @@
+"""Tables of what a provider's answers mean, as `Rules`: facts only, tried against a `Seen` from the top."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from deputize.core.failures.patterns import compiled
+from deputize.core.failures.vocabulary import TOKEN_CALLS, Call, Kind, Outcome, say, scope_list
+
+
+class Seen(NamedTuple):
+    """A refused answer, taken apart: lower-case headers, error names (the most specific first), messages."""
+
+    call: Call
+    status: int
+    headers: Mapping[str, str]
+    data: Any
+    names: tuple[str, ...]
+    text: str
+    now: float
+
+
+class When(NamedTuple):
+    """A row of a table. All conditions it has must hold; groups named needed, about and url fill the outcome.
+
+    ``names`` stand as they are, ``like`` is the pattern of those with stars. Patterns are text until they are needed.
+    """
+
+    then: Outcome
+    names: frozenset[str]
+    like: str
+    text: str | None
+    header: tuple[str, str] | None
+    status: frozenset[int]
+    calls: frozenset[Call]
+
+    def means(self, seen: Seen) -> Outcome | None:
+        """The outcome, or None where the row is not about this answer."""
+        if (self.status and seen.status not in self.status) or (self.calls and seen.call not in self.calls):
+            return None
+        name = self._named(seen.names)
+        if name is None:
+            return None
+        found = _groups(self.text, seen.text)
+        if self.header and found is not None:
+            more = _groups(self.header[1], seen.headers.get(self.header[0]))
+            found = None if more is None else found | more
+        return None if found is None else self._told(name, found)
+
+    def _named(self, names: Iterable[str]) -> str | None:
+        """The first name that the row is about, "" where it is about any, None where it is about others."""
+        if not self.names and not self.like:
+            return ""
+        return next((n for n in names if n in self.names or (self.like and compiled(self.like).fullmatch(n))), None)
+
+    def _told(self, name: str, found: Mapping[str, str]) -> Outcome:
+        return replace(
+            self.then,
+            detail=self.then.detail or name,
+            about=found.get("about") or self.then.about,
+            needed=scope_list(found.get("needed", "")) or self.then.needed,
+            url=found.get("url", ""),
+        )
+
+
+def _groups(pattern: str | None, text: str | None) -> dict[str, str] | None:
+    """The named groups of a pattern that is found, nothing for no pattern, None where it is not found."""
+    if pattern is None:
+        return {}
+    hit = compiled(pattern, re.IGNORECASE).search(text) if text is not None else None
+    return hit.groupdict(default="") if hit else None
+
+
+def when(
+    then: Outcome,
+    *names: str,
+    text: str = "",
+    header: tuple[str, str] | None = None,
+    status: Iterable[int] = (),
+    calls: Iterable[Call] = (),
+) -> When:
+    """A row: any of ``names`` (``*`` stands for letters), ``text`` in a message, a header, a status, a call."""
+    plain = frozenset(name for name in names if "*" not in name)
+    like = "|".join(re.escape(name).replace(r"\*", "[A-Za-z_]*") for name in names if "*" in name)
+    return When(then, plain, like, text or None, header, frozenset(status), frozenset(calls))
+
+
+_STAGES = (Kind.RATE_LIMITED, Kind.ORG_BLOCKED, Kind.MISSING_SCOPE)
+
+
+def table(*rows: When) -> tuple[When, ...]:
+    """Rows in the order of belief: limits, organization, scopes, then the rest as written."""
+    return tuple(sorted(rows, key=lambda row: _STAGES.index(row.then.kind) if row.then.kind in _STAGES else 3))
+
+
+class Budget(NamedTuple):
+    """A limit's headers: what is left, when it starts anew (Unix time in ``unit`` seconds), whose it is.
+
+    ``always``: its reset counts though something is left, since the request was dearer than that.
+    """
+
+    left: str
+    reset: str
+    unit: float
+    about: str
+    always: bool = False
+
+
+NO_TOKEN = say(Kind.INVALID_INPUT, "no_token", fix_by="operator")
+_REJECTED = say(Kind.REAUTH, "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How one provider's answers are read: facts only.
+
+    ``ok_field``: the body's field that is false in a refusal. ``graphql``: refusals may be ``errors`` in a 200.
+    ``roots``: where in a token reply the user's token lies, "" being the top; ``not_users``: token types that are
+    nobody's; ``no_token``: what a reply to a code without the user's token means. ``partial``: header, pattern and
+    words for a good answer that lacks something. ``have`` and ``accepted``: headers naming the token's scopes, and
+    those of which any would do. ``implies``: scopes a broader or another one covers. ``until``: the pattern of a
+    message's ISO time to wait for. Four tables, the first row that holds wins.
+    """
+
+    callback: tuple[When, ...]
+    token: tuple[When, ...]
+    revoke: tuple[When, ...]
+    api: tuple[When, ...]
+    ok_field: str = ""
+    graphql: bool = False
+    roots: tuple[str, ...] = ("",)
+    not_users: frozenset[str] = frozenset()
+    no_token: Outcome = NO_TOKEN
+    partial: tuple[str, str, str] | None = None
+    have: str = ""
+    accepted: str = ""
+    implies: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    budgets: tuple[Budget, ...] = ()
+    until: str = ""
+    still_refused: Outcome = _REJECTED
+
+    def rows(self, call: Call) -> tuple[When, ...]:
+        """The table for a call."""
+        if call == "callback":
+            return self.callback
+        if call == "revoke":
+            return self.revoke
+        return self.token if call in TOKEN_CALLS else self.api
+
+    def covered(self, scopes: Iterable[str]) -> frozenset[str]:
+        """All that these scopes stand for: themselves, and what they imply, however far."""
+        known: set[str] = set()
+        fresh = set(scopes)
+        while fresh:
+            known |= fresh
+            fresh = {implied for scope in fresh for implied in self.implies.get(scope, ())} - known
+        return frozenset(known)

@@ -1,0 +1,99 @@
+"""The words for what an answer means: ten classes of failure, OK, and what goes with each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum, auto
+from typing import Any, Literal
+
+from deputize.core.failures.patterns import compiled
+
+Call = Literal["callback", "code", "refresh", "revoke", "read", "idem", "write"]
+"""What was asked: the browser's return, the token endpoint, or the API (``idem``: a write that may be repeated)."""
+
+FixBy = Literal["user", "admin", "operator", "agent", "nobody"]
+
+TOKEN_CALLS = frozenset({"code", "refresh", "revoke"})
+TEXT = 2000  # characters read of one message
+_SCOPE = r"[A-Za-z][\w.:/=*-]{0,199}"
+_BETWEEN = r"""[\s,;|'"`\[\]]+"""
+
+
+class Kind(StrEnum):
+    """The ten classes of failure, and OK."""
+
+    OK = auto()
+    REAUTH = auto()  # the grant is dead, or the consent must start again
+    REFRESH_ONCE = auto()  # the access token is dead: one refresh, then the same request once more
+    MISSING_SCOPE = auto()  # the token lives, the right is absent: `Outcome.needed`
+    ORG_BLOCKED = auto()  # an administrator, a plan, single sign-on: `Outcome.url`
+    RATE_LIMITED = auto()  # refused before acting: `Outcome.wait`
+    HIDDEN_OR_NOT_FOUND = auto()  # absent, hidden, or this user lacks the right; consent does not help
+    CONFLICT = auto()  # the state differs: already_done, stale, exists, not_mergeable
+    INVALID_INPUT = auto()  # the arguments, or our client's set-up where `Outcome.fix_by` is operator
+    TRANSIENT = auto()  # the provider or the network; `Outcome.safe` to repeat or not
+    AMBIGUOUS_WRITE = auto()  # a write may have happened: look it up, never repeat it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an answer means, in our words; only ``data``, ``url``, scopes and an organization's name are the provider's.
+
+    ``wait``: seconds the provider wants, None where it does not say. ``backoff``: wait longer every time, with jitter
+    (from ``wait``, or from a second). ``needed``: scopes of which any may do. ``certain``: False where the class is
+    the best guess. ``url``: https, for the user's eyes only, its host unchecked. ``safe``: the same request may be
+    sent again. ``about``: whose limit, or which organization. ``data``: the parsed body (the bytes where a good
+    answer is no JSON); tokens of a token reply are in it, so it has no repr.
+    """
+
+    kind: Kind
+    wait: float | None = None
+    backoff: bool = False
+    detail: str = ""
+    fix_by: FixBy = "nobody"
+    needed: tuple[str, ...] = ()
+    certain: bool = True
+    url: str = field(default="", repr=False)
+    safe: bool = False
+    warning: str = ""
+    about: str = ""
+    data: Any = field(default=None, repr=False, compare=False)
+
+
+_FIXES: Mapping[Kind, FixBy] = {
+    Kind.REAUTH: "user",
+    Kind.MISSING_SCOPE: "user",
+    Kind.ORG_BLOCKED: "admin",
+    Kind.INVALID_INPUT: "agent",
+    Kind.CONFLICT: "agent",
+}
+_UNACTED = frozenset({Kind.RATE_LIMITED, Kind.REFRESH_ONCE})
+
+
+def say(
+    kind: Kind,
+    detail: str = "",
+    *,
+    fix_by: FixBy | None = None,
+    wait: float | None = None,
+    backoff: bool = False,
+    needed: tuple[str, ...] = (),
+    certain: bool = True,
+    safe: bool = False,
+    about: str = "",
+) -> Outcome:
+    """An outcome as tables write it: who can mend it, and whether it may be repeated, follow from its kind."""
+    fix_by = fix_by or _FIXES.get(kind, "nobody")
+    safe = safe or kind in _UNACTED
+    return Outcome(kind, wait, backoff, detail, fix_by, needed, certain, safe=safe, about=about)
+
+
+HICCUP = say(Kind.TRANSIENT, backoff=True)
+"""The provider failed inside: harmless for what may be repeated, ambiguous for a write."""
+
+
+def scope_list(text: str) -> tuple[str, ...]:
+    """The scopes a text lists, whatever separates them, each once."""
+    words = compiled(_BETWEEN).split(text[: 4 * TEXT])
+    return tuple(dict.fromkeys(word for word in words if compiled(_SCOPE).fullmatch(word)))

@@ -1,0 +1,62 @@
+"""When to try again, as an answer's headers and message tell it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from deputize.core.failures.patterns import compiled
+from deputize.core.failures.tables import Budget, Rules, Seen
+from deputize.core.failures.vocabulary import Kind, Outcome
+
+_SECONDS = r"[0-9]{1,9}(\.[0-9]{1,6})?"
+_EPOCH = r"[0-9]{9,14}(\.[0-9]{1,6})?"
+
+
+def timed(rules: Rules, seen: Seen, outcome: Outcome) -> Outcome:
+    """With the wait the answer asks for, at least a second; Retry-After (RFC 9110 10.2.3) before anything else."""
+    if outcome.kind is Kind.AMBIGUOUS_WRITE:
+        return outcome
+    limited = outcome.kind is Kind.RATE_LIMITED
+    budget = _spent(rules, seen) if limited else None
+    if budget:
+        outcome = replace(outcome, about=outcome.about or budget.about)
+    at = _retry_after(seen)
+    if at is None and limited:
+        at = float(seen.headers[budget.reset]) * budget.unit if budget else _until(rules, seen)
+    return outcome if at is None else replace(outcome, wait=max(1.0, at - seen.now), backoff=False)
+
+
+def _retry_after(seen: Seen) -> float | None:
+    """When to come back, in Unix seconds."""
+    value = seen.headers.get("retry-after", "").strip()
+    return seen.now + float(value) if compiled(_SECONDS).fullmatch(value) else http_date(value)
+
+
+def _spent(rules: Rules, seen: Seen) -> Budget | None:
+    """The budget that is used up; a reset that is no point in time names none."""
+    there = [b for b in rules.budgets if compiled(_EPOCH).fullmatch(seen.headers.get(b.reset, ""))]
+    used = (b for b in there if seen.headers.get(b.left, "").strip() == "0")
+    return next(used, None) or next((b for b in there if b.always), None)
+
+
+def _until(rules: Rules, seen: Seen) -> float | None:
+    hit = compiled(rules.until, re.IGNORECASE).search(seen.text) if rules.until else None
+    try:
+        return _epoch(datetime.fromisoformat(hit[1])) if hit else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def http_date(value: str) -> float | None:
+    """A header's date (RFC 9110 5.6.7) in Unix seconds, None for what is none."""
+    try:
+        return _epoch(parsedate_to_datetime(value)) if value else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _epoch(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

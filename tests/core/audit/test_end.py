@@ -1,0 +1,118 @@
+"""The end of a process, or of an audit, loses no row."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deputize.core.audit import read, verify
+from tests.core.audit.chains import KEY, Disk, Make, lines, run, write
+
+
+def test_a_process_that_ends_without_closing_loses_nothing(folder: Path) -> None:
+    run(
+        """
+        import atexit, sys
+        atexit.register(lambda: audit.write("after.the.end"))
+        from pathlib import Path
+        from deputize.core.audit import Audit
+        audit = Audit(Path(sys.argv[1]), b"k" * 32)
+        atexit.register(lambda: audit.write("at.the.end"))
+        for n in range(5000):
+            audit.write("token.refreshed", n=n)
+        """,
+        folder,
+    )
+    events = [row["event"] for row in read(folder)]
+    assert events == ["token.refreshed"] * 5000 + ["at.the.end", "after.the.end"]
+    assert verify(folder, [KEY]).ok
+
+
+def test_a_first_row_at_exit_is_not_lost(folder: Path) -> None:
+    run(
+        """
+        import atexit, sys
+        from pathlib import Path
+        from deputize.core.audit import Audit
+        audit = Audit(Path(sys.argv[1]), b"k" * 32)
+        atexit.register(lambda: audit.write("at.the.end"))
+        """,
+        folder,
+    )
+    assert [row["event"] for row in read(folder)] == ["at.the.end"]
+
+
+def test_an_exit_with_a_full_disk_ends_and_says_what_is_lost(folder: Path) -> None:
+    run(
+        """
+        import resource, sys
+        from pathlib import Path
+        from deputize.core.audit import Audit
+        audit = Audit(Path(sys.argv[1]), b"k" * 32)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        audit.write("act.intent")
+        """,
+        folder,
+        complaints="Audit rows are lost: The audit cannot be written: File too large.",
+    )
+    assert list(read(folder)) == []
+
+
+def test_where_no_thread_can_start_rows_are_written_at_once(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    audit = make()
+    for n in range(1, 4):
+        write(audit, 1)
+        assert len(lines(folder)) == n
+
+
+def test_closing_ends_the_thread_and_a_late_row_is_written_at_once(make: Make, folder: Path) -> None:
+    before = threading.active_count()
+    audit = make()
+    write(audit, 3)
+    assert threading.active_count() == before + 1
+    audit.close()
+    audit.close()
+    assert threading.active_count() == before and len(lines(folder)) == 3
+    audit.write("late")
+    assert [row["event"] for row in read(folder)][3:] == ["late"]
+    asyncio.run(audit.settle())
+    assert verify(folder, [KEY]).ok
+
+
+def test_a_row_after_a_close_that_had_to_wait_is_written_too(make: Make, folder: Path, disk: Disk) -> None:
+    audit = make()
+    disk.open.clear()
+    write(audit, 1)
+    flushing, closing = threading.Thread(target=audit.flush), threading.Thread(target=audit.close)
+    flushing.start()
+    while audit._queue:  # until its thread has taken the row, and hangs in the write
+        time.sleep(0.001)
+    write(audit, 1)
+    closing.start()
+    while not audit._inline:
+        time.sleep(0.001)
+    disk.open.set()
+    flushing.join(10)
+    closing.join(10)
+    write(audit, 1)
+    assert len(lines(folder)) == 3
+
+
+def test_rows_written_while_it_closes_are_kept(make: Make, folder: Path) -> None:
+    audit = make()
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            pool.submit(write, audit, 500)
+        audit.close()
+    assert len(lines(folder)) == 2000 and verify(folder, [KEY]).ok

@@ -1,0 +1,197 @@
+"""Many writers: processes, threads, forks, and rows on disk when somebody waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from deputize.core.audit import Report, read, verify
+from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, run, write
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from deputize.core.audit import Audit
+    audit = Audit(Path(sys.argv[1]), b"k" * 32)
+    print(audit.writer, flush=True)
+    for n in range(10_000_000):
+        audit.write("token.refreshed", n=n, filler="x" * 2000)
+        if n % 50 == 49:
+            audit.flush()
+            print(n, flush=True)
+"""
+
+
+def test_U5_eight_processes_killed_while_they_write_leave_chains_that_verify(folder: Path) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(folder)]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    promised: dict[str, int] = {}
+    names = [process.stdout.readline().strip() for process in writers if process.stdout]
+    for process in writers:
+        assert process.stdout and process.stdout.readline().strip() == "49"
+    for n, process in enumerate(writers):
+        time.sleep(0.013 * n)
+        process.send_signal(signal.SIGKILL)
+    for name, process in zip(names, writers, strict=True):
+        told = process.communicate(timeout=30)[0].split()
+        promised[name] = int(told[-1]) if told else 49
+    report = verify(folder, [KEY])
+    assert report.ok and report.writers == 8 and kinds(report) <= {"partial"}
+    whole = [row for row in read(folder)]
+    assert len(whole) == report.rows
+    for name in names:
+        written = [row["n"] for row in whole if row["writer"] == name]
+        assert written == list(range(len(written))) and len(written) > promised[name]
+
+
+def test_U5_a_line_that_a_crash_left_unfinished_is_tolerated_and_reported(make: Make, folder: Path) -> None:
+    cut, whole = make(), make()
+    write(cut, 5)
+    write(whole, 5)
+    cut.close()
+    whole.close()
+    path = folder / f"{cut.writer}.0.jsonl"
+    for left in (1, 40, 100):
+        path.write_bytes(path.read_bytes()[:-left])
+        report = verify(folder, [KEY])
+        assert report.ok and [(f.kind, f.writer, f.seq) for f in report.findings] == [("partial", cut.writer, 4)]
+        assert report.rows == 9 and sum(row["writer"] == cut.writer for row in read(folder)) == 4
+
+
+def test_U5_threads_share_a_chain_without_gaps(make: Make, folder: Path) -> None:
+    audit = make()
+    with ThreadPoolExecutor(8) as pool:
+        for thread in range(8):
+            pool.submit(write, audit, 250, thread=str(thread))
+    audit.flush()
+    rows = [json.loads(line) for line in lines(folder)]
+    assert [row["seq"] for row in rows] == list(range(2000))
+    for thread in range(8):
+        assert [row["n"] for row in rows if row["thread"] == str(thread)] == list(range(250))
+    assert verify(folder, [KEY]).ok
+
+
+def test_a_forked_child_is_another_writer_and_loses_nothing_of_its_own(folder: Path) -> None:
+    parent, child = run(
+        """
+        import os, sys
+        from pathlib import Path
+        from deputize.core.audit import Audit
+        audit = Audit(Path(sys.argv[1]), b"k" * 32)
+        audit.write("before.fork", side="parent")
+        audit.flush()
+        audit.write("waits.at.fork", side="parent")
+        if os.fork() == 0:
+            audit.write("in.child", side="child")
+            audit.flush()
+            audit.write("at.exit", side="child")
+        else:
+            os.wait()
+            audit.write("after.fork", side="parent")
+        print(audit.writer)
+        """,
+        folder,
+    ).split()[::-1]
+    assert verify(folder, [KEY]) == Report(5, 2, (), ())
+    seen = sorted((row["writer"], row["seq"], row["event"]) for row in read(folder))
+    assert seen == sorted(
+        [
+            (parent, 0, "before.fork"),
+            (parent, 1, "waits.at.fork"),
+            (parent, 2, "after.fork"),
+            (child, 0, "in.child"),
+            (child, 1, "at.exit"),
+        ]
+    )
+
+
+async def test_U6_thirty_two_tasks_share_their_syncs_and_keep_their_order(make: Make, folder: Path, disk: Disk) -> None:
+    audit = make()
+
+    async def act(task: int) -> None:
+        for n in range(10):
+            audit.write("act.intent", task=task, n=n)
+            await audit.settle()
+
+    await asyncio.gather(*map(act, range(32)))
+    rows = [json.loads(line) for line in lines(folder)]
+    assert len(rows) == 320 and len(rows) / disk.syncs >= 8
+    for task in range(32):
+        assert [row["n"] for row in rows if row["task"] == task] == list(range(10))
+
+
+async def test_U6_what_was_settled_is_on_disk(make: Make, folder: Path) -> None:
+    audit = make(mode="strict")
+    for n in range(1, 20):
+        audit.write("act.intent", n=n)
+        await audit.settle()
+        assert len(lines(folder)) == n
+    assert audit.mode == "strict"
+
+
+def test_U6_two_event_loops_settle_at_once(make: Make, folder: Path) -> None:
+    audit = make()
+
+    async def settle(side: str) -> None:
+        for n in range(50):
+            audit.write("act.intent", side=side, n=n)
+            await asyncio.gather(audit.settle(), audit.settle())
+            assert f'"side":"{side}","n":{n},'.encode() in b"".join(lines(folder))
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(asyncio.run, settle(side)) for side in ("a", "b")]:
+            done.result(30)
+    assert len(lines(folder)) == 100 and verify(folder, [KEY]).ok
+
+
+async def test_U6_a_cancelled_or_vanished_waiter_disturbs_nobody(make: Make, disk: Disk) -> None:
+    audit = make()
+    disk.open.clear()
+    audit.write("act.intent")
+    cancelled, kept = asyncio.ensure_future(audit.settle()), asyncio.ensure_future(audit.settle())
+
+    def elsewhere() -> None:
+        loop = asyncio.new_event_loop()
+        with contextlib.suppress(TimeoutError):
+            loop.run_until_complete(asyncio.wait_for(audit.settle(), 0.01))
+        loop.close()
+
+    await asyncio.to_thread(elsewhere)
+    cancelled.cancel()
+    await asyncio.sleep(0.01)
+    disk.open.set()
+    await asyncio.wait_for(kept, 5)
+    assert cancelled.cancelled()
+
+
+def test_U6_writing_never_waits_for_the_disk(make: Make, folder: Path, disk: Disk) -> None:
+    audit = make()
+    disk.open.clear()
+    audit.write("act.intent")
+    flushed = threading.Thread(target=audit.flush)
+    flushed.start()
+    write(audit, 1000)
+    assert flushed.is_alive() and not b"".join(lines(folder))
+    disk.open.set()
+    flushed.join(10)
+    audit.flush()
+    assert not flushed.is_alive() and len(lines(folder)) == 1001
+
+
+def test_U7_in_standard_mode_a_row_is_on_disk_within_a_second(make: Make, folder: Path, disk: Disk) -> None:
+    audit = make()
+    write(audit, 100)
+    began = time.monotonic()
+    while not files(folder) or len(lines(folder)) < 100:
+        assert time.monotonic() - began < 1
+        time.sleep(0.02)
+    assert disk.syncs == 1
