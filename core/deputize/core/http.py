@@ -119,13 +119,14 @@ class LeanRequest(httpx.Request):
         self.method, self.written, self.given, self.body = method, url, headers, content
         self.extensions = {}
 
-    @property
+    @functools.cached_property
     def url(self) -> httpx.URL:  # type: ignore[override]
         return httpx.URL(self.written)
 
     @functools.cached_property
     def headers(self) -> httpx.Headers:  # type: ignore[override]
-        return httpx.Request(self.method, self.url, headers=list(self.given), content=self.body or None).headers
+        length = [("Content-Length", str(len(self.body)))] if self.body or self.method in _WITH_BODY else []
+        return httpx.Headers([("Host", self.netloc), *self.given, *length])
 
     @functools.cached_property
     def stream(self) -> httpx.ByteStream:  # type: ignore[override]
@@ -136,6 +137,7 @@ class LeanRequest(httpx.Request):
         return self.body
 
 
+_WITH_BODY = ("POST", "PUT", "PATCH")
 _WRITTEN = re.compile(
     r"(https?)://((?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?:[/?][!-\"$-~]*)?"
 ).fullmatch
