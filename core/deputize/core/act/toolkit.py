@@ -26,11 +26,12 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from functools import cache, cached_property
-from typing import Any, Literal, get_type_hints
-
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from deputize.core.errors import InvalidInput, SettingsError
+
+if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a third of what the core would cost to import
+    from pydantic import BaseModel, ValidationError
 
 Repeat = Literal["read", "idem", "write"]
 
@@ -176,6 +177,8 @@ class Tool:
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
+        from pydantic import ValidationError
+
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: arguments are names with values.", hint="Pass an object.")
         try:
@@ -263,6 +266,8 @@ def _signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel],
 
     ``from_`` inside is "from" outside: a keyword of Python is a fine name for an argument.
     """
+    from pydantic import ConfigDict, create_model
+
     hints = get_type_hints(steps, include_extras=True)
     fields: dict[str, Any] = {}
     parameters: dict[str, str] = {}

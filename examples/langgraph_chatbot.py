@@ -1,0 +1,157 @@
+"""A chatbot in the terminal that reads and answers mail as you. It keeps its place on disk and never holds a token.
+
+    python examples/langgraph_chatbot.py             # "anything from Bob this week?", then "answer him yes"
+    python examples/langgraph_chatbot.py --auto      # plays both sides, in a temporary folder
+
+Google is played by a sandbox on this machine, and the model is a small script. For the real thing leave ``sandbox`` and
+``apps`` out of the settings, set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and _SECRET, and put your own chat model in.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import tools_condition
+from langgraph.types import Command
+
+from deputize.adapters.langchain import tools
+from deputize.adapters.langgraph import act_node, asked_of
+from deputize.cli.model import ScriptedChatModel
+from deputize.core import Deputy
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.web.loopback import serve
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+CONFIG: RunnableConfig = {"configurable": {"thread_id": "1"}}
+
+
+@dataclass
+class Context:
+    """Who is talking: your application knows, the model is never asked."""
+
+    user_id: str
+
+
+ALICE = Context("alice")
+
+
+def chatbot(deputy: Deputy, model: BaseChatModel, saver: SqliteSaver) -> Graph:
+    """agent -> tools -> agent, with `act_node` where `ToolNode` would be."""
+    bound = model.bind_tools(tools(deputy, "gmail", core=True))
+
+    def agent(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [bound.invoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("agent", agent)
+    builder.add_node("tools", act_node(deputy, "gmail"))
+    builder.add_edge(START, "agent")
+    builder.add_conditional_edges("agent", tools_condition)
+    builder.add_edge("tools", "agent")
+    return builder.compile(checkpointer=saver)
+
+
+class You:
+    """The person at the terminal."""
+
+    def lines(self) -> Iterator[str]:
+        """What is said, until the input ends."""
+        try:
+            while True:
+                yield input("you> ")
+        except (EOFError, KeyboardInterrupt):
+            print("\nThe conversation is kept: run the same command again to go on.")
+
+    def allow(self, link: str) -> None:
+        """Open a link."""
+        print(f"Open this link and press Allow:\n  {link}")
+
+    def decide(self, preview: Any) -> str:
+        """Look at an act, and say yes or no."""
+        return "approve" if input(f"{preview}\nDo this? [y/n] ").lower().startswith("y") else "reject"
+
+
+class Played(You):
+    """A person who says yes to everything."""
+
+    def lines(self) -> Iterator[str]:
+        """Two questions."""
+        for line in ("anything from Bob this week?", "answer him yes"):
+            print(f"you> {line}")
+            yield line
+
+    def allow(self, link: str) -> None:
+        """Press Connect on our page, then Allow at the provider."""
+        super().allow(link)
+        portal().run(_allowed(link))
+
+    def decide(self, preview: Any) -> str:
+        """Yes."""
+        print(f"{preview}\nDo this? [y/n] y")
+        return "approve"
+
+
+async def _allowed(link: str) -> None:
+    async with httpx.AsyncHTTPTransport() as network:
+        await Browser(network).allow(link)
+
+
+def settle(deputy: Deputy, graph: Graph, you: You) -> None:
+    """Through all the pauses of one question, to the model's answer."""
+    while pauses := graph.get_state(CONFIG).interrupts:
+        consents, approvals = asked_of(pauses, "consent"), asked_of(pauses, "approval")
+        for consent in consents:
+            you.allow(consent["link"])
+        deputy.run(deputy.wait([consent["consent_id"] for consent in consents]))
+        decisions = {approval["approval_id"]: you.decide(approval["preview"]) for approval in approvals}
+        graph.invoke(Command(resume={"decisions": decisions}), CONFIG, context=ALICE)
+    print(graph.get_state(CONFIG).values["messages"][-1].text)
+
+
+def talk(folder: Path, auto: bool) -> None:
+    """Open everything that lies in the folder, and go on where it was left."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    google = portal().run(portal().enter(serve(Sandbox(state=folder / "sandbox.json").app)))
+    settings = Settings.load(
+        home=folder,
+        agent="example chatbot",
+        sandbox=google,
+        apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
+    )
+    with Deputy.from_settings(settings) as deputy, closing(_checkpoints(folder)) as db:
+        graph = chatbot(deputy, ScriptedChatModel(), SqliteSaver(db))
+        you = Played() if auto else You()
+        if graph.get_state(CONFIG).interrupts:
+            settle(deputy, graph, you)
+        for line in you.lines():
+            graph.invoke({"messages": [HumanMessage(line)]}, CONFIG, context=ALICE)
+            settle(deputy, graph, you)
+
+
+def _checkpoints(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "checkpoints.sqlite", check_same_thread=False)
+
+
+if __name__ == "__main__":
+    if "--auto" in sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as made:
+            talk(Path(made), auto=True)
+    else:
+        talk(Settings.load().home / "chatbot", auto=False)

@@ -1,0 +1,82 @@
+"""The examples run as they are, from another folder, with nothing set up."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+LINK: Final = re.compile(r"http://127\.0\.0\.1:\d+/connect/[\w-]{43}")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Nothing set up but where things go."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DEPUTIZE_")}
+    return clean | {"DEPUTIZE_HOME": str(home), "DEPUTIZE_PORT": "0"}
+
+
+def run(home: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """One example as a newcomer starts it."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *options]
+    return subprocess.run(
+        command, env=environment(home), cwd=home.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def killed_at_its_link(home: Path, said: str = "") -> str:
+    """The ticket that the chatbot shows, killed as soon as it does."""
+    command = [sys.executable, "-u", str(EXAMPLES / "langgraph_chatbot.py")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(home), stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(said)
+        process.stdin.flush()
+        shown = next((found for line in process.stdout if (found := LINK.search(line))), None)
+        process.kill()
+    assert shown, "it never asked"
+    return shown[0].rpartition("/")[2]
+
+
+def test_the_toolkit_of_ones_own_is_found_asked_for_and_used(home: Path) -> None:
+    done = run(home, "own_toolkit.py", "--auto")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(LINK.findall(done.stdout)) == 1
+    shelf = re.search(r"^added: (\{'id': '\w+', 'name': 'Read later'\})$", done.stdout, re.MULTILINE)
+    assert shelf and f"shelves: [{shelf[1]}]" in done.stdout
+    assert done.stdout.endswith("conversations on it: 0\non one that is not there: None\n")
+    assert not home.exists()
+
+
+def test_the_chatbot_reads_and_answers_with_one_link_a_scope_and_one_yes(home: Path) -> None:
+    done = run(home, "langgraph_chatbot.py", "--auto")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    first, second = done.stdout.split("you> ")[1:]
+    assert len(LINK.findall(first)) == 1 and "Bob Brown wrote" in first and "Do this?" not in first
+    assert len(LINK.findall(second)) == 1 and second.count("Do this?") == 1
+    assert second.rstrip().endswith("to Bob Brown <bob@example.test>.")
+    assert not home.exists()
+
+
+def test_a_killed_chatbot_goes_on_at_its_pause_with_the_same_ticket(home: Path) -> None:
+    ticket = killed_at_its_link(home, "anything from Bob this week?\n")
+    kept = home / "chatbot"
+    assert {"vault.sqlite", "checkpoints.sqlite", "sandbox.json", "key"} <= {file.name for file in kept.iterdir()}
+    assert kept.stat().st_mode & 0o777 == 0o700
+    assert killed_at_its_link(home) == ticket
+
+
+def test_every_example_is_listed_with_its_command() -> None:
+    page = (EXAMPLES / "README.md").read_text()
+    assert set(re.findall(r"`python examples/(\w+\.py)`", page)) == {file.name for file in EXAMPLES.glob("*.py")}
