@@ -144,6 +144,7 @@ ROUTES: Final = (
     Route("api.linear.app", "/graphql", "linear", "/graphql"),
     Route("api.linear.app", "/oauth/", "linear", "/oauth/"),
     Route("linear.app", "/", "linear", "/"),
+    Route("okta.example.test", "/", "okta", "/"),
 )
 ISSUERS: Final = {"google": "https://accounts.google.com"}
 GITHUB_PAGES: Final = {

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import re
+import secrets
 import threading
 import time
 from collections import defaultdict
@@ -23,11 +24,17 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import httpx
 
 from tests.support.discovery import Discovery
-from tests.support.emulate import Place, Production, place
+from tests.support.emulate import Place, Production, oauth_client, place
 
-AUTHORIZE: Final = {"/o/oauth2/v2/auth", "/login/oauth/authorize", "/oauth/v2/authorize", "/oauth/authorize"}
-TOKEN: Final = {"/oauth2/token", "/login/oauth/access_token", "/api/oauth.v2.access", "/oauth/token"}
-REVOKE: Final = {"/oauth2/revoke", "/oauth/revoke"}
+_OKTA: Final = "/oauth2/default/v1"
+AUTHORIZE: Final = {
+    *("/o/oauth2/v2/auth", "/login/oauth/authorize", "/oauth/v2/authorize", "/oauth/authorize", f"{_OKTA}/authorize"),
+}
+TOKEN: Final = {
+    *("/oauth2/token", "/login/oauth/access_token", "/api/oauth.v2.access", "/oauth/token", f"{_OKTA}/token"),
+}
+REVOKE: Final = {"/oauth2/revoke", "/oauth/revoke", f"{_OKTA}/revoke"}
+ROTATING: Final = {"github": ("ghu_", "ghr_", 28800), "slack": ("xoxe.xoxp-", "xoxe-1-", 43200)}
 
 Send = Callable[[], httpx.Response]
 Fault = Callable[[httpx.Request, Send], httpx.Response]
@@ -65,6 +72,7 @@ class Issued:
     grant: Grant
     scopes: frozenset[str]
     expires_at: float  # time.monotonic()
+    stands_for: str = ""  # the token that emulate knows, where it knows no rotation
 
 
 class StrictTransport(Production):
@@ -74,25 +82,33 @@ class StrictTransport(Production):
     - The verifier must match the challenge, and the redirect URI of the exchange that of the consent page, everywhere.
     - Google and GitHub take any port in a loopback redirect URI (RFC 8252, 7.3).
     - Google's scopes are enforced by the given discovery documents.
+    - Slack's auth.revoke and GitHub's DELETE /applications/{client_id}/grant are answered here.
 
     Args:
         urls: the services' addresses, `Emulate.urls`.
         access_ttl: seconds that new access tokens live, told to the client in `expires_in`; 0: born expired. None:
             what the service says. May be changed at any time.
         documents: the discovery documents by which Google's scopes are enforced.
+        rotating: whether GitHub and Slack give tokens that expire and rotate; emulate knows only lasting ones.
     """
 
     def __init__(
-        self, urls: Mapping[str, str], *, access_ttl: int | None = None, documents: Sequence[Discovery] = ()
+        self,
+        urls: Mapping[str, str],
+        *,
+        access_ttl: int | None = None,
+        documents: Sequence[Discovery] = (),
+        rotating: bool = False,
     ) -> None:
         super().__init__(urls)
-        self.access_ttl = access_ttl
+        self.access_ttl, self.rotating = access_ttl, rotating
         self.ledger: list[Entry] = []
         self._documents = documents
         self._asked: dict[str, Asked] = {}  # by state
         self._codes: dict[str, Asked] = {}
         self._access: dict[str, Issued] = {}
         self._refresh: dict[str, Grant] = {}
+        self._rotated: dict[str, Issued] = {}  # by refresh token: the access token that dies with it
         self._faults: dict[tuple[str, str], list[Fault]] = defaultdict(list)
         self._lock = threading.Lock()
 
@@ -120,15 +136,15 @@ class StrictTransport(Production):
 
     def _send(self, to: Place, request: httpx.Request) -> httpx.Response:
         form = _form(request)
-        refusal = self._refusal(to, request, form)
+        refusal = self._refusal(to, request, form) or self._own(to, request, form)
         if refusal is not None:
             return refusal
-        answer = self._forward(to, _with_registered_port(to, request, form))
+        answer = self._forward(to, self._as_emulate_knows_it(_with_registered_port(to, request, form)))
         if to.target in AUTHORIZE and request.method == "GET" and answer.status_code == 200:
             query = dict.fromkeys(("state", "redirect_uri", "code_challenge"), "") | dict(request.url.params)
             self._asked[query["state"]] = Asked(query["redirect_uri"], query["code_challenge"])
         if to.target in TOKEN and answer.status_code == 200:
-            return self._learn(form, answer)
+            return self._learn(to.service, form, answer)
         if answer.status_code in (302, 303):
             return self._called_back(answer)
         return answer
@@ -143,9 +159,11 @@ class StrictTransport(Production):
             answer.headers["location"] = location._replace(netloc=urlsplit(asked.redirect_uri).netloc).geturl()
         return answer
 
-    def _learn(self, form: Mapping[str, str], answer: httpx.Response) -> httpx.Response:
+    def _learn(self, service: str, form: Mapping[str, str], answer: httpx.Response) -> httpx.Response:
         """A token reply, remembered and with the lifetime that `access_ttl` says."""
         reply: dict[str, Any] = answer.json()
+        if self.rotating and service in ROTATING:
+            _begin_rotation(service, reply)
         grant = self._refresh.get(form.get("refresh_token", "")) or Grant()
         for part in (reply, reply.get("authed_user") or {}):  # Slack nests the user's token
             if "access_token" not in part:
@@ -154,10 +172,57 @@ class StrictTransport(Production):
                 part["expires_in"] = self.access_ttl
             scopes = frozenset(re.split(r"[\s,]+", part.get("scope", "")))
             expires_at = time.monotonic() + part.get("expires_in", float("inf"))
-            self._access[part["access_token"]] = Issued(grant, scopes, expires_at)
+            issued = Issued(grant, scopes, expires_at, part.pop("stands_for", ""))
+            self._access[part["access_token"]] = issued
             if "refresh_token" in part:
                 self._refresh[part["refresh_token"]] = grant
+                if issued.stands_for:
+                    self._rotated[part["refresh_token"]] = issued
         return _json(200, reply)
+
+    def _own(self, to: Place, request: httpx.Request, form: Mapping[str, str]) -> httpx.Response | None:
+        """What the provider does and emulate does not: rotation, and ending grants."""
+        if to.target in TOKEN and self.rotating and form.get("grant_type") == "refresh_token":
+            return self._rotate(to.service, form) if to.service in ROTATING else None
+        if to.target == "/api/auth.revoke":
+            self._access[request.headers["authorization"].partition(" ")[2]].grant.ended = True
+            return _json(200, {"ok": True, "revoked": True})
+        if to.service == "github" and re.fullmatch(r"/applications/[^/]+/grant", to.target):
+            return self._disconnect(to, request)
+        return None
+
+    def _rotate(self, service: str, form: Mapping[str, str]) -> httpx.Response:
+        """A new pair for a refresh token, which dies with its access token. Slack's reply is flat here."""
+        with self._lock:
+            old = self._rotated.pop(form["refresh_token"], None)
+        if old is None or old.grant.ended:
+            return _json(200, _NO_REFRESH[service])
+        old.expires_at = 0.0
+        scope = ",".join(sorted(old.scopes))
+        reply: dict[str, Any] = {"access_token": old.stands_for, "token_type": _TYPE[service], "scope": scope}
+        reply |= {"ok": True} if service == "slack" else {}
+        return self._learn(service, form, _json(200, reply))
+
+    def _disconnect(self, to: Place, request: httpx.Request) -> httpx.Response:
+        """docs.github.com/en/rest/apps/oauth-applications: Basic with the app's id and secret."""
+        client = oauth_client("github")
+        basic = "Basic " + base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
+        if request.method != "DELETE" or to.target != f"/applications/{client.id}/grant":
+            return _json(404, {"message": "Not Found"})
+        if request.headers.get("authorization") != basic:
+            return _json(401, {"message": "Bad credentials"})
+        issued = self._access.get(json.loads(request.content)["access_token"])
+        if issued is None or issued.grant.ended or issued.expires_at <= time.monotonic():
+            return _json(422, {"message": "Validation Failed"})
+        issued.grant.ended = True
+        return httpx.Response(204)
+
+    def _as_emulate_knows_it(self, request: httpx.Request) -> httpx.Request:
+        """The request with the token that emulate gave, where ours stands for it."""
+        issued = self._access.get(request.headers.get("authorization", "").partition(" ")[2])
+        if issued and issued.stands_for:
+            request.headers["authorization"] = f"Bearer {issued.stands_for}"
+        return request
 
     def _refusal(self, to: Place, request: httpx.Request, form: Mapping[str, str]) -> httpx.Response | None:
         """What the provider answers without doing anything; None when it would act."""
@@ -165,8 +230,8 @@ class StrictTransport(Production):
             return self._refused_exchange(to.service, form) or self._refused_refresh(form)
         if to.target in REVOKE:
             return self._refused_revocation(form)
-        if "authorization" not in request.headers:
-            return None  # a page, or emulate's own 401
+        if "authorization" not in request.headers or "/applications/" in to.target:
+            return None  # a page, or emulate's own 401; an app's own request
         scheme, _, token = request.headers["authorization"].partition(" ")
         issued = self._access.get(token) if scheme.lower() == "bearer" else None
         if issued is None or issued.grant.ended or issued.expires_at <= time.monotonic():
@@ -204,6 +269,21 @@ class StrictTransport(Production):
             if document.find(request) and not document.accepted(request).intersection(granted):
                 return _google_error(403, "PERMISSION_DENIED", "insufficientPermissions")
         return None
+
+
+def _begin_rotation(service: str, reply: dict[str, Any]) -> None:
+    """A lasting token of emulate's as an expiring one, under a name of its own, with a refresh token."""
+    access, refresh, seconds = ROTATING[service]
+    part = reply.get("authed_user") or reply
+    made = {"access_token": access + secrets.token_hex(20), "refresh_token": refresh + secrets.token_hex(20)}
+    part |= {"stands_for": part["access_token"], "expires_in": seconds, **made}
+
+
+_NO_REFRESH: Final[dict[str, dict[str, Any]]] = {
+    "github": {"error": "bad_refresh_token"},
+    "slack": {"ok": False, "error": "invalid_refresh_token"},
+}
+_TYPE: Final = {"github": "bearer", "slack": "user"}
 
 
 def _no_fault(request: httpx.Request, send: Send) -> httpx.Response:
@@ -270,6 +350,8 @@ def _dead_token(service: str, known: bool) -> httpx.Response:
     if service == "linear":
         extensions = {"code": "AUTHENTICATION_ERROR", "type": "authentication error", "userError": True}
         return _json(401, {"errors": [{"message": "Authentication required", "extensions": extensions}]})
+    if service == "okta":
+        return _json(401, {"error": "invalid_token"}, {"www-authenticate": 'Bearer error="invalid_token"'})
     return _json(401, {"message": "Bad credentials", "status": "401"})
 
 
@@ -278,12 +360,14 @@ _BAD_CODE: Final[dict[str, tuple[int, dict[str, Any]]]] = {
     "github": (200, {"error": "bad_verification_code"}),
     "slack": (200, {"ok": False, "error": "invalid_code"}),
     "linear": (400, {"error": "invalid_grant"}),
+    "okta": (400, {"error": "invalid_grant"}),
 }
 _BAD_REDIRECT_URI: Final[dict[str, tuple[int, dict[str, Any]]]] = {
     "google": (400, {"error": "redirect_uri_mismatch"}),
     "github": (200, {"error": "redirect_uri_mismatch"}),
     "slack": (200, {"ok": False, "error": "bad_redirect_uri"}),
     "linear": (400, {"error": "invalid_grant"}),
+    "okta": (400, {"error": "invalid_grant"}),
 }
 
 

@@ -245,7 +245,8 @@ class Deputy:
         grant = await self.vault.find(act.user, act.tool.provider, act.app, act.account)
         if grant is None or grant.status != "active":
             raise Lacking(act, asks_of(act.tool.needs_of(act.arguments)), grant, grant.reason if grant else "")
-        if asks := asks_of(act.tool.needs_of(act.arguments), grant.scopes):
+        covered = self.providers[grant.provider].covered(grant.scopes)
+        if asks := asks_of(act.tool.needs_of(act.arguments), covered):
             raise Lacking(act, asks, grant)
         return grant
 
@@ -317,7 +318,8 @@ class Deputy:
         for name, needs in asked.items():
             one = self.apps[name]
             held = await self._held(who, one, account)
-            granted = held.scopes if held and held.status == "active" else None
+            covered = self.providers[one.provider].covered
+            granted = covered(held.scopes) if held and held.status == "active" else None
             lacking = asks_of(needs, granted or frozenset())
             if lacking or granted is None:
                 consents.append(

@@ -37,11 +37,17 @@ log = logging.getLogger("deputize")
 
 
 class AppSettings(BaseModel):
-    """One OAuth client, as registered at its provider."""
+    """One OAuth client, as registered at its provider.
+
+    ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
+    runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``.
+    """
 
     client_id: str
     client_secret: SecretStr | None = None
     provider: str = ""
+    pkce: bool = False
+    host: str = ""
 
 
 class Settings(BaseSettings):
@@ -157,12 +163,29 @@ class Settings(BaseSettings):
                 client_id=app.client_id,
                 client_secret=Secret(app.client_secret.get_secret_value()) if app.client_secret else None,
                 name=name,
+                pkce=app.pkce,
             )
             for name, app in self.apps.items()
         ]
 
     def all_providers(self) -> Mapping[str, Provider]:
-        """The providers: the real ones, or a sandbox that plays them."""
+        """The providers, where the apps say they are; or a sandbox that plays them.
+
+        Raises `SettingsError` where two apps of one provider name different hosts, or a name is no host's.
+        """
+        rows = dict(PROVIDERS)
+        for provider, host in self._hosts().items():
+            if provider in rows and host:
+                rows[provider] = rows[provider].at_host(host)
         if not self.sandbox:
-            return PROVIDERS
-        return {name: provider.moved_to(self.sandbox.rstrip("/")) for name, provider in PROVIDERS.items()}
+            return rows
+        return {name: row.moved_to(self.sandbox.rstrip("/")) for name, row in rows.items()}
+
+    def _hosts(self) -> Mapping[str, str]:
+        hosts: dict[str, str] = {}
+        for name, app in self.apps.items():
+            provider = app.provider or name
+            if hosts.setdefault(provider, app.host) != app.host:
+                hint = "One host for each provider: give all of its apps the same."
+                raise SettingsError(f"The apps of {provider} name different hosts.", hint=hint)
+        return hosts

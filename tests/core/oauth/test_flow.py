@@ -16,6 +16,7 @@ import deputize.core
 from deputize.core import PROVIDERS, App, Identity, Provider, ProviderUnavailable, Secret, SettingsError
 from deputize.core.oauth import flow
 from deputize.core.oauth.pkce import challenge_of, fingerprint, new_pkce, new_state
+from deputize.core.oauth.provider import Permissions
 
 GOOGLE = PROVIDERS["google"]
 CORE = Path(deputize.core.__file__ or "").parent
@@ -50,7 +51,7 @@ def form(request: httpx.Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def authorize(provider: Provider, **more: Any) -> str:
+def authorize(provider: Provider, app: App = APP, **more: Any) -> str:
     """The address of an authorization request."""
     given: dict[str, Any] = {
         "redirect_uri": "http://127.0.0.1:8736/callback/google",
@@ -58,7 +59,7 @@ def authorize(provider: Provider, **more: Any) -> str:
         "state": "the-state",
         "challenge": challenge_of("x" * 43),
     }
-    return flow.authorize_url(provider, APP, **given | more)
+    return flow.authorize_url(provider, app, **given | more)
 
 
 # ------------------------------------------------------------- PKCE
@@ -104,7 +105,7 @@ def test_A1_the_source_knows_neither_plain_pkce_nor_the_implicit_or_password_gra
 
 @every_provider
 def test_A1_every_provider_is_asked_for_a_code_with_S256(provider: Provider) -> None:
-    url = authorize(provider)
+    url = authorize(provider, app=replace(APP, pkce=True))
     query = asked(url)
     assert url.startswith(provider.authorize)
     assert query["response_type"] == ["code"] and query["code_challenge_method"] == ["S256"]
@@ -116,11 +117,11 @@ def test_A1_every_provider_is_asked_for_a_code_with_S256(provider: Provider) -> 
 
 @every_provider
 def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
-    assert all(url.startswith("https://") for url in (provider.authorize, provider.token, *provider.api.values()))
-    assert {urlsplit(url).netloc for url in provider.api.values()} <= provider.hosts
-    assert urlsplit(provider.identity.url).netloc in provider.hosts
-    assert not {urlsplit(provider.token).netloc} & provider.hosts or provider.name != "google"
-    assert provider.words("no such scope") == "no such scope"
+    addresses = (provider.authorize, provider.token, provider.revoke, provider.identity.url)
+    roots = [url for url in provider.api.values() if not url.startswith("{")]
+    assert all(url.startswith("https://") for url in (*addresses, *roots))
+    assert {urlsplit(url).netloc for url in roots} <= provider.hosts
+    assert provider.api and provider.words("no such scope") == "no such scope"
 
 
 def test_A13_scopes_are_joined_as_the_provider_wants_them_and_the_basic_ones_are_always_asked() -> None:
@@ -229,7 +230,9 @@ def test_A17_a_provider_that_wants_no_client_authentication_gets_no_secret() -> 
 
 @every_provider
 def test_a_refresh_never_names_scopes(provider: Provider) -> None:
-    sent = form(flow.refresh(provider, APP, refresh_token=Secret("r/1&")))
+    request = flow.refresh(provider, APP, refresh_token=Secret("r/1&"))
+    assert request.headers["accept"] == "application/json" and request.headers["user-agent"]
+    sent = form(request)
     assert sent["grant_type"] == "refresh_token" and sent["refresh_token"] == "r/1&" and "scope" not in sent
 
 
@@ -247,6 +250,44 @@ def test_A16_no_secret_is_in_an_address(provider: Provider) -> None:
 
 def test_a_revocation_carries_the_token_whole() -> None:
     assert form(flow.revoke(GOOGLE, APP, token=Secret("1//a+b/c&d=é")))["token"] == "1//a+b/c&d=é"
+
+
+def test_a_revocation_by_bearer_carries_the_token_in_its_header_and_no_secret() -> None:
+    request = flow.revoke(made(revoke_by="bearer", client_auth="basic"), APP, token=Secret("at"))
+    assert (request.method, request.headers["authorization"], request.content) == ("POST", "Bearer at", b"")
+
+
+def test_a_revocation_by_the_app_names_the_token_and_shows_the_secret() -> None:
+    provider = made(revoke_by="app", revoke="https://api.example.test/applications/{client_id}/grant")
+    request = flow.revoke(provider, App("made", "Iv1/x", Secret("s")), token=Secret("at"))
+    assert (request.method, str(request.url)) == ("DELETE", "https://api.example.test/applications/Iv1%2Fx/grant")
+    assert request.headers["authorization"] == "Basic " + base64.b64encode(b"Iv1%2Fx:s").decode()
+    assert request.content == b'{"access_token":"at"}' and request.headers["content-type"] == "application/json"
+
+
+def test_an_identity_may_be_asked_for_with_a_document() -> None:
+    shape = Identity("https://api.example.test/graphql", "{id}", "{id}", method="POST", json={"query": "{ viewer }"})
+    request = flow.identity(made(identity=shape), access_token=Secret("at"))
+    assert (request.method, request.content) == ("POST", b'{"query":"{ viewer }"}')
+    assert request.headers["authorization"] == "Bearer at"
+
+
+def test_A1_an_app_whose_registration_bars_pkce_sends_neither_challenge_nor_verifier() -> None:
+    provider = made(pkce="if_app_enabled")
+    assert "code_challenge" not in authorize(provider)
+    assert "code_verifier" not in form(exchange(provider))
+
+
+@pytest.mark.parametrize("app", [replace(APP, pkce=True), replace(APP, client_secret=None)], ids=["enabled", "public"])
+def test_A1_a_pkce_app_and_every_public_client_send_both(app: App) -> None:
+    provider = made(pkce="if_app_enabled")
+    assert asked(authorize(provider, app))["code_challenge_method"] == ["S256"]
+    assert form(exchange(provider, app))["code_verifier"] == "v" * 43
+
+
+def test_scopes_go_where_the_provider_looks_for_them_or_nowhere() -> None:
+    assert asked(authorize(made(scope_param="user_scope")))["user_scope"] == ["a b"]
+    assert "scope" not in asked(authorize(made(scope_param="")))
 
 
 # ------------------------------------------------------------- token replies
@@ -298,6 +339,34 @@ def test_R6_a_refresh_token_that_is_none_is_none(value: Any) -> None:
 def test_A13_scopes_are_split_on_spaces_and_commas_and_aliases_resolved() -> None:
     scope = "a,b, c  https://www.googleapis.com/auth/userinfo.email"
     assert flow.parse_tokens(GOOGLE, reply(scope=scope)).scopes == frozenset({"a", "b", "c", "email"})
+    assert flow.parse_tokens(GOOGLE, reply(scope=["a", "b c", 7])).scopes == frozenset({"a", "b", "c"})
+
+
+KEEPING = {"keep": {"instance_url": r"https://[a-z0-9-]+\.example\.test"}}
+
+
+def test_what_is_kept_of_a_reply_has_the_form_that_the_row_says() -> None:
+    tokens = flow.parse_tokens(made(**KEEPING), reply(instance_url="https://acme.example.test", other="x"))
+    assert tokens.extra == {"instance_url": "https://acme.example.test"}
+    assert flow.parse_tokens(made(**KEEPING), reply()).extra == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("https://evil.test", "http://acme.example.test", "https://acme.example.test.evil.test", "", 7, None, []),
+        *(
+            "https://acme.example.test/",
+            "https://x@acme.example.test",
+            "https://acme.example.test\n",
+            "https://ACME.example.test",
+        ),
+    ],
+)
+def test_D1_a_reply_that_names_a_foreign_place_is_refused(value: Any) -> None:
+    with pytest.raises(ProviderUnavailable) as caught:
+        flow.parse_tokens(made(**KEEPING), {**reply(), "instance_url": value})
+    assert "evil" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -382,6 +451,36 @@ def test_an_account_without_a_name_is_shown_by_its_subject() -> None:
 def test_an_identity_that_misses_a_part_of_the_subject_is_an_error(odd: Any) -> None:
     with pytest.raises(ProviderUnavailable):
         flow.parse_identity(made(), odd)
+
+
+def test_a_template_may_name_several_fields_of_which_the_first_counts() -> None:
+    provider = made(identity=Identity("https://api.example.test/me", "{sub|id}", "{email|login}"))
+    account, _ = flow.parse_identity(provider, {"id": 7, "login": "alice", "email": None})
+    assert (account.subject, account.name) == ("7", "alice")
+    assert flow.parse_identity(provider, {"sub": "s", "id": 7})[0].subject == "s"
+
+
+RIGHTS = {"permissions": Permissions("https://api.example.test/installations", "installations", "permissions")}
+
+
+def test_rights_are_read_from_every_item_and_nothing_odd_is_taken() -> None:
+    said: dict[str, Any] = {
+        "installations": [
+            {"permissions": {"issues": "write", "metadata": "read"}},
+            {"permissions": {"contents": "read", "odd one": "read", "x": 1}},
+            {"permissions": None},
+            "text",
+        ]
+    }
+    found = flow.parse_permissions(made(**RIGHTS), said)
+    assert found == {"issues:write", "metadata:read", "contents:read"}
+    assert flow.parse_tokens(made(**RIGHTS), reply(scope="")).scopes is None
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, {"installations": {}}, b"<html>"])
+def test_a_reply_without_rights_is_an_error_and_not_no_rights(odd: Any) -> None:
+    with pytest.raises(ProviderUnavailable):
+        flow.parse_permissions(made(**RIGHTS), odd)
 
 
 def test_a_template_in_a_reply_is_not_filled_again() -> None:

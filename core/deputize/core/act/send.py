@@ -73,7 +73,7 @@ class Sender:
 
         Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
         """
-        run = Run(self, act, self.providers[act.tool.provider], grant, entry)
+        run = Run(self, act, self.providers[act.tool.provider].for_grant(grant.extra), grant, entry)
         injected = {name: run.offered(name) for name in act.tool.injected}
         return await run.drive(act.tool.steps(**act.arguments, **injected))
 
@@ -149,7 +149,8 @@ class Run:
         url = self._url(request)
         await self._allowed(request)
         grant = self.grant
-        for attempt in range(TRIES):
+        attempt = 0
+        while True:
             outcome = await self._send(request, url, grant)
             if outcome.kind is Kind.REFRESH_ONCE:
                 renewed = await self._renewed(grant)
@@ -160,9 +161,9 @@ class Run:
             self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and not request.prepares
             pause = self._pause(outcome, request, attempt)
             if pause is None:
-                break
+                raise await self._failure(outcome, grant)
             await self.sender.sleep(pause)
-        raise await self._failure(outcome, grant)
+            attempt += 1
 
     async def _allowed(self, request: Request) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""

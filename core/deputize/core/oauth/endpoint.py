@@ -52,7 +52,7 @@ class Endpoint:
         return self._read(outcome, "no_identity", flow.parse_identity)
 
     async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
-        """What fresh tokens may do: as the reply says, or where else the provider shows it. ``asked``: what was asked."""
+        """What fresh tokens may do: as the reply says, or where the provider shows it instead. ``asked``: for what."""
         if shown := self.provider.permissions:
             outcome = await self._ask("read", flow.permissions(shown.url, access_token=tokens.access))
             return self._read(outcome, "no_permissions", flow.parse_permissions)

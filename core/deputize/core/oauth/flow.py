@@ -34,7 +34,7 @@ def authorize_url(
     challenge: str,
     login_hint: str = "",
 ) -> str:
-    """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app's registration bars it."""
+    """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app cannot have it."""
     more = {**provider.params, **provider.params_consent}
     if provider.scope_param:
         wanted = [*provider.always, *sorted(scopes - set(provider.always))]
@@ -89,11 +89,12 @@ def revoke(provider: Provider, app: App, *, token: Secret) -> httpx.Request:
     url = provider.revoke.replace("{client_id}", quote(app.client_id, safe=""))
     if provider.revoke_by == "bearer":
         return httpx.Request("POST", url, headers=_bearer(token), content=b"")
+    named = token.reveal()
     if provider.revoke_by == "app":
-        secret = app.client_secret.reveal() if app.client_secret else ""
-        headers = {"authorization": _basic(app.client_id, secret), "accept": "application/json", "user-agent": AGENT}
-        return httpx.Request("DELETE", url, headers=headers, json={"access_token": token.reveal()})
-    return _form_request(url, provider, app, f"token={quote(token.reveal(), safe='')}")
+        basic = _basic(app.client_id, _secret_of(app))
+        headers = {"authorization": basic, "accept": "application/json", "user-agent": AGENT}
+        return httpx.Request("DELETE", url, headers=headers, json={"access_token": named})
+    return _form_request(url, provider, app, f"token={quote(named, safe='')}")
 
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
@@ -121,13 +122,17 @@ def _form_request(url: str, provider: Provider, app: App, body: str) -> httpx.Re
     """A form for the provider, with the client's credentials as it wants them. RFC 6749 2.3.1."""
     kind = "application/x-www-form-urlencoded"
     headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
-    secret = app.client_secret.reveal() if app.client_secret and provider.client_auth != "none" else ""
+    secret = _secret_of(app) if provider.client_auth != "none" else ""
     if secret and provider.client_auth == "basic":
         headers["authorization"] = _basic(app.client_id, secret)
     else:
         body += f"&client_id={quote(app.client_id, safe='')}"
         body += f"&client_secret={quote(secret, safe='')}" if secret else ""
     return httpx.Request("POST", url, headers=headers, content=body.encode())
+
+
+def _secret_of(app: App) -> str:
+    return app.client_secret.reveal() if app.client_secret else ""
 
 
 def _basic(name: str, secret: str) -> str:
@@ -174,7 +179,7 @@ def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
 
 
 def _kept(provider: Provider, reply: Any) -> dict[str, str]:
-    """What the grant keeps of a reply. A value of another form would send tokens to a place that is not the provider's."""
+    """What the grant keeps of a reply. A value of another form could send tokens to a place that is not theirs."""
     kept = {name: reply[name] for name in provider.keep if name in reply}
     if not all(isinstance(value, str) and re.fullmatch(provider.keep[name], value) for name, value in kept.items()):
         raise ProviderUnavailable(f"{provider.label} named a place that is not its own.")

@@ -72,8 +72,7 @@ class Provider:
     ``name``, ``label``: in settings, and for people.
     ``authorize``, ``token``: its endpoints (RFC 6749 3.1, 3.2), https.
     ``api``: the API's roots by name; one may begin with a field of ``keep``, as ``{instance_url}/services``.
-    ``hosts``: where a token may go, as ``host`` or ``host:port``; those of kept fields that an API root begins with
-    are added for their own grant.
+    ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
     ``identity``: how to learn whose account a token is.
     ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
     ``revoke_by``: ``form`` (RFC 7009, either token), ``bearer`` (the access token ends itself) or ``app`` (the app
@@ -183,21 +182,16 @@ class Provider:
             )
         return (_LOCAL.sub(r"http://localhost\1", base_url) if self.localhost else base_url) + path
 
-    def root(self, api: str, extra: Mapping[str, str]) -> str | None:
-        """The root of an API for a grant with this ``extra``; None where there is none."""
-        root = self.api.get(api)
-        name = _kept_part(root or "")
-        if root is None or name not in self.keep:
-            return root
-        value = extra.get(name, "")
-        return value + root[len(name) + 2 :] if re.fullmatch(self.keep[name], value) else None
-
-    def homes(self, extra: Mapping[str, str]) -> frozenset[str]:
-        """Where a token of a grant with this ``extra`` may go."""
-        if not self.keep:
-            return self.hosts
-        own = [self.root(api, extra) for api, root in self.api.items() if _kept_part(root) in self.keep]
-        return self.hosts | {urlsplit(root).netloc for root in own if root}
+    def for_grant(self, extra: Mapping[str, str]) -> Provider:
+        """The provider as a grant with this ``extra`` sees it: with its own API roots, and their hosts."""
+        own = {api: name for api, root in self.api.items() if (name := _kept_part(root)) in self.keep}
+        if not own:
+            return self
+        good = {api: extra[n] for api, n in own.items() if re.fullmatch(self.keep[n], extra.get(n, ""))}
+        roots = {api: start + self.api[api][len(own[api]) + 2 :] for api, start in good.items()}
+        rest = {api: root for api, root in self.api.items() if api not in own}
+        hosts = self.hosts | {urlsplit(root).netloc for root in roots.values()}
+        return replace(self, api=MappingProxyType({**rest, **roots}), hosts=hosts)
 
     def moved_to(self, base_url: str) -> Provider:
         """The same provider played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.

@@ -312,6 +312,4 @@ SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refres
     },
 )
 
-PROVIDERS: Final = {
-    provider.name: provider for provider in (GOOGLE, SLACK, GITHUB, GITHUB_APP, LINEAR, SALESFORCE)
-}
+PROVIDERS: Final = {provider.name: provider for provider in (GOOGLE, SLACK, GITHUB, GITHUB_APP, LINEAR, SALESFORCE)}

@@ -187,9 +187,10 @@ class Refresher:
             grant,
             access_token=tokens.access,
             refresh_token=tokens.refresh or grant.refresh_token,
-            scopes=tokens.scopes if tokens.scopes is not None else grant.scopes,
+            scopes=tokens.scopes or grant.scopes,
             expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
             obtained_at=asked_at,
+            extra={**grant.extra, **tokens.extra},
         )
 
     async def _save(self, old: Grant, new: Grant) -> Grant:
@@ -215,7 +216,9 @@ class Refresher:
 
     async def _overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
         """A revocation came first: the grant stays revoked, and what we just got ends at the provider too."""
-        await self.outbox.end(old.user, old.provider, old.app, new.refresh_token or new.access_token)
+        lifetime = max(new.expires_at - new.obtained_at, 0.0)
+        tokens = Tokens(new.access_token, new.refresh_token, None, lifetime)
+        await self.outbox.end(old.user, old.provider, old.app, tokens)
         return GrantLost(current.reason if current else "disconnected", current)
 
     def _pause(self, place: str, outcome: Outcome) -> Pause:
@@ -280,4 +283,5 @@ def _merged(before: Grant, current: Grant, new: Grant) -> Grant:
         refresh_token=new.refresh_token,
         expires_at=new.expires_at,
         obtained_at=new.obtained_at,
+        extra={**current.extra, **new.extra},
     )

@@ -1,0 +1,214 @@
+"""Any server from its own metadata: RFC 8414, and OpenID Connect Discovery 1.0 where it serves only that.
+
+What a server says of itself is believed only as far as it cannot hurt: it must be the one that was named, be reached
+by https on public addresses, and do PKCE with S256.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from deputize.core.errors import ProviderUnavailable, SettingsError
+from deputize.core.http import Http
+from deputize.core.oauth.provider import ClientAuth, Identity, Provider
+
+Resolve = Callable[[str], Awaitable[list[str]]]
+"""The addresses of a host name."""
+
+_MOST_BYTES: Final = 2**18
+_SECONDS: Final = 10.0
+_ISSUER: Final = re.compile(r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?")
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+_METHODS: Final[Mapping[str, ClientAuth]] = {
+    "client_secret_post": "post",
+    "client_secret_basic": "basic",
+    "none": "none",
+}
+
+
+async def addresses_of(host: str) -> list[str]:
+    """The addresses of a host, from the system."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+async def discover(
+    http: Http,
+    issuer: str,
+    *,
+    name: str,
+    label: str = "",
+    api: Mapping[str, str] | None = None,
+    resolve: Resolve = addresses_of,
+    private: bool = False,
+) -> Provider:
+    """The provider behind an issuer, from its metadata.
+
+    ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``: of the row, as in `Provider`;
+    the API's hosts and the issuer's identity endpoint are where tokens may go. ``private``: private addresses are
+    fine (an intranet). Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that
+    cannot be reached.
+    """
+    if not _ISSUER.fullmatch(issuer):
+        raise SettingsError("An issuer is an https address without query, login and fragment.")
+    guard = _Guard(resolve, private)
+    said = await _metadata(http, issuer, guard)
+    if said.get("issuer") != issuer:
+        raise SettingsError(
+            f"The server at {issuer} calls itself by another name.",
+            hint="The issuer must be spelt exactly as the server spells it, slashes and case included.",
+        )
+    row = _row(issuer, said, name, label, api or {})
+    for url in (row.authorize, row.token, row.revoke, row.identity.url, *row.api.values()):
+        if url:
+            await guard.check(url)
+    return row
+
+
+def _row(issuer: str, said: Mapping[str, Any], name: str, label: str, api: Mapping[str, str]) -> Provider:
+    """RFC 8414 2, OpenID Connect Discovery 3."""
+    if "S256" not in _words(said, "code_challenge_methods_supported"):
+        raise _unfit(issuer, "does not say that it does PKCE with S256")
+    if "code" not in _words(said, "response_types_supported", ["code"]):
+        raise _unfit(issuer, "gives no authorization codes")
+    who, scopes = _url(said, "userinfo_endpoint"), _words(said, "scopes_supported")
+    offline = "offline_access" in scopes
+    return Provider(
+        name=name,
+        label=label or name,
+        authorize=_needed(issuer, said, "authorization_endpoint"),
+        token=_needed(issuer, said, "token_endpoint"),
+        revoke=_url(said, "revocation_endpoint"),
+        issuer=issuer,
+        iss_required=said.get("authorization_response_iss_parameter_supported") is True,
+        client_auth=_client_auth(issuer, said),
+        api=api,
+        hosts=frozenset(urlsplit(url).netloc for url in (who, *api.values()) if url),
+        identity=Identity(
+            who or _needed(issuer, said, "userinfo_endpoint"), "{sub}", "{email|preferred_username|name}"
+        ),
+        always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
+        params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
+        login_hint="login_hint",
+        scope_words=_WORDS,
+    )
+
+
+_WORDS: Final = {
+    "openid": "know who you are",
+    "email": "see your email address",
+    "profile": "see your name and profile",
+    "offline_access": "stay connected while you are away",
+}
+
+
+def _client_auth(issuer: str, said: Mapping[str, Any]) -> ClientAuth:
+    """How secrets are shown; Basic where the server does not say (RFC 8414 2)."""
+    offered = _words(said, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    for method, ours in _METHODS.items():
+        if method in offered:
+            return ours
+    raise _unfit(issuer, "wants a client authentication that is not supported")
+
+
+async def _metadata(http: Http, issuer: str, guard: _Guard) -> Mapping[str, Any]:
+    """The first metadata there is: RFC 8414 3.1, then OpenID Connect Discovery 4.1."""
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    await guard.check(issuer)
+    for url in (
+        f"https://{parts.netloc}/.well-known/oauth-authorization-server{path}",
+        f"https://{parts.netloc}{path}/.well-known/openid-configuration",
+    ):
+        request = httpx.Request("GET", url, headers={"accept": "application/json"})
+        answer = await http.send(request, timeout=_SECONDS, max_bytes=_MOST_BYTES)
+        said = _object(answer.content) if answer.status_code == 200 else None
+        if said is not None:
+            return said
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise ProviderUnavailable(f"{parts.netloc} could not show its metadata now.")
+    raise _unfit(issuer, "shows no metadata")
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _url(said: Mapping[str, Any], name: str) -> str:
+    value = said.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _needed(issuer: str, said: Mapping[str, Any], name: str) -> str:
+    value = _url(said, name)
+    if not value:
+        raise _unfit(issuer, f"names no {name}")
+    return value
+
+
+def _words(said: Mapping[str, Any], name: str, absent: list[str] | None = None) -> list[str]:
+    value = said.get(name, absent)
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _unfit(issuer: str, why: str) -> SettingsError:
+    return SettingsError(f"The server at {issuer} {why}.", hint="It cannot be used; write a Provider row by hand.")
+
+
+class _Guard:
+    """Lets only https to public addresses through, so that metadata cannot send us to a machine inside (CWE-918).
+
+    A name that leads elsewhere a moment later meets TLS, which wants a certificate for it.
+    """
+
+    def __init__(self, resolve: Resolve, private: bool) -> None:
+        self._resolve, self._private = resolve, private
+        self._known: set[str] = set()
+
+    async def check(self, url: str) -> None:
+        """Raises `SettingsError` for an address that must not be called."""
+        host = _host(url)
+        if self._private or host in self._known:
+            return
+        try:
+            found = await self._resolve(host)
+        except OSError:
+            raise ProviderUnavailable(f"{host} could not be found.") from None
+        if not found or not all(_public(address) for address in found):
+            raise SettingsError(
+                f"{host} is not a public host.", hint="private=True allows it, where that is meant: an intranet."
+            )
+        self._known.add(host)
+
+
+def _host(url: str) -> str:
+    found = _ISSUER.fullmatch(url.partition("?")[0])
+    if found is None:
+        raise SettingsError(
+            "The server names an address that cannot be called.", hint="Only plain https addresses can."
+        )
+    return found[1]
+
+
+def _public(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or found
+    if found in _NAT64:
+        inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    return bool(found.is_global and inner.is_global and not found.is_multicast)

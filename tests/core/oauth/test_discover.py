@@ -1,0 +1,270 @@
+"""A provider from its own metadata: what is believed of it, and what is refused before anything is sent there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import Provider, ProviderUnavailable, SettingsError
+from deputize.core.http import Http
+from deputize.core.oauth.discover import discover
+
+ISSUER = "https://login.example.test/tenant"
+OAUTH = "https://login.example.test/.well-known/oauth-authorization-server/tenant"
+OIDC = "https://login.example.test/tenant/.well-known/openid-configuration"
+METADATA: dict[str, Any] = {
+    "issuer": ISSUER,
+    "authorization_endpoint": f"{ISSUER}/authorize",
+    "token_endpoint": f"{ISSUER}/token",
+    "userinfo_endpoint": f"{ISSUER}/me",
+    "revocation_endpoint": f"{ISSUER}/revoke",
+    "response_types_supported": ["code", "token"],
+    "code_challenge_methods_supported": ["plain", "S256"],
+    "token_endpoint_auth_methods_supported": ["client_secret_post"],
+    "scopes_supported": ["openid", "email"],
+}
+
+
+class Server(httpx.AsyncBaseTransport):
+    """Answers from a table of addresses, and remembers what was asked."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers, self.asked = answers, list[str]()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(str(request.url))
+        answer = self.answers.get(str(request.url), (404, b""))
+        status, body = answer if isinstance(answer, tuple) else (200, json.dumps(answer).encode())
+        return httpx.Response(status, content=body)
+
+
+async def resolved(host: str) -> list[str]:
+    """Where the hosts of these tests are."""
+    known = {
+        "inside.example.test": ["10.0.0.7"],
+        "both.example.test": ["93.184.215.14", "127.0.0.1"],
+        "nowhere.example.test": [],
+        "odd.example.test": ["not an address"],
+        "10.0.0.7": ["10.0.0.7"],
+        "2130706433": ["127.0.0.1"],
+    }
+    if host == "unknown.example.test":
+        raise OSError("no such name")
+    return known.get(host, ["93.184.215.14"])
+
+
+async def found(said: Any = METADATA, issuer: str = ISSUER, at: str = OAUTH, **more: Any) -> Provider:
+    given: dict[str, Any] = {"name": "acme", "resolve": resolved}
+    return await discover(Http(Server({at: said})), issuer, **given | more)
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in METADATA.items() if key != name}
+
+
+async def test_a_server_is_known_from_its_metadata() -> None:
+    row = await found(label="Acme", api={"acme": "https://api.example.test/v1"})
+    assert (row.name, row.label, row.issuer) == ("acme", "Acme", ISSUER)
+    assert (row.authorize, row.token, row.revoke) == (f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/revoke")
+    assert row.hosts == {"login.example.test", "api.example.test"} and row.identity.subject == "{sub}"
+    assert (row.pkce, row.client_auth, row.iss_required) == ("always", "post", False)
+    assert row.always == ("openid", "email") and row.params_consent == {}
+
+
+async def test_openid_metadata_serves_where_there_is_no_other() -> None:
+    server = Server({OIDC: METADATA})
+    row = await discover(Http(server), ISSUER, name="acme", resolve=resolved)
+    assert row.token == f"{ISSUER}/token" and server.asked == [OAUTH, OIDC]
+
+
+async def test_an_issuer_without_a_path_has_its_metadata_at_the_root() -> None:
+    issuer = "https://login.example.test"
+    at = f"{issuer}/.well-known/oauth-authorization-server"
+    assert (await found(METADATA | {"issuer": issuer}, issuer, at)).issuer == issuer
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [f"{ISSUER}/", ISSUER.upper(), ISSUER.replace("login", "LOGIN"), "https://login.example.test", "https://evil.test"],
+)
+async def test_A6_an_issuer_that_is_not_the_same_byte_for_byte_is_refused(spelt: str) -> None:
+    with pytest.raises(SettingsError, match="another name"):
+        await found(METADATA | {"issuer": spelt})
+
+
+@pytest.mark.parametrize("said", [None, 7, [ISSUER], {}])
+async def test_A6_an_issuer_that_is_no_text_is_refused(said: Any) -> None:
+    with pytest.raises(SettingsError):
+        await found(METADATA | {"issuer": said})
+
+
+@pytest.mark.parametrize("methods", [None, [], ["plain"], ["s256"], "S256", {"S256": 1}])
+async def test_A3_a_server_that_does_not_say_S256_is_refused(methods: Any) -> None:
+    with pytest.raises(SettingsError, match="S256"):
+        await found(METADATA | {"code_challenge_methods_supported": methods})
+    with pytest.raises(SettingsError, match="S256"):
+        await found(without("code_challenge_methods_supported"))
+
+
+async def test_A1_a_server_that_gives_no_codes_is_refused() -> None:
+    with pytest.raises(SettingsError):
+        await found(METADATA | {"response_types_supported": ["token", "id_token"]})
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint"])
+async def test_a_server_without_an_endpoint_that_is_needed_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        await found(without(name))
+
+
+async def test_a_server_without_revocation_is_fine() -> None:
+    assert (await found(without("revocation_endpoint"))).revoke == ""
+
+
+@pytest.mark.parametrize(
+    ("methods", "auth"),
+    [
+        (None, "basic"),
+        (["client_secret_basic"], "basic"),
+        (["none"], "none"),
+        (["none", "client_secret_basic", "client_secret_post"], "post"),
+    ],
+)
+async def test_A17_a_secret_is_shown_as_the_server_wants_it(methods: Any, auth: str) -> None:
+    said = without("token_endpoint_auth_methods_supported")
+    row = await found(said if methods is None else said | {"token_endpoint_auth_methods_supported": methods})
+    assert row.client_auth == auth
+
+
+async def test_A17_a_server_that_wants_only_signed_assertions_is_refused() -> None:
+    with pytest.raises(SettingsError):
+        await found(METADATA | {"token_endpoint_auth_methods_supported": ["private_key_jwt"]})
+
+
+async def test_A5_a_server_that_says_it_sends_iss_must_send_it() -> None:
+    assert (await found(METADATA | {"authorization_response_iss_parameter_supported": True})).iss_required
+
+
+async def test_offline_access_is_asked_where_it_is_offered_and_with_consent() -> None:
+    row = await found(METADATA | {"scopes_supported": ["openid", "offline_access", "profile", "x"]})
+    assert row.always == ("openid", "profile", "offline_access") and row.params_consent == {"prompt": "consent"}
+    assert all(row.words(scope) != scope for scope in row.always)
+
+
+# ------------------------------------------------------------- what is never called
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        *("http://login.example.test", "ftp://x.test", "login.example.test", "", "https://", "file:///etc/passwd"),
+        *("https://a@login.example.test", "https://login.example.test?x=1", "https://login.example.test#x"),
+        *("https://login.example.test\\@evil.test", "https://login.example.test/a b", "https://[::1]/x"),
+        *("https://login.example.test:0", "https://login.example.test\n", "https://login.example.test:99999999"),
+    ],
+)
+async def test_D1_what_is_no_plain_https_address_is_no_issuer(issuer: str) -> None:
+    server = Server({})
+    with pytest.raises(SettingsError):
+        await discover(Http(server), issuer, name="acme", resolve=resolved)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["inside.example.test", "both.example.test", "nowhere.example.test", "odd.example.test", "10.0.0.7", "2130706433"],
+)
+async def test_D1_a_host_that_is_not_public_is_never_asked(host: str) -> None:
+    server = Server({})
+    with pytest.raises(SettingsError, match="public"):
+        await discover(Http(server), f"https://{host}/x", name="acme", resolve=resolved)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.1",
+            "224.0.0.1",
+        ),
+        *("::1", "::", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "ff02::1"),
+    ],
+)
+async def test_D1_no_private_address_is_called_however_it_is_written(address: str) -> None:
+    async def leads_there(host: str) -> list[str]:
+        return [address]
+
+    with pytest.raises(SettingsError, match="public"):
+        await found(resolve=leads_there)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"])
+async def test_a_public_address_is_called(address: str) -> None:
+    async def leads_there(host: str) -> list[str]:
+        return [address]
+
+    assert (await found(resolve=leads_there)).issuer == ISSUER
+
+
+@pytest.mark.parametrize(
+    "name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"]
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://inside.example.test/x", "http://login.example.test/x", "javascript:alert(1)", "https://10.0.0.7/x"),
+        *(
+            "https://a@login.example.test/x",
+            "https://login.example.test\\@inside.example.test/",
+            "//login.example.test",
+        ),
+    ],
+)
+async def test_D1_metadata_cannot_send_us_anywhere_else(name: str, url: str) -> None:
+    with pytest.raises(SettingsError):
+        await found(METADATA | {name: url})
+
+
+async def test_private_hosts_are_called_where_that_is_meant() -> None:
+    issuer = "https://inside.example.test"
+    at = f"{issuer}/.well-known/oauth-authorization-server"
+    assert (await found(METADATA | {"issuer": issuer}, issuer, at, private=True)).issuer == issuer
+
+
+# ------------------------------------------------------------- odd answers
+
+
+async def test_a_host_that_cannot_be_found_or_is_down_is_unavailable() -> None:
+    with pytest.raises(ProviderUnavailable):
+        await found(issuer="https://unknown.example.test")
+    for status in (429, 500, 503):
+        with pytest.raises(ProviderUnavailable):
+            await found((status, b"<html>"))
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"7", b"null", b"\xff\xfe", b"[" * 100_000])
+async def test_what_is_no_metadata_is_none(body: bytes) -> None:
+    with pytest.raises(SettingsError, match="no metadata"):
+        await found((200, body))
+
+
+async def test_D2_a_redirect_is_not_followed() -> None:
+    server = Server({OAUTH: (302, b""), OIDC: (302, b"")})
+    with pytest.raises(SettingsError):
+        await discover(Http(server), ISSUER, name="acme", resolve=resolved)
+    assert server.asked == [OAUTH, OIDC]
+
+
+async def test_metadata_without_end_is_cut_off() -> None:
+    with pytest.raises(ProviderUnavailable):
+        await found((200, b" " * (2**18 + 1)))

@@ -1,0 +1,520 @@
+"""The table of providers: every row against the providers' documentation, and the two ways to move a row elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from deputize.core import PROVIDERS, App, Provider, ProviderUnavailable, Secret, SettingsError
+from deputize.core.oauth import flow
+from deputize.core.oauth import rules as known
+from deputize.core.settings import AppSettings, Settings
+
+GOOGLE, SLACK, GITHUB, GITHUB_APP, LINEAR, SALESFORCE = PROVIDERS.values()
+every_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+LOCAL = "http://127.0.0.1:8736"
+API = "https://api.github.com"
+LOGIN = "https://login.salesforce.com/services/oauth2"
+GOOGLE_SCOPES = "https://www.googleapis.com/auth/"
+
+DOCUMENTED: dict[str, dict[str, Any]] = {
+    "google": {
+        "label": "Google",
+        "authorize": "https://accounts.google.com/o/oauth2/v2/auth",
+        "token": "https://oauth2.googleapis.com/token",
+        "revoke": "https://oauth2.googleapis.com/revoke",
+        "issuer": "https://accounts.google.com",
+        "api": {"gmail": "https://gmail.googleapis.com/gmail/v1", "calendar": "https://www.googleapis.com/calendar/v3"},
+        "hosts": {"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"},
+        "identity": ("GET", "https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}"),
+        "always": ("openid", "email"),
+        "aliases": {f"{GOOGLE_SCOPES}userinfo.{name}": name for name in ("email", "profile")},
+        "params": {"access_type": "offline", "include_granted_scopes": "true"},
+        "params_consent": {"prompt": "consent"},
+        "login_hint": "login_hint",
+        "loopback": "any_port",
+        "revokes_all": True,
+    },
+    "slack": {
+        "label": "Slack",
+        "authorize": "https://slack.com/oauth/v2/authorize",
+        "token": "https://slack.com/api/oauth.v2.access",
+        "revoke": "https://slack.com/api/auth.revoke",
+        "revoke_by": "bearer",
+        "api": {"slack": "https://slack.com/api"},
+        "hosts": {"slack.com", "files.slack.com"},
+        "identity": ("POST", "https://slack.com/api/auth.test", "{team_id}:{user_id}", "@{user} in {team}"),
+        "pkce": "if_app_enabled",
+        "client_auth": "basic",
+        "scope_param": "user_scope",
+        "scope_separator": ",",
+        "absent_scope": "empty",
+        "localhost": True,
+        "loopback_needs_pkce": True,
+        "revokes_all": True,
+    },
+    "github": {
+        "label": "GitHub",
+        "authorize": "https://github.com/login/oauth/authorize",
+        "token": "https://github.com/login/oauth/access_token",
+        "revoke": f"{API}/applications/{{client_id}}/grant",
+        "revoke_by": "app",
+        "api": {"github": API, "graphql": API},
+        "hosts": {"api.github.com"},
+        "identity": ("GET", f"{API}/user", "{id}", "{login}"),
+        "absent_scope": "empty",
+        "params": {"allow_signup": "false"},
+        "params_consent": {"prompt": "select_account"},
+        "login_hint": "login",
+        "loopback": "any_port_same_path",
+        "revokes_all": True,
+    },
+    "linear": {
+        "label": "Linear",
+        "authorize": "https://linear.app/oauth/authorize",
+        "token": "https://api.linear.app/oauth/token",
+        "revoke": "https://api.linear.app/oauth/revoke",
+        "api": {"linear": "https://api.linear.app"},
+        "hosts": {"api.linear.app"},
+        "identity": (
+            "POST",
+            "https://api.linear.app/graphql",
+            "{data.organization.id}:{data.viewer.id}",
+            "{data.viewer.name} in {data.organization.urlKey}",
+        ),
+        "scope_separator": ",",
+        "always": ("read",),
+        "params": {"actor": "user"},
+        "params_consent": {"prompt": "consent"},
+    },
+    "salesforce": {
+        "label": "Salesforce",
+        "authorize": f"{LOGIN}/authorize",
+        "token": f"{LOGIN}/token",
+        "revoke": f"{LOGIN}/revoke",
+        "issuer": "https://login.salesforce.com",
+        "api": {"salesforce": "{instance_url}/services"},
+        "hosts": set(),
+        "identity": ("GET", f"{LOGIN}/userinfo", "{organization_id}:{user_id}", "{preferred_username|email}"),
+        "always": ("api", "refresh_token", "openid"),
+        "aliases": {"offline_access": "refresh_token"},
+        "params_consent": {"prompt": "consent"},
+        "login_hint": "login_hint",
+        "keep": {"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
+        "default_lifetime": 7200.0,
+        "localhost": True,
+    },
+}
+DOCUMENTED["github_app"] = DOCUMENTED["github"] | {"label": "GitHub (App)", "scope_param": ""}
+COMMON: dict[str, Any] = {
+    "revoke_by": "form",
+    "issuer": "",
+    "iss_required": False,
+    "pkce": "always",
+    "client_auth": "post",
+    "scope_param": "scope",
+    "scope_separator": " ",
+    "always": (),
+    "aliases": {},
+    "absent_scope": "requested",
+    "params": {},
+    "params_consent": {},
+    "login_hint": "",
+    "keep": {},
+    "default_lifetime": 0.0,
+    "loopback": "exact",
+    "localhost": False,
+    "loopback_needs_pkce": False,
+    "revokes_all": False,
+    "plain_http": False,
+}
+ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions"}  # each has a test of its own below
+
+
+@every_provider
+def test_every_field_of_a_row_is_as_documented(provider: Provider) -> None:
+    wanted = COMMON | DOCUMENTED[provider.name]
+    shape = provider.identity
+    shown = {one.name: getattr(provider, one.name) for one in fields(provider) if one.name not in ELSEWHERE}
+    shown["identity"] = (shape.method, shape.url, shape.subject, shape.name)
+    assert {name: set(v) if isinstance(v, frozenset) else v for name, v in shown.items()} == wanted
+
+
+@every_provider
+def test_a_row_stands_under_its_own_name_with_its_own_rules(provider: Provider) -> None:
+    assert PROVIDERS[provider.name] is provider
+    own = {"github_app": known.GITHUB}.get(provider.name) or getattr(known, provider.name.upper())
+    assert provider.rules.api == own.api and provider.rules.token == own.token
+
+
+@every_provider
+def test_every_field_of_a_provider_has_a_line_that_says_what_it_is(provider: Provider) -> None:
+    assert all(f"``{one.name}``" in (Provider.__doc__ or "") for one in fields(provider))
+
+
+@every_provider
+@pytest.mark.parametrize("secret", [Secret("s"), None], ids=["confidential", "public"])
+@pytest.mark.parametrize("pkce", [True, False])
+def test_A1_every_authorize_url_carries_a_challenge_but_that_of_a_slack_app_without_pkce(
+    provider: Provider, secret: Secret | None, pkce: bool
+) -> None:
+    app = App(provider.name, "id", secret, pkce=pkce)
+    url = flow.authorize_url(
+        provider, app, redirect_uri="https://x.example.test/cb", scopes=frozenset(), state="s", challenge="c" * 43
+    )
+    query = parse_qs(urlsplit(url).query)
+    bare = provider.name == "slack" and secret is not None and not pkce
+    assert ("code_challenge" not in query) if bare else (query["code_challenge"] == ["c" * 43])
+    assert query.get("code_challenge_method") == (None if bare else ["S256"])
+    assert query["response_type"] == ["code"] and "response_mode" not in query
+
+
+@pytest.mark.parametrize(
+    ("provider", "query"),
+    [
+        (GOOGLE, {"scope": "openid email a b"}),
+        (SLACK, {"user_scope": "a,b"}),
+        (GITHUB, {"scope": "a b"}),
+        (GITHUB_APP, {}),
+        (LINEAR, {"scope": "read,a,b"}),
+        (SALESFORCE, {"scope": "api refresh_token openid a b"}),
+    ],
+)
+def test_A13_scopes_are_asked_as_each_wants_them(provider: Provider, query: dict[str, str]) -> None:
+    app = App(provider.name, "id", Secret("s"))
+    url = flow.authorize_url(
+        provider, app, redirect_uri="https://x.example.test/cb", scopes=frozenset("ab"), state="s", challenge="c"
+    )
+    asked = {name: value for name, [value] in parse_qs(urlsplit(url).query).items() if "scope" in name}
+    assert {name: value for name, value in asked.items() if name != "include_granted_scopes"} == query
+
+
+# ------------------------------------------------------------- replies
+
+USER = {"id": "U1", "scope": "chat:write,users:read", "access_token": "xoxp", "token_type": "user"}
+NESTED = {"ok": True, "app_id": "A1", "authed_user": USER, "team": {"id": "T1"}, "enterprise": None}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [NESTED, {"ok": True, **USER}, NESTED | {"access_token": "xoxb", "token_type": "bot", "scope": "commands"}],
+    ids=["nested", "flat", "beside a bot's"],
+)
+def test_slacks_user_token_is_found_in_each_of_its_replies(reply: dict[str, Any]) -> None:
+    tokens = flow.parse_tokens(SLACK, reply)
+    assert tokens.access == Secret("xoxp") and tokens.scopes == frozenset({"chat:write", "users:read"})
+    assert (tokens.refresh, tokens.lifetime) == (None, 0.0)
+
+
+def test_slacks_rotating_replies_hold_a_refresh_token_and_twelve_hours() -> None:
+    more = {"refresh_token": "xoxe-1", "expires_in": 43200}
+    for reply in (NESTED | {"authed_user": USER | more}, {"ok": True, **USER, **more}):
+        tokens = flow.parse_tokens(SLACK, reply)
+        assert (tokens.refresh, tokens.lifetime) == (Secret("xoxe-1"), 43200)
+
+
+def test_a_bots_token_is_not_taken_for_the_users() -> None:
+    bot = {"ok": True, "access_token": "xoxb", "token_type": "bot", "authed_user": {"id": "U1"}}
+    with pytest.raises(ProviderUnavailable):
+        flow.parse_tokens(SLACK, bot)
+
+
+@pytest.mark.parametrize("provider", [GITHUB, GITHUB_APP], ids=["oauth", "app"])
+def test_githubs_tokens_expire_only_where_the_reply_says_so(provider: Provider) -> None:
+    reply = {"access_token": "gho", "scope": "repo,gist", "token_type": "bearer"}
+    assert flow.parse_tokens(provider, reply).lifetime == 0
+    expiring = reply | {"expires_in": "28800", "refresh_token": "ghr", "refresh_token_expires_in": "15897600"}
+    tokens = flow.parse_tokens(provider, expiring)
+    assert (tokens.lifetime, tokens.refresh) == (28800, Secret("ghr"))
+    assert tokens.scopes == (frozenset({"repo", "gist"}) if provider is GITHUB else None)
+
+
+@pytest.mark.parametrize("scope", ["read write", "read,write", ["read", "write"]])
+def test_linears_scopes_are_read_however_they_are_written(scope: Any) -> None:
+    reply = {"access_token": "lin", "token_type": "Bearer", "expires_in": 86399, "scope": scope, "refresh_token": "r"}
+    tokens = flow.parse_tokens(LINEAR, reply)
+    assert tokens.scopes == frozenset({"read", "write"}) and tokens.lifetime == 86399
+
+
+def test_salesforces_tokens_are_taken_to_live_two_hours_at_their_own_instance() -> None:
+    reply = {"access_token": "00D!", "scope": "api refresh_token openid", "token_type": "Bearer"}
+    acme = {"instance_url": "https://acme.my.salesforce.com", "issued_at": "1795528800000"}
+    tokens = flow.parse_tokens(SALESFORCE, reply | acme)
+    assert tokens.lifetime == 7200 and tokens.extra == {"instance_url": "https://acme.my.salesforce.com"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "reply", "subject", "name"),
+    [
+        (
+            SLACK,
+            {"ok": True, "team_id": "T1", "user_id": "U1", "user": "alice", "team": "Acme"},
+            "T1:U1",
+            "@alice in Acme",
+        ),
+        (GITHUB, {"id": 7, "login": "alice", "email": None}, "7", "alice"),
+        (
+            LINEAR,
+            {"data": {"viewer": {"id": "v", "name": "Alice"}, "organization": {"id": "o", "urlKey": "acme"}}},
+            "o:v",
+            "Alice in acme",
+        ),
+        (
+            SALESFORCE,
+            {"organization_id": "00D", "user_id": "005", "preferred_username": "a@x.test"},
+            "00D:005",
+            "a@x.test",
+        ),
+    ],
+)
+def test_B9_an_account_is_known_by_what_stays(provider: Provider, reply: Any, subject: str, name: str) -> None:
+    account, _ = flow.parse_identity(provider, reply)
+    assert (account.subject, account.name) == (subject, name)
+
+
+# ------------------------------------------------------------- scopes
+
+GMAIL = "readonly send compose modify labels settings.basic"
+CALENDAR = (
+    ".readonly .events .events.readonly .events.owned .events.owned.readonly .events.freebusy .freebusy .calendarlist "
+    ".calendarlist.readonly .calendars .acls .acls.readonly .settings.readonly"
+)
+KINDS = ("channels", "groups", "im", "mpim")
+USED = {
+    "google": [
+        *(f"{GOOGLE_SCOPES}gmail.{name}" for name in GMAIL.split()),
+        *(f"{GOOGLE_SCOPES}calendar{name}" for name in ["", *CALENDAR.split()]),
+    ],
+    "slack": [
+        *(f"{kind}:{what}" for kind in KINDS for what in ("read", "history", "write", "write.topic")),
+        *"channels:write.invites groups:write.invites chat:write search:read users:read users:read.email".split(),
+        *(f"search:read.{what}" for what in ("public", "private", "im", "mpim", "files", "users")),
+        *"users:write users.profile:write usergroups:read reactions:write files:read files:write pins:read".split(),
+        *"pins:write bookmarks:read bookmarks:write canvases:write dnd:write".split(),
+    ],
+    "github": [
+        *"repo public_repo read:org user workflow notifications gist read:project project security_events".split(),
+        *"repo:status write:discussion read:user user:email".split(),
+    ],
+    "github_app": [
+        *"issues:write pull_requests:read metadata:read starring:write contents:write members:read".split(),
+        *"administration:write checks:read statuses:read actions:write workflows:write gists:write".split(),
+        *"discussions:write organization_projects:write security_events:read secret_scanning_alerts:read".split(),
+    ],
+    "linear": ["read", "write", "issues:create", "comments:create", "admin"],
+    "salesforce": ["api", "refresh_token", "openid", "id"],
+}
+
+
+@every_provider
+def test_every_scope_that_tools_use_has_plain_words(provider: Provider) -> None:
+    for scope in (*USED[provider.name], *provider.always):
+        words = provider.words(scope)
+        assert words != scope and words[0].islower() and not words.endswith(".") and len(words) <= 90, scope
+
+
+@every_provider
+def test_no_two_scopes_of_different_reach_read_the_same(provider: Provider) -> None:
+    words = [provider.words(scope) for scope in USED[provider.name]]
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("provider", "broad", "narrow"),
+    [
+        (GITHUB, "repo", "public_repo"),
+        (GITHUB, "admin:org", "read:org"),
+        (GITHUB_APP, "issues:write", "issues:read"),
+        (GITHUB_APP, "members:admin", "members:read"),
+        (LINEAR, "admin", "comments:create"),
+        (SALESFORCE, "offline_access", "refresh_token"),
+    ],
+)
+def test_a_broader_scope_covers_a_narrower_one_and_not_the_other_way(
+    provider: Provider, broad: str, narrow: str
+) -> None:
+    assert narrow in provider.covered(frozenset({broad}))
+    if broad not in provider.aliases:
+        assert broad not in provider.covered(frozenset({narrow}))
+
+
+# ------------------------------------------------------------- where the browser comes back
+
+
+@pytest.mark.parametrize(
+    ("provider", "pkce", "uri"),
+    [
+        (GOOGLE, False, f"{LOCAL}/callback/x"),
+        (GITHUB, False, f"{LOCAL}/callback/x"),
+        (LINEAR, False, f"{LOCAL}/callback/x"),
+        (SLACK, True, "http://localhost:8736/callback/x"),
+        (SALESFORCE, False, "http://localhost:8736/callback/x"),
+    ],
+)
+def test_A7_loopback_is_called_as_the_provider_demands(provider: Provider, pkce: bool, uri: str) -> None:
+    app = App(provider.name, "id", Secret("s"), "x", pkce)
+    assert provider.redirect_uri(LOCAL, app) == uri
+    assert provider.redirect_uri("https://x.example.test/in", app) == "https://x.example.test/in/callback/x"
+
+
+def test_A7_slack_brings_nobody_back_to_loopback_for_an_app_without_pkce() -> None:
+    with pytest.raises(SettingsError, match="loopback"):
+        SLACK.redirect_uri(LOCAL, App("slack", "id", Secret("s")))
+    assert SLACK.redirect_uri("https://x.example.test", App("slack", "id", Secret("s"))).startswith("https://x.")
+    assert SLACK.redirect_uri(LOCAL, App("slack", "id")).startswith("http://localhost:8736/")
+
+
+def test_a_host_that_only_begins_like_loopback_is_not_renamed() -> None:
+    url = "http://127.0.0.1.example.test:8736"
+    assert SALESFORCE.redirect_uri(url, App("salesforce", "id")) == f"{url}/callback/salesforce"
+
+
+# ------------------------------------------------------------- the same software elsewhere
+
+
+def test_a_github_enterprise_server_has_all_its_addresses_at_its_own_host() -> None:
+    own = GITHUB_APP.at_host("github.example.com", "github_acme")
+    assert own.name == "github_acme" and own.hosts == {"github.example.com"}
+    assert own.authorize == "https://github.example.com/login/oauth/authorize"
+    assert own.api == {"github": "https://github.example.com/api/v3", "graphql": "https://github.example.com/api"}
+    assert own.identity.url == "https://github.example.com/api/v3/user"
+    assert own.permissions and own.permissions.url.startswith("https://github.example.com/api/v3/user/installations")
+    assert "github.com" not in repr(replace(own, sites=()))
+
+
+def test_github_with_data_residency_keeps_its_api_on_a_host_of_its_own() -> None:
+    own = GITHUB.at_host("acme.ghe.com")
+    assert own.hosts == {"api.acme.ghe.com"} and own.token == "https://acme.ghe.com/login/oauth/access_token"
+    assert own.api["graphql"] == "https://api.acme.ghe.com"
+
+
+@pytest.mark.parametrize(
+    "host", ["test.salesforce.com", "acme.my.salesforce.com", "acme--dev.sandbox.my.salesforce.com"]
+)
+def test_a_salesforce_domain_is_where_its_users_sign_in(host: str) -> None:
+    own = SALESFORCE.at_host(host)
+    assert own.token == f"https://{host}/services/oauth2/token" and own.issuer == f"https://{host}"
+    assert own.identity.url.startswith(f"https://{host}/") and own.api == SALESFORCE.api
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "",
+            "localhost",
+            "127.0.0.1",
+            "10.0.0.1",
+            "[::1]",
+            "2130706433",
+            "github.example.com:8443",
+            "GitHub.example.com",
+        ),
+        *(
+            "github.example.com/x",
+            "https://github.example.com",
+            "a@github.example.com",
+            "github.example.com.",
+            "x..y.test",
+        ),
+        *("-x.example.com", "x.example.com\n", "é.example.com", "a" * 250 + ".test", "api.github.com", "github.com"),
+        *("a.b.ghe.com", "ghe.com", "{host}.example.com", "x_y.example.com"),
+    ],
+)
+def test_D1_what_is_no_hosts_name_is_refused(host: str) -> None:
+    with pytest.raises(SettingsError):
+        GITHUB.at_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example.com", "salesforce.com", "my.salesforce.com", "acme.my.salesforce.com.evil.test", "x.salesforce.com"],
+)
+def test_D1_salesforce_is_at_its_own_hosts_only(host: str) -> None:
+    with pytest.raises(SettingsError):
+        SALESFORCE.at_host(host)
+
+
+@pytest.mark.parametrize("provider", [GOOGLE, SLACK, LINEAR])
+def test_a_provider_that_nobody_else_runs_is_nowhere_else(provider: Provider) -> None:
+    with pytest.raises(SettingsError):
+        provider.at_host("x.example.com")
+
+
+# ------------------------------------------------------------- an API root of a grant's own
+
+ACME = {"instance_url": "https://acme.my.salesforce.com"}
+
+
+def test_D1_a_salesforce_grant_may_call_its_own_instance_and_no_other_host() -> None:
+    own = SALESFORCE.for_grant(ACME)
+    assert own.api == {"salesforce": "https://acme.my.salesforce.com/services"}
+    assert own.hosts == {"acme.my.salesforce.com"}
+    assert SALESFORCE.hosts == frozenset() and GOOGLE.for_grant(ACME) is GOOGLE
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "https://evil.test",
+        "https://salesforce.com.evil.test",
+        "https://a.salesforce.com:8443",
+        "https://a.salesforce.com\n",
+    ],
+)
+def test_D1_a_grant_with_a_foreign_instance_has_no_api_at_all(value: str) -> None:
+    own = SALESFORCE.for_grant({"instance_url": value})
+    assert own.api == {} and own.hosts == frozenset()
+
+
+def test_a_row_whose_root_begins_with_a_field_nobody_keeps_is_refused() -> None:
+    with pytest.raises(SettingsError):
+        replace(SALESFORCE, keep={})
+
+
+def test_a_stand_in_for_salesforce_plays_its_instances_too() -> None:
+    moved = SALESFORCE.moved_to("http://127.0.0.1:9000")
+    reply = {"access_token": "at", "instance_url": "http://127.0.0.1:9000/acme.my.salesforce.com"}
+    own = moved.for_grant(flow.parse_tokens(moved, reply).extra)
+    assert own.api == {"salesforce": "http://127.0.0.1:9000/acme.my.salesforce.com/services"}
+    assert own.hosts == {"127.0.0.1:9000"}
+
+
+@every_provider
+def test_a_stand_in_gets_everything_and_the_real_one_nothing(provider: Provider) -> None:
+    moved = provider.moved_to("http://127.0.0.1:9000")
+    rights = [moved.permissions.url] if moved.permissions else []
+    roots = [root for root in moved.api.values() if not root.startswith("{")]
+    urls = [moved.authorize, moved.token, moved.revoke, moved.identity.url, *rights, *roots]
+    assert all(url.startswith("http://127.0.0.1:9000/") for url in urls) and moved.hosts == {"127.0.0.1:9000"}
+    assert moved.issuer == provider.issuer
+
+
+# ------------------------------------------------------------- as settings say it
+
+
+def settings(**apps: AppSettings) -> Settings:
+    """Settings with these apps and nothing else."""
+    return Settings(apps=apps, vault="memory:")  # type: ignore[call-arg]
+
+
+def test_settings_say_where_a_provider_is_and_whether_slacks_app_has_pkce() -> None:
+    said = settings(
+        github=AppSettings(client_id="a", host="github.example.com"), slack=AppSettings(client_id="b", pkce=True)
+    )
+    assert said.all_providers()["github"].hosts == {"github.example.com"}
+    assert said.all_providers()["google"] is GOOGLE
+    assert [app.pkce for app in said.all_apps()] == [False, True]
+
+
+def test_two_apps_of_one_provider_at_different_hosts_are_refused() -> None:
+    said = settings(
+        one=AppSettings(client_id="a", provider="github", host="github.example.com"),
+        github=AppSettings(client_id="b"),
+    )
+    with pytest.raises(SettingsError, match="different hosts"):
+        said.all_providers()

@@ -1,0 +1,306 @@
+"""What rows say, as the engine does it: kept fields, rights from elsewhere, and tokens ended as each provider wants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from deputize.core import (
+    PROVIDERS,
+    App,
+    Consent,
+    DeputizeError,
+    Deputy,
+    Provider,
+    Request,
+    Secret,
+    SettingsError,
+    Steps,
+    Toolkit,
+    User,
+    allow_all,
+    any_of,
+)
+from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+
+ACME, OTHER = "https://acme.my.salesforce.com", "https://other.my.salesforce.com"
+ALICE = User("alice")
+Answer = Callable[[dict[str, str]], Any]
+
+salesforce = Toolkit("salesforce", provider="salesforce")
+github_app = Toolkit("github_app", provider="github_app", api="github")
+
+
+@salesforce.tool(needs=[any_of("api", "full")])
+def limits() -> Steps:
+    """What is left of the day's calls?"""
+    return (yield Request("GET", "/data/v68.0/limits"))
+
+
+@github_app.tool(needs=[any_of("issues:read", "issues:write")])
+def issues() -> Steps:
+    """Which issues are there?"""
+    return (yield Request("GET", "/issues"))
+
+
+class Line(httpx.AsyncBaseTransport):
+    """Providers made of a few answers: by method and address without its query. A list gives one answer each time."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers, self.sent = answers, list[httpx.Request]()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request)
+        answer = self.answers.get(f"{request.method} {str(request.url).partition('?')[0]}", (404, {}))
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        status, body = answer if isinstance(answer, tuple) else (200, answer)
+        return httpx.Response(status, content=b"" if body is None else json.dumps(body).encode())
+
+    def to(self, address: str) -> list[httpx.Request]:
+        return [one for one in self.sent if str(one.url).startswith(address)]
+
+
+class Clock:
+    now = 1_795_528_800.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def built(
+    line: Line, provider: Provider, clock: Clock | None = None, pages: str = "https://deputize.example.test"
+) -> Deputy:
+    """A deputy with one app at one provider."""
+    return Deputy(
+        await Vault.open(open_store("memory:", create=True), [bytes(range(32))]),
+        [App(provider.name, "id", Secret("s"))],
+        pages=pages,
+        policy=allow_all,
+        providers={provider.name: provider},
+        toolkits=[salesforce, github_app],
+        transport=line,
+        clock=clock or Clock(),
+    )
+
+
+async def visited(deputy: Deputy, consent: Consent) -> Consent:
+    """The consent after a person has said yes at the provider, whose page is not played."""
+    started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
+    state = parse_qs(urlsplit(started.url).query)["state"][0]
+    await deputy.consents.finish(consent.app, {"code": "c", "state": state}, AnyLocalUser(), started.nonce.reveal())
+    ended = await deputy.consents.status(consent.id)
+    assert ended is not None
+    return ended
+
+
+async def connected(deputy: Deputy, provider: str, *scopes: str) -> Consent:
+    [consent] = await deputy.connect("alice", provider, scopes=scopes)
+    return await visited(deputy, consent)
+
+
+# ------------------------------------------------------------- Salesforce: an API root of the grant's own
+
+LOGIN = "https://login.salesforce.com/services/oauth2"
+SOLD: dict[str, Any] = {
+    "access_token": "00D-first",
+    "refresh_token": "5Aep",
+    "token_type": "Bearer",
+    "scope": "api refresh_token openid",
+    "instance_url": ACME,
+}
+WHO = {"organization_id": "00D1", "user_id": "0051", "preferred_username": "alice@example.test"}
+
+
+def selling(**more: Any) -> Line:
+    return Line(
+        {
+            f"POST {LOGIN}/token": [SOLD, *({**SOLD, "access_token": f"00D-{n}"} | more for n in range(3))],
+            f"GET {LOGIN}/userinfo": WHO,
+            f"GET {ACME}/services/data/v68.0/limits": {"whose": "acme"},
+            f"GET {OTHER}/services/data/v68.0/limits": {"whose": "other"},
+            f"POST {LOGIN}/revoke": {},
+        }
+    )
+
+
+async def test_an_act_goes_to_the_instance_that_the_token_reply_named() -> None:
+    line = selling()
+    async with await built(line, PROVIDERS["salesforce"]) as deputy:
+        assert (await connected(deputy, "salesforce", "api")).status == "granted"
+        assert await deputy.act("salesforce_limits", {}, user="alice") == {"whose": "acme"}
+        [grant] = await deputy.vault.grants(ALICE)
+        assert grant.extra == {"instance_url": ACME} and grant.account.subject == "00D1:0051"
+        assert grant.expires_at == Clock.now + 7200
+
+
+async def test_an_instance_that_moves_with_a_refresh_is_where_the_next_act_goes() -> None:
+    line, clock = selling(instance_url=OTHER), Clock()
+    async with await built(line, PROVIDERS["salesforce"], clock) as deputy:
+        await connected(deputy, "salesforce", "api")
+        clock.now += 7200
+        assert await deputy.act("salesforce_limits", {}, user="alice") == {"whose": "other"}
+        assert {one.headers["authorization"] for one in line.to(OTHER)} == {"Bearer 00D-0"} and line.to(ACME) == []
+
+
+@pytest.mark.parametrize(
+    "place", ["https://evil.test", "http://acme.my.salesforce.com", "https://acme.salesforce.com.evil.test"]
+)
+async def test_D1_a_grant_for_a_foreign_instance_is_not_kept(place: str) -> None:
+    line = selling()
+    line.answers[f"POST {LOGIN}/token"] = SOLD | {"instance_url": place}
+    async with await built(line, PROVIDERS["salesforce"]) as deputy:
+        assert (await connected(deputy, "salesforce", "api")).status == "failed"
+        assert await deputy.vault.grants(ALICE) == [] and line.to(place) == []
+
+
+async def test_D1_a_refresh_that_names_a_foreign_instance_brings_no_token_there() -> None:
+    line, clock = selling(instance_url="https://evil.test"), Clock()
+    async with await built(line, PROVIDERS["salesforce"], clock) as deputy:
+        await connected(deputy, "salesforce", "api")
+        clock.now += 7200
+        with pytest.raises(DeputizeError):
+            await deputy.act("salesforce_limits", {}, user="alice")
+        assert line.to("https://evil.test") == []
+
+
+async def test_salesforces_refresh_token_is_what_is_revoked() -> None:
+    line = selling()
+    async with await built(line, PROVIDERS["salesforce"]) as deputy:
+        await connected(deputy, "salesforce", "api")
+        assert [one.upstream for one in await deputy.revoke("alice", "salesforce")] == ["done"]
+        [told] = line.to(f"{LOGIN}/revoke")
+        assert dict(parse_qsl(told.content.decode()))["token"] == "5Aep"
+
+
+# ------------------------------------------------------------- GitHub Apps: rights of the installation
+
+API = "https://api.github.com"
+GIVEN = {"access_token": "ghu", "token_type": "bearer", "scope": "", "expires_in": 28800, "refresh_token": "ghr"}
+
+
+def hub(**rights: str) -> Line:
+    return Line(
+        {
+            "POST https://github.com/login/oauth/access_token": [GIVEN, GIVEN | {"access_token": "ghu2"}],
+            f"GET {API}/user": {"id": 7, "login": "alice"},
+            f"GET {API}/user/installations": {"total_count": 1, "installations": [{"permissions": rights}]},
+            f"GET {API}/issues": [{"title": "One"}],
+            f"DELETE {API}/applications/id/grant": (204, None),
+        }
+    )
+
+
+async def test_a_github_apps_rights_are_those_of_its_installations_and_last_over_a_refresh() -> None:
+    line, clock = hub(issues="write", metadata="read"), Clock()
+    async with await built(line, PROVIDERS["github_app"], clock) as deputy:
+        assert (await connected(deputy, "github_app", "issues:read")).status == "granted"
+        [held] = await deputy.connections("alice")
+        assert held.scopes == ("issues:write", "metadata:read")
+        line.answers[f"GET {API}/issues"] = [[{"title": "One"}], [{"title": "Two"}]]
+        assert await deputy.act("github_app_issues", {}, user="alice") == [{"title": "One"}]
+        clock.now += 28800
+        assert await deputy.act("github_app_issues", {}, user="alice") == [{"title": "Two"}]
+        assert (await deputy.connections("alice"))[0].scopes == ("issues:write", "metadata:read")
+
+
+async def test_a_right_that_no_installation_has_is_missing_at_once() -> None:
+    async with await built(hub(metadata="read"), PROVIDERS["github_app"]) as deputy:
+        ended = await connected(deputy, "github_app", "issues:write")
+        assert ended.status == "partial"
+
+
+async def test_no_grant_is_kept_where_its_rights_cannot_be_read() -> None:
+    line = hub()
+    line.answers[f"GET {API}/user/installations"] = (503, None)
+    async with await built(line, PROVIDERS["github_app"]) as deputy:
+        assert (await connected(deputy, "github_app", "issues:read")).status == "failed"
+        assert await deputy.vault.grants(ALICE) == [] and len(line.to(f"{API}/applications")) == 1
+
+
+# ------------------------------------------------------------- how tokens end
+
+
+async def test_R30_github_hears_of_the_access_token_from_the_app() -> None:
+    line = hub(issues="read")
+    async with await built(line, PROVIDERS["github_app"]) as deputy:
+        await connected(deputy, "github_app", "issues:read")
+        assert [one.upstream for one in await deputy.revoke("alice", "github_app")] == ["done"]
+        [told] = line.to(f"{API}/applications/id/grant")
+        assert json.loads(told.content) == {"access_token": "ghu"} and told.headers["authorization"].startswith(
+            "Basic "
+        )
+
+
+async def test_R30_an_expired_access_token_is_replaced_before_it_is_ended_and_the_new_one_is_never_forgotten() -> None:
+    line, clock = hub(issues="read"), Clock()
+    line.answers[f"DELETE {API}/applications/id/grant"] = [(503, None), (204, None)]
+    async with await built(line, PROVIDERS["github_app"], clock) as deputy:
+        await connected(deputy, "github_app", "issues:read")
+        clock.now += 30000
+        assert [one.upstream for one in await deputy.revoke("alice", "github_app")] == ["queued"]
+        [owed] = await deputy.vault.scan("outbox")
+        assert owed.json["token"] == "ghu2"
+        assert await deputy.outbox.retry() == ["done"]
+        told = [json.loads(one.content)["access_token"] for one in line.to(f"{API}/applications")]
+        assert told == ["ghu2", "ghu2"] and await deputy.vault.scan("outbox") == []
+        assert len(line.to("https://github.com/login/oauth/access_token")) == 2
+
+
+async def test_R30_a_refresh_token_that_is_dead_already_leaves_nothing_to_end() -> None:
+    line, clock = hub(issues="read"), Clock()
+    line.answers["POST https://github.com/login/oauth/access_token"][1] = {"error": "bad_refresh_token"}
+    async with await built(line, PROVIDERS["github_app"], clock) as deputy:
+        await connected(deputy, "github_app", "issues:read")
+        clock.now += 30000
+        assert [one.upstream for one in await deputy.revoke("alice", "github_app")] == ["done"]
+        assert line.to(f"{API}/applications") == [] and await deputy.vault.scan("outbox") == []
+
+
+# ------------------------------------------------------------- what a reply grants that does not say
+
+NAMELESS = {"access_token": "at", "token_type": "bearer"}
+
+
+@pytest.mark.parametrize(("absent", "status"), [("requested", "granted"), ("empty", "partial")])
+async def test_A13_a_reply_without_scopes_grants_what_the_row_says(absent: Any, status: str) -> None:
+    line = hub()
+    line.answers["POST https://github.com/login/oauth/access_token"] = NAMELESS
+    row = replace(PROVIDERS["github"], absent_scope=absent)
+    async with await built(line, row) as deputy:
+        assert (await connected(deputy, "github", "repo")).status == status
+
+
+@pytest.mark.parametrize("granted", ["repo", "repo,public_repo"])
+async def test_A13_a_narrow_scope_that_a_granted_one_covers_is_not_missing(granted: str) -> None:
+    line = hub()
+    line.answers["POST https://github.com/login/oauth/access_token"] = NAMELESS | {"scope": granted}
+    async with await built(line, PROVIDERS["github"]) as deputy:
+        assert (await connected(deputy, "github", "repo", "public_repo")).status == "granted"
+
+
+async def test_a_refresh_that_names_no_scope_leaves_them_as_they_were() -> None:
+    line, clock = hub(), Clock()
+    line.answers["POST https://github.com/login/oauth/access_token"] = [GIVEN | {"scope": "repo"}, GIVEN]
+    async with await built(line, PROVIDERS["github"], clock) as deputy:
+        await connected(deputy, "github", "repo")
+        clock.now += 28800
+        [grant] = await deputy.vault.grants(ALICE)
+        assert (await deputy.refresher.live(grant)).scopes == {"repo"}
+
+
+async def test_A7_slack_on_loopback_without_pkce_says_what_to_do_before_anybody_leaves() -> None:
+    line = Line({})
+    async with await built(line, PROVIDERS["slack"], pages="http://127.0.0.1:8736") as deputy:
+        [consent] = await deputy.connect("alice", "slack", scopes=["users:read"])
+        with pytest.raises(SettingsError) as refused:
+            await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
+        assert "https" in refused.value.hint and line.sent == []
