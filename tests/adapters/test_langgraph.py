@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.types import Command
-from pydantic import ValidationError
 
 from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Deputy, PolicyDenied, User
@@ -105,8 +103,7 @@ async def test_an_early_resume_pauses_again_for_the_same_consent(deputy: Deputy,
     first = await graph.ainvoke(asking(SEARCH), config(), context=ALICE, version="v2")
     for answer in ({"wake": True}, {"status": "granted", "consents": []}, False, "yes", ["x"]):
         [open_] = (await graph.aget_state(config())).interrupts
-        with nullcontext() if isinstance(answer, dict) else pytest.raises(ValidationError):
-            await graph.ainvoke(Command(resume={open_.id: answer}), config(), context=ALICE)
+        await graph.ainvoke(Command(resume={open_.id: answer}), config(), context=ALICE)
         [still] = (await graph.aget_state(config())).interrupts
         assert still.value == first.interrupts[0].value and sandbox.count("gmail.googleapis.com") == 0
 
@@ -141,7 +138,7 @@ async def test_two_resumes_at_once_send_once(deputy: Deputy, sandbox: Sandbox) -
     resumes = [graph.ainvoke(approve(ask["approval_id"]), config(), context=ALICE) for _ in range(5)]
     states = await asyncio.gather(*resumes)
     assert sent(sandbox) == 1
-    assert len({tool_messages(state)["send"].content for state in states}) == 1
+    assert len({str(tool_messages(state)["send"].content) for state in states}) == 1
 
 
 async def test_a_denied_consent_is_told_to_the_model_and_the_rest_runs(deputy: Deputy, sandbox: Sandbox) -> None:

@@ -65,8 +65,12 @@ def plain(deputy: Deputy, tools: Sequence[Any] = (), saver: Any = None, **more: 
 
 def chatbot(deputy: Deputy, respond: Callable[[list[AnyMessage]], AIMessage], saver: Any = None) -> Graph:
     """agent -> act node -> agent, as a real chatbot."""
+
+    def agent(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [respond(state["messages"])]}
+
     builder = StateGraph(MessagesState, context_schema=Context)
-    builder.add_node("agent", lambda state: {"messages": [respond(state["messages"])]})
+    builder.add_node("agent", agent)
     builder.add_node("tools", act_node(deputy, "gmail"))
     builder.add_edge(START, "agent")
     builder.add_conditional_edges("agent", tools_condition)

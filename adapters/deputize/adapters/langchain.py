@@ -11,8 +11,8 @@ message without a link; ``on_consent`` and ``on_approval`` hand the request itse
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -22,27 +22,32 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, BaseToolkit, StructuredTool, ToolException
 from pydantic import ConfigDict
 
+from deputize.adapters.words import as_text, told
 from deputize.core import (
     Approval,
     ApprovalRequired,
     Call,
-    Conflict,
     Consent,
     ConsentRequired,
-    Declined,
     DeputizeError,
     Deputy,
     Effect,
-    InvalidInput,
-    NotFound,
-    OutcomeUnknown,
-    RateLimited,
-    ScopeNotGranted,
     Tool,
     User,
 )
 
 _call_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
+_asked: ContextVar[str] = ContextVar("deputize_asked", default="")
+
+
+@contextmanager
+def asked_by(message: str) -> Iterator[None]:
+    """While this lasts, calls were asked for by the message of this id."""
+    token = _asked.set(message)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,6 @@ class Host:
 
     def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
         """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
-        text = f"{error} {error.hint if _for_the_model(error) else ''}".strip()
         artifact: dict[str, Any] = {"error": error.code}
         if isinstance(error, ConsentRequired):
             artifact["consent"] = error.consent.payload()
@@ -82,7 +86,7 @@ class Host:
             artifact["approval"] = error.approval.payload()
             if self.on_approval:
                 self.on_approval(error.approval)
-        return ToolMessage(text, name=name, tool_call_id=call_id, status="error", artifact=artifact)
+        return ToolMessage(told(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
 
     async def answer(self, call: ToolCall, where: Call, user: User) -> ToolMessage:
         """One tool call of a model, acted on; failures are answers too."""
@@ -94,22 +98,8 @@ class Host:
         return ToolMessage(as_text(result), name=name, tool_call_id=call_id, artifact=result)
 
 
-def _for_the_model(error: DeputizeError) -> bool:
-    """Whether the hint is for a model: what it may correct, or how it goes on. Other hints are for people."""
-    if isinstance(error, InvalidInput):
-        return error.fix_by == "agent"
-    return isinstance(error, Declined | ScopeNotGranted | OutcomeUnknown | RateLimited | NotFound | Conflict)
-
-
 def _field(holder: Any, name: str) -> Any:
     return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
-
-
-def as_text(result: Any) -> str:
-    """A tool's result for the model: text as it is, all else as compact JSON."""
-    if isinstance(result, str):
-        return result
-    return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
 
 
 class ActTool(StructuredTool):
@@ -161,7 +151,7 @@ def _runtime() -> Any:
 def _where(config: RunnableConfig) -> Call:
     """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
     chosen = config.get("configurable") or {}
-    task = str((config.get("metadata") or {}).get("langgraph_checkpoint_ns") or "")
+    task = _asked.get() or str((config.get("metadata") or {}).get("langgraph_checkpoint_ns") or "")
     if not task or not _call_id.get():
         return Call(thread=str(chosen.get("thread_id") or ""))
     return Call(thread=str(chosen.get("thread_id") or ""), message=task, id=_call_id.get())

@@ -41,10 +41,8 @@ from deputize.core import (
 Payload = dict[str, Any]
 
 
-class Woken(BaseModel):
-    """What a resume of a consent pause may hold: anything. It wakes the graph and proves nothing."""
-
-    model_config = ConfigDict(extra="allow")
+WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
+"""The schema of what a resume of a consent pause may hold."""
 
 
 class Answers(BaseModel):
@@ -127,8 +125,8 @@ class _ActNode:
 
     async def gate(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Look what stands between each open call and its act: pause for it, refuse it, or let the calls run."""
-        asked, calls = _open_calls(state["messages"], config)
-        ours = [(c["name"], c["args"], _where(config, asked, c)) for c in calls if c["name"] in self.names]
+        asked, calls = open_calls(state["messages"], config)
+        ours = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.names]
         ways = iter(await self.host.deputy.prepare(ours, user=user, agent=self.host.agent))
         asks: dict[str, dict[str, Payload]] = {"consent": {}, "approval": {}}
         told: list[ToolMessage] = []
@@ -153,8 +151,8 @@ class _ActNode:
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Pause until the user has been to the links. The answer proves nothing: the gate looks again."""
-        _same_user(state["deputize"], user)
-        interrupt(state["deputize"]["pause"], response_schema=Woken)
+        same_user(state["deputize"], user)
+        interrupt(state["deputize"]["pause"], response_schema=WAKE)
         return Command(goto="gate")
 
     async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
@@ -164,7 +162,7 @@ class _ActNode:
         """
         note = state["deputize"]
         try:
-            who = _same_user(note, user)
+            who = same_user(note, user)
         except PolicyDenied:
             waiting = [ask["approval_id"] for ask in note["pause"]["approvals"]]
             await self.host.deputy.approvals.renew(waiting, User(note["user"], note["tenant"]))
@@ -177,22 +175,22 @@ class _ActNode:
 
     async def act(self, one: _One, config: RunnableConfig, user: User | None) -> Command[Any]:
         """One call, as the user the gate saw. What was lost since then leads back to the gate."""
-        who = _same_user(one, user)
-        message = await self.host.answer(one["call"], _where(config, one["message"], one["call"]), who)
+        who = same_user(one, user)
+        message = await self.host.answer(one["call"], where(config, one["message"], one["call"]), who)
         if message.artifact and isinstance(message.artifact, Mapping) and message.status == "error":
             if message.artifact.keys() & {"consent", "approval"}:
                 return Command(goto="gate")
         return Command(update={"messages": [message]}, goto=END)
 
 
-def _same_user(note: Mapping[str, Any], user: User | None) -> User:
+def same_user(note: Mapping[str, Any], user: User | None) -> User:
     """The user who began. Raises `PolicyDenied` for another one, and the pause stays open for the right one."""
-    if user is None or (user.id, user.tenant) != (note["user"], note["tenant"]):
+    if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
         raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     return user
 
 
-def _open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
+def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
     """The id of the last message that asked for tools, and those of its calls that nobody has answered yet."""
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]
@@ -207,7 +205,8 @@ def _task(config: RunnableConfig) -> str:
     return str((config.get("configurable") or {}).get("checkpoint_ns", "")).split("|")[0]
 
 
-def _where(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
+def where(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
+    """Conversation, asking message and id of a call: with the tool and the user, what makes it the same act."""
     chosen = config.get("configurable") or {}
     run = str((config.get("metadata") or {}).get("run_id") or "")
     return Call(thread=str(chosen.get("thread_id") or ""), message=asked, id=str(call["id"] or ""), run=run)

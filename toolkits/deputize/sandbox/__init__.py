@@ -1,17 +1,38 @@
-"""A stand-in for OAuth providers, for demos and tests: now Google with Gmail.
+"""A stand-in for five OAuth providers, for demos and tests: Google with Gmail, Slack, GitHub, Linear and Salesforce.
 
     sandbox = Sandbox()
     client = httpx.AsyncClient(transport=sandbox.transport())       # production URLs, no network
     page = await Browser(sandbox.transport()).allow(authorize_url)  # Alice says yes
 
-Its OAuth client is in `deputize.sandbox.google`. Nothing here reaches the internet.
+Each provider's OAuth clients are in `deputize.sandbox.google`, `.slack`, `.github`, `.linear` and `.salesforce`;
+answers of providers that misbehave are in `deputize.sandbox.faults`. Nothing here reaches the internet, and importing
+this package loads nothing before one of its names is used.
 """
 
 from __future__ import annotations
 
-from deputize.sandbox.browser import Browser, Page
-from deputize.sandbox.people import Person
-from deputize.sandbox.sandbox import Sandbox, Seen
-from deputize.sandbox.switches import Switches
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deputize.sandbox.browser import Browser, Page
+    from deputize.sandbox.people import Person
+    from deputize.sandbox.sandbox import Sandbox, Seen
+    from deputize.sandbox.switches import Switches
 
 __all__ = ["Browser", "Page", "Person", "Sandbox", "Seen", "Switches"]
+
+_HOMES = {
+    "Browser": "browser",
+    "Page": "browser",
+    "Person": "people",
+    "Sandbox": "sandbox",
+    "Seen": "sandbox",
+    "Switches": "switches",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -30,16 +30,25 @@ class NotGiven(Exception):
 
 @dataclass(frozen=True)
 class App:
-    """An OAuth client registration. A loopback redirect URI is registered without a port and good for any port."""
+    """An OAuth client registration at one provider.
+
+    ``any_port``: a loopback redirect URI is registered without a port and good for any port. ``pkce``: the app sends
+    challenges, where the provider leaves that to the app. ``permissions``: what a GitHub App may do where it is
+    installed.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
     name: str
     redirect_uris: tuple[str, ...]
+    provider: str = "google"
+    any_port: bool = True
+    pkce: bool = True
+    permissions: tuple[str, ...] = ()
 
     def redirects_to(self, uri: str) -> bool:
         """Whether ``uri`` is registered: exactly, or on loopback with any port (RFC 8252 7.3)."""
-        return uri in self.redirect_uris or _without_port(uri) in self.redirect_uris
+        return uri in self.redirect_uris or (self.any_port and _without_port(uri) in self.redirect_uris)
 
     def has_secret(self, secret: str) -> bool:
         """Whether this is the secret, in constant time."""
@@ -92,8 +101,16 @@ class Authority:
     def consent(self, secret: str, code: Code) -> None:
         """The person said yes: remember it, and the code that stands for it."""
         self.codes[digest(secret)] = code
-        before = self.consented(code.app, code.sub)
-        self.granted[f"{code.app} {code.sub}"] = list(dict.fromkeys([*before, *code.scopes]))
+        self.remember(code.app, code.sub, code.scopes)
+
+    def remember(self, app: str, sub: str, scopes: list[str]) -> None:
+        """The person has granted the app these scopes, and still what it had."""
+        self.granted[f"{app} {sub}"] = list(dict.fromkeys([*self.consented(app, sub), *scopes]))
+
+    def scopes_of_code(self, secret: str) -> list[str]:
+        """What a code would grant; nothing for an unknown one."""
+        code = self.codes.get(digest(secret))
+        return code.scopes if code is not None else []
 
     def redeem(self, secret: str, app: App, redirect_uri: str, verifier: str, now: float) -> tuple[str, Code]:
         """A code's family and what it is good for. A second use ends the tokens of the first (RFC 6749 4.1.2)."""
@@ -128,10 +145,24 @@ class Authority:
             raise NotGiven("refresh_token")
         return token
 
+    def retire(self, token: Token, now: float, grace: float) -> None:
+        """A refresh token has been used and will not be good for longer than ``grace`` seconds."""
+        if not token.retired:
+            token.retired, token.expires = True, now + grace
+
+    def end_access(self, family: str) -> None:
+        """Forget the access tokens that came from one code; refresh tokens stay."""
+        dead = {key for key, token in self.tokens.items() if token.family == family and token.kind == "access"}
+        self.tokens = {key: kept for key, kept in self.tokens.items() if key not in dead}
+
     def access(self, secret: str, now: float) -> Token | None:
         """The access token, if it still works."""
         token = self.tokens.get(digest(secret)) if secret else None
         return token if token is not None and token.kind == "access" and token.lives(now) else None
+
+    def find(self, secret: str) -> Token | None:
+        """What is known of this token, dead or alive."""
+        return self.tokens.get(digest(secret))
 
     def revoke(self, secret: str, now: float) -> Token | None:
         """End the whole grant behind a live token of either kind: all tokens, open codes and remembered scopes."""

@@ -23,11 +23,21 @@ STYLE = """
 
 
 def consent_page(
-    provider: str, app: str, people: Iterable[Person], chosen: str, basic: Sequence[str], extra: Mapping[str, str]
+    provider: str,
+    app: str,
+    people: Iterable[Person],
+    chosen: str,
+    basic: Sequence[str],
+    extra: Mapping[str, str],
+    *,
+    whole: bool = False,
 ) -> str:
-    """Who are you, what may the app do, yes or no. ``extra`` maps each scope that can be unticked to its words."""
+    """Who are you, what may the app do, yes or no.
+
+    ``extra`` maps each scope to its words: one that can be unticked, or all or nothing where ``whole``.
+    """
     accounts = "".join(_account(person, chosen) for person in people)
-    boxes = "".join(_box(scope, words) for scope, words in extra.items())
+    boxes = "".join((_line if whole else _box)(scope, words) for scope, words in extra.items())
     always = f"<p><small>Always shared: {escape(', '.join(basic))}</small></p>" if basic else ""
     asked = f"<fieldset><legend>{escape(app)} wants to</legend>{boxes}</fieldset>" if boxes else ""
     return _page(
@@ -59,6 +69,10 @@ def _box(scope: str, words: str) -> str:
         f'<label><input type="checkbox" name="scope" value="{escape(scope)}" checked> '
         f"{escape(words)}<br><small>{escape(scope)}</small></label>"
     )
+
+
+def _line(scope: str, words: str) -> str:
+    return f"<p>{escape(words)}<br><small>{escape(scope)}</small></p>"
 
 
 def _page(provider: str, title: str, body: str) -> str:

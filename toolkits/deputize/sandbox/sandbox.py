@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
+from typing import Any
 
 from deputize.sandbox.asgi import AsgiApp, Outcome, asgi_app
+from deputize.sandbox.github.hosts import HOSTS as GITHUB
+from deputize.sandbox.giving import give
 from deputize.sandbox.google.gmail.mailbox import Mail
 from deputize.sandbox.google.hosts import HOSTS as GOOGLE
+from deputize.sandbox.linear.hosts import HOSTS as LINEAR
 from deputize.sandbox.oauth import App
 from deputize.sandbox.people import Person
+from deputize.sandbox.salesforce.hosts import HOSTS as SALESFORCE
+from deputize.sandbox.slack.hosts import HOSTS as SLACK
 from deputize.sandbox.switches import Switches
 from deputize.sandbox.transport import SandboxTransport
 from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 # A provider is a mapping of its hosts to what answers there; another one joins here.
-HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {**GOOGLE}
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {**GOOGLE, **SLACK, **GITHUB, **LINEAR, **SALESFORCE}
 DOWN = {"error": {"code": 503, "message": "Service unavailable.", "status": "UNAVAILABLE"}}
 
 
@@ -40,7 +47,7 @@ class Seen:
 
 
 class Sandbox:
-    """A stand-in for OAuth providers and their APIs: now Google with Gmail.
+    """A stand-in for five OAuth providers and their APIs: Google with Gmail, Slack, GitHub, Linear, Salesforce.
 
     ``state`` names a file that keeps everything over a restart (tokens only as hashes); without it all stays in
     memory. ``clock`` gives epoch seconds and decides every date and lifetime.
@@ -54,6 +61,7 @@ class Sandbox:
         switches: Switches | None = None,
     ) -> None:
         self.switches = switches or Switches()
+        self.clock = clock
         self._world = World(state, clock, self.switches)
         self._seen: list[Seen] = []
         self.app: AsgiApp = asgi_app(self._play)
@@ -89,10 +97,26 @@ class Sandbox:
         """What this person has sent since the sandbox began, oldest first."""
         return self.mailbox(email).sent()
 
+    def service(self, provider: str) -> dict[str, Any]:
+        """A copy of what slack, github, linear or salesforce keeps, as plain JSON; KeyError for any other name."""
+        with self._world.lock:
+            return copy.deepcopy(self._world.services[provider])
+
     def register(self, app: App) -> None:
         """Add an OAuth client, or replace the one with its id (for another redirect URI, say)."""
         with self._world.lock:
             self._world.apps[app.client_id] = app
+
+    def give(self, provider: str, email: str, scopes: Iterable[str]) -> dict[str, Any]:
+        """Consent without a page: the token reply that this person's yes would have brought the provider's own app.
+
+        Keys as in RFC 6749 5.1, beside ``app`` (the client id), ``instance_url`` at Salesforce. LookupError for a
+        person or provider that is not here.
+        """
+        with self._world.lock:
+            given = give(self._world, provider, email, list(scopes))
+            self._world.save()
+            return given
 
     def live_tokens(self) -> dict[str, int]:
         """How many tokens would be accepted now, access and refresh together, for each person's address."""

@@ -19,10 +19,11 @@ class Switches:
     (``gmail.googleapis.com/gmail/v1``).
     """
 
-    access_ttl: float = 3599
-    """Seconds an access token lives."""
+    access_ttl: float | None = None
+    """Seconds an access token lives; None for what the provider gives (Google 3599, Salesforce 7200, ...)."""
     rotate: bool = False
-    """A refresh gives a new refresh token and retires the old one."""
+    """A refresh gives a new refresh token and retires the old one. At Slack and GitHub tokens expire then, as in apps
+    that have that turned on. Linear and GitHub Apps rotate whatever this says."""
     grace: float = 0
     """Seconds a retired refresh token still works."""
     reuse_kills_family: bool = False
@@ -66,7 +67,7 @@ class Switches:
             self.lose_token_reply -= 1
             return True
         for prefix in self.drop_after_commit:
-            if ask.method != "GET" and reply.status < 400 and _under(prefix, ask):
+            if ask.method != "GET" and reply.status < 400 and reply.changes and _under(prefix, ask):
                 self.drop_after_commit.remove(prefix)
                 return True
         return False

@@ -40,6 +40,18 @@ class Ask:
             return {}
         return parse_qs(self.body.decode("utf-8", "replace"), keep_blank_values=True)
 
+    def single(self) -> dict[str, str]:
+        """The form's parameters, the last value of each."""
+        return {name: values[-1] for name, values in self.form().items()}
+
+    def content(self) -> dict[str, Any]:
+        """The body as a JSON object; empty when it is something else."""
+        try:
+            found = json.loads(self.body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def bearer(self) -> str:
         """The token of ``Authorization: Bearer``, or nothing."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
@@ -59,13 +71,17 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. ``who`` is the address of the person it concerns, for the list of requests."""
+    """One answer. ``who`` is the address of the person it concerns, for the list of requests.
+
+    ``changes`` is False where nothing was changed although the method was not GET.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
     who: str = ""
     gives_tokens: bool = False
+    changes: bool = True
 
 
 class Refused(Exception):
@@ -88,10 +104,11 @@ def in_json(
     *,
     who: str = "",
     gives_tokens: bool = False,
+    changes: bool = True,
 ) -> Reply:
     """An answer in JSON."""
     kind = ("content-type", JSON)
-    return Reply(status, (kind, *headers), json.dumps(content, indent=1).encode(), who, gives_tokens)
+    return Reply(status, (kind, *headers), json.dumps(content, indent=1).encode(), who, gives_tokens, changes)
 
 
 def in_html(page: str, status: int = 200, *, who: str = "") -> Reply:

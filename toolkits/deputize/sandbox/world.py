@@ -11,27 +11,42 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deputize.sandbox import google
+from deputize.sandbox import github, google, linear, salesforce, slack
+from deputize.sandbox.github.seed import seeded as github_seeded
 from deputize.sandbox.google.gmail import mailbox
 from deputize.sandbox.google.gmail.seed import seeded
+from deputize.sandbox.linear.seed import seeded as linear_seeded
 from deputize.sandbox.oauth import App, Authority, Code, Token
 from deputize.sandbox.people import SEEDED, Person
+from deputize.sandbox.salesforce.seed import seeded as salesforce_seeded
+from deputize.sandbox.slack.seed import seeded as slack_seeded
 from deputize.sandbox.switches import Switches
 
 VERSION = 1
+APPS = (google.APP, *slack.APPS, *github.APPS, *linear.APPS, *salesforce.APPS)
+SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
+    "slack": slack_seeded,
+    "github": github_seeded,
+    "linear": linear_seeded,
+    "salesforce": salesforce_seeded,
+}
 
 
 class World:
-    """People, apps, consents, tokens and mailboxes. Whoever changes or reads it holds ``lock``."""
+    """People, apps, consents, tokens, mailboxes and workspaces. Whoever changes or reads it holds ``lock``.
+
+    ``services`` is what each provider beside Google keeps, as plain JSON.
+    """
 
     def __init__(self, state: Path | None, clock: Callable[[], float], switches: Switches) -> None:
         self.lock = threading.RLock()
         self.clock = clock
         self.switches = switches
-        self.apps: dict[str, App] = {google.APP.client_id: google.APP}
+        self.apps: dict[str, App] = {app.client_id: app for app in APPS}
         self.people: tuple[Person, ...] = SEEDED
         self.authority = Authority()
         self.mailboxes: dict[str, mailbox.Mailbox] = {}
+        self.services: dict[str, dict[str, Any]] = {}
         self._state = state
         if state is not None and state.exists():
             self._load(state)
@@ -42,7 +57,11 @@ class World:
         """Back to the first day: seeded mailboxes, nobody has consented to anything."""
         self.people, self.authority = SEEDED, Authority()
         self.mailboxes = seeded(self.people, self.clock())
+        self.services = self._first_day()
         self.save()
+
+    def _first_day(self) -> dict[str, dict[str, Any]]:
+        return {name: seed(self.people, self.clock()) for name, seed in SEEDS.items()}
 
     def person(self, email: str) -> Person | None:
         """The person with this address."""
@@ -51,6 +70,26 @@ class World:
     def address_of(self, sub: str) -> str:
         """The address of the person with this subject id; nothing where there is none."""
         return next((person.email for person in self.people if person.sub == sub), "")
+
+    def app(self, client_id: str, provider: str) -> App | None:
+        """The app with this id at this provider."""
+        app = self.apps.get(client_id)
+        return app if app is not None and app.provider == provider else None
+
+    def access(self, secret: str, provider: str) -> Token | None:
+        """The access token, if it still works and this provider gave it out."""
+        token = self.authority.access(secret, self.clock())
+        return token if token is not None and self.app(token.app, provider) else None
+
+    def revoke(self, secret: str, provider: str) -> Token | None:
+        """End the whole grant behind a live token that this provider gave out."""
+        token = self.authority.find(secret)
+        known = token is not None and self.app(token.app, provider) is not None
+        return self.authority.revoke(secret, self.clock()) if known else None
+
+    def access_ttl(self, usual: float) -> float:
+        """Seconds an access token lives: what the switch says, else what is usual at the provider."""
+        return usual if self.switches.access_ttl is None else self.switches.access_ttl
 
     def mailbox(self, email: str) -> mailbox.Mailbox:
         """A person's mailbox; KeyError for an address that nobody here has."""
@@ -76,6 +115,7 @@ class World:
             "people": [person._asdict() for person in self.people],
             "authority": asdict(self.authority),
             "mailboxes": {email: mailbox.to_json(box) for email, box in self.mailboxes.items()},
+            "services": self.services,
         }
 
     def _load(self, state: Path) -> None:
@@ -86,6 +126,7 @@ class World:
             self.people = tuple(Person(**person) for person in row["people"])
             self.authority = _authority(row["authority"])
             self.mailboxes = {email: mailbox.from_json(box) for email, box in row["mailboxes"].items()}
+            self.services = self._first_day() | row.get("services", {})
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{state} is not a sandbox's state: {error}. Move it away to start anew.") from None
 

@@ -11,7 +11,7 @@ from deputize.sandbox.world import World
 
 def caller(ask: Ask, world: World) -> tuple[Person, Token]:
     """The person behind the request's token; 401 where it is unknown, expired or absent."""
-    token = world.authority.access(ask.bearer(), world.clock())
+    token = world.access(ask.bearer(), "google")
     person = world.person(world.address_of(token.sub)) if token else None
     if token is None or person is None:
         raise Refused(errors.dead_token())

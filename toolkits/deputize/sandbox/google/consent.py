@@ -57,7 +57,7 @@ def answer(ask: Ask, world: World) -> Reply:
 
 def read_wish(ask: Ask, world: World) -> Wish:
     """The request's parameters, checked; whatever is wrong ends on a page, never in a redirect."""
-    app = world.apps.get(ask.one("client_id"))
+    app = world.app(ask.one("client_id"), "google")
     if app is None:
         raise _stop(401, "invalid_client", "The OAuth client was not found.")
     if not app.redirects_to(ask.one("redirect_uri")):

@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from deputize.sandbox.google import errors
+from deputize.sandbox.minting import Mint
 from deputize.sandbox.oauth import App, NotGiven, Token, Why
 from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
@@ -16,6 +17,8 @@ REFUSALS: dict[Why, tuple[str, str]] = {
     "verifier": ("invalid_grant", "Invalid code verifier."),
     "refresh_token": ("invalid_grant", "Token has been expired or revoked."),
 }
+LIVES = 3599.0
+GOOGLE_MINT = Mint(lambda: "ya29." + secrets.token_urlsafe(90), lambda: "1//0" + secrets.token_urlsafe(60), LIVES)
 NO_STORE = (("cache-control", "no-store"), ("pragma", "no-cache"))
 
 
@@ -55,7 +58,7 @@ def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
     if basic and "client_secret" in form:
         raise Refused(errors.token_error(400, "invalid_request", "Two ways of client authentication."))
     client_id, secret = basic or (form.get("client_id", ""), form.get("client_secret", ""))
-    app = world.apps.get(client_id)
+    app = world.app(client_id, "google")
     if app is None or not app.has_secret(secret):
         challenge = [("www-authenticate", 'Basic realm="https://accounts.google.com/"')] if basic else []
         found = "The OAuth client was not found." if app is None else "Unauthorized"
@@ -84,8 +87,7 @@ def _refresh(form: dict[str, str], app: App, world: World) -> Reply:
     access = _issue_access(world, app, old.sub, old.family, scopes)
     refresh = ""
     if switches.rotate:
-        if not old.retired:
-            old.retired, old.expires = True, now + switches.grace
+        world.authority.retire(old, now, switches.grace)
         refresh = _issue_refresh(world, app, old.sub, old.family, old.scopes)
     return _reply(world, access, "" if switches.omit_refresh_token else refresh, scopes, old.sub)
 
@@ -98,14 +100,14 @@ def _narrowed(asked: str, token: Token) -> list[str]:
 
 
 def _issue_access(world: World, app: App, sub: str, family: str, scopes: list[str]) -> str:
-    secret = "ya29." + secrets.token_urlsafe(90)
-    ends = world.clock() + world.switches.access_ttl
+    secret = GOOGLE_MINT.access()
+    ends = world.clock() + world.access_ttl(LIVES)
     world.authority.issue(secret, Token("access", app.client_id, sub, family, scopes, ends))
     return secret
 
 
 def _issue_refresh(world: World, app: App, sub: str, family: str, scopes: list[str]) -> str:
-    secret = "1//0" + secrets.token_urlsafe(60)
+    secret = GOOGLE_MINT.refresh()
     world.authority.issue(secret, Token("refresh", app.client_id, sub, family, scopes, None))
     return secret
 
@@ -113,7 +115,7 @@ def _issue_refresh(world: World, app: App, sub: str, family: str, scopes: list[s
 def _reply(world: World, access: str, refresh: str, scopes: list[str], sub: str) -> Reply:
     body: dict[str, Any] = {"access_token": access, "token_type": "Bearer"}
     if not world.switches.omit_expires_in:
-        body["expires_in"] = int(world.switches.access_ttl)
+        body["expires_in"] = int(world.access_ttl(LIVES))
     if not world.switches.omit_scope:
         body["scope"] = " ".join(scopes)
     if refresh:
@@ -124,7 +126,7 @@ def _reply(world: World, access: str, refresh: str, scopes: list[str], sub: str)
 def _revoke(ask: Ask, world: World) -> Reply:
     """A live token of either kind ends the whole grant."""
     secret = _single(ask).get("token") or ask.one("token")
-    token = world.authority.revoke(secret, world.clock())
+    token = world.revoke(secret, "google")
     if token is None:
         return errors.token_error(400, "invalid_token", "Token expired or revoked")
     return in_json({}, who=world.address_of(token.sub))

@@ -1,0 +1,189 @@
+"""Middleware for LangChain's ``create_agent``: it pauses for consent and for approval, each in a node of its own.
+
+    from deputize.adapters.langchain import tools
+    from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+
+    create_agent(model, tools(deputy, "gmail"), middleware=[ApprovalMiddleware(deputy), ConsentMiddleware(deputy)])
+
+Consent stands last in the list, since the hooks after a model run from last to first: nobody is asked to approve what
+cannot happen. Each gate pauses once for all calls of the model's message, and asks the vault again when it wakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Annotated, Any, ClassVar, Literal, NotRequired
+
+from langchain_core.messages import ToolMessage
+from langgraph.config import get_config
+from langgraph.types import interrupt
+
+from deputize.adapters.langchain import Host, asked_by
+from deputize.adapters.langgraph import WAKE, Answers, Payload, open_calls, same_user, where
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    Conflict,
+    ConsentRequired,
+    DeputizeError,
+    Deputy,
+    NotFound,
+    PolicyDenied,
+    SettingsError,
+    User,
+    UserRequired,
+)
+
+try:
+    from langchain.agents.middleware import AgentMiddleware, AgentState
+    from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
+except ImportError:
+    raise SettingsError("LangChain is not installed.", hint="pip install 'deputize[langchain]' langchain") from None
+
+
+class _Owned(AgentState[Any]):
+    deputize: NotRequired[Annotated[Payload, PrivateStateAttr]]
+
+
+class _Gate(AgentMiddleware[Any, Any, Any]):
+    """What both gates share: whose run it is, and what stands in the way of the calls a model asked for."""
+
+    state_schema = _Owned
+    kind: ClassVar[Literal["consent", "approval"]]
+    answers: ClassVar[Any]
+
+    def __init__(
+        self, deputy: Deputy, *, user: User | str | None = None, agent: str = "", user_from_configurable: bool = False
+    ) -> None:
+        super().__init__()
+        self.host = Host(deputy, user, agent, user_from_configurable)
+
+    def _user(self, runtime: Any) -> User | None:
+        try:
+            return self.host.acting_user(get_config(), runtime)
+        except UserRequired:
+            return None
+
+    def before_agent(self, state: Any, runtime: Any) -> Payload | None:
+        """Note who begins: nobody else may resume."""
+        user = self._user(runtime)
+        return {"deputize": {"user": user.id, "tenant": user.tenant} if user else {}}
+
+    async def abefore_agent(self, state: Any, runtime: Any) -> Payload | None:
+        """See `before_agent`."""
+        return self.before_agent(state, runtime)
+
+    def after_model(self, state: Any, runtime: Any) -> Payload | None:
+        """Pause until nothing is left to ask of the user; then tell the model what is refused."""
+        user, run = self._user(runtime), self.host.deputy.run
+        ways = run(self._ways(state, user))
+        while asks := self._asks(ways):
+            run(self._record(self._pause(asks), user))
+            ways = run(self._ways(state, user))
+        return self._refused(ways)
+
+    async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
+        """See `after_model`."""
+        user = self._user(runtime)
+        ways = await self._ways(state, user)
+        while asks := self._asks(ways):
+            await self._record(self._pause(asks), user)
+            ways = await self._ways(state, user)
+        return self._refused(ways)
+
+    async def _ways(self, state: Any, user: User | None) -> list[tuple[Any, DeputizeError | None]]:
+        """Our open calls, and what stands in the way of each. Raises `PolicyDenied` for another user's."""
+        config = get_config()
+        asked, calls = open_calls(state["messages"], config)
+        known = {tool.name for tool in self.host.deputy.tools()}
+        ours = [call for call in calls if call["name"] in known]
+        wanted = [(call["name"], call["args"], where(config, asked, call)) for call in ours]
+        note = state.get("deputize") or {}
+        try:
+            who = same_user(note, user) if ours and user else user
+        except PolicyDenied:
+            await self._denied(wanted, User(note.get("user", ""), note.get("tenant", "")))
+            raise
+        ways = await self.host.deputy.prepare(wanted, user=who, agent=self.host.agent)
+        return list(zip(ours, ways, strict=True))
+
+    async def _denied(self, wanted: list[tuple[str, Any, Call]], owner: User) -> None:
+        """LangGraph keeps a stranger's answer and hands it to the next resume: the approvals get new ids."""
+        if owner.id:
+            ways = await self.host.deputy.prepare(wanted, user=owner, agent=self.host.agent)
+            ids = [way.approval.id for way in ways if isinstance(way, ApprovalRequired)]
+            await self.host.deputy.approvals.renew(ids, owner)
+
+    def _asks(self, ways: list[tuple[Any, DeputizeError | None]]) -> dict[str, Payload]:
+        """What to ask the user now, by id."""
+        asks: dict[str, Payload] = {}
+        for _, way in ways:
+            if self.kind == "consent" and isinstance(way, ConsentRequired):
+                asks[way.consent.id] = way.consent.payload()
+            if self.kind == "approval" and isinstance(way, ApprovalRequired):
+                asks[way.approval.id] = way.approval.payload()
+        return asks
+
+    def _pause(self, asks: Mapping[str, Payload]) -> Any:
+        """One pause for all of it; what it was answered."""
+        pause = {"type": f"deputize.{self.kind}", "v": 1, f"{self.kind}s": list(asks.values())}
+        return interrupt(pause, response_schema=self.answers)
+
+    async def _record(self, answer: Any, user: User | None) -> None:
+        """Of a consent's answer nothing is worth recording."""
+
+    def _refused(self, ways: list[tuple[Any, DeputizeError | None]]) -> Payload | None:
+        told: list[ToolMessage] = [
+            self.host.failed(call["name"], str(call["id"]), way)
+            for call, way in ways
+            if way is not None and not isinstance(way, ConsentRequired | ApprovalRequired)
+        ]
+        return {"messages": told} if told else None
+
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
+        """The second look is the tool's own: it acts, or says what was lost since. Here it learns who asked."""
+        if refused := self._not_theirs(request):
+            return refused
+        with asked_by(open_calls(request.state["messages"], get_config())[0]):
+            return handler(request)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
+    ) -> Any:
+        """See `wrap_tool_call`."""
+        if refused := self._not_theirs(request):
+            return refused
+        with asked_by(open_calls(request.state["messages"], get_config())[0]):
+            return await handler(request)
+
+    def _not_theirs(self, request: ToolCallRequest) -> ToolMessage | None:
+        """The refusal of a call that another user let go on, at a pause of somebody else's."""
+        call = request.tool_call
+        user = self._user(request.runtime)
+        if user and call["name"] in {tool.name for tool in self.host.deputy.tools()}:
+            try:
+                same_user(request.state.get("deputize") or {}, user)
+            except DeputizeError as error:
+                return self.host.failed(call["name"], str(call["id"]), error)
+        return None
+
+
+class ConsentMiddleware(_Gate):
+    """Pauses until the user has been to the links. The answer proves nothing: the vault is asked again."""
+
+    kind = "consent"
+    answers = WAKE
+
+
+class ApprovalMiddleware(_Gate):
+    """Pauses until the user has decided about every act that the policy wants approved."""
+
+    kind = "approval"
+    answers = Answers
+
+    async def _record(self, answer: Any, user: User | None) -> None:
+        given = Answers.model_validate(answer)
+        for approval, decision in given.decisions.items():
+            with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts
+                await self.host.deputy.decide(approval, decision, by=user, reason=given.reason)

@@ -1,0 +1,84 @@
+"""What LangGraph writes down and streams: plain JSON, under the strict reader, encrypted, in both stream formats."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.types import Command
+
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, grant_all, plain, tool_messages
+from tests.support.house import build
+
+ROOT = Path(__file__).parents[2]
+ALICE = Context("alice")
+WAKE: Command[Any] = Command(resume={"wake": True})
+
+
+async def test_everything_passes_under_the_strict_reader_of_checkpoints() -> None:
+    files = ["tests/adapters/test_langgraph.py", "tests/adapters/test_agents.py"]
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
+        env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"},
+    )  # fmt: skip
+    said, _ = await asyncio.wait_for(child.communicate(), 120)
+    assert child.returncode == 0, said.decode()
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_a_pause_is_streamed_in_both_formats(version: Any) -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        graph = plain(deputy)
+        shown: list[Any] = []
+        stream = graph.astream(asking(SEARCH), config(), context=ALICE, stream_mode="updates", version=version)
+        async for part in stream:
+            data = part["data"] if version == "v2" else part
+            shown += [pause.value["type"] for pause in data.get("__interrupt__", ())]
+        assert shown == ["deputize.consent"]
+        await grant_all(deputy, sandbox, graph, config())
+        after = [part async for part in graph.astream(WAKE, config(), context=ALICE, version=version)]
+        assert "Bob Brown" in str(after[-1])
+
+
+async def test_an_encrypted_checkpoint_is_resumed_and_shows_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("Crypto")
+    from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+
+    sandbox = Sandbox()
+    path = tmp_path / "checkpoints.sqlite"
+    serde = EncryptedSerializer.from_pycryptodome_aes(key=bytes(range(32)))
+    async with await build(sandbox) as deputy:
+        with closing(sqlite3.connect(path, check_same_thread=False)) as db:
+            graph = plain(deputy, saver=SqliteSaver(db, serde=serde))
+            await asyncio.to_thread(graph.invoke, asking(SEARCH), config(), context=ALICE)
+            pauses = (await asyncio.to_thread(graph.get_state, config())).interrupts
+            link = pauses[0].value["consents"][0]["link"]
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            assert link.encode() not in path.read_bytes()
+
+
+async def test_the_link_in_a_checkpoint_is_ours_and_names_no_provider() -> None:
+    """Trap 7."""
+    sandbox, saver = Sandbox(), InMemorySaver()
+    async with await build(sandbox) as deputy:
+        graph = plain(deputy, saver=saver)
+        await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
+        kept = str(saver.storage) + str(saver.blobs) + str(saver.writes)
+        assert "/connect/" in kept and "accounts.google.com" not in kept and "code_challenge" not in kept
+        await grant_all(deputy, sandbox, graph, config())
+        await graph.ainvoke(WAKE, config(), context=ALICE)
+        [ask] = await approvals_of(graph, config())
+        decided: Command[Any] = Command(resume={"decisions": {ask["approval_id"]: "approve"}})
+        assert len(tool_messages(await graph.ainvoke(decided, config(), context=ALICE))) == 2

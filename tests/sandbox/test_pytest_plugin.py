@@ -1,0 +1,136 @@
+"""The fixtures that others get: the documented example runs, local fixtures win, and nothing loads before its time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from deputize.core import Call, ConsentRequired, ReconsentRequired, allow_all
+from deputize.core.vault.grant import User
+from deputize.sandbox import Sandbox
+from deputize.sandbox.accounts import account_of
+from deputize.sandbox.deputies import close, give_grant, new_deputy
+from tests.sandbox.connecting import SCOPES, visitor
+from tests.sandbox.play import ALICE, BOB
+
+DOCS = Path(__file__).parents[2] / "docs" / "testing.md"
+HEAVY = ("httpx", "pydantic", "cryptography", "authlib", "anyio", "deputize.core", "deputize.sandbox.sandbox")
+
+
+def run_pytest(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
+    """pytest on one module in an interpreter of its own, with the plugin, warnings as errors."""
+    (folder / "test_it.py").write_text(module)
+    plugins = ["-p", "deputize.sandbox.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", *plugins, "test_it.py"]
+    command += ["-o", "asyncio_default_fixture_loop_scope=function"]
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": ""}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def passed(done: subprocess.CompletedProcess[str], count: int) -> bool:
+    """Whether so many tests passed and nothing else happened."""
+    return done.returncode == 0 and f"{count} passed in" in done.stdout
+
+
+def test_the_documented_example_runs(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    done = run_pytest(tmp_path, example)
+    assert passed(done, 4), done.stdout + done.stderr
+
+
+def test_fixtures_work_in_async_tests_and_local_ones_win(tmp_path: Path) -> None:
+    module = """
+        import pytest
+
+        async def test_async(deputy, grant, sandbox):
+            held = grant("alice", "chat:write", "channels:read")
+            assert held.provider == "slack" and not sandbox.requests
+            found = await deputy.connections("alice")
+            assert [one.account for one in found] == ["@alice in Acme"]
+
+        class TestMine:
+            @pytest.fixture
+            def sandbox(self):
+                return "mine"
+
+            @pytest.fixture
+            def grant(self, sandbox):
+                return sandbox
+
+            def test_local(self, grant):
+                assert grant == "mine"
+    """
+    done = run_pytest(tmp_path, textwrap.dedent(module).replace("async def", "@pytest.mark.asyncio\nasync def"))
+    assert passed(done, 2), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", ["deputize.sandbox.pytest_plugin", "deputize.sandbox"])
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    program = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert set(json.loads(done.stdout)).isdisjoint(HEAVY)
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    import deputize.sandbox as package
+
+    assert {getattr(package, name).__name__ for name in package.__all__} == set(package.__all__)
+    with pytest.raises(AttributeError):
+        _ = package.Nothing
+
+
+@pytest.mark.parametrize("provider", SCOPES)
+async def test_a_given_grant_is_like_one_that_was_consented_to(sandbox: Sandbox, provider: str) -> None:
+    async with visitor(sandbox) as people:
+        await people.connect(provider)
+        real = await people.grant(provider)
+        short = [scope.rpartition("/")[2] for scope in SCOPES[provider]]
+        given = give_grant(sandbox, people.deputy, "bob", short, provider=provider, email=BOB)
+        assert given.account == account_of(provider, BOB) and given.scopes == real.scopes
+        assert (given.expires_at, bool(given.refresh_token)) == (real.expires_at, bool(real.refresh_token))
+        assert given.extra.keys() <= real.extra.keys()
+
+
+async def test_a_given_grant_acts_refreshes_and_grows(sandbox: Sandbox) -> None:
+    deputy = new_deputy(sandbox)
+    give_grant(sandbox, deputy, "alice", ["gmail.readonly"], provider="", email=ALICE)
+    assert (await deputy.act("gmail_search_emails", {}, user="alice"))["items"]
+    sandbox.expire_access_tokens()
+    assert (await deputy.act("gmail_search_emails", {}, user="alice"))["items"]
+    mail = {"to": [BOB], "subject": "x", "body": "y"}
+    deputy.policy = allow_all
+    with pytest.raises(ConsentRequired):
+        await deputy.act("gmail_send_email", mail, user="alice", call=Call(id="1"))
+    held = give_grant(sandbox, deputy, "alice", ["gmail.send"], provider="google", email=ALICE)
+    assert len(held.scopes) == 4
+    await deputy.act("gmail_send_email", mail, user="alice", call=Call(id="1"))
+    assert len(sandbox.sent(ALICE)) == 1
+    sandbox.reset()
+    with pytest.raises((ConsentRequired, ReconsentRequired)):
+        await deputy.act("gmail_search_emails", {}, user="alice")
+    assert await deputy.vault.find(User("bob"), "google", "google") is None
+    close(deputy)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "provider", "email"),
+    [
+        (["unheard.of"], "", ALICE),
+        (["openid"], "", ALICE),
+        (["gmail.readonly"], "slack", ALICE),
+        (["gmail.readonly"], "myspace", ALICE),
+        (["gmail.readonly"], "", "eve@example.test"),
+    ],
+)
+def test_a_grant_that_is_not_clear_is_refused(sandbox: Sandbox, scopes: list[str], provider: str, email: str) -> None:
+    deputy = new_deputy(sandbox)
+    with pytest.raises(LookupError):
+        give_grant(sandbox, deputy, "alice", scopes, provider=provider, email=email)
+    close(deputy)

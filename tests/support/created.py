@@ -1,0 +1,56 @@
+"""``create_agent`` agents with our middleware, and a model that answers from the history alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.checkpoint.memory import InMemorySaver
+
+from deputize.adapters.langchain import tools
+from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.core import Deputy
+from tests.support.graphs import Context, Graph
+
+
+class Scripted(BaseChatModel):
+    """A model whose reply is a function of the history alone."""
+
+    respond: Callable[[list[BaseMessage]], AIMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.respond(messages))])
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **_: Any) -> Any:
+        return self
+
+
+def calling(*calls: dict[str, Any]) -> Scripted:
+    """A model that makes these calls once, then says how many answers it got."""
+
+    def respond(messages: list[BaseMessage]) -> AIMessage:
+        answers = [m for m in messages if m.type == "tool"]
+        return AIMessage(f"{len(answers)} answers") if answers else AIMessage("", tool_calls=[dict(c) for c in calls])
+
+    return Scripted(respond=respond)
+
+
+def agent(deputy: Deputy, *calls: dict[str, Any], middleware: Sequence[Any] | None = None, saver: Any = None) -> Graph:
+    """An agent with the consent gate last, and before it our approval gate or this other middleware."""
+    before = [ApprovalMiddleware(deputy)] if middleware is None else middleware
+    made: Graph = create_agent(
+        calling(*calls),
+        tools(deputy, "gmail"),
+        middleware=[*before, ConsentMiddleware(deputy)],
+        context_schema=Context,
+        checkpointer=saver or InMemorySaver(),
+    )
+    return made

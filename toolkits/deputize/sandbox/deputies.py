@@ -1,0 +1,118 @@
+"""Deputies over a sandbox, and grants in their vaults, made without a step of a test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from deputize.core import PROVIDERS, App, Deputy, Secret, User
+from deputize.core.oauth.provider import Provider
+from deputize.core.vault.grant import NEVER, Grant
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox, github, google, linear, salesforce, slack
+from deputize.sandbox.accounts import account_of
+
+T = TypeVar("T")
+PAGES = "http://127.0.0.1:8736"
+CLIENTS = {
+    "google": google.APP,
+    "slack": slack.APP,
+    "github": github.APP,
+    "github_app": github.GITHUB_APP,
+    "linear": linear.APP,
+    "salesforce": salesforce.APP,
+}
+
+
+def apps() -> list[App]:
+    """The sandbox's OAuth clients, as a deputy wants them: one for each provider."""
+    return [
+        App(name, client.client_id, Secret(client.client_secret), pkce=PROVIDERS[name].pkce == "if_app_enabled")
+        for name, client in CLIENTS.items()
+    ]
+
+
+def new_deputy(sandbox: Sandbox) -> Deputy:
+    """A deputy over the sandbox with its vault in memory."""
+    vault = _finished(Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)]))
+    return Deputy(vault, apps(), pages=PAGES, transport=sandbox.transport(), clock=sandbox.clock, sleep=_no_sleep)
+
+
+def close(deputy: Deputy) -> None:
+    """Let go of all that the deputy holds."""
+    _finished(deputy.close())
+
+
+def give_grant(
+    sandbox: Sandbox, deputy: Deputy, user: str, scopes: Sequence[str], *, provider: str, email: str
+) -> Grant:
+    """The grant that this person's consent would have brought; scopes granted before stay.
+
+    LookupError for scopes of no or of several providers, or a person who is not here.
+    """
+    row, named = _meant(scopes, provider)
+    app = next(app for app in deputy.apps.values() if app.provider == row.name)
+    who, account = User.of(user), account_of(row.name, email)
+    held = _finished(deputy.vault.find(who, row.name, app.name))
+    before = held.scopes if held is not None and held.account == account else frozenset()
+    reply = sandbox.give(row.name, email, sorted(before | row.normal(frozenset(named)) | set(row.always)))
+    lives = reply["expires_in"]
+    return _finished(
+        deputy.vault.add(
+            Grant(
+                who,
+                row.name,
+                app.name,
+                account,
+                row.normal(reply["scope"]),
+                Secret(reply["access_token"]),
+                Secret(reply["refresh_token"]) if reply["refresh_token"] else None,
+                expires_at=NEVER if lives is None else sandbox.clock() + lives,
+                obtained_at=sandbox.clock(),
+                extra={name: reply[name] for name in ("instance_url",) if name in reply},
+            )
+        )
+    )
+
+
+def _meant(scopes: Iterable[str], provider: str) -> tuple[Provider, list[str]]:
+    """The provider, and the scopes by their whole names."""
+    rows = [PROVIDERS[provider]] if provider in PROVIDERS else [] if provider else list(PROVIDERS.values())
+    found = [(row, names) for row in rows if (names := _whole(row, scopes)) is not None]
+    if len(found) != 1:
+        where = ", ".join(row.name for row, _ in found) or "no provider"
+        raise LookupError(f"{', '.join(scopes) or 'no scope'}: {where} has this; say which with provider=...")
+    return found[0]
+
+
+def _whole(row: Provider, scopes: Iterable[str]) -> list[str] | None:
+    known = {scope.rpartition("/")[2]: scope for scope in row.scope_words} | {scope: scope for scope in row.scope_words}
+    names = [known.get(scope, "") for scope in scopes]
+    return names if all(names) else None
+
+
+def _finished(work: Coroutine[Any, Any, T]) -> T:
+    """Await it in a thread and loop of its own, whether or not a loop runs here."""
+    done: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(asyncio.run(work))
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return done[0]
+
+
+async def _no_sleep(seconds: float) -> None:
+    """A wait that takes no time."""

@@ -1,0 +1,143 @@
+"""The authorization request, the consent page and the way back, for providers that ask for all or nothing."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from deputize.sandbox.oauth import CODE_LIVES, App, Code
+from deputize.sandbox.pages import consent_page, error_page
+from deputize.sandbox.wire import Ask, Refused, Reply, in_html, redirect
+from deputize.sandbox.world import World
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What differs between providers.
+
+    ``words``: the scopes it knows, for people. ``parameter``: what asks for scopes. ``prefix``: how its codes begin.
+    ``strict``: an unknown scope is refused; else it is passed over. ``needs_scope``: no request without any.
+    ``always``: what an app is given unasked, and nothing else where ``only_always``. ``normal``: scopes as they are
+    granted. ``refreshable``: whether these scopes bring a refresh token.
+    """
+
+    provider: str
+    label: str
+    path: str
+    words: Mapping[str, str]
+    issuer: str = ""
+    parameter: str = "scope"
+    prefix: str = ""
+    strict: bool = True
+    needs_scope: bool = True
+    always: Callable[[App], tuple[str, ...]] = lambda app: ()
+    only_always: Callable[[App], bool] = lambda app: False
+    normal: Callable[[list[str]], list[str]] = lambda scopes: scopes
+    refreshable: Callable[[list[str]], bool] = lambda scopes: True
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An authorization request that has been found in order."""
+
+    app: App
+    redirect_uri: str
+    state: str = field(repr=False)
+    challenge: str = field(repr=False)
+    scopes: list[str]
+    hint: str
+
+
+def answer(ask: Ask, world: World, desk: Desk) -> Reply:
+    """GET shows the page; its form comes back to the same address as POST."""
+    wish = read_wish(ask, world, desk)
+    if world.switches.deny:
+        return _back(wish, world, desk, [("error", "access_denied")])
+    if ask.method == "POST":
+        return _decide(ask, world, wish, desk)
+    words = {scope: desk.words.get(scope, scope) for scope in wish.scopes}
+    return in_html(consent_page(desk.label, wish.app.name, world.people, wish.hint, (), words, whole=True))
+
+
+def read_wish(ask: Ask, world: World, desk: Desk) -> Wish:
+    """The request's parameters, checked; whatever is wrong ends on a page, never in a redirect."""
+    app = world.app(ask.one("client_id"), desk.provider)
+    if app is None:
+        raise stop(desk, "invalid_client_id", "There is no app with this client id.")
+    uri = ask.one("redirect_uri")
+    if not app.redirects_to(uri):
+        raise stop(desk, "redirect_uri_mismatch", "This app's redirect address is not registered.")
+    if ask.one("response_type", "code") != "code":
+        raise stop(desk, "unsupported_response_type", "Only response_type=code is served.")
+    return Wish(
+        app,
+        uri,
+        ask.one("state"),
+        _challenge(ask, desk, app, strict=world.switches.strict_pkce),
+        _scopes(ask, desk, app),
+        ask.one("login_hint") or ask.one("login"),
+    )
+
+
+def _scopes(ask: Ask, desk: Desk, app: App) -> list[str]:
+    if desk.only_always(app):
+        return list(desk.always(app))
+    asked = [scope for scope in re.split(r"[,\s]+", ask.one(desk.parameter)) if scope]
+    unknown = [scope for scope in asked if scope not in desk.words]
+    if unknown and desk.strict:
+        raise stop(desk, "invalid_scope", f"Unknown scopes: {', '.join(unknown)}")
+    if not asked and desk.needs_scope:
+        raise stop(desk, "invalid_scope", f"Missing required parameter: {desk.parameter}")
+    known = [scope for scope in asked if scope in desk.words]
+    return desk.normal(list(dict.fromkeys([*desk.always(app), *known])))
+
+
+def _challenge(ask: Ask, desk: Desk, app: App, *, strict: bool) -> str:
+    """An app that has PKCE turned off is heard as if it had sent none."""
+    if not app.pkce:
+        return ""
+    challenge, method = ask.one("code_challenge"), ask.one("code_challenge_method")
+    if not challenge and not method and not strict:
+        return ""
+    if method != "S256" or len(challenge) != 43:
+        raise stop(desk, "invalid_request", "An S256 code_challenge is needed.")
+    return challenge
+
+
+def _decide(ask: Ask, world: World, wish: Wish, desk: Desk) -> Reply:
+    form = ask.single()
+    if form.get("decision") == "deny":
+        return _back(wish, world, desk, [("error", "access_denied")])
+    person = world.person(form.get("account", ""))
+    if form.get("decision") != "allow" or person is None:
+        raise stop(desk, "invalid_request", "Choose an account, then allow or deny.")
+    person = world.person(world.switches.swap_account) or person
+    secret = desk.prefix + secrets.token_hex(20)
+    world.authority.consent(secret, code_for(world, wish, person.sub, desk))
+    return _back(wish, world, desk, [("code", secret)], who=person.email)
+
+
+def code_for(world: World, wish: Wish, sub: str, desk: Desk) -> Code:
+    """What this person's yes is good for."""
+    return Code(
+        wish.app.client_id,
+        sub,
+        wish.redirect_uri,
+        wish.challenge,
+        wish.scopes,
+        refreshable=desk.refreshable(wish.scopes),
+        expires=world.clock() + CODE_LIVES,
+    )
+
+
+def _back(wish: Wish, world: World, desk: Desk, params: list[tuple[str, str]], *, who: str = "") -> Reply:
+    issuer = desk.issuer if world.switches.iss == "right" else world.switches.iss
+    state = [("state", wish.state)] if wish.state else []
+    return redirect(wish.redirect_uri, [*params, *state, *([("iss", issuer)] if issuer else [])], who=who)
+
+
+def stop(desk: Desk, code: str, message: str) -> Refused:
+    """The end of an authorization request, on a page."""
+    return Refused(in_html(error_page(desk.label, 400, code, message), 400))

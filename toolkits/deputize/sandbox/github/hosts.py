@@ -1,0 +1,36 @@
+"""github.com, where people consent, and api.github.com."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from deputize.sandbox import desk
+from deputize.sandbox.github import api, tokens
+from deputize.sandbox.github.scopes import WORDS, normal
+from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.world import World
+
+DESK = desk.Desk(
+    "github",
+    "GitHub",
+    "/login/oauth/authorize",
+    WORDS,
+    issuer="https://github.com/login/oauth",
+    strict=False,
+    needs_scope=False,
+    always=lambda app: app.permissions,
+    only_always=lambda app: bool(app.permissions),
+    normal=normal,
+)
+
+
+def answer(ask: Ask, world: World) -> Reply:
+    """The consent page and the token endpoint."""
+    if ask.path == DESK.path and ask.method in ("GET", "POST"):
+        return desk.answer(ask, world, DESK)
+    if ask.path == "/login/oauth/access_token" and ask.method == "POST":
+        return tokens.token(ask, world)
+    raise tokens.missing()
+
+
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"github.com": answer, api.HOST: api.answer}

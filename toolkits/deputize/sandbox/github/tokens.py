@@ -1,0 +1,120 @@
+"""github.com's token endpoint, and the app's own view of its tokens at the API.
+
+docs.github.com: "Authorizing OAuth apps", "Refreshing user access tokens", REST "OAuth authorizations".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from deputize.sandbox.github.people import user
+from deputize.sandbox.github.scopes import normal
+from deputize.sandbox.github.seed import stamp
+from deputize.sandbox.minting import Mint, Minted, random, redeem, refresh
+from deputize.sandbox.oauth import App, NotGiven, Token, Why
+from deputize.sandbox.wire import Ask, Refused, Reply, in_json
+from deputize.sandbox.world import World
+
+LIVES = 28800.0
+REFRESH_LIVES = 15897600
+REFUSALS: dict[Why, tuple[str, str]] = {
+    "code": ("bad_verification_code", "The code passed is incorrect or expired."),
+    "verifier": ("bad_verification_code", "The code passed is incorrect or expired."),
+    "redirect_uri": (
+        "redirect_uri_mismatch",
+        "The redirect_uri MUST match the registered callback URL for this application.",
+    ),
+    "refresh_token": ("bad_refresh_token", "The refresh token passed is incorrect or expired."),
+}
+
+
+def mint(world: World, app: App, scopes: list[str]) -> Mint:
+    """Expiring tokens for a GitHub App, and for an OAuth App that has them turned on or asks for them."""
+    access = "ghu_" if app.permissions else "gho_"
+    expires = bool(app.permissions) or world.switches.rotate or "offline_access" in scopes
+    return Mint(lambda: random(access, 36), lambda: random("ghr_", 76), LIVES if expires else None, kills_access=True)
+
+
+def token(ask: Ask, world: World) -> Reply:
+    """``/login/oauth/access_token``: 200 whatever happens, in a form unless JSON was asked for."""
+    try:
+        return _shown(ask, *_token(ask, world))
+    except NotGiven as not_given:
+        error, description = REFUSALS[not_given.why]
+        return _shown(ask, {"error": error, "error_description": description})
+
+
+def _token(ask: Ask, world: World) -> tuple[dict[str, Any], str]:
+    form = ask.single() or {name: str(value) for name, value in ask.content().items()}
+    app = world.app(form.get("client_id", ""), "github")
+    if app is None or not app.has_secret(form.get("client_secret", "")):
+        return {
+            "error": "incorrect_client_credentials",
+            "error_description": "The client_id and/or client_secret passed are incorrect.",
+        }, ""
+    kind = form.get("grant_type", "authorization_code")
+    if kind == "authorization_code":
+        scopes = world.authority.scopes_of_code(form.get("code", ""))
+        how = mint(world, app, scopes)
+        return _given(world, app, redeem(world, app, form, how, refreshable=how.lives is not None))
+    if kind == "refresh_token":
+        how = mint(world, app, ["offline_access"])
+        return _given(world, app, refresh(world, app, form, how, rotates=True))
+    return {"error": "unsupported_grant_type", "error_description": "The grant_type is not supported."}, ""
+
+
+def _given(world: World, app: App, minted: Minted) -> tuple[dict[str, Any], str]:
+    scope = "" if app.permissions else ",".join(minted.scopes)
+    body: dict[str, Any] = {"access_token": minted.access, "scope": scope, "token_type": "bearer"}
+    if minted.lives is not None:
+        body["expires_in"] = minted.lives
+    if minted.refresh:
+        body |= {"refresh_token": minted.refresh, "refresh_token_expires_in": REFRESH_LIVES}
+    if world.switches.omit_scope:
+        del body["scope"]
+    return body, world.address_of(minted.sub)
+
+
+def _shown(ask: Ask, body: dict[str, Any], who: str = "") -> Reply:
+    given = "access_token" in body
+    if "json" in ask.headers.get("accept", ""):
+        return in_json(body, who=who, gives_tokens=given, changes=given)
+    kind = (("content-type", "application/x-www-form-urlencoded; charset=utf-8"),)
+    return Reply(200, kind, urlencode(body).encode(), who, given, given)
+
+
+def of_app(ask: Ask, world: World, client_id: str, what: str) -> Reply:
+    """``/applications/{client_id}/token`` and ``/grant``, for the app itself: is it good, end it, end all of it."""
+    app, basic = world.app(client_id, "github"), ask.basic()
+    if app is None or basic is None or basic[0] != client_id or not app.has_secret(basic[1]):
+        return in_json({"message": "Bad credentials", "status": "401"}, 401, changes=False)
+    secret = ask.content().get("access_token")
+    if not isinstance(secret, str) or not secret:
+        return in_json({"message": "Validation Failed", "status": "422"}, 422)
+    known = world.access(secret, "github")
+    if known is None or known.app != client_id:
+        raise missing()
+    if ask.method == "POST" and what == "token":
+        return _checked(world, app, known)
+    if ask.method != "DELETE":
+        raise missing()
+    who = world.address_of(known.sub)
+    if what == "grant":
+        world.authority.end_grant(known.app, known.sub)
+    else:
+        world.authority.end_family(known.family)
+    return Reply(204, who=who)
+
+
+def _checked(world: World, app: App, known: Token) -> Reply:
+    person = world.person(world.address_of(known.sub))
+    ends = None if known.expires is None else stamp(known.expires)
+    about: dict[str, Any] = {"app": {"name": app.name, "client_id": app.client_id}, "expires_at": ends}
+    about |= {"scopes": [] if app.permissions else normal(known.scopes), "user": user(person) if person else None}
+    return in_json(about, changes=False)
+
+
+def missing() -> Refused:
+    """404, as for everything that is not there or not shown."""
+    return Refused(in_json({"message": "Not Found", "status": "404"}, 404))

@@ -1,0 +1,27 @@
+"""linear.app, where people consent, and api.linear.app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from deputize.sandbox import desk
+from deputize.sandbox.linear import api, tokens
+from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.world import World
+
+DESK = desk.Desk("linear", "Linear", "/oauth/authorize", tokens.WORDS, always=lambda app: ("read",))
+
+
+def pages(ask: Ask, world: World) -> Reply:
+    """The consent page."""
+    if ask.path == DESK.path and ask.method in ("GET", "POST"):
+        return desk.answer(ask, world, DESK)
+    raise tokens.error(404, "not_found", "There is nothing here.")
+
+
+def answer(ask: Ask, world: World) -> Reply:
+    """Tokens, or the API."""
+    return tokens.answer(ask, world) if ask.path.startswith("/oauth/") else api.answer(ask, world)
+
+
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"linear.app": pages, "api.linear.app": answer}

@@ -1,0 +1,72 @@
+"""Codes and refresh tokens turned into tokens, for providers that name their own shapes and lifetimes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from deputize.sandbox.oauth import App, Token
+from deputize.sandbox.world import World
+
+
+@dataclass(frozen=True)
+class Mint:
+    """How a provider makes tokens. ``lives``: seconds of an access token, None for ever; ``kills_access``: a refresh
+    ends the old access token too. ``access`` and ``refresh`` make their secrets."""
+
+    access: Callable[[], str]
+    refresh: Callable[[], str]
+    lives: float | None
+    kills_access: bool = False
+
+
+@dataclass(frozen=True)
+class Minted:
+    """What was given out: ``refresh`` is empty where none was, ``lives`` None where the access token has no end."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    lives: int | None
+    scopes: list[str]
+    sub: str
+
+
+def random(prefix: str, size: int = 40) -> str:
+    """A secret that begins as the provider's do; letters and digits after that."""
+    return prefix + secrets.token_hex(size // 2)
+
+
+def redeem(world: World, app: App, form: dict[str, str], mint: Mint, *, refreshable: bool) -> Minted:
+    """Tokens for a code; raises `NotGiven`."""
+    now = world.clock()
+    verifier = form.get("code_verifier", "")
+    family, code = world.authority.redeem(form.get("code", ""), app, form.get("redirect_uri", ""), verifier, now)
+    return issue(world, app, code.sub, family, code.scopes, mint, refreshable=refreshable and code.refreshable)
+
+
+def refresh(world: World, app: App, form: dict[str, str], mint: Mint, *, rotates: bool) -> Minted:
+    """Tokens for a refresh token; raises `NotGiven`."""
+    now, switches = world.clock(), world.switches
+    old = world.authority.refresh(
+        form.get("refresh_token", ""), app, now, reuse_kills_family=switches.reuse_kills_family
+    )
+    if rotates:
+        world.authority.retire(old, now, switches.grace)
+    if mint.kills_access:
+        world.authority.end_access(old.family)
+    return issue(world, app, old.sub, old.family, old.scopes, mint, refreshable=rotates)
+
+
+def issue(world: World, app: App, sub: str, family: str, scopes: list[str], mint: Mint, *, refreshable: bool) -> Minted:
+    """New tokens for what somebody has consented to."""
+    lives = None if mint.lives is None else world.access_ttl(mint.lives)
+    access, now = mint.access(), world.clock()
+    ends = None if lives is None else now + lives
+    world.authority.issue(access, Token("access", app.client_id, sub, family, scopes, ends))
+    again = mint.refresh() if refreshable else ""
+    if again:
+        world.authority.issue(again, Token("refresh", app.client_id, sub, family, scopes, None))
+    shown = "" if world.switches.omit_refresh_token else again
+    told = None if lives is None or world.switches.omit_expires_in else int(lives)
+    return Minted(access, shown, told, scopes, sub)

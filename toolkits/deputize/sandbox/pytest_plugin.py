@@ -1,0 +1,70 @@
+"""Fixtures for the tests of whoever builds on deputize: ``sandbox``, ``deputy`` and ``grant``.
+
+pytest finds them by itself where deputize is installed. A fixture of the same name in a test module or a conftest.py
+takes its place. Nothing is imported before a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy
+    from deputize.core.vault.grant import Grant
+    from deputize.sandbox import Sandbox
+
+
+class Granting(Protocol):
+    """What the ``grant`` fixture is."""
+
+    def __call__(self, user: str, *scopes: str, provider: str = "", as_: str = "") -> Grant:
+        """Connect ``user`` with these scopes, and whatever the user had granted before, without a consent page.
+
+        A scope may be written without what stands before its last slash: ``gmail.readonly``. ``provider``: google,
+        slack, github, github_app, linear or salesforce; by default the one that has these scopes. ``as_``: the
+        address of the account in the sandbox; by default ``{user}@example.test``. Returns the grant as it lies in
+        the vault. Raises LookupError for scopes of no or of several providers, and for an account that is not in
+        the sandbox.
+        """
+        ...
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    """A fresh stand-in for all providers, with data of alice, of bob, and of a decoy who owns nothing.
+
+    See `deputize.sandbox.Sandbox`: ``sandbox.switches`` bends it, ``sandbox.sent("alice@example.test")``,
+    ``sandbox.service("slack")`` and ``sandbox.requests`` show what happened.
+    """
+    from deputize.sandbox import Sandbox
+
+    return Sandbox()
+
+
+@pytest.fixture
+def deputy(sandbox: Sandbox) -> Iterator[Deputy]:
+    """A deputy over ``sandbox``, with its vault in memory and every provider's app of the sandbox.
+
+    The policy is the default one: it asks before anything is sent or destroyed. Set ``deputy.policy = allow_all`` for
+    tests of something else. Nothing waits in earnest: pauses after a rate limit take no time. Works in async tests
+    and, by ``deputy.run(...)``, in others.
+    """
+    from deputize.sandbox.deputies import close, new_deputy
+
+    made = new_deputy(sandbox)
+    yield made
+    close(made)
+
+
+@pytest.fixture
+def grant(sandbox: Sandbox, deputy: Deputy) -> Granting:
+    """Connects a user without a consent page: ``grant("alice", "gmail.readonly")``. See `Granting`."""
+    from deputize.sandbox.deputies import give_grant
+
+    def connect(user: str, *scopes: str, provider: str = "", as_: str = "") -> Any:
+        return give_grant(sandbox, deputy, user, scopes, provider=provider, email=as_ or f"{user}@example.test")
+
+    return connect

@@ -1,0 +1,45 @@
+"""login.salesforce.com, and the org at its own address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from deputize.sandbox import desk
+from deputize.sandbox.salesforce import api, tokens
+from deputize.sandbox.salesforce.tokens import INSTANCE, LOGIN, WORDS
+from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.world import World
+
+DESK = desk.Desk(
+    "salesforce",
+    "Salesforce",
+    "/services/oauth2/authorize",
+    WORDS,
+    issuer=f"https://{LOGIN}",
+    prefix="aPrx",
+    normal=lambda scopes: list(
+        dict.fromkeys("refresh_token" if scope == "offline_access" else scope for scope in scopes)
+    ),
+    refreshable=lambda scopes: "refresh_token" in scopes,
+)
+
+
+def login(ask: Ask, world: World) -> Reply:
+    """Consent, tokens, and who somebody is."""
+    if ask.path == DESK.path and ask.method in ("GET", "POST"):
+        return desk.answer(ask, world, DESK)
+    if ask.path == "/services/oauth2/token" and ask.method == "POST":
+        return tokens.token(ask, world)
+    if ask.path == "/services/oauth2/revoke":
+        return tokens.revoke(ask, world)
+    if ask.path == "/services/oauth2/userinfo" or ask.path.startswith("/id/"):
+        return tokens.userinfo(ask, world)
+    raise api.failed(404, "NOT_FOUND", "The requested resource does not exist")
+
+
+def org(ask: Ask, world: World) -> Reply:
+    """The org answers OAuth at its own address too."""
+    return login(ask, world) if ask.path.startswith(("/services/oauth2/", "/id/")) else api.answer(ask, world)
+
+
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {LOGIN: login, INSTANCE: org}

@@ -1,0 +1,89 @@
+"""``oauth.v2.access`` and ``auth.*``: user tokens, rotation where it is turned on, and errors in 200.
+
+docs.slack.dev: "Installing with OAuth", "Using token rotation", "Using PKCE".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deputize.sandbox.minting import Mint, Minted, random, redeem, refresh
+from deputize.sandbox.oauth import App, NotGiven, Why
+from deputize.sandbox.slack.replies import good, refused
+from deputize.sandbox.slack.seed import TEAM, user_id
+from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.world import World
+
+LIVES = 43200.0
+REFUSALS: dict[Why, str] = {
+    "code": "invalid_code",
+    "redirect_uri": "bad_redirect_uri",
+    "verifier": "invalid_code",
+    "refresh_token": "invalid_refresh_token",
+}
+
+
+def mint(world: World) -> Mint:
+    """A rotating app's tokens end; the others live for ever."""
+    if world.switches.rotate:
+        return Mint(lambda: random("xoxe.xoxp-1-", 60), lambda: random("xoxe-1-", 60), LIVES)
+    return Mint(lambda: random("xoxp-", 60), lambda: "", None)
+
+
+def token(ask: Ask, world: World) -> Reply:
+    """``oauth.v2.access``: the reply to a code keeps the user's token under ``authed_user``, that to a refresh is
+    flat."""
+    form = ask.single()
+    app = _authenticated(ask, form, world)
+    kind, rotates = form.get("grant_type", "authorization_code"), world.switches.rotate
+    try:
+        if kind == "authorization_code":
+            return _installed(world, app, redeem(world, app, form, mint(world), refreshable=rotates))
+        if kind == "refresh_token":
+            return _refreshed(world, app, refresh(world, app, form, mint(world), rotates=rotates))
+    except NotGiven as not_given:
+        raise refused(REFUSALS[not_given.why]) from None
+    raise refused("invalid_grant_type")
+
+
+def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
+    """By its secret, in Basic or the form; an app with PKCE may leave the secret out."""
+    client_id, secret = ask.basic() or (form.get("client_id", ""), form.get("client_secret", ""))
+    app = world.app(client_id, "slack")
+    if app is None:
+        raise refused("invalid_client_id")
+    if not app.has_secret(secret) and not (app.pkce and not secret):
+        raise refused("bad_client_secret")
+    return app
+
+
+def _user(world: World, minted: Minted) -> dict[str, Any]:
+    body: dict[str, Any] = {"access_token": minted.access, "token_type": "user"}
+    if not world.switches.omit_scope:
+        body["scope"] = ",".join(minted.scopes)
+    if minted.refresh:
+        body["refresh_token"] = minted.refresh
+    if minted.lives is not None:
+        body["expires_in"] = minted.lives
+    return body
+
+
+def _installed(world: World, app: App, minted: Minted) -> Reply:
+    person = world.address_of(minted.sub)
+    return good(
+        {
+            "app_id": "A0SANDBOX01",
+            "authed_user": {"id": user_id(person)} | _user(world, minted),
+            "team": {"id": TEAM["id"], "name": TEAM["name"]},
+            "enterprise": None,
+            "is_enterprise_install": False,
+        },
+        who=person,
+        gives_tokens=True,
+    )
+
+
+def _refreshed(world: World, app: App, minted: Minted) -> Reply:
+    person = world.address_of(minted.sub)
+    told = {"user_id": user_id(person), "team": {"id": TEAM["id"], "name": TEAM["name"]}, "enterprise": None}
+    return good(_user(world, minted) | told, who=person, gives_tokens=True)
