@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import json
 import logging
@@ -95,8 +94,8 @@ async def test_the_graph_of_the_readme_pauses_once_for_all_that_is_missing_and_g
         (pause,) = (await graph.aget_state(config())).interrupts
         (missing,) = asked_of([pause], "consent")
         assert len(missing["scopes"]) == 2 and missing["link"].startswith(await deputy.pages.base_url())
-        (wake,) = re.findall(r"Resume with any mapping, such as `(.*?)`", text("README.md"))
-        await graph.ainvoke(Command(resume=ast.literal_eval(wake)), config(), context=Context("alice"))
+        assert "Resume with anything" in text("README.md")
+        await graph.ainvoke(Command(resume="anything"), config(), context=Context("alice"))
         assert asked_of((await graph.aget_state(config())).interrupts, "consent") == [missing]
         await allow(missing["link"])
         await graph.ainvoke(Command(resume={"done": False, "any": "thing"}), config(), context=Context("alice"))

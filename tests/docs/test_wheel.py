@@ -53,4 +53,4 @@ def test_the_shared_root_stays_open_to_other_distributions(wheel: set[str]) -> N
 
 def test_nothing_is_in_the_wheel_that_is_not_the_program(wheel: set[str]) -> None:
     assert {name.split("/")[0] for name in wheel if not name.split("/")[0].endswith(".dist-info")} == {"deputize"}
-    assert not [name for name in wheel if "__pycache__" in name or "test" in name]
+    assert not [name for name in wheel if "__pycache__" in name or "/test_" in name or "/tests/" in name]
