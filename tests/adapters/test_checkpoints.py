@@ -18,7 +18,7 @@ from langgraph.types import Command
 
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, grant_all, plain, tool_messages
-from tests.support.house import build
+from tests.support.house import build, consent
 
 ROOT = Path(__file__).parents[2]
 ALICE = Context("alice")
@@ -67,6 +67,10 @@ async def test_an_encrypted_checkpoint_is_resumed_and_shows_nothing(tmp_path: Pa
             link = pauses[0].value["consents"][0]["link"]
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             assert link.encode() not in path.read_bytes()
+            asked = await deputy.consents.status(pauses[0].value["consents"][0]["consent_id"])
+            assert asked and (await consent(deputy, sandbox, asked)).status == "granted"
+            state = await asyncio.to_thread(graph.invoke, WAKE, config(), context=ALICE)
+            assert tool_messages(state)["search"].status == "success"
 
 
 async def test_the_link_in_a_checkpoint_is_ours_and_names_no_provider() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +128,22 @@ def test_the_scan_sees_through_base64(shift: int) -> None:
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         assert wire.found_in(b"x" + encode(b"." * shift + b"a-secret-of-some-length" + b"...")) == {"code"}
     assert wire.found_in(b"a-secret-of-another-length") == set()
+
+
+def test_the_whole_story_says_no_secret_in_logs_at_debug_or_on_the_terminal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    told: list[Detail] = []
+    folder = DemoFolder(tmp_path / "demo")
+    with folder.held(), ExitStack() as opened:
+        tale = Story(folder, opened)
+        for name, step in tale.steps():
+            told.append({"step": name, **step()})
+        wire = tale.wire
+    out, err = capfd.readouterr()
+    kinds = {"access_token", "refresh_token", "code", "code_verifier", "state", "client_secret"}
+    assert kinds <= set(wire.heard.values())
+    for sink in (caplog.text, out, err, repr(told), "\n".join(repr(vars(record)) for record in caplog.records)):
+        assert wire.found_in(sink.encode()) == set()
+    assert wire.found_in(f"x{next(iter(wire.heard))}y".encode()), "a planted leak is found"

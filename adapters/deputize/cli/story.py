@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -66,6 +67,7 @@ class Story:
     """The steps, in order; each builds on what the ones before it left."""
 
     def __init__(self, folder: DemoFolder, opened: ExitStack) -> None:
+        logging.getLogger("httpcore").setLevel(logging.WARNING)  # tells where the played browser goes
         self.folder, self.opened = folder, opened
         self.wire = Wire()
         self.told: list[str] = []
