@@ -44,7 +44,7 @@ def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
 
 
 def test_the_core_set_is_the_part_that_is_always_worth_its_tokens() -> None:
-    assert {name.removeprefix("gmail_") for name, tool in TOOLKIT.tools.items() if not tool.core} == {
+    assert {name.removeprefix("gmail_") for name, tool in TOOLKIT.tools.items() if tool.toolset != "core"} == {
         "list_drafts",
         "delete_draft",
         "manage_label",
@@ -85,7 +85,7 @@ ELSEWHERE = {  # what these actions are called in other toolkits
 
 
 def test_the_names_of_other_toolkits_lead_to_one_tool_each() -> None:
-    aliases = {alias: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
+    aliases = {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
     assert sum(len(tool.aliases) for tool in TOOLKIT.tools.values()) == len(aliases)
     expected = {f"Gmail.{name.title().replace('_', '')}": f"gmail_{tool}" for name, tool in ELSEWHERE.items()}
     assert aliases == expected | {"Google.SendEmail": "gmail_send_email"}

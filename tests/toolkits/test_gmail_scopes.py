@@ -142,7 +142,7 @@ def test_sending_alone_suffices_to_send() -> None:
 
 
 def test_consent_beforehand_names_the_scopes_of_the_plain_call() -> None:
-    asked = {name: {need.ask for need in tool.all_needs} for name, tool in TOOLKIT.tools.items()}
+    asked = {name: {need.ask for need in tool.usual_needs()} for name, tool in TOOLKIT.tools.items()}
     assert asked == {
         "gmail_whoami": set(),
         "gmail_search_emails": {READONLY},

@@ -492,8 +492,11 @@ def notes_until_death(name: str, box: Mailbox, requests: int) -> list[Mapping[st
             if isinstance(step, Note):
                 noted.append(dict(step.data))
                 step = steps.send(None)
+            elif isinstance(step, list):
+                step = steps.send([answer(one) for one in step])
             else:
-                step = steps.send([answer(one) for one in step] if isinstance(step, list) else answer(step))
+                assert isinstance(step, Request)
+                step = steps.send(answer(step))
     except Died:
         return noted
     except StopIteration:

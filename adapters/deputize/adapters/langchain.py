@@ -178,7 +178,7 @@ def _one(tool: Tool, host: Host) -> BaseTool:
 
     facts = {
         "provider": tool.provider,
-        "scopes": sorted({need.ask for need in tool.all_needs}),
+        "scopes": sorted({need.ask for need in tool.usual_needs()}),
         "effect": tool.gravest.words(),
     }
     return ActTool.from_function(
@@ -198,7 +198,7 @@ def _one(tool: Tool, host: Host) -> BaseTool:
 def select(deputy: Deputy, toolkits: Iterable[str], *, read_only: bool = False, core: bool = False) -> list[Tool]:
     """The tools of these toolkits; ``read_only``: those that never change anything; ``core``: the essential ones."""
     found = deputy.tools(*toolkits)
-    return [t for t in found if (not read_only or t.gravest is Effect.READS) and (not core or t.core)]
+    return [t for t in found if (not read_only or t.gravest is Effect.READS) and (not core or t.toolset == "core")]
 
 
 def tools(

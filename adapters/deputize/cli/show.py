@@ -144,7 +144,7 @@ def tools(found: Iterable[Tool]) -> None:
     """Tools, their effect, what they ask for, and what their definition costs."""
     table = _table("tool", "effect", "asks for", "bytes", "what it does")
     for tool in found:
-        asks = "\n".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.all_needs)) or "-"
+        asks = "\n".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.usual_needs())) or "-"
         first = tool.description.partition("\n")[0]
         table.add_row(*map(plain, (tool.name, tool.gravest.words(), asks, len(definition(tool)), first)))
     out.print(table)
@@ -152,7 +152,7 @@ def tools(found: Iterable[Tool]) -> None:
 
 def tool_facts(tool: Tool) -> dict[str, Any]:
     """All there is to know about a tool, as JSON. ``needs``: the scope asked for, and all that do, by API method."""
-    needs = [{"method": need.method, "asks": need.ask, "accepts": sorted(need.accepts)} for need in tool.all_needs]
+    needs = [{"method": need.method, "asks": need.ask, "accepts": sorted(need.accepts)} for need in tool.usual_needs()]
     return {
         "name": tool.name,
         "toolkit": tool.toolkit,
@@ -161,7 +161,7 @@ def tool_facts(tool: Tool) -> dict[str, Any]:
         "parameters": tool.schema,
         "effect": tool.gravest.words(),
         "needs": needs,
-        "core": tool.core,
+        "toolset": tool.toolset,
         "bytes": len(definition(tool)),
     }
 

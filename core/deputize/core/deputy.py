@@ -164,7 +164,7 @@ class Deputy:
         facts = self._facts(tool, user, call, agent)
         try:
             act = self._plan(tool, arguments, user, account, call, agent)
-            facts |= {"provider": act.tool.provider, "app": act.app, "effect": act.effect.words()}
+            facts |= {"provider": act.provider, "app": act.app, "effect": act.effect.words()}
             result = await self.performer.done(act) or (await self._performed(act, facts),)
         except Lacking as lacking:
             error = await self._ask([lacking])
@@ -215,7 +215,7 @@ class Deputy:
     ) -> Act:
         """The call, validated: whose, which tool, which effect, and the key that makes it this act."""
         who, what, call = User.of(user), self.catalog.tool(tool), call or Call()
-        valid = what.validate(arguments)
+        valid, app = what.validate(arguments), self.registry.app(what.provider)
         return Act(
             user=who,
             tool=what,
@@ -223,7 +223,8 @@ class Deputy:
             effect=what.effect_of(valid),
             call=call,
             agent=agent or self.agent,
-            app=self.registry.app(what.provider).name,
+            app=app.name,
+            provider=app.provider,
             account=account,
             nonce="" if call.known else secrets.token_hex(16),
         )
@@ -242,18 +243,18 @@ class Deputy:
 
     async def _granted(self, act: Act) -> Grant:
         """The user's grant with every scope that these arguments need."""
-        grant = await self.vault.find(act.user, act.tool.provider, act.app, act.account)
+        grant = await self.vault.find(act.user, act.provider, act.app, act.account)
         if grant is None or grant.status != "active":
-            raise Lacking(act, asks_of(act.tool.needs_of(act.arguments)), grant, grant.reason if grant else "")
+            raise Lacking(act, asks_of(act.needs), grant, grant.reason if grant else "")
         covered = self.providers[grant.provider].covered(grant.scopes)
-        if asks := asks_of(act.tool.needs_of(act.arguments), covered):
+        if asks := asks_of(act.needs, covered):
             raise Lacking(act, asks, grant)
         return grant
 
     async def _performed(self, act: Act, facts: dict[str, Any]) -> Any:
         """The act's result; what the provider says is missing is asked for, whatever the vault believed."""
         grant = await self._permitted(act, facts)
-        needs = act.tool.needs_of(act.arguments)
+        needs = act.needs
         try:
             return await self.performer.perform(act, grant, facts)
         except GrantLost as lost:
@@ -287,7 +288,7 @@ class Deputy:
             )
         except DeputizeError as refused:
             return refused
-        label = self.providers[act.tool.provider].label
+        label = self.providers[act.provider].label
         if consent.why:
             return ReconsentRequired(f"{label} must be connected again first.", consent=consent, reason=why)
         return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
@@ -313,7 +314,8 @@ class Deputy:
             asked[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
         for name in tools:
             tool = self.catalog.tool(name)
-            asked.setdefault(self.registry.app(tool.provider).name, []).extend(tool.all_needs)
+            one = self.registry.app(tool.provider)
+            asked.setdefault(one.name, []).extend(tool.usual_needs(one.provider))
         consents = []
         for name, needs in asked.items():
             one = self.apps[name]
@@ -419,7 +421,7 @@ class Deputy:
         return {
             "account_hash": self._account_hash(grant.account.subject),
             "grant_gen": grant.generation,
-            "scopes_required": asks_of(act.tool.needs_of(act.arguments)),
+            "scopes_required": asks_of(act.needs),
             "scopes_granted": _sorted(grant.scopes),
         }
 

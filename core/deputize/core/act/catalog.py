@@ -28,7 +28,9 @@ class Catalog:
             raise InvalidInput("That is no name of a tool.")
         if name not in self._tools:
             every = self.tools()
-            self._tools = {tool.name: tool for tool in every} | {a: tool for tool in every for a in tool.aliases}
+            self._tools = {tool.name: tool for tool in every} | {
+                alias.name: tool.under(alias) for tool in every for alias in tool.aliases
+            }
         if name not in self._tools:
             near = ", ".join(get_close_matches(name, list(self._tools), n=3, cutoff=0.3))
             raise InvalidInput(f"No tool is called {name!r}.", hint=f"Near: {near}." if near else "")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from deputize.core.act.toolkit import ActKey, Effect, Tool
+from deputize.core.act.toolkit import ActKey, Effect, Need, Tool
 from deputize.core.vault.grant import User
 
 
@@ -46,8 +46,14 @@ class Act:
     call: Call
     agent: str
     app: str
+    provider: str
     account: str | None = None
     nonce: str = ""
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """What these arguments need, in the words of the provider that is asked."""
+        return self.tool.needs_of(self.arguments, self.provider)
 
     @property
     def key(self) -> ActKey:

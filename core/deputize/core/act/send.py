@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_plus
 
 from deputize.core.act.ledger import Entry
 from deputize.core.act.policy import Act
-from deputize.core.act.toolkit import Effect, Note, Request, Steps
+from deputize.core.act.toolkit import Effect, Note, Request, Step, Steps
 from deputize.core.errors import (
     Conflict,
     DeputizeError,
@@ -73,7 +73,7 @@ class Sender:
 
         Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
         """
-        run = Run(self, act, self.providers[act.tool.provider].for_grant(grant.extra), grant, entry)
+        run = Run(self, act, self.providers[act.provider].for_grant(grant.extra), grant, entry)
         injected = {name: run.offered(name) for name in act.tool.injected}
         return await run.drive(act.tool.steps(**act.arguments, **injected))
 
@@ -131,7 +131,7 @@ class Run:
             steps.close()
         raise OutcomeUnknown(f"{self.act.tool.name}: part of it may have been done before it failed.")
 
-    async def _step(self, step: Request | list[Request] | Note) -> Any:
+    async def _step(self, step: Step) -> Any:
         if isinstance(step, Request):
             return await self._answer(step)
         if isinstance(step, Note):
@@ -190,7 +190,7 @@ class Run:
         )
 
     def _needs(self) -> list[tuple[str, ...]]:
-        return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.tool.needs_of(self.act.arguments)]
+        return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
 
     def _with_token(self, request: Request, url: str, grant: Grant) -> LeanRequest:
         """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""

@@ -10,7 +10,8 @@
 
 Positional parameters are the tool's arguments and its schema. Keyword-only parameters are filled in by the runtime
 and no schema shows them; `INJECTED` lists them. ``yield [Request, Request]`` runs requests at the same time and is
-sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`.
+sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists what else may be
+yielded: a request without credentials, a note, a pause, a file to keep or to take.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ import json
 import pkgutil
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Flag, auto
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
 
 from deputize.core.errors import InvalidInput, SettingsError
 
@@ -36,14 +37,19 @@ if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a thi
 Repeat = Literal["read", "idem", "write"]
 
 
+MIB: Final = 2**20
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call to the provider's API.
 
-    ``path`` lies below the toolkit's API root; ``{name}`` in it is filled from ``at``, one validated segment each, so
-    that no argument can leave its place. ``repeat`` says what a second sending does: nothing (read), nothing more
-    (idem), or act twice (write); None means read for GET and HEAD, else write. ``prepares``: a write that nobody but
-    the user can see yet, such as a draft; a refusal after it is a plain refusal.
+    ``path`` lies below the API root called ``api`` (default: the toolkit's); ``{name}`` in it is filled from ``at``,
+    one validated segment each, so that no argument can leave its place. ``headers``: of `HEADERS` only. ``repeat`` says
+    what a second sending does: nothing (read), nothing more (idem), or act twice (write); None means read for GET and
+    HEAD, else write. ``prepares``: a write that nobody but the user can see yet, such as a draft; a refusal after it is
+    a plain refusal. ``raw``: the answer's bytes are wanted as they are. ``whole``: an `Answer` is wanted, a redirect
+    among them. ``max_bytes``: the longest answer to take.
     """
 
     method: str
@@ -53,13 +59,85 @@ class Request:
     json: Any = None
     content: bytes | None = None
     content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    api: str = ""
     repeat: Repeat | None = None
     prepares: bool = False
+    raw: bool = False
+    whole: bool = False
+    max_bytes: int = 10 * MIB
 
     @property
     def call(self) -> Repeat:
         """How the answer, or its loss, is to be judged."""
-        return self.repeat or ("read" if self.method in ("GET", "HEAD") else "write")
+        return self.repeat or _call(self.method)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRequest:
+    """A request that leaves without any credential: a signed download, an upload address, a one-click unsubscribe.
+
+    ``url``: https, of a public address; so is each of at most three redirects. The tool is sent an `Answer`.
+    """
+
+    url: str
+    method: Literal["GET", "POST", "PUT"] = "GET"
+    content: bytes | None = None
+    content_type: str = ""
+    repeat: Repeat | None = None
+    max_bytes: int = 10 * MIB
+
+    @property
+    def call(self) -> Repeat:
+        """How the answer, or its loss, is to be judged."""
+        return self.repeat or _call(self.method)
+
+
+def _call(method: str) -> Repeat:
+    return "read" if method in ("GET", "HEAD") else "write"
+
+
+HEADERS: Final = frozenset({"accept", "if-match", "if-none-match", "prefer", "x-github-api-version"})
+"""The headers that a request may set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, where more than its data matters. ``headers``: in lower case, without cookies."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What comes in or goes out as bytes; no model ever sees them. ``name``: as the sender called it."""
+
+    name: str
+    mime: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Put a file aside for the user, sealed, for a day. The tool is sent its handle: see `deputize.core.act.files`."""
+
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The user's file behind a handle. The tool is sent the `File`, or `NotFound` is raised."""
+
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A moment, in seconds, before looking again; at most 10, and 30 in one act."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +150,8 @@ class Note:
     data: Mapping[str, Any]
 
 
-Steps = Generator[Request | list[Request] | Note, Any, Any]
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Wait
+Steps = Generator[Step, Any, Any]
 
 
 class Effect(Flag):
@@ -94,20 +173,32 @@ class Effect(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """The scopes any one of which an API method accepts. Consent asks for ``ask``, the narrowest that suffices."""
+    """The scopes any one of which an API method accepts. Consent asks for ``ask``, the narrowest that suffices.
+
+    ``at``: what is needed instead at another provider that plays for the toolkit's, by its name.
+    """
 
     accepts: frozenset[str]
     ask: str
     method: str = ""
+    at: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def met_by(self, granted: frozenset[str]) -> bool:
         """Whether a granted scope suffices."""
         return not self.accepts.isdisjoint(granted)
 
+    def of(self, provider: str) -> Need:
+        """The need as this provider knows it."""
+        scopes = self.at.get(provider)
+        return Need(frozenset(scopes), scopes[0], self.method) if scopes else self
 
-def any_of(ask: str, *broader: str, method: str = "") -> Need:
-    """A need: ``ask`` is requested, any of ``broader`` satisfies too. ``method`` is the provider's API method."""
-    return Need(frozenset((ask, *broader)), ask, method)
+
+def any_of(ask: str, *broader: str, method: str = "", at: Mapping[str, tuple[str, ...]] | None = None) -> Need:
+    """A need: ``ask`` is requested, any of ``broader`` satisfies too. ``method`` is the provider's API method.
+
+    ``at``: the scopes to ask for and to accept at another provider that plays for the toolkit's.
+    """
+    return Need(frozenset((ask, *broader)), ask, method, at or {})
 
 
 def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tuple[str, ...]:
@@ -147,6 +238,14 @@ class ActKey:
         return str(uuid.UUID(bytes=self.digest[:16], version=4))
 
 
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``."""
+
+    name: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
 INJECTED = frozenset({"key", "granted", "account", "noted", "now"})
 """What the runtime fills in: `ActKey`, granted scopes (frozenset), `Account`, an earlier `Note`'s data or None,
 and the time (Unix seconds)."""
@@ -172,8 +271,13 @@ class Tool:
     effects: Effects
     gravest: Effect
     injected: frozenset[str]
-    aliases: tuple[str, ...] = ()
-    core: bool = True
+    aliases: tuple[Alias, ...] = ()
+    toolset: str = "core"
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def under(self, alias: Alias) -> Tool:
+        """This tool, called by another name: with the arguments that it has there."""
+        return replace(self, renamed=alias.arguments)
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
@@ -181,37 +285,46 @@ class Tool:
 
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: arguments are names with values.", hint="Pass an object.")
+        given: dict[str, Any] = {}
+        for name, value in arguments.items():
+            ours = self.renamed.get(str(name), str(name))
+            if ours in given and given[ours] != value:
+                raise InvalidInput(f"{self.name}: {ours} is given twice.", hint="Give it once.")
+            given[ours] = value
         try:
-            valid = self.model.model_validate({str(name): value for name, value in arguments.items()})
+            valid = self.model.model_validate(given)
         except ValidationError as e:
             raise InvalidInput(_faults(self.name, e), hint="Correct the named arguments and call again.") from None
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
 
-    def needs_of(self, arguments: Arguments) -> Sequence[Need]:
-        """The needs of a call with these validated arguments; all must be met."""
-        return self.needs(arguments) if callable(self.needs) else self.needs
+    def needs_of(self, arguments: Arguments, provider: str = "") -> Sequence[Need]:
+        """The needs of a call with these validated arguments; all must be met. ``provider``: who is asked, if another
+        than the toolkit's."""
+        return _at(provider, self.needs(arguments) if callable(self.needs) else self.needs)
 
     def effect_of(self, arguments: Arguments) -> Effect:
         """The effect of a call with these validated arguments."""
         return self.effects(arguments) if callable(self.effects) else self.effects
 
-    @property
-    def all_needs(self) -> Sequence[Need]:
+    def usual_needs(self, provider: str = "") -> Sequence[Need]:
         """The needs with default arguments, for lists and for consent beforehand."""
         if not callable(self.needs):
-            return self.needs
-        return self.needs(
-            {
-                self.parameters[n]: None if f.is_required() else f.get_default(call_default_factory=True)
-                for n, f in self.model.model_fields.items()
-            }
-        )
+            return _at(provider, self.needs)
+        usual = {
+            self.parameters[n]: None if f.is_required() else f.get_default(call_default_factory=True)
+            for n, f in self.model.model_fields.items()
+        }
+        return _at(provider, self.needs(usual))
 
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The arguments as JSON schema, without what only costs tokens."""
         lean: dict[str, Any] = _lean(self.model.model_json_schema())
         return lean
+
+
+def _at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:
+    return [need.of(provider) for need in needs] if any(need.at for need in needs) else needs
 
 
 @dataclass
@@ -229,10 +342,13 @@ class Toolkit:
         needs: Needs = (),
         effect: Effects = Effect.READS,
         gravest: Effect | None = None,
-        aliases: Iterable[str] = (),
-        core: bool = True,
+        aliases: Iterable[str | Alias] = (),
+        toolset: str = "core",
     ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
-        """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go."""
+        """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go.
+
+        ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first.
+        """
         if gravest is None and not isinstance(effect, Effect):
             raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments must name its gravest.")
         worst = gravest if gravest is not None else effect
@@ -253,8 +369,8 @@ class Toolkit:
                 effects=effect,
                 gravest=worst,  # type: ignore[arg-type]
                 injected=injected,
-                aliases=tuple(aliases),
-                core=core,
+                aliases=tuple(Alias(a) if isinstance(a, str) else a for a in aliases),
+                toolset=toolset,
             )
             return steps
 

@@ -77,6 +77,7 @@ class Provider:
     ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
     ``revoke_by``: ``form`` (RFC 7009, either token), ``bearer`` (the access token ends itself) or ``app`` (the app
     ends all that the account has given it, naming the access token).
+    ``plays``: the provider whose toolkits work with it, too.
     ``rules``: how its answers are read.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
     ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
@@ -110,6 +111,7 @@ class Provider:
     identity: Identity
     revoke: str = ""
     revoke_by: RevokeBy = "form"
+    plays: str = ""
     rules: Rules = GENERIC
     issuer: str = ""
     iss_required: bool = False

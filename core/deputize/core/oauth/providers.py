@@ -221,6 +221,7 @@ GITHUB_APP = replace(  # docs.github.com/en/apps/creating-github-apps/authentica
     GITHUB,
     name="github_app",
     label="GitHub (App)",
+    plays="github",
     rules=replace(
         GITHUB_RULES,
         implies={

@@ -22,7 +22,8 @@ class Registry:
             self.apps[app.name] = app
 
     def app(self, provider: str, name: str = "") -> App:
-        """The app of this name; else the one to use at a provider: that of its name, or the first.
+        """The app of this name; else the one to use at a provider: that of its name, the first, or the first of
+        another provider that plays for it.
 
         Raises `InvalidInput` for an unknown name, `SettingsError` where a provider has no app.
         """
@@ -33,6 +34,9 @@ class Registry:
             return self.apps[name]
         for app in (self.apps.get(provider), *self.apps.values()):
             if app is not None and app.provider == provider:
+                return app
+        for app in self.apps.values():
+            if self.providers[app.provider].plays == provider:
                 return app
         hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
         raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)

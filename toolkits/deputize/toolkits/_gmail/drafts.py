@@ -128,7 +128,7 @@ def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: s
 
 
 @GMAIL.tool(
-    needs=[reads_drafts("drafts.list"), reads_drafts("drafts.get")], aliases=["Gmail.ListDraftEmails"], core=False
+    needs=[reads_drafts("drafts.list"), reads_drafts("drafts.get")], aliases=["Gmail.ListDraftEmails"], toolset="more"
 )
 def list_drafts(query: str = "", limit: Limit = 20, cursor: Cursor = None, *, account: Account, now: float) -> Steps:
     """List drafts."""
@@ -184,7 +184,7 @@ def send_draft(draft_id: str, *, granted: frozenset[str], account: Account, note
     return receipt(sent, people, noted["subject"], account)
 
 
-@GMAIL.tool(needs=[drafts("drafts.delete")], effect=Effect.DESTRUCTIVE, aliases=["Gmail.DeleteDraftEmail"], core=False)
+@GMAIL.tool(needs=[drafts("drafts.delete")], effect=Effect.DESTRUCTIVE, aliases=["Gmail.DeleteDraftEmail"], toolset="more")
 def delete_draft(draft_id: str) -> Steps:
     """Discard a draft for good."""
     try:

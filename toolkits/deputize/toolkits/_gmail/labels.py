@@ -60,7 +60,7 @@ def _manage_needs(arguments: Arguments) -> Sequence[Need]:
     effect=lambda arguments: Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES,
     gravest=Effect.DESTRUCTIVE,
     aliases=["Gmail.CreateLabel", "Gmail.UpdateLabel", "Gmail.DeleteLabel"],
-    core=False,
+    toolset="more",
 )
 def manage_label(
     action: Literal["create", "rename", "delete"], name: str, new_name: str | None = None, *, noted: Noted
