@@ -1,56 +1,21 @@
-"""api.linear.app/graphql: viewer, organization, teams, issues, and their making.
+"""api.linear.app/graphql: a workspace's issues and all around them.
 
-Objects are plain JSON; a document takes out of them what it names, and a name they do not have is an error, as it is
+Things are plain JSON; a document takes out of them what it names, and a name they do not have is an error, as it is
 with a schema.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from deputize.sandbox.linear import changes, filters, views
 from deputize.sandbox.linear.graphql import Field, Unreadable, read
-from deputize.sandbox.linear.seed import ORGANIZATION_KEY, stable_id, stamp, user_id
-from deputize.sandbox.linear.tokens import IMPLIES
-from deputize.sandbox.oauth import Token
-from deputize.sandbox.people import BOB, Person
+from deputize.sandbox.linear.seed import ORGANIZATION_KEY, stable_id
+from deputize.sandbox.linear.store import Call, Json, failed, not_found
+from deputize.sandbox.linear.views import Many
 from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
-
-Json = dict[str, Any]
-INPUT = {"id", "teamId", "title", "description", "priority", "stateId", "assigneeId"}
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operation, and who sends it with which token."""
-
-    world: World
-    person: Person
-    token: Token
-
-    @property
-    def store(self) -> Json:
-        """What the workspace keeps."""
-        return self.world.services["linear"]
-
-    def needs(self, *accepted: str) -> None:
-        """FORBIDDEN unless one of these was granted."""
-        held = set(self.token.scopes).union(*(IMPLIES.get(scope, set()) for scope in self.token.scopes))
-        if not held & set(accepted):
-            raise failed(403, f"Invalid scope: `{accepted[0]}` required", "forbidden", "FORBIDDEN")
-
-
-def failed(status: int, message: str, kind: str, code: str, shown: str = "") -> Refused:
-    """An answer with ``errors``."""
-    told: Json = {"type": kind, "code": code, "statusCode": status if status >= 400 else 400, "userError": True}
-    if shown:
-        told["userPresentableMessage"] = shown
-    nothing: Json = {} if status in (400, 401) else {"data": None}
-    errors = [{"message": message, "extensions": told}]
-    return Refused(in_json({"errors": errors} | nothing, status, changes=False))
 
 
 def answer(ask: Ask, world: World) -> Reply:
@@ -62,11 +27,11 @@ def answer(ask: Ask, world: World) -> Reply:
         kind, fields = read(str(content.get("query") or ""), content.get("variables") or {})
     except Unreadable as unreadable:
         raise failed(400, str(unreadable), "graphql error", "GRAPHQL_PARSE_FAILED") from None
-    roots = MUTATIONS if kind == "mutation" else QUERIES
+    roots = changes.MUTATIONS if kind == "mutation" else QUERIES
     for one in fields:
         if one.name not in roots and one.name != "__typename":
             raise unknown(one.name, kind.capitalize())
-    data = {one.alias: roots[one.name](call, one) for one in fields if one.name in roots}
+    data = {one.alias: taken(call, roots[one.name](call, one), one) for one in fields if one.name in roots}
     return in_json({"data": data}, headers=_limits(world), changes=kind == "mutation")
 
 
@@ -93,158 +58,202 @@ def unknown(name: str, kind: str) -> Refused:
     return failed(400, f'Cannot query field "{name}" on type "{kind}".', "graphql error", "GRAPHQL_VALIDATION_FAILED")
 
 
-def taken(value: Any, one: Field) -> Any:
-    """What a field's selection takes out of an object; through lists, and null stays null."""
+def taken(call: Call, value: Any, one: Field) -> Any:
+    """What a field's selection takes out of a value; through lists and pages, and null stays null."""
+    if callable(value):
+        value = value()
+    if isinstance(value, Many):
+        value = paged(call, value.make(), one)
     if value is None or not isinstance(value, dict | list):
         return value
     if isinstance(value, list):
-        return [taken(item, one) for item in value]
+        return [taken(call, item, one) for item in value]
     found: Json = {}
     for wanted in one.fields:
-        if wanted.name != "__typename" and wanted.name not in value:
+        if wanted.name not in value:
+            if wanted.name == "__typename":
+                continue
             raise unknown(wanted.name, value.get("__typename", one.name))
-        found[wanted.alias] = taken(value.get(wanted.name), wanted)
+        found[wanted.alias] = taken(call, value[wanted.name], wanted)
     return found
+
+
+def paged(call: Call, rows: list[Json], one: Field) -> Json:
+    """Relay's paging: a cursor is the id of the row before."""
+    if wanted := one.arguments.get("filter"):
+        rows = [row for row in rows if filters.matches(row, wanted, call.world.clock())]
+    first, after = int(one.arguments.get("first") or 50), one.arguments.get("after")
+    start = next((number + 1 for number, row in enumerate(rows) if row["id"] == after), 0) if after else 0
+    page = rows[start : start + first]
+    ends: Json = {"hasNextPage": start + first < len(rows), "hasPreviousPage": start > 0}
+    ends |= {"startCursor": page[0]["id"] if page else None, "endCursor": page[-1]["id"] if page else None}
+    return {"nodes": page, "pageInfo": ends, "totalCount": len(rows)}
 
 
 def viewer(call: Call, one: Field) -> Any:
     """The person behind the token."""
     call.needs("read")
-    return taken(_user(call, call.person.email), one)
+    return views.user(call, call.person.email)
 
 
 def organization(call: Call, one: Field) -> Any:
     """The workspace that the token is good for."""
     call.needs("read")
-    return taken({"id": stable_id("organization"), "name": "Acme", "urlKey": ORGANIZATION_KEY}, one)
+    return {"id": stable_id("organization"), "name": "Acme", "urlKey": ORGANIZATION_KEY}
 
 
-def teams(call: Call, one: Field) -> Any:
-    """The teams the person can see."""
-    call.needs("read")
-    return taken(_connection([_team(team) for team in _visible(call)], one), one)
+def _many(kind: str, show: changes.Show) -> Callable[[Call, Field], Any]:
+    """A list of a kind, the newest first; what is archived only where it is asked for."""
+
+    def answer(call: Call, one: Field) -> Any:
+        call.needs("read")
+        every = bool(one.arguments.get("includeArchived"))
+        rows = [row for row in reversed(call.visible(kind)) if every or not row.get("archivedAt")]
+        return Many(lambda: [show(call, row) for row in rows])
+
+    return answer
+
+
+def _single(kind: str, label: str, show: changes.Show) -> Callable[[Call, Field], Any]:
+    def answer(call: Call, one: Field) -> Any:
+        call.needs("read")
+        return show(call, call.found(kind, one.arguments.get("id"), label))
+
+    return answer
+
+
+_ORDERS: dict[str, Callable[[Json], Any]] = {
+    "updatedAt": lambda view: view["updatedAt"],
+    "createdAt": lambda view: view["createdAt"],
+    "priority": lambda view: view["priority"] or 9,
+    "dueDate": lambda view: view["dueDate"] or "9999",
+}
 
 
 def issues(call: Call, one: Field) -> Any:
-    """The newest first; of ``filter``, equality of team key, state name and assignee's address."""
+    """In the order that is asked for, else the newest first."""
     call.needs("read")
-    rows = [_issue(call, row) for row in reversed(call.store["issues"]) if _seen(call, row)]
-    rows = [row for row in rows if _matches(row, one.arguments.get("filter") or {})]
-    return taken(_connection(rows, one), one)
+    every = bool(one.arguments.get("includeArchived"))
+    rows = [row for row in reversed(call.visible("issues")) if every or not row.get("archivedAt")]
+    shown = [views.issue(call, row) for row in rows]
+    for sort in reversed(one.arguments.get("sort") or []):
+        for name, how in sort.items():
+            shown.sort(key=_ORDERS[name], reverse=how.get("order") == "Descending")
+    return Many(lambda: shown)
 
 
 def issue(call: Call, one: Field) -> Any:
     """By id or identifier."""
     call.needs("read")
     wanted = str(one.arguments.get("id", ""))
-    for row in call.store["issues"]:
-        shown = _issue(call, row)
-        if _seen(call, row) and wanted in (row["id"], shown["identifier"]):
-            return taken(shown, one)
-    raise failed(200, "Entity not found: Issue", "invalid input", "INPUT_ERROR", "Could not find referenced Issue.")
+    for row in call.visible("issues"):
+        if wanted in (row["id"], views.identifier(call, row)):
+            return views.issue(call, row)
+    raise not_found("Issue")
 
 
-def issue_create(call: Call, one: Field) -> Any:
-    """``issues:create`` suffices. An id that is there already is refused, whatever else the input says."""
-    call.needs("issues:create")
-    given: Json = one.arguments.get("input") or {}
-    if wrong := set(given) - INPUT:
-        message = f'Field "{sorted(wrong)[0]}" is not defined by type "IssueCreateInput".'
-        raise failed(400, message, "graphql error", "GRAPHQL_VALIDATION_FAILED")
-    team = next((team for team in _visible(call) if team["id"] == given.get("teamId")), None)
-    if team is None or not str(given.get("title") or "").strip():
-        raise failed(400, "Argument Validation Error", "invalid input", "INVALID_INPUT")
-    row = _new(call, given, team)
-    call.store["issues"].append(row)
-    return taken({"success": True, "issue": _issue(call, row), "lastSyncId": 1.0}, one)
+def by_branch(call: Call, one: Field) -> Any:
+    """By a git branch that names it; null where none does."""
+    call.needs("read")
+    said = f"-{str(one.arguments.get('branchName', '')).lower()}-".replace("/", "-")
+    for row in call.visible("issues"):
+        if f"-{views.identifier(call, row).lower()}-" in said:
+            return views.issue(call, row)
+    return None
 
 
-def _new(call: Call, given: Json, team: Json) -> Json:
-    id = str(given.get("id") or uuid.uuid4())
-    if any(row["id"] == id for row in call.store["issues"]):
-        shown = f"Entity Issue with id {id} already exists."
-        raise failed(200, "conflict on insert of Issue", "invalid input", "INPUT_ERROR", shown)
-    at = stamp(call.world.clock())
-    people = {user_id(person.email): person.email for person in call.world.people}
-    states = {state["id"] for state in team["states"]}
-    return {
-        "id": id,
-        "number": max((row["number"] for row in call.store["issues"] if row["team"] == team["id"]), default=0) + 1,
-        "team": team["id"],
-        "state": given["stateId"] if given.get("stateId") in states else team["states"][0]["id"],
-        "title": given["title"],
-        "description": given.get("description"),
-        "priority": given.get("priority", 0),
-        "creator": call.person.email,
-        "assignee": people.get(str(given.get("assigneeId"))),
-        "createdAt": at,
-        "updatedAt": at,
+def _searched(kind: str, show: changes.Show, fields: Iterable[str]) -> Callable[[Call, Field], Any]:
+    """Every word of the term, in any of these fields."""
+
+    def answer(call: Call, one: Field) -> Any:
+        call.needs("read")
+        words = str(one.arguments.get("term") or "").casefold().split()
+        found = [row for row in reversed(call.visible(kind)) if all(_holds(row, word, fields) for word in words)]
+        return Many(lambda: [show(call, row) for row in found])
+
+    return answer
+
+
+def _holds(row: Json, word: str, fields: Iterable[str]) -> bool:
+    return any(word in str(row.get(field) or "").casefold() for field in fields)
+
+
+def by_meaning(call: Call, one: Field) -> Any:
+    """Any word of the query, in anything."""
+    call.needs("read")
+    words = str(one.arguments.get("query") or "").casefold().split()
+    kinds = {
+        "issue": ("issues", views.issue, ("title", "description")),
+        "project": ("projects", views.project, ("name", "description", "content")),
+        "initiative": ("initiatives", views.initiative, ("name", "description", "content")),
+        "document": ("documents", views.document, ("title", "content")),
     }
+    results: list[Json] = []
+    for type, (kind, show, fields) in kinds.items():
+        for row in call.visible(kind):
+            if any(_holds(row, word, fields) for word in words):
+                nothing: Json = dict.fromkeys(kinds)
+                results.append({"type": type, "id": row["id"], **nothing, type: show(call, row)})
+    return {"results": results[: int(one.arguments.get("maxResults") or 10)]}
 
 
-def _visible(call: Call) -> list[Json]:
-    """A private team is its owner's alone."""
-    return [team for team in call.store["teams"] if not team["private"] or call.person.email == BOB.email]
+def users(call: Call, one: Field) -> Any:
+    """Everybody in the workspace."""
+    call.needs("read")
+    return Many(lambda: views.users(call))
 
 
-def _seen(call: Call, row: Json) -> bool:
-    return any(team["id"] == row["team"] for team in _visible(call))
+def states(call: Call, one: Field) -> Any:
+    """The states of the teams that the person can see."""
+    call.needs("read")
+    return Many(lambda: views.states(call))
 
 
-def _team(team: Json) -> Json:
-    return {name: team[name] for name in ("id", "key", "name", "private")} | {"states": {"nodes": team["states"]}}
+def teams(call: Call, one: Field) -> Any:
+    """The teams that the person can see."""
+    call.needs("read")
+    return Many(lambda: [views.team(call, row) for row in call.teams()])
 
 
-def _user(call: Call, email: str | None) -> Json | None:
-    person = call.world.person(email or "")
-    if person is None:
-        return None
-    names = {"name": person.name, "displayName": person.email.partition("@")[0], "email": person.email}
-    return {"id": user_id(person.email)} | names | {"active": True, "admin": False}
-
-
-def _issue(call: Call, row: Json) -> Json:
-    team = next(team for team in call.store["teams"] if team["id"] == row["team"])
-    identifier = f"{team['key']}-{row['number']}"
-    plain = ("id", "number", "title", "description", "priority", "createdAt", "updatedAt")
-    return {name: row[name] for name in plain} | {
-        "identifier": identifier,
-        "url": f"https://linear.app/{ORGANIZATION_KEY}/issue/{identifier}",
-        "team": _team(team),
-        "state": next(state for state in team["states"] if state["id"] == row["state"]),
-        "creator": _user(call, row["creator"]),
-        "assignee": _user(call, row["assignee"]),
-        "labels": {"nodes": []},
-    }
-
-
-def _matches(value: Any, wanted: Json) -> bool:
-    """Only ``eq`` is known; every other comparison is an error rather than a wrong answer."""
-    for name, condition in wanted.items():
-        if name == "eq":
-            return bool(value == condition)
-        if not isinstance(value, dict) or name not in value or not isinstance(condition, dict):
-            raise failed(400, f'Field "{name}" is not defined by this filter.', "graphql error", "BAD_USER_INPUT")
-        if not _matches(value[name], condition):
-            return False
-    return True
-
-
-def _connection(rows: list[Json], one: Field) -> Json:
-    """Relay's paging: a cursor is the id of the row before."""
-    first, after = int(one.arguments.get("first") or 50), one.arguments.get("after")
-    start = next((number + 1 for number, row in enumerate(rows) if row["id"] == after), 0) if after else 0
-    page = rows[start : start + first]
-    ends: Json = {"hasNextPage": start + first < len(rows), "hasPreviousPage": start > 0}
-    ends |= {"startCursor": page[0]["id"] if page else None, "endCursor": page[-1]["id"] if page else None}
-    return {"nodes": page, "pageInfo": ends}
+def templates(call: Call, one: Field) -> Any:
+    """All of them, in one list."""
+    call.needs("read")
+    return [views.template(call, row) for row in call.visible("templates")]
 
 
 QUERIES: dict[str, Callable[[Call, Field], Any]] = {
     "viewer": viewer,
     "organization": organization,
     "teams": teams,
+    "team": _single("teams", "Team", views.team),
+    "users": users,
+    "workflowStates": states,
+    "issueLabels": _many("labels", views.label),
+    "projectLabels": _many("project_labels", views.project_label),
+    "projectStatuses": _many("statuses", views.status),
+    "cycles": _many("cycles", views.cycle),
+    "cycle": _single("cycles", "Cycle", views.cycle),
+    "customViews": _many("views", views.view),
+    "customView": _single("views", "CustomView", views.view),
+    "templates": templates,
+    "searchIssues": _searched("issues", views.issue, ("title", "description")),
+    "searchProjects": _searched("projects", views.project, ("name", "description")),
+    "searchDocuments": _searched("documents", views.document, ("title", "content")),
+    "semanticSearch": by_meaning,
     "issues": issues,
     "issue": issue,
+    "issueVcsBranchSearch": by_branch,
+    "comments": _many("comments", views.comment),
+    "projects": _many("projects", views.project),
+    "project": _single("projects", "Project", views.project),
+    "projectMilestones": _many("milestones", views.milestone),
+    "projectUpdates": _many("project_updates", views.project_update),
+    "initiativeUpdates": _many("initiative_updates", views.initiative_update),
+    "initiatives": _many("initiatives", views.initiative),
+    "initiative": _single("initiatives", "Initiative", views.initiative),
+    "documents": _many("documents", views.document),
+    "document": _single("documents", "Document", views.document),
+    "notifications": _many("notifications", views.notification),
+    "customerNeeds": _many("needs", views.need),
+    "customers": _many("customers", views.customer),
 }
-MUTATIONS: dict[str, Callable[[Call, Field], Any]] = {"issueCreate": issue_create}

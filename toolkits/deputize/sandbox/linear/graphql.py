@@ -1,6 +1,6 @@
 """A GraphQL document read: one operation, fields with aliases, arguments and variables, inline and named fragments.
 
-GraphQL specification, section 2. Directives and block strings are not read.
+GraphQL specification, section 2; of directives ``@include`` and ``@skip`` (3.13). Block strings are not read.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Reader:
         self._expect("{")
         fields: list[Field] = []
         while self._peek() != "}":
-            fields += self._spread(inside) if self._peek() == "..." else [self._field(inside)]
+            fields += self._spread(inside) if self._peek() == "..." else self._field(inside)
         self._expect("}")
         return fields
 
@@ -103,14 +103,26 @@ class _Reader:
         self._at = back
         return fields
 
-    def _field(self, inside: tuple[str, ...]) -> Field:
+    def _field(self, inside: tuple[str, ...]) -> list[Field]:
         name = alias = self._take()
         if self._peek() == ":":
             self._at += 1
             name = self._take()
         arguments = self._pairs("(", ")") if self._peek() == "(" else {}
+        wanted = self._wanted()
         fields = self._selection(inside) if self._peek() == "{" else []
-        return Field(name, alias, arguments, fields)
+        return [Field(name, alias, arguments, fields)] if wanted else []
+
+    def _wanted(self) -> bool:
+        """What the directives here come to."""
+        wanted = True
+        while self._peek() == "@":
+            self._at += 1
+            name, said = self._take(), self._pairs("(", ")")
+            if name not in ("include", "skip"):
+                raise Unreadable(f'Unknown directive "@{name}".')
+            wanted = wanted and bool(said.get("if")) == (name == "include")
+        return wanted
 
     def _pairs(self, opens: str, closes: str) -> dict[str, Any]:
         self._expect(opens)

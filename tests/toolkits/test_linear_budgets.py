@@ -1,0 +1,163 @@
+"""What Linear's tools cost in tokens, how they are described, and which other names they answer to."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from deputize.core import Effect, InvalidInput
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.toolkit import Tool
+from deputize.toolkits.linear import TOOLKIT
+from tests.toolkits.linear_calls import EVERY
+
+
+def definition(tool: Tool) -> int:
+    whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+    return len(json.dumps(whole, separators=(",", ":"))) // 4
+
+
+def test_a_definition_costs_at_most_330_tokens_and_150_on_average() -> None:
+    costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
+    assert max(costs.values()) <= 330, costs
+    assert sum(costs.values()) / len(costs) <= 150
+
+
+@pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
+def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
+    assert len(tool.name) <= 40 and tool.name.startswith("linear_")
+    assert 0 < len(tool.description.split()) <= 20
+    assert tool.schema["additionalProperties"] is False
+    secret = {"account", "token", "key", "granted", "noted", "now", "host", "url_base", "workspace"}
+    assert not secret & set(tool.schema.get("properties", {}))
+    assert "anyOf" not in json.dumps(tool.schema)
+
+
+TOOLSETS = {
+    "documents": {"list_documents", "get_document", "save_document"},
+    "admin": {"save_label", "create_project_status"},
+    "inbox": {"list_notifications", "update_notifications"},
+    "customers": {"list_customer_needs", "create_customer_need"},
+}
+
+
+def test_the_core_set_is_25_of_34_tools() -> None:
+    found: dict[str, set[str]] = {}
+    for name, tool in TOOLKIT.tools.items():
+        found.setdefault(tool.toolset, set()).add(name.removeprefix("linear_"))
+    assert {name: tools for name, tools in found.items() if name != "core"} == TOOLSETS
+    assert len(found["core"]) == 25
+
+
+ELSEWHERE = {  # what these actions are called in another toolkit
+    "AddComment": "write_comment",
+    "AddProjectComment": "write_comment",
+    "AddProjectToInitiative": "save_initiative",
+    "ArchiveInitiative": "archive",
+    "ArchiveIssue": "archive",
+    "ArchiveProject": "archive",
+    "CreateInitiative": "save_initiative",
+    "CreateIssue": "create_issue",
+    "CreateIssueRelation": "relate_issues",
+    "CreateProject": "save_project",
+    "CreateProjectStatus": "create_project_status",
+    "CreateProjectUpdate": "post_update",
+    "GetCycle": "get_cycle",
+    "GetInitiative": "get_initiative",
+    "GetInitiativeDescription": "get_initiative",
+    "GetIssue": "get_issue",
+    "GetMilestone": "get_project",
+    "GetNotifications": "list_notifications",
+    "GetProject": "get_project",
+    "GetProjectDescription": "get_project",
+    "GetRecentActivity": "list_issues",
+    "GetTeam": "get_team",
+    "LinkGithubToIssue": "link_url",
+    "ListAvailableProjectStatuses": "lookup",
+    "ListComments": "list_comments",
+    "ListCycles": "lookup",
+    "ListInitiatives": "list_initiatives",
+    "ListIssues": "list_issues",
+    "ListLabels": "lookup",
+    "ListMilestones": "get_project",
+    "ListProjectComments": "list_comments",
+    "ListProjectUpdates": "list_updates",
+    "ListProjects": "list_projects",
+    "ListTeams": "lookup",
+    "ListWorkflowStates": "lookup",
+    "ManageIssueSubscription": "set_subscription",
+    "ReplyToComment": "write_comment",
+    "ReplyToProjectComment": "write_comment",
+    "ResolveComment": "resolve_comment",
+    "TransitionIssueState": "update_issue",
+    "UpdateComment": "write_comment",
+    "UpdateInitiative": "save_initiative",
+    "UpdateIssue": "update_issue",
+    "UpdateProject": "save_project",
+    "UpsertMilestone": "save_milestone",
+    "WhoAmI": "whoami",
+}
+
+
+def test_every_action_of_another_toolkit_has_a_tool_here_and_its_name_leads_to_it() -> None:
+    catalog = Catalog([TOOLKIT])
+    for theirs, ours in ELSEWHERE.items():
+        assert catalog.tool(f"Linear.{theirs}").name == f"linear_{ours}", theirs
+    aliases = {alias.name for tool in TOOLKIT.tools.values() for alias in tool.aliases}
+    assert aliases == {f"Linear.{theirs}" for theirs in ELSEWHERE}
+
+
+def test_an_alias_takes_the_arguments_it_had_there_and_makes_the_same_request() -> None:
+    theirs = Catalog([TOOLKIT]).tool("Linear.CreateIssue")
+    there = {
+        "team": "ENG",
+        "title": "x",
+        "labels_to_add": ["Bug"],
+        "parent_issue": "ENG-1",
+        "attachment_url": "https://example.test/a",
+        "attachment_title": "A",
+    }
+    here = {
+        "team": "ENG",
+        "title": "x",
+        "labels": ["Bug"],
+        "parent": "ENG-1",
+        "link_url": "https://example.test/a",
+        "link_title": "A",
+    }
+    assert theirs.validate(there) == TOOLKIT.tools["linear_create_issue"].validate(here)
+    with pytest.raises(InvalidInput):
+        TOOLKIT.tools["linear_create_issue"].validate(there)
+
+
+def test_what_others_will_see_is_declared_and_only_deleting_is_destructive() -> None:
+    sends = {name.removeprefix("linear_") for name, tool in TOOLKIT.tools.items() if Effect.SENDS in tool.gravest}
+    assert sends == {
+        "create_issue",
+        "update_issue",
+        "relate_issues",
+        "link_url",
+        "write_comment",
+        "save_project",
+        "post_update",
+        "save_initiative",
+        "save_document",
+        "create_customer_need",
+    }
+    archive = TOOLKIT.tools["linear_archive"]
+    for action in ("archive", "restore", "delete"):
+        effect = archive.effect_of(archive.validate({"kind": "issue", "id": "ENG-1", "action": action}))
+        assert (Effect.DESTRUCTIVE in effect) == (action == "delete")
+
+
+@pytest.mark.parametrize("case", EVERY, ids=lambda case: f"{case.tool} {case.says[:20]}")
+def test_a_tool_that_reads_asks_for_read_and_none_for_more_than_it_must(case: object) -> None:
+    tool = TOOLKIT.tools[case.name]  # type: ignore[attr-defined]
+    asks = {need.ask for need in tool.needs_of(tool.validate(case.arguments))}  # type: ignore[attr-defined]
+    if tool.gravest is Effect.READS:
+        assert asks == {"read"}
+    elif tool.name == "linear_create_project_status":
+        assert asks == {"read", "admin"}
+    else:
+        assert asks <= {"read", "write", "issues:create", "comments:create"} and asks != {"read"}

@@ -1,0 +1,99 @@
+"""The workspace's things as they are kept, and who may see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deputize.sandbox.linear.seed import stamp, user_id
+from deputize.sandbox.linear.tokens import IMPLIES
+from deputize.sandbox.oauth import Token
+from deputize.sandbox.people import BOB, Person
+from deputize.sandbox.wire import Refused, in_json
+from deputize.sandbox.world import World
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation, and who sends it with which token."""
+
+    world: World
+    person: Person
+    token: Token
+
+    @property
+    def store(self) -> Json:
+        """What the workspace keeps: lists by kind."""
+        return self.world.services["linear"]
+
+    @property
+    def now(self) -> str:
+        """The time as Linear writes it."""
+        return stamp(self.world.clock())
+
+    @property
+    def me(self) -> str:
+        """The id of the person."""
+        return user_id(self.person.email)
+
+    def needs(self, *accepted: str) -> None:
+        """FORBIDDEN unless one of these was granted."""
+        held = set(self.token.scopes).union(*(IMPLIES.get(scope, set()) for scope in self.token.scopes))
+        if not held & set(accepted):
+            raise failed(403, f"Invalid scope: `{accepted[0]}` required", "forbidden", "FORBIDDEN")
+
+    def rows(self, kind: str) -> list[Json]:
+        """The rows of a kind; a list to add to."""
+        rows: list[Json] = self.store.setdefault(kind, [])
+        return rows
+
+    def teams(self) -> list[Json]:
+        """A private team is its owner's alone."""
+        return [team for team in self.rows("teams") if not team["private"] or self.person.email == BOB.email]
+
+    def seen(self, row: Json) -> bool:
+        """Whether the person can see a row: it is of no team, or of one of theirs."""
+        return not row.get("team") or any(team["id"] == row["team"] for team in self.teams())
+
+    def visible(self, kind: str) -> list[Json]:
+        """The rows of a kind that the person can see, the newest last. What hangs on an issue is seen with it."""
+        rows = self.teams() if kind == "teams" else [row for row in self.rows(kind) if self.seen(row)]
+        if kind in ("comments", "attachments", "relations", "needs", "documents"):
+            hidden = {row["id"] for row in self.rows("issues") if not self.seen(row)}
+            rows = [row for row in rows if not hidden & {row.get("issue"), row.get("related")}]
+        return [row for row in rows if row.get("of", self.person.email) == self.person.email]
+
+    def row(self, kind: str, id: Any) -> Json | None:
+        """The visible row of this id, or slug."""
+        return next((row for row in self.visible(kind) if id and id in (row["id"], row.get("slugId"))), None)
+
+    def found(self, kind: str, id: Any, label: str) -> Json:
+        """The same. Refused with Linear's words where there is none."""
+        row = self.row(kind, id)
+        if row is None:
+            raise not_found(label)
+        return row
+
+
+def failed(status: int, message: str, kind: str, code: str, shown: str = "") -> Refused:
+    """An answer with ``errors``."""
+    told: Json = {"type": kind, "code": code, "statusCode": status if status >= 400 else 400, "userError": True}
+    if shown:
+        told["userPresentableMessage"] = shown
+    nothing: Json = {} if status in (400, 401) else {"data": None}
+    errors = [{"message": message, "extensions": told}]
+    return Refused(in_json({"errors": errors} | nothing, status, changes=False))
+
+
+def not_found(label: str) -> Refused:
+    """Linear's words for what is not there."""
+    shown = f"Could not find referenced {label}."
+    return failed(200, f"Entity not found: {label}", "invalid input", "INPUT_ERROR", shown)
+
+
+def invalid(field: str, kind: str) -> Refused:
+    """The schema has no such field of an input or filter."""
+    message = f'Field "{field}" is not defined by type "{kind}".'
+    return failed(400, message, "graphql error", "GRAPHQL_VALIDATION_FAILED")

@@ -1,0 +1,1 @@
+"""Linear's tools, one module a subject: see `deputize.toolkits.linear`."""

@@ -1,0 +1,131 @@
+"""Linear: labels and project statuses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Effect, Steps
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, by_filter, change, entity, make, nodes, remember
+from deputize.toolkits._linear.base import ADMIN, LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits._linear.rows import lean
+
+Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
+LabelName = Annotated[str, Field(min_length=1, max_length=80)]
+StatusType = Literal["backlog", "planned", "started", "paused", "completed", "canceled"]
+_OPERATIONS: Final = {
+    "issue": ("LookupIssueLabels", "IssueLabelCreate", "IssueLabelUpdate"),
+    "project": ("LookupProjectLabels", "ProjectLabelCreate", "ProjectLabelUpdate"),
+}
+_COLOURS: Final = {
+    "backlog": "#bec2c8",
+    "planned": "#e2e2e2",
+    "started": "#f2c94c",
+    "paused": "#f2994a",
+    "completed": "#5e6ad2",
+    "canceled": "#95a2b3",
+}
+
+
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, toolset="admin")
+def save_label(
+    kind: Literal["issue", "project"] = "issue",
+    label: Annotated[str | None, Field(description="existing")] = None,
+    name: LabelName | None = None,
+    color: Colour | None = None,
+    description: Annotated[str | None, Field(max_length=255)] = None,
+    team: Annotated[str | None, Field(description="none = workspace")] = None,
+    group: Annotated[str | None, Field(description="parent label")] = None,
+    retired: bool | None = None,
+    *,
+    key: ActKey,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Create, rename, recolour or retire an issue or project label."""
+    listed, creates, updates = _OPERATIONS[kind]
+    rows = yield from nodes(listed, first=250)
+    wanted: dict[str, Any] = names.given({"name": name, "color": color, "description": description})
+    if group:
+        wanted["parentId"] = names.chosen([row for row in rows if row.get("isGroup")], group, "group")["id"]
+    if label:
+        found = names.chosen(rows, label, "label")
+        if retired is not None:
+            wanted["retiredAt"] = names.since("now", now, "retired") if retired else None
+        if not wanted:
+            raise InvalidInput("Nothing to change was given.")
+        return _result(entity((yield from change(updates, id=found["id"], input=wanted))))
+    if not name or retired:
+        raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
+    key_of_team, more = yield from _team(team, kind)
+    if (there := _same(rows, name, key_of_team)) and not noted:
+        return _result(there) | {"existed": True}
+    yield from remember(noted, key.uuid)
+    made, existed = yield from make(creates, {"id": key.uuid, **wanted, **more}, by_filter(listed))
+    undo = {"kind": "label" if kind == "issue" else "project_label", "id": made["id"], "action": "delete"}
+    shown = {"created": True, "existed": existed, "undo": {"tool": "linear_archive", "args": undo}}
+    return _result(made) | lean(shown)
+
+
+def _team(team: str | None, kind: str) -> Asks[tuple[str, dict[str, Any]]]:
+    if team is None or team.strip().lower() == "none":
+        return "", {}
+    if kind == "project":
+        raise InvalidInput("team: project labels belong to the workspace.")
+    found = yield from names.team(team)
+    return str(found["key"]), {"teamId": found["id"]}
+
+
+def _same(rows: list[Json], name: str, team: str) -> Json | None:
+    """The label of this name in the same team, or in the workspace."""
+    same = [
+        row
+        for row in rows
+        if str(row.get("name")).casefold() == name.strip().casefold()
+        and ((row.get("team") or {}).get("key") or "") == team
+        and not row.get("retiredAt")
+    ]
+    return same[0] if same else None
+
+
+def _result(made: Json) -> Json:
+    team = (made.get("team") or {}).get("key")
+    return lean(
+        {
+            "label_id": made["id"],
+            "name": made.get("name"),
+            "color": made.get("color"),
+            "team": team,
+            "retired": bool(made.get("retiredAt")),
+        }
+    )
+
+
+@LINEAR.tool(needs=[READ, ADMIN], effect=Effect.WRITES, toolset="admin", aliases=["Linear.CreateProjectStatus"])
+def create_project_status(
+    name: LabelName,
+    type: StatusType,
+    color: Colour | None = None,
+    description: str | None = None,
+    *,
+    key: ActKey,
+    noted: Noted,
+) -> Steps:
+    """Add a project status to the workspace (admins only)."""
+    rows = yield from nodes("LookupProjectStatuses", first=100)
+    if (there := _same(rows, name, "")) and not noted:
+        return {"status_id": there["id"], "name": there["name"], "type": there.get("type"), "existed": True}
+    last = max((float(row.get("position") or 0) for row in rows), default=0.0)
+    wanted = names.given({"name": name, "type": type, "description": description})
+    wanted |= {"id": key.uuid, "color": color or _COLOURS[type], "position": last + 1}
+    yield from remember(noted, key.uuid)
+
+    def look(id: str) -> Asks[Json | None]:
+        found = yield from nodes("LookupProjectStatuses", first=100)
+        return next((row for row in found if row["id"] == id), None)
+
+    made, existed = yield from make("ProjectStatusCreate", wanted, look)
+    return lean({"status_id": made["id"], "name": made.get("name"), "type": made.get("type"), "existed": existed})

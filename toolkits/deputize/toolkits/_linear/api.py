@@ -1,0 +1,172 @@
+"""Requests to Linear's one address, things made under an id of our own, and pages of its lists.
+
+Complexity (linear.app/developers/rate-limiting): no document of ours comes near the 10,000 points of a query at the 100
+rows a tool may ask for; a test counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from deputize.core.act.toolkit import Note, Repeat, Request, Step
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, ProviderUnavailable
+from deputize.core.vault.grant import Account
+from deputize.toolkits._linear.base import Json, Noted
+from deputize.toolkits._linear.documents import changes, document
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
+
+MOST_PAGES: Final = 5  # of a list that is thinned out on our side
+
+T = TypeVar("T")
+Asks = Generator[Step, Any, T]
+"""Steps that end in a T: ``value = yield from asks``."""
+
+
+def request(operation: str, variables: Mapping[str, Any], repeat: Repeat = "idem") -> Request:
+    """One operation. Variables that are None are not sent: Linear reads a null as "clear this"."""
+    given = {name: value for name, value in variables.items() if value is not None}
+    content = {"operationName": operation, "query": document(operation), "variables": given}
+    return Request("POST", "/graphql", json=content, repeat=repeat if changes(operation) else "read")
+
+
+def get(operation: str, **variables: Any) -> Asks[Any]:
+    """What a query with one field gives. Raises `NotFound` where that is null."""
+    answer = yield request(operation, variables)
+    return only(answer, operation)
+
+
+def only(answer: Any, operation: str) -> Any:
+    """The value of an answer's one field. Raises `NotFound` for null."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    value = next(iter(data.values()), None) if isinstance(data, dict) else None
+    if value is None:
+        raise NotFound(f"Linear gave nothing for {operation}: it is not there, or not visible to this user.")
+    return value
+
+
+def change(operation: str, **variables: Any) -> Asks[Json]:
+    """What a mutation answers; one that says it did not succeed is refused input. It may be sent twice."""
+    answer = yield request(operation, variables)
+    payload: Json = only(answer, operation)
+    if not payload.get("success"):
+        raise InvalidInput("Linear did not do it, and does not say why.", hint="Look at the thing first.")
+    return payload
+
+
+def entity(payload: Json) -> Json:
+    """The thing in a mutation's answer."""
+    return next((value for value in payload.values() if isinstance(value, dict)), {})
+
+
+def make(operation: str, given: Json, look: Callable[[str], Asks[Json | None]]) -> Asks[tuple[Json, bool]]:
+    """Make something under ``given["id"]``; what was made, and whether an earlier try had made it already.
+
+    The id is the act's own, so what lies under it is this act's work. ``look`` finds it there.
+    """
+    try:
+        return entity((yield from change(operation, input=given))), False
+    except (Conflict, InvalidInput, NotFound, ProviderUnavailable) as refused:
+        found = yield from look(str(given["id"]))
+        if found is None:
+            raise refused from None
+        return found, True
+
+
+def by_id(operation: str, **variables: Any) -> Callable[[str], Asks[Json | None]]:
+    """Looks for a thing with a query that takes its id."""
+
+    def look(id: str) -> Asks[Json | None]:
+        try:
+            found: Json = yield from get(operation, id=id, **variables)
+        except NotFound:
+            return None
+        return found
+
+    return look
+
+
+def by_filter(operation: str) -> Callable[[str], Asks[Json | None]]:
+    """Looks for a thing in a list that can be filtered by id."""
+
+    def look(id: str) -> Asks[Json | None]:
+        rows = yield from nodes(operation, first=1, filter={"id": {"eq": id}})
+        return rows[0] if rows else None
+
+    return look
+
+
+def remember(noted: Noted, id: str) -> Asks[None]:
+    """Note the id before anything is made under it: a run that is cut off can then be taken up again."""
+    if not noted:
+        yield Note({"id": id})
+
+
+def nodes(operation: str, **variables: Any) -> Asks[list[Json]]:
+    """The rows of one page."""
+    answer = yield request(operation, variables)
+    return list(only(answer, operation).get("nodes") or ())
+
+
+def gone_is_done(asks: Asks[Json]) -> Asks[Json | None]:
+    """Steps of a removal; None where the thing was gone already."""
+    try:
+        return (yield from asks)
+    except NotFound:
+        return None
+
+
+@dataclass
+class Listing:
+    """One result of a list: rows of some pages, and the cursor behind the last.
+
+    ``tool``, ``filters``: what the cursor is bound to. ``row``: how a node is shown. ``keep``: which are wanted, where
+    Linear cannot say.
+    """
+
+    tool: str
+    account: Account
+    filters: tuple[Any, ...]
+    limit: int
+    cursor: str | None
+    row: Callable[[Json], Json]
+    keep: Callable[[Json], bool] = field(default=lambda node: True)
+
+    def of(self, operation: str, inside: Callable[[Any], Any] = lambda value: value, **variables: Any) -> Asks[Json]:
+        """The result: as many rows as are wanted and fit. ``inside``: from the query's value to its connection."""
+        bound = (self.tool, self.account.subject, *self.filters)
+        after, skip = read_cursor(bound, self.cursor, (str, int)) if self.cursor else ("", 0)
+        rows, following = Rows(), None
+        for _ in range(MOST_PAGES):
+            value = yield from get(operation, first=min(self.limit + skip, 250), after=after or None, **variables)
+            page = inside(value)
+            done, full = self._take(rows, list(page["nodes"]), skip)
+            ends = page["pageInfo"]
+            if full:
+                return self._result(rows, write_cursor(bound, [after, done]))
+            following, after, skip = ends.get("endCursor") if ends.get("hasNextPage") else None, "", 0
+            if following is None or len(rows.items) >= self.limit:
+                break
+            after = str(following)
+        return self._result(rows, write_cursor(bound, [str(following), 0]) if following else None)
+
+    def _take(self, rows: Rows, found: list[Json], skip: int) -> tuple[int, bool]:
+        """How many nodes of a page are worked off, and whether the result is full."""
+        for number, node in enumerate(found[skip:], skip):
+            if not self.keep(node):
+                continue
+            if len(rows.items) >= self.limit or not rows.add(self.row(node)):
+                return number, True
+        return len(found), False
+
+    def _result(self, rows: Rows, following: str | None) -> Json:
+        cut = following is not None and len(rows.items) < self.limit
+        return {"items": rows.items, "next": following, "truncated": cut, "time_zone": "UTC"}
+
+
+def all_done(answers: list[Any], ids: list[str]) -> tuple[list[str], list[Json]]:
+    """Which of several changes were made, and which were refused and why."""
+    pairs = list(zip(ids, answers, strict=True))
+    done = [id for id, answer in pairs if not isinstance(answer, DeputizeError)]
+    return done, [{"id": id, "why": str(answer)} for id, answer in pairs if isinstance(answer, DeputizeError)]

@@ -1,0 +1,32 @@
+"""What all Linear tools share: the toolkit, and what its scopes allow.
+
+API: linear.app/developers/graphql. Scopes: linear.app/developers/oauth-2-0-authentication; what includes what is in the
+provider's row, so a need names the narrowest scope only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Toolkit, any_of
+from deputize.toolkits._arguments import ACCEPTS
+
+LINEAR = Toolkit("linear", provider="linear", accepts=ACCEPTS)
+
+READ: Final = any_of("read", "write", "admin", method="query")
+WRITE: Final = any_of("write", "admin", method="mutation")
+CREATES_ISSUES: Final = any_of("issues:create", "write", "admin", method="issueCreate")
+CREATES_COMMENTS: Final = any_of("comments:create", "write", "admin", method="commentCreate")
+ADMIN: Final = any_of("admin", method="projectStatusCreate")
+
+Json = dict[str, Any]
+Noted = Mapping[str, Any] | None
+Priority = Literal["none", "urgent", "high", "medium", "low"]
+PRIORITIES: Final[Sequence[str]] = ("none", "urgent", "high", "medium", "low")
+Health = Literal["onTrack", "atRisk", "offTrack"]
+Status = Literal["Proposed", "Planned", "Active", "Completed", "Canceled"]
+Title = Annotated[str, Field(min_length=1, max_length=512)]
+Text = Annotated[str, Field(max_length=100_000)]

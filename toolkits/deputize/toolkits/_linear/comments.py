@@ -1,0 +1,159 @@
+"""Linear: comments and their threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Body, Cursor, Limit
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, by_filter, change, get, make, remember
+from deputize.toolkits._linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits._linear.rows import comment_row, lean
+
+Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]
+_FILTERS: Final = {
+    "issue": "issue",
+    "initiative": "initiative",
+    "project_update": "projectUpdate",
+    "initiative_update": "initiativeUpdate",
+}
+
+
+@LINEAR.tool(
+    needs=[READ],
+    aliases=[
+        Alias("Linear.ListComments", {"issue": "target"}),
+        Alias("Linear.ListProjectComments", {"project": "target"}),
+    ],
+)
+def list_comments(
+    target: Annotated[str, Field(description="ENG-123, URL or id")],
+    target_kind: Target = "issue",
+    state: Literal["open", "resolved", "all"] = "all",
+    inline: Annotated[Literal["only", "none", "all"], Field(description="quoting text")] = "all",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Comments of an issue, project, document, initiative or status update, as threads."""
+    narrow = yield from _of(target, target_kind)
+
+    def wanted(node: Json) -> bool:
+        fits = state == "all" or (state == "resolved") == bool(node.get("resolvedAt"))
+        return fits and (inline == "all" or (inline == "only") == bool(node.get("quotedText")))
+
+    filters = (target, target_kind, state, inline)
+    listing = Listing("linear_list_comments", account, filters, limit, cursor, comment_row, wanted)
+    return (yield from listing.of("Comments", filter=narrow))
+
+
+def _of(target: str, kind: Target) -> Asks[Json]:
+    """The filter for the comments of a thing. Comments in a project's text hang on that text."""
+    if kind == "project":
+        id = (yield from names.project(target, "target"))["id"]
+        here = {"project": {"id": {"eq": id}}}
+        return {"or": [here, {"documentContent": here}]}
+    if kind == "document":
+        found = yield from names.document(target)
+        return {"documentContent": {"document": {"id": {"eq": found["id"]}}}}
+    return {_FILTERS[kind]: {"id": {"eq": (yield from _id(target, kind))}}}
+
+
+def _id(target: str, kind: Target) -> Asks[str]:
+    if kind == "issue":
+        return str((yield from names.issue(target, "target"))["id"])
+    if kind == "project":
+        return str((yield from names.project(target, "target"))["id"])
+    if kind == "initiative":
+        return str((yield from names.initiative(target, "target"))["id"])
+    if not names.is_id(target.strip()):
+        raise InvalidInput("target: an update has an id only.", hint="linear_list_updates lists them.")
+    return target.strip()
+
+
+def _write_needs(arguments: Arguments) -> Sequence[Need]:
+    return [READ, WRITE if arguments["comment_id"] else CREATES_COMMENTS]
+
+
+@LINEAR.tool(
+    needs=_write_needs,
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=[
+        Alias("Linear.AddComment", {"issue": "target"}),
+        Alias("Linear.AddProjectComment", {"project": "target"}),
+        Alias("Linear.ReplyToComment", {"parent_comment_id": "reply_to"}),
+        Alias("Linear.ReplyToProjectComment", {"parent_comment_id": "reply_to"}),
+        "Linear.UpdateComment",
+    ],
+)
+def write_comment(
+    body: Annotated[Body, Field(min_length=1, max_length=100_000, description="Markdown")],
+    target: str | None = None,
+    target_kind: Target = "issue",
+    reply_to: Annotated[str | None, Field(description="comment id")] = None,
+    comment_id: Annotated[str | None, Field(description="edit this one")] = None,
+    quoted_text: str | None = None,
+    *,
+    key: ActKey,
+    noted: Noted,
+) -> Steps:
+    """Comment on an issue, project, document, initiative or update; reply; or edit my comment."""
+    if comment_id:
+        if target or reply_to:
+            raise InvalidInput("comment_id: an edit takes no target and no reply_to.")
+        made = (yield from change("CommentUpdate", id=comment_id, input={"body": body}))["comment"]
+        return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
+    if not target and not reply_to:
+        raise InvalidInput("target: what is commented on?", hint="Give target, or reply_to.")
+    wanted: dict[str, Any] = {"id": key.uuid, "body": body}
+    if reply_to:
+        wanted |= yield from _thread(reply_to)
+    if target:
+        wanted |= yield from _place(target, target_kind, quoted_text)
+    yield from remember(noted, key.uuid)
+    made, existed = yield from make("CommentCreate", wanted, by_filter("Comments"))
+    undo = {"tool": "linear_archive", "args": {"kind": "comment", "id": made["id"], "action": "delete"}}
+    return lean({"comment_id": made["id"], "url": made.get("url"), "target": target, "existed": existed, "undo": undo})
+
+
+def _thread(comment_id: str) -> Asks[Json]:
+    """The comment that is replied to; a reply to a reply joins its thread."""
+    rows = (yield from get("Comments", first=1, filter={"id": {"eq": comment_id}}))["nodes"]
+    if not rows:
+        raise InvalidInput("reply_to: no such comment.", hint="linear_list_comments lists them.")
+    return {"parentId": rows[0].get("parentId") or rows[0]["id"]}
+
+
+def _place(target: str, kind: Target, quoted: str | None) -> Asks[Json]:
+    quote = {"quotedText": quoted} if quoted else {}
+    if kind == "document":
+        found = yield from names.document(target)
+        return {"documentContentId": found["documentContentId"]} | quote
+    if kind == "project" and quoted:
+        project = yield from names.project(target, "target")
+        blocks = {"content": False, "milestones": False, "updates": False, "issues": False}
+        whole = yield from get("Project", id=project["id"], **blocks)
+        return {"documentContentId": (whole.get("documentContent") or {}).get("id")} | quote
+    if quoted:
+        raise InvalidInput("quoted_text: of a project's or a document's text only.")
+    field = {"issue": "issueId", "project": "projectId", "initiative": "initiativeId"}
+    more = {"project_update": "projectUpdateId", "initiative_update": "initiativeUpdateId"}
+    return {(field | more)[kind]: (yield from _id(target, kind))}
+
+
+@LINEAR.tool(needs=[WRITE], effect=Effect.WRITES, aliases=["Linear.ResolveComment"])
+def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id: str | None = None) -> Steps:
+    """Resolve or reopen a comment thread."""
+    if resolved:
+        made = yield from change("CommentResolve", id=comment_id, resolvingCommentId=resolving_comment_id)
+    else:
+        made = yield from change("CommentUnresolve", id=comment_id)
+    comment = made["comment"]
+    return lean({"comment_id": comment["id"], "resolved_at": comment.get("resolvedAt"), "url": comment.get("url")})

@@ -1,0 +1,132 @@
+"""Linear: new issues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, by_id, change, get, make, remember
+from deputize.toolkits._linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
+from deputize.toolkits._linear.rows import nodes
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    return [READ, CREATES_ISSUES, *([WRITE] if arguments["link_url"] else [])]
+
+
+@LINEAR.tool(
+    needs=_needs,
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=[
+        Alias(
+            "Linear.CreateIssue",
+            {
+                "labels_to_add": "labels",
+                "parent_issue": "parent",
+                "attachment_url": "link_url",
+                "attachment_title": "link_title",
+            },
+        )
+    ],
+)
+def create_issue(
+    team: Annotated[str, Field(description="key or name")],
+    title: Title,
+    description: Annotated[Text | None, Field(description="Markdown")] = None,
+    state: str | None = None,
+    assignee: Annotated[str | None, Field(description="name, email or me")] = None,
+    priority: Priority | None = None,
+    labels: list[str] | None = None,
+    project: str | None = None,
+    milestone: str | None = None,
+    cycle: str | None = None,
+    parent: Annotated[str | None, Field(description="ENG-123")] = None,
+    estimate: Annotated[int | None, Field(ge=0, le=1000)] = None,
+    due_date: str | None = None,
+    template: str | None = None,
+    link_url: str | None = None,
+    link_title: str | None = None,
+    *,
+    key: ActKey,
+    account: Account,
+    noted: Noted,
+) -> Steps:
+    """Create an issue."""
+    if milestone and not project:
+        raise InvalidInput("milestone: of which project?", hint="Give project.")
+    if link_title and not link_url:
+        raise InvalidInput("link_title: needs link_url.")
+    link = https(link_url, "link_url") if link_url else ""
+    due = names.day(due_date, "due_date")
+    place = yield from _team(team)
+    found = yield from in_project(project, milestone)
+    found["assigneeId"] = (yield from names.user_id(assignee, account, "assignee")) if assignee else None
+    found["labelIds"] = (yield from names.label_ids(labels, "labels", place["id"])) if labels else None
+    found["cycleId"] = (yield from names.cycle(place["id"], cycle))["id"] if cycle else None
+    found["parentId"] = (yield from names.issue(parent, "parent"))["id"] if parent else None
+    found["stateId"] = names.state_in(nodes(place.get("states")), state) if state else None
+    found["templateId"] = (yield from _template(template)) if template else None
+    values = {"title": title, "description": description, "estimate": estimate, "dueDate": due}
+    wanted = names.given({**values, **found, "priority": names.priority(priority)})
+    yield from remember(noted, key.uuid)
+    look = by_id("Issue", comments=False, attachments=False, relations=False, children=False)
+    made, existed = yield from make("IssueCreate", {"id": key.uuid, "teamId": place["id"], **wanted}, look)
+    result = {
+        "identifier": made["identifier"],
+        "id": made["id"],
+        "url": made.get("url"),
+        "title": made.get("title"),
+        "state": (made.get("state") or {}).get("name"),
+        "assignee": (made.get("assignee") or {}).get("displayName"),
+        "existed": existed,
+        "undo": {"tool": "linear_archive", "args": {"kind": "issue", "id": made["identifier"], "action": "delete"}},
+    }
+    if link:
+        result |= yield from _linked(made["id"], link, link_title, key.nth(1).uuid)
+    return {name: value for name, value in result.items() if value not in (None, False)}
+
+
+def https(url: str, field: str) -> str:
+    """An https address. Raises `InvalidInput` for any other."""
+    parts = urlsplit(url.strip())
+    if parts.scheme != "https" or not parts.hostname or parts.username or len(url) > 2000 or not url.isprintable():
+        raise InvalidInput(f"{field}: not an https address.")
+    return url.strip()
+
+
+def _team(wanted: str) -> Asks[Json]:
+    """A team with its states: by key or id at once, else by name."""
+    found = yield from names.team(wanted)
+    team: Json = yield from get("Team", id=found["id"])
+    return team
+
+
+def in_project(project: str | None, milestone: str | None) -> Asks[dict[str, Any]]:
+    """The ids of a project and of a milestone in it."""
+    if not project:
+        return {}
+    found = yield from names.project(project)
+    if not milestone:
+        return {"projectId": found["id"]}
+    return {"projectId": found["id"], "projectMilestoneId": (yield from names.milestone(found["id"], milestone))["id"]}
+
+
+def _template(wanted: str) -> Asks[str]:
+    rows = yield from get("LookupTemplates")
+    return str(names.chosen([row for row in rows if row.get("type") == "issue"], wanted, "template")["id"])
+
+
+def _linked(issue_id: str, url: str, title: str | None, id: str) -> Asks[Json]:
+    """The link on the new issue. A link that was refused does not undo the issue: it is a warning."""
+    try:
+        made = yield from change("AttachmentLinkUrl", id=id, issueId=issue_id, url=url, title=title)
+    except DeputizeError as refused:
+        return {"warnings": [f"The issue is there, its link is not: {refused}"]}
+    return {"link": (made.get("attachment") or {}).get("url")}

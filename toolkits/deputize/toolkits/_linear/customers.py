@@ -1,0 +1,92 @@
+"""Linear: what customers ask for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Effect, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Body, Cursor, Limit
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, by_filter, make, nodes, remember
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits._linear.rows import cut, lean, marked, minute, name
+from deputize.toolkits._text import Outside
+
+
+@LINEAR.tool(needs=[READ], toolset="customers")
+def list_customer_needs(
+    customer: str | None = None,
+    issue: str | None = None,
+    project: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Customer requests on issues or projects."""
+    narrow: list[Json] = []
+    if customer:
+        narrow.append({"customer": {"id": {"eq": (yield from _customer(customer))["id"]}}})
+    if issue:
+        narrow.append({"issue": {"id": {"eq": (yield from names.issue(issue))["id"]}}})
+    if project:
+        narrow.append({"project": {"id": {"eq": (yield from names.project(project))["id"]}}})
+    listing = Listing("linear_list_customer_needs", account, (customer, issue, project), limit, cursor, _row)
+    chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
+    return (yield from listing.of("CustomerNeeds", **chosen))
+
+
+def _row(node: Json) -> Json:
+    outside = Outside()
+    return marked(
+        {
+            "id": node.get("id"),
+            "customer": outside.line(name(node.get("customer")), 60),
+            "issue": (node.get("issue") or {}).get("identifier"),
+            "project": outside.line(name(node.get("project")), 60),
+            "important": bool(node.get("priority")),
+            "body": cut(outside, node.get("body")),
+            "created": minute(node.get("createdAt")),
+            "url": node.get("url"),
+        },
+        outside,
+    )
+
+
+def _customer(wanted: str) -> Asks[Json]:
+    narrow = {"id": {"eq": wanted}} if names.is_id(wanted) else names.called(wanted, "name")
+    rows = yield from nodes("LookupCustomers", first=10, filter=narrow)
+    if not rows and not names.is_id(wanted):
+        near = yield from nodes("LookupCustomers", first=100)
+        raise names.missing(near, wanted, "customer")
+    return names.chosen(rows, wanted, "customer")
+
+
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="customers")
+def create_customer_need(
+    customer: str,
+    body: Annotated[Body, Field(min_length=1, max_length=20_000)],
+    issue: str | None = None,
+    project: str | None = None,
+    important: bool = False,
+    *,
+    key: ActKey,
+    noted: Noted,
+) -> Steps:
+    """Record a customer request on an issue or project."""
+    if (issue is None) == (project is None):
+        raise InvalidInput("Give issue or project, and one of them only.")
+    who = yield from _customer(customer)
+    wanted: Json = {"id": key.uuid, "customerId": who["id"], "body": body, "priority": int(important)}
+    if issue is not None:
+        wanted["issueId"] = (yield from names.issue(issue))["id"]
+    else:
+        wanted["projectId"] = (yield from names.project(str(project)))["id"]
+    yield from remember(noted, key.uuid)
+    made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"))
+    shown = {"id": made["id"], "customer": name(made.get("customer")), "url": made.get("url"), "existed": existed}
+    return lean(shown | {"issue": (made.get("issue") or {}).get("identifier"), "project": project})

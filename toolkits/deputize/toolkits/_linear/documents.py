@@ -1,0 +1,46 @@
+"""The GraphQL documents, read from `documents.graphql`: each operation with the fragments it uses, and no others."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from deputize.core.errors import SettingsError
+
+_USED: Final = re.compile(r"\.\.\.(?!\s*on\b)\s*(\w+)")
+_HEAD: Final = re.compile(r"(fragment|query|mutation)\s+(\w+)")
+
+
+@cache
+def _definitions() -> dict[str, str]:
+    """Every definition of the file by its name, on one line."""
+    text = files("deputize.toolkits._linear").joinpath("documents.graphql").read_text(encoding="utf-8")
+    found: dict[str, str] = {}
+    for one in text.split("\n\n"):
+        head = _HEAD.match(one)
+        if head is None:
+            raise SettingsError("documents.graphql holds something that is no definition.")
+        found[head[2]] = " ".join(one.split())
+    return found
+
+
+def operations() -> list[str]:
+    """The names of all operations."""
+    return [name for name, text in _definitions().items() if not text.startswith("fragment")]
+
+
+@cache
+def document(operation: str) -> str:
+    """The document to send for an operation. Raises KeyError for one that there is not."""
+    texts = [_definitions()[operation]]
+    for text in texts:
+        texts += [one for name in dict.fromkeys(_USED.findall(text)) if (one := _definitions()[name]) not in texts]
+    return " ".join(texts)
+
+
+@cache
+def changes(operation: str) -> bool:
+    """Whether the operation is a mutation."""
+    return _definitions()[operation].startswith("mutation")

@@ -1,0 +1,253 @@
+"""Linear: who I am, what there is to name, and search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, get, request
+from deputize.toolkits._linear.base import LINEAR, READ, Json
+from deputize.toolkits._linear.rows import (
+    cycle_row,
+    document_row,
+    issue_list,
+    issue_row,
+    lean,
+    marked,
+    name,
+    nodes,
+    project_row,
+)
+from deputize.toolkits._page import Rows
+from deputize.toolkits._text import Outside
+
+Kind = Literal[
+    "teams",
+    "users",
+    "states",
+    "labels",
+    "project_labels",
+    "project_statuses",
+    "cycles",
+    "views",
+    "templates",
+    "customers",
+]
+Period = Literal["active", "upcoming", "past", "all"]
+
+
+@LINEAR.tool(needs=[READ], aliases=["Linear.WhoAmI"])
+def whoami() -> Steps:
+    """Who I am in Linear: workspace, teams, time zone."""
+    answer = yield request("Whoami", {})
+    viewer, workspace = answer["data"]["viewer"], answer["data"]["organization"]
+    outside = Outside()
+    return {
+        "id": viewer["id"],
+        "name": outside.line(name(viewer), 80),
+        "email": viewer.get("email"),
+        "admin": bool(viewer.get("admin")),
+        "time_zone": viewer.get("timezone"),
+        "workspace": {
+            "id": workspace["id"],
+            "name": outside.line(name(workspace), 80),
+            "url_key": workspace.get("urlKey"),
+        },
+        "teams": [
+            {"key": one.get("key"), "name": outside.line(str(one.get("name") or ""), 60)}
+            for one in nodes(viewer.get("teams"))
+        ],
+    }
+
+
+_OPERATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # and the fields a name is looked for in
+    "teams": ("LookupTeams", ("name", "key")),
+    "users": ("LookupUsers", ("name", "displayName", "email")),
+    "states": ("LookupStates", ("name",)),
+    "labels": ("LookupIssueLabels", ("name",)),
+    "project_labels": ("LookupProjectLabels", ("name",)),
+    "project_statuses": ("LookupProjectStatuses", ()),
+    "cycles": ("LookupCycles", ("name",)),
+    "views": ("LookupViews", ("name",)),
+    "customers": ("LookupCustomers", ("name",)),
+}
+_TEAM_OWNS: Final = ("states", "labels", "cycles", "views")
+_PERIODS: Final = {"active": "isActive", "upcoming": "isFuture", "past": "isPast"}
+
+
+@LINEAR.tool(
+    needs=[READ],
+    aliases=[
+        "Linear.ListTeams",
+        "Linear.ListLabels",
+        "Linear.ListWorkflowStates",
+        "Linear.ListCycles",
+        "Linear.ListAvailableProjectStatuses",
+    ],
+)
+def lookup(
+    kind: Kind,
+    team: str | None = None,
+    query: Annotated[str | None, Field(description="name or part of it")] = None,
+    type: Annotated[str | None, Field(description="of a state or status")] = None,
+    period: Annotated[Period, Field(description="of cycles")] = "all",
+    created_after: str | None = None,
+    include_archived: bool = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Look up values other tools take: teams, users, states, labels, cycles, views, templates, customers."""
+    if kind == "templates":
+        return (yield from _templates(query, limit))
+    operation, fields = _OPERATIONS[kind]
+    narrow: list[Json] = [names.resembling(query, *fields)] if query and fields else []
+    if team and kind in _TEAM_OWNS:
+        narrow.append({"team": {"id": {"eq": (yield from names.team(team))["id"]}}})
+    if type and kind == "states":
+        narrow.append({"type": {"eq": type}})
+    if kind == "cycles" and period != "all":
+        narrow.append({_PERIODS[period]: {"eq": True}})
+    if created_after and kind not in ("project_statuses",):
+        narrow.append({"createdAt": {"gte": names.since(created_after, now, "created_after")}})
+
+    def wanted(node: Json) -> bool:
+        said = [str(node.get(field) or "").casefold() for field in (*fields, "name")]
+        fits = not query or any(query.casefold() in one for one in said)
+        return fits and (not type or node.get("type") == type)
+
+    listing = Listing(
+        "linear_lookup",
+        account,
+        (kind, team, query, type, period, created_after, include_archived),
+        limit,
+        cursor,
+        _named,
+        wanted,
+    )
+    more: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
+    if kind == "teams" and include_archived:
+        more["includeArchived"] = True
+    if kind == "users" and include_archived:
+        more["includeDisabled"] = True
+    return (yield from listing.of(operation, **more))
+
+
+def _templates(query: str | None, limit: int) -> Asks[Json]:
+    found = yield from get("LookupTemplates")
+    wanted = [one for one in found if not query or query.casefold() in str(one.get("name") or "").casefold()]
+    rows = Rows()
+    taken = sum(1 for one in wanted[:limit] if rows.add(_named(one)))
+    return {"items": rows.items, "next": None, "total": len(wanted), "truncated": taken < len(wanted)}
+
+
+def _named(node: Json) -> Json:
+    """Anything that has a name."""
+    if "startsAt" in node:
+        return cycle_row(node)
+    outside = Outside()
+    return marked(
+        {
+            "id": node.get("id"),
+            "name": outside.line(str(node.get("name") or ""), 60),
+            "key": node.get("key"),
+            "type": node.get("type") or node.get("modelName"),
+            "team": (node.get("team") or {}).get("key"),
+            "group": outside.line(name(node.get("parent")), 40),
+            "email": node.get("email"),
+            "color": node.get("color"),
+            "is_group": node.get("isGroup"),
+            "retired": bool(node.get("retiredAt")),
+            "description": outside.line(str(node.get("description") or ""), 80),
+            "domains": [outside.line(str(one), 60) for one in (node.get("domains") or [])[:3]],
+        },
+        outside,
+    )
+
+
+Found = Literal["issues", "projects", "documents", "all"]
+_SEARCHES: Final[dict[str, tuple[str, Callable[[Json], Json], str]]] = {
+    "issues": ("SearchIssues", issue_row, "issue"),
+    "projects": ("SearchProjects", project_row, "project"),
+    "documents": ("SearchDocuments", document_row, "document"),
+}
+
+
+@LINEAR.tool(needs=[READ])
+def search(
+    query: Annotated[str, Field(min_length=1, max_length=500)],
+    kind: Found = "issues",
+    team: Annotated[str | None, Field(description="ranked higher")] = None,
+    include_comments: bool = False,
+    include_archived: bool = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Full-text search over issues, projects or documents; kind=all searches everything by meaning."""
+    if kind == "all":
+        if cursor:
+            raise InvalidInput("cursor: a search over everything has one page only.", hint="Ask for a kind.")
+        return (yield from _by_meaning(query, include_archived, limit))
+    operation, row, called = _SEARCHES[kind]
+    chosen = yield from names.team(team) if team else _nothing()
+    urls: list[Any] = []
+    total: list[int] = []
+
+    def pages(value: Any) -> Any:
+        urls.extend(node.get("url") for node in value["nodes"])
+        total.append(int(value.get("totalCount") or 0))
+        return value
+
+    filters = (query, kind, team, include_comments, include_archived)
+    listing = Listing("linear_search", account, filters, limit, cursor, lambda node: {"kind": called} | row(node))
+    result = yield from listing.of(
+        operation,
+        pages,
+        term=query,
+        teamId=chosen.get("id"),
+        includeComments=include_comments or None,
+        includeArchived=include_archived or None,
+    )
+    result["total"] = max(total, default=0)
+    return issue_list(result, urls) if kind == "issues" else result
+
+
+def _nothing() -> Asks[Json]:
+    return {}
+    yield
+
+
+def _by_meaning(query: str, include_archived: bool, limit: int) -> Asks[Json]:
+    found = yield from get("SemanticSearch", query=query, maxResults=limit, includeArchived=include_archived or None)
+    rows = Rows()
+    results = list(found.get("results") or ())
+    taken = sum(1 for one in results if rows.add(_hit(one)))
+    return {"items": rows.items, "next": None, "truncated": taken < len(results)}
+
+
+def _hit(node: Json) -> Json:
+    kind = str(node.get("type") or "").lower()
+    thing = node.get(kind) or {}
+    outside = Outside()
+    said = str(thing.get("title") or thing.get("name") or "")
+    row = {
+        "kind": kind,
+        "id": node.get("id"),
+        "identifier": thing.get("identifier"),
+        "title": outside.line(said, 120),
+        "state": outside.line(name(thing.get("state")), 40),
+        "url": thing.get("url"),
+    }
+    outside.mark(row)
+    return lean(row)

@@ -1,0 +1,95 @@
+"""Linear: notifications."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Effect, Steps
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, all_done, change
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json
+from deputize.toolkits._linear.rows import marked, minute, name
+from deputize.toolkits._text import Outside
+
+
+@LINEAR.tool(needs=[READ], toolset="inbox", aliases=["Linear.GetNotifications"])
+def list_notifications(
+    unread_only: bool = True,
+    category: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """My inbox."""
+
+    def wanted(node: Json) -> bool:
+        fits = category is None or str(node.get("category") or "").casefold() == category.strip().casefold()
+        return fits and not (unread_only and node.get("readAt"))
+
+    filters = (unread_only, category)
+    listing = Listing("linear_list_notifications", account, filters, limit, cursor, _row, wanted)
+    return (yield from listing.of("Notifications"))
+
+
+def _row(node: Json) -> Json:
+    outside = Outside()
+    return marked(
+        {
+            "notification_id": node.get("id"),
+            "type": node.get("type"),
+            "category": node.get("category"),
+            "title": outside.line(str(node.get("title") or ""), 120),
+            "issue": (node.get("issue") or {}).get("identifier"),
+            "actor": outside.line(name(node.get("actor")), 40),
+            "time": minute(node.get("createdAt")),
+            "read": bool(node.get("readAt")),
+            "snoozed_until": minute(node.get("snoozedUntilAt")),
+        },
+        outside,
+    )
+
+
+Action = Literal["read", "unread", "snooze", "archive"]
+
+
+@LINEAR.tool(needs=[WRITE], effect=Effect.WRITES, toolset="inbox")
+def update_notifications(
+    notification_ids: Annotated[list[str], Field(min_length=1, max_length=50)],
+    action: Action,
+    until: Annotated[str | None, Field(description="snooze")] = None,
+    *,
+    now: float,
+) -> Steps:
+    """Mark notifications read or unread, snooze or archive them."""
+    if (action == "snooze") != (until is not None):
+        raise InvalidInput("until: needed to snooze, and for nothing else.")
+    values: dict[str, Json] = {
+        "read": {"readAt": names.since("now", now, "now")},
+        "unread": {"readAt": None},
+        "snooze": {"snoozedUntilAt": names.since(until or "now", now, "until")},
+    }
+    ids = list(dict.fromkeys(notification_ids))
+    answers: list[DeputizeError | None] = []
+    for id in ids:
+        answers.append((yield from _one(id, values.get(action))))
+    done, failed = all_done(answers, ids)
+    return {"done": done, "failed": failed}
+
+
+def _one(id: str, wanted: Json | None) -> Asks[DeputizeError | None]:
+    """One change; a notification that is not there does not keep the others from theirs."""
+    try:
+        yield from (change("NotificationArchive", id=id) if wanted is None else _changed(id, wanted))
+    except (NotFound, InvalidInput) as refused:
+        return refused
+    return None
+
+
+def _changed(id: str, wanted: Json) -> Asks[Json]:
+    return (yield from change("NotificationUpdate", id=id, input=wanted))

@@ -1,0 +1,182 @@
+"""Linear: initiatives, which gather projects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
+from deputize.core.errors import Conflict, InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit, Offset
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, get, gone_is_done, make, remember
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Status, Text, Title
+from deputize.toolkits._linear.rows import (
+    PIECE,
+    cut,
+    initiative_row,
+    lean,
+    nodes,
+    piece,
+    project_row,
+    update_row,
+)
+from deputize.toolkits._linear.rows import name as name_of
+from deputize.toolkits._text import Outside
+
+BLOCKS = {"content": False, "projects": False, "updates": False}
+
+
+@LINEAR.tool(needs=[READ], aliases=["Linear.ListInitiatives"])
+def list_initiatives(
+    query: str | None = None,
+    status: Status | None = None,
+    owner: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Initiatives by name, status or owner."""
+    narrow: list[Json] = [{"name": {"containsIgnoreCase": word}} for word in (query or "").split()[:10]]
+    if status:
+        narrow.append({"status": {"eq": status}})
+    if owner:
+        narrow.append({"owner": names.person(owner)})
+    listing = Listing("linear_list_initiatives", account, (query, status, owner), limit, cursor, initiative_row)
+    chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
+    return (yield from listing.of("Initiatives", **chosen))
+
+
+Block = Literal["content", "projects", "updates"]
+
+
+@LINEAR.tool(needs=[READ], aliases=["Linear.GetInitiative", "Linear.GetInitiativeDescription"])
+def get_initiative(
+    initiative: Annotated[str, Field(description="name, URL or id")],
+    include: list[Block] | None = None,
+    offset: Annotated[Offset, Field(description="into content")] = 0,
+) -> Steps:
+    """One initiative, with text, projects and updates on request."""
+    found = yield from names.initiative(initiative)
+    node = yield from get("Initiative", id=found["id"], **(BLOCKS | {block: True for block in include or ()}))
+    outside = Outside()
+    detail = initiative_row(node) | lean(
+        {
+            "parent": outside.line(name_of(node.get("parentInitiative")), 60),
+            "created": node.get("createdAt"),
+            "started": node.get("startedAt"),
+            "completed": node.get("completedAt"),
+            "archived": node.get("archivedAt"),
+            "url": node.get("url"),
+            "description": cut(outside, node.get("description"), 800),
+        }
+    )
+    if "content" in node:
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset)
+    if "projects" in node:
+        detail["projects"] = [project_row(one) for one in nodes(node.get("projects"))]
+    if "initiativeUpdates" in node:
+        detail["updates"] = [update_row(one) for one in nodes(node.get("initiativeUpdates"))]
+    outside.mark(detail)
+    return detail
+
+
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=[
+        "Linear.CreateInitiative",
+        Alias("Linear.UpdateInitiative", {"initiative_id": "initiative"}),
+        "Linear.AddProjectToInitiative",
+    ],
+)
+def save_initiative(
+    initiative: str | None = None,
+    name: Title | None = None,
+    description: Annotated[str | None, Field(max_length=255)] = None,
+    content: Text | None = None,
+    status: Status | None = None,
+    owner: str | None = None,
+    target_date: str | None = None,
+    add_projects: list[str] | None = None,
+    remove_projects: list[str] | None = None,
+    *,
+    key: ActKey,
+    account: Account,
+    noted: Noted,
+) -> Steps:
+    """Create an initiative, or change one; add or remove its projects."""
+    wanted: dict[str, Any] = names.given(
+        {
+            "name": name,
+            "description": description,
+            "content": content,
+            "status": status,
+            "targetDate": names.day(target_date, "target_date"),
+        }
+    )
+    if owner:
+        wanted["ownerId"] = yield from names.user_id(owner, account, "owner")
+    added = yield from _projects(add_projects, "add_projects")
+    removed = yield from _projects(remove_projects, "remove_projects")
+    if initiative:
+        if not wanted and not added and not removed:
+            raise InvalidInput("Nothing to change was given.")
+        found = yield from names.initiative(initiative)
+        made = found
+        if wanted:
+            made = entity((yield from change("InitiativeEdit", id=found["id"], input=wanted)))
+        result = _result(made)
+    else:
+        if not name or removed:
+            raise InvalidInput("A new initiative needs a name.", hint="To change one, give initiative.")
+        yield from remember(noted, key.uuid)
+        made, existed = yield from make("InitiativeCreate", {"id": key.uuid, **wanted}, by_id("Initiative", **BLOCKS))
+        result = _result(made) | lean({"created": True, "existed": existed})
+    yield from _join(made["id"], added, key)
+    yield from _part(made["id"], removed)
+    return result | lean(
+        {"projects_added": [one["name"] for one in added], "projects_removed": [one["name"] for one in removed]}
+    )
+
+
+def _projects(wanted: list[str] | None, field: str) -> Asks[list[Json]]:
+    found = []
+    for one in wanted or ():
+        found.append((yield from names.project(one, field)))
+    return found
+
+
+def _join(id: str, projects: Sequence[Json], key: ActKey) -> Asks[None]:
+    """Put projects into the initiative; one that is in it already stays as it is."""
+    for number, project in enumerate(projects, 1):
+        if (yield from _link(id, project)):
+            continue
+        wanted = {"id": key.nth(number).uuid, "initiativeId": id, "projectId": project["id"]}
+        try:
+            yield from change("InitiativeLinkProject", input=wanted)
+        except (Conflict, InvalidInput):
+            if not (yield from _link(id, project)):
+                raise
+
+
+def _part(id: str, projects: Sequence[Json]) -> Asks[None]:
+    for project in projects:
+        link = yield from _link(id, project)
+        if link:
+            yield from gone_is_done(change("InitiativeUnlinkProject", id=link))
+
+
+def _link(id: str, project: Json) -> Asks[str]:
+    """The id of the link between a project and the initiative, "" where there is none."""
+    node = yield from get("InitiativeLinks", id=project["id"], first=50)
+    links = [one for one in nodes(node.get("initiativeToProjects")) if (one.get("initiative") or {}).get("id") == id]
+    return str(links[0]["id"]) if links else ""
+
+
+def _result(made: Json) -> Json:
+    return lean({"id": made["id"], "name": made.get("name"), "url": made.get("url"), "status": made.get("status")})

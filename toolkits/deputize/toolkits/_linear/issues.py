@@ -1,0 +1,169 @@
+"""Linear: lists of issues, and one issue."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Alias, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, get
+from deputize.toolkits._linear.base import LINEAR, READ, Json, Priority
+from deputize.toolkits._linear.rows import issue_detail, issue_list, issue_row
+
+_BRANCH: Final = re.compile(
+    r"(?!.*(?:\.\.|//|@\{))[\w.+#@-][\w.+#@/-]{0,243}[\w+#@-]"
+)  # git check-ref-format, the usual ones
+_SORTS: Final[dict[str, list[Json]]] = {
+    "updated": [{"updatedAt": {"order": "Descending"}}],
+    "created": [{"createdAt": {"order": "Descending"}}],
+    "priority": [{"priority": {"order": "Ascending"}}],
+    "due": [{"dueDate": {"order": "Ascending"}}],
+}
+
+
+@LINEAR.tool(
+    needs=[READ],
+    aliases=[Alias("Linear.ListIssues", {"keywords": "query"}), "Linear.GetRecentActivity"],
+)
+def list_issues(
+    query: Annotated[str | None, Field(description="words in the title")] = None,
+    team: str | None = None,
+    state: Annotated[
+        str | None, Field(description="name, or triage backlog unstarted started completed canceled")
+    ] = None,
+    assignee: Annotated[str | None, Field(description="name, email, me or none")] = None,
+    involving: Annotated[str | None, Field(description="assignee, creator or subscriber")] = None,
+    priority: Priority | None = None,
+    labels: list[str] | None = None,
+    project: str | None = None,
+    cycle: Annotated[str | None, Field(description="number or active")] = None,
+    view: Annotated[str | None, Field(description="saved view")] = None,
+    updated_after: str | None = None,
+    created_after: str | None = None,
+    due_before: str | None = None,
+    sort: Literal["updated", "created", "priority", "due"] = "updated",
+    include_archived: bool = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Issues by filter: team, state, assignee, label, project, cycle, dates; "me" works for people."""
+    narrow = [
+        _words(query),
+        _state(state),
+        _involving(involving),
+        *({"labels": {"some": called}} for called in _named(labels)),
+    ]
+    if assignee:
+        narrow.append({"assignee": names.person(assignee)})
+    if priority:
+        narrow.append({"priority": {"eq": names.priority(priority)}})
+    for field, stamp, name in (
+        ("updatedAt", updated_after, "updated_after"),
+        ("createdAt", created_after, "created_after"),
+    ):
+        if stamp:
+            narrow.append({field: {"gte": names.since(stamp, now, name)}})
+    if due_before:
+        narrow.append({"dueDate": {"lt": names.since(due_before, now, "due_before")[:10]}})
+    if team:
+        narrow.append({"team": {"id": {"eq": (yield from names.team(team))["id"]}}})
+    if project:
+        narrow.append({"project": {"id": {"eq": (yield from names.project(project))["id"]}}})
+    if cycle:
+        narrow.append((yield from _cycle(team, cycle)))
+    asked = [one for one in narrow if one]
+    urls: list[Any] = []
+    filters = (query, team, state, assignee, involving, priority, labels, project, cycle, view)
+    times = (updated_after, created_after, due_before, sort, include_archived)
+    listing = Listing("linear_list_issues", account, (*filters, *times), limit, cursor, issue_row)
+    chosen: dict[str, Any] = {"filter": {"and": asked}} if asked else {}
+    if view:
+        if include_archived or sort != "updated":
+            raise InvalidInput("view: has its own order and its own idea of archived issues.", hint="Leave sort out.")
+        id = yield from _view(view)
+        result = yield from listing.of("ViewIssues", lambda value: _noted(urls, value["issues"]), id=id, **chosen)
+    else:
+        result = yield from listing.of(
+            "Issues",
+            lambda value: _noted(urls, value),
+            sort=_SORTS[sort],
+            includeArchived=include_archived or None,
+            **chosen,
+        )
+    return issue_list(result, urls)
+
+
+def _noted(urls: list[Any], connection: Json) -> Json:
+    urls.extend(node.get("url") for node in connection["nodes"])
+    return connection
+
+
+def _words(query: str | None) -> Json:
+    words = (query or "").split()[:10]
+    return {"and": [{"title": {"containsIgnoreCase": word}} for word in words]} if words else {}
+
+
+def _state(state: str | None) -> Json:
+    if not state:
+        return {}
+    named: Json = {"name": {"eqIgnoreCase": state.strip()}}
+    typed = state.strip().lower()
+    return {"state": {"or": [named, {"type": {"eq": typed}}]} if typed in names.STATE_TYPES else named}
+
+
+def _involving(who: str | None) -> Json:
+    if not who:
+        return {}
+    person = names.person(who)
+    if "null" in person:
+        raise InvalidInput("involving: a person, or me.")
+    return {"or": [{"assignee": person}, {"creator": person}, {"subscribers": {"some": person}}]}
+
+
+def _named(labels: list[str] | None) -> list[Json]:
+    return [{"name": {"eqIgnoreCase": one.rpartition("/")[2].strip()}} for one in labels or ()]
+
+
+def _cycle(team: str | None, cycle: str) -> Asks[Json]:
+    said = cycle.strip().lower()
+    if said == "active":
+        return {"cycle": {"isActive": {"eq": True}}}
+    if team is None:
+        raise InvalidInput("cycle: which team's?", hint="Give team, or cycle=active for all teams.")
+    found = yield from names.cycle((yield from names.team(team))["id"], cycle)
+    return {"cycle": {"id": {"eq": found["id"]}}}
+
+
+def _view(view: str) -> Asks[str]:
+    if names.is_id(view.strip()):
+        return view.strip()
+    rows = (yield from get("LookupViews", first=100, filter=names.resembling(view, "name")))["nodes"]
+    return str(names.chosen(rows, view, "view")["id"])
+
+
+Block = Literal["comments", "attachments", "relations", "children"]
+
+
+@LINEAR.tool(needs=[READ], aliases=[Alias("Linear.GetIssue", {"issue_id": "issue"})])
+def get_issue(
+    issue: Annotated[str, Field(description="ENG-123, URL, id or git branch name")], include: list[Block] | None = None
+) -> Steps:
+    """One issue, with comments, links, relations and sub-issues on request."""
+    key, workspace = names.addressed(issue, "issue")
+    if not key:
+        if not _BRANCH.fullmatch(issue.strip()):
+            raise InvalidInput("issue: no key, address, id or git branch.", hint="Such as ENG-123.")
+        found = yield from get("IssueByBranch", branchName=issue.strip())
+        key = str(found["id"])
+    blocks = {block: block in (include or ()) for block in ("comments", "attachments", "relations", "children")}
+    node = yield from get("Issue", id=key, **blocks)
+    return issue_detail(names.here(node, workspace, "issue"))

@@ -1,0 +1,128 @@
+"""Linear: relations between issues, links on them, and who follows them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, change, get, gone_is_done, make, remember
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits._linear.create import https
+from deputize.toolkits._linear.rows import lean, nodes
+
+Relation = Literal["blocks", "blocked_by", "duplicate", "related"]
+_GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/[0-9]+/?")
+
+
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=[Alias("Linear.CreateIssueRelation", {"related_issue": "related"})],
+)
+def relate_issues(
+    issue: str, related: str, type: Relation = "related", remove: bool = False, *, key: ActKey, noted: Noted
+) -> Steps:
+    """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
+    left, right = (yield from names.issue(issue)), (yield from names.issue(related, "related"))
+    if left["id"] == right["id"]:
+        raise InvalidInput("related: an issue has no relation with itself.")
+    if type == "blocked_by":
+        left, right = right, left
+    kind = "blocks" if type == "blocked_by" else type
+    shown = {"type": type, "issue": issue, "related": related}
+    there = yield from _relation(left, right, kind)
+    if remove:
+        if there is None:
+            return shown | {"summary": "There is no such relation."}
+        yield from gone_is_done(change("IssueRelationDelete", id=there))
+        return shown | {"relation_id": there, "summary": "Removed."}
+    if there is not None:
+        return shown | {"relation_id": there, "existed": True}
+    yield from remember(noted, key.uuid)
+    wanted = {"id": key.uuid, "issueId": left["id"], "relatedIssueId": right["id"], "type": kind}
+
+    def look(id: str) -> Asks[Json | None]:
+        found = yield from _relation(left, right, kind)
+        return {"id": found} if found == id else None
+
+    made, existed = yield from make("IssueRelationCreate", wanted, look)
+    return shown | lean({"relation_id": made.get("id"), "existed": existed})
+
+
+def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
+    """The id of a relation that is there already; "related" and "duplicate" may have been made from either side."""
+    blocks = {"comments": False, "attachments": False, "relations": True, "children": False}
+    node = yield from get("Issue", id=left["id"], **blocks)
+    for one in nodes(node.get("relations")):
+        if one.get("type") == kind and (one.get("relatedIssue") or {}).get("id") == right["id"]:
+            return str(one["id"])
+    for one in nodes(node.get("inverseRelations")):
+        if kind == "related" and one.get("type") == kind and (one.get("issue") or {}).get("id") == right["id"]:
+            return str(one["id"])
+    return None
+
+
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=[Alias("Linear.LinkGithubToIssue", {"github_url": "url", "issue_id": "issue"})],
+)
+def link_url(
+    issue: str, url: str, title: str | None = None, remove: bool = False, *, key: ActKey, noted: Noted
+) -> Steps:
+    """Attach a link to an issue: GitHub pull request or issue, or any URL."""
+    address = https(url, "url")
+    found = yield from names.issue(issue)
+    if remove:
+        return (yield from _unlinked(found, address))
+    yield from remember(noted, key.uuid)
+    kind = _GITHUB.fullmatch(address)
+    wanted = {"id": key.uuid, "issueId": found["id"], "url": address, "title": title}
+    made = yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)
+    return {
+        "attachment_id": made.get("id"),
+        "title": made.get("title"),
+        "url": made.get("url"),
+        "issue": found["identifier"],
+        "undo": {"tool": "linear_link_url", "args": {"issue": found["identifier"], "url": address, "remove": True}},
+    }
+
+
+def _linked(github: str, wanted: Json) -> Asks[Json]:
+    """The link. The same address on the same issue is one link at Linear, however often it is made."""
+    if github:
+        try:
+            return dict((yield from change(f"AttachmentLinkGitHub{github}", **wanted))["attachment"])
+        except DeputizeError as refused:  # a workspace that is not connected with GitHub: a plain link serves as well
+            if refused.code in ("rate_limited", "provider_unavailable", "outcome_unknown"):
+                raise
+    return dict((yield from change("AttachmentLinkUrl", **wanted))["attachment"])
+
+
+def _unlinked(found: Json, address: str) -> Asks[Json]:
+    blocks = {"comments": False, "attachments": True, "relations": False, "children": False}
+    node = yield from get("Issue", id=found["id"], **blocks)
+    there = [one for one in nodes(node.get("attachments")) if str(one.get("url")).rstrip("/") == address.rstrip("/")]
+    if not there:
+        raise NotFound(
+            "url: the issue has no such link.", hint="linear_get_issue with include=[attachments] lists them."
+        )
+    yield from gone_is_done(change("AttachmentDelete", id=there[0]["id"]))
+    return {"attachment_id": there[0]["id"], "issue": found["identifier"], "summary": "Removed."}
+
+
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES,
+    aliases=["Linear.ManageIssueSubscription"],
+)
+def set_subscription(issue: str, subscribed: bool = True, user: str = "me", *, account: Account) -> Steps:
+    """Subscribe me (or a person) to an issue, or unsubscribe."""
+    found = yield from names.issue(issue)
+    who = yield from names.user_id(user, account, "user")
+    yield from change("IssueSubscribe" if subscribed else "IssueUnsubscribe", id=found["id"], userId=who)
+    return {"issue": found.get("identifier"), "user": user, "subscribed": subscribed}

@@ -1,0 +1,123 @@
+"""Linear: documents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Effect, Note, Steps
+from deputize.core.errors import Conflict, InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit, Offset
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, make
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
+from deputize.toolkits._linear.rows import PIECE, document_row, lean, name, piece
+from deputize.toolkits._text import Outside
+
+
+@LINEAR.tool(needs=[READ], toolset="documents")
+def list_documents(
+    query: Annotated[str | None, Field(description="words in the title")] = None,
+    project: str | None = None,
+    initiative: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Documents of the workspace, a project or an initiative."""
+    narrow: list[Json] = [{"title": {"containsIgnoreCase": word}} for word in (query or "").split()[:10]]
+    if project:
+        narrow.append({"project": {"id": {"eq": (yield from names.project(project))["id"]}}})
+    if initiative:
+        narrow.append({"initiative": {"id": {"eq": (yield from names.initiative(initiative))["id"]}}})
+    listing = Listing("linear_list_documents", account, (query, project, initiative), limit, cursor, document_row)
+    chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
+    return (yield from listing.of("Documents", **chosen))
+
+
+@LINEAR.tool(needs=[READ], toolset="documents")
+def get_document(document: Annotated[str, Field(description="URL, slug or id")], offset: Offset = 0) -> Steps:
+    """One document."""
+    node = yield from names.document(document)
+    outside = Outside()
+    detail = document_row(node) | lean(
+        {
+            "issue": (node.get("issue") or {}).get("identifier"),
+            "team": (node.get("team") or {}).get("key"),
+            "updated": node.get("updatedAt"),
+            "updated_by": outside.line(name(node.get("updatedBy")), 60),
+            "trashed": node.get("trashed"),
+            "archived": node.get("archivedAt"),
+            "url": node.get("url"),
+        }
+    )
+    detail["content"] = piece(outside, node.get("content"), PIECE, offset)
+    outside.mark(detail)
+    return detail
+
+
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="documents")
+def save_document(
+    document: str | None = None,
+    title: Title | None = None,
+    content: Annotated[Text | None, Field(description="Markdown, replaces all")] = None,
+    project: str | None = None,
+    initiative: str | None = None,
+    team: str | None = None,
+    issue: str | None = None,
+    unmodified_since: Annotated[str | None, Field(description="updated, as read")] = None,
+    *,
+    key: ActKey,
+    noted: Noted,
+) -> Steps:
+    """Create a document, or change one when document is given."""
+    wanted: dict[str, Any] = names.given({"title": title, "content": content})
+    wanted |= yield from _place(project, initiative, team, issue)
+    if document:
+        return (yield from _changed(document, wanted, unmodified_since, noted))
+    if not title or len(wanted.keys() - {"title", "content"}) != 1:
+        raise InvalidInput("A new document needs a title, and one of project, initiative, team or issue.")
+    if not noted:
+        yield Note({"id": key.uuid})
+    made, existed = yield from make("DocumentCreate", {"id": key.uuid, **wanted}, by_id("Document"))
+    undo = {"tool": "linear_archive", "args": {"kind": "document", "id": made["id"], "action": "delete"}}
+    return _result(made) | lean({"created": True, "existed": existed, "undo": undo})
+
+
+def _place(project: str | None, initiative: str | None, team: str | None, issue: str | None) -> Asks[dict[str, Any]]:
+    wanted: dict[str, Any] = {}
+    if project:
+        wanted["projectId"] = (yield from names.project(project))["id"]
+    if initiative:
+        wanted["initiativeId"] = (yield from names.initiative(initiative))["id"]
+    if team:
+        wanted["teamId"] = (yield from names.team(team))["id"]
+    if issue:
+        wanted["issueId"] = (yield from names.issue(issue))["id"]
+    return wanted
+
+
+def _changed(document: str, wanted: dict[str, Any], unmodified_since: str | None, noted: Noted) -> Asks[Json]:
+    """Change a document. New text replaces all of it, so it must be the answer to the text that is there."""
+    if not wanted:
+        raise InvalidInput("Nothing to change was given.")
+    found = yield from names.document(document)
+    if "content" in wanted and unmodified_since is None:
+        raise InvalidInput(
+            "unmodified_since: needed where content replaces what is there.",
+            hint="Read the document first and pass its updated.",
+        )
+    if not noted and unmodified_since is not None and found.get("updatedAt") != unmodified_since:
+        raise Conflict("The document was changed after it was read.", reason="stale", hint="Read it again.")
+    if not noted:
+        yield Note({"id": found["id"]})
+    return _result(entity((yield from change("DocumentUpdate", id=found["id"], input=wanted))))
+
+
+def _result(made: Json) -> Json:
+    return lean(
+        {"id": made["id"], "title": made.get("title"), "url": made.get("url"), "updated": made.get("updatedAt")}
+    )

@@ -1,0 +1,246 @@
+"""Linear: projects and their milestones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit, Offset
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, by_filter, by_id, change, entity, get, make, nodes, remember
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
+from deputize.toolkits._linear.rows import (
+    PIECE,
+    cut,
+    issue_ref,
+    lean,
+    milestone_row,
+    name,
+    piece,
+    project_row,
+    update_row,
+)
+from deputize.toolkits._linear.rows import nodes as inner
+from deputize.toolkits._text import Outside
+
+BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": False}
+
+
+@LINEAR.tool(needs=[READ], aliases=["Linear.ListProjects"])
+def list_projects(
+    query: str | None = None,
+    team: str | None = None,
+    status: Annotated[str | None, Field(description="name or type")] = None,
+    lead: str | None = None,
+    created_after: str | None = None,
+    include_archived: bool = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Projects by name, status, team, lead or date."""
+    narrow: list[Json] = [{"name": {"containsIgnoreCase": word}} for word in (query or "").split()[:10]]
+    if team:
+        narrow.append({"accessibleTeams": {"some": {"id": {"eq": (yield from names.team(team))["id"]}}}})
+    if status:
+        said = status.strip()
+        narrow.append({"status": {"or": [{"name": {"eqIgnoreCase": said}}, {"type": {"eq": said.lower()}}]}})
+    if lead:
+        narrow.append({"lead": names.person(lead)})
+    if created_after:
+        narrow.append({"createdAt": {"gte": names.since(created_after, now, "created_after")}})
+    filters = (query, team, status, lead, created_after, include_archived)
+    listing = Listing("linear_list_projects", account, filters, limit, cursor, project_row)
+    chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
+    return (yield from listing.of("Projects", includeArchived=include_archived or None, **chosen))
+
+
+Block = Literal["content", "milestones", "updates", "issues"]
+
+
+@LINEAR.tool(
+    needs=[READ],
+    aliases=["Linear.GetProject", "Linear.GetProjectDescription", "Linear.GetMilestone", "Linear.ListMilestones"],
+)
+def get_project(
+    project: Annotated[str, Field(description="name, URL or id")],
+    include: list[Block] | None = None,
+    offset: Annotated[Offset, Field(description="into content")] = 0,
+) -> Steps:
+    """One project, with milestones, updates, full text and issues on request."""
+    found = yield from names.project(project)
+    node = yield from get("Project", id=found["id"], **(BLOCKS | {block: True for block in include or ()}))
+    outside = Outside()
+    detail = project_row(node) | lean(
+        {
+            "teams": [one.get("key") for one in inner(node.get("teams"))],
+            "members": [outside.line(name(one), 40) for one in inner(node.get("members"))],
+            "labels": [outside.line(name(one), 40) for one in inner(node.get("labels"))],
+            "initiatives": [outside.line(name(one), 60) for one in inner(node.get("initiatives"))],
+            "priority": node.get("priorityLabel"),
+            "start": node.get("startDate"),
+            "created": node.get("createdAt"),
+            "completed": node.get("completedAt"),
+            "canceled": node.get("canceledAt"),
+            "archived": node.get("archivedAt"),
+            "url": node.get("url"),
+            "description": cut(outside, node.get("description"), 800),
+        }
+    )
+    if "content" in node:
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset)
+    for block, field, row in (
+        ("milestones", "projectMilestones", milestone_row),
+        ("updates", "projectUpdates", update_row),
+        ("issues", "issues", issue_ref),
+    ):
+        if field in node:
+            detail[block] = [row(one) for one in inner(node.get(field))]
+    outside.mark(detail)
+    return detail
+
+
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=["Linear.CreateProject", Alias("Linear.UpdateProject", {"project_id": "project"})],
+)
+def save_project(
+    project: str | None = None,
+    name: Title | None = None,
+    teams: Annotated[list[str] | None, Field(description="keys or names")] = None,
+    description: Annotated[str | None, Field(max_length=255, description="short")] = None,
+    content: Annotated[Text | None, Field(description="Markdown body")] = None,
+    status: str | None = None,
+    lead: str | None = None,
+    members: list[str] | None = None,
+    priority: Priority | None = None,
+    start_date: str | None = None,
+    target_date: str | None = None,
+    add_teams: list[str] | None = None,
+    remove_teams: list[str] | None = None,
+    *,
+    key: ActKey,
+    account: Account,
+    noted: Noted,
+) -> Steps:
+    """Create a project, or change one when project is given."""
+    wanted: dict[str, Any] = names.given(
+        {
+            "name": name,
+            "description": description,
+            "content": content,
+            "priority": names.priority(priority),
+            "startDate": names.day(start_date, "start_date"),
+            "targetDate": names.day(target_date, "target_date"),
+        }
+    )
+    if status:
+        wanted["statusId"] = names.chosen((yield from nodes("LookupProjectStatuses", first=50)), status, "status")["id"]
+    if lead:
+        wanted["leadId"] = yield from names.user_id(lead, account, "lead")
+    if members:
+        wanted["memberIds"] = yield from _people(members, account)
+    if project:
+        wanted |= yield from _teams_of(project, teams, add_teams, remove_teams)
+        return (yield from _changed(project, wanted))
+    if not name or not teams or add_teams or remove_teams:
+        raise InvalidInput("A new project needs name and teams.", hint="To change one, give project.")
+    wanted["teamIds"] = yield from names.team_ids(teams, "teams")
+    yield from remember(noted, key.uuid)
+    made, existed = yield from make("ProjectCreate", {"id": key.uuid, **wanted}, by_id("Project", **BLOCKS))
+    return _result(made) | {"created": True} | ({"existed": True} if existed else {})
+
+
+def _people(wanted: list[str], account: Account) -> Asks[list[str]]:
+    ids = []
+    for one in wanted:
+        ids.append((yield from names.user_id(one, account, "members")))
+    return ids
+
+
+def _teams_of(
+    project: str, teams: list[str] | None, add: list[str] | None, remove: list[str] | None
+) -> Asks[dict[str, Any]]:
+    """The whole list of a project's teams, since Linear takes nothing less."""
+    if teams:
+        return {"teamIds": (yield from names.team_ids(teams, "teams"))}
+    if not add and not remove:
+        return {}
+    found = yield from names.project(project)
+    node = yield from get("Project", id=found["id"], **BLOCKS)
+    now = [str(one["id"]) for one in inner(node.get("teams"))]
+    gone = set((yield from names.team_ids(remove or (), "remove_teams")))
+    more = yield from names.team_ids(add or (), "add_teams")
+    left = list(dict.fromkeys([*(one for one in now if one not in gone), *more]))
+    if not left:
+        raise InvalidInput("remove_teams: a project has at least one team.")
+    return {"teamIds": left}
+
+
+def _changed(project: str, wanted: dict[str, Any]) -> Asks[Json]:
+    if not wanted:
+        raise InvalidInput("Nothing to change was given.")
+    found = yield from names.project(project)
+    return _result(entity((yield from change("ProjectUpdate", id=found["id"], input=wanted)))) | {
+        "changed": sorted(wanted)
+    }
+
+
+def _result(made: Json) -> Json:
+    shown = {"id": made["id"], "name": made.get("name"), "url": made.get("url"), "status": name(made.get("status"))}
+    return lean(shown)
+
+
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, aliases=["Linear.UpsertMilestone"])
+def save_milestone(
+    project: str,
+    milestone: Annotated[str | None, Field(description="id or name")] = None,
+    name: Title | None = None,
+    description: str | None = None,
+    target_date: str | None = None,
+    *,
+    key: ActKey,
+    noted: Noted,
+) -> Steps:
+    """Create or change a project milestone (matched by id, else by name)."""
+    found = yield from names.project(project)
+    values = {"name": name, "description": description, "targetDate": names.day(target_date, "target_date")}
+    wanted: dict[str, Any] = names.given(values)
+    there = yield from _milestone(found["id"], milestone or name)
+    if there is None and milestone and names.is_id(milestone):
+        raise InvalidInput("milestone: the project has no such one.")
+    if there is not None and (noted or {}).get("id") != there["id"]:
+        if not wanted:
+            raise InvalidInput("Nothing to change was given.")
+        made = entity((yield from change("ProjectMilestoneUpdate", id=there["id"], input=wanted)))
+        return lean({"milestone_id": made["id"], "name": made.get("name"), "target": made.get("targetDate")})
+    wanted["name"] = name or milestone
+    if not wanted["name"]:
+        raise InvalidInput("name: what is the milestone called?")
+    yield from remember(noted, key.uuid)
+    given = {"id": key.uuid, "projectId": found["id"], **wanted}
+    made, existed = yield from make("ProjectMilestoneCreate", given, by_filter("ProjectMilestones"))
+    return lean(
+        {
+            "milestone_id": made["id"],
+            "name": made.get("name"),
+            "target": made.get("targetDate"),
+            "created": True,
+            "existed": existed,
+        }
+    )
+
+
+def _milestone(project_id: str, wanted: str | None) -> Asks[Json | None]:
+    """The milestone that is called so, or None."""
+    rows = yield from nodes("ProjectMilestones", first=50, filter={"project": {"id": {"eq": project_id}}})
+    said = (wanted or "").strip().casefold()
+    same = [row for row in rows if said and said in (str(row["id"]).casefold(), str(row.get("name") or "").casefold())]
+    return same[0] if same else None

@@ -1,0 +1,290 @@
+"""How Linear's things are shown. What others wrote is cleaned and marked; what is empty is left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from deputize.toolkits._linear.base import PRIORITIES, Json
+from deputize.toolkits._text import Outside, window
+
+BODY: Final = 1_200  # bytes of a text in a detail
+PIECE: Final = 6_000  # bytes of a document's text in one result
+ROW_BODY: Final = 400  # bytes of a comment or an update in a row
+_IMAGE: Final = re.compile(r"!\[([^\]\n]*)\]\([^)\s]*\)")
+_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
+
+
+def minute(stamp: Any) -> str:
+    """A row's time, ``YYYY-MM-DD HH:MM``."""
+    return str(stamp or "")[:16].replace("T", " ")
+
+
+def name(one: Any) -> str:
+    """What a person or thing is called; "" for none."""
+    return str(one.get("displayName") or one.get("name") or one.get("key") or "") if isinstance(one, dict) else ""
+
+
+def nodes(connection: Any) -> list[Json]:
+    """The rows of a connection that may be missing."""
+    return list(connection.get("nodes") or ()) if isinstance(connection, dict) else []
+
+
+def lean(row: Json) -> Json:
+    """Without what is empty."""
+    return {key: value for key, value in row.items() if value not in (None, "", [], {}, False)}
+
+
+def prose(outside: Outside, text: Any) -> str:
+    """Markdown that somebody wrote: cleaned, without what its page would hide, pictures as their words."""
+    return _IMAGE.sub(r"[image: \1]", _COMMENT.sub("", outside.text(str(text or "")))).strip()
+
+
+def piece(outside: Outside, text: Any, limit: int, offset: int = 0) -> Json:
+    """A part of a long text: ``text``, and where more is left ``next_offset`` and ``total_chars``."""
+    whole = prose(outside, text)
+    shown, more = window(whole, offset, limit)
+    return {"text": shown} | ({"next_offset": more, "total_chars": len(whole)} if more else {})
+
+
+def cut(outside: Outside, text: Any, limit: int = ROW_BODY) -> str:
+    """The beginning of a text, in a row."""
+    shown, more = window(prose(outside, text), 0, limit)
+    return shown.rstrip() + ("\u2026" if more else "")
+
+
+def marked(row: Json, outside: Outside) -> Json:
+    """The row without what is empty, marked as written by others."""
+    row = lean(row)
+    outside.mark(row)
+    return row
+
+
+def labels(node: Json, outside: Outside) -> list[str]:
+    """The names of a thing's labels."""
+    return [outside.line(name(one), 40) for one in nodes(node.get("labels"))][:8]
+
+
+def workspace_of(url: Any) -> str:
+    """``https://linear.app/acme`` of any address in that workspace."""
+    return "/".join(str(url or "").split("/")[:4])
+
+
+def issue_row(node: Json) -> Json:
+    """An issue in a list; its address follows from the list's ``url_template``."""
+    outside = Outside()
+    priority = node.get("priority")
+    return marked(
+        {
+            "identifier": node.get("identifier"),
+            "title": outside.line(str(node.get("title") or ""), 120),
+            "state": outside.line(name(node.get("state")), 40),
+            "priority": PRIORITIES[int(priority)] if isinstance(priority, int | float) and 0 < priority < 5 else "",
+            "assignee": outside.line(name(node.get("assignee")), 40),
+            "project": outside.line(name(node.get("project")), 40),
+            "labels": labels(node, outside),
+            "due": node.get("dueDate"),
+            "updated": minute(node.get("updatedAt")),
+        },
+        outside,
+    )
+
+
+def issue_ref(node: Any) -> Json:
+    """An issue that another thing names."""
+    if not isinstance(node, dict):
+        return {}
+    outside = Outside()
+    return lean(
+        {
+            "identifier": node.get("identifier"),
+            "title": outside.line(str(node.get("title") or ""), 80),
+            "state": outside.line(name(node.get("state")), 40),
+        }
+    )
+
+
+def issue_list(result: Json, urls: Iterable[Any]) -> Json:
+    """A list of issues, with the pattern of their addresses."""
+    workspace = next((workspace_of(url) for url in urls if url), "")
+    return result | ({"url_template": f"{workspace}/issue/{{identifier}}"} if workspace else {})
+
+
+def issue_detail(node: Json) -> Json:
+    """One issue, with the blocks that were asked for."""
+    outside = Outside()
+    body = piece(outside, node.get("description"), BODY)
+    cycle, milestone = node.get("cycle") or {}, node.get("projectMilestone") or {}
+    detail: Json = issue_row(node) | lean(
+        {
+            "id": node.get("id"),
+            "creator": outside.line(name(node.get("creator")), 60),
+            "team": (node.get("team") or {}).get("key"),
+            "cycle": cycle.get("number"),
+            "milestone": outside.line(name(milestone), 60),
+            "parent": issue_ref(node.get("parent")),
+            "estimate": node.get("estimate"),
+            "branch": outside.line(str(node.get("branchName") or ""), 120),
+            "created": node.get("createdAt"),
+            "updated": node.get("updatedAt"),
+            "completed": node.get("completedAt"),
+            "canceled": node.get("canceledAt"),
+            "archived": node.get("archivedAt"),
+            "trashed": node.get("trashed"),
+            "url": node.get("url"),
+            "truncated": "next_offset" in body,
+            "total_chars": body.get("total_chars"),
+        }
+    )
+    detail["description"] = body["text"]
+    for block, shown in (
+        ("comments", [comment_row(one) for one in nodes(node.get("comments"))]),
+        ("attachments", [attachment(one) for one in nodes(node.get("attachments"))]),
+        ("relations", relations(node)),
+        ("children", [issue_ref(one) for one in nodes(node.get("children"))]),
+    ):
+        if {"relations": "relations", "children": "children"}.get(block, block) in node:
+            detail[block] = shown
+    outside.mark(detail)
+    return detail
+
+
+def relations(node: Json) -> list[Json]:
+    """Both sides' relations of an issue, as seen from it."""
+    ours = [(one, one.get("type"), one.get("relatedIssue")) for one in nodes(node.get("relations"))]
+    turned = {"blocks": "blocked_by", "duplicate": "duplicated_by"}
+    theirs = [
+        (one, turned.get(str(one.get("type")), one.get("type")), one.get("issue"))
+        for one in nodes(node.get("inverseRelations"))
+    ]
+    return [
+        {"relation_id": one.get("id"), "type": kind, "issue": issue_ref(other)} for one, kind, other in ours + theirs
+    ]
+
+
+def attachment(node: Json) -> Json:
+    """A link on an issue."""
+    outside = Outside()
+    shown = {
+        "title": outside.line(str(node.get("title") or ""), 80),
+        "url": outside.line(str(node.get("url") or ""), 300),
+    }
+    return lean({"attachment_id": node.get("id"), **shown, "kind": node.get("sourceType")})
+
+
+def comment_row(node: Json) -> Json:
+    """A comment in a list."""
+    outside = Outside()
+    return marked(
+        {
+            "comment_id": node.get("id"),
+            "author": outside.line(name(node.get("user")) or name(node.get("botActor")), 60),
+            "time": minute(node.get("createdAt")),
+            "body": cut(outside, node.get("body")),
+            "quoted": cut(outside, node.get("quotedText"), 120),
+            "resolved": bool(node.get("resolvedAt")),
+            "parent_id": node.get("parentId"),
+            "url": node.get("url"),
+        },
+        outside,
+    )
+
+
+def project_row(node: Json) -> Json:
+    """A project in a list."""
+    outside = Outside()
+    return marked(
+        {
+            "id": node.get("id"),
+            "name": outside.line(name(node), 80),
+            "status": outside.line(name(node.get("status")), 40),
+            "health": node.get("health"),
+            "progress": round(float(node.get("progress") or 0), 2),
+            "lead": outside.line(name(node.get("lead")), 40),
+            "target": node.get("targetDate"),
+        },
+        outside,
+    )
+
+
+def initiative_row(node: Json) -> Json:
+    """An initiative in a list."""
+    outside = Outside()
+    return marked(
+        {
+            "id": node.get("id"),
+            "name": outside.line(name(node), 80),
+            "status": node.get("status"),
+            "health": node.get("health"),
+            "owner": outside.line(name(node.get("owner")), 40),
+            "target": node.get("targetDate"),
+        },
+        outside,
+    )
+
+
+def document_row(node: Json) -> Json:
+    """A document in a list."""
+    outside = Outside()
+    return marked(
+        {
+            "id": node.get("id"),
+            "title": outside.line(str(node.get("title") or ""), 80),
+            "project": outside.line(name(node.get("project")), 40),
+            "initiative": outside.line(name(node.get("initiative")), 40),
+            "author": outside.line(name(node.get("creator")), 40),
+            "updated": minute(node.get("updatedAt")),
+        },
+        outside,
+    )
+
+
+def update_row(node: Json) -> Json:
+    """A status update in a list."""
+    outside = Outside()
+    return marked(
+        {
+            "update_id": node.get("id"),
+            "health": node.get("health"),
+            "author": outside.line(name(node.get("user")), 60),
+            "time": minute(node.get("createdAt")),
+            "body": cut(outside, node.get("body")),
+            "url": node.get("url"),
+        },
+        outside,
+    )
+
+
+def cycle_row(node: Json) -> Json:
+    """A cycle of a team."""
+    outside = Outside()
+    return marked(
+        {
+            "id": node.get("id"),
+            "number": node.get("number"),
+            "name": outside.line(str(node.get("name") or ""), 60),
+            "team": (node.get("team") or {}).get("key"),
+            "starts": str(node.get("startsAt") or "")[:10],
+            "ends": str(node.get("endsAt") or "")[:10],
+            "progress": round(float(node.get("progress") or 0), 2),
+            "active": node.get("isActive"),
+        },
+        outside,
+    )
+
+
+def milestone_row(node: Json) -> Json:
+    """A milestone of a project."""
+    outside = Outside()
+    return marked(
+        {
+            "milestone_id": node.get("id"),
+            "name": outside.line(str(node.get("name") or ""), 80),
+            "description": cut(outside, node.get("description"), 160),
+            "target": node.get("targetDate"),
+            "status": node.get("status"),
+            "progress": round(float(node.get("progress") or 0), 2),
+        },
+        outside,
+    )

@@ -1,0 +1,74 @@
+"""Linear: one team, and its cycles."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Listing, get
+from deputize.toolkits._linear.base import LINEAR, READ
+from deputize.toolkits._linear.rows import cycle_row, issue_list, issue_row, lean, marked, name, nodes
+from deputize.toolkits._text import Outside
+
+
+@LINEAR.tool(needs=[READ], aliases=["Linear.GetTeam"])
+def get_team(team: Annotated[str, Field(description="key or name")]) -> Steps:
+    """One team: states, labels, members, current cycle, settings."""
+    found = yield from names.team(team)
+    node = yield from get("Team", id=found["id"])
+    outside = Outside()
+    active = node.get("activeCycle")
+    detail = {
+        "id": node["id"],
+        "key": node.get("key"),
+        "name": outside.line(str(node.get("name") or ""), 80),
+        "description": outside.line(str(node.get("description") or ""), 200),
+        "time_zone": node.get("timezone"),
+        "states": [{"name": outside.line(name(one), 40), "type": one.get("type")} for one in nodes(node.get("states"))],
+        "default_state": outside.line(name(node.get("defaultIssueState")), 40),
+        "labels": [outside.line(name(one), 40) for one in nodes(node.get("labels"))],
+        "members": [
+            lean({"name": outside.line(name(one), 40), "email": one.get("email")}) for one in nodes(node.get("members"))
+        ],
+        "active_cycle": cycle_row(active) if active else None,
+        "estimates": node.get("issueEstimationType"),
+        "cycles": node.get("cyclesEnabled"),
+        "triage": node.get("triageEnabled"),
+    }
+    return marked(detail, outside)
+
+
+@LINEAR.tool(needs=[READ], aliases=["Linear.GetCycle"])
+def get_cycle(
+    team: str | None = None,
+    cycle: Annotated[str, Field(description="active, next, previous, number or id")] = "active",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """One cycle with its issues."""
+    if names.is_id(cycle.strip()):
+        id = cycle.strip()
+    elif team:
+        id = str((yield from names.cycle((yield from names.team(team))["id"], cycle))["id"])
+    else:
+        raise InvalidInput("team: whose cycle?", hint="Give the team, or the id of a cycle.")
+    shown: dict[str, object] = {}
+    urls: list[object] = []
+
+    def issues(value: dict[str, object]) -> object:
+        shown.update(cycle_row(value))
+        connection: dict[str, list[dict[str, object]]] = value["issues"]  # type: ignore[assignment]
+        urls.extend(node.get("url") for node in connection["nodes"])
+        return connection
+
+    listing = Listing("linear_get_cycle", account, (team, cycle), limit, cursor, issue_row)
+    result = yield from listing.of("Cycle", issues, id=id)
+    return shown | issue_list({"issues": result.pop("items"), **result}, urls)

@@ -1,0 +1,119 @@
+"""Linear: changes to issues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Alias, Effect, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, change, get
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
+from deputize.toolkits._linear.create import in_project
+from deputize.toolkits._linear.rows import name, nodes
+
+_NONE = "none"
+
+
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=[
+        Alias("Linear.UpdateIssue", {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}),
+        "Linear.TransitionIssueState",
+    ],
+)
+def update_issue(
+    issues: Annotated[list[str], Field(min_length=1, max_length=50, description="ENG-123")],
+    title: Title | None = None,
+    description: Text | None = None,
+    state: str | None = None,
+    assignee: Annotated[str | None, Field(description="none clears")] = None,
+    priority: Priority | None = None,
+    add_labels: list[str] | None = None,
+    remove_labels: list[str] | None = None,
+    project: str | None = None,
+    milestone: str | None = None,
+    cycle: str | None = None,
+    parent: str | None = None,
+    estimate: Annotated[int | None, Field(ge=0, le=1000)] = None,
+    due_date: Annotated[str | None, Field(description="date or none")] = None,
+    team: Annotated[str | None, Field(description="move")] = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Change one or up to 50 issues: state, assignee, labels, priority, project, dates, parent."""
+    if len(issues) > 1 and (title is not None or description is not None):
+        raise InvalidInput("title, description: of one issue only.", hint="Change the issues one by one.")
+    found = yield from names.issues(issues)
+    wanted: dict[str, Any] = names.given(
+        {"title": title, "description": description, "estimate": estimate, "priority": names.priority(priority)}
+    )
+    if due_date is not None:
+        wanted["dueDate"] = None if due_date.lower() == _NONE else names.day(due_date, "due_date")
+    if assignee is not None:
+        none = assignee.strip().lower() == _NONE
+        wanted["assigneeId"] = None if none else (yield from names.user_id(assignee, account, "assignee"))
+    if parent is not None:
+        wanted["parentId"] = None if parent.lower() == _NONE else (yield from names.issue(parent, "parent"))["id"]
+    wanted |= yield from _project(project, milestone, found)
+    wanted |= yield from _of_team(found, team, state, cycle)
+    if add_labels:
+        wanted["addedLabelIds"] = yield from names.label_ids(add_labels, "add_labels")
+    if remove_labels:
+        wanted["removedLabelIds"] = yield from names.label_ids(remove_labels, "remove_labels")
+    if not wanted:
+        raise InvalidInput("Nothing to change was given.")
+    return (yield from _changed(found, wanted))
+
+
+def _project(project: str | None, milestone: str | None, found: Sequence[Json]) -> Asks[dict[str, Any]]:
+    if project is not None and project.strip().lower() == _NONE:
+        return {"projectId": None}
+    if milestone and not project:
+        raise InvalidInput("milestone: of which project?", hint="Give project.")
+    return (yield from in_project(project, milestone))
+
+
+def _of_team(found: Sequence[Json], team: str | None, state: str | None, cycle: str | None) -> Asks[dict[str, Any]]:
+    """What depends on the team that the issues are in, or are moved to."""
+    wanted: dict[str, Any] = {}
+    ids = list(dict.fromkeys(str((one.get("team") or {}).get("id")) for one in found))
+    if team:
+        moved = yield from names.team(team)
+        wanted["teamId"], ids = moved["id"], [str(moved["id"])]
+    clears = cycle is not None and cycle.strip().lower() == _NONE
+    if clears:
+        wanted["cycleId"] = None
+    if (state or (cycle and not clears)) and len(ids) > 1:
+        raise InvalidInput(
+            "issues: of several teams, which have states and cycles of their own.", hint="One team at a time."
+        )
+    if state:
+        wanted["stateId"] = names.state_in(nodes((yield from get("Team", id=ids[0])).get("states")), state)
+    if cycle and not clears:
+        wanted["cycleId"] = (yield from names.cycle(ids[0], cycle))["id"]
+    return wanted
+
+
+def _changed(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[Json]:
+    """One issue by itself, several at once. The same change twice is the same change."""
+    if len(found) == 1:
+        made = (yield from change("IssueUpdate", id=found[0]["id"], input=wanted))["issue"]
+        done: list[Json] = [made]
+    else:
+        payload = yield from change("IssueBatchUpdate", ids=[one["id"] for one in found], input=wanted)
+        done = list(payload.get("issues") or ())
+    known = {one.get("id") for one in done}
+    return {
+        "updated": [
+            {"identifier": one.get("identifier"), "state": name(one.get("state")), "url": one.get("url")}
+            for one in done
+        ],
+        "failed": [one.get("identifier") for one in found if one["id"] not in known],
+        "changed": sorted(wanted),
+    }

@@ -1,0 +1,60 @@
+"""Linear: status updates of projects and initiatives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Effect, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Body, Cursor, Limit
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, Listing, by_filter, make, remember
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Health, Noted
+from deputize.toolkits._linear.rows import lean, update_row
+
+
+def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, str]]:
+    """Which of the two it is about, ``Project`` or ``Initiative``, and its id."""
+    if (project is None) == (initiative is None):
+        raise InvalidInput("Give project or initiative, and one of them only.")
+    if project is not None:
+        return "Project", str((yield from names.project(project))["id"])
+    return "Initiative", str((yield from names.initiative(str(initiative)))["id"])
+
+
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, aliases=["Linear.CreateProjectUpdate"])
+def post_update(
+    body: Annotated[Body, Field(min_length=1, max_length=100_000)],
+    project: str | None = None,
+    initiative: str | None = None,
+    health: Health | None = None,
+    *,
+    key: ActKey,
+    noted: Noted,
+) -> Steps:
+    """Post a status update on a project or initiative."""
+    kind, id = yield from _target(project, initiative)
+    yield from remember(noted, key.uuid)
+    wanted: dict[str, Any] = names.given({"id": key.uuid, f"{kind.lower()}Id": id, "body": body, "health": health})
+    made, existed = yield from make(f"{kind}UpdatePost", wanted, by_filter(f"{kind}Updates"))
+    undo = {"kind": f"{kind.lower()}_update", "id": made["id"], "action": "archive"}
+    shown = {"update_id": made["id"], "url": made.get("url"), "health": made.get("health"), "existed": existed}
+    return lean(shown | {"target": project or initiative, "undo": {"tool": "linear_archive", "args": undo}})
+
+
+@LINEAR.tool(needs=[READ], aliases=["Linear.ListProjectUpdates"])
+def list_updates(
+    project: str | None = None,
+    initiative: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Status updates of a project or initiative."""
+    kind, id = yield from _target(project, initiative)
+    listing = Listing("linear_list_updates", account, (project, initiative), limit, cursor, update_row)
+    return (yield from listing.of(f"{kind}Updates", filter={kind.lower(): {"id": {"eq": id}}}))
