@@ -11,13 +11,29 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
-from tests.support.counterparts import EMULATE_HOME, EMULATE_VERSION, emulate_is_installed
+from tests.support.counterparts import (
+    DESCRIPTIONS,
+    DESCRIPTIONS_HOME,
+    EMULATE_HOME,
+    EMULATE_VERSION,
+    OPENAPI_FILE,
+    OPENAPI_VERSION,
+    descriptions_are_installed,
+    emulate_is_installed,
+)
 
 
 def main() -> None:
     """Install what is missing; leave what is there alone."""
+    emulate()
+    descriptions()
+
+
+def emulate() -> None:
+    """The stand-in for Google, GitHub, Slack, Linear and Okta."""
     if emulate_is_installed():
         print(f"emulate {EMULATE_VERSION} is there")
         return
@@ -29,13 +45,43 @@ def main() -> None:
     print(f"emulate {EMULATE_VERSION} is installed")
 
 
+def descriptions() -> None:
+    """What providers publish about their APIs, and a tokenizer."""
+    if descriptions_are_installed():
+        print("the API descriptions are there")
+        return
+    DESCRIPTIONS_HOME.mkdir(parents=True, exist_ok=True)
+    (DESCRIPTIONS_HOME / "package.json").write_text('{"private": true}\n')
+    npm([f"{name}@{version}" for name, version in DESCRIPTIONS.items()], DESCRIPTIONS_HOME)
+    openapi()
+    if not descriptions_are_installed():
+        sys.exit(f"npm ended well, yet the API descriptions are not in {DESCRIPTIONS_HOME}")
+    print("the API descriptions are installed")
+
+
+def openapi() -> None:
+    """The one file of @octokit/openapi that describes api.github.com."""
+    run_npm(["pack", "--silent", f"@octokit/openapi@{OPENAPI_VERSION}"], DESCRIPTIONS_HOME)
+    packed = DESCRIPTIONS_HOME / f"octokit-openapi-{OPENAPI_VERSION}.tgz"
+    with tarfile.open(packed) as archive:
+        content = archive.extractfile("package/generated/api.github.com.json")
+        if content is None:
+            sys.exit("@octokit/openapi does not hold what it held")
+        OPENAPI_FILE.write_bytes(content.read())
+    packed.unlink()
+
+
 def npm(packages: list[str], home: Path) -> None:
     """Run `npm install` in a folder; a failure ends the program with npm's own message."""
+    run_npm(["install", "--save-exact", "--no-audit", "--no-fund", "--ignore-scripts", *packages], home)
+
+
+def run_npm(arguments: list[str], home: Path) -> None:
+    """Run npm in a folder; a failure ends the program with npm's own message."""
     command, path = npm_command()
-    flags = ["--save-exact", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    done = subprocess.run([*command, "install", *flags, *packages], cwd=home, env={**os.environ, "PATH": path})
+    done = subprocess.run([*command, *arguments, "--loglevel=error"], cwd=home, env={**os.environ, "PATH": path})
     if done.returncode:
-        sys.exit(f"npm install {' '.join(packages)} failed")
+        sys.exit(f"npm {' '.join(arguments)} failed")
 
 
 def npm_command() -> tuple[list[str], str]:

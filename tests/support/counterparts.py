@@ -20,6 +20,15 @@ CHECKOUT: Final = Path(__file__).parents[2]
 COUNTERPARTS: Final = CHECKOUT / ".counterparts"
 EMULATE_VERSION: Final = "0.12.2"
 EMULATE_HOME: Final = COUNTERPARTS / "emulate"
+DESCRIPTIONS_HOME: Final = COUNTERPARTS / "descriptions"
+DESCRIPTIONS: Final = {  # what providers, and those who count tokens, publish at npm
+    "@octokit/graphql-schema": "15.26.1",
+    "@slack/web-api": "8.2.0",
+    "gpt-tokenizer": "4.0.0",
+    "typescript": "7.0.2",
+}
+OPENAPI_VERSION: Final = "23.0.2"  # @octokit/openapi: one file of it, since all would be 385 MB
+OPENAPI_FILE: Final = DESCRIPTIONS_HOME / f"api.github.com-{OPENAPI_VERSION}.json"
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -65,3 +74,26 @@ def emulate_is_installed() -> bool:
 def require_emulate() -> None:
     """`require` for npm emulate."""
     require(f"npm emulate@{EMULATE_VERSION}", emulate_is_installed(), INSTALL)
+
+
+def descriptions_are_installed() -> bool:
+    """Whether every package of DESCRIPTIONS was installed to the end, and GitHub's OpenAPI description is there."""
+    modules = DESCRIPTIONS_HOME / "node_modules"
+    if not (node() and (modules / ".package-lock.json").is_file() and OPENAPI_FILE.is_file()):
+        return False
+    return all(
+        (file := modules / name / "package.json").is_file() and json.loads(file.read_text())["version"] == version
+        for name, version in DESCRIPTIONS.items()
+    )
+
+
+def require_description(name: str) -> Path:
+    """`require` for a package of DESCRIPTIONS; the folder it lies in."""
+    require(f"npm {name}@{DESCRIPTIONS[name]}", descriptions_are_installed(), INSTALL)
+    return DESCRIPTIONS_HOME / "node_modules" / name
+
+
+def require_openapi() -> Path:
+    """`require` for GitHub's OpenAPI description; its file."""
+    require(f"GitHub's OpenAPI description {OPENAPI_VERSION}", descriptions_are_installed(), INSTALL)
+    return OPENAPI_FILE

@@ -1,0 +1,76 @@
+"""What the tools' definitions cost a model, counted by a real tokenizer of the o200k family, and the tables for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deputize.core.act.toolkit import Tool, find_toolkits
+from deputize.toolkits._page import tokens
+from tests.support.counterparts import node, require_description
+
+pytestmark = pytest.mark.counterpart
+AVERAGE: Final = 150
+LARGEST: Final = 330
+ELSEWHERE: Final = {  # tools and tokens of the best-equipped peer's public definitions, by the same count
+    "gmail": (30, 8313),
+    "calendar": (8, 2256),
+    "slack": (10, 3457),
+    "github": (43, 9976),
+    "linear": (46, 9458),
+    "salesforce": (17, 4150),
+}
+
+
+def counted(texts: Sequence[str]) -> list[int]:
+    """The o200k tokens of each text."""
+    folder, binary = require_description("gpt-tokenizer"), node()
+    assert binary is not None
+    script = Path(__file__).parents[1] / "support" / "tokens.mjs"
+    lines = "\n".join(json.dumps(text) for text in texts)
+    done = subprocess.run([binary, str(script), str(folder)], input=lines, capture_output=True, text=True, check=True)
+    return [int(line) for line in done.stdout.split()]
+
+
+def definition(tool: Tool) -> str:
+    return json.dumps(
+        {"name": tool.name, "description": tool.description, "parameters": tool.schema}, separators=(",", ":")
+    )
+
+
+@pytest.fixture(scope="module")
+def costs() -> dict[str, int]:
+    """Tokens by tool."""
+    tools = [tool for kit in find_toolkits().values() for tool in kit.tools.values()]
+    return dict(zip([tool.name for tool in tools], counted([definition(tool) for tool in tools]), strict=True))
+
+
+def test_the_tokenizer_counts_as_published() -> None:
+    assert counted(["hello world", "", "antidisestablishmentarianism", "你好"]) == [2, 0, 6, 1]
+
+
+@pytest.mark.parametrize("name", find_toolkits())
+def test_a_toolkits_definitions_stay_small(
+    name: str, costs: dict[str, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kit = find_toolkits(name)[name]
+    mine = {tool: costs[tool] for tool in kit.tools}
+    total, core = sum(mine.values()), sum(costs[t.name] for t in kit.tools.values() if t.toolset == "core")
+    peer = f", peer {ELSEWHERE[name][0]} / {ELSEWHERE[name][1]}" if name in ELSEWHERE else ""
+    with capsys.disabled():
+        print(f"\n{name}: {len(mine)} tools / {total} tokens, average {total / len(mine):.0f}, core {core}{peer}")
+    assert total / len(mine) <= AVERAGE
+    assert max(mine.values()) <= LARGEST, max(mine, key=lambda tool: mine[tool])
+    assert name not in ELSEWHERE or total < ELSEWHERE[name][1]
+
+
+def test_the_estimate_that_lists_show_is_near_the_count(costs: dict[str, int]) -> None:
+    for kit in find_toolkits().values():
+        for tool in kit.tools.values():
+            told = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+            assert 0.6 < tokens(told) / costs[tool.name] < 1.7, tool.name
