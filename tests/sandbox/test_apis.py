@@ -255,7 +255,8 @@ async def test_salesforce_answers_queries_and_keeps_tasks_to_their_owners(sandbo
         row["LastName"] for row in (await me.soql("SELECT LastName FROM Contact ORDER BY LastName DESC"))["records"]
     ] == ["Dunn", "Clark"]
     tasks = "SELECT Subject, Description FROM Task"
-    assert (await me.soql(tasks))["totalSize"] == 0
+    mine = await me.soql(tasks)
+    assert mine["totalSize"] == 1 and SALESFORCE_SECRET not in json.dumps(mine)
     assert SALESFORCE_SECRET in json.dumps(await As(sandbox, "salesforce", "api", email=BOB).soql(tasks))
 
 

@@ -1,0 +1,193 @@
+"""SOQL read: SELECT with paths and subqueries, WHERE with AND, OR, NOT and parentheses, ORDER BY, LIMIT, OFFSET."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_TOKEN = re.compile(r"\s*('(?:\\.|[^'\\])*'|[A-Za-z_][\w.]*|[-+]?[0-9][\w.:+-]*|<=|>=|!=|<>|[=<>(),])")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d(T.*)?")
+Condition = Callable[[Callable[[str], Any]], bool]
+
+
+class Malformed(Exception):
+    """The query cannot be read."""
+
+
+@dataclass
+class Select:
+    """A query. ``order``: fields, each with whether it descends."""
+
+    fields: list[str]
+    kind: str
+    where: Condition = field(default=lambda value: True)
+    order: list[tuple[str, bool]] = field(default_factory=list)
+    limit: int | None = None
+    children: list[Select] = field(default_factory=list)
+
+
+def read(text: str, today: str) -> Select:
+    """The query. Raises `Malformed`."""
+    reader = _Reader(_tokens(text), today)
+    found = reader.select()
+    if reader.word():
+        raise Malformed(reader.word())
+    return found
+
+
+def _tokens(text: str) -> list[str]:
+    found, at = [], 0
+    while at < len(text.rstrip()):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise Malformed(text[at : at + 10])
+        found.append(match[1])
+        at = match.end()
+    return found
+
+
+class _Reader:
+    def __init__(self, tokens: list[str], today: str) -> None:
+        self._tokens, self._at, self._today = tokens, 0, today
+
+    def word(self) -> str:
+        return self._tokens[self._at].upper() if self._at < len(self._tokens) else ""
+
+    def _take(self, *expected: str) -> str:
+        if self._at >= len(self._tokens) or (expected and self.word() not in expected):
+            raise Malformed(self.word())
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _given(self, *words: str) -> bool:
+        if tuple(t.upper() for t in self._tokens[self._at : self._at + len(words)]) != words:
+            return False
+        self._at += len(words)
+        return True
+
+    def _name(self) -> str:
+        name = self._take()
+        if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
+            raise Malformed(name)
+        return name
+
+    def select(self) -> Select:
+        self._take("SELECT")
+        found = Select([], "")
+        while True:
+            if self._given("("):
+                found.children.append(self.select())
+                self._take(")")
+            else:
+                name = self._name()
+                if name.upper() == "COUNT" and self._given("("):
+                    self._take(")")
+                    name = "COUNT()"
+                found.fields.append(name)
+            if not self._given(","):
+                break
+        self._take("FROM")
+        found.kind = self._name()
+        if self._given("WHERE"):
+            found.where = self._any()
+        if self._given("ORDER", "BY"):
+            found.order = self._order()
+        if self._given("LIMIT"):
+            found.limit = int(self._take())
+        return found
+
+    def _order(self) -> list[tuple[str, bool]]:
+        order = []
+        while True:
+            name = self._name()
+            descends = self._given("DESC")
+            self._given("ASC")
+            order.append((name, descends))
+            self._given("NULLS", "LAST")
+            if not self._given(","):
+                return order
+
+    def _any(self) -> Condition:
+        parts = [self._all()]
+        while self._given("OR"):
+            parts.append(self._all())
+        return parts[0] if len(parts) == 1 else lambda value: any(part(value) for part in parts)
+
+    def _all(self) -> Condition:
+        parts = [self._one()]
+        while self._given("AND"):
+            parts.append(self._one())
+        return parts[0] if len(parts) == 1 else lambda value: all(part(value) for part in parts)
+
+    def _one(self) -> Condition:
+        if self._given("NOT"):
+            inner = self._one()
+            return lambda value: not inner(value)
+        if self._given("("):
+            inner = self._any()
+            self._take(")")
+            return inner
+        name, sign = self._name(), self._take().upper()
+        if sign == "IN":
+            wanted = self._values()
+            return lambda value: _folded(value(name)) in [_folded(one) for one in wanted]
+        if sign not in ("=", "!=", "<>", "<", "<=", ">", ">=", "LIKE"):
+            raise Malformed(sign)
+        right = self._value()
+        return lambda value: _compares(sign, value(name), right)
+
+    def _values(self) -> list[Any]:
+        self._take("(")
+        values = [self._value()]
+        while self._given(","):
+            values.append(self._value())
+        self._take(")")
+        return values
+
+    def _value(self) -> Any:
+        token = self._take()
+        if token.startswith("'"):
+            return re.sub(
+                r"\\(.)",
+                lambda m: {"n": "\n", "t": "\t", "r": "\r"}.get(m[1], m[0] if m[1] in "%_" else m[1]),
+                token[1:-1],
+            )
+        words = {"NULL": None, "TRUE": True, "FALSE": False, "TODAY": self._today}
+        if token.upper() in words:
+            return words[token.upper()]
+        if _STAMP.fullmatch(token):
+            return token
+        try:
+            return float(token)
+        except ValueError:
+            raise Malformed(token) from None
+
+
+def _folded(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
+
+
+def _compares(sign: str, value: Any, wanted: Any) -> bool:
+    if sign == "LIKE":
+        parts = re.split(r"(\\?[%_])", str(wanted))
+        signs = {"%": ".*", "_": "."}
+        pattern = "".join(signs.get(p) or re.escape(p[1:] if p in ("\\%", "\\_") else p) for p in parts)
+        return re.fullmatch(pattern, str(value or ""), re.DOTALL | re.IGNORECASE) is not None
+    if sign in ("=", "!=", "<>"):
+        return bool(_plain(value) == _plain(wanted)) == (sign == "=")
+    if value is None or wanted is None:
+        return False
+    left, right = (_stamp(value), _stamp(wanted)) if isinstance(value, str) else (value, wanted)
+    return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[sign])
+
+
+def _plain(value: Any) -> Any:
+    return _stamp(value) if isinstance(value, str) else value
+
+
+def _stamp(value: Any) -> str:
+    """Times of any spelling as one that can be compared; other text without regard to case."""
+    text = str(value)
+    return re.sub(r"\.000|\+0000|Z$", "", text) if _STAMP.fullmatch(text) else text.casefold()

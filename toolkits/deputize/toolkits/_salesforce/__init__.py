@@ -1,0 +1,1 @@
+"""Salesforce's tools, one module a subject: see `deputize.toolkits.salesforce`."""

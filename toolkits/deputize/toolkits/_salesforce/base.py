@@ -1,0 +1,109 @@
+"""What all Salesforce tools share: the toolkit, its one scope, which objects it touches, and requests.
+
+API: developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest. Every org answers every version for years, so one
+that is tested serves them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from typing import Any, Final, TypeVar
+
+from deputize.core.act.toolkit import Request, Step, Toolkit, any_of
+from deputize.core.errors import InvalidInput
+
+SALESFORCE = Toolkit("salesforce", provider="salesforce")
+API: Final = any_of("api", "full", method="REST")
+KNOWN_BY: Final = any_of("openid", "id", "api", "full", method="userinfo")
+DATA: Final = "/data/v64.0"
+
+OBJECTS: Final = frozenset(
+    (
+        "Account Contact Lead Opportunity OpportunityLineItem OpportunityContactRole Case CaseComment Task Event Note "
+        "ContentNote ContentDocumentLink EmailMessage Campaign CampaignMember User Group RecordType LeadStatus"
+    ).split()
+)
+"""The objects of a working day. Custom ones (``__c``) are an org's own and may be used, too; nothing else may."""
+
+WRITABLE: Final = OBJECTS - {"User", "Group", "RecordType", "LeadStatus", "ContentDocumentLink", "EmailMessage"}
+_OBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+_ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Z0-5]{3})?")
+_SUFFIX: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+
+Json = dict[str, Any]
+T = TypeVar("T")
+Asks = Generator[Step, Any, T]
+"""Steps that end in a T: ``value = yield from asks``."""
+
+
+def object_called(wanted: str, *, write: bool = False) -> str:
+    """An object's API name in its own spelling. Raises `InvalidInput` for one that no tool may touch."""
+    said = wanted.strip()
+    allowed = WRITABLE if write else OBJECTS
+    known = {one.lower(): one for one in allowed}
+    if said.lower() in known:
+        return known[said.lower()]
+    if _OBJECT.fullmatch(said) and said.lower().endswith("__c"):
+        return said
+    raise InvalidInput(
+        f"object: {'cannot be changed' if write and said.lower() in {o.lower() for o in OBJECTS} else 'out of reach'}.",
+        hint=f"One of {', '.join(sorted(allowed))}, or an object of the org's own (__c).",
+    )
+
+
+def record_id(wanted: str, field: str = "id") -> str:
+    """A record's id. Raises `InvalidInput` for what is none, the last three characters' checksum included."""
+    said = wanted.strip()
+    if not _ID.fullmatch(said) or (len(said) == 18 and said[15:] != checksum(said[:15])):
+        raise InvalidInput(
+            f"{field}: not the id of a record.", hint="15 or 18 letters and digits, as another tool returned."
+        )
+    return said
+
+
+def is_id(text: str) -> bool:
+    """Whether this is the id of a record."""
+    return bool(_ID.fullmatch(text)) and (len(text) == 15 or text[15:] == checksum(text[:15]))
+
+
+def checksum(id: str) -> str:
+    """The three characters that make an id of 15 characters safe where case is not: one bit for each capital."""
+    parts = (id[start : start + 5] for start in (0, 5, 10))
+    return "".join(_SUFFIX[sum(1 << n for n, c in enumerate(part) if c.isupper())] for part in parts)
+
+
+def get(path: str, at: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None) -> Request:
+    """A reading request below the data API."""
+    return Request("GET", DATA + path, at=at or {}, params=params)
+
+
+def soql(query: str) -> Request:
+    """A query."""
+    return get("/query", params={"q": query})
+
+
+def found(query: str) -> Asks[list[Json]]:
+    """The records of a query, without what only describes them."""
+    answer = yield soql(query)
+    return [flat(record) for record in answer.get("records") or ()]
+
+
+def flat(record: Json) -> Json:
+    """A record without ``attributes``; what it leads to as ``Owner.Name``."""
+    row: Json = {}
+    for name, value in record.items():
+        if name == "attributes":
+            continue
+        if isinstance(value, dict) and "records" in value:
+            row[name] = [flat(one) for one in value["records"]]
+        elif isinstance(value, dict):
+            row |= {f"{name}.{inner}": one for inner, one in flat(value).items()}
+        else:
+            row[name] = value
+    return row
+
+
+def page_of(instance: str, id: str) -> str:
+    """Where a person sees a record."""
+    return f"{instance}/{id}" if instance else ""

@@ -1,0 +1,172 @@
+"""Salesforce: what objects and fields an org has, and who and what can own or type a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._salesforce.base import API, OBJECTS, SALESFORCE, Asks, Json, found, get, is_id, object_called
+from deputize.toolkits._salesforce.soql import like, select, text
+from deputize.toolkits._text import Outside
+
+Described = dict[str, Json]
+
+
+def fields_of(kind: str) -> Asks[Described]:
+    """The fields of an object by their names in lower case."""
+    answer = yield get("/sobjects/{object}/describe", {"object": kind})
+    return {str(one["name"]).lower(): one for one in answer.get("fields") or ()}
+
+
+def field_in(fields: Described, wanted: str, argument: str) -> Json:
+    """The field of this API name. Raises `InvalidInput` with those that come near."""
+    one = fields.get(wanted.strip().lower())
+    if one is None:
+        names = [str(field["name"]) for field in fields.values()]
+        near = get_close_matches(wanted[:80], names, 5, 0.5)
+        hint = f"Near it: {', '.join(near)}." if near else "salesforce_describe lists them."
+        raise InvalidInput(f"{argument}: no field {wanted[:80]!r}, or not visible to this user.", hint=hint)
+    return one
+
+
+@SALESFORCE.tool(needs=[API])
+def describe(
+    object: str | None = None,
+    query: Annotated[str | None, Field(description="part of a name or label")] = None,
+    writable_only: bool = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Objects of the org, or fields, picklists and required fields of one."""
+    bound = ("salesforce_describe", account.subject, object, query, writable_only)
+    (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
+    if object is None:
+        answer = yield get("/sobjects")
+        every = [_object(one) for one in answer.get("sobjects") or () if _shown(one)]
+    else:
+        fields = yield from fields_of(object_called(object))
+        every = [_field(one) for one in fields.values() if not writable_only or one.get("updateable")]
+    said = (query or "").casefold()
+    wanted = [one for one in every if said in f"{one['name']} {one.get('label', '')}".casefold()]
+    rows = Rows()
+    taken = sum(1 for one in wanted[start : start + limit] if rows.add(one))
+    more = write_cursor(bound, [start + taken]) if start + taken < len(wanted) else None
+    name = "objects" if object is None else "fields"
+    return {name: rows.items, "next": more, "total": len(wanted), "truncated": taken < limit and more is not None}
+
+
+def _shown(one: Json) -> bool:
+    name = str(one.get("name") or "")
+    return name in OBJECTS or name.endswith("__c")
+
+
+def _object(one: Json) -> Json:
+    outside = Outside()
+    return {
+        "name": one.get("name"),
+        "label": outside.line(str(one.get("label") or ""), 60),
+        "key_prefix": one.get("keyPrefix"),
+        "custom": one.get("custom"),
+    }
+
+
+def _field(one: Json) -> Json:
+    outside = Outside()
+    values = [str(v.get("value")) for v in one.get("picklistValues") or () if v.get("active", True)]
+    return {
+        "name": one.get("name"),
+        "label": outside.line(str(one.get("label") or ""), 60),
+        "type": one.get("type"),
+        "required": required(one),
+        "updateable": one.get("updateable"),
+        "picklist": [outside.line(v, 40) for v in values[:20]],
+        "refers_to": (one.get("referenceTo") or [])[:3],
+    }
+
+
+def required(field: Json) -> bool:
+    """Whether a new record must say it."""
+    return bool(field.get("createable") and not field.get("nillable") and not field.get("defaultedOnCreate"))
+
+
+Kind = Literal["users", "queues", "record_types"]
+
+
+@SALESFORCE.tool(needs=[API])
+def list_org(
+    kind: Kind,
+    query: str | None = None,
+    object: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Users, queues and record types: values for owner and record type."""
+    bound = ("salesforce_list_org", account.subject, kind, query, object)
+    name, id = read_cursor(bound, cursor, (str, str)) if cursor else ("", "")
+    source, fields, where = _people(kind, object)
+    if query:
+        where.append(f"Name LIKE {like(query)}")
+    if id:
+        where.append(f"(Name > {text(name)} OR (Name = {text(name)} AND Id > {text(id)}))")
+    found_rows = yield from found(select(fields, source, where, ("Name", "Id"), limit + 1))
+    rows = Rows()
+    taken = [one for one in found_rows[:limit] if rows.add(_row(one))]
+    cut = len(taken) < len(found_rows)
+    more = write_cursor(bound, [str(taken[-1].get("Name"))[:500], str(taken[-1]["Id"])]) if cut and taken else None
+    return {"items": rows.items, "next": more, "truncated": cut and len(taken) < limit}
+
+
+def _people(kind: Kind, object: str | None) -> tuple[str, Sequence[str], list[str]]:
+    if kind == "record_types":
+        where = [f"SobjectType = {text(object_called(object))}"] if object else []
+        return "RecordType", ("Id", "Name", "SobjectType", "IsActive"), where
+    if object:
+        raise InvalidInput("object: of record types only.")
+    if kind == "queues":
+        return "Group", ("Id", "Name"), ["Type = 'Queue'"]
+    return "User", ("Id", "Name", "Email", "IsActive"), []
+
+
+def _row(one: Json) -> dict[str, Any]:
+    outside = Outside()
+    row: Json = {
+        "id": one.get("Id"),
+        "name": outside.line(str(one.get("Name") or ""), 80),
+        "email": one.get("Email"),
+        "object": one.get("SobjectType"),
+        "active": one.get("IsActive"),
+    }
+    outside.mark(row)
+    return row
+
+
+def owner_id(wanted: str, account: Account) -> Asks[str]:
+    """The id of an owner: ``me``, an id, or the exact name or address of one user or queue."""
+    said = wanted.strip()
+    if said.lower() == "me":
+        return account.subject.rpartition(":")[2]
+    if is_id(said):
+        return said
+    same = f"(Name = {text(said)} OR Email = {text(said)})"
+    users = yield from found(select(("Id", "Name"), "User", [same, "IsActive = TRUE"], limit=6))
+    queues = yield from found(select(("Id", "Name"), "Group", ["Type = 'Queue'", f"Name = {text(said)}"], limit=6))
+    if len(users) + len(queues) == 1:
+        return str((users + queues)[0]["Id"])
+    if users or queues:
+        told = ", ".join(f"{one['Id']} ({one['Name']})" for one in (users + queues)[:5])
+        raise InvalidInput("owner: several are called so.", hint=f"Use an id: {told}.")
+    near = yield from found(select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5))
+    names = ", ".join(str(one["Name"]) for one in near)
+    raise InvalidInput("owner: nobody is called so.", hint=f"Near it: {names}." if names else "List the users.")

@@ -1,0 +1,209 @@
+"""Salesforce: who I am, search, and lists of records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from deputize.core.act.toolkit import Alias, Request, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._salesforce.base import (
+    API,
+    DATA,
+    KNOWN_BY,
+    SALESFORCE,
+    Asks,
+    Json,
+    found,
+    get,
+    object_called,
+    record_id,
+)
+from deputize.toolkits._salesforce.describe import Described, field_in, fields_of, owner_id
+from deputize.toolkits._salesforce.rows import DETAIL, NAME, record_row
+from deputize.toolkits._salesforce.soql import condition, like, literal, select, text
+from deputize.toolkits._text import Outside
+
+
+@SALESFORCE.tool(needs=[KNOWN_BY, API], aliases=["Salesforce.WhoAmI"])
+def whoami() -> Steps:
+    """Who I am in Salesforce, the org, and API usage left."""
+    told, limits = yield [Request("GET", "/oauth2/userinfo"), get("/limits")]
+    daily = limits.get("DailyApiRequests") or {}
+    outside = Outside()
+    return {
+        "user_id": told.get("user_id"),
+        "name": outside.line(str(told.get("name") or ""), 80),
+        "email": told.get("email"),
+        "username": told.get("preferred_username"),
+        "org_id": told.get("organization_id"),
+        "time_zone": told.get("zoneinfo"),
+        "api_left": daily.get("Remaining"),
+    }
+
+
+_SEARCHED: Final = ("Account", "Contact", "Lead", "Opportunity", "Case")
+
+
+@SALESFORCE.tool(needs=[API])
+def search(
+    query: Annotated[str, Field(min_length=2, max_length=200)],
+    objects: list[str] | None = None,
+    limit: Limit = 20,
+) -> Steps:
+    """Find records by words across objects."""
+    kinds = [object_called(one) for one in objects or _SEARCHED]
+    body = {
+        "q": query,
+        "in": "ALL",
+        "overallLimit": limit,
+        "defaultLimit": limit,
+        "sobjects": [{"name": kind, "fields": ["Id", NAME.get(kind, "Name"), *DETAIL.get(kind, ())]} for kind in kinds],
+    }
+    answer = yield Request("POST", f"{DATA}/parameterizedSearch", json=body, repeat="read")
+    hits = list(answer.get("searchRecords") or ())
+    rows = Rows()
+    taken = sum(1 for one in hits if rows.add(_hit(one)))
+    return {"items": rows.items, "truncated": taken < len(hits) or len(hits) >= limit}
+
+
+def _hit(one: Json) -> Json:
+    kind = str((one.get("attributes") or {}).get("type") or "")
+    outside = Outside()
+    detail = [str(one[name]) for name in DETAIL.get(kind, ()) if one.get(name) not in (None, "")]
+    row: Json = {
+        "object": kind,
+        "id": one.get("Id"),
+        "name": outside.line(str(one.get(NAME.get(kind, "Name")) or ""), 80),
+        "detail": outside.line(", ".join(detail), 80),
+    }
+    outside.mark(row)
+    return row
+
+
+class Filter(BaseModel):
+    """One comparison."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    field: str
+    op: Literal["eq", "ne", "lt", "lte", "gt", "gte", "contains", "in", "is_null"]
+    value: str = ""
+
+
+_PARENTS: Final = {"001": "AccountId", "003": "ContactId", "006": "OpportunityId", "500": "CaseId"}
+
+
+@SALESFORCE.tool(
+    needs=[API],
+    aliases=[
+        Alias("Salesforce.SearchContacts", sets={"object": "Contact"}),
+        Alias("Salesforce.SearchLeads", sets={"object": "Lead"}),
+        Alias("Salesforce.SearchOpportunities", sets={"object": "Opportunity"}),
+        Alias("Salesforce.ListMyTasks", sets={"object": "Task", "owner": "me"}),
+    ],
+)
+def list_records(
+    object: Annotated[str, Field(description="Account, Contact, Lead, Opportunity, Task, Event, Case or API name")],
+    query: Annotated[str | None, Field(description="words in the name")] = None,
+    filters: list[Filter] | None = None,
+    owner: Annotated[str | None, Field(description="me, name or id")] = None,
+    related_to: Annotated[str | None, Field(description="record id")] = None,
+    fields: list[str] | None = None,
+    sort: Annotated[str, Field(description="field, or -field for descending")] = "-CreatedDate",
+    overdue_only: Annotated[bool, Field(description="tasks")] = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Records of one object by filter, newest first."""
+    kind = object_called(object)
+    chosen = [(one.field, one.op, one.value) for one in filters or ()]
+    bound = (
+        "salesforce_list_records",
+        account.subject,
+        kind,
+        query,
+        chosen,
+        owner,
+        related_to,
+        fields,
+        sort,
+        overdue_only,
+    )
+    known = yield from fields_of(kind)
+    where = [_where(known, one) for one in filters or ()]
+    name = NAME.get(kind, "Name")
+    where += [f"{name} LIKE {like(word)}" for word in (query or "").split()[:10]]
+    if owner:
+        where.append(f"OwnerId = {text((yield from owner_id(owner, account)))}")
+    if related_to:
+        where.append(_related(kind, known, record_id(related_to, "related_to")))
+    if overdue_only:
+        where += _overdue(kind, now)
+    by, way = str(field_in(known, sort.lstrip("-"), "sort")["name"]), "DESC" if sort.startswith("-") else "ASC"
+    if cursor:
+        where.append(_beyond(known, by, way, read_cursor(bound, cursor, (str, str))))
+    shown = [str(field_in(known, one, "fields")["name"]) for one in fields or DETAIL.get(kind, ())]
+    query_text = select(("Id", name, *shown, by), kind, where, (f"{by} {way} NULLS LAST", f"Id {way}"), limit + 1)
+    records = yield from found(query_text)
+    return _listed(records, limit, bound, by, (name, *shown))
+
+
+def _listed(records: list[Json], limit: int, bound: tuple[Any, ...], by: str, shown: Sequence[str]) -> Json:
+    rows = Rows()
+    taken = [one for one in records[:limit] if rows.add(record_row(one, shown))]
+    cut = len(taken) < len(records)
+    more = write_cursor(bound, [str(taken[-1].get(by) or "")[:500], str(taken[-1]["Id"])]) if cut and taken else None
+    return {"items": rows.items, "next": more, "truncated": cut and len(taken) < limit}
+
+
+def _where(known: Described, one: Filter) -> str:
+    if "." in one.field:
+        return condition(one.field, one.op, one.value, "string")
+    field = field_in(known, one.field, "filters")
+    if field.get("filterable") is False:
+        raise InvalidInput(f"filters: {field['name']} cannot be filtered by.")
+    return condition(str(field["name"]), one.op, one.value, str(field.get("type") or "string"))
+
+
+def _related(kind: str, known: Described, id: str) -> str:
+    """The field of this object that can lead to a record with such an id."""
+    if kind in ("Task", "Event"):
+        return f"{'WhoId' if id.startswith(('003', '00Q')) else 'WhatId'} = {text(id)}"
+    name = _PARENTS.get(id[:3], "")
+    if name.lower() not in known:
+        raise InvalidInput(f"related_to: {kind} has no relation to such a record.", hint="Use filters on a field.")
+    return f"{name} = {text(id)}"
+
+
+def _overdue(kind: str, now: float) -> list[str]:
+    if kind != "Task":
+        raise InvalidInput("overdue_only: of tasks only.", hint="Use object=Task.")
+    return ["IsClosed = FALSE", "ActivityDate < TODAY"]
+
+
+def _beyond(known: Described, by: str, way: str, place: Sequence[str]) -> str:
+    """What comes after the last row that was shown: rows without a value come last."""
+    value, id = place
+    sign, kind = "<" if way == "DESC" else ">", str(known[by.lower()].get("type"))
+    if not value:
+        return f"({by} = NULL AND Id {sign} {text(record_id(id, 'cursor'))})"
+    last = literal(value, kind, by)
+    return f"({by} {sign} {last} OR {by} = NULL OR ({by} = {last} AND Id {sign} {text(record_id(id, 'cursor'))}))"
+
+
+def records_called(kind: str, wanted: str) -> Asks[list[Json]]:
+    """The records of exactly this name; else those with it in their name."""
+    name = NAME.get(kind, "Name")
+    exact = yield from found(select(("Id", name), kind, [f"{name} = {text(wanted)}"], ("Id",), 6))
+    if exact:
+        return exact
+    return (yield from found(select(("Id", name), kind, [f"{name} LIKE {like(wanted)}"], (name, "Id"), 6)))

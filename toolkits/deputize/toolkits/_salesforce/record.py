@@ -1,0 +1,110 @@
+"""Salesforce: one record, and what is related to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Alias, Request, Steps
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, is_id, object_called
+from deputize.toolkits._salesforce.describe import field_in, fields_of
+from deputize.toolkits._salesforce.find import records_called
+from deputize.toolkits._salesforce.rows import NAME, record_fields, record_row
+from deputize.toolkits._salesforce.soql import select, text
+
+Related = tuple[str, str, tuple[str, ...], tuple[str, ...]]
+
+_OF: Final[Mapping[str, Mapping[str, Related]]] = {  # by object: block, (object, its field, shown, conditions)
+    "Account": {
+        "contacts": ("Contact", "AccountId", ("Name", "Email", "Title"), ()),
+        "opportunities": ("Opportunity", "AccountId", ("Name", "StageName", "Amount", "CloseDate"), ()),
+        "cases": ("Case", "AccountId", ("CaseNumber", "Subject", "Status"), ()),
+        "tasks": ("Task", "AccountId", ("Subject", "Status", "ActivityDate"), ("TaskSubtype != 'Call'",)),
+        "calls": ("Task", "AccountId", ("Subject", "Status", "ActivityDate"), ("TaskSubtype = 'Call'",)),
+        "events": ("Event", "AccountId", ("Subject", "StartDateTime"), ()),
+        "emails": ("EmailMessage", "RelatedToId", ("Subject", "FromAddress", "MessageDate"), ()),
+        "leads": ("Lead", "ConvertedAccountId", ("Name", "Status"), ()),
+        "notes": ("Note", "ParentId", ("Title", "CreatedDate"), ()),
+    },
+    "Opportunity": {
+        "contact_roles": ("OpportunityContactRole", "OpportunityId", ("ContactId", "Role"), ()),
+        "line_items": ("OpportunityLineItem", "OpportunityId", ("Name", "Quantity", "TotalPrice"), ()),
+        "open_tasks": ("Task", "WhatId", ("Subject", "Status", "ActivityDate"), ("IsClosed = FALSE",)),
+        "notes": ("Note", "ParentId", ("Title", "CreatedDate"), ()),
+    },
+}
+
+
+@SALESFORCE.tool(
+    needs=[API],
+    aliases=[
+        Alias("Salesforce.GetAccountDataById", {"account_id": "record"}, sets={"object": "Account", "related": True}),
+        Alias("Salesforce.GetAccountDataByKeywords", {"query": "record"}, sets={"object": "Account", "related": True}),
+        Alias("Salesforce.GetOpportunityById", {"opportunity_id": "record"}, sets={"object": "Opportunity"}),
+    ],
+)
+def get_record(
+    object: str,
+    record: Annotated[str, Field(min_length=1, max_length=255, description="id or name")],
+    fields: list[str] | None = None,
+    related: bool = False,
+    related_limit: Annotated[int, Field(ge=1, le=50)] = 10,
+) -> Steps:
+    """One record by id or name, optionally with everything related."""
+    kind = object_called(object)
+    if related and kind not in _OF:
+        raise InvalidInput(f"related: of {' and '.join(_OF)} only.", hint="List the other object with related_to.")
+    id = record.strip()
+    if not is_id(id):
+        matches = yield from records_called(kind, id)
+        if not matches:
+            raise NotFound("record: nothing is called so, or it is not visible to this user.")
+        if len(matches) > 1:
+            named = NAME.get(kind, "Name")
+            return {"matches": [record_row(one, (named,)) for one in matches], "note": "Several match: use an id."}
+        id = str(matches[0]["Id"])
+    chosen: Json = {}
+    if fields:
+        known = yield from fields_of(kind)
+        chosen = {"fields": ",".join(str(field_in(known, one, "fields")["name"]) for one in fields)}
+    node = yield get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen)
+    shown, outside = record_fields(flat(node))
+    named = shown.pop(NAME.get(kind, "Name"), "")
+    result: Json = {"id": shown.pop("Id", id), "object": kind, "name": named, "fields": shown}
+    if related:
+        result |= yield from _related(kind, id, related_limit)
+    outside.mark(result)
+    return result
+
+
+def _related(kind: str, id: str, limit: int) -> Asks[Json]:
+    """Everything around a record, in one batch. What the user may not see is a warning."""
+    sets = _OF[kind]
+    queries = [
+        select(("Id", *shown), source, [f"{field} = {text(id)}", *more], ("CreatedDate DESC",), limit)
+        for source, field, shown, more in sets.values()
+    ]
+    parts = [
+        {"method": "GET", "url": f"{DATA.removeprefix('/data/')}/query?q={quote(one, safe='')}"} for one in queries
+    ]
+    body = {"haltOnError": False, "batchRequests": parts}
+    answer = yield Request("POST", f"{DATA}/composite/batch", json=body, repeat="read")
+    blocks: Json = {}
+    warnings: list[str] = []
+    for (name, (_, _, shown, _)), one in zip(sets.items(), answer.get("results") or (), strict=False):
+        rows = _rows(one, shown)
+        if rows is None:
+            warnings.append(f"{name}: not visible to this user.")
+        elif rows:
+            blocks[name] = rows
+    return {"related": blocks} | ({"warnings": warnings} if warnings else {})
+
+
+def _rows(one: Any, shown: Sequence[str]) -> list[Json] | None:
+    if not isinstance(one, dict) or one.get("statusCode") != 200:
+        return None
+    return [record_row(flat(record), shown) for record in (one.get("result") or {}).get("records") or ()]
