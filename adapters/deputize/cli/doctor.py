@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -18,6 +20,7 @@ from deputize.core.audit import verify
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.private import check_private
+from deputize.core.vault.told import ahead, all_grants, behind
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local import same_vault
 
@@ -47,7 +50,9 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
         yield from findings
         yield from _apps(settings)
         if vault:
+            yield from _held(vault)
             yield _audit(settings, vault)
+            yield from _told(settings, vault)
         yield from _around(settings, vault, reach=reach)
     yield from _toolkits()
     yield _extras()
@@ -105,28 +110,82 @@ def _key_of_new_vault(settings: Settings) -> Finding:
 
 def _apps(settings: Settings) -> Iterator[Finding]:
     base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
-    known = settings.all_providers()
     try:
-        apps = settings.all_apps()
+        rows, issuers, apps = settings.all_providers(), settings.issuers(), settings.all_apps()
     except DeputizeError as e:
         yield _bad("apps", e)
         return
     for app in apps:
-        if app.provider in known:
-            yield Finding(f"app {app.name}", "ok", f"redirect URI to register: {base}/callback/{app.name}")
+        if app.provider in rows or app.provider in issuers:
+            yield _way_back(rows.get(app.provider), base, app)
         else:
-            todo = f"There are: {', '.join(known)}. Set the app's provider, or call it like one."
+            todo = f"There are: {', '.join((*rows, *issuers))}. Set the app's provider, or call it like one."
             yield Finding(f"app {app.name}", "bad", f"no provider is called {app.provider!r}", todo)
     if not apps:
         todo = "Set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET, or [apps.google] in deputize.toml."
         yield Finding("apps", "open", "no OAuth app: deputize demo works without one, all else needs one", todo)
 
 
+def _held(vault: Vault) -> Iterator[Finding]:
+    """Live grants, and what providers must still hear: between them, every token that may live. Never a token."""
+    try:
+        status = Counter(grant.status for grant in portal().run(all_grants(vault)))
+        owed = [record.json for record in portal().run(vault.scan("outbox"))]
+        uses, given = portal().run(vault.uses()), vault.sealer.ids
+    except DeputizeError as e:
+        yield _bad("grants", e)
+        return
+    words = f"{status['active']} live, {status['needs_reauth']} lost, {status['revoked']} disconnected"
+    yield Finding("grants", "ok", words)
+    if vault.keys.copied_at:
+        words = f"the vault is a backup of {_at(vault.keys.copied_at)} that was put back"
+        yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
+    if older := sum(count for id, count in uses.items() if id != given[0]):
+        yield Finding("sealing", "open", f"{older} records are sealed with an older key", "deputize key reseal")
+    for provider, debts in Counter(note["provider"] for note in owed).items():
+        since = _at(min(note["since"] for note in owed if note["provider"] == provider))
+        words = f"{debts} tokens must still be ended there, the oldest since {since}"
+        yield Finding(f"owed to {provider}", "open", words, "deputize revoke --owed")
+
+
+def _at(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}Z"
+
+
+def _told(settings: Settings, vault: Vault) -> Iterator[Finding]:
+    """What the vault holds, against what the audit has seen."""
+    if not settings.audit_folder.exists() or vault.keys.copied_at:
+        return
+    try:
+        older = portal().run(behind(vault, settings.audit_folder))
+        newer = portal().run(ahead(vault, settings.audit_folder))
+    except DeputizeError as e:
+        yield _bad("rollback", e)
+        return
+    for one in older:
+        whose = f"{one.provider} {one.account or '(an account)'} of {one.user.id}"
+        there = f"generation {one.generation}" if one.generation else "nothing"
+        todo = "Somebody put an older vault or row back. Find out who; then disconnect and connect again."
+        yield Finding("rollback", "bad", f"{whose}: the vault has {there}, the audit saw {one.told}", todo)
+    if not older:
+        words = f"no grant is older than the audit saw it; {len(newer)} changed without a row (a crash in between)"
+        yield Finding("rollback", "ok", words if newer else "no grant is older than the audit saw it")
+
+
+def _way_back(row: Provider | None, base: str, app: App) -> Finding:
+    """Where the provider sends browsers, as it wants to be told. A row of None: it calls loopback like everybody."""
+    try:
+        uri = row.redirect_uri(base, app) if row else f"{base}/callback/{app.name}"
+    except DeputizeError as e:
+        return _bad(f"app {app.name}", e)
+    return Finding(f"app {app.name}", "ok", f"redirect URI to register: {uri}")
+
+
 def _audit(settings: Settings, vault: Vault) -> Finding:
     if not settings.audit_folder.exists():
         return Finding("audit", "ok", "none yet")
     try:
-        report = verify(settings.audit_folder, [vault.keys.audit])
+        report = verify(settings.audit_folder, vault.keys.audits)
     except DeputizeError as e:
         return _bad("audit", e)
     if not report.ok:
@@ -148,6 +207,9 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
     for name in dict.fromkeys(app.provider for app in apps if reach):
         provider: Provider = settings.all_providers()[name]
         yield _reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
+    with suppress(DeputizeError):  # told already
+        for name, app in settings.issuers().items() if reach else ():
+            yield _reached(app.label or name, app.issuer, "Check the issuer, the network and the firewall.")
 
 
 def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
@@ -181,7 +243,13 @@ def _toolkits() -> Iterator[Finding]:
 
 
 def _extras() -> Finding:
-    modules = {"fast": "aiohttp", "langchain": "langchain_core", "langgraph": "langgraph", "keyring": "keyring"}
+    modules = {
+        "fast": "aiohttp",
+        "langchain": "langchain_core",
+        "langgraph": "langgraph",
+        "llamaindex": "llama_index",
+        "keyring": "keyring",
+    }
     missing = [extra for extra, module in modules.items() if find_spec(module) is None]
     if not missing:
         return Finding("extras", "ok", "all are installed")

@@ -1,4 +1,4 @@
-"""``deputize audit`` and ``deputize key``: what was done, provably; and the keys of what is kept."""
+"""``deputize audit``: what was done, provably."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from deputize.cli import show
 from deputize.cli.common import JsonOption, opened
 
 audit_app = typer.Typer(help="Who did what, for whom, by whose consent.", invoke_without_command=True)
-key_app = typer.Typer(help="Root keys of vaults.", no_args_is_help=True)
 
 
 @audit_app.callback()
@@ -41,17 +40,21 @@ def audit(
 
 @audit_app.command()
 def verify(
-    anchors: Annotated[Path | None, typer.Option(help="File with anchors that were kept elsewhere.")] = None,
+    anchors: Annotated[
+        Path | None, typer.Option(help="File with anchors that were kept elsewhere. Default: that of the settings.")
+    ] = None,
 ) -> None:
     """Prove that no row was changed, removed or moved. Exits 1 if one was."""
     from deputize.core.audit import read
     from deputize.core.audit import verify as walk
     from deputize.core.settings import Settings
 
-    lines, folder = _lines(anchors), Settings.load().audit_folder
+    settings = Settings.load()
+    folder = settings.audit_folder
+    lines = _lines(anchors or settings.anchors)
     next(read(folder), None)  # where there is none, say so, and make no vault for it
     with opened() as deputy:
-        keys = [deputy.vault.keys.audit]
+        keys = deputy.vault.keys.audits
     with show.waiting("Walking the chains ..."):
         report = walk(folder, keys, anchors=lines)
     for finding in report.findings:
@@ -63,13 +66,16 @@ def verify(
     raise typer.Exit(0 if report.ok else 1)
 
 
-@key_app.command()
-def new() -> None:
-    """Print a new root key. Keep it apart from the vault, and never lose it: without it the vault stays shut."""
-    from deputize.core.vault.keys import new_key
+@audit_app.command()
+def rekey() -> None:
+    """Give the audit a new key, where the old one may be known to others. Old rows stay proven by the old one.
 
-    print(new_key())
-    show.note("Set it as DEPUTIZE_KEY, or write it to a file of mode 0600 and set DEPUTIZE_KEY_FILE.")
+    Chains under the old key are closed at once, and again at each start: restart the programs that still write.
+    """
+    with opened() as deputy:
+        deputy.run(deputy.vault.renew_audit_key())
+    with opened():  # closes the chains of the old key
+        show.out.print("The audit has a new key. Restart the programs that use this vault.")
 
 
 def _lines(file: Path | None) -> list[str]:

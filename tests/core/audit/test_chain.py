@@ -19,6 +19,12 @@ def edit(rows: list[bytes]) -> list[bytes]:
     return [*rows[:2], rows[2].replace(b'"user":"alice"', b'"user":"decoy"'), *rows[3:]]
 
 
+def edit_mac(rows: list[bytes]) -> list[bytes]:
+    """The last digit of the last mac, another one whatever it was."""
+    digit = rows[-1][-4:-3]
+    return [*rows[:-1], rows[-1][:-4] + (b"1" if digit == b"0" else b"0") + b'"}\n']
+
+
 def forge(rows: list[bytes]) -> list[bytes]:
     """A row that looks right, chained as one would without the key."""
     row = json.loads(rows[1])
@@ -31,7 +37,7 @@ TAMPERING: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "edit": (edit, "altered"),
     "edit the first": (lambda rows: [rows[0].replace(b"alice", b"decoy"), *rows[1:]], "altered"),
     "edit the last": (lambda rows: [*rows[:-1], rows[-1].replace(b"alice", b"decoy")], "altered"),
-    "edit the mac": (lambda rows: [*rows[:-1], rows[-1][:-4] + b'0"}\n'], "altered"),
+    "edit the mac": (edit_mac, "altered"),
     "delete": (lambda rows: [*rows[:2], *rows[3:]], "missing"),
     "delete the first": (lambda rows: rows[1:], "beginning"),
     "insert a copy": (lambda rows: [*rows[:4], rows[1], *rows[4:]], "moved"),

@@ -116,3 +116,20 @@ def test_rows_written_while_it_closes_are_kept(make: Make, folder: Path) -> None
             pool.submit(write, audit, 500)
         audit.close()
     assert len(lines(folder)) == 2000 and verify(folder, [KEY]).ok
+
+
+async def test_a_deputy_that_closes_over_a_slow_disk_does_not_hold_up_its_loop(make: Make, disk: Disk) -> None:
+    from tests.support.house import build
+
+    audit = make()
+    deputy = await build(audit=audit)
+    disk.open.clear()
+    write(audit, 1)
+    closing = asyncio.create_task(deputy.close())
+    began = time.monotonic()
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+    assert time.monotonic() - began < 5 and not closing.done()
+    disk.open.set()
+    await closing
+    assert audit.rows()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
@@ -15,7 +16,7 @@ from typing import Any, Final, Literal
 from deputize.core.audit import Audit
 from deputize.core.failures import Kind
 from deputize.core.http import Http
-from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Grant, Secret, User
@@ -40,30 +41,39 @@ class Outbox:
     clock: Callable[[], float] = time.time
     _rest_until: float = field(default=0.0)
 
-    async def owe(
-        self, user: User, provider: str, app: str, token: Secret | Tokens, grant: Grant | None = None
-    ) -> Record:
-        """Write down that this token must end. Durable when it returns. ``grant``: only if this one is gone by then.
+    async def owe(self, user: User, provider: str, app: str, tokens: Tokens) -> Record:
+        """Write down that these tokens must end. Durable when it returns."""
+        expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
+        return await self._note(user, provider, app, tokens, expires)
 
-        A grant's or a reply's access token is what must be named where the provider knows no other.
+    async def owe_grant(self, grant: Grant, *, leaked: bool = False) -> Record | None:
+        """Write down that a grant's tokens must end, if it is gone by then; None for one without tokens.
+
+        ``leaked``: others may have them, so all are ended at once and without the app, where the provider allows that.
         """
-        note = {"provider": provider, "app": app, "since": self.clock(), "user": user.id}
-        if grant is not None:
-            note |= {"place": self.vault.place_of(grant), "generation": grant.generation}
-        note |= self._named(provider, token, grant)
+        if not grant.access_token and not grant.refresh_token:
+            return None
+        tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
+        more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
+        row = self.providers.get(grant.provider)
+        if leaked and row and row.revoke_leaked:
+            more["leaked"] = [one.reveal() for one in (grant.access_token, grant.refresh_token) if one]
+        return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
+
+    async def owe_in(self, vault: Vault, grant: Grant) -> None:
+        """The same, written down in another vault."""
+        await replace(self, vault=vault).owe_grant(grant)
+
+    async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
+        whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}
+        note = whose | self._named(provider, tokens, expires) | more
         while True:
             key = self.vault.place(user, provider, app) + secrets.token_hex(8)
             if owed := await self.vault.insert("outbox", key, note):
                 return owed
 
-    def _named(self, provider: str, token: Secret | Tokens, grant: Grant | None) -> dict[str, Any]:
+    def _named(self, provider: str, tokens: Tokens, expires: float) -> dict[str, Any]:
         """The token to tell the provider of; with it, what brings another where only a live access token is heard."""
-        if grant is not None:
-            tokens, expires = Tokens(grant.access_token, grant.refresh_token, None, 0.0), grant.expires_at
-        elif isinstance(token, Tokens):
-            tokens, expires = token, self.clock() + token.lifetime if token.lifetime else 0.0
-        else:
-            tokens, expires = Tokens(token, None, None, 0.0), 0.0
         row = self.providers.get(provider)
         by_form = row is None or row.revoke_by == "form"
         named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access}
@@ -78,15 +88,29 @@ class Outbox:
             return owed
         tokens = await endpoint.refresh(Secret(note["refresh"]))
         renewed = replace(tokens, refresh=tokens.refresh or Secret(note.pop("refresh")))
-        note = {**note, "refresh": ""} | self._named(note["provider"], renewed, None)
+        expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
+        note = {**note, "refresh": ""} | self._named(note["provider"], renewed, expires)
         return await self.vault.swap(owed, note) or owed
 
-    async def settle(self, owed: Record) -> Upstream:
-        """Tell the provider. What cannot be told now stays written down, for a day."""
+    async def settle(self, *debts: Record) -> list[Upstream]:
+        """Tell the providers; how each debt stands, in order. What cannot be told now stays written down, for a day."""
+        told: dict[str, Upstream] = {}
+        leaked: defaultdict[str, list[Record]] = defaultdict(list)
+        for owed in debts:
+            note = owed.json
+            if await self._never_happened(note):
+                await self.vault.delete(owed)
+                told[owed.key] = "done"
+            elif note.get("leaked") and note["provider"] in self.providers:
+                leaked[note["provider"]].append(owed)
+            else:
+                told[owed.key] = await self._tell(owed)
+        for provider, found in leaked.items():
+            told |= await self._tell_leaked(self.providers[provider], found)
+        return [told[owed.key] for owed in debts]
+
+    async def _tell(self, owed: Record) -> Upstream:
         note = owed.json
-        if await self._never_happened(note):
-            await self.vault.delete(owed)
-            return "done"
         provider, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
         upstream: Upstream = "not_supported"
         if provider and app:
@@ -96,12 +120,35 @@ class Outbox:
                 done = await endpoint.revoke(Secret(owed.json["token"]))
                 upstream = "done" if done else "not_supported"
             except Refusal as refusal:
-                dead = refusal.outcome.kind is Kind.REAUTH  # the provider has ended it by itself
-                waits = self.clock() < note["since"] + GIVE_UP
-                upstream = "done" if dead else "queued" if waits else "gave_up"
+                upstream = self._stands(note, refusal)
+        return await self._told(owed, upstream)
+
+    async def _tell_leaked(self, provider: Provider, debts: list[Record]) -> dict[str, Upstream]:
+        """All in as few requests as the provider takes; each debt is of two tokens at most."""
+        told: dict[str, Upstream] = {}
+        for begin in range(0, len(debts), LEAKED_AT_ONCE // 2):
+            some = debts[begin : begin + LEAKED_AT_ONCE // 2]
+            tokens = [Secret(token) for owed in some for token in owed.json["leaked"]]
+            refused: Refusal | None = None
+            try:
+                await end_leaked(self.http, provider, tokens, self.clock())
+            except Refusal as refusal:
+                refused = refusal
+            for owed in some:
+                told[owed.key] = await self._told(owed, self._stands(owed.json, refused) if refused else "done")
+        return told
+
+    def _stands(self, note: dict[str, Any], refusal: Refusal) -> Upstream:
+        if refusal.outcome.kind is Kind.REAUTH:
+            return "done"  # the provider has ended it by itself
+        return "queued" if self.clock() < note["since"] + GIVE_UP else "gave_up"
+
+    async def _told(self, owed: Record, upstream: Upstream) -> Upstream:
         if upstream != "queued":
             await self.vault.delete(owed)
-        self.audit.write(f"revoke.{upstream}", user=note["user"], provider=note["provider"], app=note["app"])
+        note = owed.json
+        who = {name: note.get(name) or None for name in ("tenant", "user", "provider", "app")}
+        self.audit.write(f"revoke.{upstream}", **who, leaked=True if note.get("leaked") else None)
         return upstream
 
     async def _never_happened(self, note: dict[str, Any]) -> bool:
@@ -109,13 +156,13 @@ class Outbox:
         grant = await self.vault.grant(note["place"]) if "place" in note else None
         return grant is not None and (grant.status, grant.generation) == ("active", note["generation"])
 
-    async def end(self, user: User, provider: str, app: str, token: Secret | Tokens) -> Upstream:
+    async def end(self, user: User, provider: str, app: str, tokens: Tokens) -> Upstream:
         """End tokens that must not be kept, now or later."""
-        return await self.settle(await self.owe(user, provider, app, token))
+        return (await self.settle(await self.owe(user, provider, app, tokens)))[0]
 
     async def retry(self) -> list[Upstream]:
         """Tell providers what could not be told before; how each went."""
-        return [await self.settle(owed) for owed in await self.vault.scan("outbox")]
+        return await self.settle(*await self.vault.scan("outbox"))
 
     async def pay(self) -> None:
         """The same, at most once a minute: for whoever passes by."""

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from deputize.core.audit import Audit
 from deputize.core.oauth.consent import Consents
 from deputize.core.oauth.outbox import Outbox, Upstream, facts_of
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.told import all_grants
 from deputize.core.vault.vault import Record, Vault
+
+Ended: TypeAlias = tuple[Grant, Record | None]
+"""A grant after its end, and what is still owed to its provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +43,53 @@ class Revoker:
     consents: Consents
     outbox: Outbox
 
-    async def disconnect(self, user: User, provider: str, app: str = "", account: str | None = None) -> list[Revoked]:
-        """End the user's grants at a provider: all of them, or one app's, or one account's (name or subject)."""
-        buried = await self._bury(user, provider, app, account)
+    async def disconnect(
+        self, user: User, provider: str = "", app: str = "", account: str | None = None, *, leaked: bool = False
+    ) -> list[Revoked]:
+        """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject).
+
+        ``leaked``: others may have the tokens; see `Outbox.owe_grant`.
+        """
+        return await self._tell(await self._end_here(user, provider, app, account, leaked))
+
+    async def disconnect_all(self, tenant: str | None = None, *, leaked: bool = False) -> list[Revoked]:
+        """End the grants of all users there are, or of all of one tenant: first all of them here, then upstream.
+
+        Places are keyed digests and show no tenant, so every grant and every pending consent is opened to see whose it
+        is. It can be cut off anywhere and done again.
+        """
+        ended: list[Ended] = []
+        for user in await self._users(tenant):
+            ended += await self._end_here(user, "", "", None, leaked)
+        return await self._tell(ended)
+
+    async def _users(self, tenant: str | None) -> list[User]:
+        met = [grant.user for grant in await all_grants(self.vault) if grant.status != "revoked"]
+        asked = [record.json for record in await self.vault.scan("consent")]
+        met += [User(content["user"], content["tenant"]) for content in asked]
+        return [user for user in dict.fromkeys(met) if tenant in (None, user.tenant)]
+
+    async def _end_here(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
+        ended = await self._bury(user, provider, app, account, leaked)
+        if not provider:
+            await self.consents.cancel(user, "", "")
         for one in self.apps.values():
             if one.provider == provider and app in ("", one.name):
                 await self.consents.cancel(user, provider, one.name)
-        buried += await self._bury(user, provider, app, account)
-        return [await self._tell(grant, owed) for grant, owed in buried]
+        return ended + await self._bury(user, provider, app, account, leaked)
 
-    async def _bury(
-        self, user: User, provider: str, app: str, account: str | None
-    ) -> list[tuple[Grant, Record | None]]:
+    async def _bury(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
         """Tombstones for all that match; what each grant still owes to the provider."""
         ended = []
         for grant in await self.vault.grants(user, provider if app else "", app):
-            mine = grant.provider == provider and account in (None, grant.account.name, grant.account.subject)
+            mine = provider in ("", grant.provider) and account in (None, grant.account.name, grant.account.subject)
             if mine and grant.status != "revoked":
-                ended += await self._end(grant)
+                ended += await self._end(grant, leaked)
         return ended
 
-    async def _end(self, grant: Grant) -> list[tuple[Grant, Record | None]]:
+    async def _end(self, grant: Grant, leaked: bool) -> list[Ended]:
         while True:
-            token = grant.refresh_token or grant.access_token
-            owed = await self.outbox.owe(grant.user, grant.provider, grant.app, token, grant) if token else None
+            owed = await self.outbox.owe_grant(grant, leaked=leaked)
             buried = None
             try:
                 buried = await self.vault.replace(grant, grant.tombstone())
@@ -75,8 +103,12 @@ class Revoker:
                 return []
             grant = current
 
-    async def _tell(self, grant: Grant, owed: Record | None) -> Revoked:
-        upstream = await self.outbox.settle(owed) if owed else "done"
+    async def _tell(self, ended: list[Ended]) -> list[Revoked]:
+        debts = [owed for _, owed in ended if owed]
+        told = dict(zip([owed.key for owed in debts], await self.outbox.settle(*debts), strict=True))
+        return [self._revoked(grant, told[owed.key] if owed else "done") for grant, owed in ended]
+
+    def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
         self.audit.write("grant.revoked", **facts_of(grant, self.audit), upstream=upstream)
         return Revoked(grant.provider, grant.account.name, upstream)
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from deputize.core.errors import SettingsError
-from deputize.core.vault.private import beside, check_private, new_file, private_folder, publish
-from deputize.core.vault.seal import KEY_BYTES
+from deputize.core.vault.private import beside, check_private, new_file, private_folder, publish, sync
+from deputize.core.vault.seal import KEY_BYTES, id_of
 
 _NEW = "Make one with: deputize key new"
 _MOST_BYTES = 65536  # of a key file
@@ -24,7 +24,7 @@ def new_key() -> str:
     while True:
         key = secrets.token_bytes(KEY_BYTES)
         if not _weakness(key):
-            return base64.urlsafe_b64encode(key).decode().rstrip("=")
+            return _text(key)
 
 
 def parse_keys(text: str) -> list[bytes]:
@@ -106,6 +106,52 @@ def make_key_file(path: Path) -> list[bytes]:
     if not published:
         raise SettingsError("The key file is there already, and stays as it is.", hint=str(path))
     return parse_keys(text)
+
+
+def add_key(path: Path) -> list[bytes]:
+    """Put a new key in front of those in a key file; all of them, newest first. Durable when it returns.
+
+    Raises `SettingsError` where the file cannot be read or written, and has changed nothing then.
+    """
+    keys = read_key_file(path)
+    _rewrite(path, [new_key(), *map(_text, keys)])
+    return read_key_file(path)
+
+
+def remove_key(path: Path, id: str) -> Path:
+    """Take the key with this id out of a key file, into a file of its own beside it, whose path is returned.
+
+    Raises `SettingsError` where it is not there, or is the newest. Whether a vault still needs it, the caller knows.
+    """
+    newest, *older = read_key_file(path)
+    gone = next((key for key in older if id_of(key) == id), None)
+    if gone is None:
+        what = "is the newest, which seals" if id == id_of(newest) else "is not in the key file"
+        raise SettingsError(f"The key with the id {id} {what}.", hint=f"Look at: deputize key list ({path})")
+    kept = path.with_name(f"{path.name}.{id}")
+    _rewrite(kept, [_text(gone)])
+    _rewrite(path, [_text(key) for key in (newest, *older) if key != gone])
+    return kept
+
+
+def _text(key: bytes) -> str:
+    return base64.urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def _rewrite(path: Path, keys: list[str]) -> None:
+    """Replace a key file as a whole: whoever reads it meanwhile, or a power cut, finds the old or the new one."""
+    made = beside(path)
+    try:
+        with open(new_file(made), "w", encoding="ascii") as file:
+            file.write("".join(f"{key}\n" for key in keys))
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise SettingsError("The key file cannot be written.", hint=f"{path}: {error.strerror}") from None
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def keyring_keys(service: str = "deputize", name: str = "key") -> list[bytes]:

@@ -41,7 +41,8 @@ _LENGTHS = Struct(">HH")
 class Sealer:
     """Seals with the newest key and opens with all of them. Safe to use from any thread.
 
-    ``keys`` are 32 bytes each, newest first. Raises `SettingsError` for none, a wrong length or one listed twice.
+    ``keys`` are 32 bytes each, newest first; ``ids`` are theirs, in the same order. Raises `SettingsError` for none, a
+    wrong length or one listed twice.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -53,6 +54,7 @@ class Sealer:
             raise SettingsError("A key to seal with is listed twice.", hint="List each key once, the newest first.")
         ciphers = {_VERSION + _kid(key): AESGCM(key) for key in keys}
         self._decrypt = {mark: cipher.decrypt for mark, cipher in ciphers.items()}
+        self.ids = [mark[1:].hex() for mark in ciphers]
         self._newest = next(iter(ciphers))
         self._encrypt = ciphers[self._newest].encrypt
         self._seals = count(1)
@@ -77,9 +79,23 @@ class Sealer:
         except (StructError, KeyError, InvalidTag, ValueError):
             raise VaultError("A record in the vault cannot be opened.") from None
 
+    def knows(self, sealed: bytes) -> bool:
+        """Whether the key that sealed it, or is said to have, is among ours."""
+        return sealed[: 1 + _KID_BYTES] in self._decrypt
+
     def stale(self, sealed: bytes) -> bool:
         """Whether another key than the newest sealed it, so that it should be sealed again."""
         return not sealed.startswith(self._newest)
+
+
+def key_id(sealed: bytes) -> str:
+    """The id of the key that sealed a record, as its head has it: 16 hexadecimal digits, no secret."""
+    return sealed[1 : 1 + _KID_BYTES].hex()
+
+
+def id_of(key: bytes) -> str:
+    """The id of a key."""
+    return _kid(key).hex()
 
 
 def _kid(key: bytes) -> bytes:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hmac
 import json
-import secrets
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from deputize.core.errors import AccountMismatch, VaultError
+from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, VaultError
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.seal import Sealer
+from deputize.core.vault.housekeys import HouseKeys
+from deputize.core.vault.seal import Sealer, key_id
 from deputize.core.vault.stores.base import Store
 
 EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
-"""Kinds of records that carry ``expires`` (Unix seconds) and are swept. The others: grant, intent, outbox, meta."""
+"""Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
+KINDS = ("meta", "grant", "intent", "outbox", "chosen", "file", "filepart", *EXPIRING)
+"""All kinds of records there are. Another is refused: it would be left behind when keys change."""
+_FIRST: Final = ("meta", "vault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,45 +45,42 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class HouseKeys:
-    """Keys that belong to the vault and outlive the root keys that seal it. Each has one purpose."""
+class Resealed:
+    """What `Vault.reseal` did: records sealed anew, and records that do not open, left as they are."""
 
-    index: bytes
-    ticket: bytes
-    web: bytes
-    audit: bytes
-
-    @classmethod
-    def new(cls) -> HouseKeys:
-        """Four fresh 256-bit keys."""
-        return cls(*(secrets.token_bytes(32) for _ in range(4)))
-
-    def pack(self) -> bytes:
-        """As JSON, to be sealed."""
-        return json.dumps({n: getattr(self, n).hex() for n in self.__slots__}).encode()
-
-    @classmethod
-    def unpack(cls, plain: bytes) -> HouseKeys:
-        """What `pack` made."""
-        return cls(**{name: bytes.fromhex(value) for name, value in json.loads(plain).items()})
+    anew: int
+    shut: int
 
 
 class Vault:
     """Sealed records in a store. Made by `Vault.open`."""
 
-    def __init__(self, store: Store, sealer: Sealer, keys: HouseKeys) -> None:
-        self.store, self.sealer, self.keys = store, sealer, keys
+    def __init__(
+        self, store: Store, sealer: Sealer, keys: HouseKeys, reread: Callable[[], Sequence[bytes]] | None = None
+    ) -> None:
+        self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
         self._place = lru_cache(maxsize=8192)(self._hash)
 
     @classmethod
-    async def open(cls, store: Store, root_keys: Sequence[bytes]) -> Vault:
-        """The vault in this store; a store without one gets it. Raises `VaultError` if the keys do not open it."""
+    async def open(
+        cls, store: Store, root_keys: Sequence[bytes], reread: Callable[[], Sequence[bytes]] | None = None
+    ) -> Vault:
+        """The vault in this store; a store without one gets it.
+
+        ``root_keys``: newest first. ``reread`` gives them again: it is asked when a record turns up that a newer key
+        sealed, so that keys can be changed while this process runs. Raises `VaultError` if the keys do not open it,
+        `SettingsError` if they are in the wrong order.
+        """
         sealer = Sealer(root_keys)
         for _ in range(2):
-            if sealed := await store.get("meta", "vault"):
-                return cls(store, sealer, HouseKeys.unpack(sealer.open("meta", "vault", sealed)[1]))
-            keys = HouseKeys.new()
-            await store.insert("meta", "vault", sealer.seal("meta", "vault", 1, keys.pack()))
+            if sealed := await store.get(*_FIRST):
+                if not sealer.knows(sealed):
+                    raise _shut(sealed, sealer)
+                keys = HouseKeys.unpack(sealer.open(*_FIRST, sealed)[1])
+                keys.check_order(sealer.ids[0])
+                return cls(store, sealer, keys, reread)
+            keys = HouseKeys.new(sealer.ids[0])
+            await store.insert(*_FIRST, sealer.seal(*_FIRST, 1, keys.pack()))
         raise VaultError("The vault could not be opened: its first record does not stay.")
 
     # ------------------------------------------------------------- records
@@ -90,7 +91,9 @@ class Vault:
         return None if sealed is None else self._opened(kind, key, sealed)
 
     async def insert(self, kind: str, key: str, content: bytes | dict[str, Any]) -> Record | None:
-        """A new record, or None where one is."""
+        """A new record, or None where one is. Raises `InvalidInput` for a kind that is not in `KINDS`."""
+        if kind not in KINDS:
+            raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
         plain = _plain(content)
         sealed = self.sealer.seal(kind, key, 1, plain)
         return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
@@ -99,21 +102,49 @@ class Vault:
         """The record with new content and the next generation; None, and nothing changed, if it is not as it was."""
         plain, generation = _plain(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
-        if await self.store.swap(record.kind, record.key, record.sealed, sealed):
-            return Record(record.kind, record.key, generation, plain, sealed)
-        return None
+        while not await self.store.swap(record.kind, record.key, record.sealed, sealed):
+            if (again := await self._resealed(record)) is None:
+                return None
+            record = again
+        return Record(record.kind, record.key, generation, plain, sealed)
 
     async def delete(self, record: Record) -> bool:
         """Whether the record was still as it was, and is gone now."""
-        return await self.store.delete(record.kind, record.key, record.sealed)
+        while not await self.store.delete(record.kind, record.key, record.sealed):
+            if (again := await self._resealed(record)) is None:
+                return False
+            record = again
+        return True
+
+    async def _resealed(self, record: Record) -> Record | None:
+        """The record as it lies there now, if only its seal is another; else None."""
+        now = await self.get(record.kind, record.key)
+        same = now is not None and (now.generation, now.plain) == (record.generation, record.plain)
+        return now if now is not None and same and now.sealed != record.sealed else None
 
     async def scan(self, kind: str, prefix: str = "") -> list[Record]:
         """All records of a kind whose key begins so, opened, in key order."""
         return [self._opened(kind, key, sealed) for key, sealed in await self.store.scan(kind, prefix)]
 
     def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
-        generation, plain = self.sealer.open(kind, key, sealed)
+        generation, plain = self._unsealed(kind, key, sealed)
         return Record(kind, key, generation, plain, sealed)
+
+    def _unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, bytes]:
+        """Generation and plaintext; a key that is not known yet is looked for where keys come from."""
+        try:
+            return self.sealer.open(kind, key, sealed)
+        except VaultError:
+            if self.sealer.knows(sealed):
+                raise
+        try:
+            sealer = Sealer(self._reread()) if self._reread else self.sealer
+        except SettingsError:
+            sealer = self.sealer
+        if not sealer.knows(sealed):
+            raise _shut(sealed, sealer)
+        self.sealer = sealer
+        return sealer.open(kind, key, sealed)
 
     async def sweep(self, now: float) -> int:
         """Remove what has expired; how many records that were. What cannot be opened is left for `deputize doctor`."""
@@ -127,6 +158,61 @@ class Vault:
                 if record.json.get("expires", now + 1) <= now:
                     gone += await self.delete(record)
         return gone
+
+    # ------------------------------------------------------------- keys that change
+
+    def rekey(self, root_keys: Sequence[bytes]) -> None:
+        """Use these root keys from now on, newest first."""
+        self.sealer = Sealer(root_keys)
+
+    async def reseal(self) -> Resealed:
+        """Seal with the newest key whatever an older one sealed, the vault's own keys first.
+
+        Others may read and write meanwhile. It can be cut off anywhere and begun again. An older key may be taken out
+        of the list once no program seals with it any more and `uses` says that no record needs it.
+        """
+        await self._renew(lambda keys: keys.sealed_by(self.sealer.ids[0]))
+        anew = shut = 0
+        for kind in KINDS:
+            for key, sealed in await self.store.scan(kind):
+                try:
+                    anew += await self._reseal(kind, key, sealed)
+                except VaultError:
+                    shut += 1
+        return Resealed(anew, shut)
+
+    async def _reseal(self, kind: str, key: str, now: bytes | None) -> bool:
+        while now is not None and self.sealer.stale(now):
+            generation, plain = self._unsealed(kind, key, now)
+            if await self.store.swap(kind, key, now, self.sealer.seal(kind, key, generation, plain)):
+                return True
+            now = await self.store.get(kind, key)
+        return False
+
+    async def uses(self) -> Counter[str]:
+        """How many records each root key has sealed, by the key's id, whether the key is at hand or not."""
+        return Counter([key_id(sealed) for kind in KINDS for _, sealed in await self.store.scan(kind)])
+
+    async def renew_audit_key(self) -> None:
+        """Give the audit a new key; the old one stays beside it, to prove old rows.
+
+        Programs that run go on with the key they have until they are started again.
+        """
+        await self._renew(HouseKeys.with_new_audit)
+
+    async def accept_copy(self) -> None:
+        """This vault was a backup, and is the vault from now on."""
+        await self._renew(lambda keys: replace(keys, copied_at=0.0))
+
+    async def _renew(self, change: Callable[[HouseKeys], HouseKeys]) -> None:
+        """Change the vault's own keys where they lie, and here."""
+        while record := await self.get(*_FIRST):
+            before = HouseKeys.unpack(record.plain)
+            after = change(before)
+            if after == before or await self.swap(record, after.pack()):
+                self.keys = after
+                return
+        raise VaultError("The vault has lost its first record.")
 
     # ------------------------------------------------------------- grants
 
@@ -158,14 +244,17 @@ class Vault:
     async def find(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
         """The grant to act with: of the named account (name or subject), else the default one. None: there is none.
 
-        Raises `AccountMismatch` if an account is named that is not connected while others are.
+        Raises `AccountMismatch` if an account is named that is not connected while others are, or whose name several
+        have.
         """
         held = [g for g in await self.grants(user, provider, app) if g.status != "revoked"]
         if account is None:
             return next((g for g in held if g.default), held[0] if held else None)
-        for grant in held:
-            if account in (grant.account.name, grant.account.subject):
-                return grant
+        if len(found := called(held, account)) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(sorted(g.account.subject for g in found))
+            raise AccountMismatch(f"Several accounts {account!r} are connected.", hint=f"Name one by its id: {ids}.")
         if held:
             names = ", ".join(sorted(g.account.name for g in held))
             raise AccountMismatch(f"No account {account!r} is connected.", hint=f"Connected: {names}.")
@@ -204,12 +293,27 @@ class Vault:
         return None
 
     def _grant(self, place: str, sealed: bytes) -> Grant:
-        generation, plain = self.sealer.open("grant", place, sealed)
+        generation, plain = self._unsealed("grant", place, sealed)
         return Grant.unpack(plain, generation)
 
     async def close(self) -> None:
         """Let go of the store."""
         await self.store.close()
+
+
+def _shut(sealed: bytes, sealer: Sealer) -> VaultError:
+    given = ", ".join(sealer.ids)
+    return VaultError(
+        "A record in the vault cannot be opened: its key is not among those given.",
+        hint=f"It needs the key with the id {key_id(sealed)}; given: {given}. Check DEPUTIZE_KEY or the key file, and "
+        "put the missing key back behind the newest. Nothing was changed.",
+    )
+
+
+def called(grants: Sequence[Grant], account: str) -> list[Grant]:
+    """Those of the account with this subject; else all whose name is this, in whatever case."""
+    exact = [grant for grant in grants if grant.account.subject == account]
+    return exact or [grant for grant in grants if grant.account.name.casefold() == account.casefold()]
 
 
 def _plain(content: bytes | dict[str, Any]) -> bytes:

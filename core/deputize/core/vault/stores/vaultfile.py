@@ -6,11 +6,12 @@ import os
 import re
 import sqlite3
 import stat
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from deputize.core.errors import StoreUnavailable, VaultError
+from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
 from deputize.core.vault.private import beside, check_private, new_file, publish, sync
 
 TABLE = "vault"
@@ -61,6 +62,27 @@ def make(path: Path) -> None:
         raise told(error) from None
     except OSError as error:
         raise StoreUnavailable("A vault cannot be made.", hint=f"{path}: {error.strerror}") from None
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def copy(path: Path, to: Path, cells: Mapping[str, bytes]) -> None:
+    """A consistent copy of a vault in use, mode 0600, with these cells instead of its own. Raises `SettingsError` where
+    ``to`` is there already or cannot be written. Through SQLite: what lies in the log is in the copy too."""
+    made = beside(to)
+    try:
+        os.close(new_file(made))
+        with closing(connect(path)) as source, closing(connect(made, mode="rw")) as copied:
+            source.backup(copied)
+            for key, value in cells.items():
+                copied.execute(f'UPDATE "{TABLE}" SET value = ? WHERE key = ?', (value, key))  # noqa: S608
+        sync(made)
+        if not publish(made, to):
+            raise SettingsError("There is a file of that name already.", hint=str(to))
+    except sqlite3.Error as error:
+        raise told(error) from None
+    except OSError as error:
+        raise SettingsError("The copy cannot be written.", hint=f"{to}: {error.strerror}") from None
     finally:
         made.unlink(missing_ok=True)
 

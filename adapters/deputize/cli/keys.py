@@ -1,0 +1,131 @@
+"""``deputize key``: the root keys that seal a vault, and how one takes the place of another while all goes on.
+
+    key rotate         a new key in front of the key file, every record sealed with it
+    key list           which keys are given, and how many records each has sealed
+    key remove ID      an old key out of the key file, once no record needs it
+
+Where keys come from the environment or a keyring, the operator changes the list: `key new`, the new key behind the
+others and all programs restarted, then in front and restarted again, `key reseal`, `key list`, the old one taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import JsonOption, opened
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy
+
+T = TypeVar("T")
+
+key_app = typer.Typer(help="Root keys of vaults.", no_args_is_help=True)
+
+
+@key_app.command()
+def new() -> None:
+    """Print a new root key. Keep it apart from the vault, and never lose it: without it the vault stays shut."""
+    from deputize.core.vault.keys import new_key
+
+    print(new_key())
+    show.note("Set it as DEPUTIZE_KEY, or write it to a file of mode 0600 and set DEPUTIZE_KEY_FILE.")
+
+
+@key_app.command("list")
+def list_keys(as_json: JsonOption = False) -> None:
+    """Show the ids of the root keys, newest first, and how many records each has sealed. Never a key."""
+    with opened() as deputy:
+        given, uses = deputy.vault.sealer.ids, deputy.run(deputy.vault.uses())
+    rows = [{"id": id, "given": id in given, "records": uses[id]} for id in dict.fromkeys([*given, *uses])]
+    if as_json:
+        show.data(rows)
+        return
+    for row in rows:
+        place = "newest" if row["id"] == given[0] else "older" if row["given"] else "NOT GIVEN"
+        show.out.print(f"{row['id']}  {place}  {row['records']} records")
+
+
+@key_app.command()
+def reseal() -> None:
+    """Seal with the newest key whatever an older one sealed. Others may go on acting; may be begun again any time."""
+    with opened() as deputy:
+        _reseal(deputy)
+
+
+@key_app.command()
+def rotate() -> None:
+    """Make a new key, put it in front of the key file, and seal every record with it. Others may go on acting."""
+    from deputize.core.vault.keys import add_key
+
+    path = _key_file("deputize key new, put it in front of the list, restart, deputize key reseal")
+    with opened() as deputy:
+
+        async def put_in_front() -> None:
+            deputy.vault.rekey(add_key(path))
+            deputy.audit.write("key.added", key=deputy.vault.sealer.ids[0])
+
+        deputy.run(_in_turn(deputy, put_in_front))
+        _reseal(deputy)
+        for id in deputy.vault.sealer.ids[1:]:
+            show.note(f"Once all programs have been restarted: deputize key remove {id}")
+
+
+@key_app.command()
+def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list shows the ids.")]) -> None:
+    """Take an old key out of the key file, once no record needs it. It stays beside it, in a file of its own.
+
+    Restart all programs that use this vault first: one that was started with the old key alone may still seal with it.
+    """
+    from deputize.core import SettingsError
+    from deputize.core.vault.keys import remove_key
+
+    with opened() as deputy:
+
+        async def take_out() -> Path:
+            if needed := (await deputy.vault.uses())[id]:
+                raise SettingsError(
+                    f"{needed} records still need the key with the id {id}.", hint="deputize key reseal"
+                )
+            kept = remove_key(_key_file("No record needs this key: take it out of the list."), id)
+            deputy.audit.write("key.removed", key=id)
+            return kept
+
+        kept = deputy.run(_in_turn(deputy, take_out))
+    show.out.print(f"Removed the key with the id {id}.")
+    show.note(f"It lies in {kept}. Backups made before need it; delete it, or keep it apart, when none does.")
+
+
+async def _in_turn(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
+    """One change of the key file at a time. Raises `StoreUnavailable` while another is under way."""
+    from deputize.core import StoreUnavailable
+
+    try:
+        async with deputy.vault.store.lock("keys", 5.0):
+            return await change()
+    except TimeoutError:
+        raise StoreUnavailable("Another command is changing the keys.", hint="Try again when it has ended.") from None
+
+
+def _reseal(deputy: Deputy) -> None:
+    with show.waiting("Sealing ..."):
+        done = deputy.run(deputy.vault.reseal())
+    deputy.audit.write("key.resealed", key=deputy.vault.sealer.ids[0], records=done.anew, shut=done.shut)
+    show.out.print(f"{done.anew} records sealed anew with the key {deputy.vault.sealer.ids[0]}.")
+    if done.shut:
+        show.out.print(f"{done.shut} records do not open, and stay as they are: deputize key list")
+        raise typer.Exit(1)
+
+
+def _key_file(otherwise: str) -> Path:
+    """The key file. Raises `SettingsError` where keys come from elsewhere."""
+    from deputize.core import SettingsError
+    from deputize.core.settings import Settings
+
+    if path := Settings.load().key_path:
+        return path
+    raise SettingsError("The keys come from the environment or a keyring, which only you can change.", hint=otherwise)

@@ -1,0 +1,57 @@
+"""What a vault may be trusted with when it is a backup that was put back.
+
+Since it was made, refresh tokens were used up, approvals spent and grants revoked. So:
+
+    questions that were open       gone: they are asked again
+    a grant the audit saw revoked  revoked, and its provider is told once more
+    any other grant                not used before the provider has confirmed it: it is refreshed first. A refresh
+                                   token that was used up leads to a new consent, once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from deputize.core.audit import Audit
+from deputize.core.vault.grant import Grant
+from deputize.core.vault.told import RESTORED, Tale
+from deputize.core.vault.vault import EXPIRING, Vault
+
+Owe: TypeAlias = Callable[[Vault, Grant], Awaitable[object]]
+"""Writes down in a vault that a grant's tokens must end at the provider."""
+
+_LONG_AGO = 1.0
+
+
+async def take_into_use(vault: Vault, audit: Audit, folder: Path, owe: Owe) -> None:
+    """For the start: where the vault is a backup that was put back, doubt what is in it. Else do nothing."""
+    if not (at := vault.keys.copied_at):
+        return
+    doubted = await distrust(vault, Tale(folder, vault.keys.audits), owe)
+    audit.write(RESTORED, copied_at=round(at), grants=doubted)
+    await vault.accept_copy()
+
+
+async def distrust(vault: Vault, tale: Tale, owe: Owe) -> int:
+    """Forget what was open, end what was revoked since, and have all other grants confirmed first; how many those are.
+
+    It can be cut off anywhere and done again.
+    """
+    for kind in EXPIRING:
+        for record in await vault.scan(kind) if kind != "act" else ():
+            await vault.delete(record)
+    doubted = 0
+    for record in await vault.scan("grant"):
+        grant = Grant.unpack(record.plain, record.generation)
+        last = tale.of(grant)
+        if grant.status != "revoked" and last and last.revoked and last.generation > grant.generation:
+            await owe(vault, grant)
+            await vault.swap(record, grant.tombstone().pack())
+        elif grant.status == "active":
+            doubted += 1
+            if grant.refresh_token:
+                await vault.swap(record, replace(grant, expires_at=_LONG_AGO).pack())
+    return doubted

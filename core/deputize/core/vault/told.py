@@ -1,0 +1,117 @@
+"""What the audit says of each grant, against what the vault holds: a row that was put back is older than it was told.
+
+The seal binds a row to its place and generation, so a row can be replaced only by an earlier one of the same place.
+Every write of a grant that matters is a row of the audit with its generation. Where the vault is behind, somebody put
+an older row back, or the whole file. This cannot be seen where the audit was cut as well and no anchor is kept
+elsewhere, where only writes were undone that no row tells, and where the machine went down before the rows were
+durable (half a second, in standard mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from deputize.core.audit.reading import files_of, lines_of
+from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.vault import Vault
+
+RESTORED = "vault.restored"
+"""The event that begins a new count: what was told before it is of another past."""
+
+Where: TypeAlias = tuple[str, str, str, str, str]
+"""Tenant, user, provider, app, and the account as the audit names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The newest generation of a grant that the audit has seen, and whether it was the end of it."""
+
+    generation: int
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """A grant whose generation in the vault (0: none lies there) is not the newest one told."""
+
+    user: User
+    provider: str
+    app: str
+    account: str
+    generation: int
+    told: int
+
+
+class Tale:
+    """What the audit in a folder says of all grants. ``keys``: the audit's, newest first. Only rows that one of them
+    made count. Raises `StoreUnavailable` where the folder cannot be read."""
+
+    def __init__(self, folder: Path, keys: Sequence[bytes]) -> None:
+        self._ring = [Key(key) for key in keys]
+        since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
+        self._told: dict[Where, Told] = {}
+        for row in self._rows(folder):
+            if row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
+                self._take(row)
+
+    def _rows(self, folder: Path) -> Iterator[Row]:
+        """Genuine rows that say something of a grant, or of all."""
+        for paths in files_of(folder).values():
+            for path in paths:
+                for _, line in lines_of(path):
+                    row = parsed(line) if b'"grant_gen":' in line or RESTORED.encode() in line else None
+                    if row and age_of(row, line, self._ring) is not None:
+                        yield row
+
+    def _take(self, row: Row) -> None:
+        tenant, user, provider, app = (str(row.get(name, "")) for name in ("tenant", "user", "provider", "app"))
+        where, generation = (tenant, user, provider, app, str(row["account_hash"])), row["grant_gen"]
+        if where not in self._told or generation >= self._told[where].generation:
+            self._told[where] = Told(generation, row["event"] == "grant.revoked")
+
+    def of(self, grant: Grant) -> Told | None:
+        """What was told of this grant last."""
+        told = [self._told[where] for where in self._names(grant) if where in self._told]
+        return max(told, key=lambda one: one.generation, default=None)
+
+    def _names(self, grant: Grant) -> list[Where]:
+        owner = (grant.user.tenant, grant.user.id, grant.provider, grant.app)
+        return [(*owner, key.value([grant.account.subject])) for key in self._ring]
+
+    def gone(self, grants: Sequence[Grant]) -> list[Differing]:
+        """Grants that were told of and are not among these: the vault removes none."""
+        known = {where for grant in grants for where in self._names(grant)}
+        return [
+            Differing(User(user, tenant), provider, app, "", 0, told.generation)
+            for (tenant, user, provider, app, account), told in self._told.items()
+            if (tenant, user, provider, app, account) not in known
+        ]
+
+
+async def all_grants(vault: Vault) -> list[Grant]:
+    """The grants of all users, tombstones included. Places are keyed digests, so every row is opened."""
+    return [Grant.unpack(record.plain, record.generation) for record in await vault.scan("grant")]
+
+
+async def behind(vault: Vault, folder: Path) -> list[Differing]:
+    """Grants that are older in the vault than the audit says, or gone from it: rolled back by somebody."""
+    tale, grants = Tale(folder, vault.keys.audits), await all_grants(vault)
+    return [one for one in _differing(tale, grants) if one.generation < one.told] + tale.gone(grants)
+
+
+async def ahead(vault: Vault, folder: Path) -> list[Differing]:
+    """Grants whose last write no row tells: a crash came between the two. No sign of tampering."""
+    tale, grants = Tale(folder, vault.keys.audits), await all_grants(vault)
+    return [one for one in _differing(tale, grants) if one.generation > one.told]
+
+
+def _differing(tale: Tale, grants: Sequence[Grant]) -> Iterator[Differing]:
+    for grant in grants:
+        told = tale.of(grant)
+        newest = told.generation if told else 0
+        if grant.generation != newest:
+            yield Differing(grant.user, grant.provider, grant.app, grant.account.name, grant.generation, newest)

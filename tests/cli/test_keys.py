@@ -1,0 +1,184 @@
+"""``deputize key`` and ``deputize vault``: keys and copies change hands while programs go on, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from deputize.core.vault.keys import new_key, read_key_file
+from deputize.core.vault.seal import id_of
+from tests.cli.conftest import Command, Provider, connected
+from tests.cli.driving import environment
+from tests.cli.test_refusals import refused
+from tests.core.vault.test_rotation import sealers
+
+ACTING = """
+import sys, threading
+from deputize.core import DeputizeError, Deputy
+
+done = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), done.set()), daemon=True).start()
+good, errors = 0, []
+with Deputy.from_settings() as deputy:
+    print("ready", flush=True)
+    while not done.is_set() or not good:
+        try:
+            good += bool(deputy.run(deputy.act("gmail_search_emails", {}, user="alice")))
+        except DeputizeError as e:
+            errors.append(e.code)
+print(good > 0, errors, flush=True)
+"""
+
+
+def ids(found: Any) -> dict[str, dict[str, Any]]:
+    """The keys that ``key list --json`` shows, by their id."""
+    return {row["id"]: row for row in json.loads(found.stdout)}
+
+
+def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    provider.sandbox.switches.rotate = provider.sandbox.switches.reuse_kills_family = True
+    provider.sandbox.switches.access_ttl = 2
+    provider.sandbox.expire_access_tokens()
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", ACTING], stdin=-1, stdout=-1, text=True, env=environment(home, **settings), cwd=home
+        )
+        for _ in range(4)
+    ]
+    try:
+        for program in programs:
+            assert program.stdout and program.stdout.readline() == "ready\n"
+        for _ in range(2):
+            turned = cli("key", "rotate", **settings)
+            assert turned.exit_code == 0, turned.output
+        said = [program.communicate("\n", timeout=60)[0].strip() for program in programs]
+    finally:
+        for program in programs:
+            program.kill()
+            program.communicate()
+    assert said == ["True []"] * 4
+    assert cli("key", "reseal", **settings).exit_code == 0
+    keys = read_key_file(home / "deputize" / "key")
+    assert len(keys) == 3 and sealers(home / "deputize" / "vault.sqlite") == {id_of(keys[0])}
+
+
+def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    file = home / "deputize" / "key"
+    [old] = read_key_file(file)
+    alone = file.read_text()
+    assert cli("key", "rotate", **settings).exit_code == 0
+    new, _ = read_key_file(file)
+    file.write_text(alone)  # a program that was not restarted seals with the old key alone
+    refused(cli("grants", **settings), "vault_error", id_of(new))
+    file.write_text(f"{alone.strip()}\n")
+    both = "\n".join([_text(new), alone.strip()])
+    file.write_text(both)
+    refused(cli("key", "remove", id_of(new), **settings), "settings_error", "records still need")
+    refused(cli("key", "remove", "0" * 16, **settings), "settings_error", "not in the key file")
+    assert cli("key", "remove", id_of(old), **settings).exit_code == 0
+    assert read_key_file(file) == [new] and cli("grants", **settings).exit_code == 0
+    kept = file.with_name(f"key.{id_of(old)}")
+    assert read_key_file(kept) == [old] and stat.S_IMODE(kept.stat().st_mode) == 0o600
+    rows = [json.loads(line) for line in cli("audit", "--json", **settings).stdout.splitlines()]
+    told = {row["event"]: row for row in rows if row["event"].startswith("key.")}
+    assert told["key.added"]["key"] == told["key.resealed"]["key"] == id_of(new)
+    assert told["key.resealed"]["records"] > 0 and told["key.removed"]["key"] == id_of(old)
+    assert alone.strip() not in str(rows)
+
+
+def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    file = home / "deputize" / "key"
+    [old] = read_key_file(file)
+    file.write_text(f"{new_key()}\n{file.read_text()}")
+    listed = ids(cli("key", "list", "--json", **settings))
+    assert listed[id_of(old)]["records"] > 0 and all(row["given"] for row in listed.values())
+    refused(cli("key", "remove", id_of(old), **settings), "settings_error", "deputize key reseal")
+    assert cli("key", "reseal", **settings).exit_code == 0
+    assert ids(cli("key", "list", "--json", **settings))[id_of(old)]["records"] == 0
+    assert "older  0 records" in cli("key", "list", **settings).stdout
+    assert cli("key", "remove", id_of(old), **settings).exit_code == 0
+
+
+def test_keys_from_the_environment_are_the_operators_to_change(cli: Command, home: Path, provider: Provider) -> None:
+    settings, first, second = provider.settings(), new_key(), new_key()
+    assert cli("grants", **settings, DEPUTIZE_KEY=first).exit_code == 0
+    refused(cli("key", "rotate", **settings, DEPUTIZE_KEY=first), "settings_error", "deputize key new")
+    assert cli("key", "reseal", **settings, DEPUTIZE_KEY=f"{second},{first}").exit_code == 0
+    refused(cli("grants", **settings, DEPUTIZE_KEY=f"{first},{second}"), "settings_error", "wrong order")
+    assert cli("grants", **settings, DEPUTIZE_KEY=second).exit_code == 0
+    refused(cli("grants", **settings, DEPUTIZE_KEY=first), "vault_error", "DEPUTIZE_KEY")
+    assert not (home / "deputize" / "key").exists()
+
+
+def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    assert cli("audit", "rekey", **settings).exit_code == 0
+    cli("act", "gmail_search_emails", "{}", **settings)
+    proven = cli("audit", "verify", **settings)
+    assert (proven.exit_code, "whole." in proven.stdout) == (0, True), proven.stdout
+    rows = [json.loads(line) for line in cli("audit", "--json", **settings).stdout.splitlines()]
+    assert "key.rotated" in {row["event"] for row in rows}
+    for file in (home / "deputize" / "audit").glob("*.jsonl"):
+        file.write_bytes(file.read_bytes().replace(b"consent.granted", b"consent.ignored"))
+    assert cli("audit", "verify", **settings).exit_code == 1
+
+
+def test_U4_anchors_are_kept_where_the_settings_say_and_a_cut_tail_is_found(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly") | {"DEPUTIZE_ANCHORS": str(home / "anchors")}
+    cli("act", "gmail_search_emails", "{}", **settings)
+    assert stat.S_IMODE((home / "anchors").stat().st_mode) == 0o600
+    assert cli("audit", "verify", **settings).exit_code == 0
+    anchored = {json.loads(line)["writer"] for line in (home / "anchors").read_text().splitlines()}
+    for file in (home / "deputize" / "audit").glob("*.jsonl"):
+        if file.name.partition(".")[0] in anchored:
+            file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:-1]))
+    found = cli("audit", "verify", **settings)
+    assert found.exit_code == 1 and "truncated" in found.stdout
+
+
+def _text(key: bytes) -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(key).decode().rstrip("=")
+
+
+def test_V10_a_backup_is_made_and_put_back_from_the_command_line(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    copy = home / "copy"
+    assert cli("vault", "backup", str(copy), **settings).exit_code == 0
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    refused(cli("vault", "backup", str(copy), **settings), "settings_error", "already")
+    assert cli("revoke", "google", **settings).exit_code == 0
+    back = cli("vault", "restore", str(copy), **settings)
+    assert back.exit_code == 0 and "Restored. 0 grants" in back.stdout, back.output
+    assert json.loads(cli("grants", "--json", **settings).stdout) == []  # what was revoked since stays so
+    refused(cli("vault", "restore", str(home / "nowhere"), **settings), "store_unavailable")
+
+
+def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_the_start(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    provider.sandbox.switches.rotate = provider.sandbox.switches.reuse_kills_family = True
+    cli("vault", "backup", str(home / "copy"), **settings)
+    vault = home / "deputize" / "vault.sqlite"
+    vault.write_bytes((home / "copy").read_bytes())
+    told = cli("doctor", "--offline", **settings)
+    assert "backup: the vault is a backup of" in told.stdout
+    before = provider.sandbox.count("oauth2.googleapis.com", "/token")
+    assert cli("act", "gmail_search_emails", "{}", **settings).exit_code == 0
+    assert provider.sandbox.count("oauth2.googleapis.com", "/token") == before + 1
+    assert "backup:" not in cli("doctor", "--offline", **settings).stdout

@@ -1,0 +1,332 @@
+"""Ends: of one grant, of a user's, a tenant's and everybody's; of tokens that others may have; and of processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import PROVIDERS, App, ConsentRequired, Deputy, Revoked, Secret, User
+from deputize.core.audit import Audit, verify
+from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
+from deputize.core.oauth.refresh import GrantLost
+from deputize.core.vault.grant import Account, Grant
+from deputize.core.vault.told import ahead
+from deputize.sandbox import Sandbox
+from deputize.sandbox.github import (
+    GITHUB_APP_CLIENT_ID,
+    GITHUB_APP_CLIENT_SECRET,
+    GITHUB_CLIENT_ID,
+    GITHUB_CLIENT_SECRET,
+)
+from tests.core.oauth import test_refresh
+from tests.core.oauth.test_consent import House
+from tests.core.oauth.test_refresh import _fleet
+from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Line, answer
+from tests.support.house import build, connect, consent, google_app, new_vault
+from tests.support.kits import ALL, READ, gmail
+
+ALICE, BOB = User("alice", "acme"), User("bob", "acme")
+ELSEWHERE = User("alice", "other")
+LEAKED = ("api.github.com", "/credentials/revoke")
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = await House().begin()
+    await made.connected(*ALL)
+    yield made
+    await made.deputy.close()
+
+
+# ------------------------------------------------------------- one grant
+
+
+async def test_R11_a_refresh_that_a_disconnect_overtakes_loses_and_what_it_got_is_ended(house: House) -> None:
+    house.sandbox.expire_access_tokens()
+    house.clock.now += 3600
+    grant = await house.grant()
+    assert grant
+    house.line.held, house.line.held_after = TOKEN, True
+    refreshing = asyncio.create_task(house.deputy.refresher.live(grant))
+    await house.line.until_held()
+    assert await house.deputy.revoke("alice", "google") == [Revoked("google", "alice@example.test", "done")]
+    house.line.release()
+    with pytest.raises(GrantLost) as caught:
+        await refreshing
+    assert caught.value.reason == "disconnected" and house.live() == 0
+    [stone] = await house.deputy.vault.grants(User("alice"))
+    assert (stone.status, bool(stone.access_token), stone.refresh_token) == ("revoked", False, None)
+    assert await house.deputy.vault.scan("outbox") == []
+
+
+# ------------------------------------------------------------- all of a user's, a tenant's, everybody's
+
+
+async def _three(house: House) -> None:
+    for user, email in ((ALICE, "alice"), (BOB, "bob"), (ELSEWHERE, "decoy")):
+        for one in await house.deputy.connect(user, "google", scopes=[READ]):
+            await consent(house.deputy, house.sandbox, one, as_=f"{email}@example.test")
+        await house.deputy.connect(user, "google", scopes=["gmail.send"])  # and one that waits
+
+
+async def _standing(house: House, user: User) -> tuple[int, int]:
+    """Live grants, and waiting consents."""
+    waiting = await house.deputy.consents.waiting(user)
+    return len(await house.deputy.connections(user)), len(waiting)
+
+
+async def test_R35_a_user_is_disconnected_from_everything_and_nobody_else_is() -> None:
+    house = await House().begin(apps=[google_app(), _apps()[0]])
+    await _three(house)
+    [more] = await house.deputy.connect(BOB, "github")
+    await consent(house.deputy, house.sandbox, more, as_="bob@example.test")
+    ended = await house.deputy.revoke(BOB)
+    assert [one.upstream for one in ended] == ["done", "done"] and house.live("bob") == 0
+    assert await _standing(house, BOB) == (0, 0)
+    assert await _standing(house, ALICE) == await _standing(house, ELSEWHERE) == (1, 1)
+    await house.deputy.close()
+
+
+async def test_R35_a_tenant_is_disconnected_and_no_other_and_a_new_consent_works() -> None:
+    house = await House().begin()
+    await _three(house)
+    ended = await house.deputy.revoke_all(tenant="acme")
+    assert {one.account for one in ended} == {"alice@example.test", "bob@example.test"}
+    assert house.live("alice") == house.live("bob") == 0 and house.live("decoy") > 0
+    assert await _standing(house, ALICE) == await _standing(house, BOB) == (0, 0)
+    assert await _standing(house, ELSEWHERE) == (1, 1)
+    for user in (ALICE, BOB):
+        with pytest.raises(ConsentRequired):
+            await house.deputy.act("gmail_search", {}, user=user)
+    [again] = await house.deputy.connect(ALICE, "google", scopes=[READ])
+    assert (await consent(house.deputy, house.sandbox, again)).status == "granted"
+    [grant] = await house.deputy.vault.grants(ALICE)
+    assert grant.generation == 3 and await house.deputy.revoke_all(tenant="nobody") == []
+    await house.deputy.close()
+
+
+async def test_R35_the_users_without_a_tenant_are_not_those_of_all(house: House) -> None:
+    await _three(house)
+    assert [one.account for one in await house.deputy.revoke_all(tenant="")] == ["alice@example.test"]
+    assert (await _standing(house, ALICE))[0] == (await _standing(house, BOB))[0] == 1
+
+
+async def test_R35_everybody_is_disconnected_here_though_the_provider_is_down() -> None:
+    house = await House().begin()
+    await _three(house)
+    house.line.answers[REVOKE] = [answer(503)] * 3
+    assert [one.upstream for one in await house.deputy.revoke_all()] == ["queued"] * 3
+    for user in (ALICE, BOB, ELSEWHERE):
+        assert await _standing(house, user) == (0, 0)
+    assert house.live("decoy") > 0
+    house.line.answers.clear()
+    assert await house.deputy.revoker.retry() == ["done"] * 3
+    assert sum(house.live(name) for name in ("alice", "bob", "decoy")) == 0
+    await house.deputy.close()
+
+
+async def test_R36_every_token_that_may_live_is_a_live_grant_or_owed(house: House) -> None:
+    """Whatever the provider answers, and whoever is told so."""
+    for fault in (answer(503), answer(429, {}, retry_after="9"), answer(200), answer(400, {"error": "invalid_token"})):
+        house.line.answers[REVOKE] = [fault]
+        [told] = await house.deputy.revoke("alice", "google")
+        owed = [record.json for record in await house.deputy.vault.scan("outbox")]
+        known = bool(owed) or told.upstream == "done"
+        assert known and (told.upstream == "queued") == bool(owed)
+        assert all((note["user"], note["provider"]) == ("alice", "google") for note in owed)
+        house.line.answers.clear()
+        await house.deputy.revoker.retry()
+        assert await house.deputy.vault.scan("outbox") == []
+        await house.connected(*ALL)
+
+
+# ------------------------------------------------------------- tokens that others may have
+
+
+async def _at_github(sandbox: Sandbox, line: Line, *apps: App) -> Deputy:
+    deputy = await build(sandbox, transport=line, apps=apps, policy=None)  # type: ignore[arg-type]
+    for app in apps:
+        for one in await deputy.connect("alice", app.provider, app=app.name):
+            assert (await consent(deputy, sandbox, one)).status == "granted"
+    return deputy
+
+
+def _apps(secret: bool = True) -> tuple[App, App]:
+    one, two = (Secret(s) if secret else None for s in (GITHUB_CLIENT_SECRET, GITHUB_APP_CLIENT_SECRET))
+    return App("github", GITHUB_CLIENT_ID, one), App("github_app", GITHUB_APP_CLIENT_ID, two)
+
+
+async def test_leaked_tokens_end_at_github_without_the_apps_secret() -> None:
+    sandbox = Sandbox()
+    line = Line(sandbox.transport())
+    deputy = await _at_github(sandbox, line, *_apps())
+    deputy.apps.update({app.name: app for app in _apps(secret=False)})  # whoever has the vault has lost the secret
+    assert sandbox.live_tokens()["alice@example.test"] == 3  # one, and a pair
+    line.seen.clear()
+    line.sent.clear()
+    ended = await deputy.revoke("alice", leaked=True)
+    assert [one.upstream for one in ended] == ["done", "done"]
+    assert sandbox.live_tokens()["alice@example.test"] == 0 and await deputy.connections("alice") == []
+    [first, second] = line.sent
+    for request in (first, second):
+        assert (request.method, request.url.host, request.url.path) == ("POST", *LEAKED)
+        assert "authorization" not in request.headers and GITHUB_CLIENT_ID not in request.content.decode()
+    assert await deputy.vault.scan("outbox") == []
+    rows = [row for row in deputy.audit.rows() if row["event"] == "revoke.done"]
+    assert [row["leaked"] for row in rows] == [True, True] and "gho_" not in json.dumps(rows)
+    await deputy.close()
+
+
+async def test_leaked_tokens_end_though_the_app_is_not_set_up_any_more() -> None:
+    sandbox = Sandbox()
+    line = Line(sandbox.transport())
+    deputy = await _at_github(sandbox, line, *_apps())
+    deputy.apps.clear()
+    await deputy.revoke_all(leaked=True)
+    assert sandbox.live_tokens()["alice@example.test"] == 0
+    await deputy.close()
+
+
+async def test_the_ordinary_disconnect_does_not_ring_the_alarm() -> None:
+    sandbox = Sandbox()
+    line = Line(sandbox.transport())
+    deputy = await _at_github(sandbox, line, *_apps())
+    await deputy.revoke("alice")
+    assert line.count(LEAKED) == 0 and sandbox.live_tokens()["alice@example.test"] == 0
+    await deputy.close()
+
+
+async def test_what_cannot_be_told_of_a_leak_now_is_told_the_same_way_later() -> None:
+    sandbox = Sandbox()
+    line = Line(sandbox.transport())
+    deputy = await _at_github(sandbox, line, *_apps())
+    line.answers[LEAKED] = [answer(500), answer(403)]
+    assert [one.upstream for one in await deputy.revoke("alice", leaked=True)] == ["queued", "queued"]
+    assert await deputy.connections("alice") == [] and sandbox.live_tokens()["alice@example.test"] == 3
+    line.seen.clear()
+    assert await deputy.revoker.retry() == ["done", "done"]
+    assert sandbox.live_tokens()["alice@example.test"] == 0 and line.count(LEAKED) == 2 == len(line.seen)
+    await deputy.close()
+
+
+async def test_a_whole_vault_is_ended_in_few_requests() -> None:
+    sandbox = Sandbox()
+    line = Line(sandbox.transport())
+    deputy = await build(sandbox, transport=line, apps=_apps())
+    for n in range(LEAKED_AT_ONCE // 2 + 3):
+        scopes, token = frozenset({"repo"}), Secret(f"gho_unknown{n}")
+        await deputy.vault.add(Grant(User(f"u{n}"), "github", "github", Account(str(n), f"u{n}"), scopes, token))
+    ended = await deputy.revoke_all(leaked=True)
+    assert len(ended) == LEAKED_AT_ONCE // 2 + 3 and {one.upstream for one in ended} == {"done"}
+    sizes = [len(json.loads(request.content)["credentials"]) for request in line.sent]
+    assert sizes == [LEAKED_AT_ONCE // 2, 3]
+    await deputy.close()
+
+
+async def test_where_a_provider_has_no_such_way_a_leaked_grant_ends_as_usual(house: House) -> None:
+    assert [one.upstream for one in await house.deputy.revoke("alice", "google", leaked=True)] == ["done"]
+    assert house.live() == 0 and not PROVIDERS["google"].revoke_leaked
+
+
+def test_a_server_that_somebody_else_runs_is_not_told_of_leaks_where_the_way_is_not_known() -> None:
+    assert not PROVIDERS["github"].at_host("github.example.com").revoke_leaked
+    moved = PROVIDERS["github"].moved_to("http://127.0.0.1:9").revoke_leaked
+    assert moved == "http://127.0.0.1:9/api.github.com/credentials/revoke"
+
+
+# ------------------------------------------------------------- W7, W8: processes that die after the save
+
+_DYING = """
+    from deputize.core.audit import Audit
+    save, write = refresh.Refresher._save, Audit.write
+
+    async def saving(self, old, new):
+        saved = await save(self, old, new)
+        if die == "kill-saved":
+            end()
+        return saved
+
+    def writing(self, event, /, **facts):
+        if die == "kill-audit" and event == "token.refreshed":
+            end()
+        write(self, event, **facts)
+
+    refresh.Refresher._save, Audit.write = saving, writing
+    refresh.Endpoint.refresh = asking
+"""
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes as in the tests of refreshing, that can also die later, and keep their audit in a folder."""
+    script = test_refresh.ACTING.replace("\n    refresh.Endpoint.refresh = asking\n", _DYING)
+    script = script.replace("toolkits=[gmail],", "toolkits=[gmail], audit=opened(vault),")
+    script = script.replace(
+        'deputy = await build(vault=await new_vault(path, b"k" * 32)', "deputy = await build(vault=vault"
+    )
+    script = script.replace("async def main():\n", 'async def main():\n    vault = await new_vault(path, b"k" * 32)\n')
+    opening = "def opened(vault):\n    from deputize.core.audit import Audit\n"
+    opening += "    return Audit(path.parent / 'audit', vault.keys.audit)\n\nasync def main():\n"
+    script = script.replace("async def main():\n", opening)
+    monkeypatch.setattr(test_refresh, "ACTING", script)
+
+
+async def _expired(tmp_path: Path) -> tuple[Sandbox, Path, Path]:
+    """As in the tests of refreshing, with the audit in a folder."""
+    sandbox, path = Sandbox(), tmp_path / "vault" / "vault.sqlite"
+    vault = await new_vault(path, b"k" * 32)
+    folder = path.parent / "audit"
+    deputy = await build(sandbox, vault=vault, toolkits=[gmail], audit=Audit(folder, vault.keys.audit))
+    await connect(deputy, sandbox, *ALL)
+    sandbox.expire_access_tokens()
+    sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
+    grant = await vault.find(User("alice"), "google", "google")
+    assert grant and await vault.replace(grant, replace(grant, expires_at=1.0))
+    await deputy.close()
+    return sandbox, path, folder
+
+
+@pytest.mark.usefixtures("dying")
+async def test_W7_killed_between_save_and_release_the_next_process_uses_what_was_saved(tmp_path: Path) -> None:
+    sandbox, path, _ = await _expired(tmp_path)
+    before = sandbox.count(*TOKEN)
+    with _fleet(sandbox, path) as fleet:
+        dead = fleet.start(1, "kill-saved")
+        assert await fleet.go(dead) == [""] and dead.returncode == -signal.SIGKILL
+        assert sandbox.count(*TOKEN) == before + 1 and sandbox.count(*GMAIL_API) == 0
+        assert await fleet.go(*(fleet.start(5) for _ in range(2))) == ["5 []"] * 2
+        assert sandbox.count(*TOKEN) == before + 1
+    vault = await new_vault(path, b"k" * 32)
+    [grant] = await vault.grants(User("alice"))
+    assert grant.status == "active"
+    await vault.close()
+
+
+@pytest.mark.usefixtures("dying")
+async def test_W8_killed_between_save_and_audit_row_the_row_is_missed_and_the_chain_is_whole(tmp_path: Path) -> None:
+    sandbox, path, folder = await _expired(tmp_path)
+    with _fleet(sandbox, path) as fleet:
+        assert await fleet.go(fleet.start(1, "kill-audit")) == [""]
+        vault = await new_vault(path, b"k" * 32)
+        [missed] = await ahead(vault, folder)
+        assert (missed.user, missed.account, missed.generation - missed.told) == (
+            User("alice"),
+            "alice@example.test",
+            2,
+        )
+        assert verify(folder, vault.keys.audits).ok
+        assert await fleet.go(fleet.start(1)) == ["1 []"]
+        assert await ahead(vault, folder) == []  # what acts with it tells of it
+        await vault.close()
+
+
+def test_the_script_of_dying_processes_is_the_one_that_was_meant(dying: Any) -> None:
+    for part in ("kill-saved", "kill-audit", "audit=opened(vault)", "vault=vault,"):
+        assert part in test_refresh.ACTING

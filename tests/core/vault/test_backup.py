@@ -1,0 +1,329 @@
+"""A copy made in use is whole and shut; put back, it is trusted with nothing that has changed since."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import stat
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    ConsentRequired,
+    Deputy,
+    ReconsentRequired,
+    SettingsError,
+    StoreUnavailable,
+    User,
+    VaultError,
+    ask_before_sending,
+)
+from deputize.core.audit import Audit
+from deputize.core.vault.backup import back_up, restore
+from deputize.core.vault.restored import take_into_use
+from deputize.core.vault.told import behind
+from deputize.sandbox import Sandbox
+from tests.core.vault.processes import heard, start
+from tests.support.faults import TOKEN
+from tests.support.house import build, connect, consent, new_vault
+from tests.support.kits import ALL, MAIL, gmail
+
+ALICE, KEY = User("alice"), b"k" * 32
+
+
+class Home:
+    """A deputy in a folder, as `Deputy.from_settings` makes one, that can be ended and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sandbox = Sandbox()
+        self.sandbox.switches.rotate = self.sandbox.switches.reuse_kills_family = True
+        self.file, self.folder, self.backup = folder / "vault" / "vault.sqlite", folder / "audit", folder / "backup"
+        self.deputy: Deputy
+
+    async def start(self) -> Home:
+        vault = await new_vault(self.file, KEY)
+        audit = Audit(self.folder, vault.keys.audit)
+        self.deputy = await build(self.sandbox, vault=vault, toolkits=[gmail], audit=audit, policy=ask_before_sending)
+        await take_into_use(vault, audit, self.folder, self.deputy.outbox.owe_in)
+        return self
+
+    async def restore(self, file: Path, key: bytes = KEY) -> int:
+        """What ``deputize vault restore`` does."""
+        deputy = self.deputy
+        return await restore(deputy.vault, file, [key], deputy.audit, self.folder, deputy.outbox.owe_in)
+
+    async def put_back(self) -> None:
+        """The deputy ends, the backup is copied over the vault, and the deputy starts."""
+        await self.deputy.close()
+        shutil.copyfile(self.backup, self.file)
+        await self.start()
+
+    async def expire(self) -> None:
+        self.sandbox.expire_access_tokens()
+        grant = await self.deputy.vault.find(ALICE, "google", "google")
+        assert grant and await self.deputy.vault.replace(grant, replace(grant, expires_at=1.0))
+
+    async def act(self) -> object:
+        return await self.deputy.act("gmail_search", {}, user="alice", call=Call("t", os.urandom(4).hex(), "c"))
+
+    def events(self) -> list[str]:
+        return [row["event"] for row in self.deputy.audit.rows()]
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> Home:
+    made = await Home(tmp_path).start()
+    await connect(made.deputy, made.sandbox, *ALL)
+    return made
+
+
+async def test_V10_a_copy_in_use_is_private_whole_and_still_sealed(home: Home) -> None:
+    grant = await home.deputy.vault.find(ALICE, "google", "google")
+    await back_up(home.deputy.vault, home.backup, 1_800_000_000.0)
+    assert stat.S_IMODE(home.backup.stat().st_mode) == 0o600
+    assert sorted(path.name for path in home.backup.parent.iterdir()) == ["audit", "backup", "vault"]
+    raw = home.backup.read_bytes()
+    assert grant and grant.refresh_token and grant.refresh_token.reveal().encode() not in raw and KEY not in raw
+    copied = await new_vault(home.backup, KEY)
+    found = await copied.find(ALICE, "google", "google")
+    assert found and found.access_token == grant.access_token and copied.keys.copied_at == 1_800_000_000.0
+    assert home.deputy.vault.keys.copied_at == 0.0
+    await copied.close()
+    with pytest.raises(VaultError):
+        await new_vault(home.backup, b"x" * 32)
+    await home.deputy.close()
+
+
+async def test_V10_a_backup_never_replaces_a_file_and_leaves_none_behind_that_is_not_whole(home: Home) -> None:
+    home.backup.write_text("mine")
+    with pytest.raises(SettingsError):
+        await back_up(home.deputy.vault, home.backup, 1.0)
+    assert home.backup.read_text() == "mine"
+    with pytest.raises(SettingsError):
+        await back_up(home.deputy.vault, home.backup.parent / "nowhere" / "backup", 1.0)
+    memory = await new_vault()
+    with pytest.raises(SettingsError):
+        await back_up(memory, home.backup.parent / "b", 1.0)
+    assert sorted(path.name for path in home.backup.parent.iterdir()) == ["audit", "backup", "vault"]
+    await home.deputy.close()
+
+
+_WRITING = """
+async def main():
+    store = SqliteStore.open(path, create=False)
+    say("ready")
+    n = 0
+    while True:
+        n += 1
+        for pair in ("a", "b"):
+            assert await store.insert("test", f"{n:06d}.{pair}", pair.encode() * 500)
+        if n == 20:
+            say("many")
+
+asyncio.run(main())
+"""
+
+
+async def test_V10_a_copy_made_while_another_process_writes_opens_and_has_no_gap(home: Home) -> None:
+    writer = start(_WRITING, home.file)
+    try:
+        assert heard(writer) == "ready" and heard(writer) == "many"
+        for n in range(3):
+            to = home.backup.with_name(f"backup{n}")
+            await back_up(home.deputy.vault, to, 1.0)
+            with closing(sqlite3.connect(to)) as db:
+                assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                keys = [key for (key,) in db.execute("SELECT key FROM vault WHERE key LIKE 'test/%' ORDER BY key")]
+            assert len(keys) >= 40
+            expected = [f"test/{n // 2 + 1:06d}.{'ab'[n % 2]}" for n in range(len(keys))]
+            assert keys == expected
+    finally:
+        writer.kill()
+        writer.communicate()
+    await home.deputy.close()
+
+
+@pytest.mark.parametrize("way", ["copied back", "restored"])
+async def test_W14_a_used_refresh_token_in_a_backup_leads_to_one_new_consent_and_no_loop(home: Home, way: str) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.expire()
+    assert await home.act()  # the refresh token in the backup is used up
+    if way == "copied back":
+        await home.put_back()
+    else:
+        assert await home.restore(home.backup) == 1
+    before = home.sandbox.count(*TOKEN)
+    asked = []
+    for _ in range(5):
+        with pytest.raises(ConsentRequired) as caught:
+            await home.act()
+        asked.append(caught.value.consent)
+    assert home.sandbox.count(*TOKEN) == before + 1 and len({one.id for one in asked}) == 1
+    assert (await consent(home.deputy, home.sandbox, asked[-1])).status == "granted"
+    assert await home.act() and await behind(home.deputy.vault, home.folder) == []
+    assert home.events().count("vault.restored") == 1
+    await home.deputy.close()
+
+
+async def test_W14_a_grant_whose_tokens_are_still_good_is_confirmed_before_it_is_used(home: Home) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.put_back()
+    before = home.sandbox.count(*TOKEN)
+    assert await home.act() and await home.act()
+    assert home.sandbox.count(*TOKEN) == before + 1
+    await home.put_back()  # the same backup, once more: its refresh token is used up now
+    with pytest.raises(ReconsentRequired):
+        await home.act()
+    await home.deputy.close()
+
+
+async def test_W14_a_grant_that_was_revoked_since_stays_revoked(home: Home) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.deputy.revoke("alice", "google")
+    await home.put_back()
+    before = home.sandbox.count(*TOKEN)
+    with pytest.raises(ConsentRequired):
+        await home.act()
+    assert await home.deputy.connections("alice") == [] and home.sandbox.count(*TOKEN) == before
+    [stone] = await home.deputy.vault.grants(ALICE)
+    assert (stone.status, bool(stone.access_token)) == ("revoked", False)
+    await home.deputy.close()
+
+
+async def test_W14_what_a_provider_was_still_to_be_told_is_told_though_the_note_of_it_is_gone(home: Home) -> None:
+    for way in ("copied back", "restored"):
+        to = home.backup = home.backup.with_name(f"backup {way}")
+        await back_up(home.deputy.vault, to, 1.0)
+        home.sandbox.switches.down = True
+        assert [one.upstream for one in await home.deputy.revoke("alice", "google")] == ["queued"]
+        home.sandbox.switches.down = False
+        assert home.sandbox.live_tokens()["alice@example.test"] > 0
+        await (home.put_back() if way == "copied back" else home.restore(to))
+        assert set(await home.deputy.revoker.retry()) == {"done"}
+        assert home.sandbox.live_tokens()["alice@example.test"] == 0
+        await connect(home.deputy, home.sandbox, *ALL)
+    await home.deputy.close()
+
+
+async def test_W14_a_grant_that_was_revoked_and_given_again_since_is_only_in_doubt(home: Home) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.deputy.revoke("alice", "google")
+    await connect(home.deputy, home.sandbox, *ALL)
+    await home.put_back()
+    with pytest.raises(ReconsentRequired):
+        await home.act()
+    await home.deputy.close()
+
+
+async def test_W14_a_yes_that_was_used_since_is_not_good_again(home: Home) -> None:
+    call = Call("t", "m", "c")
+    with pytest.raises(ApprovalRequired) as asked:
+        await home.deputy.act("gmail_send", MAIL, user="alice", call=call)
+    await home.deputy.decide(asked.value.approval, "approve", by="alice")
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.deputy.act("gmail_send", MAIL, user="alice", call=call)
+    await home.put_back()
+    with pytest.raises((ApprovalRequired, ReconsentRequired)):
+        await home.deputy.act("gmail_send", MAIL, user="alice", call=call)
+    assert len(home.sandbox.sent("alice@example.test")) == 1
+    await home.deputy.close()
+
+
+async def test_W14_a_start_that_is_cut_off_doubts_again_at_the_next(home: Home) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.deputy.close()
+    shutil.copyfile(home.backup, home.file)
+    vault = await new_vault(home.file, KEY)
+    swap, left = vault.store.swap, 1
+
+    async def failing(kind: str, key: str, old: bytes, new: bytes) -> bool:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise StoreUnavailable("The vault's disk is full.")
+        return await swap(kind, key, old, new)
+
+    vault.store.swap = failing  # type: ignore[method-assign]
+    audit = Audit(home.folder, vault.keys.audit)
+    with suppress(StoreUnavailable):
+        await take_into_use(vault, audit, home.folder, home.deputy.outbox.owe_in)
+    audit.close()
+    await vault.close()
+    await home.start()
+    assert home.deputy.vault.keys.copied_at == 0.0
+    before = home.sandbox.count(*TOKEN)
+    assert await home.act() and home.sandbox.count(*TOKEN) == before + 1
+    await home.deputy.close()
+
+
+async def test_a_restore_is_seen_at_once_by_a_process_that_goes_on(home: Home) -> None:
+    other = await new_vault(home.file, KEY)
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.deputy.revoke("alice", "google")
+    assert await other.find(ALICE, "google", "google") is None
+    await home.restore(home.backup)
+    [stone] = await other.grants(ALICE)
+    assert stone.status == "revoked"  # the audit remembered
+    assert await other.insert("grant", "x", {"n": 1}) and (await home.deputy.vault.get("grant", "x")) is not None
+    assert sorted(path.name for path in home.file.parent.iterdir() if ".new" in path.name) == []
+    await other.close()
+    await home.deputy.close()
+
+
+async def test_what_is_no_backup_of_this_vault_is_not_put_back(home: Home, tmp_path: Path) -> None:
+    strange = await Home(tmp_path / "other").start()
+    await back_up(strange.deputy.vault, strange.backup, 1.0)
+    await strange.deputy.close()
+    (tmp_path / "junk").write_bytes(b"x" * 5000)
+    (tmp_path / "junk").chmod(0o600)
+    before = await home.deputy.vault.grants(ALICE)
+    for file, error in ((strange.backup, SettingsError), (tmp_path / "junk", VaultError), (tmp_path / "no", Exception)):
+        with pytest.raises(error):
+            await home.restore(file)
+    with pytest.raises(VaultError):
+        await home.restore(strange.backup, b"x" * 32)
+    assert await home.deputy.vault.grants(ALICE) == before and await home.act()
+    assert "vault.restored" not in home.events()
+    await home.deputy.close()
+
+
+async def test_V7_no_user_tenant_address_or_account_is_readable_in_the_vaults_file(home: Home) -> None:
+    tenant_user = User("zoe-4711", "tenant-acme-0815")
+    for one in await home.deputy.connect(tenant_user, "google", scopes=["gmail.readonly"]):
+        await consent(home.deputy, home.sandbox, one, as_="bob@example.test")
+    await home.deputy.connect(tenant_user, "google", scopes=["gmail.send"])
+    await home.deputy.act("gmail_search", {}, user=tenant_user)
+    with pytest.raises(ApprovalRequired):
+        await home.deputy.act("gmail_send", MAIL, user="alice", call=Call("thread-9", "message-9", "call-9"))
+    home.sandbox.switches.down = True
+    await home.deputy.revoke("alice", "google")
+    grants = [*await home.deputy.vault.grants(ALICE), *await home.deputy.vault.grants(tenant_user)]
+    words = [grant.account.subject for grant in grants] + [grant.account.name for grant in grants]
+    words += ["alice", "zoe-4711", "tenant-acme-0815", "bob@example", "google", "gmail", "thread-9", "message-9"]
+    await home.deputy.close()
+    raw = b"".join(path.read_bytes() for path in sorted(home.file.parent.rglob("*")) if path.is_file())
+    assert len(raw) > 8192 and [word for word in words if word.encode().lower() in raw.lower()] == []
+    assert b"outbox/" in raw and b"approval/" in raw  # the search is of the right files
+
+
+async def test_copies_do_not_hold_up_the_event_loop(home: Home) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.001)
+
+    ticking = asyncio.create_task(tick())
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    ticking.cancel()
+    assert ticks > 1
+    await home.deputy.close()

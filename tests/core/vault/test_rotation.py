@@ -1,0 +1,312 @@
+"""Root keys change while all goes on: every record is sealed anew, none is lost, no step is a trap."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from deputize.core import DeputizeError, InvalidInput, SettingsError, User, VaultError
+from deputize.core.oauth.refresh import GrantLost
+from deputize.core.vault.housekeys import HouseKeys
+from deputize.core.vault.seal import id_of
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.vault import KINDS, Resealed, Vault
+from deputize.sandbox import Sandbox
+from tests.core.oauth.test_consent import House
+from tests.support.faults import Meddler
+from tests.support.house import build, connect
+from tests.support.kits import ALL, gmail
+
+FIRST, OLD, NEW = b"k" * 32, b"o" * 32, b"n" * 32
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vault" / "vault.sqlite"
+
+
+async def opened(path: Path, *keys: bytes) -> Vault:
+    """The vault in a file, under these keys."""
+    return await Vault.open(SqliteStore.open(path, create=not path.exists()), keys)
+
+
+async def filled(path: Path, rows: int = 40) -> None:
+    """A vault under the old key with records of every kind."""
+    vault = await opened(path, OLD)
+    for n in range(rows):
+        assert await vault.insert(KINDS[1 + n % (len(KINDS) - 1)], f"row{n:03d}", {"n": n, "expires": 1e12})
+    await vault.close()
+
+
+def sealers(path: Path) -> set[str]:
+    """The ids of all keys that any record in the file is sealed with, read past all our code."""
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT value FROM vault WHERE key LIKE '%/%'").fetchall()
+    return {bytes(value)[2:10].hex() for (value,) in rows}
+
+
+async def contents(vault: Vault) -> dict[tuple[str, str], int]:
+    """All records but the first, and their numbers."""
+    found = [record for kind in KINDS if kind != "meta" for record in await vault.scan(kind)]
+    return {(record.kind, record.key): record.json["n"] for record in found}
+
+
+# ------------------------------------------------------------- sealing anew
+
+
+async def test_V6_every_record_and_the_vaults_own_keys_are_sealed_with_the_new_key(path: Path) -> None:
+    await filled(path)
+    vault = await opened(path, NEW, OLD)
+    house, before = vault.keys, await contents(vault)
+    assert (await vault.uses())[id_of(OLD)] == 41
+    assert await vault.reseal() == Resealed(41 - 1, 0)  # the first record is written anew on its own
+    assert await vault.uses() == {id_of(NEW): 41} and sealers(path) == {id_of(NEW)}
+    assert await vault.reseal() == Resealed(0, 0)
+    await vault.close()
+    alone = await opened(path, NEW)
+    assert await contents(alone) == before and (alone.keys.index, alone.keys.audit) == (house.index, house.audit)
+    await alone.close()
+
+
+async def test_V6_rotated_twice_nothing_is_left_of_the_first_key(path: Path) -> None:
+    await filled(path)
+    for keys in ((NEW, OLD), (FIRST, NEW, OLD)):
+        vault = await opened(path, *keys)
+        assert (await vault.reseal()).shut == 0
+        await vault.close()
+    assert sealers(path) == {id_of(FIRST)}
+
+
+async def test_V6_sealing_anew_changes_no_generation_and_no_content(path: Path) -> None:
+    await filled(path, 9)
+    vault = await opened(path, NEW, OLD)
+    [record] = await vault.scan("grant")
+    changed = await vault.swap(record, {"n": 77})
+    assert changed
+    await vault.reseal()
+    [after] = await vault.scan("grant")
+    assert (after.generation, after.plain) == (changed.generation, changed.plain)
+    await vault.close()
+
+
+async def test_V6_whoever_has_read_a_record_before_may_still_write_or_delete_it() -> None:
+    store = MemoryStore()
+    vault = await Vault.open(store, [OLD], lambda: [NEW, OLD])
+    one, two = await vault.insert("grant", "one", {"n": 1}), await vault.insert("grant", "two", {"n": 2})
+    assert one and two
+    await (await Vault.open(store, [NEW, OLD])).reseal()
+    assert (await vault.swap(one, {"n": 11})) and await vault.delete(two)
+    assert not await vault.swap(one, {"n": 12}) and not await vault.delete(one)  # another's write still wins
+    [left] = await vault.scan("grant")
+    assert (left.json, left.generation) == ({"n": 11}, 2)
+
+
+async def test_a_kind_that_would_be_left_behind_is_not_written() -> None:
+    vault = await Vault.open(MemoryStore(), [OLD])
+    with pytest.raises(InvalidInput):
+        await vault.insert("forgotten", "x", {})
+
+
+# ------------------------------------------------------------- while others act
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = await House().begin()
+    await made.connected(*ALL)
+    made.sandbox.switches.rotate = made.sandbox.switches.reuse_kills_family = True
+    yield made
+    await made.deputy.close()
+
+
+def _find_new_key(house: House) -> None:
+    """What a key file does for a program that runs: asked again, it has the new key too."""
+    house.deputy.vault._reread = lambda: [NEW, FIRST]
+
+
+async def test_V6_keys_that_change_at_any_moment_of_a_refresh_cost_no_token() -> None:
+    at, acted, wrong = 1, True, []
+    while acted:
+        house = await House().begin()
+        await house.connected(*ALL)
+        house.sandbox.switches.rotate = house.sandbox.switches.reuse_kills_family = True
+        _find_new_key(house)
+        other = await Vault.open(house.store.inner, [NEW, FIRST])
+        house.sandbox.expire_access_tokens()
+        house.clock.now += 3600
+        meddler = Meddler(at, other.reseal)
+        house.store.meddler = house.line.meddler = meddler
+        with suppress(DeputizeError, GrantLost):
+            await house.act()
+        acted, house.store.meddler, house.line.meddler = meddler.acted, None, None
+        await other.reseal()
+        if not await house.act(message="m2") or set(await other.uses()) != {id_of(NEW)}:
+            wrong.append(at)
+        if await house.deputy.vault.scan("intent"):
+            wrong.append(-at)
+        await house.deputy.close()
+        at += 1
+    assert at > 6 and wrong == []
+
+
+async def test_V6_keys_that_change_at_any_moment_of_a_consent_do_not_fail_it() -> None:
+    at, acted, wrong = 1, True, []
+    while acted:
+        house = await House().begin()
+        _find_new_key(house)
+        asked = await house.ask(*ALL)
+        started = await house.start(asked)
+        back = await house.allowed(started)
+        other = await Vault.open(house.store.inner, [NEW, FIRST])
+        meddler = house.store.meddler = house.line.meddler = Meddler(at, other.reseal)
+        with suppress(DeputizeError):
+            await house.finish(back, started)
+        acted, house.store.meddler, house.line.meddler = meddler.acted, None, None
+        if (await house.status(asked))[0] != "granted":
+            wrong.append(at)
+        await house.deputy.close()
+        at += 1
+    assert at > 6 and wrong == []
+
+
+RESEALING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.vault import Vault
+
+async def main():
+    store = SqliteStore.open(Path(sys.argv[1]), create=False)
+    vault = await Vault.open(store, [b"n" * 32, b"o" * 32])
+    swap, left = store.swap, int(sys.argv[2])
+
+    async def counted(*record):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await swap(*record)
+
+    store.swap = counted
+    await vault.reseal()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("rows", [0, 1, 17])
+async def test_V6_killed_in_the_middle_it_goes_on_where_it_was(path: Path, rows: int) -> None:
+    await filled(path)
+    command = [sys.executable, "-c", RESEALING, str(path), str(rows)]
+    killed = await asyncio.to_thread(subprocess.run, command, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert sealers(path) == ({id_of(OLD)} if rows == 0 else {id_of(OLD), id_of(NEW)})
+    vault = await opened(path, NEW, OLD)
+    assert len(await contents(vault)) == 40
+    assert (await vault.reseal()).anew == 40 - max(rows - 1, 0)
+    assert sealers(path) == {id_of(NEW)} and len(await contents(vault)) == 40
+    await vault.close()
+
+
+# ------------------------------------------------------------- wrong turns
+
+
+async def test_V6_a_missing_key_is_named_and_nothing_is_lost(path: Path) -> None:
+    await filled(path)
+    before = path.read_bytes()
+    with pytest.raises(VaultError) as caught:
+        await opened(path, NEW)
+    assert id_of(OLD) in caught.value.hint and id_of(NEW) in caught.value.hint
+    assert OLD.hex() not in caught.value.hint and path.read_bytes() == before
+    vault = await opened(path, OLD)
+    assert len(await contents(vault)) == 40
+    await vault.close()
+
+
+async def test_V6_a_key_taken_away_too_early_is_named_by_each_record_that_needs_it(path: Path) -> None:
+    await filled(path)
+    vault = await opened(path, NEW, OLD)
+    vault.rekey([NEW, OLD])
+    await vault._renew(lambda keys: keys.sealed_by(id_of(NEW)))  # the vault's own keys only
+    await vault.close()
+    early = await opened(path, NEW)
+    with pytest.raises(VaultError) as caught:
+        await early.scan("grant")
+    assert id_of(OLD) in caught.value.hint
+    assert (await early.uses())[id_of(OLD)] == 40
+    done = await early.reseal()
+    assert (done.anew, done.shut) == (0, 40) and (await early.uses())[id_of(OLD)] == 40
+    await early.close()
+    back = await opened(path, NEW, OLD)
+    assert len(await contents(back)) == 40 and (await back.reseal()).anew == 40
+    await back.close()
+
+
+async def test_V6_an_older_key_in_front_of_the_one_that_replaced_it_is_refused(path: Path) -> None:
+    await filled(path)
+    behind = await opened(path, OLD, NEW)  # the new one is made known first
+    await behind.close()
+    vault = await opened(path, NEW, OLD)
+    await vault.reseal()
+    await vault.close()
+    with pytest.raises(SettingsError) as caught:
+        await opened(path, OLD, NEW)
+    assert id_of(NEW) in caught.value.hint and sealers(path) == {id_of(NEW)}
+
+
+async def test_V6_a_program_that_was_started_before_cannot_seal_backwards() -> None:
+    store = MemoryStore()
+    before = await Vault.open(store, [OLD, NEW])
+    await (await Vault.open(store, [NEW, OLD])).reseal()
+    with pytest.raises(SettingsError):
+        await before.reseal()
+    assert set(await before.uses()) == {id_of(NEW)}
+
+
+async def test_V6_a_program_with_the_old_key_alone_finds_the_new_one_where_keys_come_from() -> None:
+    sandbox, store, keys = Sandbox(), MemoryStore(), [OLD]
+    vault = await Vault.open(store, keys, lambda: keys)
+    deputy = await build(sandbox, vault=vault, toolkits=[gmail])
+    await connect(deputy, sandbox, *ALL)
+    keys = [NEW, OLD]
+    await (await Vault.open(store, keys)).reseal()
+    assert await deputy.act("gmail_search", {}, user="alice")
+    assert vault.sealer.ids == [id_of(NEW), id_of(OLD)]
+    assert (await vault.find(User("alice"), "google", "google")) is not None
+    keys = [os.urandom(32)]
+    await deputy.close()
+
+
+async def test_V6_where_keys_cannot_be_read_again_the_missing_one_is_named_and_the_old_ones_go_on() -> None:
+    def gone() -> list[bytes]:
+        raise SettingsError("The key file cannot be read.")
+
+    store = MemoryStore()
+    vault = await Vault.open(store, [OLD], gone)
+    assert await vault.insert("grant", "old", {"n": 1})
+    other = await Vault.open(store, [NEW, OLD])
+    assert await other.insert("grant", "new", {"n": 2})
+    with pytest.raises(VaultError) as caught:
+        await vault.get("grant", "new")
+    assert id_of(NEW) in caught.value.hint
+    assert (await vault.get("grant", "old")) is not None
+
+
+def test_keys_of_an_earlier_form_of_the_first_record_are_understood() -> None:
+    keys = HouseKeys.new("a" * 16)
+    old = {name: getattr(keys, name).hex() for name in ("index", "ticket", "web", "audit")}
+    import json
+
+    found = HouseKeys.unpack(json.dumps(old).encode())
+    assert (found.index, found.audit, found.old_audit, found.sealers) == (keys.index, keys.audit, (), ())
+    assert HouseKeys.unpack(keys.with_new_audit().pack()).old_audit == (keys.audit,)

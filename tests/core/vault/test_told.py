@@ -1,0 +1,152 @@
+"""An older row put back is found, since the audit has seen the newer one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deputize.core import Deputy, ReconsentRequired, User
+from deputize.core.audit import Audit
+from deputize.core.vault.grant import Account, Grant, Secret
+from deputize.core.vault.told import Differing, Tale, ahead, behind
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.house import build, connect, new_vault
+from tests.support.kits import gmail
+
+ALICE = User("alice")
+
+
+class Place:
+    """A deputy whose vault and audit lie in a folder, and somebody who can write there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sandbox, self.vault_file, self.folder = Sandbox(), folder / "vault" / "vault.sqlite", folder / "audit"
+        self.deputy: Deputy
+
+    async def open(self) -> Place:
+        vault = await new_vault(self.vault_file, b"k" * 32)
+        audit = Audit(self.folder, vault.keys.audit, old_keys=vault.keys.old_audit)
+        self.deputy = await build(self.sandbox, vault=vault, toolkits=[gmail], audit=audit)
+        return self
+
+    @property
+    def vault(self) -> Vault:
+        return self.deputy.vault
+
+    async def behind(self) -> list[Differing]:
+        self.deputy.audit.flush()
+        return await behind(self.vault, self.folder)
+
+    def rows(self) -> dict[str, bytes]:
+        """All grants' cells as they lie on the disk."""
+        with closing(sqlite3.connect(self.vault_file)) as db:
+            return dict(db.execute("SELECT key, value FROM vault WHERE key LIKE 'grant/%'"))
+
+    def put_back(self, rows: dict[str, bytes]) -> None:
+        """Whoever can write the disk puts these there, and removes all others."""
+        with closing(sqlite3.connect(self.vault_file, isolation_level=None)) as db:
+            db.execute("DELETE FROM vault WHERE key LIKE 'grant/%'")
+            db.executemany("INSERT INTO vault VALUES (?, ?)", rows.items())
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> Place:
+    made = await Place(tmp_path).open()
+    await connect(made.deputy, made.sandbox, "readonly")
+    return made
+
+
+async def test_V2_an_older_row_put_back_is_named_with_both_generations(place: Place) -> None:
+    older = place.rows()
+    await connect(place.deputy, place.sandbox, "send")
+    assert await place.behind() == []
+    place.put_back(older)
+    [found] = await place.behind()
+    assert found == Differing(ALICE, "google", "google", "alice@example.test", 1, 2)
+    await place.deputy.close()
+
+
+async def test_V2_a_revoked_grant_that_was_put_back_is_found(place: Place) -> None:
+    older = place.rows()
+    await place.deputy.revoke("alice", "google")
+    place.put_back(older)
+    [found] = await place.behind()
+    assert (found.generation, found.told) == (1, 2)
+    await place.deputy.close()
+
+
+async def test_V2_a_row_that_was_removed_is_found(place: Place) -> None:
+    place.put_back({})
+    [found] = await place.behind()
+    assert (found.user, found.provider, found.generation, found.told) == (ALICE, "google", 0, 1)
+    await place.deputy.close()
+
+
+async def test_V2_a_refresh_undone_and_a_death_undone_are_found(place: Place) -> None:
+    older = place.rows()
+    place.sandbox.expire_access_tokens()
+    grant = await place.vault.find(ALICE, "google", "google")
+    assert grant and await place.vault.replace(grant, replace(grant, expires_at=1.0))
+    assert await place.deputy.act("gmail_search", {}, user="alice")
+    newer = place.rows()
+    place.put_back(older)
+    assert [(one.generation, one.told) for one in await place.behind()] == [(1, 3)]
+    place.put_back(newer)
+    assert await place.behind() == []
+    place.sandbox._world.authority.tokens.clear()
+    with pytest.raises(ReconsentRequired):
+        await place.deputy.act("gmail_search", {}, user="alice")
+    place.put_back(newer)
+    assert [one.told for one in await place.behind()] == [4]
+    await place.deputy.close()
+
+
+async def test_V2_grants_of_other_accounts_users_and_tenants_are_not_mixed_up(place: Place) -> None:
+    for user, subject in ((User("bob"), "1"), (User("alice", "acme"), "2"), (ALICE, "3")):
+        await place.vault.add(
+            Grant(user, "google", "google", Account(subject, f"{subject}@x"), frozenset(), Secret("ya29.x"))
+        )
+    assert await place.behind() == []
+    place.deputy.audit.flush()
+    found = await ahead(place.vault, place.folder)
+    assert {one.account for one in found} == {"1@x", "2@x", "3@x"} and {one.told for one in found} == {0}
+    await place.deputy.close()
+
+
+async def test_V2_the_audits_new_key_makes_nobody_forget(place: Place) -> None:
+    older = place.rows()
+    await connect(place.deputy, place.sandbox, "send")
+    await place.vault.renew_audit_key()
+    await place.deputy.close()
+    again = await place.open()
+    again.put_back(older)
+    assert [(one.generation, one.told) for one in await again.behind()] == [(1, 2)]
+    await again.deputy.close()
+
+
+async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(place: Place) -> None:
+    place.deputy.audit.flush()
+    [file] = place.folder.glob("*.jsonl")
+    row = next(json.loads(line) for line in file.read_text().splitlines() if "grant_gen" in line)
+    forged = json.dumps(row | {"grant_gen": 99}).replace(", ", ",").replace(": ", ":")
+    with file.open("a") as to:
+        to.write(f"{forged}\n")
+    assert await place.behind() == []
+    assert Tale(place.folder, [b"x" * 32]).gone([]) == []
+    await place.deputy.close()
+
+
+async def test_V2_what_no_row_told_cannot_be_missed(place: Place) -> None:
+    """The limit, as SECURITY.md says it: a write that no row tells can be undone unseen."""
+    older = place.rows()
+    grant = await place.vault.find(ALICE, "google", "google")
+    assert grant and await place.vault.replace(grant, replace(grant, default=False))
+    place.put_back(older)
+    assert await place.behind() == []
+    await place.deputy.close()
