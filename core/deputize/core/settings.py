@@ -8,8 +8,10 @@ DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET=...      client_id = "..."
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from deputize.core.errors import SettingsError
@@ -25,10 +27,14 @@ try:
     )
 except ImportError as missing:
     raise SettingsError(f"{missing.name} is not installed.", hint='pip install "deputize[cli]"') from None
-from deputize.core.audit import Mode
+from deputize.core.audit import Audit, Mode
+from deputize.core.http import Transport
+from deputize.core.oauth.discover import discover
+from deputize.core.oauth.issuers import KnownIssuers
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.vault.grant import Secret
+from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
@@ -40,7 +46,9 @@ class AppSettings(BaseModel):
     """One OAuth client, as registered at its provider.
 
     ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
-    runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``.
+    runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
+    the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
+    ``label``, ``api``, ``resource`` and ``private`` say what that does not: see `deputize.core.discover`.
     """
 
     client_id: str
@@ -48,6 +56,15 @@ class AppSettings(BaseModel):
     provider: str = ""
     pkce: bool = False
     host: str = ""
+    issuer: str = ""
+    label: str = ""
+    api: dict[str, str] = Field(default_factory=dict)
+    resource: str = ""
+    private: bool = False
+
+    def row(self, name: str) -> str:
+        """The provider's name, for an app of this name."""
+        return name if self.host else self.provider or name
 
 
 class Settings(BaseSettings):
@@ -69,6 +86,10 @@ class Settings(BaseSettings):
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")
     audit: Mode = Field("standard", description="standard: on disk within a second. strict: before a write acts.")
+    anchors: Path | None = Field(
+        None, description="File that the audit's anchors are added to. Keep it on another disk or machine."
+    )
+    requests_per_minute: float = Field(300, ge=1, description="Requests one user's agents may send to one provider.")
     sandbox: str = Field("", description="Base URL of a sandbox on loopback that plays the providers.")
 
     @classmethod
@@ -113,11 +134,21 @@ class Settings(BaseSettings):
         """Where the audit's files are."""
         return self.home / "audit"
 
+    def open_audit(self, keys: HouseKeys) -> Audit:
+        """The audit, under its newest key; chains that end under an older one are closed."""
+        anchor = partial(_add_line, self.anchors) if self.anchors else None
+        return Audit(self.audit_folder, keys.audit, old_keys=keys.old_audit, mode=self.audit, anchor=anchor)
+
     def new_vault(self) -> bool:
         """Whether no vault exists yet."""
         if self.vault_url.startswith("memory:"):
             return True
         return not Path(self.vault_url.removeprefix("sqlite://")).exists()
+
+    @property
+    def key_path(self) -> Path | None:
+        """The key file, where keys come from one."""
+        return None if self.key is not None or self.keyring else self.key_file or self.home / "key"
 
     def keys(self) -> list[bytes]:
         """The root keys, newest first. Made only in local mode, only where no vault exists yet, and announced.
@@ -128,7 +159,7 @@ class Settings(BaseSettings):
             return parse_keys(self.key.get_secret_value())
         if self.keyring:
             return keyring_keys()
-        path = self.key_file or self.home / "key"
+        path = self.key_path or self.home / "key"
         if path.exists():
             return read_key_file(path)
         if self.local and self.new_vault():
@@ -148,7 +179,7 @@ class Settings(BaseSettings):
         keys = self.keys()
         store = open_store(self.vault_url, create=self.new_vault())
         try:
-            vault = await Vault.open(store, keys)
+            vault = await Vault.open(store, keys, self.keys)
             await vault.sweep(time.time())
             return vault
         except BaseException:
@@ -159,7 +190,7 @@ class Settings(BaseSettings):
         """The OAuth clients."""
         return [
             App(
-                provider=app.provider or name,
+                provider=app.row(name),
                 client_id=app.client_id,
                 client_secret=Secret(app.client_secret.get_secret_value()) if app.client_secret else None,
                 name=name,
@@ -169,23 +200,68 @@ class Settings(BaseSettings):
         ]
 
     def all_providers(self) -> Mapping[str, Provider]:
-        """The providers, where the apps say they are; or a sandbox that plays them.
+        """The providers of the table, where the apps say they are; or a sandbox that plays them.
 
-        Raises `SettingsError` where two apps of one provider name different hosts, or a name is no host's.
+        An app with a ``host`` has a provider of its own, called like the app. Raises `SettingsError` for a name that is
+        no host's, or that another provider has.
         """
         rows = dict(PROVIDERS)
-        for provider, host in self._hosts().items():
-            if provider in rows and host:
-                rows[provider] = rows[provider].at_host(host)
+        for name, app in self.apps.items():
+            if app.host:
+                rows[name] = _elsewhere(name, app)
         if not self.sandbox:
             return rows
         return {name: row.moved_to(self.sandbox.rstrip("/")) for name, row in rows.items()}
 
-    def _hosts(self) -> Mapping[str, str]:
-        hosts: dict[str, str] = {}
+    def issuers(self) -> Mapping[str, AppSettings]:
+        """The providers that are known by their issuer only, by name, each with an app of it.
+
+        Raises `SettingsError` where apps of one provider say different things of it, or the table has that name.
+        """
+        found: dict[str, AppSettings] = {}
         for name, app in self.apps.items():
-            provider = app.provider or name
-            if hosts.setdefault(provider, app.host) != app.host:
-                hint = "One host for each provider: give all of its apps the same."
-                raise SettingsError(f"The apps of {provider} name different hosts.", hint=hint)
-        return hosts
+            if not app.issuer:
+                continue
+            row = app.row(name)
+            if app.host or row in PROVIDERS or any(row == n and a.host for n, a in self.apps.items()):
+                raise SettingsError(f"The app {name!r} has an issuer, but {row!r} is known without one.")
+            if _said(found.setdefault(row, app)) != _said(app):
+                hint = "Give all of them the same issuer."
+                raise SettingsError(f"The apps of {row!r} say different things of it.", hint=hint)
+        return found
+
+    async def find_providers(self, vault: Vault, transport: Transport | None = None) -> Mapping[str, Provider]:
+        """All providers; those of issuers from their metadata, or from what the vault keeps of it while one is down.
+
+        Raises `SettingsError` for a server that cannot be used, `ProviderUnavailable` for one that was never reached.
+        """
+        rows, known = dict(self.all_providers()), KnownIssuers(vault)
+        for name, app in self.issuers().items():
+            rows[name] = await discover(
+                app.issuer,
+                name=name,
+                label=app.label,
+                api=app.api,
+                resource=app.resource,
+                private=app.private,
+                transport=transport,
+                known=known,
+            )
+        return rows
+
+
+def _elsewhere(name: str, app: AppSettings) -> Provider:
+    base = app.provider or name
+    if base not in PROVIDERS or (name in PROVIDERS and name != base):
+        hint = f"provider is one of {', '.join(PROVIDERS)}, and no other one of these may be the app's name."
+        raise SettingsError(f"The app {name!r} has a host, but of no provider that can be elsewhere.", hint=hint)
+    return PROVIDERS[base].at_host(app.host, name)
+
+
+def _said(app: AppSettings) -> tuple[object, ...]:
+    return app.issuer, app.label, app.api, app.resource, app.private
+
+
+def _add_line(file: Path, line: str) -> None:
+    with open(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "w", encoding="ascii") as to:
+        to.write(f"{line}\n")

@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from deputize.core import Provider, ProviderUnavailable, SettingsError
-from deputize.core.http import Http
 from deputize.core.oauth.discover import discover
 
 ISSUER = "https://login.example.test/tenant"
@@ -58,7 +57,7 @@ async def resolved(host: str) -> list[str]:
 
 async def found(said: Any = METADATA, issuer: str = ISSUER, at: str = OAUTH, **more: Any) -> Provider:
     given: dict[str, Any] = {"name": "acme", "resolve": resolved}
-    return await discover(Http(Server({at: said})), issuer, **given | more)
+    return await discover(issuer, transport=Server({at: said}), **given | more)
 
 
 def without(name: str) -> dict[str, Any]:
@@ -76,7 +75,7 @@ async def test_a_server_is_known_from_its_metadata() -> None:
 
 async def test_openid_metadata_serves_where_there_is_no_other() -> None:
     server = Server({OIDC: METADATA})
-    row = await discover(Http(server), ISSUER, name="acme", resolve=resolved)
+    row = await discover(ISSUER, transport=server, name="acme", resolve=resolved)
     assert row.token == f"{ISSUER}/token" and server.asked == [OAUTH, OIDC]
 
 
@@ -169,7 +168,7 @@ async def test_offline_access_is_asked_where_it_is_offered_and_with_consent() ->
 async def test_D1_what_is_no_plain_https_address_is_no_issuer(issuer: str) -> None:
     server = Server({})
     with pytest.raises(SettingsError):
-        await discover(Http(server), issuer, name="acme", resolve=resolved)
+        await discover(issuer, transport=server, name="acme", resolve=resolved)
     assert server.asked == []
 
 
@@ -180,7 +179,7 @@ async def test_D1_what_is_no_plain_https_address_is_no_issuer(issuer: str) -> No
 async def test_D1_a_host_that_is_not_public_is_never_asked(host: str) -> None:
     server = Server({})
     with pytest.raises(SettingsError, match="public"):
-        await discover(Http(server), f"https://{host}/x", name="acme", resolve=resolved)
+        await discover(f"https://{host}/x", transport=server, name="acme", resolve=resolved)
     assert server.asked == []
 
 
@@ -261,7 +260,7 @@ async def test_what_is_no_metadata_is_none(body: bytes) -> None:
 async def test_D2_a_redirect_is_not_followed() -> None:
     server = Server({OAUTH: (302, b""), OIDC: (302, b"")})
     with pytest.raises(SettingsError):
-        await discover(Http(server), ISSUER, name="acme", resolve=resolved)
+        await discover(ISSUER, transport=server, name="acme", resolve=resolved)
     assert server.asked == [OAUTH, OIDC]
 
 

@@ -473,7 +473,7 @@ def test_rights_are_read_from_every_item_and_nothing_odd_is_taken() -> None:
         ]
     }
     found = flow.parse_permissions(made(**RIGHTS), said)
-    assert found == {"issues:write", "metadata:read", "contents:read"}
+    assert found == (frozenset({"issues:write", "metadata:read", "contents:read"}), False)
     assert flow.parse_tokens(made(**RIGHTS), reply(scope="")).scopes is None
 
 

@@ -11,6 +11,7 @@ import pytest
 from deputize.core import PROVIDERS, App, Provider, ProviderUnavailable, Secret, SettingsError
 from deputize.core.oauth import flow
 from deputize.core.oauth import rules as known
+from deputize.core.oauth.registry import Registry
 from deputize.core.settings import AppSettings, Settings
 
 GOOGLE, SLACK, GITHUB, GITHUB_APP, LINEAR, SALESFORCE = PROVIDERS.values()
@@ -24,16 +25,23 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "google": {
         "label": "Google",
         "authorize": "https://accounts.google.com/o/oauth2/v2/auth",
+        "leads_to": ("https://*.google.com",),
+        "spoils": {"https://www.googleapis.com/auth/gmail.metadata": "gmail"},
         "token": "https://oauth2.googleapis.com/token",
         "revoke": "https://oauth2.googleapis.com/revoke",
         "issuer": "https://accounts.google.com",
-        "api": {"gmail": "https://gmail.googleapis.com/gmail/v1", "calendar": "https://www.googleapis.com/calendar/v3"},
+        "api": {
+            "gmail": "https://gmail.googleapis.com/gmail/v1",
+            "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
+            "calendar": "https://www.googleapis.com/calendar/v3",
+        },
         "hosts": {"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"},
         "identity": ("GET", "https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}"),
         "always": ("openid", "email"),
         "aliases": {f"{GOOGLE_SCOPES}userinfo.{name}": name for name in ("email", "profile")},
         "params": {"access_type": "offline", "include_granted_scopes": "true"},
         "params_consent": {"prompt": "consent"},
+        "params_choose": {"prompt": "select_account consent"},
         "login_hint": "login_hint",
         "loopback": "any_port",
         "revokes_all": True,
@@ -41,10 +49,11 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "slack": {
         "label": "Slack",
         "authorize": "https://slack.com/oauth/v2/authorize",
+        "leads_to": ("https://*.slack.com",),
         "token": "https://slack.com/api/oauth.v2.access",
         "revoke": "https://slack.com/api/auth.revoke",
         "revoke_by": "bearer",
-        "api": {"slack": "https://slack.com/api"},
+        "api": {"slack": "https://slack.com/api", "files": "https://files.slack.com"},
         "hosts": {"slack.com", "files.slack.com"},
         "identity": ("POST", "https://slack.com/api/auth.test", "{team_id}:{user_id}", "@{user} in {team}"),
         "pkce": "if_app_enabled",
@@ -60,8 +69,10 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "label": "GitHub",
         "authorize": "https://github.com/login/oauth/authorize",
         "token": "https://github.com/login/oauth/access_token",
+        "device": "https://github.com/login/device/code",
         "revoke": f"{API}/applications/{{client_id}}/grant",
         "revoke_by": "app",
+        "revoke_leaked": f"{API}/credentials/revoke",
         "api": {"github": API, "graphql": API},
         "hosts": {"api.github.com"},
         "identity": ("GET", f"{API}/user", "{id}", "{login}"),
@@ -93,6 +104,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "salesforce": {
         "label": "Salesforce",
         "authorize": f"{LOGIN}/authorize",
+        "leads_to": ("https://*.salesforce.com", "https://*.force.com", "https://*.salesforce.mil"),
         "token": f"{LOGIN}/token",
         "revoke": f"{LOGIN}/revoke",
         "issuer": "https://login.salesforce.com",
@@ -102,15 +114,23 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "always": ("api", "refresh_token", "openid"),
         "aliases": {"offline_access": "refresh_token"},
         "params_consent": {"prompt": "consent"},
+        "params_choose": {"prompt": "select_account consent"},
         "login_hint": "login_hint",
         "keep": {"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
         "default_lifetime": 7200.0,
         "localhost": True,
     },
 }
-DOCUMENTED["github_app"] = DOCUMENTED["github"] | {"label": "GitHub (App)", "scope_param": ""}
+DOCUMENTED["github_app"] = DOCUMENTED["github"] | {"label": "GitHub (App)", "scope_param": "", "plays": "github"}
 COMMON: dict[str, Any] = {
+    "kind": "",
+    "plays": "",
+    "leads_to": (),
+    "device": "",
+    "resource": "",
+    "spoils": {},
     "revoke_by": "form",
+    "revoke_leaked": "",
     "issuer": "",
     "iss_required": False,
     "pkce": "always",
@@ -122,6 +142,7 @@ COMMON: dict[str, Any] = {
     "absent_scope": "requested",
     "params": {},
     "params_consent": {},
+    "params_choose": {},
     "login_hint": "",
     "keep": {},
     "default_lifetime": 0.0,
@@ -134,11 +155,16 @@ COMMON: dict[str, Any] = {
 ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions"}  # each has a test of its own below
 
 
+def said_fields() -> list[Any]:
+    """The fields that a row says; the others are memory."""
+    return [one for one in fields(Provider) if one.init]
+
+
 @every_provider
 def test_every_field_of_a_row_is_as_documented(provider: Provider) -> None:
-    wanted = COMMON | DOCUMENTED[provider.name]
+    wanted = COMMON | DOCUMENTED[provider.name] | {"kind": provider.name}
     shape = provider.identity
-    shown = {one.name: getattr(provider, one.name) for one in fields(provider) if one.name not in ELSEWHERE}
+    shown = {one.name: getattr(provider, one.name) for one in said_fields() if one.name not in ELSEWHERE}
     shown["identity"] = (shape.method, shape.url, shape.subject, shape.name)
     assert {name: set(v) if isinstance(v, frozenset) else v for name, v in shown.items()} == wanted
 
@@ -152,7 +178,7 @@ def test_a_row_stands_under_its_own_name_with_its_own_rules(provider: Provider) 
 
 @every_provider
 def test_every_field_of_a_provider_has_a_line_that_says_what_it_is(provider: Provider) -> None:
-    assert all(f"``{one.name}``" in (Provider.__doc__ or "") for one in fields(provider))
+    assert all(f"``{one.name}``" in (Provider.__doc__ or "") for one in said_fields())
 
 
 @every_provider
@@ -444,6 +470,27 @@ def test_a_provider_that_nobody_else_runs_is_nowhere_else(provider: Provider) ->
         provider.at_host("x.example.com")
 
 
+# ------------------------------------------------------------- where the consent page's form may lead
+
+
+@pytest.mark.parametrize("host", ["github.example.com", "acme.ghe.com"])
+def test_single_sign_on_of_a_company_may_be_anywhere_under_https(host: str) -> None:
+    assert GITHUB.at_host(host).forms_to("https://d.example.test") == (f"https://{host}", "https:")
+    assert GITHUB.forms_to("https://d.example.test") == ("https://github.com",)
+
+
+def test_a_form_may_lead_back_to_localhost_where_that_is_what_loopback_is_called() -> None:
+    assert SLACK.forms_to("http://127.0.0.1:8736")[-1] == "http://localhost:8736"
+    assert "http://localhost" not in " ".join(SLACK.forms_to("https://d.example.test"))
+    assert GOOGLE.forms_to("http://127.0.0.1:8736") == ("https://accounts.google.com", "https://*.google.com")
+
+
+@every_provider
+def test_a_form_leads_to_https_only_and_nowhere_that_could_end_the_policy(provider: Provider) -> None:
+    for source in provider.forms_to("https://d.example.test"):
+        assert source.startswith("https:") and not set(source) & set(" ;,'\"\n")
+
+
 # ------------------------------------------------------------- an API root of a grant's own
 
 ACME = {"instance_url": "https://acme.my.salesforce.com"}
@@ -511,10 +558,44 @@ def test_settings_say_where_a_provider_is_and_whether_slacks_app_has_pkce() -> N
     assert [app.pkce for app in said.all_apps()] == [False, True]
 
 
-def test_two_apps_of_one_provider_at_different_hosts_are_refused() -> None:
+def test_an_app_at_a_host_of_its_own_has_a_provider_of_its_own_that_plays_for_the_toolkits() -> None:
     said = settings(
-        one=AppSettings(client_id="a", provider="github", host="github.example.com"),
-        github=AppSettings(client_id="b"),
+        github=AppSettings(client_id="a"),
+        work=AppSettings(client_id="b", provider="github", host="github.example.com"),
+        robot=AppSettings(client_id="c", provider="github_app", host="acme.ghe.com"),
     )
-    with pytest.raises(SettingsError, match="different hosts"):
-        said.all_providers()
+    rows = said.all_providers()
+    assert rows["github"] is GITHUB
+    assert (rows["work"].name, rows["work"].kind, rows["work"].plays) == ("work", "github", "github")
+    assert (rows["robot"].name, rows["robot"].kind, rows["robot"].plays) == ("robot", "github_app", "github")
+    assert rows["work"].hosts == {"github.example.com"} and rows["work"].label == "GitHub (github.example.com)"
+    assert [app.provider for app in said.all_apps()] == ["github", "work", "robot"]
+    registry = Registry(said.all_apps(), rows)
+    assert registry.app("github").name == "github" and registry.app("github", "work").provider == "work"
+
+
+def test_an_app_at_a_host_of_its_own_is_taken_for_the_toolkits_where_there_is_no_other() -> None:
+    said = settings(work=AppSettings(client_id="b", provider="github", host="github.example.com"))
+    assert Registry(said.all_apps(), said.all_providers()).app("github").name == "work"
+
+
+@pytest.mark.parametrize(
+    ("name", "app"),
+    [
+        ("google", AppSettings(client_id="a", provider="github", host="github.example.com")),
+        ("acme", AppSettings(client_id="a", host="github.example.com")),
+        ("google", AppSettings(client_id="a", host="google.example.com")),
+        ("work", AppSettings(client_id="a", provider="github", host="169.254.169.254")),
+    ],
+)
+def test_an_app_cannot_take_another_providers_name_or_be_where_no_provider_can_be(name: str, app: AppSettings) -> None:
+    with pytest.raises(SettingsError):
+        settings(**{name: app}).all_providers()
+
+
+@pytest.mark.parametrize("more", [{"provider": "google"}, {"host": "github.example.com"}, {"provider": "other"}])
+def test_an_issuer_names_a_provider_that_is_not_there_yet_and_says_one_thing_of_it(more: dict[str, str]) -> None:
+    other = AppSettings(client_id="x", issuer="https://b.example.test", provider="other")
+    one = AppSettings.model_validate({"client_id": "a", "issuer": "https://a.example.test", **more})
+    with pytest.raises(SettingsError):
+        settings(one=one, two=other).issuers()

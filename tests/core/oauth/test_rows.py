@@ -212,6 +212,42 @@ async def test_a_github_apps_rights_are_those_of_its_installations_and_last_over
         assert (await deputy.connections("alice"))[0].scopes == ("issues:write", "metadata:read")
 
 
+def paged(*pages: int) -> list[dict[str, object]]:
+    """Pages of so many installations; the last one has a right that no other has."""
+    rows = [[{"permissions": {"metadata": "read"}} for _ in range(count)] for count in pages]
+    rows[-1][-1:] = [{"permissions": {"issues": "write"}}] if pages[-1] else []
+    return [{"total_count": sum(pages), "installations": row} for row in rows]
+
+
+@pytest.mark.parametrize(("pages", "asked"), [((100, 3), 2), ((100, 100, 1), 3), ((100, 100, 0), 3), ((99,), 1)])
+async def test_rights_are_read_from_all_installations_and_not_from_the_first_hundred(
+    pages: tuple[int, ...], asked: int
+) -> None:
+    line = hub()
+    line.answers[f"GET {API}/user/installations"] = paged(*pages)
+    async with await built(line, PROVIDERS["github_app"]) as deputy:
+        ended = await connected(deputy, "github_app", "issues:write")
+        assert ended.status == ("granted" if pages[-1] else "partial")
+        numbers = [dict(parse_qsl(one.url.query.decode())).get("page") for one in line.to(f"{API}/user/installations")]
+        assert numbers == [None, "2", "3"][:asked]
+
+
+async def test_installations_without_end_are_read_up_to_ten_thousand() -> None:
+    line = hub()
+    line.answers[f"GET {API}/user/installations"] = paged(*(100,) * 120)
+    async with await built(line, PROVIDERS["github_app"]) as deputy:
+        assert (await connected(deputy, "github_app", "metadata:read")).status == "granted"
+        assert len(line.to(f"{API}/user/installations")) == 100
+
+
+async def test_no_grant_is_kept_where_a_later_page_of_its_rights_cannot_be_read() -> None:
+    line = hub()
+    line.answers[f"GET {API}/user/installations"] = [*paged(100), (503, None)]
+    async with await built(line, PROVIDERS["github_app"]) as deputy:
+        assert (await connected(deputy, "github_app", "metadata:read")).status == "failed"
+        assert await deputy.vault.grants(ALICE) == []
+
+
 async def test_a_right_that_no_installation_has_is_missing_at_once() -> None:
     async with await built(hub(metadata="read"), PROVIDERS["github_app"]) as deputy:
         ended = await connected(deputy, "github_app", "issues:write")

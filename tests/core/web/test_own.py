@@ -28,6 +28,10 @@ def _form(page: Page, ending: str) -> Form:
     return next(form for form in page.forms if form.action.endswith(ending))
 
 
+def _of(page: Page, account: str, ending: str) -> Form:
+    return next(form for form in page.forms if form.action.endswith(ending) and account in form.offers("account"))
+
+
 async def _me(world: World, user: str = "alice") -> str:
     """The beginning of this user's own addresses."""
     return f"/me/{me_token(world.deputy, User(user))}" if world.base.startswith("http:") else ""
@@ -160,10 +164,87 @@ async def test_only_the_chosen_one_of_two_accounts_is_disconnected() -> None:
     await world.browser().allow(consent.link, as_="bob@example.test")
     browser = world.browser()
     page = await browser.open("/connections")
-    form = next(form for form in page.forms if "bob@example.test" in form.offers("account"))
-    await browser.submit(page, form)
+    await browser.submit(page, _of(page, "bob@example.test", "/revoke"))
     (left,) = await world.deputy.connections("alice")
     assert left.account == "alice@example.test"
+
+
+async def _two_accounts(world: World) -> None:
+    """Alice has connected hers, and Bob's beside it."""
+    await world.connected("readonly")
+    (more,) = await world.deputy.connect("alice", "google", scopes=[f"{GMAIL}readonly"], another=True)
+    page = await world.browser().open(more.link)
+    assert "This adds one more account. Choose it at Google" in words_of(page)
+    await world.browser().allow(more.link, as_="bob@example.test")
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_the_user_says_on_the_page_which_account_acts(local: bool) -> None:
+    world = await make(local=local)
+    await _two_accounts(world)
+    browser = world.browser()
+    page = await browser.open(f"{await _me(world)}/connections")
+    assert [form.offers("account") for form in page.forms if form.action.endswith("/choose")] == [["bob@example.test"]]
+    page = await browser.submit(page, _of(page, "bob@example.test", "/choose"))
+    assert page.status == 200 and "/connections" in page.url
+    assert [form.offers("account") for form in page.forms if form.action.endswith("/choose")] == [
+        ["alice@example.test"]
+    ]
+    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    assert grant and grant.account.name == "bob@example.test"
+    assert "account.chosen" in world.events()
+
+
+async def test_where_there_is_one_account_there_is_nothing_to_choose() -> None:
+    world = await make()
+    await world.connected("readonly")
+    page = await world.browser().open("/connections")
+    assert "Act with this one" not in page.text and "unless you tell them another" not in page.text
+
+
+async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own() -> None:
+    world = await make()
+    await _two_accounts(world)
+    browser = world.browser()
+    page = await browser.open("/connections")
+    token = dict(_of(page, "bob@example.test", "/choose").data())["form"]
+    jar = {c.partition("=")[0]: c.partition("=")[2] for c in browser.cookies.header(httpx.URL(world.base)).split("; ")}
+    good = {"form": token, "provider": "google", "app": "google", "account": "bob@example.test"}
+    for user, change in (
+        *(("alice", one) for one in ({"form": ""}, {"app": ""}, {"account": ""}, {"account": "decoy@example.test"})),
+        *(("alice", one) for one in ({"provider": "nowhere"}, {"provider": "slack"}, {"app": "other"})),
+        ("mallory", {}),
+    ):
+        del jar["host-session"]
+        jar["host-session"] = user
+        response = await world.send("POST", "/connections/choose", cookies=jar, data=good | change)
+        assert response.status_code == 403 and "account.chosen" not in world.events(), change
+    jar["host-session"] = "alice"
+    evil = {"origin": "https://evil.example.test"}
+    for headers, method in ((evil, "POST"), ({}, "GET")):
+        response = await world.send(method, "/connections/choose", cookies=jar, data=good, headers=headers)
+        assert response.status_code in (403, 405)
+    wrong = dict(_of(page, "bob@example.test", "/revoke").data())["form"]
+    response = await world.send("POST", "/connections/choose", cookies=jar, data=good | {"form": wrong})
+    assert response.status_code == 403 and "account.chosen" not in world.events()
+    assert (await world.send("POST", "/connections/choose", cookies=jar, data=good)).status_code == 303
+    assert "account.chosen" in world.events()
+
+
+async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewed_as_one() -> None:
+    world = await make()
+    await world.connected("readonly")
+    (switch,) = await world.deputy.connect("alice", "google", allow_switch=True)
+    page = await world.browser().open(switch.link)
+    assert "will act for you from now on instead of alice@example.test, which stays connected" in words_of(page)
+    world.clock.now += 700
+    browser = world.browser()
+    page = await browser.open("/connections")
+    page = await browser.submit(page, _form(page, "/renew"))
+    assert "instead of alice@example.test" in words_of(page)
+    await browser.allow(page.url, as_="bob@example.test")
+    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    assert grant and grant.account.name == "bob@example.test"
 
 
 async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_provider() -> None:

@@ -263,7 +263,7 @@ async def test_B7_the_page_names_agent_provider_scopes_and_user_and_cannot_be_fr
         assert part in words_of(page)
     policy = page.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy
-    assert "form-action 'self' https://accounts.google.com;" in policy
+    assert "form-action 'self' https://accounts.google.com https://*.google.com;" in policy
     assert page.headers["referrer-policy"] == "same-origin"
     assert re.search(r'name="form" value="[0-9a-f]{64}"', page.text)
 

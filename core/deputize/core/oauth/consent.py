@@ -12,6 +12,7 @@ from typing import Final
 
 from deputize.core.asks import Consent
 from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
+from deputize.core.oauth.device import DeviceCode, Devices
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.records import (
     KEPT,
@@ -22,20 +23,31 @@ from deputize.core.oauth.records import (
     AnyLocalUser,
     Content,
     FixedPages,
+    Other,
     Pages,
     Who,
     forget,
 )
-from deputize.core.oauth.visit import Started, Visits
+from deputize.core.oauth.visit import Started
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record
 
-__all__ = ["REDEEM_LIFE", "TICKET_LIFE", "AnyLocalUser", "Consents", "FixedPages", "Pages", "Started", "Who"]
+__all__ = [
+    "REDEEM_LIFE",
+    "TICKET_LIFE",
+    "AnyLocalUser",
+    "Consents",
+    "DeviceCode",
+    "FixedPages",
+    "Pages",
+    "Started",
+    "Who",
+]
 
 MOST_PENDING: Final = 20
 
 
-class Consents(Visits):
+class Consents(Devices):
     """Consents of all users, in one vault."""
 
     async def require(
@@ -50,15 +62,17 @@ class Consents(Visits):
         why: str = "",
         agent: str = "",
         insist: bool = False,
+        other: Other = "",
     ) -> Consent:
         """The pending consent for these scopes: the one there is, or a new one.
 
         ``held`` is the grant that lacks them: its account must come back. ``ask`` names the request of the user that
-        led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s. Raises
-        `Declined`, `ScopeNotGranted` or `AccountMismatch` then, and `RateLimited` above 20 pending consents.
+        led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
+        ``other``: any account may come back, as ``another`` one or to ``switch`` to; nobody but the user wants that.
+        Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, and `RateLimited` above 20 pending consents.
         """
         wanted = tuple(sorted(set(scopes)))
-        key = self._key(user, app, wanted, account)
+        key = self._key(user, app, wanted, f"{account}\0{other}" if other else account)
         while True:
             pending = await self._look(user, app, () if insist else wanted, ask, why)
             record = await self.vault.get("consent", key)
@@ -68,7 +82,7 @@ class Consents(Visits):
                 continue
             if pending >= MOST_PENDING:
                 raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
-            content = self._new(user, app, wanted, held, account, ask, why, agent)
+            content = self._new(user, app, wanted, held, account, ask, why, agent, other)
             await self._name(key, content)
             stored = await (self.vault.swap(record, content) if record else self.vault.insert("consent", key, content))
             if stored:
@@ -113,8 +127,9 @@ class Consents(Visits):
         ask: str,
         why: str,
         agent: str,
+        other: Other,
     ) -> Content:
-        now = self.clock()
+        now, pinned = self.clock(), None if other else held
         return {
             "id": secrets.token_urlsafe(16),
             "user": user.id,
@@ -123,8 +138,10 @@ class Consents(Visits):
             "app": app.name,
             "scopes": list(scopes),
             "agent": agent or self.agent,
-            "subject": held.account.subject if held else "",
-            "account": held.account.name if held else account,
+            "subject": pinned.account.subject if pinned else "",
+            "account": pinned.account.name if pinned else account,
+            "other": other,
+            "instead": held.account.name if held and other == "switch" else "",
             "why": why,
             "asks": [ask] if ask else [],
             "status": "created",

@@ -12,13 +12,13 @@ import json
 import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
-from deputize.core.http import Http
+from deputize.core.http import Http, Transport
 from deputize.core.oauth.provider import ClientAuth, Identity, Provider
 
 Resolve = Callable[[str], Awaitable[list[str]]]
@@ -27,7 +27,9 @@ Resolve = Callable[[str], Awaitable[list[str]]]
 _MOST_BYTES: Final = 2**18
 _SECONDS: Final = 10.0
 _ISSUER: Final = re.compile(r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+_UNICAST: Final = ipaddress.ip_network("2000::/3")  # RFC 4291 2.4: all that is assigned to the internet
 _METHODS: Final[Mapping[str, ClientAuth]] = {
     "client_secret_post": "post",
     "client_secret_basic": "basic",
@@ -42,39 +44,77 @@ async def addresses_of(host: str) -> list[str]:
 
 
 async def discover(
-    http: Http,
     issuer: str,
     *,
     name: str,
     label: str = "",
     api: Mapping[str, str] | None = None,
-    resolve: Resolve = addresses_of,
+    resource: str = "",
     private: bool = False,
+    transport: Transport | None = None,
+    resolve: Resolve = addresses_of,
+    known: Known | None = None,
 ) -> Provider:
     """The provider behind an issuer, from its metadata.
 
-    ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``: of the row, as in `Provider`;
-    the API's hosts and the issuer's identity endpoint are where tokens may go. ``private``: private addresses are
-    fine (an intranet). Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that
-    cannot be reached.
+    ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``: of the row, as
+    in `Provider`; the API's hosts and the issuer's identity endpoint are where tokens may go. ``private``: private
+    addresses are fine (an intranet). ``transport`` replaces the network, ``resolve`` the look-up of names. ``known``
+    keeps what was said, for a time when the server is down.
+
+    Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
     if not _ISSUER.fullmatch(issuer):
         raise SettingsError("An issuer is an https address without query, login and fragment.")
+    if not _NAME.fullmatch(name):
+        raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard = _Guard(resolve, private)
-    said = await _metadata(http, issuer, guard)
+    try:
+        said = await _asked(issuer, guard, transport)
+    except ProviderUnavailable:
+        before = await known.read(issuer) if known else None
+        if before is None:
+            raise
+        return _row(issuer, before, name, label, api or {}, resource)
+    row = _row(issuer, said, name, label, api or {}, resource)
+    for url in (row.authorize, row.token, row.revoke, row.device, row.identity.url, *row.api.values()):
+        if url:
+            await guard.check(url)
+    if known is not None:
+        await known.write(issuer, said)
+    return row
+
+
+class Known(Protocol):
+    """What issuers said of themselves when they could last be asked."""
+
+    async def read(self, issuer: str) -> Mapping[str, Any] | None:
+        """Its metadata; None if it was never asked."""
+        ...
+
+    async def write(self, issuer: str, said: Mapping[str, Any]) -> None:
+        """Keep its metadata."""
+        ...
+
+
+async def _asked(issuer: str, guard: _Guard, transport: Transport | None) -> Mapping[str, Any]:
+    http = Http(transport)
+    try:
+        said = await _metadata(http, issuer, guard)
+    finally:
+        if transport is None:
+            await http.close()
     if said.get("issuer") != issuer:
         raise SettingsError(
             f"The server at {issuer} calls itself by another name.",
             hint="The issuer must be spelt exactly as the server spells it, slashes and case included.",
         )
-    row = _row(issuer, said, name, label, api or {})
-    for url in (row.authorize, row.token, row.revoke, row.identity.url, *row.api.values()):
-        if url:
-            await guard.check(url)
-    return row
+    return said
 
 
-def _row(issuer: str, said: Mapping[str, Any], name: str, label: str, api: Mapping[str, str]) -> Provider:
+def _row(
+    issuer: str, said: Mapping[str, Any], name: str, label: str, api: Mapping[str, str], resource: str
+) -> Provider:
     """RFC 8414 2, OpenID Connect Discovery 3."""
     if "S256" not in _words(said, "code_challenge_methods_supported"):
         raise _unfit(issuer, "does not say that it does PKCE with S256")
@@ -86,7 +126,10 @@ def _row(issuer: str, said: Mapping[str, Any], name: str, label: str, api: Mappi
         name=name,
         label=label or name,
         authorize=_needed(issuer, said, "authorization_endpoint"),
+        leads_to=("https:",),  # single sign-on of its customers may be anywhere
         token=_needed(issuer, said, "token_endpoint"),
+        device=_url(said, "device_authorization_endpoint"),
+        resource=resource,
         revoke=_url(said, "revocation_endpoint"),
         issuer=issuer,
         iss_required=said.get("authorization_response_iss_parameter_supported") is True,
@@ -187,7 +230,7 @@ class _Guard:
             found = await self._resolve(host)
         except OSError:
             raise ProviderUnavailable(f"{host} could not be found.") from None
-        if not found or not all(_public(address) for address in found):
+        if not found or not all(is_public(address) for address in found):
             raise SettingsError(
                 f"{host} is not a public host.", hint="private=True allows it, where that is meant: an intranet."
             )
@@ -203,12 +246,19 @@ def _host(url: str) -> str:
     return found[1]
 
 
-def _public(address: str) -> bool:
+def is_public(address: str) -> bool:
+    """Whether this IP address is one of the internet's, and none that leads inside in disguise."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None) or found
+    inner: ipaddress.IPv4Address | None
+    if isinstance(found, ipaddress.IPv4Address):
+        return found.is_global and not found.is_multicast
     if found in _NAT64:
         inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-    return bool(found.is_global and inner.is_global and not found.is_multicast)
+    else:
+        inner = found.ipv4_mapped or found.sixtofour
+    if inner is not None:
+        return inner.is_global and not inner.is_multicast
+    return found in _UNICAST and found.is_global

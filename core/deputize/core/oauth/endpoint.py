@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -13,10 +13,14 @@ from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import Call, Kind, Outcome, classify, lost
 from deputize.core.http import Http
 from deputize.core.oauth import flow
-from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.vault.grant import Account, Secret
 
 T = TypeVar("T")
+
+MOST_PAGES: Final = 100
+LEAKED_AT_ONCE: Final = 1000
+"""Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
 
 
 class Refusal(Exception):
@@ -54,11 +58,21 @@ class Endpoint:
     async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
         """What fresh tokens may do: as the reply says, or where the provider shows it instead. ``asked``: for what."""
         if shown := self.provider.permissions:
-            outcome = await self._ask("read", flow.permissions(shown.url, access_token=tokens.access))
-            return self._read(outcome, "no_permissions", flow.parse_permissions)
+            return await self._rights(shown, tokens.access)
         if tokens.scopes is None:
             return asked if self.provider.absent_scope == "requested" else frozenset()
         return tokens.scopes
+
+    async def _rights(self, shown: Permissions, token: Secret) -> frozenset[str]:
+        """Those of all pages there are."""
+        found = frozenset[str]()
+        for page in range(1, MOST_PAGES + 1):
+            outcome = await self._ask("read", flow.permissions(shown, page, access_token=token))
+            rights, more = self._read(outcome, "no_permissions", flow.parse_permissions)
+            found |= rights
+            if not more:
+                break
+        return found
 
     async def revoke(self, token: Secret) -> bool:
         """End a token at the provider. False where it has no way to. A token that is dead already counts as ended."""
@@ -79,13 +93,20 @@ class Endpoint:
             raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None)) from None
 
     async def _ask(self, call: Call, request: httpx.Request) -> Outcome:
-        try:
-            answer = await self.http.send(request, max_bytes=2**20)
-        except ProviderUnavailable as e:
-            raise Refusal(lost(call, sent=e.sent)) from None
-        outcome = classify(
-            self.provider.rules, call, answer.status_code, answer.headers, answer.content, now=self.clock()
-        )
-        if outcome.kind is not Kind.OK:
-            raise Refusal(replace(outcome, data=None)) from None
-        return outcome
+        return await _asked(self.http, self.provider, call, request, self.clock())
+
+
+async def end_leaked(http: Http, provider: Provider, tokens: Sequence[Secret], now: float) -> None:
+    """End tokens without the app that got them; at most `LEAKED_AT_ONCE`. Raises `Refusal`. ``now``: Unix seconds."""
+    await _asked(http, provider, "revoke", flow.revoke_leaked(provider, tokens), now)
+
+
+async def _asked(http: Http, provider: Provider, call: Call, request: httpx.Request, now: float) -> Outcome:
+    try:
+        answer = await http.send(request, max_bytes=2**20)
+    except ProviderUnavailable as e:
+        raise Refusal(lost(call, sent=e.sent)) from None
+    outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
+    if outcome.kind is not Kind.OK:
+        raise Refusal(replace(outcome, data=None)) from None
+    return outcome

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import token_reply
-from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.vault.grant import Account, Secret
 
 AGENT: Final = "deputize/0.1"
@@ -33,12 +33,14 @@ def authorize_url(
     state: str,
     challenge: str,
     login_hint: str = "",
+    choose: bool = False,
 ) -> str:
-    """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app cannot have it."""
-    more = {**provider.params, **provider.params_consent}
-    if provider.scope_param:
-        wanted = [*provider.always, *sorted(scopes - set(provider.always))]
-        more[provider.scope_param] = provider.scope_separator.join(wanted)
+    """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app cannot have it.
+
+    ``choose``: the user is to choose an account, even where only one is signed in.
+    """
+    more = {**provider.params, **provider.params_consent, **(provider.params_choose if choose else {})}
+    more |= {**_scopes_asked(provider, scopes), **_resource(provider)}
     if login_hint and provider.login_hint:
         more[provider.login_hint] = login_hint
     if provider.uses_pkce(app):
@@ -52,6 +54,11 @@ def authorize_url(
         **more,
     )
     return url
+
+
+def _scopes_asked(provider: Provider, scopes: frozenset[str]) -> dict[str, str]:
+    wanted = [*provider.always, *sorted(scopes - set(provider.always))]
+    return {provider.scope_param: provider.scope_separator.join(wanted)} if provider.scope_param else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,14 @@ def revoke(provider: Provider, app: App, *, token: Secret) -> httpx.Request:
     return _form_request(url, provider, app, f"token={quote(named, safe='')}")
 
 
+def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:
+    """End tokens as anybody may who has found them; see `Provider.revoke_leaked`. Names neither app nor user."""
+    headers = {"accept": "application/json", "user-agent": AGENT}
+    return httpx.Request(
+        "POST", provider.revoke_leaked, headers=headers, json={"credentials": [token.reveal() for token in tokens]}
+    )
+
+
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
     """Whose account is it? OpenID Connect Core 5.3, or the provider's own way."""
     shape, headers = provider.identity, _bearer(access_token)
@@ -105,9 +120,11 @@ def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
     return httpx.Request(shape.method, shape.url, headers=headers)
 
 
-def permissions(url: str, *, access_token: Secret) -> httpx.Request:
-    """What may this token do, where no scope says it? See `deputize.core.oauth.provider.Permissions`."""
-    return httpx.Request("GET", url, headers=_bearer(access_token))
+def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx.Request:
+    """What may this token do, where no scope says it? ``page``: from 1 on."""
+    url = httpx.URL(shown.url)
+    more = {} if page == 1 else {"page": str(page)}
+    return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=_bearer(access_token))
 
 
 def _bearer(token: Secret) -> dict[str, str]:
@@ -115,7 +132,13 @@ def _bearer(token: Secret) -> dict[str, str]:
 
 
 def _token_request(provider: Provider, app: App, grant_type: str, **params: str) -> httpx.Request:
-    return _form_request(provider.token, provider, app, prepare_token_request(grant_type, **params))
+    body = prepare_token_request(grant_type, **params, **_resource(provider))
+    return _form_request(provider.token, provider, app, body)
+
+
+def _resource(provider: Provider) -> dict[str, str]:
+    """What the tokens are to be good for: RFC 8707 2, in every request for a code or a token."""
+    return {"resource": provider.resource} if provider.resource else {}
 
 
 def _form_request(url: str, provider: Provider, app: App, body: str) -> httpx.Request:
@@ -138,6 +161,49 @@ def _secret_of(app: App) -> str:
 def _basic(name: str, secret: str) -> str:
     pair = f"{quote(name, safe='')}:{quote(secret, safe='')}"
     return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def device_codes(provider: Provider, app: App, *, scopes: frozenset[str]) -> httpx.Request:
+    """A code for a machine without a browser. RFC 8628 3.1."""
+    asked = {**_scopes_asked(provider, scopes), **_resource(provider)}
+    return _form_request(provider.device, provider, app, urlencode(asked))
+
+
+def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request:
+    """Has the user entered it? RFC 8628 3.4."""
+    return _token_request(provider, app, "urn:ietf:params:oauth:grant-type:device_code", device_code=code.reveal())
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCodes:
+    """A reply to `device_codes`: the code to ask with, and what the user enters where. Times in seconds."""
+
+    code: Secret
+    user_code: str
+    address: str
+    lifetime: float
+    interval: float
+
+
+def parse_device_codes(provider: Provider, reply: Any) -> DeviceCodes:
+    """RFC 8628 3.2. Raises `ProviderUnavailable` for anything that no terminal should show, or no browser open."""
+    reply = reply if isinstance(reply, Mapping) else {}
+    code, shown = reply.get("device_code"), reply.get("user_code")
+    address = _own_address(provider, reply.get("verification_uri") or reply.get("verification_url"))
+    if not _usable(code) or not isinstance(shown, str) or not re.fullmatch(r"[A-Za-z0-9-]{4,20}", shown) or not address:
+        raise ProviderUnavailable(f"{provider.label} gave no usable code for another device.")
+    interval = min(max(_seconds(reply.get("interval"), 5.0), 1.0), 60.0)
+    return DeviceCodes(Secret(code), shown, address, _seconds(reply.get("expires_in"), 600.0), interval)
+
+
+def _own_address(provider: Provider, url: Any) -> str:
+    """The address, if it is https and on the host where this provider asks its users, or one that this leads to."""
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[A-Za-z0-9.:-]+(?:/[A-Za-z0-9._~/-]*)?", url):
+        return ""
+    if provider.plain_http and url.startswith("https://"):  # a stand-in: see `Provider.moved_to`
+        url = f"{provider.authorize_origin}/{url.removeprefix('https://')}"
+    parts = urlsplit(url)
+    return url if f"{parts.scheme}://{parts.netloc}" == provider.authorize_origin else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +276,19 @@ def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, s
     return Account(subject, name or subject), extra
 
 
-def parse_permissions(provider: Provider, reply: Any) -> frozenset[str]:
-    """The rights in a reply, as ``name:level``. Raises `ProviderUnavailable` for a reply without any list of them."""
+def parse_permissions(provider: Provider, reply: Any) -> tuple[frozenset[str], bool]:
+    """The rights in a reply, as ``name:level``, and whether there may be more on the next page.
+
+    Raises `ProviderUnavailable` for a reply without any list of them.
+    """
     shape = provider.permissions
     items = reply.get(shape.items) if shape and isinstance(reply, Mapping) else None
     if shape is None or not isinstance(items, list):
         raise ProviderUnavailable(f"{provider.label} did not say what this token may do.")
     maps = [item.get(shape.of) for item in items if isinstance(item, Mapping)]
     pairs = [pair for rights in maps if isinstance(rights, Mapping) for pair in rights.items()]
-    return frozenset(f"{name}:{level}" for name, level in pairs if _is_word(name) and _is_word(level))
+    rights = frozenset(f"{name}:{level}" for name, level in pairs if _is_word(name) and _is_word(level))
+    return rights, len(items) >= shape.per_page
 
 
 def _is_word(value: object) -> bool:

@@ -44,12 +44,14 @@ class Identity:
 class Permissions:
     """Where rights are read that come from elsewhere than scopes: ``items`` of the reply, each with a map ``of``.
 
-    ``{"issues": "write"}`` there becomes ``issues:write`` here.
+    ``{"issues": "write"}`` there becomes ``issues:write`` here. The url asks for ``per_page`` items; where as many
+    come there may be more, on a next ``page``.
     """
 
     url: str
     items: str
     of: str
+    per_page: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,13 @@ class Site:
     """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
 
     ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``api``: roots that do not
-    follow from that.
+    follow from that. ``leads_to``: as in `Provider`, beside the provider's own.
     """
 
     hosts: str
     places: Mapping[str, str]
     api: Mapping[str, str] = field(default_factory=dict)
+    leads_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,18 @@ class Provider:
 
     ``name``, ``label``: in settings, and for people.
     ``authorize``, ``token``: its endpoints (RFC 6749 3.1, 3.2), https.
+    ``leads_to``: where ``authorize`` may send a browser on at once, beside its own origin, as sources of a content
+    security policy (CSP 3, 2.3.1): a workspace's own host, or ``https:`` where single sign-on may be anywhere.
     ``api``: the API's roots by name; one may begin with a field of ``keep``, as ``{instance_url}/services``.
     ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
     ``identity``: how to learn whose account a token is.
+    ``device``: where a machine without a browser asks for a code that its user enters elsewhere (RFC 8628), or "".
+    ``resource``: what tokens are to be good for, where the server wants to be told (RFC 8707).
     ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
     ``revoke_by``: ``form`` (RFC 7009, either token), ``bearer`` (the access token ends itself) or ``app`` (the app
     ends all that the account has given it, naming the access token).
+    ``revoke_leaked``: where a list of tokens is ended for whoever has them, without the app's secret; "" where nowhere.
+    ``kind``: the row of the table it was made from, where somebody else runs it under another name; else its name.
     ``plays``: the provider whose toolkits work with it, too.
     ``rules``: how its answers are read.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
@@ -89,8 +98,10 @@ class Provider:
     ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
     ``permissions``: where rights are read if not from scopes.
     ``scope_words``: scopes in plain language.
+    ``spoils``: scopes never to be asked for, and the API that a token with them, whatever else it has, is no good for.
     ``params``: of every authorization request; ``params_consent``: those that make it show its page, and give a
     refresh token, even to somebody who has consented before.
+    ``params_choose``: those that let the user choose another account than the one that is signed in.
     ``login_hint``: the parameter that names the account to choose.
     ``keep``: fields of a token reply that are kept with the grant, each with the pattern it must have.
     ``default_lifetime``: seconds, where a token reply has no ``expires_in``; 0: such a token does not expire.
@@ -109,8 +120,13 @@ class Provider:
     api: Mapping[str, str]
     hosts: frozenset[str]
     identity: Identity
+    leads_to: tuple[str, ...] = ()
+    device: str = ""
+    resource: str = ""
     revoke: str = ""
     revoke_by: RevokeBy = "form"
+    revoke_leaked: str = ""
+    kind: str = ""
     plays: str = ""
     rules: Rules = GENERIC
     issuer: str = ""
@@ -124,8 +140,10 @@ class Provider:
     absent_scope: Literal["requested", "empty"] = "requested"
     permissions: Permissions | None = None
     scope_words: Mapping[str, str] = field(default_factory=dict)
+    spoils: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     params_consent: Mapping[str, str] = field(default_factory=dict)
+    params_choose: Mapping[str, str] = field(default_factory=dict)
     login_hint: str = ""
     keep: Mapping[str, str] = field(default_factory=dict)
     default_lifetime: float = 0.0
@@ -135,11 +153,14 @@ class Provider:
     revokes_all: bool = False
     sites: tuple[Site, ...] = ()
     plain_http: bool = False
+    _known: dict[frozenset[str], frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", self.kind or self.name)
         roots = [url for url in self.api.values() if _kept_part(url) not in self.keep]
         rights = self.permissions.url if self.permissions else ""
-        for url in (self.authorize, self.token, self.revoke, self.identity.url, rights, *roots):
+        ends = (self.revoke, self.revoke_leaked)
+        for url in (self.authorize, self.token, self.device, *ends, self.identity.url, rights, *roots):
             if url and not self._good(url):
                 raise SettingsError(f"Provider {self.name}: {url!r} is not an https address.")
 
@@ -159,13 +180,30 @@ class Provider:
 
     def covered(self, scopes: frozenset[str]) -> frozenset[str]:
         """All that these scopes allow: themselves, and those that a broader one among them includes."""
-        return self.normal(self.rules.covered(scopes)) | scopes
+        known = self._known.get(scopes)  # on the path of every act, and few sets differ
+        if known is None:
+            if len(self._known) >= 1024:
+                self._known.clear()
+            known = self._known[scopes] = self.normal(self.rules.covered(scopes)) | scopes
+        return known
 
     @property
     def authorize_origin(self) -> str:
         """Scheme and host of the consent page, for a page's ``form-action``."""
         parts = urlsplit(self.authorize)
         return f"{parts.scheme}://{parts.netloc}"
+
+    def forms_to(self, base_url: str) -> tuple[str, ...]:
+        """Where a form of pages at ``base_url`` may lead on the way to the provider and back, for ``form-action``.
+
+        Browsers hold every redirect after a form to it, and a provider that remembers a yes sends people back at once.
+        """
+        back = () if (named := self._called(base_url)) == base_url else (named,)
+        return tuple(dict.fromkeys((self.authorize_origin, *self.leads_to, *back)))
+
+    def _called(self, base_url: str) -> str:
+        """Our own address as this provider wants loopback to be called."""
+        return _LOCAL.sub(r"http://localhost\1", base_url) if self.localhost else base_url
 
     def uses_pkce(self, app: App) -> bool:
         """Whether this app's requests carry a challenge and a verifier."""
@@ -182,10 +220,12 @@ class Provider:
                 hint=f"Serve the pages under https, or switch PKCE on in the app's registration at {self.label} and "
                 "leave its client secret out.",
             )
-        return (_LOCAL.sub(r"http://localhost\1", base_url) if self.localhost else base_url) + path
+        return self._called(base_url) + path
 
     def for_grant(self, extra: Mapping[str, str]) -> Provider:
         """The provider as a grant with this ``extra`` sees it: with its own API roots, and their hosts."""
+        if not self.keep:
+            return self
         own = {api: name for api, root in self.api.items() if (name := _kept_part(root)) in self.keep}
         if not own:
             return self
@@ -205,6 +245,7 @@ class Provider:
         return replace(
             moved,
             hosts=frozenset({urlsplit(base_url).netloc}),
+            leads_to=(),
             issuer=self.issuer,
             keep={name: f"(?:{pattern})|{host}" for name, pattern in self.keep.items()},
             plain_http=True,
@@ -221,7 +262,13 @@ class Provider:
             raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
         moved = self._at({old: new.replace("{host}", host) for old, new in site.places.items()})
         own = {api: root.replace("{host}", host) for api, root in site.api.items()}
-        return replace(moved, name=name or self.name, api=MappingProxyType({**moved.api, **own}))
+        leads_to = (*self.leads_to, *site.leads_to)
+        row = replace(moved, leads_to=leads_to, revoke_leaked="", api=MappingProxyType({**moved.api, **own}))
+        return row._named(name, host) if name not in ("", self.name) else row
+
+    def _named(self, name: str, host: str) -> Provider:
+        """The same under a name of its own; the toolkits of the provider it is made from work with it."""
+        return replace(self, name=name, label=f"{self.label} ({host})", plays=self.plays or self.name)
 
     def _at(self, places: Mapping[str, str]) -> Provider:
         """The provider with the beginnings of its addresses replaced."""
@@ -236,7 +283,9 @@ class Provider:
             self,
             authorize=moved(self.authorize),
             token=moved(self.token),
+            device=moved(self.device),
             revoke=moved(self.revoke),
+            revoke_leaked=moved(self.revoke_leaked),
             identity=replace(self.identity, url=moved(self.identity.url)),
             permissions=replace(shown, url=moved(shown.url)) if shown else None,
             issuer=moved(self.issuer),

@@ -24,14 +24,20 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     name="google",
     label="Google",
     authorize="https://accounts.google.com/o/oauth2/v2/auth",
+    leads_to=("https://*.google.com",),
     token="https://oauth2.googleapis.com/token",
     revoke="https://oauth2.googleapis.com/revoke",
     issuer="https://accounts.google.com",
-    api={"gmail": "https://gmail.googleapis.com/gmail/v1", "calendar": "https://www.googleapis.com/calendar/v3"},
+    api={
+        "gmail": "https://gmail.googleapis.com/gmail/v1",
+        "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
+        "calendar": "https://www.googleapis.com/calendar/v3",
+    },
     hosts=frozenset({"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"}),
     identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
     rules=GOOGLE_RULES,
     always=("openid", "email"),
+    spoils={f"{_GMAIL}metadata": "gmail"},  # Gmail refuses queries and bodies then, though others allow them
     aliases={f"{_GOOGLE}userinfo.email": "email", f"{_GOOGLE}userinfo.profile": "profile"},
     scope_words={
         "openid": "know who you are",
@@ -56,12 +62,14 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         f"{_CALENDAR}.calendarlist": "see, add and remove calendars in your list",
         f"{_CALENDAR}.calendarlist.readonly": "see the list of your calendars",
         f"{_CALENDAR}.calendars": "make calendars and change their names and settings",
+        f"{_CALENDAR}.app.created": "make calendars, and manage those and their events, but no others",
         f"{_CALENDAR}.acls": "see and change who may use your calendars",
         f"{_CALENDAR}.acls.readonly": "see who may use your calendars",
         f"{_CALENDAR}.settings.readonly": "see your calendar settings, such as the time zone",
     },
     params={"access_type": "offline", "include_granted_scopes": "true"},
     params_consent={"prompt": "consent"},
+    params_choose={"prompt": "select_account consent"},
     login_hint="login_hint",
     loopback="any_port",
     revokes_all=True,
@@ -83,10 +91,11 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
     name="slack",
     label="Slack",
     authorize="https://slack.com/oauth/v2/authorize",
+    leads_to=("https://*.slack.com",),  # the workspace's own pages
     token="https://slack.com/api/oauth.v2.access",
     revoke="https://slack.com/api/auth.revoke",
     revoke_by="bearer",
-    api={"slack": "https://slack.com/api"},
+    api={"slack": "https://slack.com/api", "files": "https://files.slack.com"},
     hosts=frozenset({"slack.com", "files.slack.com"}),
     identity=Identity(
         "https://slack.com/api/auth.test",
@@ -144,11 +153,13 @@ _GITHUB_HOSTS: Final = (
     Site(
         r"[a-z0-9-]+\.ghe\.com",
         {"https://github.com": "https://{host}", "https://api.github.com": "https://api.{host}"},
+        leads_to=("https:",),  # single sign-on at the company's own server
     ),
     Site(
         r"(?!(?:.*\.)?(?:github|ghe)\.com$).*",
         {"https://github.com": "https://{host}", "https://api.github.com": "https://{host}/api/v3"},
         {"graphql": "https://{host}/api"},
+        leads_to=("https:",),
     ),
 )
 
@@ -157,8 +168,10 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     label="GitHub",
     authorize="https://github.com/login/oauth/authorize",
     token="https://github.com/login/oauth/access_token",
+    device="https://github.com/login/device/code",
     revoke="https://api.github.com/applications/{client_id}/grant",
     revoke_by="app",
+    revoke_leaked="https://api.github.com/credentials/revoke",  # docs.github.com/en/rest/credentials/revoke
     api={"github": "https://api.github.com", "graphql": "https://api.github.com"},
     hosts=frozenset({"api.github.com"}),
     identity=Identity("https://api.github.com/user", "{id}", "{login}"),
@@ -220,6 +233,7 @@ _PERMISSIONS: Final = {  # docs.github.com/en/rest/authentication/permissions-re
 GITHUB_APP = replace(  # docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
     GITHUB,
     name="github_app",
+    kind="github_app",
     label="GitHub (App)",
     plays="github",
     rules=replace(
@@ -278,6 +292,7 @@ SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refres
     name="salesforce",
     label="Salesforce",
     authorize="https://login.salesforce.com/services/oauth2/authorize",
+    leads_to=("https://*.salesforce.com", "https://*.force.com", "https://*.salesforce.mil"),  # My Domain
     token="https://login.salesforce.com/services/oauth2/token",
     revoke="https://login.salesforce.com/services/oauth2/revoke",
     issuer="https://login.salesforce.com",
@@ -292,6 +307,7 @@ SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refres
     always=("api", "refresh_token", "openid"),
     aliases={"offline_access": "refresh_token"},
     params_consent={"prompt": "consent"},
+    params_choose={"prompt": "select_account consent"},
     login_hint="login_hint",
     keep={"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
     default_lifetime=7200.0,

@@ -17,7 +17,7 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Literal, NoReturn, Protocol
 
 from deputize.core.asks import Consent, ConsentStatus
 from deputize.core.audit import Audit
@@ -37,7 +37,7 @@ KEPT: Final = 86400.0
 PENDING: Final = frozenset({"created", "opened", "returned", "confirmed"})
 REDEEMING: Final = frozenset({"returned", "confirmed"})
 _PUBLIC: Mapping[str, ConsentStatus] = dict.fromkeys(PENDING, "pending")
-_SECRETS: Final = ("visits", "code")
+_SECRETS: Final = ("visits", "code", "device")
 
 Content = dict[str, Any]
 
@@ -66,6 +66,8 @@ class AnyLocalUser:
 
 
 Who = User | AnyLocalUser | None
+Other = Literal["", "another", "switch"]
+"""Whether a consent is meant for another account than the one there is: one more, or one to act from now on."""
 
 
 def refused(reason: str) -> InvalidInput:
@@ -186,7 +188,8 @@ class Records:
 
     async def _end(self, record: Record, status: str, reason: str, **more: Any) -> Record | None:
         """Into a final state, with nothing secret left in the record. None: it has ended otherwise meanwhile."""
-        facts = {"scopes_granted": more.pop("granted", None), "grant_gen": more.pop("generation", None)}
+        names = {"granted": "scopes_granted", "generation": "grant_gen", "account_hash": "account_hash"}
+        facts = {told: more.pop(name, None) for name, told in names.items()}
         began = record.json
         while True:
             content = forget(record.json) | {"status": status, "reason": reason, "finished": self.clock(), **more}

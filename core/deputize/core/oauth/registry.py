@@ -25,21 +25,35 @@ class Registry:
         """The app of this name; else the one to use at a provider: that of its name, the first, or the first of
         another provider that plays for it.
 
-        Raises `InvalidInput` for an unknown name, `SettingsError` where a provider has no app.
+        Raises `InvalidInput` for an unknown name or one of another provider, `SettingsError` where there is no app.
         """
-        if name:
-            if name not in self.apps:
-                known = ", ".join(self.apps)
-                raise InvalidInput(f"No app is called {name!r}.", hint=f"There are: {known}.", fix_by="operator")
-            return self.apps[name]
-        for app in (self.apps.get(provider), *self.apps.values()):
-            if app is not None and app.provider == provider:
-                return app
-        for app in self.apps.values():
-            if self.providers[app.provider].plays == provider:
-                return app
+        if not name:
+            return self.apps_for(provider)[0]
+        if name not in self.apps or (provider and not self.serves(name, provider)):
+            known = ", ".join(one for one in self.apps if not provider or self.serves(one, provider))
+            where = f" of {provider}" if provider else ""
+            raise InvalidInput(f"No app{where} is called {name!r}.", hint=f"There are: {known}.", fix_by="operator")
+        return self.apps[name]
+
+    def apps_for(self, provider: str) -> list[App]:
+        """All apps through which a provider's tools can be used, the first choice first. Raises `SettingsError` for
+        none."""
+        own = [app for app in self.apps.values() if app.provider == provider]
+        plays = [app for app in self.apps.values() if self.providers[app.provider].plays == provider]
+        if own or plays:
+            return [*sorted(own, key=lambda app: app.name != provider), *plays]
         hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
         raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)
+
+    def serves(self, name: str, provider: str) -> bool:
+        """Whether a provider's tools can be used through the app of this name."""
+        app = self.apps.get(name)
+        return app is not None and provider in (app.provider, self.providers[app.provider].plays)
+
+    def family(self, provider: str) -> str:
+        """The provider whose toolkits work with this one, mostly itself."""
+        row = self.providers.get(provider)
+        return row.plays or provider if row else provider
 
     def provider(self, name: str) -> Provider:
         """The provider of this name. Raises `InvalidInput` for an unknown one."""

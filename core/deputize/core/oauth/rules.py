@@ -38,11 +38,13 @@ _BUSY = (
     when(HICCUP, status=(302, 303, 408, 425)),
 )
 
+_NAMED = when(_SCOPE, header=("www-authenticate", r'^(?=.*\binsufficient_scope\b)(?:.*?\bscope="(?P<needed>[^"]*))?'))
+
 # RFC 9110 15, RFC 6750 3.1, RFC 9470 3: what a status means where nothing says more
 _HTTP = (
     when(_MOVED, status=(302, 303), calls=("read",)),
     *_BUSY,
-    when(_SCOPE, header=("www-authenticate", r'^(?=.*\binsufficient_scope\b)(?:.*?\bscope="(?P<needed>[^"]*))?')),
+    _NAMED,
     when(_SCOPE, "insufficient_scope"),
     when(say(Kind.REAUTH, "step_up"), header=("www-authenticate", "insufficient_user_authentication")),
     when(_EXPIRED, "invalid_token"),
@@ -102,6 +104,7 @@ GOOGLE = Rules(
         when(_LIMIT, "rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"),
         when(_ORG, "domainPolicy", "admin_policy_enforced"),
         when(say(Kind.ORG_BLOCKED, "no_mailbox"), "failedPrecondition", text="mail service not enabled"),
+        _NAMED,
         when(_SCOPE, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions"),
         when(_OPERATOR, "accessNotConfigured", "SERVICE_DISABLED", "CREDENTIALS_MISSING"),
         when(_EXPIRED, "authError", "ACCESS_TOKEN_EXPIRED", "UNAUTHENTICATED"),
@@ -146,14 +149,21 @@ _SLACK_API = (
     when(_OPERATOR, "not_authed", "not_allowed_token_type"),
     when(_DONE, "already_reacted", "no_reaction", "already_in_channel", "already_archived", "not_archived"),
     when(_DONE, "already_pinned", "no_pin", "already_starred", "not_starred"),
+    when(_DONE, "user_not_in_channel", "snooze_not_active"),
     when(_EXISTS, "name_taken"),
-    when(_LACKS_RIGHTS, "not_in_channel", "cant_update_message", "no_permission"),
+    when(_LACKS_RIGHTS, "not_in_channel", "cant_update_message", "cant_delete_message", "no_permission"),
+    when(_LACKS_RIGHTS, "not_authorized", "cant_kick_self", "cant_kick_from_general", "cant_archive_general"),
+    when(_LACKS_RIGHTS, "cant_leave_general", "last_member", "cant_archive_required"),
     when(_HIDDEN, "channel_not_found", "users_not_found", "user_not_found", "user_not_visible"),
-    when(_HIDDEN, "message_not_found", "thread_not_found", "file_not_found"),
+    when(_HIDDEN, "message_not_found", "thread_not_found", "file_not_found", "file_deleted"),
+    when(_HIDDEN, "canvas_not_found", "no_such_subteam", "not_found"),
     when(_HIDDEN, "method_not_supported_for_channel_type", "edit_window_closed"),
     when(_INPUT, "is_archived", "msg_too_long", "no_text", "too_many_attachments", "missing_post_type"),
     when(_INPUT, "json_not_object", "msg_blocks_too_long", "time_too_far", "time_in_past", "restricted_too_many"),
     when(_INPUT, "metadata_must_be_sent_from_app", "assistant_search_context_disabled", "feature_not_enabled"),
+    when(_INPUT, "cant_invite_self", "too_many_users", "too_long", "bad_timestamp", "too_many_bookmarks"),
+    when(_INPUT, "too_many_emoji", "too_many_reactions", "too_many_pins", "users_list_not_supplied"),
+    when(_INPUT, "channel_canvas_already_exists", "canvas_creation_failed", "canvas_editing_failed", "snooze_failed"),
     when(_INPUT, "invalid_*"),
     *_HTTP,
 )

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from deputize.core.asks import Consent
 from deputize.core.failures import Outcome, denied
 from deputize.core.oauth import flow
+from deputize.core.oauth.accounts import Accounts
 from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.outbox import facts_of
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.records import (
@@ -25,6 +27,7 @@ from deputize.core.oauth.records import (
     is_them,
     refused,
 )
+from deputize.core.oauth.registry import Registry
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Account, Grant, Secret, User
 from deputize.core.vault.vault import Record
@@ -56,10 +59,10 @@ class Visits(Records):
             record = await self._ticketed(ticket, who)
             content, now = record.json, self.clock()
             if content["status"] not in ("created", "opened"):
+                self._suspect("used", self._facts(content))
                 raise refused("used")
             provider, app = self._row(content)
-            held = await self._held(content)
-            asked = frozenset(content["scopes"]) | (held.scopes if held else frozenset())
+            asked = await self._asked(content, provider)
             pkce, state, nonce = new_pkce(), new_state(), new_state()
             visit = {
                 "state": fingerprint(state),
@@ -87,8 +90,14 @@ class Visits(Records):
             state=state,
             challenge=pkce.challenge,
             login_hint=content["account"],
+            choose=bool(content.get("other")),
         )
         return Started(url, Secret(nonce))
+
+    async def _asked(self, content: Content, provider: Provider) -> frozenset[str]:
+        """What is asked of the provider: what is lacking, and what the grant has that must not get lost."""
+        held = await self._held(content)
+        return frozenset(content["scopes"]) | (held.scopes if held else frozenset()) - provider.spoils.keys()
 
     async def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> str:
         """The browser is back at ``/callback/{app}``. Returns the ticket, whose page tells how it went.
@@ -162,14 +171,18 @@ class Visits(Records):
         try:
             tokens = await endpoint.exchange(code, verifier, content["redirect_uri"])
         except Refusal as refusal:
-            await self._end(confirmed, "failed", _reason(refusal.outcome))
+            await self._end(confirmed, "failed", reason_of(refusal.outcome))
             return
+        await self._hold(confirmed, endpoint, tokens, asked_at)
+
+    async def _hold(self, record: Record, endpoint: Endpoint, tokens: flow.Tokens, asked_at: float) -> None:
+        """Keep tokens that are here, or end them."""
         kept = False
         try:
-            kept = await self._keep(confirmed, endpoint, tokens, asked_at)
+            kept = await self._keep(record, endpoint, tokens, asked_at)
         finally:
             if not kept:
-                await self._discard(content, tokens)
+                await self._discard(record.json, tokens)
 
     async def _keep(self, record: Record, endpoint: Endpoint, tokens: flow.Tokens, asked_at: float) -> bool:
         """Put the tokens into the vault, if they are of the right account. False: they must not live on."""
@@ -178,14 +191,18 @@ class Visits(Records):
             account, extra = await endpoint.whoami(tokens.access)
             granted = await endpoint.granted(tokens, frozenset(content["asked"]))
         except Refusal as refusal:
-            await self._end(record, "failed", _reason(refusal.outcome))
+            await self._end(record, "failed", reason_of(refusal.outcome))
             return False
         user = User(content["user"], content["tenant"])
         if not _expected(account, content):
             await self._end(record, "failed", "account_mismatch")
             return await self._covered(user, endpoint.provider, content["app"], account)
+        if content.get("other") and await self._narrower(user, endpoint.provider, content["app"], account, granted):
+            await self._end(record, "failed", "same_account")
+            return await self._covered(user, endpoint.provider, content["app"], account)
         if not await self._still(record):
             return False
+        accounts, before = self._accounts(), await self.vault.find(user, content["provider"], content["app"])
         grant = await self.vault.add(
             Grant(
                 user=user,
@@ -200,6 +217,8 @@ class Visits(Records):
                 extra={**extra, **tokens.extra},
             )
         )
+        if content.get("other") == "switch":
+            await accounts.prefer(grant)
         missing = sorted(set(content["scopes"]) - endpoint.provider.covered(granted))
         ended = await self._end(
             record,
@@ -209,10 +228,33 @@ class Visits(Records):
             account=account.name,
             granted=sorted(granted),
             generation=grant.generation,
+            account_hash=self.audit.digest(account.subject),
         )
         if ended is None:  # cancelled in the last moment: revocation wins
-            await self.vault.replace(grant, grant.tombstone())
+            await self._take_back(grant)
+            if content.get("other") == "switch" and before:
+                await accounts.prefer(before)
         return ended is not None
+
+    def _accounts(self) -> Accounts:
+        return Accounts(self.vault, Registry(self.apps.values(), self.providers), self.audit)
+
+    async def _take_back(self, grant: Grant) -> None:
+        """End a grant that was just stored, unless a newer consent has taken its place."""
+        now: Grant | None = grant
+        while now and now.access_token == grant.access_token and now.status != "revoked":
+            if buried := await self.vault.replace(now, now.tombstone()):
+                self.audit.write("grant.revoked", **facts_of(buried, self.audit))
+                return
+            now = await self.vault.grant(self.vault.place_of(grant))
+
+    async def _narrower(
+        self, user: User, provider: Provider, app: str, account: Account, granted: frozenset[str]
+    ) -> bool:
+        """Whether this account is connected already, and for more: the new tokens would take from that."""
+        held = await self.vault.grant(self.vault.place(user, provider.name, app, account.subject))
+        kept = held.scopes - provider.spoils.keys() if held and held.status == "active" else frozenset[str]()
+        return not kept <= provider.covered(granted)
 
     async def _covered(self, user: User, provider: Provider, app: str, account: Account) -> bool:
         """Whether ending this account's new tokens would end a grant that is held here, too."""
@@ -238,5 +280,6 @@ def _expected(account: Account, content: Content) -> bool:
     return named in ("", account.name.casefold(), account.subject.casefold())
 
 
-def _reason(outcome: Outcome) -> str:
+def reason_of(outcome: Outcome) -> str:
+    """Why a consent failed, in the words of its record."""
     return "operator" if outcome.fix_by == "operator" else outcome.detail or str(outcome.kind)

@@ -3,7 +3,7 @@
     GET  /connect/{ticket}      who asks for what; later: how it went
     POST /connect/{ticket}      Continue was pressed: to the provider
     GET  /callback/{app}        back from the provider; leads to /connect/{ticket}, so that no code stays in sight
-    GET  /connections           accounts, waiting consents and approvals; POST .../revoke and .../renew
+    GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
 On loopback, where nobody signs in, the last two lie below /me/{me}: see `deputize.core.web.links`. A GET changes
@@ -90,6 +90,7 @@ def _routed(site: Site) -> ASGIApp:
         ("GET", "/callback/{app}", consenting.callback),
         ("GET", f"{below}/connections", own.connections),
         ("POST", f"{below}/connections/revoke", own.revoke),
+        ("POST", f"{below}/connections/choose", own.choose),
         ("POST", f"{below}/connections/renew", own.renew),
         ("GET", f"{below}/approve/{{approval}}", own.approval),
         ("POST", f"{below}/approve/{{approval}}", own.decide),

@@ -31,9 +31,9 @@ async def ask(site: Site, request: Request) -> Response:
         return page(request, "ended.html", **facts)
     if facts["returned"]:
         return page(request, "moment.html", **facts)
-    origin = site.deputy.providers[consent.provider].authorize_origin
+    leads_to = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
     facts |= {"signed_in": who.id if isinstance(who, User) else "", "action": here(request)}
-    return await site.with_forms(request, "connect.html", who, f"'self' {origin}", **facts)
+    return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *leads_to)), **facts)
 
 
 async def start(site: Site, request: Request) -> Response:
@@ -101,5 +101,6 @@ async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
         "why": "" if failed or not consent.why else words.said(words.WHY, consent.why, words.WHY_ELSE, label),
         "reason": words.said(words.ENDED, consent.why, words.ENDED_ELSE, label, consent.account),
         "returned": bool(known and known.returned),
+        "other": words.other_words(known.other, known.instead, label) if known else "",
         "left": words.minutes(consent.expires_at - site.deputy.clock()),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -120,6 +121,41 @@ def only_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
             await send({"type": "http.response.body", "body": b"This address is not served here."})
 
     return guarded
+
+
+def handing_on(app: ASGIApp, path: str, name: str = "localhost") -> ASGIApp:
+    """``app``, where a GET at ``name`` of a path like ``path`` (a pattern) is sent on to this server's own address.
+
+    Some providers bring browsers back to loopback only if it is called ``localhost``, where our cookies are not. The
+    query goes along as it came. Where it goes follows from the socket, never from the request, and nothing else is
+    answered at that name: any other request is left to ``app``.
+    """
+    ours, plain = re.compile(path.encode()), re.compile(rb"[!-~]{0,16384}")
+
+    async def handed_on(scope: Scope, receive: Receive, send: Send) -> None:
+        target = b""
+        if scope["type"] == "http" and scope["method"] == "GET" and _asked_as(scope, name):
+            raw, query = scope.get("raw_path") or b"", scope["query_string"]
+            if ours.fullmatch(raw) and plain.fullmatch(query):
+                target = _address(scope).encode() + raw + (b"?" + query if query else b"")
+        if not target:
+            return await app(scope, receive, send)
+        headers = [(b"location", target), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
+        await send({"type": "http.response.start", "status": 303, "headers": [*headers, (b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    return handed_on
+
+
+def _asked_as(scope: Scope, name: str) -> bool:
+    """Whether the request names us so, with the very port it came in by."""
+    asked = [value.decode("latin-1").lower() for key, value in scope["headers"] if key == b"host"]
+    return asked == [f"{name}:{scope['server'][1]}"]
+
+
+def _address(scope: Scope) -> str:
+    host, port = scope["server"]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _asks_for(scope: Scope, ours: frozenset[str]) -> bool:

@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from deputize.core.act.approval import Decision
 from deputize.core.asks import Approval, Consent
-from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.errors import AccountMismatch, Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import User
 from deputize.core.web import words
+from deputize.core.web.records import behind
 from deputize.core.web.shown import page, root_of, see_other
 from deputize.core.web.site import Site, here, note
 
@@ -23,6 +24,8 @@ async def connections(site: Site, request: Request) -> Response:
     if user is None:
         return site.nobody(request, "/connections")
     deputy, path = site.deputy, here(request)
+    held = await deputy.connections(user)
+    families = [deputy.registry.family(one.provider) for one in held]
     return await site.with_forms(
         request,
         "connections.html",
@@ -31,7 +34,8 @@ async def connections(site: Site, request: Request) -> Response:
         path=path,
         above=path.removesuffix("/connections"),
         signed_in="" if site.local else user.id,
-        accounts=[(c, site.label(c.provider)) for c in await deputy.connections(user)],
+        accounts=[(c, site.label(c.provider)) for c in held],
+        choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
         words=words,
@@ -43,14 +47,33 @@ async def revoke(site: Site, request: Request) -> Response:
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
-    fields = await site.form(request, user)
-    provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
-    if provider not in site.deputy.providers or not app or not account:
-        raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
+    provider, app, account = await _account(site, request, user)
     label, ended = site.label(provider), await site.deputy.revoke(user, provider, app=app, account=account)
     told = [words.said(words.UPSTREAM, one.upstream, "", label) for one in ended]
     back = here(request).removesuffix("/revoke")
     return page(request, "revoked.html", label=label, account=account, told=told, back=back)
+
+
+async def choose(site: Site, request: Request) -> Response:
+    """Let this account act from now on, where none is named."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, "/connections")
+    provider, app, account = await _account(site, request, user)
+    try:
+        await site.deputy.choose(user, provider, account, app=app)
+    except (AccountMismatch, InvalidInput):
+        raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account") from None
+    return see_other(here(request).removesuffix("/choose"))
+
+
+async def _account(site: Site, request: Request, user: User) -> tuple[str, str, str]:
+    """The provider, app and account that a form of the page of connections names."""
+    fields = await site.form(request, user)
+    provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
+    if provider not in site.deputy.providers or not app or not account:
+        raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
+    return provider, app, account
 
 
 async def renew(site: Site, request: Request) -> Response:
@@ -71,12 +94,15 @@ async def _ticket(site: Site, user: User, consent: Consent) -> str:
     """The new ticket; empty if nothing is lacking any more."""
     held = [c for c in await site.deputy.connections(user) if (c.provider, c.app) == (consent.provider, consent.app)]
     default = any(c.default and c.account == consent.account for c in held)
+    known = await behind(site.deputy.vault, consent)
     asked = await site.deputy.connect(
         user,
         consent.provider,
         scopes=consent.scopes,
         app=consent.app,
         account=None if default else consent.account or None,
+        another=known is not None and known.other == "another",
+        allow_switch=known is not None and known.other == "switch",
     )
     return asked[0].link.rpartition("/")[2] if asked else ""
 

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 
 from deputize.core.asks import Consent
 from deputize.core.oauth.pkce import fingerprint
+from deputize.core.oauth.records import Other
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """Whose a consent is, which of its scopes the user left out, and whether its code is being redeemed now."""
+    """Whose a consent is, which of its scopes the user left out, and whether its code is being redeemed now.
+
+    ``other``, ``instead``: it is for one more account, or for one to act from now on instead of this one.
+    """
 
     user: User
     missing: tuple[str, ...]
     returned: bool
+    other: Other
+    instead: str
 
 
 async def behind(vault: Vault, consent: Consent) -> Behind | None:
@@ -30,4 +36,6 @@ async def behind(vault: Vault, consent: Consent) -> Behind | None:
         user=User(content["user"], content["tenant"]),
         missing=tuple(content.get("missing", ())),
         returned=content["status"] in ("returned", "confirmed"),
+        other=content.get("other", ""),
+        instead=content.get("instead", ""),
     )

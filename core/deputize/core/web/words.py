@@ -21,11 +21,14 @@ WHY_ELSE: Final = "The earlier connection no longer works."
 ENDED: Final[Mapping[str, str]] = {
     "account_mismatch": "You came back with another {label} account than {account}. It was not connected, and nothing "
     "that was connected before has changed. Ask again, and choose {account} at {label}.",
+    "same_account": "You came back with the {label} account that was connected already, and it was allowed less than "
+    "before. Nothing has changed. Ask again, and choose another account at {label}.",
     "user_mismatch": "Somebody else was signed in when this link was used, so it was closed. Nothing was connected.",
     "browser_mismatch": "The answer from {label} came from another browser than the one that asked, so it was refused. "
     "Nothing was connected. Finish in the browser you began in.",
     "other_app": "The answer from {label} did not fit the question, so it was refused. Nothing was connected.",
     "other_issuer": "The answer did not come from {label}, so it was refused. Nothing was connected.",
+    "expired_code": "The code for {label} was not entered in time. Nothing was connected.",
     "expired_state": "It took too long to come back from {label}. Nothing was connected.",
     "restart_consent": "{label} did not accept its own answer any more. Nothing was connected.",
     "grant_dead": "{label} did not accept its own answer any more. Nothing was connected.",
@@ -61,6 +64,16 @@ REVOKING: Final[Mapping[str, str]] = {
     "and calendar alike.",
 }
 """What disconnecting means at providers where it means more than one might think."""
+
+
+def other_words(other: str, instead: str, label: str) -> str:
+    """What happens to the accounts there are, where a consent is for another one; empty where it is not."""
+    if other == "another":
+        return f"This adds one more account. Choose it at {label}; what is connected already stays as it is."
+    if other == "switch":
+        who = f" instead of {instead}, which stays connected" if instead else ""
+        return f"The account that you choose at {label} will act for you from now on{who}."
+    return ""
 
 
 def agent_words(name: str) -> str:

@@ -1,0 +1,96 @@
+"""Which of a user's accounts acts: the one that is named, else the one the user chose, else the first connected.
+
+Accounts of one app are told apart by a mark in their grants, so that no act has to look twice. Where tools can be used
+through several apps (github.com beside a company's own server), a record says which app the user chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from deputize.core.audit import Audit
+from deputize.core.errors import AccountMismatch
+from deputize.core.oauth.outbox import facts_of
+from deputize.core.oauth.provider import App
+from deputize.core.oauth.registry import Registry
+from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.vault import Vault, called
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The accounts of all users, in one vault."""
+
+    vault: Vault
+    registry: Registry
+    audit: Audit
+
+    async def app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
+        """The app through which a user's tools of this provider are used.
+
+        ``name``: of an app that is meant. ``account``: of one that is connected. Raises `InvalidInput` for an app that
+        is no way to this provider, `SettingsError` where there is none.
+        """
+        apps = [self.registry.app(provider, name)] if name else self.registry.apps_for(provider)
+        if len(apps) == 1:
+            return apps[0]
+        chosen = await self._chosen(user, provider)
+        apps = sorted(apps, key=lambda app: app.name != chosen)
+        for app in apps if account is not None or chosen else ():
+            held = await self._held(user, [app])
+            if held if account is None else called(held, account or ""):
+                return app
+        return self.registry.app(provider)
+
+    async def choose(self, user: User, provider: str, account: str, app: str = "") -> Grant:
+        """Let this account act from now on where none is named.
+
+        Raises `AccountMismatch` for one that is not connected, or a name that several have.
+        """
+        apps = [self.registry.app(provider, app)] if app else self.registry.apps_for(provider)
+        held = await self._held(user, apps)
+        found = called(held, account)
+        if len(found) != 1:
+            names = ", ".join(sorted(f"{g.account.name} ({g.app})" for g in found or held)) or "none"
+            which = f"No account {account!r} is" if not found else f"Several accounts {account!r} are"
+            raise AccountMismatch(f"{which} connected.", hint=f"Connected: {names}.")
+        await self.prefer(found[0])
+        return found[0]
+
+    async def prefer(self, grant: Grant) -> None:
+        """Let the account of this grant act, whichever did before."""
+        await self._mark(grant, chosen=True)
+        for other in await self._held(grant.user, [self.registry.apps[grant.app]]):
+            if other.default and other.account.subject != grant.account.subject:
+                await self._mark(other, chosen=False)
+        family = self.registry.family(grant.provider)
+        if len(self.registry.apps_for(family)) > 1:
+            await self._note(grant.user, family, grant.app)
+        self.audit.write("account.chosen", **facts_of(grant, self.audit))
+
+    async def acting(self, user: User, grant: Grant) -> bool:
+        """Whether this account acts where none is named."""
+        if not grant.default or grant.app not in self.registry.apps:
+            return grant.default
+        return (await self.app(user, self.registry.family(grant.provider))).name == grant.app
+
+    async def _held(self, user: User, apps: Sequence[App]) -> list[Grant]:
+        found = [grant for app in apps for grant in await self.vault.grants(user, app.provider, app.name)]
+        return [grant for grant in found if grant.status != "revoked"]
+
+    async def _mark(self, grant: Grant, *, chosen: bool) -> None:
+        while (now := await self.vault.grant(self.vault.place_of(grant))) and now.status != "revoked":
+            if now.default is chosen or await self.vault.replace(now, replace(now, default=chosen)):
+                return
+
+    async def _chosen(self, user: User, provider: str) -> str:
+        note = await self.vault.get("chosen", self.vault.place(user, self.registry.family(provider)))
+        return str(note.json["app"]) if note else ""
+
+    async def _note(self, user: User, family: str, app: str) -> None:
+        place, note = self.vault.place(user, family), {"app": app}
+        while not await self.vault.insert("chosen", place, note):
+            old = await self.vault.get("chosen", place)
+            if old and await self.vault.swap(old, note):
+                return

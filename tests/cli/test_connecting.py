@@ -1,0 +1,138 @@
+"""The ways to connect from a terminal: by tool, one more account, another account, and by a code on another device."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deputize.sandbox import Browser
+from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET, device
+from tests.cli.conftest import Command, Provider, connected
+from tests.cli.driving import LINK, click, talk
+
+BOB = "bob@example.test"
+
+
+def enter(address: str, code: str, *, as_: str = "alice@example.test", decision: str = "allow") -> None:
+    """On another device: open the address, enter the code, say yes or no."""
+
+    async def visit() -> None:
+        async with httpx.AsyncHTTPTransport() as transport:
+            browser = Browser(transport)
+            page = await browser.open(address)
+            page = await browser.submit(page, page.forms[0], user_code=code)
+            await browser.submit(page, page.forms[0], account=as_, decision=decision)
+
+    asyncio.run(visit())
+
+
+def with_github(provider: Provider) -> dict[str, str]:
+    """The settings of an OAuth App at GitHub beside Google's."""
+    return provider.settings() | {
+        "DEPUTIZE_APPS__GITHUB__CLIENT_ID": GITHUB_CLIENT_ID,
+        "DEPUTIZE_APPS__GITHUB__CLIENT_SECRET": GITHUB_CLIENT_SECRET,
+    }
+
+
+def test_what_tools_need_is_asked_in_one_link_and_a_provider_need_not_be_named(home: Path, provider: Provider) -> None:
+    words = ["connect", "--tool", "gmail_search_emails", "--tool", "gmail_send_email"]
+    with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:
+        link = connecting.hear(LINK)[1]
+        click(link)
+        assert connecting.ends() == 0, connecting.heard
+    assert connecting.heard.count("/connect/") == 1
+    assert "read your email" in connecting.heard and "send email as you" in connecting.heard
+
+
+def test_what_is_allowed_already_is_not_asked_by_tool_either(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    again = cli("connect", "google", "--tool", "gmail_search_emails", **settings)
+    assert (again.exit_code, "/connect/" in again.stderr) == (0, False) and "alice@example.test" in again.stdout
+
+
+@pytest.mark.parametrize("words", [["connect"], ["connect", "--another"]])
+def test_something_must_be_said_to_connect(cli: Command, provider: Provider, words: list[str]) -> None:
+    found = cli(*words, **provider.settings())
+    assert found.exit_code == 2 and "--tool" in found.output
+
+
+def test_an_unknown_tool_is_named_and_nothing_is_asked(cli: Command, provider: Provider) -> None:
+    found = cli("connect", "--tool", "gmail_serch_emails", **provider.settings())
+    assert found.exit_code == 1 and "gmail_search_emails" in found.stderr and "/connect/" not in found.stderr
+
+
+@pytest.mark.parametrize(("way", "default"), [("--another", "alice@example.test"), ("--switch", BOB)])
+def test_one_more_account_or_another_one_is_said_in_the_command(
+    cli: Command, home: Path, provider: Provider, way: str, default: str
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    words = ["connect", "google", "--scopes", "gmail.readonly", way]
+    with talk(*words, home=home, terminal=False, env=settings) as connecting:
+        click(connecting.hear(LINK)[1], as_=BOB)
+        assert connecting.ends() == 0, connecting.heard
+    held = json.loads(cli("grants", "--json", **settings).stdout)
+    assert {one["account"]: one["default"] for one in held}[default] is True and len(held) == 2
+
+
+def test_without_a_browser_a_code_is_shown_and_entered_elsewhere(
+    home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "INTERVAL", 1)
+    words = ["connect", "github", "--scopes", "gist", "--device"]
+    with talk(*words, home=home, terminal=False, env=with_github(provider)) as connecting:
+        address = connecting.hear(r"(http://127\.0\.0\.1:\d+/github\.com/login/device)")[1]
+        code = connecting.hear(r"enter the code\s+([A-Z]{4}-[A-Z]{4})")[1]
+        connecting.hear("Only if you began this here yourself")
+        enter(address, code)
+        assert connecting.ends() == 0, connecting.heard
+    assert "make and change gists as you" in connecting.heard and re.search(r"github\s+alice\b", connecting.heard)
+    assert "/connect/" not in connecting.heard
+
+
+def test_a_no_on_the_other_device_ends_the_command_in_words(
+    home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "INTERVAL", 1)
+    with talk("connect", "github", "--device", home=home, terminal=False, env=with_github(provider)) as connecting:
+        address = connecting.hear(r"(http://127\.0\.0\.1:\d+/github\.com/login/device)")[1]
+        enter(address, connecting.hear(r"enter the code\s+([A-Z]{4}-[A-Z]{4})")[1], decision="deny")
+        assert connecting.ends() == 1
+    assert "[declined]" in connecting.heard and "Traceback" not in connecting.heard
+
+
+def test_a_code_nobody_enters_is_waited_for_as_long_as_was_said(
+    cli: Command, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = cli("connect", "github", "--device", "--wait", "0.2", **with_github(provider))
+    assert found.exit_code == 1 and "Nobody answered in time" in found.stderr
+
+
+def test_where_there_are_no_codes_the_terminal_says_so(cli: Command, provider: Provider) -> None:
+    found = cli("connect", "google", "--device", **provider.settings())
+    assert found.exit_code == 1 and "gives no codes" in found.stderr and "enter the code" not in found.stderr
+    away = with_github(provider) | {"DEPUTIZE_BASE_URL": "https://deputy.example.test"}
+    found = cli("connect", "github", "--device", **away)
+    assert found.exit_code == 1 and "local mode only" in found.stderr and "enter the code" not in found.stderr
+
+
+def test_doctor_knows_a_server_that_is_named_by_its_issuer(cli: Command, provider: Provider) -> None:
+    said = {"DEPUTIZE_APPS__ACME__CLIENT_ID": "a", "DEPUTIZE_APPS__ACME__ISSUER": "https://login.example.test"}
+    found = cli("doctor", "--offline", **provider.settings(), **said)
+    assert "redirect URI to register: http://127.0.0.1:0/callback/acme" in found.stdout
+    assert "no provider is called" not in found.stdout
+    wrong = said | {"DEPUTIZE_APPS__ACME__PROVIDER": "google"}
+    assert "is known without one" in cli("doctor", "--offline", **provider.settings(), **wrong).stdout
+
+
+def test_doctor_says_which_way_back_to_register_where_loopback_must_be_called_localhost(cli: Command) -> None:
+    said = {"DEPUTIZE_APPS__SLACK__CLIENT_ID": "a", "DEPUTIZE_APPS__SLACK__PKCE": "true"}
+    found = cli("doctor", "--offline", **said).stdout
+    assert "app slack: redirect URI to register: http://localhost:8736/callback/slack" in found
+    plain = {"DEPUTIZE_APPS__SLACK__CLIENT_ID": "a", "DEPUTIZE_APPS__SLACK__CLIENT_SECRET": "b"}
+    found = cli("doctor", "--offline", **plain).stdout
+    assert "redirect URI" not in found and "switch PKCE on" in found

@@ -1,0 +1,357 @@
+"""Several accounts of one user: one acts unless another is named, more are added and switched to on purpose only."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from deputize.core import (
+    AccountMismatch,
+    App,
+    Call,
+    Consent,
+    ConsentRequired,
+    Deputy,
+    Effect,
+    InvalidInput,
+    Note,
+    NotFound,
+    OutcomeUnknown,
+    Request,
+    Secret,
+    Steps,
+    Toolkit,
+    User,
+    allow_all,
+    any_of,
+)
+from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.vault.grant import Grant
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox, google
+from deputize.sandbox.oauth import App as Client
+from tests.support.house import GMAIL, PAGES, at_provider, build, consent, google_app, new_vault
+
+ALICE, BOB, DECOY = "alice@example.test", "bob@example.test", "decoy@example.test"
+READ, SEND = f"{GMAIL}readonly", f"{GMAIL}send"
+
+mail = Toolkit("mail", provider="google", api="gmail")
+
+
+@mail.tool(needs=[any_of(READ)])
+def whose() -> Steps:
+    """Whose mailbox is it?"""
+    return (yield Request("GET", "/users/me/profile"))["emailAddress"]
+
+
+@mail.tool(needs=[any_of(READ)], effect=Effect.WRITES)
+def twice(*, noted: dict[str, Any] | None) -> Steps:
+    """Prepares something, and is cut off the first time."""
+    if noted is None:
+        yield Note({"draft": "d1"})
+        yield Request("POST", "/users/me/gone", json={})
+    return "looked up"
+
+
+@mail.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+def note() -> Steps:
+    """Send a note to oneself."""
+    yield Request("POST", "/users/me/messages/send", json={"raw": "eA"})
+    return "sent"
+
+
+async def house(*names: str, vault: Vault | None = None) -> tuple[Deputy, Sandbox]:
+    """A deputy over the sandbox, with one Google app or several."""
+    sandbox = Sandbox()
+    apps = [google_app()]
+    for name in names:
+        client = Client(f"client-{name}", "secret", name, (f"{PAGES}/callback/{name}",))
+        sandbox.register(replace(google.APP, client_id=client.client_id, redirect_uris=client.redirect_uris))
+        apps.append(App("google", client.client_id, Secret(google.GOOGLE_CLIENT_SECRET), name))
+    return await build(sandbox, vault=vault, apps=apps, toolkits=[mail], policy=allow_all), sandbox
+
+
+async def added(deputy: Deputy, sandbox: Sandbox, as_: str, *scopes: str, **more: Any) -> Consent:
+    """An account connected, or what became of that."""
+    (asked,) = await deputy.connect("alice", "google", scopes=scopes or [READ], **more)
+    return await consent(deputy, sandbox, asked, as_=as_)
+
+
+async def acts_as(deputy: Deputy, **more: Any) -> str:
+    return str(await deputy.act("mail_whose", {}, user="alice", **more))
+
+
+async def defaults(deputy: Deputy) -> dict[tuple[str, str], bool]:
+    return {(one.app, one.account): one.default for one in await deputy.connections("alice")}
+
+
+async def grant_of(deputy: Deputy, account: str, app: str = "google") -> Grant:
+    found = await deputy.vault.find(User("alice"), "google", app, account)
+    assert found
+    return found
+
+
+# ------------------------------------------------------------- choosing
+
+
+async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB):
+        assert (await added(deputy, sandbox, one, another=True)).status == "granted"
+    assert await acts_as(deputy) == ALICE and await acts_as(deputy, account=BOB) == BOB
+    await deputy.choose("alice", "google", BOB)
+    assert await acts_as(deputy) == BOB and await acts_as(deputy, account=ALICE) == ALICE
+    assert await defaults(deputy) == {("google", ALICE): False, ("google", BOB): True}
+    [row] = [row for row in deputy.audit.rows() if row["event"] == "account.chosen"]
+    assert row["user"] == "alice" and BOB not in repr(row)
+
+
+async def test_an_account_is_called_by_its_name_in_any_case_or_by_its_id() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB):
+        await added(deputy, sandbox, one, another=True)
+    subject = (await grant_of(deputy, BOB)).account.subject
+    assert await acts_as(deputy, account=subject) == await acts_as(deputy, account="Bob@Example.Test") == BOB
+    await deputy.choose("alice", "google", subject)
+    assert await acts_as(deputy) == BOB
+
+
+async def test_an_account_that_is_not_connected_cannot_be_chosen_nor_anothers() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE)
+    (theirs,) = await deputy.connect("bob", "google", scopes=[READ])
+    await consent(deputy, sandbox, theirs, as_=BOB)
+    for name in (BOB, "", "nobody", DECOY):
+        with pytest.raises(AccountMismatch):
+            await deputy.choose("alice", "google", name)
+    assert await acts_as(deputy) == ALICE and "account.chosen" not in [r["event"] for r in deputy.audit.rows()]
+
+
+async def test_two_accounts_of_one_name_are_told_apart_by_their_ids() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB):
+        await added(deputy, sandbox, one, another=True)
+    theirs = await grant_of(deputy, BOB)
+    await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=ALICE)))
+    for name in (ALICE, ALICE.upper()):
+        with pytest.raises(AccountMismatch):
+            await acts_as(deputy, account=name)
+        with pytest.raises(AccountMismatch):
+            await deputy.choose("alice", "google", name)
+    assert await acts_as(deputy, account=theirs.account.subject) == BOB
+
+
+async def test_of_many_choices_at_once_one_holds() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB, DECOY):
+        await added(deputy, sandbox, one, another=True)
+    await asyncio.gather(*(deputy.choose("alice", "google", one) for one in (ALICE, BOB, DECOY) * 5))
+    await deputy.choose("alice", "google", BOB)
+    assert [account for account, chosen in (await defaults(deputy)).items() if chosen] == [("google", BOB)]
+
+
+async def test_a_choice_costs_no_token_though_a_refresh_is_under_way() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB):
+        await added(deputy, sandbox, one, another=True)
+    sandbox.expire_access_tokens()
+    sandbox.switches.token_delay = 0.1
+    bobs = await grant_of(deputy, BOB)
+    refreshing = asyncio.create_task(deputy.refresher.live(bobs, bobs.access_token))
+    await asyncio.sleep(0.03)
+    await deputy.choose("alice", "google", BOB)
+    await refreshing
+    assert (await grant_of(deputy, BOB)).default and await acts_as(deputy) == BOB
+
+
+# ------------------------------------------------------------- one more, or another one
+
+
+async def test_B9_without_asking_for_it_another_account_is_refused() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE)
+    assert (await added(deputy, sandbox, BOB, SEND)).why == "account_mismatch"
+    assert list(await defaults(deputy)) == [("google", ALICE)]
+
+
+async def test_B9_an_account_is_switched_on_purpose_and_gets_what_the_one_before_had() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE, READ, SEND)
+    (asked,) = await deputy.connect("alice", "google", allow_switch=True)
+    assert set(asked.scopes) == {READ, SEND} and asked.account == ""
+    assert (await consent(deputy, sandbox, asked, as_=BOB)).status == "granted"
+    assert await acts_as(deputy) == BOB and (await grant_of(deputy, BOB)).scopes >= {READ, SEND}
+    assert await defaults(deputy) == {("google", ALICE): False, ("google", BOB): True}
+    events = [row["event"] for row in deputy.audit.rows()]
+    assert events.index("account.chosen") < events.index("consent.granted", events.index("consent.granted") + 1)
+
+
+async def test_the_user_may_come_back_with_the_same_account_when_switching() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE)
+    assert (await added(deputy, sandbox, ALICE, allow_switch=True)).status == "granted"
+    assert await acts_as(deputy) == ALICE and await defaults(deputy) == {("google", ALICE): True}
+
+
+async def test_a_switch_that_nobody_answers_changes_nothing_and_has_a_link_of_its_own() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE)
+    (plain,) = await deputy.connect("alice", "google", scopes=[SEND])
+    links = {plain.link}
+    ways: list[dict[str, Any]] = [{"another": True}, {"allow_switch": True}, {"account": BOB}]
+    for more in ways:
+        (asked,) = await deputy.connect("alice", "google", scopes=[SEND], **more)
+        links.add(asked.link)
+    assert len(links) == 4 and await acts_as(deputy) == ALICE
+    assert (await consent(deputy, sandbox, plain, as_=BOB)).why == "account_mismatch"
+
+
+async def test_the_provider_is_told_to_let_the_user_choose() -> None:
+    deputy, _ = await house()
+    prompts, ways = {}, list[dict[str, Any]](({}, {"another": True}, {"allow_switch": True}))
+    for more in ways:
+        (asked,) = await deputy.connect("alice", "google", scopes=[READ], **more)
+        started = await deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())
+        prompts[str(more)] = parse_qs(urlsplit(started.url).query)["prompt"][0]
+    assert list(prompts.values()) == ["consent", "select_account consent", "select_account consent"]
+
+
+async def test_one_more_account_that_is_the_same_one_for_less_takes_nothing_away() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE, READ, SEND)
+    (asked,) = await deputy.connect("alice", "google", scopes=[READ], another=True)
+    started = await deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())
+    url = started.url.replace("include_granted_scopes=true", "include_granted_scopes=false")
+    back = await at_provider(sandbox.transport(), url, as_=ALICE)
+    await deputy.consents.finish("google", back, AnyLocalUser(), started.nonce.reveal())
+    ended = await deputy.consents.status(asked.id)
+    assert ended and (ended.status, ended.why) == ("failed", "same_account")
+    assert (await grant_of(deputy, ALICE)).scopes >= {READ, SEND} and await acts_as(deputy) == ALICE
+
+
+async def test_both_ways_at_once_are_the_hosts_mistake() -> None:
+    deputy, _ = await house()
+    with pytest.raises(InvalidInput):
+        await deputy.connect("alice", "google", scopes=[READ], another=True, allow_switch=True)
+
+
+async def test_a_switch_that_is_called_off_in_the_last_moment_leaves_the_account_there_was() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE)
+    (asked,) = await deputy.connect("alice", "google", allow_switch=True)
+    end = deputy.consents._end
+
+    async def late(record: Any, status: str, *rest: Any, **more: Any) -> Any:
+        if status == "granted":
+            await deputy.consents.cancel(User("alice"), "google", "google")
+        return await end(record, status, *rest, **more)
+
+    deputy.consents._end = late  # type: ignore[method-assign]
+    assert (await consent(deputy, sandbox, asked, as_=BOB)).status == "cancelled"
+    assert await acts_as(deputy) == ALICE and await defaults(deputy) == {("google", ALICE): True}
+    assert sandbox.live_tokens()[BOB] == 0
+
+
+# ------------------------------------------------------------- several apps
+
+
+async def test_tools_are_used_through_the_app_whose_account_is_named_or_chosen() -> None:
+    deputy, sandbox = await house("work")
+    await added(deputy, sandbox, ALICE)
+    await added(deputy, sandbox, BOB, app="work")
+    assert await acts_as(deputy) == ALICE
+    assert await acts_as(deputy, account=BOB) == await acts_as(deputy, app="work") == BOB
+    assert await defaults(deputy) == {("google", ALICE): True, ("work", BOB): False}
+    await deputy.choose("alice", "google", BOB)
+    assert await acts_as(deputy) == BOB and await acts_as(deputy, app="google") == ALICE
+    assert await defaults(deputy) == {("google", ALICE): False, ("work", BOB): True}
+    await deputy.choose("alice", "google", ALICE)
+    assert await acts_as(deputy) == ALICE
+
+
+async def test_what_the_chosen_account_lacks_is_asked_of_it_and_of_no_other() -> None:
+    deputy, sandbox = await house("work")
+    await added(deputy, sandbox, ALICE)
+    await added(deputy, sandbox, BOB, app="work")
+    await deputy.choose("alice", "google", BOB)
+    with pytest.raises(ConsentRequired) as asked:
+        await deputy.act("mail_note", {}, user="alice", call=Call("t", "m", "c"))
+    assert (asked.value.consent.app, asked.value.consent.account) == ("work", BOB)
+    [way] = await deputy.prepare([("mail_note", {}, Call("t", "m", "c"))], user="alice")
+    assert isinstance(way, ConsentRequired) and way.consent.id == asked.value.consent.id
+    (beforehand,) = await deputy.connect("alice", tools=["mail_note"])
+    assert beforehand.id == asked.value.consent.id
+    assert (await consent(deputy, sandbox, beforehand, as_=ALICE)).why == "account_mismatch"
+
+
+async def test_one_users_choice_is_nobody_elses() -> None:
+    deputy, sandbox = await house("work")
+    for user in ("alice", "carol"):
+        for app, account in (("google", ALICE), ("work", BOB)):
+            (asked,) = await deputy.connect(user, "google", scopes=[READ], app=app)
+            await consent(deputy, sandbox, asked, as_=account)
+    await deputy.choose("alice", "google", BOB, app="work")
+    assert await deputy.act("mail_whose", {}, user="carol") == ALICE
+
+
+async def test_after_the_chosen_account_is_disconnected_the_first_app_acts_again() -> None:
+    deputy, sandbox = await house("work")
+    await added(deputy, sandbox, ALICE)
+    await added(deputy, sandbox, BOB, app="work")
+    await deputy.choose("alice", "google", BOB)
+    await deputy.revoke("alice", "google", app="work")
+    assert await acts_as(deputy) == ALICE
+
+
+async def test_a_choice_is_still_there_after_a_restart_and_gone_with_the_user(tmp_path: Path) -> None:
+    deputy, sandbox = await house("work", vault=await new_vault(tmp_path / "v.sqlite", b"k" * 32))
+    await added(deputy, sandbox, ALICE)
+    await added(deputy, sandbox, BOB, app="work")
+    await deputy.choose("alice", "google", BOB)
+    await deputy.close()
+    vault = await new_vault(tmp_path / "v.sqlite", b"k" * 32)
+    deputy = await build(sandbox, vault=vault, apps=deputy.apps.values(), toolkits=[mail], policy=allow_all)
+    assert await acts_as(deputy) == BOB
+    await deputy.erase("alice")
+    assert await vault.scan("chosen") == []
+    await deputy.close()
+
+
+async def test_an_app_that_was_connected_but_not_chosen_does_not_act_by_itself() -> None:
+    deputy, sandbox = await house("work")
+    await added(deputy, sandbox, BOB, app="work")
+    with pytest.raises(ConsentRequired) as asked:
+        await acts_as(deputy)
+    assert asked.value.consent.app == "google"
+
+
+@pytest.mark.parametrize("app", ["nobody", "slack"])
+async def test_an_app_that_leads_elsewhere_is_refused(app: str) -> None:
+    deputy, sandbox = await house()
+    deputy.registry.apps["slack"] = App("slack", "x")
+    await added(deputy, sandbox, ALICE)
+    for call in (acts_as(deputy, app=app), deputy.connect("alice", "google", scopes=[READ], app=app)):
+        with pytest.raises(InvalidInput):
+            await call
+
+
+# ------------------------------------------------------------- a choice between two runs of one act
+
+
+async def test_W11_an_act_that_was_begun_as_one_account_is_not_finished_as_another() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB):
+        await added(deputy, sandbox, one, another=True)
+    call = Call("t", "m", "c")
+    with pytest.raises(NotFound):
+        await deputy.act("mail_twice", {}, user="alice", call=call)
+    await deputy.choose("alice", "google", BOB)
+    with pytest.raises(OutcomeUnknown, match="another account"):
+        await deputy.act("mail_twice", {}, user="alice", call=call)
+    await deputy.choose("alice", "google", ALICE)
+    assert await deputy.act("mail_twice", {}, user="alice", call=call) == "looked up"

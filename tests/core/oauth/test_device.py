@@ -1,0 +1,357 @@
+"""The device flow (RFC 8628) at the sandbox's GitHub: patient, ended by what the provider says, and nobody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+
+from deputize.core import (
+    PROVIDERS,
+    Consent,
+    Deputy,
+    DeviceCode,
+    InvalidInput,
+    ProviderUnavailable,
+    SettingsError,
+    User,
+)
+from deputize.core.oauth import flow
+from deputize.core.oauth.consent import AnyLocalUser, FixedPages
+from deputize.core.oauth.providers import GITHUB
+from deputize.sandbox import Browser, Page, Sandbox
+from deputize.sandbox.deputies import apps
+from tests.support.house import Clock, build, consent
+
+ALICE, BOB = "alice@example.test", "bob@example.test"
+POLLS = ("POST", "/login/oauth/access_token")
+CODES = ("POST", "/login/device/code")
+
+
+@dataclass
+class Line(httpx.AsyncBaseTransport):
+    """The sandbox, what was asked of its token endpoint, and who listens in."""
+
+    sandbox: Sandbox
+    forms: list[dict[str, list[str]]] = field(default_factory=list)
+    before: Callable[[], Awaitable[None]] | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.sandbox.transport().handle_async_request(request)
+        if request.url.path == "/login/oauth/access_token":
+            self.forms.append(parse_qs(request.content.decode()))
+            if self.before:
+                await self.before()
+        return response
+
+
+@dataclass
+class House:
+    """A terminal: what it shows, how long it waits, and what its user does elsewhere meanwhile."""
+
+    deputy: Deputy
+    sandbox: Sandbox
+    clock: Clock
+    line: Line
+    shown: list[DeviceCode] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    then: dict[int, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
+
+    async def ask(self, *scopes: str, user: str = "alice", app: str = "github", **more: Any) -> Consent:
+        (asked,) = await self.deputy.connect(user, app, scopes=scopes or ("gist",), **more)
+        return asked
+
+    async def sleep(self, seconds: float) -> None:
+        """Time passes; after so many waits the user does something."""
+        self.waits.append(seconds)
+        self.clock.now += seconds
+        if act := self.then.get(len(self.waits)):
+            await act()
+
+    async def run(self, asked: Consent, user: str = "alice") -> Consent:
+        return await self.deputy.consents.by_device(asked.id, User(user), self.shown.append, self.sleep)
+
+    async def enter(self, as_: str = ALICE, decision: str = "allow", code: str = "") -> Page:
+        """On another machine: enter the code, choose an account, say yes or no."""
+        browser = Browser(self.sandbox.transport())
+        page = await browser.open(self.shown[-1].address)
+        page = await browser.submit(page, page.forms[0], user_code=code or self.shown[-1].code)
+        if not page.forms:
+            return page
+        return await browser.submit(page, page.forms[0], account=as_, decision=decision)
+
+    def events(self) -> list[str]:
+        return [row["event"] for row in self.deputy.audit.rows()]
+
+    def live(self, email: str = ALICE) -> int:
+        return self.sandbox.live_tokens()[email]
+
+
+@pytest.fixture
+async def house() -> House:
+    clock = Clock(1_800_000_000.0)
+    sandbox = Sandbox(clock=clock)
+    line = Line(sandbox)
+    deputy = await build(sandbox, apps=apps(), toolkits=[], transport=line, clock=clock)
+    return House(deputy, sandbox, clock, line)
+
+
+# ------------------------------------------------------------- how it goes
+
+
+@pytest.mark.parametrize(("app", "scope"), [("github", "gist"), ("github_app", "issues:write")])
+async def test_a_user_who_enters_the_code_elsewhere_is_connected(house: House, app: str, scope: str) -> None:
+    house.then[3] = house.enter
+    ended = await house.run(await house.ask(scope, app=app))
+    assert (ended.status, ended.account) == ("granted", "alice")
+    [grant] = await house.deputy.vault.grants(User("alice"))
+    assert scope in grant.scopes and grant.account.name == "alice" and house.live() >= 1
+    assert house.waits == [5.0, 5.0, 5.0] and len(house.line.forms) == 3
+    [opened] = [row for row in house.deputy.audit.rows() if row["event"] == "consent.opened"]
+    assert opened["by"] == "device" and "consent.granted" in house.events()
+
+
+async def test_what_is_shown_is_githubs_own_address_and_a_short_code(house: House) -> None:
+    house.then[1] = house.enter
+    await house.run(await house.ask())
+    [shown] = house.shown
+    assert shown.address == "https://github.com/login/device" and len(shown.code) == 9
+    assert shown.expires_at == pytest.approx(house.clock.now + 895, abs=10)
+
+
+async def test_a_step_up_asks_for_the_union_as_with_a_link(house: House) -> None:
+    house.then[1] = house.enter
+    await house.run(await house.ask("gist"))
+    house.then[2] = house.enter
+    assert (await house.run(await house.ask("repo"))).status == "granted" and len(house.waits) == 2
+    [grant] = await house.deputy.vault.grants(User("alice"))
+    assert grant.scopes >= {"gist", "repo"}
+
+
+async def test_it_asks_less_often_when_told_to_and_says_nothing_meanwhile(house: House) -> None:
+    house.sandbox.switches.faults[POLLS] = [
+        (200, {}, {"error": "authorization_pending"}),
+        (200, {}, {"error": "slow_down", "interval": 20}),
+        (400, {}, {"error": "slow_down"}),
+        (200, {}, {"error": "slow_down", "interval": 1}),
+    ]
+    house.then[6] = house.enter
+    assert (await house.run(await house.ask())).status == "granted"
+    assert house.waits == [5.0, 5.0, 20.0, 25.0, 30.0, 30.0] and len(house.shown) == 1
+
+
+async def test_a_provider_that_is_down_for_a_while_is_asked_less_often_and_then_answers(house: House) -> None:
+    house.sandbox.switches.faults[POLLS] = [(503, {}, {}), (502, {}, b"<html>"), (429, {"retry-after": "40"}, {})]
+    house.then[4] = house.enter
+    assert (await house.run(await house.ask())).status == "granted"
+    assert house.waits == [5.0, 10.0, 20.0, 40.0]
+
+
+async def test_a_no_elsewhere_ends_it_and_is_remembered(house: House) -> None:
+    house.then[2] = lambda: house.enter(decision="deny")
+    ended = await house.run(await house.ask())
+    assert (ended.status, ended.why) == ("denied", "consent_denied")
+    assert await house.deputy.connections("alice") == [] and "consent.denied" in house.events()
+
+
+async def test_a_code_that_nobody_enters_ends_when_it_expires(house: House) -> None:
+    ended = await house.run(await house.ask())
+    assert (ended.status, ended.why) == ("failed", "expired_code")
+    assert sum(house.waits) == pytest.approx(900) and house.live() == 0
+
+
+async def test_a_provider_that_says_expired_is_believed(house: House) -> None:
+    house.sandbox.switches.faults[POLLS] = [(200, {}, {"error": "expired_token"})]
+    assert (await house.run(await house.ask())).why == "expired_code"
+
+
+@pytest.mark.parametrize("error", ["incorrect_device_code", "incorrect_client_credentials", "unsupported_grant_type"])
+async def test_any_other_answer_ends_it(house: House, error: str) -> None:
+    house.sandbox.switches.faults[POLLS] = [(200, {}, {"error": error})]
+    house.then[3] = house.enter
+    ended = await house.run(await house.ask())
+    assert (ended.status, ended.why) == ("failed", "operator") and house.live() == 0 and len(house.waits) == 1
+
+
+async def test_an_answer_that_says_nothing_is_asked_for_again(house: House) -> None:
+    house.sandbox.switches.faults[POLLS] = [(200, {}, []), (200, {}, b"<html>")]
+    house.then[3] = house.enter
+    assert (await house.run(await house.ask())).status == "granted"
+
+
+async def test_an_app_whose_registration_has_no_device_flow_is_the_operators_matter(house: House) -> None:
+    house.sandbox.switches.faults[CODES] = [(200, {}, {"error": "device_flow_disabled"})]
+    with pytest.raises(SettingsError):
+        await house.run(await house.ask())
+    assert house.shown == []
+
+
+async def test_a_provider_without_codes_says_so(house: House) -> None:
+    asked = await house.ask("https://www.googleapis.com/auth/gmail.readonly", app="google")
+    with pytest.raises(InvalidInput, match="no codes"):
+        await house.run(asked)
+    assert [name for name, row in PROVIDERS.items() if row.device] == ["github", "github_app"]
+
+
+# ------------------------------------------------------------- attacks
+
+
+async def test_only_the_user_who_was_asked_gets_a_code(house: House) -> None:
+    asked = await house.ask()
+    for user in ("bob", "mallory"):
+        with pytest.raises(InvalidInput):
+            await house.run(asked, user)
+    with pytest.raises(InvalidInput):
+        await house.deputy.consents.by_device(asked.id, User("alice", "other"), house.shown.append, house.sleep)
+    assert house.shown == [] and house.sandbox.count("github.com", "/login/device") == 0
+    assert house.events().count("connect.user_mismatch") == 3
+    now = await house.deputy.consents.status(asked.id)
+    assert now and now.status == "pending"
+
+
+async def test_B9_a_code_that_somebody_else_entered_widens_nothing_and_its_token_is_ended(house: House) -> None:
+    house.then[1] = house.enter
+    await house.run(await house.ask("gist"))
+    house.then[2] = lambda: house.enter(as_=BOB)
+    ended = await house.run(await house.ask("repo"))
+    assert (ended.status, ended.why) == ("failed", "account_mismatch")
+    [grant] = await house.deputy.vault.grants(User("alice"))
+    assert grant.account.name == "alice" and "repo" not in grant.scopes
+    assert house.live(BOB) == 0 and house.live() >= 1 and "consent.failed" in house.events()
+
+
+async def test_a_named_account_must_be_the_one_that_entered_the_code(house: House) -> None:
+    house.then[1] = lambda: house.enter(as_=BOB)
+    ended = await house.run(await house.ask(account="alice"))
+    assert (ended.status, ended.why) == ("failed", "account_mismatch") and house.live(BOB) == 0
+
+
+async def test_where_pages_are_a_web_applications_there_are_no_codes(house: House) -> None:
+    """RFC 8628 5.4: whoever is sent a code and enters it connects their account to somebody else's agent."""
+    house.deputy.consents.pages = FixedPages("https://deputy.example.test")
+    with pytest.raises(SettingsError, match="local mode"):
+        await house.run(await house.ask())
+    assert house.shown == [] and house.sandbox.requests == []
+
+
+async def test_a_code_brings_tokens_once(house: House) -> None:
+    house.then[1] = house.enter
+    asked = await house.ask()
+    assert (await house.run(asked)).status == "granted"
+    with pytest.raises(InvalidInput):
+        await house.run(asked)
+    [form] = house.line.forms
+    again = httpx.Request(
+        "POST", "https://github.com/login/oauth/access_token", data={k: v[0] for k, v in form.items()}
+    )
+    again.headers["accept"] = "application/json"
+    answer = await house.sandbox.transport().handle_async_request(again)
+    await answer.aread()
+    assert answer.json()["error"] == "incorrect_device_code"
+
+
+async def test_a_code_that_was_never_given_out_opens_no_page(house: House) -> None:
+    house.then[1] = lambda: house.enter(code="BCDF-GHJK")
+    house.then[2] = house.enter
+    assert (await house.run(await house.ask())).status == "granted"
+
+
+async def test_R33_a_disconnect_while_the_code_is_entered_wins(house: House) -> None:
+    async def entered_and_disconnected() -> None:
+        await house.enter()
+        await house.deputy.revoke("alice", "github")
+
+    house.then[2] = entered_and_disconnected
+    ended = await house.run(await house.ask())
+    assert ended.status == "cancelled" and len(house.line.forms) == 1
+    assert await house.deputy.connections("alice") == [] and house.live() == 0
+
+
+async def test_R33_a_disconnect_while_the_tokens_are_on_their_way_wins_and_ends_them(house: House) -> None:
+    async def disconnected() -> None:
+        await house.deputy.revoke("alice", "github")
+
+    house.then[1] = house.enter
+    house.line.before = disconnected
+    ended = await house.run(await house.ask())
+    assert ended.status == "cancelled" and house.live() == 0
+    assert "connect.late_code" in house.events() and await house.deputy.connections("alice") == []
+
+
+async def test_a_consent_that_was_finished_by_its_link_meanwhile_is_left_alone(house: House) -> None:
+    asked = await house.ask()
+
+    async def by_link() -> None:
+        await consent(house.deputy, house.sandbox, asked)
+
+    house.then[2] = by_link
+    ended = await house.run(asked)
+    assert (ended.status, len(house.line.forms)) == ("granted", 2)  # one poll, one code
+
+
+async def test_a_link_pressed_meanwhile_does_not_stop_the_code(house: House) -> None:
+    asked = await house.ask()
+
+    async def pressed() -> None:
+        await house.deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())
+
+    house.then |= {1: pressed, 2: house.enter}
+    assert (await house.run(asked)).status == "granted"
+
+
+async def test_a_newer_code_takes_the_place_of_an_older_one(house: House) -> None:
+    asked = await house.ask()
+    ended: list[Consent] = []
+
+    async def again() -> None:
+        house.then[2] = house.enter
+        ended.append(await house.run(asked))
+
+    house.then[1] = again
+    ended.append(await house.run(asked))
+    assert [one.status for one in ended] == ["granted", "granted"] and len(house.shown) == 2
+    assert len(await house.deputy.vault.grants(User("alice"))) == 1
+
+
+async def test_nothing_of_it_is_left_where_it_could_be_read(house: House) -> None:
+    asked = await house.ask()
+    house.then[1] = house.enter
+    await house.run(asked)
+    secret = house.line.forms[0]["device_code"][0]
+    [record] = await house.deputy.vault.scan("consent")
+    assert secret not in repr(record.json) and "device" not in record.json
+    assert secret not in repr(list(house.deputy.audit.rows())) and secret not in repr(house.shown)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"user_code": "AB\x1b[2J"},
+        {"user_code": "A" * 21},
+        {"user_code": "WDJB MJHT"},
+        {"user_code": None},
+        {"device_code": ""},
+        {"device_code": "a b"},
+        *({"verification_uri": one} for one in ("http://github.com/login/device", "javascript:alert(1)", "", None)),
+        *({"verification_uri": one} for one in ("https://github.com.evil.test/x", "https://evil.test/github.com")),
+        *({"verification_uri": one} for one in ("https://a@github.com/x", "https://github.com/x?user_code=ABCD-EFGH")),
+        {"verification_uri": "https://github.com/x\x1b[31m"},
+    ],
+)
+async def test_A11_no_terminal_shows_a_strangers_address_or_an_odd_code(house: House, change: dict[str, Any]) -> None:
+    good = {"device_code": "d" * 40, "user_code": "WDJB-MJHT", "verification_uri": "https://github.com/login/device"}
+    assert flow.parse_device_codes(GITHUB, good).user_code == "WDJB-MJHT"
+    house.sandbox.switches.faults[CODES] = [(200, {}, good | change)]
+    with pytest.raises(ProviderUnavailable):
+        await house.run(await house.ask())
+    assert house.shown == []
+
+
+@pytest.mark.parametrize(("interval", "waited"), [(0, 5.0), (-5, 5.0), (0.001, 1.0), (10**9 - 1, 60.0), ("x", 5.0)])
+def test_an_odd_interval_neither_floods_nor_hangs(interval: Any, waited: float) -> None:
+    good = {"device_code": "d" * 40, "user_code": "WDJB-MJHT", "verification_uri": "https://github.com/login/device"}
+    assert flow.parse_device_codes(GITHUB, good | {"interval": interval}).interval == waited

@@ -1,0 +1,175 @@
+"""A server that settings name by its issuer only: from ``deputize.toml`` to an act, and while it is down."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from deputize.core import (
+    Call,
+    Deputy,
+    ProviderUnavailable,
+    Request,
+    SettingsError,
+    Steps,
+    Toolkit,
+    User,
+    allow_all,
+    any_of,
+)
+from deputize.core.act.catalog import Catalog
+from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.oauth.issuers import KnownIssuers
+from deputize.core.portal import portal
+from deputize.core.settings import AppSettings, Settings
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from tests.core.oauth.test_discover import ISSUER, METADATA, OAUTH
+
+APP = AppSettings(client_id="a-client", issuer=ISSUER, api={"acme": "https://api.example.test/v1"}, private=True)
+CONFIG = f"""
+[apps.acme]
+client_id = "a-client"
+issuer = "{ISSUER}"
+label = "Acme"
+resource = "https://api.example.test/"
+private = true
+api = {{ acme = "https://api.example.test/v1" }}
+"""
+
+acme = Toolkit("acme", provider="acme")
+
+
+@acme.tool(needs=[any_of("email")])
+def me() -> Steps:
+    """Who am I at Acme?"""
+    found = yield Request("GET", "/me")
+    return found["name"]
+
+
+class Acme(httpx.AsyncBaseTransport):
+    """An authorization server with metadata, tokens and an API; ``down`` answers nothing."""
+
+    def __init__(self) -> None:
+        self.down, self.forms = False, list[dict[str, list[str]]]()
+        self.said: dict[str, Any] = dict(METADATA)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("down")
+        url = str(request.url)
+        if url == OAUTH:
+            return httpx.Response(200, content=json.dumps(self.said).encode())
+        if url == f"{ISSUER}/token":
+            self.forms.append(parse_qs(request.content.decode()))
+            token = {"access_token": "a" * 20, "token_type": "Bearer", "scope": "openid email", "expires_in": 3600}
+            return httpx.Response(200, json=token | {"refresh_token": "r" * 20})
+        if url == f"{ISSUER}/me":
+            return httpx.Response(200, json={"sub": "1", "email": "alice@example.test"})
+        if url == "https://api.example.test/v1/me":
+            return httpx.Response(200, json={"name": "Alice"})
+        return httpx.Response(404)
+
+
+@pytest.fixture
+def server() -> Acme:
+    return Acme()
+
+
+@pytest.fixture
+def vault() -> Vault:
+    return portal().run(Vault.open(MemoryStore(), [secrets.token_bytes(32)]))
+
+
+def test_A14_an_issuer_and_a_resource_in_the_settings_are_all_that_a_toolkit_of_ones_own_needs(
+    server: Acme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deputize.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DEPUTIZE_PORT", "0")
+    with Deputy.from_settings(transport=server, policy=allow_all) as deputy:
+        deputy.catalog = Catalog([acme])
+        (consent,) = deputy.run(deputy.connect("alice", tools=["acme_me"]))
+        assert (consent.provider, consent.words) == ("acme", ("see your email address",))
+        started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
+        asked = parse_qs(urlsplit(started.url).query)
+        back = {"code": "a-code", "state": asked["state"][0]}
+        deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+        assert deputy.run(deputy.act("acme_me", {}, user="alice", call=Call(id="1"))) == "Alice"
+        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        deputy.run(deputy.refresher.live(grant, grant.access_token))
+    assert asked["resource"] == ["https://api.example.test/"]
+    assert [form["grant_type"] for form in server.forms] == [["authorization_code"], ["refresh_token"]]
+    assert all(form["resource"] == ["https://api.example.test/"] for form in server.forms)
+
+
+def test_a_start_that_fails_lets_go_of_the_vault_and_the_next_one_works(
+    server: Acme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deputize.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
+    for bad in (True, False):
+        server.down, server.said["issuer"] = bad, "https://evil.example.test"
+        with pytest.raises(ProviderUnavailable if bad else SettingsError):
+            Deputy.from_settings(transport=server)
+    server.said["issuer"] = ISSUER
+    with Deputy.from_settings(transport=server) as deputy:
+        assert deputy.providers["acme"].label == "Acme"
+    assert not [one.name for one in threading.enumerate() if "sqlite" in one.name.lower()]
+
+
+async def test_nothing_is_said_of_a_resource_where_none_is_named(server: Acme, vault: Vault) -> None:
+    rows = await Settings.load(apps={"acme": APP}).find_providers(vault, server)
+    assert rows["acme"].resource == ""
+
+
+async def test_a_server_that_is_down_at_start_is_known_from_before(server: Acme, vault: Vault) -> None:
+    said = Settings.load(apps={"acme": APP})
+    first = (await said.find_providers(vault, server))["acme"]
+    server.down = True
+    assert (await said.find_providers(vault, server))["acme"] == first
+    server.down = False
+    server.said["token_endpoint"] = f"{ISSUER}/token2"
+    assert (await said.find_providers(vault, server))["acme"].token == f"{ISSUER}/token2"
+    server.down = True
+    assert (await said.find_providers(vault, server))["acme"].token == f"{ISSUER}/token2"
+
+
+async def test_a_server_that_was_never_reached_stops_the_start(server: Acme, vault: Vault) -> None:
+    server.down = True
+    with pytest.raises(ProviderUnavailable):
+        await Settings.load(apps={"acme": APP}).find_providers(vault, server)
+
+
+async def test_what_one_issuer_said_is_never_taken_for_another(server: Acme, vault: Vault) -> None:
+    await Settings.load(apps={"acme": APP}).find_providers(vault, server)
+    assert await KnownIssuers(vault).read(f"{ISSUER}/") is None
+    server.down = True
+    other = APP.model_copy(update={"issuer": f"{ISSUER}2"})
+    with pytest.raises(ProviderUnavailable):
+        await Settings.load(apps={"acme": other}).find_providers(vault, server)
+
+
+async def test_a_server_that_turns_bad_is_not_remembered_for_good(server: Acme, vault: Vault) -> None:
+    said = Settings.load(apps={"acme": APP})
+    await said.find_providers(vault, server)
+    server.said["issuer"] = "https://evil.example.test"
+    with pytest.raises(SettingsError):
+        await said.find_providers(vault, server)
+    kept = await KnownIssuers(vault).read(ISSUER)
+    assert kept is not None and kept["issuer"] == ISSUER
+
+
+async def test_private_addresses_are_called_only_where_settings_say_so(server: Acme, vault: Vault) -> None:
+    inside = AppSettings(client_id="a", issuer="https://127.0.0.1")
+    with pytest.raises(SettingsError):
+        await Settings.load(apps={"acme": inside}).find_providers(vault, server)

@@ -1,0 +1,130 @@
+"""The consent page in a real browser: its policy lets the form lead to the provider and back, and no further."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx
+import pytest
+
+from deputize.core import App, Consent, Deputy, Identity, Provider, Secret
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.core.web.local import LocalPages
+from deputize.core.web.loopback import serve
+from tests.support.chromium import Chromium
+
+pytestmark = pytest.mark.counterpart
+
+
+def sends_on(to: str = "") -> object:
+    """A server that redirects at once: to ``to`` with the query it got, or with a code to where the query says."""
+
+    async def app(scope: dict[str, object], receive: object, send: object) -> None:
+        if scope["type"] != "http":
+            return
+        asked = parse_qs(scope["query_string"].decode())  # type: ignore[attr-defined]
+        back = {"code": "a-code", "state": asked.get("state", [""])[0]}
+        where = (
+            f"{to}/workspace?{urlencode(asked, doseq=True)}" if to else f"{asked['redirect_uri'][0]}?{urlencode(back)}"
+        )
+        await send({"type": "http.response.start", "status": 302, "headers": [(b"location", where.encode())]})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]
+
+    return app
+
+
+@dataclass
+class House:
+    """A deputy in local mode, a provider of two hosts that remembers everybody's yes, and a browser."""
+
+    deputy: Deputy
+    browser: Chromium
+    workspace: str
+    spent: list[str]
+
+    async def asked(self) -> Consent:
+        (consent,) = await self.deputy.connect("alice", "acme", scopes=["read"])
+        return consent
+
+    async def pressed(self, consent: Consent) -> None:
+        """Open the link, press Continue."""
+        await self.browser.open(consent.link)
+        assert await self.browser.run("document.querySelector('form button.yes').click() || true")
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    spent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            spent.append(request.content.decode())
+            return httpx.Response(200, json={"access_token": "a" * 20, "token_type": "bearer", "scope": "read"})
+        return httpx.Response(200, json={"sub": "1", "email": "alice@example.test"})
+
+    async with AsyncExitStack() as stack:
+        browser = await stack.enter_async_context(Chromium.started())
+        workspace = await stack.enter_async_context(serve(sends_on()))  # type: ignore[arg-type]
+        front = await stack.enter_async_context(serve(sends_on(workspace)))  # type: ignore[arg-type]
+        acme = Provider(
+            name="acme",
+            label="Acme",
+            authorize=f"{front}/authorize",
+            token=f"{front}/token",
+            api={},
+            hosts=frozenset({urlsplit(front).netloc}),
+            identity=Identity(f"{front}/me", "{sub}", "{email}"),
+            leads_to=(workspace,),
+            localhost=True,
+            plain_http=True,
+        )
+        pages = LocalPages(0)
+        vault = await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
+        deputy = await stack.enter_async_context(
+            Deputy(
+                vault,
+                [App("acme", "client", Secret("secret"))],
+                pages=pages,
+                providers={"acme": acme},
+                toolkits=[],
+                transport=httpx.MockTransport(answer),
+            )
+        )
+        pages.deputy = deputy
+        yield House(deputy, browser, workspace, spent)
+
+
+def without(house: House, **change: object) -> None:
+    """The provider's row as if it said less."""
+    assert isinstance(house.deputy.providers, dict)
+    house.deputy.providers["acme"] = replace(house.deputy.providers["acme"], **change)
+
+
+async def test_continue_leads_by_all_hosts_of_the_row_and_back_by_localhost(house: House) -> None:
+    consent = await house.asked()
+    await house.pressed(consent)
+    assert await house.browser.until("document.body.innerText.includes('is connected')")
+    assert await house.browser.run("location.href") == consent.link
+    assert (await house.deputy.wait([consent], timeout=5))[0].status == "granted" and len(house.spent) == 1
+    assert "alice@example.test" in await house.browser.run("document.body.innerText")
+
+
+async def test_a_host_that_the_row_does_not_name_is_not_reached_from_our_form(house: House) -> None:
+    without(house, leads_to=())
+    consent = await house.asked()
+    await house.pressed(consent)
+    assert not await house.browser.until("document.body.innerText.includes('is connected')", 3)
+    assert await house.browser.run("location.href") == consent.link and house.spent == []
+
+
+async def test_https_anywhere_is_no_way_to_a_host_without_it(house: House) -> None:
+    without(house, leads_to=("https:",))
+    consent = await house.asked()
+    await house.pressed(consent)
+    assert not await house.browser.until("document.body.innerText.includes('is connected')", 3)
+    assert house.spent == []

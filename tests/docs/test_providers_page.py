@@ -1,0 +1,121 @@
+"""docs/providers.md: its settings load, its code runs, its commands exist, and its table fits the rows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from typer.main import get_command
+
+from deputize import core
+from deputize.cli.app import app as cli
+from deputize.core import PROVIDERS, App, Consent, Provider, Toolkit, User
+from deputize.core.settings import Settings
+from deputize.sandbox import Sandbox
+from tests.core.oauth.test_discover import METADATA
+from tests.docs.blocks import block, blocks, run, text
+from tests.support.house import build, connect, consent
+
+PAGE: Final = "docs/providers.md"
+ISSUER: Final = "https://acme.okta.com/oauth2/default"
+
+
+class Okta(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        said = METADATA | {"issuer": ISSUER, "scopes_supported": ["openid", "profile"]}
+        return httpx.Response(200, json=said)
+
+
+async def resolved(host: str) -> list[str]:
+    return ["93.184.215.14"]
+
+
+def test_every_block_is_run_here() -> None:
+    assert len(blocks(PAGE, "python")) == 3 and len(blocks(PAGE, "toml")) == 1 and len(blocks(PAGE, "bash")) == 2
+
+
+def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deputize.toml").write_text(block(PAGE, "[apps.okta]", "toml"))
+    monkeypatch.chdir(tmp_path)
+    said = Settings.load()
+    rows = said.all_providers()
+    assert rows["github"] is PROVIDERS["github"] and rows["work"].hosts == {"github.example.com"}
+    assert {name: app.issuer for name, app in said.issuers().items()} == {"okta": ISSUER}
+    assert [app.provider for app in said.all_apps()] == ["github", "work", "okta"]
+
+
+async def test_a_server_is_discovered_and_has_a_toolkit(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = core.discover
+
+    async def played(issuer: str, **more: Any) -> Provider:
+        return await real(issuer, transport=Okta(), resolve=resolved, **more)
+
+    monkeypatch.setattr(core, "discover", played)
+    names = await run(block(PAGE, "await discover(ISSUER"), {})
+    assert names["providers"]["okta"].label == "Acme"
+    people: Toolkit = names["people"]
+    assert list(people.tools) == ["people_me"] and people.provider == "okta"
+
+
+async def test_what_tools_need_is_asked_beforehand() -> None:
+    sandbox = Sandbox()
+    names: dict[str, Any] = {"deputy": await build(sandbox)}
+
+    async def visited(number: int) -> None:
+        if number == 1:
+            [asked] = names["consents"]
+            names["seen"] = await consent(names["deputy"], sandbox, asked)
+
+    await run(block(PAGE, "tools=["), names, visited)
+    assert [one.status for one in names["ended"]] == ["granted"]
+
+
+async def test_accounts_are_added_switched_chosen_and_named() -> None:
+    sandbox = Sandbox()
+    deputy = await build(sandbox)
+    await connect(deputy, sandbox, "readonly")
+    code = block(PAGE, "another=True").replace("alice@work.example", "bob@example.test")
+    code = code.replace("alice@home.example", "alice@example.test")
+    seen: list[Consent] = []
+
+    async def visited(number: int) -> None:
+        for one in await deputy.consents.waiting(User("alice")):
+            seen.append(await consent(deputy, sandbox, one, as_="bob@example.test"))
+
+    await run(code, {"deputy": deputy}, visited)
+    assert [one.status for one in seen] == ["granted", "granted"]
+    assert {one.account: one.default for one in await deputy.connections("alice")} == {
+        "alice@example.test": False,
+        "bob@example.test": True,
+    }
+
+
+def options(command: str) -> set[str]:
+    """What a command takes."""
+    group: Any = get_command(cli)
+    return {option for parameter in group.get_command(None, command).params for option in parameter.opts}
+
+
+def test_the_commands_and_their_options_exist() -> None:
+    for line in "".join(blocks(PAGE, "bash")).splitlines():
+        program, name, *words = shlex.split(line)
+        assert program == "deputize" and {word for word in words if word.startswith("--")} <= options(name)
+    assert {"--another", "--switch"} <= options("connect")
+
+
+def test_the_table_says_where_each_provider_brings_people_back() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| `(http://[^`]+)`, (any port|exactly) \|$", text(PAGE), re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(PROVIDERS)
+    for name, url, how in rows:
+        app = App(name, "id", None, pkce=True)
+        assert PROVIDERS[name].redirect_uri("http://127.0.0.1:8736", app) == url
+        assert (how == "exactly") is (PROVIDERS[name].loopback == "exact"), name
+
+
+def test_the_hosts_that_forms_lead_to_are_those_of_the_rows() -> None:
+    assert "https://*.slack.com" in PROVIDERS["slack"].leads_to
+    assert PROVIDERS["github"].at_host("github.example.com").leads_to == ("https:",)

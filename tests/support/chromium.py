@@ -1,0 +1,99 @@
+"""A real browser, headless, driven over the DevTools protocol by two pipes: no port, no driver, no package."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+from tests.support.counterparts import require
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chromium-headless-shell")
+FLAGS: Final = (
+    *("--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--mute-audio"),
+    *("--disable-dev-shm-usage", "--no-proxy-server"),
+)
+SECONDS: Final = 30.0
+
+
+class Chromium:
+    """One page in a browser with a profile of its own. Made by `Chromium.started`."""
+
+    def __init__(self, ask: asyncio.StreamWriter, answers: asyncio.StreamReader) -> None:
+        self._ask, self._answers, self._session, self._asked = ask, answers, "", 0
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls) -> AsyncIterator[Self]:
+        """A browser with an empty page, gone afterwards. Skips the test where none is installed."""
+        binary = next(filter(None, map(shutil.which, NAMES)), "")
+        require("Chromium", bool(binary), "apt-get install chromium")
+        (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+            flags = " ".join((*FLAGS, f"--user-data-dir={profile}"))
+            plumbed = f'exec "$0" {flags} 3<&{theirs_in} 4>&{theirs_out} >/dev/null 2>&1'
+            browser = await asyncio.create_subprocess_exec(
+                *("bash", "-c", plumbed, binary), pass_fds=(theirs_in, theirs_out), start_new_session=True
+            )
+            os.close(theirs_in)
+            os.close(theirs_out)
+            page = cls(*await _pipes(ours_out, ours_in))
+            try:
+                await page._attach()
+                yield page
+            finally:
+                page._ask.close()
+                try:
+                    await asyncio.wait_for(browser.wait(), 5)
+                except TimeoutError:
+                    browser.kill()
+                    await browser.wait()
+
+    async def _attach(self) -> None:
+        target = await self._call("Target.createTarget", url="about:blank")
+        attached = await self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session = attached["sessionId"]
+
+    async def _call(self, method: str, **params: Any) -> Mapping[str, Any]:
+        self._asked += 1
+        asked: dict[str, Any] = {"id": self._asked, "method": method, "params": params}
+        if self._session:
+            asked["sessionId"] = self._session
+        self._ask.write(json.dumps(asked).encode() + b"\0")
+        while True:
+            said = json.loads((await asyncio.wait_for(self._answers.readuntil(b"\0"), SECONDS))[:-1])
+            if said.get("id") == self._asked:
+                assert "result" in said, said.get("error")
+                found: Mapping[str, Any] = said["result"]
+                return found
+
+    async def run(self, script: str) -> Any:
+        """What this piece of JavaScript gives, in the page."""
+        said = await self._call("Runtime.evaluate", expression=script, returnByValue=True)
+        return said["result"].get("value")
+
+    async def open(self, url: str) -> None:
+        """Type an address, and wait until the page is there."""
+        await self._call("Page.navigate", url=url)
+        await self.until("document.readyState == 'complete' && location.href != 'about:blank'")
+
+    async def until(self, condition: str, seconds: float = 10.0) -> bool:
+        """Wait until this is so in the page; whether it came to be."""
+        for _ in range(round(seconds / 0.05)):
+            if await self.run(condition):
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+
+async def _pipes(out: int, into: int) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=2**24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(into, "rb"))
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(out, "wb"))
+    return asyncio.StreamWriter(transport, protocol, None, loop), reader
