@@ -467,3 +467,33 @@ async def test_everything_down_is_told_and_nothing_hangs(house: House) -> None:
     house.sandbox.switches.down = True
     with pytest.raises(ProviderUnavailable):
         await asyncio.wait_for(house.act("search"), 5)
+
+
+# ------------------------------------------------------------- the end of a user
+
+
+async def test_an_erased_user_leaves_no_file_result_approval_or_token(house: House) -> None:
+    deputy = house.deputy
+    await house.connected(*ALL, user="bob", as_="bob@example.test")
+    for user in ("alice", "bob"):
+        await deputy.keep_file(user, "a.txt", "text/plain", b"x")
+        await deputy.act("gmail_send", MAIL, user=user, call=Call("t", "m", "c"))
+    ended = await deputy.erase("alice")
+    assert [one.provider for one in ended] == ["google"]
+    place = deputy.vault.place(ALICE)
+    for kind in ("file", "filepart", "act", "approval", "consent"):
+        assert await house.store.scan(kind, place) == [], kind
+    assert [grant.status for grant in await deputy.vault.grants(ALICE)] == ["revoked"]
+    assert await deputy.connections("bob") and await house.store.scan("file", deputy.vault.place(BOB))
+    assert deputy.audit.rows()[-1]["event"] == "user.erased"
+
+
+async def test_erasing_a_user_while_a_write_is_under_way_does_not_let_it_happen_twice(house: House) -> None:
+    house.line.held, house.line.held_after = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send"), True
+    sending = asyncio.create_task(house.deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c")))
+    await house.line.until_held()
+    await house.deputy.erase("alice")
+    house.line.release()
+    first = await sending
+    assert await house.deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "c")) == first
+    assert house.line.count(GMAIL_API, "POST") == 1

@@ -206,11 +206,12 @@ def test_L2_a_tombstone_and_a_dead_grant_hold_nothing_that_could_be_used() -> No
 
 
 REVEALING: Final = {
-    "act/send.py": 1,  # where a token meets a request
-    "oauth/flow.py": 6,  # where a form goes to a token endpoint
+    "act/send.py": 2,  # where a token meets a request, and is looked for in the answer
+    "oauth/flow.py": 8,  # where a form goes to a token endpoint
     "oauth/visit.py": 2,  # into the sealed record: verifier, code
+    "oauth/device.py": 1,  # into the sealed record: the code to ask with
     "oauth/refresh.py": 1,  # the fingerprint of an intent
-    "oauth/outbox.py": 1,  # into the sealed outbox
+    "oauth/outbox.py": 2,  # into the sealed outbox
     "vault/grant.py": 2,  # to seal
     "web/consenting.py": 1,  # the nonce, into its own cookie
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolk
 from deputize.core.audit import Audit
 from deputize.core.http import Transport
 from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.oauth.discover import Resolve
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Browser, Sandbox
@@ -33,6 +35,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def public_names(host: str) -> list[str]:
+    """Every name leads to a public address: nothing is looked up, and nothing is connected to."""
+    return ["93.184.215.14"]
 
 
 async def no_sleep(seconds: float) -> None:
@@ -61,6 +68,8 @@ async def build(
     clock: Callable[[], float] | None = None,
     apps: Iterable[App] | None = None,
     providers: Mapping[str, Any] = PROVIDERS,
+    resolve: Resolve = public_names,
+    requests_per_minute: float = math.inf,
 ) -> Deputy:
     """A deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
     more: dict[str, Any] = {"clock": clock} if clock else {}
@@ -74,6 +83,8 @@ async def build(
         transport=transport or (sandbox or Sandbox()).transport(),
         providers=providers,
         sleep=no_sleep,
+        resolve=resolve,
+        requests_per_minute=requests_per_minute,
         **more,
     )
 

@@ -9,7 +9,24 @@ The engine: it knows no agent framework. Toolkits say what can be done, adapters
 """
 
 from deputize.core.act.policy import Act, Call, Policy, Verdict, allow_all, ask_before_sending, read_only
-from deputize.core.act.toolkit import ActKey, Effect, Need, Note, Request, Steps, Tool, Toolkit, any_of
+from deputize.core.act.toolkit import (
+    ActKey,
+    Alias,
+    Answer,
+    Effect,
+    File,
+    Keep,
+    Need,
+    Note,
+    PublicRequest,
+    Request,
+    Steps,
+    Take,
+    Tool,
+    Toolkit,
+    Wait,
+    any_of,
+)
 from deputize.core.asks import Approval, Consent
 from deputize.core.deputy import Connection, Deputy
 from deputize.core.errors import (
@@ -33,6 +50,8 @@ from deputize.core.errors import (
     UserRequired,
     VaultError,
 )
+from deputize.core.oauth.device import DeviceCode
+from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider
 from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.oauth.revoke import Revoked
@@ -44,6 +63,8 @@ __all__ = [
     "AccountMismatch",
     "Act",
     "ActKey",
+    "Alias",
+    "Answer",
     "App",
     "Approval",
     "ApprovalRequired",
@@ -55,9 +76,12 @@ __all__ = [
     "Declined",
     "DeputizeError",
     "Deputy",
+    "DeviceCode",
     "Effect",
+    "File",
     "Identity",
     "InvalidInput",
+    "Keep",
     "Need",
     "NotFound",
     "Note",
@@ -67,6 +91,7 @@ __all__ = [
     "PolicyDenied",
     "Provider",
     "ProviderUnavailable",
+    "PublicRequest",
     "RateLimited",
     "ReconsentRequired",
     "Request",
@@ -76,14 +101,17 @@ __all__ = [
     "SettingsError",
     "Steps",
     "StoreUnavailable",
+    "Take",
     "Tool",
     "Toolkit",
     "User",
     "UserRequired",
     "VaultError",
     "Verdict",
+    "Wait",
     "allow_all",
     "any_of",
     "ask_before_sending",
+    "discover",
     "read_only",
 ]

@@ -7,37 +7,47 @@ import importlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from deputize.core.act.approval import Approvals, Decision
+from deputize.core.act.answers import MissingScope
+from deputize.core.act.approval import Approvals, Decision, Edit
+from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
+from deputize.core.act.files import Files
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.perform import Performer
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
-from deputize.core.act.send import MissingScope, Sender, Sleep
-from deputize.core.act.toolkit import Need, Tool, Toolkit, asks_of
+from deputize.core.act.public import Outside
+from deputize.core.act.send import Sender, Sleep
+from deputize.core.act.toolkit import Effect, File, Need, Tool, Toolkit, asks_of, wanted_of
 from deputize.core.asks import Approval, Consent
 from deputize.core.audit import Audit
 from deputize.core.errors import (
     AccountMismatch,
     ConsentRequired,
     DeputizeError,
+    InvalidInput,
     PolicyDenied,
     ReconsentRequired,
+    SettingsError,
 )
 from deputize.core.http import Http, Transport
-from deputize.core.oauth.consent import Consents, FixedPages, Pages
+from deputize.core.oauth.accounts import Accounts
+from deputize.core.oauth.consent import Consents, DeviceCode, FixedPages, Pages
+from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
+from deputize.core.oauth.records import Other
 from deputize.core.oauth.refresh import GrantLost, Refresher
 from deputize.core.oauth.registry import Registry
 from deputize.core.oauth.revoke import Revoked, Revoker
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, GrantStatus, User
+from deputize.core.vault.restored import take_into_use
 from deputize.core.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -45,6 +55,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL: Final = 0.15
+RESTRICTED: Final = "restricted scope in grant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +84,9 @@ class Deputy:
     """Acts as users. One per process is enough; it may be used from any thread and event loop.
 
     ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
-    are served; ``policy`` is asked on every act; ``transport`` replaces the network, in tests. ``clock`` returns Unix
-    seconds.
+    are served; ``policy`` is asked on every act; ``transport`` replaces the network, and ``resolve`` the look-up of
+    names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: how many requests one user's agents may
+    send to one provider, infinite for no limit.
     """
 
     def __init__(
@@ -91,21 +103,26 @@ class Deputy:
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Sleep = asyncio.sleep,
+        resolve: Resolve = addresses_of,
+        requests_per_minute: float = DEFAULT,
     ) -> None:
         self.vault, self.providers, self.agent, self.policy, self.clock = vault, providers, agent, policy, clock
+        self.sleep = sleep
         self.registry = Registry(apps, providers)
         self.apps = self.registry.apps
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
-        self.http = Http(transport)
+        self.http, self.outside = Http(transport), Outside(Http(transport, keep_alive=False), resolve)
         self.outbox = Outbox(vault, providers, self.apps, self.http, self.audit, clock)
         self.consents = Consents(
             vault, providers, self.apps, self.http, self.audit, self.pages, self.outbox, agent=agent, clock=clock
         )
         self.refresher = Refresher(vault, providers, self.apps, self.http, self.audit, self.outbox, clock)
         self.revoker = Revoker(vault, self.apps, self.audit, self.consents, self.outbox)
+        self.accounts = Accounts(vault, self.registry, self.audit)
         self.approvals = Approvals(vault, self.audit, clock)
-        self.sender = Sender(self.http, providers, self.refresher, clock, sleep)
+        self.files, budgets = Files(vault, clock), Budgets(requests_per_minute, clock)
+        self.sender = Sender(self.http, providers, self.refresher, self.outside, self.files, budgets, clock, sleep)
         self.performer = Performer(Ledger(vault, clock), self.approvals, self.sender, self.refresher, self.audit)
         self._account_hash = lru_cache(maxsize=4096)(self.audit.digest)
         self.catalog = Catalog(toolkits)
@@ -122,13 +139,19 @@ class Deputy:
         """A deputy as ``DEPUTIZE_...`` variables and ``deputize.toml`` say; see `deputize.core.settings.Settings`.
 
         Without a ``base_url`` it works in local mode: one person, pages on loopback, keys made on the first run.
-        Raises `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing.
+        Raises `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing; `ProviderUnavailable`
+        for a server that is named by its issuer and was never reached.
         """
         from deputize.core.settings import Settings
 
         settings = settings or Settings.load()
         vault = portal().run(settings.open_vault())
-        audit = Audit(settings.audit_folder, vault.keys.audit, mode=settings.audit)
+        try:
+            providers = portal().run(settings.find_providers(vault, transport))
+        except BaseException:
+            portal().run(vault.close())
+            raise
+        audit = settings.open_audit(vault.keys)
         pages = importlib.import_module("deputize.core.web.local").LocalPages(settings.port)
         deputy = cls(
             vault,
@@ -137,10 +160,13 @@ class Deputy:
             audit=audit,
             agent=agent or settings.agent,
             policy=policy,
-            providers=settings.all_providers(),
+            providers=providers,
             transport=transport,
+            requests_per_minute=settings.requests_per_minute,
         )
         pages.deputy = deputy
+        portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.owe_in))
+        portal().run(deputy.files.sweep())
         return deputy
 
     # ------------------------------------------------------------- acting
@@ -152,19 +178,23 @@ class Deputy:
         *,
         user: User | str | None,
         account: str | None = None,
+        app: str = "",
         call: Call | None = None,
         agent: str = "",
     ) -> Any:
         """One tool call as the user, from arguments to audited outcome. Returns the tool's result, plain JSON.
 
-        ``call`` says where it came from: the same call never writes twice, whoever runs it again. Raises a
-        `DeputizeError`; `ConsentRequired` and `ApprovalRequired` say what the user is to be asked.
+        ``account``: which of several, by its name or id; else the one the user chose. ``app``: which of several ways
+        to the provider. ``call`` says where it came from: the same call never writes twice, whoever runs it again.
+        Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` say what the user is to be asked.
         """
         began = time.monotonic()
         facts = self._facts(tool, user, call, agent)
         try:
-            act = self._plan(tool, arguments, user, account, call, agent)
-            facts |= {"provider": act.provider, "app": act.app, "effect": act.effect.words()}
+            act = await self._plan(tool, arguments, user, account, call, agent, app)
+            facts |= {"tool": act.tool.name, "provider": act.provider, "app": act.app, "effect": act.effect.words()}
+            if act.tool.called:
+                facts["called"] = tool
             result = await self.performer.done(act) or (await self._performed(act, facts),)
         except Lacking as lacking:
             error = await self._ask([lacking])
@@ -191,9 +221,9 @@ class Deputy:
         ways: list[DeputizeError | Lacking | None] = []
         for tool, arguments, call in calls:
             try:
-                act = self._plan(tool, arguments, user, None, call, agent)
+                act = await self._plan(tool, arguments, user, None, call, agent)
                 if not await self.performer.done(act):
-                    await self._permitted(act)
+                    await self._permitted(act, {})
                 ways.append(None)
             except (DeputizeError, Lacking) as e:
                 ways.append(e)
@@ -204,7 +234,7 @@ class Deputy:
             answers |= await self._ask_together(together)
         return [answers[id(way)] if isinstance(way, Lacking) else way for way in ways]
 
-    def _plan(
+    async def _plan(
         self,
         tool: str,
         arguments: Mapping[str, Any],
@@ -212,10 +242,11 @@ class Deputy:
         account: str | None,
         call: Call | None,
         agent: str,
+        app: str = "",
     ) -> Act:
         """The call, validated: whose, which tool, which effect, and the key that makes it this act."""
         who, what, call = User.of(user), self.catalog.tool(tool), call or Call()
-        valid, app = what.validate(arguments), self.registry.app(what.provider)
+        valid, way = what.validate(arguments), await self.accounts.app(who, what.provider, app, account)
         return Act(
             user=who,
             tool=what,
@@ -223,44 +254,75 @@ class Deputy:
             effect=what.effect_of(valid),
             call=call,
             agent=agent or self.agent,
-            app=app.name,
-            provider=app.provider,
+            app=way.name,
+            provider=way.provider,
             account=account,
             nonce="" if call.known else secrets.token_hex(16),
+            kind=self.providers[way.provider].kind,
         )
 
-    async def _permitted(self, act: Act, facts: dict[str, Any] | None = None) -> Grant:
-        """Policy, then the grant, then the user's yes where the policy wants one."""
+    async def _permitted(self, act: Act, facts: dict[str, Any]) -> tuple[Act, Grant]:
+        """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it."""
+        verdict, grant = await self._judged(act)
+        facts |= self._of(grant, act)
+        if verdict is Verdict.ASK:
+            changed = await self.approvals.require(act, grant.account)
+            act = replace(act, approved=True)
+        else:
+            changed = None if act.effect is Effect.READS else await self.approvals.changed(act, grant.account)
+        if changed is None:
+            return act, grant
+        act = self._edited(act, changed)
+        _, grant = await self._judged(act)
+        facts |= self._of(grant, act) | {"effect": act.effect.words()}
+        return act, grant
+
+    def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
+        """The act with what the user wrote, under the tool's own name: an alias would make something else of it."""
+        valid = self.catalog.tool(act.tool.name).validate(changed)
+        effect = act.tool.effect_of(valid)
+        return replace(act, arguments=valid, effect=effect, asked=act.arguments, approved=True)
+
+    async def _judged(self, act: Act) -> tuple[Verdict, Grant]:
+        """What the policy says, if it does not say no, and the grant."""
         verdict = await decide(self.policy, act)
         if verdict is Verdict.DENY:
             raise PolicyDenied(f"{act.tool.name} is not allowed here.")
-        grant = await self._granted(act)
-        if facts is not None:
-            facts |= self._of(grant, act)
-        if verdict is Verdict.ASK:
-            await self.approvals.require(act, grant.account)
-        return grant
+        return verdict, await self._granted(act)
 
     async def _granted(self, act: Act) -> Grant:
         """The user's grant with every scope that these arguments need."""
         grant = await self.vault.find(act.user, act.provider, act.app, act.account)
         if grant is None or grant.status != "active":
             raise Lacking(act, asks_of(act.needs), grant, grant.reason if grant else "")
-        covered = self.providers[grant.provider].covered(grant.scopes)
+        row = self.providers[grant.provider]
+        if any(row.spoils.get(scope) == act.tool.api for scope in grant.scopes):
+            raise await self._spoilt(act, grant)
+        covered = row.covered(grant.scopes)
         if asks := asks_of(act.needs, covered):
             raise Lacking(act, asks, grant)
         return grant
 
+    async def _spoilt(self, act: Act, grant: Grant) -> Lacking:
+        """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
+        owed = await self.outbox.owe_grant(grant)
+        lost = await self.refresher.bury(grant, RESTRICTED)
+        if owed:
+            await self.outbox.settle(owed)
+        return Lacking(act, asks_of(act.needs), lost.grant, lost.reason)
+
     async def _performed(self, act: Act, facts: dict[str, Any]) -> Any:
         """The act's result; what the provider says is missing is asked for, whatever the vault believed."""
-        grant = await self._permitted(act, facts)
+        act, grant = await self._permitted(act, facts)
         needs = act.needs
         try:
             return await self.performer.perform(act, grant, facts)
         except GrantLost as lost:
             raise Lacking(act, asks_of(needs), lost.grant, lost.reason) from None
         except MissingScope as missing:
-            asks = asks_of(needs, grant.scopes) or [n.ask for n in needs if not n.accepts.isdisjoint(missing.needed)]
+            covered = self.providers[grant.provider].covered(grant.scopes)
+            known = covered if missing.named else frozenset[str]()
+            asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
             raise Lacking(act, asks or missing.needed[:1], grant, "scope_missing") from None
 
     # ------------------------------------------------------------- asking the user
@@ -302,33 +364,57 @@ class Deputy:
         tools: Iterable[str] = (),
         app: str = "",
         account: str | None = None,
+        another: bool = False,
+        allow_switch: bool = False,
     ) -> list[Consent]:
         """Ask beforehand: one consent per app for these scopes and all that these tools need. Empty: all granted.
 
-        Scopes may be given in full or by their last part (``gmail.readonly``).
+        Scopes may be given in full or by their last part (``gmail.readonly``). ``account``: the one that must come
+        back. ``another``: one more account, whichever the user chooses, beside those that are connected.
+        ``allow_switch``: the account that comes back acts from now on, with what the one before may do; that one stays
+        connected. Without either, another account than the one that is connected is refused.
         """
-        who = User.of(user)
-        asked: dict[str, list[Need]] = {}
-        if provider or app:
-            one = self.registry.app(provider, app)
-            asked[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
-        for name in tools:
-            tool = self.catalog.tool(name)
-            one = self.registry.app(tool.provider)
-            asked.setdefault(one.name, []).extend(tool.usual_needs(one.provider))
+        if another and allow_switch:
+            raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
+        who, other = User.of(user), _other(another, allow_switch)
         consents = []
-        for name, needs in asked.items():
+        for name, needs in (await self._wanted(who, provider, scopes, tools, app, account)).items():
             one = self.apps[name]
             held = await self._held(who, one, account)
-            covered = self.providers[one.provider].covered
-            granted = covered(held.scopes) if held and held.status == "active" else None
-            lacking = asks_of(needs, granted or frozenset())
-            if lacking or granted is None:
+            if (lacking := self._lacking(one, needs, held, other)) is not None:
                 consents.append(
-                    await self.consents.require(who, one, lacking, held=held, account=account or "", insist=True)
+                    await self.consents.require(
+                        who, one, lacking, held=held, account=account or "", insist=True, other=other
+                    )
                 )
         await self.outbox.pay()
         return consents
+
+    async def _wanted(
+        self, user: User, provider: str, scopes: Iterable[str], tools: Iterable[str], app: str, account: str | None
+    ) -> dict[str, list[Need]]:
+        """What these scopes and tools need, by app."""
+        wanted: dict[str, list[Need]] = {}
+        if provider or app:
+            one = await self.accounts.app(user, provider, app, account)
+            wanted[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
+        for name in tools:
+            tool = self.catalog.tool(name)
+            serves = app if app and self.registry.serves(app, tool.provider) else ""
+            one = await self.accounts.app(user, tool.provider, serves, account)
+            wanted.setdefault(one.name, []).extend(tool.usual_needs(self.providers[one.provider].kind))
+        return wanted
+
+    def _lacking(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
+        """The scopes to ask for beside those held; None where nothing has to be asked."""
+        row = self.providers[app.provider]
+        if other:
+            had = held.scopes if held and other == "switch" else frozenset[str]()
+            moved = had - set(row.always) - row.spoils.keys()
+            return [*asks_of(needs, moved), *moved]
+        granted = row.covered(held.scopes) if held and held.status == "active" else None
+        lacking = asks_of(needs, granted or frozenset())
+        return lacking if lacking or granted is None else None
 
     async def _held(self, user: User, app: App, account: str | None) -> Grant | None:
         """The grant that a consent would widen; None for a first one, or for one more account."""
@@ -351,17 +437,50 @@ class Deputy:
                 return [c for c in found if c is not None]
             await asyncio.sleep(min(POLL, max(deadline - time.monotonic(), 0)))
 
+    async def by_device(
+        self, user: User | str | None, consent: Consent | str, tell: Callable[[DeviceCode], None]
+    ) -> Consent:
+        """Finish a consent without a browser here: ``tell`` shows a code that the user enters elsewhere. How it ended.
+
+        For local mode only, where the person at the terminal is the user (RFC 8628 5.4). Raises `SettingsError`
+        anywhere else, and `InvalidInput` where the provider gives no codes.
+        """
+        one = consent if isinstance(consent, str) else consent.id
+        return await self.consents.by_device(one, User.of(user), tell, self.sleep)
+
+    async def choose(self, user: User | str | None, provider: str, account: str, *, app: str = "") -> None:
+        """Let this connected account (by its name or id) act for the user where none is named.
+
+        Raises `AccountMismatch` for one that is not connected, or a name that several have.
+        """
+        await self.accounts.choose(User.of(user), self.registry.provider(provider).name, account, app)
+
     async def decide(
-        self, approval: Approval | str, decision: Decision, *, by: User | str | None, reason: str = ""
+        self,
+        approval: Approval | str,
+        decision: Decision,
+        *,
+        by: User | str | None,
+        reason: str = "",
+        arguments: Mapping[str, Any] | None = None,
     ) -> Approval:
-        """Record a user's answer to an approval. Raises `NotFound` for one that is not theirs."""
-        one = approval if isinstance(approval, str) else approval.id
-        return await self.approvals.decide(one, decision, by=User.of(by), reason=reason)
+        """Record a user's answer to an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
+
+        An edit is a yes to the act with exactly these arguments, all of them; the policy and the grant are looked at
+        again when it is done. Raises `NotFound` for an approval that is not theirs, `InvalidInput` for arguments that
+        the tool does not take.
+        """
+        one, who = approval if isinstance(approval, str) else approval.id, User.of(by)
+        edit = None
+        if arguments is not None:
+            edit = Edit.of(self.catalog.tool(str((await self.approvals.row(one, who)).json["tool"])), arguments)
+        return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
     # ------------------------------------------------------------- what is there
 
     async def connections(self, user: User | str | None) -> list[Connection]:
-        """The user's connected accounts."""
+        """The user's connected accounts. ``default``: acts where none is named."""
+        who = User.of(user)
         return [
             Connection(
                 provider=grant.provider,
@@ -371,22 +490,83 @@ class Deputy:
                 words=tuple(self.registry.words(grant.provider, scope) for scope in _sorted(grant.scopes)),
                 status=grant.status,
                 reason=grant.reason,
-                default=grant.default,
+                default=await self.accounts.acting(who, grant),
             )
-            for grant in await self.vault.grants(User.of(user))
+            for grant in await self.vault.grants(who)
             if grant.status != "revoked"
         ]
 
     async def revoke(
-        self, user: User | str | None, provider: str, *, app: str = "", account: str | None = None
+        self,
+        user: User | str | None,
+        provider: str = "",
+        *,
+        app: str = "",
+        account: str | None = None,
+        leaked: bool = False,
     ) -> list[Revoked]:
-        """Disconnect a user: here at once, at the provider as soon as it can be reached."""
-        await self.outbox.pay()
-        return await self.revoker.disconnect(User.of(user), self.registry.provider(provider).name, app, account)
+        """Disconnect a user, from one provider or from all: here at once, there as soon as it can be reached.
 
-    def tools(self, *toolkits: str) -> list[Tool]:
-        """The tools of these toolkits, or of all there are."""
-        return self.catalog.tools(*toolkits)
+        ``leaked``: somebody else may have the tokens. They are ended without the app's secret where the provider can do
+        that (GitHub), which tells their owner; elsewhere as usual.
+        """
+        await self.outbox.pay()
+        name = self.registry.provider(provider).name if provider else ""
+        return await self.revoker.disconnect(User.of(user), name, app, account, leaked=leaked)
+
+    async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
+        """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""
+        return await self.revoker.disconnect_all(tenant, leaked=leaked)
+
+    async def keep_file(self, user: User | str | None, name: str, mime: str, content: bytes) -> dict[str, Any]:
+        """Keep a file for the user, sealed, for a day: what its handle is, ``{file, name, mime, size, expires}``.
+
+        Raises `InvalidInput` for more than 25 MiB, or than 100 MiB together with the user's others.
+        """
+        return await self.files.keep(User.of(user), File(name, mime, content))
+
+    async def file(self, user: User | str | None, handle: str) -> File:
+        """The user's file behind a handle. Raises `NotFound` for any other."""
+        return await self.files.take(User.of(user), handle)
+
+    async def erase(self, user: User | str | None) -> list[Revoked]:
+        """Disconnect a user from all providers, and remove what is kept for them: files, results, approvals, consents.
+
+        What is under way ends by itself; its row goes when it expires. The audit stays.
+        """
+        who = User.of(user)
+        ended = await self.revoke(who)
+        await self.files.erase(who)
+        for kind in ("act", "approval", "consent", "chosen"):
+            for record in await self.vault.scan(kind, self.vault.place(who)):
+                if record.json.get("state") != "claimed":
+                    await self.vault.delete(record)
+        self.audit.write("user.erased", tenant=who.tenant, user=who.id)
+        return ended
+
+    def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
+        """The tools of these toolkits (``github``), toolsets (``github:actions``, ``github:all``) and names; or all.
+
+        ``read_only``: only those that never change anything. Raises `InvalidInput` for a name nobody has.
+        """
+        return self.catalog.tools(*names, read_only=read_only)
+
+    async def ready_tools(self, user: User | str | None, *names: str, read_only: bool = False) -> list[Tool]:
+        """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
+        who, found = User.of(user), self.tools(*names, read_only=read_only)
+        held = {provider: await self._allowed(who, provider) for provider in {tool.provider for tool in found}}
+        return [
+            tool for tool in found if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
+        ]
+
+    async def _allowed(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
+        """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
+        try:
+            app = await self.accounts.app(user, provider, "", None)
+        except SettingsError:
+            return None
+        row, grant = self.providers[app.provider], await self.vault.find(user, app.provider, app.name)
+        return (row.kind, row.covered(grant.scopes)) if grant and grant.status == "active" else None
 
     # ------------------------------------------------------------- from sync code, and the end
 
@@ -397,7 +577,8 @@ class Deputy:
     async def close(self) -> None:
         """Write out the audit, let go of files and connections. Safe to call twice."""
         await self.http.close()
-        self.audit.close()
+        await self.outside.http.close()
+        await asyncio.to_thread(self.audit.close)  # it may wait for the disk
         await self.vault.close()
 
     async def __aenter__(self) -> Self:
@@ -438,6 +619,10 @@ class Deputy:
             "run": call.run,
             "call_id": call.id,
         }
+
+
+def _other(another: bool, allow_switch: bool) -> Other:
+    return "another" if another else "switch" if allow_switch else ""
 
 
 @lru_cache(maxsize=4096)

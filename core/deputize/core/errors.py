@@ -146,9 +146,13 @@ class RateLimited(DeputizeError):
 
 
 class NotFound(DeputizeError):
-    """Not there, or not visible to this user."""
+    """Not there, or not visible to this user. ``reason``: the provider's word for it, for programs."""
 
     code = "not_found"
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class Conflict(DeputizeError):
@@ -179,14 +183,15 @@ class OutcomeUnknown(DeputizeError):
 
 
 class ProviderUnavailable(DeputizeError):
-    """The provider or the network failed. ``sent`` tells whether the request may have arrived."""
+    """The provider or the network failed. ``sent``: the request may have arrived; ``reason``: "too_long", or empty."""
 
     code = "provider_unavailable"
     default_hint = "Try again later."
 
-    def __init__(self, message: str, *, hint: str = "", sent: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str = "", sent: bool = False, reason: str = "") -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
+        self.reason = reason
 
 
 class VaultError(DeputizeError):

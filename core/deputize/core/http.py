@@ -37,27 +37,34 @@ class Http:
 
     ``transport``: None takes aiohttp where it is installed (the extra ``fast``), else httpx's own. A factory makes one
     for each loop, closed when the loop ends, or by `close`. An instance is used from every loop as it is.
+    ``keep_alive``: whether our own keeps connections for later requests.
     """
 
-    def __init__(self, transport: Transport | None = None) -> None:
+    def __init__(self, transport: Transport | None = None, *, keep_alive: bool = True) -> None:
         self._shared = transport if isinstance(transport, httpx.AsyncBaseTransport) else None
-        self._make = _default if transport is None or isinstance(transport, httpx.AsyncBaseTransport) else transport
+        own = functools.partial(_default, keep_alive)
+        self._make = own if transport is None or isinstance(transport, httpx.AsyncBaseTransport) else transport
         self._leases: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lease] = WeakKeyDictionary()
         self._guard = Lock()
 
     async def send(
-        self, request: httpx.Request, *, timeout: float = 20.0, max_bytes: int = 10 * 2**20
+        self, request: httpx.Request, *, timeout: float = 20.0, max_bytes: int = 10 * 2**20, address: str = ""
     ) -> httpx.Response:
         """The whole answer, of any status, within ``timeout`` seconds and ``max_bytes`` (on the wire, and unpacked).
 
-        A content encoding of gzip or deflate is undone. The response knows nothing of its request. Raises
-        `ProviderUnavailable`, with ``sent=False`` only where nothing of the request can have left.
+        ``address``: the IP address to connect to, whatever the host's name leads to by now; our own transports and
+        httpx's keep to it, others connect as they like. A content encoding of gzip or deflate is undone. The response
+        knows nothing of its request. Raises `ProviderUnavailable`, with ``sent=False`` only where nothing of the
+        request can have left, and ``reason="too_long"`` for an answer that is longer.
         """
         door = timeout * 0.4  # twice this is less than the whole: a shut door is known as one, and nothing was sent
         request.extensions["timeout"] = {"pool": door, "connect": door, "read": None, "write": None}
         try:
             async with asyncio.timeout(timeout):
-                return await _fetch(self._shared or await self._transport(), request, max_bytes)
+                transport = self._shared or await self._transport()
+                if address and isinstance(transport, FastTransport | httpx.AsyncHTTPTransport):
+                    request = _pinned(request, address)
+                return await _fetch(transport, request, max_bytes)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None) from None  # the frames below hold the headers
         except DeputizeError:
@@ -137,6 +144,18 @@ class LeanRequest(httpx.Request):
         return self.body
 
 
+def _pinned(request: httpx.Request, address: str) -> httpx.Request:
+    """The same request over a connection to this address: its Host, and TLS with the name it is meant for."""
+    pinned = httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions={**request.extensions, "sni_hostname": request.url.host},
+    )
+    return pinned
+
+
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _WRITTEN = re.compile(
     r"(https?)://((?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)(?:[/?][!-\"$-~]*)?"
@@ -169,7 +188,7 @@ async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, li
         body = _unpack(body, coding.strip().lower(), limit)
         headers = tuple((k, v) for k, v in headers if k.lower() not in (b"content-encoding", b"content-length"))
     if len(body) > limit:
-        raise _Unusable(f"more than {limit} bytes")
+        raise _TooLong(f"more than {limit} bytes")
     return _Whole(status, headers, body)
 
 
@@ -222,12 +241,17 @@ class _Unusable(Exception):
     """An answer came, and cannot be taken. The text is ours."""
 
 
+class _TooLong(_Unusable):
+    """An answer that is longer than it may be."""
+
+
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 def _failure(error: Exception, host: str, timeout: float) -> ProviderUnavailable:
     if isinstance(error, _Unusable):
-        return ProviderUnavailable(f"{host} gave an unusable answer: {error}.", sent=True)
+        reason = "too_long" if isinstance(error, _TooLong) else ""
+        return ProviderUnavailable(f"{host} gave an unusable answer: {error}.", sent=True, reason=reason)
     if isinstance(error, TimeoutError):
         return ProviderUnavailable(f"{host} did not answer within {timeout:g} seconds.", sent=True)
     if isinstance(error, _UNSENT):
@@ -235,11 +259,12 @@ def _failure(error: Exception, host: str, timeout: float) -> ProviderUnavailable
     return ProviderUnavailable(f"{host} did not answer properly ({type(error).__name__}).", sent=True)
 
 
-def _default() -> httpx.AsyncBaseTransport:
+def _default(keep_alive: bool) -> httpx.AsyncBaseTransport:
     try:
-        return FastTransport()
+        return FastTransport(keep_alive=keep_alive)
     except ImportError:
-        return httpx.AsyncHTTPTransport(verify=_tls())
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20 if keep_alive else 0)
+        return httpx.AsyncHTTPTransport(verify=_tls(), limits=limits)
 
 
 @functools.cache
@@ -251,16 +276,17 @@ class FastTransport(httpx.AsyncBaseTransport):
     """aiohttp's connections under httpx's interface, with httpx's own behaviour: each request once, as written.
 
     No cookies, no proxy, no redirect, no second try. Belongs to the event loop that first uses it. ``tls``: what to
-    trust instead of httpx's defaults. Raises ImportError where aiohttp is missing.
+    trust instead of httpx's defaults. ``keep_alive``: whether connections are used again. Raises ImportError where
+    aiohttp is missing.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, *, keep_alive: bool = True) -> None:
         import aiohttp
         import yarl
 
         self._aiohttp, self._parse = aiohttp, yarl.URL
         self._limits = functools.lru_cache(maxsize=64)(aiohttp.ClientTimeout)
-        self._tls = tls
+        self._tls, self._keep_alive = tls, keep_alive
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -279,6 +305,7 @@ class FastTransport(httpx.AsyncBaseTransport):
                 headers=headers,
                 data=(io.BytesIO(body) if len(body) > 2**20 else body) if body else None,
                 allow_redirects=False,
+                server_hostname=request.extensions.get("sni_hostname"),
                 timeout=self._limits(
                     connect=limits.get("pool"), sock_connect=limits.get("connect"), sock_read=limits.get("read")
                 ),
@@ -294,7 +321,12 @@ class FastTransport(httpx.AsyncBaseTransport):
     def _open(self) -> aiohttp.ClientSession:
         client = self._aiohttp
         session: aiohttp.ClientSession = client.ClientSession(
-            connector=_connector()(ssl=self._tls or _tls(), limit=100, resolver=client.ThreadedResolver()),
+            connector=_connector()(
+                ssl=self._tls or _tls(),
+                limit=100,
+                resolver=client.ThreadedResolver(),
+                force_close=not self._keep_alive,
+            ),
             cookie_jar=client.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,

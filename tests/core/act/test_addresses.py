@@ -23,7 +23,8 @@ from deputize.core import (
     Toolkit,
     allow_all,
 )
-from deputize.core.act.send import Sender, segment
+from deputize.core.act.outgoing import segment
+from deputize.core.act.send import Sender
 from deputize.core.act.toolkit import any_of
 from deputize.core.http import _parts
 from deputize.sandbox import Sandbox

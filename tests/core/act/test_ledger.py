@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,13 +14,26 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ActKey, Call, DeputizeError, OutcomeUnknown, User, allow_all
+from deputize.core import (
+    ActKey,
+    Call,
+    DeputizeError,
+    Effect,
+    Note,
+    OutcomeUnknown,
+    Request,
+    Steps,
+    Toolkit,
+    User,
+    allow_all,
+    any_of,
+)
 from deputize.core.act import ledger
 from deputize.sandbox import Sandbox
 from tests.core.oauth.test_consent import House
-from tests.support.faults import answer, broken
-from tests.support.house import build, connect, new_vault
-from tests.support.kits import ALL, MAIL, gmail
+from tests.support.faults import Line, answer, broken
+from tests.support.house import Clock, build, connect, new_vault
+from tests.support.kits import ALL, MAIL, SEND, gmail
 
 SENDING = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send")
 DRAFTS = ("gmail.googleapis.com", "/gmail/v1/users/me/drafts")
@@ -385,3 +399,58 @@ async def test_a_swept_vault_keeps_what_is_still_good(house: House) -> None:
     house.clock.now += 2 * ledger.KEPT
     assert await house.deputy.vault.sweep(house.clock.now) > 0 and await state(house) == []
     assert (await house.deputy.vault.find(User("alice"), "google", "google")) is not None
+
+
+# ------------------------------------------------------------- notes, run after run
+
+
+def noting() -> tuple[Toolkit, list[Any]]:
+    """A tool that notes one thing more each time it is run, and what it was told that it had noted."""
+    kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
+
+    @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+    def send(*, noted: dict[str, Any] | None) -> Steps:
+        """Note, and send."""
+        told.append(noted)
+        yield Note({f"run{len(told)}": len(told)})
+        return (yield Request("POST", "/users/me/messages/send", json={}))
+
+    return kit, told
+
+
+async def test_a_run_that_is_taken_up_keeps_what_the_runs_before_it_noted() -> None:
+    """Else the third run would prepare anew what the first has prepared."""
+    kit, told = noting()
+    sandbox = Sandbox()
+    line = Line(sandbox.transport())
+    async with await build(sandbox, toolkits=[kit], transport=line, policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "send")
+        line.answers[SENDING] = [broken(), broken(), answer(200, {"id": "1"})]
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await deputy.act("notes_send", {}, user="alice", call=Call("t", "m", "c"))
+        assert await deputy.act("notes_send", {}, user="alice", call=Call("t", "m", "c")) == {"id": "1"}
+        assert told == [None, {"run1": 1}, {"run1": 1, "run2": 2}]
+
+
+async def test_a_run_that_is_taken_up_just_before_its_row_expires_is_still_known_after() -> None:
+    kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
+
+    @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+    def send(*, noted: dict[str, Any] | None) -> Steps:
+        """Note once, and send."""
+        told.append(noted)
+        if noted is None:
+            yield Note({"draft": "1"})
+        yield Request("POST", "/users/me/messages/send", json={})
+
+    sandbox, clock = Sandbox(), Clock(time.time())
+    line = Line(sandbox.transport())
+    async with await build(sandbox, toolkits=[kit], transport=line, policy=allow_all, clock=clock) as deputy:
+        await connect(deputy, sandbox, "send")
+        line.answers[SENDING] = [broken()] * 3
+        for later in (0, ledger.KEPT - 10, 20):
+            clock.now += later
+            with suppress(DeputizeError):
+                await deputy.act("notes_send", {}, user="alice", call=Call("t", "m", "c"))
+    assert told == [None, {"draft": "1"}, {"draft": "1"}]

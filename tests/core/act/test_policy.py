@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deputize.core import (
+    PROVIDERS,
     Act,
     Approval,
     ApprovalRequired,
@@ -29,6 +30,7 @@ from deputize.core import (
     ask_before_sending,
     read_only,
 )
+from deputize.core.act.answers import own_address
 from deputize.core.act.approval import LIFE, SHOWN, Decision, preview
 from tests.core.oauth.test_consent import House
 from tests.support.house import consent
@@ -348,3 +350,78 @@ def test_the_deputys_policy_is_to_ask_before_sending() -> None:
     import inspect
 
     assert inspect.signature(Deputy).parameters["policy"].default is ask_before_sending
+
+
+# ------------------------------------------------------------- a yes is for one act, a policy may change
+
+
+UNKNOWN = Call("t")
+"""A call that cannot be told from another that looks the same."""
+
+
+async def test_a_yes_to_a_read_is_for_one_read(house: Asking) -> None:
+    house.deputy.policy = always(Verdict.ASK)
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.deputy.act("gmail_search", {}, user="alice", call=UNKNOWN)
+    await house.deputy.decide(caught.value.approval, "approve", by="alice")
+    house.line.seen.clear()
+    assert isinstance(await house.deputy.act("gmail_search", {}, user="alice", call=UNKNOWN), list)
+    with pytest.raises(ApprovalRequired) as again:
+        await house.deputy.act("gmail_search", {}, user="alice", call=UNKNOWN)
+    assert again.value.approval.id != caught.value.approval.id and len(house.line.seen) == 1
+
+
+async def test_a_read_that_failed_leaves_the_yes_and_a_known_one_may_be_run_again(house: Asking) -> None:
+    house.deputy.policy = always(Verdict.ASK)
+    for call in (UNKNOWN, CALL):
+        with pytest.raises(ApprovalRequired) as caught:
+            await house.deputy.act("gmail_get", {"id": "nosuch"}, user="alice", call=call)
+        await house.deputy.decide(caught.value.approval, "approve", by="alice")
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await house.deputy.act("gmail_get", {"id": "nosuch"}, user="alice", call=call)
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.act("search")
+    await house.deputy.decide(caught.value.approval, "approve", by="alice")
+    assert await house.act("search") == await house.act("search")
+
+
+@pytest.mark.parametrize("decision", [None, "approve", "reject"])
+@pytest.mark.parametrize("call", [CALL, UNKNOWN])
+async def test_an_old_question_does_not_stop_what_the_policy_allows_by_now(
+    house: Asking, decision: Decision | None, call: Call
+) -> None:
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.deputy.act("gmail_send", MAIL, user="alice", call=call)
+    if decision:
+        await house.deputy.decide(caught.value.approval, decision, by="alice")
+    if decision == "approve":
+        await house.deputy.act("gmail_send", MAIL, user="alice", call=call)
+    house.deputy.policy = allow_all
+    await house.deputy.act("gmail_send", MAIL, user="alice", call=call)
+    assert house.mails == (2 if decision == "approve" and call is UNKNOWN else 1)
+
+
+async def test_what_the_user_wrote_for_one_call_is_not_put_into_another_that_looks_the_same(house: Asking) -> None:
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.deputy.act("gmail_send", MAIL, user="alice", call=UNKNOWN)
+    other = {**MAIL, "body": "No, sorry."}
+    await house.deputy.decide(caught.value.approval, "edit", by="alice", arguments=other)
+    house.deputy.policy = allow_all
+    await house.deputy.act("gmail_send", MAIL, user="alice", call=UNKNOWN)
+    await house.deputy.act("gmail_send", MAIL, user="alice", call=UNKNOWN)
+    bodies = [b"No, sorry." in mail.raw for mail in house.sandbox.sent("alice@example.test")]
+    assert sorted(bodies) == [False, True]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://github.com/sso", "javascript://github.com/%0aalert(1)", "https://[", "https://github.com\\@evil.test/"),
+        *("https://evil.example.test/sso", "https://github.com:99999999/", "https://a@github.com/x", "//github.com/x", ""),
+    ],
+)
+def test_an_address_to_sign_in_at_is_the_providers_own_or_not_shown(url: str) -> None:
+    provider = PROVIDERS["github"]
+    assert own_address(provider, url) == ""
+    assert own_address(provider, "https://github.com/orgs/acme/sso?x=1") == "https://github.com/orgs/acme/sso?x=1"

@@ -1,9 +1,10 @@
 """A yes to one exact act. The stored row counts; what a client or a resume value says is only a knock on the door.
 
 An approval is bound to the act, to the account it acts from, and to a digest of its validated arguments: with others
-it is another approval. It is taken by the act that it lets happen, and given back if that was refused before it did
-anything. A re-run of the same act meets a taken approval and finds the recorded outcome; a call that cannot be told
-from another needs a new one.
+it is another approval. The user may change the arguments with the yes: then it is a yes to those, and the act is done
+with those, whatever was asked for. It is taken by the act that it lets happen, and given back if that was refused
+before it did anything. A re-run of the same act meets a taken approval and finds the recorded outcome; a call that
+cannot be told from another needs a new one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from deputize.core.act.policy import Act
+from deputize.core.act.toolkit import Tool
 from deputize.core.asks import Approval
 from deputize.core.audit import Audit
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound
@@ -29,7 +31,26 @@ LIFE: Final = 3600.0
 SHOWN: Final = 2000
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
-Decision = Literal["approve", "reject"]
+Decision = Literal["approve", "reject", "edit"]
+STATUS: Final = {"approve": "approved", "reject": "rejected", "edit": "approved"}
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Other arguments for an act: as they were given, and as a person sees them."""
+
+    arguments: Mapping[str, Any]
+    preview: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, tool: Tool, arguments: Mapping[str, Any]) -> Edit:
+        """These arguments for this tool, checked. Raises `InvalidInput`, naming each field at fault."""
+        valid = tool.validate(arguments)
+        try:
+            plain = json.loads(json.dumps(dict(arguments)))
+        except (TypeError, ValueError):
+            raise InvalidInput(f"{tool.name}: arguments are plain JSON.", fix_by="operator") from None
+        return cls(plain, preview({outer: valid[inner] for outer, inner in tool.parameters.items()}))
 
 
 @dataclass
@@ -40,8 +61,11 @@ class Approvals:
     audit: Audit
     clock: Callable[[], float] = time.time
 
-    async def require(self, act: Act, account: Account) -> None:
-        """Return if the user has approved exactly this act. Raises `ApprovalRequired`, or `Declined` after a no."""
+    async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
+        """Return if the user has approved exactly this act; the arguments, if the user changed them.
+
+        Raises `ApprovalRequired`, or `Declined` after a no.
+        """
         key = self._key(act, account)
         record = await self.vault.get("approval", key)
         if record is None or self._over(act, record.json):
@@ -51,11 +75,16 @@ class Approvals:
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
             raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=_public(content))
+        return content.get("edited")
+
+    async def changed(self, act: Act, account: Account) -> Mapping[str, Any] | None:
+        """The arguments as the user changed them, if so: they count even where the policy asks no more."""
+        record = await self.vault.get("approval", self._key(act, account))
+        return None if record is None or _spent(act, record.json) else record.json.get("edited")
 
     def _over(self, act: Act, content: Mapping[str, Any]) -> bool:
         """Whether an approval says nothing about this act any more."""
-        spent = content["status"] in ("used", "rejected") and not act.call.known
-        return spent or bool(content["expires"] <= self.clock())
+        return _spent(act, content) or bool(content["expires"] <= self.clock())
 
     async def _ask(self, act: Act, account: Account, key: str, old: Record | None) -> Record:
         content = {
@@ -75,32 +104,40 @@ class Approvals:
         self._note("approval.asked", act.user, content)
         return made
 
-    async def decide(self, approval_id: str, decision: Decision, *, by: User, reason: str = "") -> Approval:
+    async def decide(
+        self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
+    ) -> Approval:
         """Record the user's answer. Raises `NotFound` for an approval that is not this user's, or has expired.
 
         The same answer twice is one answer; another answer to a decided approval is a `Conflict`.
         """
-        status = {"approve": "approved", "reject": "rejected"}.get(decision) if isinstance(decision, str) else None
-        if status is None:
-            raise InvalidInput("A decision is approve or reject.", fix_by="operator")
+        status = STATUS.get(decision) if isinstance(decision, str) else None
+        if status is None or (edit is None) == (decision == "edit"):
+            raise InvalidInput("A decision is approve, reject, or edit with arguments.", fix_by="operator")
+        changed = {"edited": edit.arguments, "preview": edit.preview} if edit else {}
         while True:
-            record = await self._of(approval_id, by)
-            if record is None or record.json["expires"] <= self.clock():
-                raise NotFound("No such approval waits for this user.", hint="Ask for the act again.")
+            record = await self.row(approval_id, by)
             content = record.json
             if content["status"] != "pending":
-                if content["status"] == status:
+                if content["status"] == status and content.get("edited") == changed.get("edited"):
                     return _public(content)
                 raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
-            content |= {"status": status, "reason": reason[:200]}
+            content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
-                self._note(f"approval.{status}", by, content)
+                self._note("approval.edited" if edit else f"approval.{status}", by, content)
                 return _public(content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
         return _public(record.json) if record else None
+
+    async def row(self, approval_id: str, user: User) -> Record:
+        """The row of an approval that is this user's and still counts. Raises `NotFound`."""
+        record = await self._of(approval_id, user)
+        if record is None or record.json["expires"] <= self.clock():
+            raise NotFound("No such approval waits for this user.", hint="Ask for the act again.")
+        return record
 
     async def _of(self, approval_id: str, user: User) -> Record | None:
         place = self.vault.place(user) + approval_id.partition("-")[0]
@@ -119,9 +156,10 @@ class Approvals:
 
         Raises `ApprovalRequired` where another call that looks the same was quicker.
         """
-        record = await self.vault.get("approval", self._key(act, account))
-        if record is None or (act.call.known and record.json["status"] == "used"):
-            return  # the policy asked for none, or an earlier run of this act took it
+        key = self._key(act, account)
+        record = await self.vault.get("approval", key) or await self._ask(act, account, key, None)
+        if act.call.known and record.json["status"] == "used":
+            return  # an earlier run of this act took it
         approved = record.json["status"] == "approved"
         if not approved or not await self.vault.swap(record, record.json | {"status": "used"}):
             raise ApprovalRequired(f"{act.tool.name} needs an approval of its own.", approval=_public(record.json))
@@ -141,7 +179,8 @@ class Approvals:
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
         who = act.key.hex if act.call.known else f"{act.call.thread}/{act.tool.name}"
-        exact = json.dumps([who, account.subject, act.arguments], sort_keys=True, default=str).encode()
+        asked = act.arguments if act.asked is None else act.asked
+        exact = json.dumps([who, account.subject, asked], sort_keys=True, default=str).encode()
         return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
 
     def _note(self, event: str, user: User, content: Mapping[str, Any]) -> None:
@@ -153,6 +192,11 @@ class Approvals:
             tool=content["tool"],
             approval_id=content["id"],
         )
+
+
+def _spent(act: Act, content: Mapping[str, Any]) -> bool:
+    """Whether an approval was for another call, which only looked the same."""
+    return content["status"] in ("used", "rejected") and not act.call.known
 
 
 def _fresh_id(key: str) -> str:

@@ -1,14 +1,25 @@
-"""The tools a deputy has: by name, by alias, by toolkit."""
+"""The tools a deputy has: by name, by alias, by toolkit and toolset.
+
+github            the toolkit; of one with more than two toolsets its core, since nobody wants eighty tools unasked
+github:all        all of it
+github:actions    one toolset
+gmail_send_email  one tool
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from deputize.core.act.toolkit import Tool, Toolkit, find_toolkits
+from deputize.core.act.toolkit import Effect, Tool, Toolkit, find_toolkits
 from deputize.core.errors import InvalidInput
 
 LONGEST_NAME = 100
+ALL, CORE = "all", "core"
+FEW_TOOLSETS = 2
+
+log = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -17,28 +28,63 @@ class Catalog:
     def __init__(self, toolkits: Iterable[Toolkit] | None = None) -> None:
         self._given = None if toolkits is None else {toolkit.name: toolkit for toolkit in toolkits}
         self._tools: dict[str, Tool] = {}
+        self._told = set[str]()
 
-    def tools(self, *toolkits: str) -> list[Tool]:
-        """The tools of these toolkits, or of all there are. Raises `InvalidInput` for a name nobody has."""
-        return [tool for toolkit in self._found(*toolkits).values() for tool in toolkit.tools.values()]
+    def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
+        """The tools of these names, each once, in the order of the names; without names, all there are.
+
+        ``read_only``: only those that never change anything. Raises `InvalidInput` for a name nobody has.
+        """
+        found = {tool.name: tool for name in names for tool in self._named(name)} if names else self._every()
+        return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
+
+    def _named(self, name: str) -> list[Tool]:
+        if not isinstance(name, str) or len(name) > LONGEST_NAME:
+            raise InvalidInput("That is no name of a toolkit.", fix_by="operator")
+        kit, colon, toolset = name.partition(":")
+        toolkit = self._toolkit(kit)
+        if toolkit is None:
+            tool = None if colon else self._every().get(name)
+            if tool is None:
+                known = ", ".join(self._found())
+                raise InvalidInput(f"No toolkit or tool is called {kit!r}.", hint=f"There are: {known}.")
+            return [tool]
+        tools = list(toolkit.tools.values())
+        sets = list(dict.fromkeys(tool.toolset for tool in tools))
+        wanted = toolset if colon else CORE if len(sets) > FEW_TOOLSETS else ALL
+        if wanted != ALL and wanted not in sets:
+            raise InvalidInput(f"{kit} has no toolset {toolset!r}.", hint=f"There are: {', '.join([ALL, *sets])}.")
+        return [tool for tool in tools if wanted in (ALL, tool.toolset)]
+
+    def _every(self) -> dict[str, Tool]:
+        return {tool.name: tool for toolkit in self._found().values() for tool in toolkit.tools.values()}
 
     def tool(self, name: str) -> Tool:
         """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise InvalidInput("That is no name of a tool.")
         if name not in self._tools:
-            every = self.tools()
-            self._tools = {tool.name: tool for tool in every} | {
-                alias.name: tool.under(alias) for tool in every for alias in tool.aliases
-            }
+            self._tools = self._every()
+            for tool in list(self._tools.values()):  # a tool's own name is nobody's alias; an alias is the first one's
+                for alias in tool.aliases:
+                    for other in (alias.name, alias.name.replace(".", "_")):
+                        self._tools.setdefault(other, tool.under(alias))
         if name not in self._tools:
             near = ", ".join(get_close_matches(name, list(self._tools), n=3, cutoff=0.3))
             raise InvalidInput(f"No tool is called {name!r}.", hint=f"Near: {near}." if near else "")
-        return self._tools[name]
+        tool = self._tools[name]
+        if tool.called and tool.name not in self._told:
+            self._told.add(tool.name)
+            log.warning("%s is called %s here.", tool.called.name, tool.name)
+        return tool
 
-    def _found(self, *names: str) -> Mapping[str, Toolkit]:
-        if self._given is None:
-            return find_toolkits(*names)
-        if unknown := [name for name in names if name not in self._given]:
-            raise InvalidInput(f"No toolkit is called {unknown[0]!r}.", hint=f"There are: {', '.join(self._given)}.")
-        return {name: self._given[name] for name in names or self._given}
+    def _found(self) -> Mapping[str, Toolkit]:
+        return find_toolkits() if self._given is None else self._given
+
+    def _toolkit(self, name: str) -> Toolkit | None:
+        if self._given is not None:
+            return self._given.get(name)
+        try:
+            return find_toolkits(name)[name]
+        except InvalidInput:
+            return None

@@ -33,25 +33,22 @@ class Entry:
     clock: Callable[[], float]
     record: Record | None = None
     noted: Mapping[str, Any] | None = None
+    account: str = ""
     _notes: dict[str, Any] = field(default_factory=dict)
+    _ours: bool = False
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    @property
-    def claimed(self) -> bool:
-        """Whether this run, or one before it, may have sent something."""
-        return self.record is not None
-
     async def claim(self) -> None:
-        """Durable, before the first byte of a write leaves."""
+        """Durable, before the first byte of a write leaves. A run that is taken up lasts as long as a new one."""
         async with self._one:
-            if self.record is None:
-                await self._write("claimed")
+            if not self._ours:
+                await self._write("claimed", **({"noted": self.noted} if self.noted else {}))
 
     async def note(self, data: Mapping[str, Any]) -> None:
-        """Keep what a later run will need to find out how this one ended."""
+        """Keep what a later run will need to find out how this one ended, beside what earlier runs have noted."""
         async with self._one:
             self._notes |= data
-            await self._write("claimed", noted=self._notes)
+            await self._write("claimed", noted={**(self.noted or {}), **self._notes})
 
     async def done(self, result: Any) -> None:
         """Record the result for every later run of the same act."""
@@ -69,13 +66,13 @@ class Entry:
             await self._write("unknown")
 
     async def _write(self, state: str, **more: Any) -> None:
-        content = {"state": state, "expires": self.clock() + KEPT, **more}
+        content = {"state": state, "expires": self.clock() + KEPT, "account": self.account, **more}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
         )
         if made is None:
             raise Conflict("Another run of this act was quicker.", reason="already_done")
-        self.record = made
+        self.record, self._ours = made, True
 
 
 @dataclass
@@ -98,8 +95,10 @@ class Ledger:
         return (content["result"],) if content["state"] == "done" else None
 
     @asynccontextmanager
-    async def once(self, act: Act) -> AsyncIterator[Entry | tuple[Any]]:
+    async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | tuple[Any]]:
         """The right to perform an act: an `Entry`; or the result of whoever performed it first, in a tuple.
+
+        ``account``: the subject it acts as; a run that was begun as another account is not taken up.
 
         Raises `OutcomeUnknown` after a run that was cut off and left no note, or if one is still under way for long;
         `StoreUnavailable` if only other acts stood in the way.
@@ -116,13 +115,18 @@ class Ledger:
             if (done := self._read(record)) is not None:
                 yield done
             else:
-                yield await self._entry(key, record, act)
+                yield await self._entry(key, record, act, account)
 
-    async def _entry(self, key: str, record: Record | None, act: Act) -> Entry:
+    async def _entry(self, key: str, record: Record | None, act: Act, account: str) -> Entry:
         if record is not None and record.json["expires"] <= self.clock():
             await self.vault.delete(record)
             record = None
-        entry = Entry(self.vault, key, self.clock, record, record.json.get("noted") if record else None)
+        if record is not None and record.json.get("account", account) != account:
+            raise OutcomeUnknown(
+                "An earlier run of this act was cut off, and began as another account.",
+                hint="Let that account act again, and run it once more: it looks up what became of it.",
+            )
+        entry = Entry(self.vault, key, self.clock, record, record.json.get("noted") if record else None, account)
         if record is not None and (not entry.noted or "noted" not in act.tool.injected):
             await entry.unknown()
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from deputize.core.act.answers import MissingScope
 from deputize.core.act.approval import Approvals
 from deputize.core.act.ledger import Entry, Ledger, recordable
 from deputize.core.act.policy import Act
-from deputize.core.act.send import MissingScope, Sender
+from deputize.core.act.send import Sender
 from deputize.core.act.toolkit import Effect
 from deputize.core.audit import Audit
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
@@ -31,33 +32,45 @@ class Performer:
         """The recorded result of this very act, in a tuple. Raises `OutcomeUnknown` after a run that was cut off."""
         return None if act.effect is Effect.READS else await self.ledger.outcome(act)
 
-    async def perform(self, act: Act, grant: Grant, facts: Mapping[str, Any]) -> Any:
-        """The act's result. ``facts`` go into its audit row.
+    async def perform(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
+        """The act's result. ``facts`` go into its audit rows; what the provider left out is added to them.
 
         Raises what the tool or the provider let it come to, ``GrantLost`` and ``MissingScope`` included.
         """
         grant = await self.refresher.live(grant)
         if act.effect is Effect.READS:
-            return _plain(await self.sender.perform(act, grant))
-        async with self.ledger.once(act) as entry:
+            return _plain(await self._read(act, grant, facts))
+        async with self.ledger.once(act, grant.account.subject) as entry:
             if isinstance(entry, tuple):
                 return entry[0]
             self.audit.write("act.intent", **facts, args_mac=self.audit.digest(act.key.hex, repr(act.arguments)))
             if self.audit.mode == "strict":
                 await self.audit.settle()
-            return await self._write(act, grant, entry)
+            return await self._write(act, grant, facts, entry)
 
-    async def _write(self, act: Act, grant: Grant, entry: Entry) -> Any:
-        """Perform an act, and leave a row that tells every later run how it ended."""
+    async def _read(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
+        if not act.approved:
+            return await self.sender.perform(act, grant, facts)
         await self.approvals.take(act, grant.account)
         try:
-            result = await self.sender.perform(act, grant, entry)
+            return await self.sender.perform(act, grant, facts)
+        except (DeputizeError, GrantLost, MissingScope):
+            await self.approvals.give_back(act, grant.account)
+            raise
+
+    async def _write(self, act: Act, grant: Grant, facts: dict[str, Any], entry: Entry) -> Any:
+        """Perform an act, and leave a row that tells every later run how it ended."""
+        if act.approved:
+            await self.approvals.take(act, grant.account)
+        try:
+            result = await self.sender.perform(act, grant, facts, entry)
         except OutcomeUnknown:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
             await self._leave(entry.release, act)  # refused before it did anything
-            await self.approvals.give_back(act, grant.account)
+            if act.approved:
+                await self.approvals.give_back(act, grant.account)
             raise
         except BaseException:
             await self._leave(entry.unknown, act)  # cancelled in the middle

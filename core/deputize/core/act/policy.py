@@ -36,7 +36,9 @@ class Call:
 class Act:
     """One tool call as a user, validated and not yet done: what a policy decides about.
 
-    ``nonce`` stands in for the id of a call that has none: such an act is never the same as another.
+    ``nonce`` stands in for the id of a call that has none: such an act is never the same as another. ``kind``: the row
+    that the provider was made from, whose scopes it has; see `deputize.core.oauth.provider.Provider`. ``asked``: what
+    the user was asked about, where the user changed the arguments. ``approved``: on the user's yes, which it takes.
     """
 
     user: User
@@ -49,11 +51,14 @@ class Act:
     provider: str
     account: str | None = None
     nonce: str = ""
+    kind: str = ""
+    asked: Mapping[str, Any] | None = None
+    approved: bool = False
 
     @property
     def needs(self) -> Sequence[Need]:
         """What these arguments need, in the words of the provider that is asked."""
-        return self.tool.needs_of(self.arguments, self.provider)
+        return self.tool.needs_of(self.arguments, self.kind or self.provider)
 
     @property
     def key(self) -> ActKey:

@@ -8,54 +8,59 @@ never repeated but reported to the tool, which may look.
 from __future__ import annotations
 
 import asyncio
-import json as jsonlib
 import logging
-import random
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import urlsplit
 
-from deputize.core.act.ledger import Entry
-from deputize.core.act.policy import Act
-from deputize.core.act.toolkit import Effect, Note, Request, Step, Steps
-from deputize.core.errors import (
-    Conflict,
-    DeputizeError,
-    InvalidInput,
-    NotFound,
-    OrgBlocked,
-    OutcomeUnknown,
-    ProviderUnavailable,
-    RateLimited,
+from deputize.core.act.answers import (
+    REDIRECTS,
+    MissingScope,
+    error_of,
+    own_address,
+    pause_of,
+    unanswered,
+    unechoed,
+    whole,
 )
-from deputize.core.failures import Kind, Outcome, classify, lost, still_refused
+from deputize.core.act.budget import STRANGERS, Budgets
+from deputize.core.act.files import Files
+from deputize.core.act.ledger import Entry
+from deputize.core.act.outgoing import address_of, dressed
+from deputize.core.act.policy import Act
+from deputize.core.act.public import Outside, is_loopback
+from deputize.core.act.toolkit import (
+    MOST_BYTES,
+    Effect,
+    Keep,
+    Note,
+    PublicRequest,
+    Repeat,
+    Request,
+    Step,
+    Steps,
+    Take,
+    Wait,
+)
+from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
+from deputize.core.failures import Kind, Outcome, classify, still_refused
 from deputize.core.http import Http, LeanRequest
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
 
-TRIES: Final = 3
-LONGEST_WAIT: Final = 30.0
-LONGEST_URL: Final = 16384
-_HEADERS: Final = (("accept", "application/json"), ("user-agent", "deputize/0.1"))
-_PLACE = re.compile(r"\{(\w+)\}")
-_TEMPLATE = re.compile(r"(?:/(?!\.{1,2}(?:/|$))(?:[\w.~:@!$&'()*+,;=-]|\{\w+\})+)+", re.ASCII)
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\%]")
+LONGEST_WAIT: Final = 10.0
+MOST_WAITING: Final = 30.0
+SECONDS: Final = 20.0
+SECONDS_FOR_MUCH: Final = 60.0
+MUCH: Final = 10 * 2**20
 
 log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
-
-
-class MissingScope(Exception):
-    """The provider says that the token lacks a scope, whatever the vault believed. ``needed``: any one of them."""
-
-    def __init__(self, needed: tuple[str, ...]) -> None:
-        super().__init__("missing scope")
-        self.needed = needed
 
 
 @dataclass
@@ -65,24 +70,34 @@ class Sender:
     http: Http
     providers: Mapping[str, Provider]
     refresher: Refresher
+    outside: Outside
+    files: Files
+    budgets: Budgets
     clock: Callable[[], float] = time.time
     sleep: Sleep = asyncio.sleep
 
-    async def perform(self, act: Act, grant: Grant, entry: Entry | None = None) -> Any:
+    async def perform(self, act: Act, grant: Grant, facts: dict[str, Any], entry: Entry | None = None) -> Any:
         """The tool's result. ``entry`` is the act's row in the ledger; without one nothing but reads can be sent.
 
+        What the provider left out of good answers is added to ``facts``, and to a result that is an object and does
+        not say so itself.
         Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
         """
         run = Run(self, act, self.providers[act.provider].for_grant(grant.extra), grant, entry)
         injected = {name: run.offered(name) for name in act.tool.injected}
-        return await run.drive(act.tool.steps(**act.arguments, **injected))
+        result = await run.drive(act.tool.steps(**act.arguments, **injected))
+        if not run.incomplete:
+            return result
+        facts["incomplete"] = "; ".join(dict.fromkeys(run.incomplete))
+        return {"incomplete": facts["incomplete"], **result} if isinstance(result, dict) else result
 
 
 @dataclass
 class Run:
     """One tool's steps on their way.
 
-    ``wrote``: how many writes the provider has confirmed; ``doubt``: whether the answer to one was lost.
+    ``wrote``: how many writes the provider has confirmed; ``doubt``: whether the answer to one was lost; ``waited``:
+    seconds the tool has waited; ``incomplete``: what good answers said they lack.
     """
 
     sender: Sender
@@ -92,6 +107,8 @@ class Run:
     entry: Entry | None
     wrote: int = 0
     doubt: bool = False
+    waited: float = 0.0
+    incomplete: list[str] = field(default_factory=list)
 
     def offered(self, name: str) -> Any:
         """What a tool may ask the runtime for; see `deputize.core.act.toolkit.INJECTED`."""
@@ -99,7 +116,7 @@ class Run:
             case "key":
                 return self.act.key
             case "granted":
-                return self.grant.scopes
+                return self.provider.covered(self.grant.scopes)
             case "account":
                 return self.grant.account
             case "noted":
@@ -113,7 +130,7 @@ class Run:
             step = next(steps)
             while True:
                 try:
-                    answer = await self._step(step)
+                    answer = await (self._answer(step) if type(step) is Request else self._step(step))
                 except DeputizeError as failure:
                     step = steps.throw(failure)
                 else:
@@ -132,109 +149,144 @@ class Run:
         raise OutcomeUnknown(f"{self.act.tool.name}: part of it may have been done before it failed.")
 
     async def _step(self, step: Step) -> Any:
-        if isinstance(step, Request):
-            return await self._answer(step)
-        if isinstance(step, Note):
-            if self.entry is None:
-                raise InvalidInput(f"{self.act.tool.name} keeps a note but writes nothing.", fix_by="operator")
-            return await self.entry.note(step.data)
-        answers = await asyncio.gather(*(self._answer(one) for one in step), return_exceptions=True)
+        match step:
+            case list() if all(isinstance(one, Request) for one in step):
+                return await self._together(step)
+            case PublicRequest():
+                return await self._fetched(step)
+            case Note() if self.entry is not None:
+                return await self.entry.note(step.data)
+            case Note():
+                raise self._fault("keeps a note but writes nothing")
+            case Keep():
+                return await self.sender.files.keep(self.act.user, step.file)
+            case Take():
+                return await self.sender.files.take(self.act.user, step.handle)
+            case Wait():
+                return await self._wait(step.seconds)
+        raise self._fault("yields something that is no step")
+
+    def _fault(self, what: str) -> InvalidInput:
+        return InvalidInput(f"{self.act.tool.name} {what}.", fix_by="operator")
+
+    async def _together(self, requests: list[Request]) -> list[Any]:
+        """All answers, in order; or the first failure, when all have ended."""
+        answers = await asyncio.gather(*(self._answer(one) for one in requests), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
         return answers
 
+    async def _wait(self, seconds: float) -> None:
+        self.waited += seconds
+        if not 0 <= seconds <= LONGEST_WAIT or self.waited > MOST_WAITING:
+            raise self._fault("waits longer than an act may")
+        await self.sender.sleep(seconds)
+
+    async def _fetched(self, request: PublicRequest) -> Any:
+        """The answer to a request that has nothing of the user's."""
+        if request.call != "read":
+            await self._claimed()
+        for attempt in count():
+            if wait := self._wait_for_budget(STRANGERS):
+                await self.sender.sleep(wait)
+            outcome = await self.sender.outside.fetch(request, self.provider)
+            pause = self._pause(outcome, request.call, attempt)
+            if outcome.kind is Kind.OK:
+                return outcome.data
+            if pause is None:
+                raise error_of(outcome, urlsplit(request.url).hostname or "The address")
+            await self.sender.sleep(pause)
+
     async def _answer(self, request: Request) -> Any:
         """The provider's answer, after whatever may safely be tried again has been."""
-        url = self._url(request)
-        await self._allowed(request)
-        grant = self.grant
-        attempt = 0
-        while True:
+        url, call, grant = self._url(request), request.call, self.grant
+        if call != "read":
+            await self._claimed()
+        for attempt in count():
+            if wait := self._wait_for_budget(self.act.provider):
+                await self.sender.sleep(wait)
             outcome = await self._send(request, url, grant)
             if outcome.kind is Kind.REFRESH_ONCE:
-                renewed = await self._renewed(grant)
-                outcome, grant = await self._send(request, url, renewed), renewed
+                grant = await self._renewed(grant)
+                if wait := self._wait_for_budget(self.act.provider):
+                    await self.sender.sleep(wait)
+                outcome = await self._send(request, url, grant)
+            pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
-                self.wrote += request.call != "read" and not request.prepares
                 return outcome.data
-            self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and not request.prepares
-            pause = self._pause(outcome, request, attempt)
             if pause is None:
                 raise await self._failure(outcome, grant)
             await self.sender.sleep(pause)
-            attempt += 1
 
-    async def _allowed(self, request: Request) -> None:
+    def _wait_for_budget(self, where: str) -> float:
+        """Seconds until the user's budget there has room. An act that has begun to write is not stopped in between."""
+        return self.sender.budgets.take(self.act.user, where, owed=bool(self.wrote or self.doubt))
+
+    def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
+        """Seconds until the same may be sent again, None: never. What the outcome says about writes is remembered."""
+        if outcome.kind is Kind.OK:
+            self.wrote += call != "read"
+            if outcome.warning:
+                self.incomplete.append(outcome.warning)
+            return None
+        self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
+        return pause_of(outcome, attempt)
+
+    async def _claimed(self) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""
-        if request.call == "read":
-            return
         if self.entry is None or self.act.effect is Effect.READS:
-            raise InvalidInput(f"{self.act.tool.name} is declared to read only, but writes.", fix_by="operator")
+            raise self._fault("is declared to read only, but writes")
         await self.entry.claim()
 
     async def _send(self, request: Request, url: str, grant: Grant) -> Outcome:
         try:
-            answer = await self.sender.http.send(self._with_token(request, url, grant))
+            answer = await self.sender.http.send(
+                self._with_token(request, url, grant),
+                timeout=SECONDS if request.max_bytes <= MUCH else SECONDS_FOR_MUCH,
+                max_bytes=min(request.max_bytes, MOST_BYTES),
+            )
         except ProviderUnavailable as e:
-            return lost(request.call, sent=e.sent)
-        return classify(
+            return unanswered(request.call, e)
+        status, (content, headers) = answer.status_code, unechoed(answer, grant.access_token)
+        if request.whole and status in REDIRECTS and "location" in headers:
+            return Outcome(Kind.OK, data=whole(status, headers, None))
+        outcome = classify(
             self.provider.rules,
             request.call,
-            answer.status_code,
-            answer.headers,
-            answer.content,
+            status,
+            headers,
+            b"" if request.raw and status < 300 else content,  # what is wanted raw is never read as a refusal
             granted=grant.scopes,
-            needs=() if answer.status_code < 300 else self._needs(),
+            needs=() if status < 300 else self._needs(),
             now=self.sender.clock(),
         )
+        if outcome.kind is Kind.OK and (request.raw or request.whole):
+            data = content if request.raw else outcome.data
+            return replace(outcome, data=whole(status, headers, data) if request.whole else data)
+        return outcome
 
     def _needs(self) -> list[tuple[str, ...]]:
         return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
 
     def _with_token(self, request: Request, url: str, grant: Grant) -> LeanRequest:
         """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
-        headers = list(_HEADERS)
-        content = request.content or b""
-        if request.json is not None:
-            content = jsonlib.dumps(request.json, separators=(",", ":")).encode()
-            headers.append(("content-type", "application/json"))
-        elif request.content_type:
-            headers.append(("content-type", request.content_type))
+        headers, content = dressed(request)
         made = LeanRequest(request.method, url, (), content)
-        if made.scheme != "https" and not (self.provider.plain_http and _loopback(made.netloc)):
-            raise InvalidInput(f"{self.act.tool.name} may not send a token in the clear.", fix_by="operator")
+        if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
+            raise self._fault("may not send a token in the clear")
         if made.netloc not in self.provider.hosts:
-            raise InvalidInput(f"{self.act.tool.name} may not call this host.", fix_by="operator")
+            raise self._fault("may not call this host")
         made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
         return made
 
     def _url(self, request: Request) -> str:
-        """The API's root, the path with each placeholder as one segment, the query."""
-        root = self.provider.api.get(self.act.tool.api)
+        """The address below the API's root."""
+        name = request.api or self.act.tool.api
+        root = self.provider.api.get(name)
         if root is None:
-            raise InvalidInput(f"{self.provider.label} has no API called {self.act.tool.api!r}.", fix_by="operator")
-        if not _TEMPLATE.fullmatch(request.path):
-            raise InvalidInput("A path must stay below the API's root.", fix_by="operator")
-        try:
-            path = _PLACE.sub(lambda place: segment(place[1], request.at[place[1]]), request.path)
-            url = root + path + _query(request.params)
-        except UnicodeEncodeError:
-            raise InvalidInput("An argument holds half a character.", hint="Send whole text.") from None
-        if len(url) > LONGEST_URL:
-            raise InvalidInput("The arguments are too long for an address.", hint="Ask for less at once.")
-        return url
-
-    def _pause(self, outcome: Outcome, request: Request, attempt: int) -> float | None:
-        """Seconds until the request may be sent again; None: never."""
-        if attempt + 1 >= TRIES:
-            return None
-        if outcome.kind is Kind.RATE_LIMITED and (outcome.wait is not None or outcome.backoff):
-            pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
-            return pause if pause <= LONGEST_WAIT else None
-        if outcome.kind is Kind.TRANSIENT and outcome.safe:
-            return outcome.wait if outcome.wait is not None else _backoff(attempt)
-        return None
+            raise InvalidInput(f"{self.provider.label} has no API called {name!r}.", fix_by="operator")
+        return address_of(root, request)
 
     async def _renewed(self, grant: Grant) -> Grant:
         """The grant after its token was refused. A token refused right after a refresh is a dead grant."""
@@ -243,58 +295,11 @@ class Run:
 
     async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
         """What a refusal means to whoever called."""
-        if outcome.kind is Kind.REFRESH_ONCE:
+        if outcome.kind is Kind.REFRESH_ONCE:  # of a second token: a grant that has none was lost on the way to it
             outcome = still_refused(self.provider.rules, refreshed=True)
         if outcome.kind is Kind.REAUTH:
             return await self.sender.refresher.bury(grant, outcome.detail or "rejected")
-        if outcome.kind is Kind.MISSING_SCOPE:
-            return MissingScope(outcome.needed)
-        return error_of(outcome, self.provider.label)
-
-
-def error_of(outcome: Outcome, label: str) -> DeputizeError:
-    """The typed error for a provider's refusal, in words a model may read."""
-    match outcome.kind:
-        case Kind.RATE_LIMITED:
-            return RateLimited(f"{label} asks to wait before the next request.", retry_after=outcome.wait)
-        case Kind.HIDDEN_OR_NOT_FOUND:
-            if outcome.detail == "user_lacks_rights":
-                return NotFound(f"{label}: this user has no right to do that.")
-            return NotFound(f"{label}: not found, or not visible to this user.")
-        case Kind.CONFLICT:
-            return Conflict(f"{label}: the state differs ({outcome.detail or 'conflict'}).", reason=outcome.detail)
-        case Kind.ORG_BLOCKED:
-            return OrgBlocked(f"{label}: the organization blocks this.", url=outcome.url, hint="Ask an administrator.")
-        case Kind.AMBIGUOUS_WRITE:
-            return OutcomeUnknown(f"{label} did not say whether it was done.")
-        case Kind.INVALID_INPUT:
-            return InvalidInput(f"{label} refused the request ({outcome.detail or 'invalid'}).", fix_by=outcome.fix_by)
-        case _:
-            return ProviderUnavailable(f"{label} could not answer now.")
-
-
-def segment(name: str, value: str) -> str:
-    """One path segment, encoded. Raises `InvalidInput` for what could leave its place."""
-    if not isinstance(value, str) or value.strip() in ("", ".", "..") or _FORBIDDEN.search(value):
-        raise InvalidInput(f"{name}: not an id.", hint="Use an id as another tool of this toolkit returned it.")
-    return quote(value, safe="")
-
-
-def _loopback(netloc: str) -> bool:
-    return netloc.rpartition(":")[0] in ("127.0.0.1", "[::1]")
-
-
-def _query(params: Mapping[str, Any] | None) -> str:
-    """The query, empty for none: lists repeat their name, None is left out, true and false are in lower case."""
-    pairs = []
-    for name, value in (params or {}).items():
-        for one in value if isinstance(value, list | tuple) else (value,):
-            if one is not None:
-                text = str(one).lower() if isinstance(one, bool) else str(one)
-                pairs.append(f"{quote_plus(name)}={quote_plus(text)}")
-    return "?" + "&".join(pairs) if pairs else ""
-
-
-def _backoff(attempt: int) -> float:
-    """1, 2, 4 ... seconds, with jitter."""
-    return float(2**attempt * random.uniform(0.8, 1.2))  # noqa: S311
+        if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
+            return MissingScope(outcome.needed, named=outcome.certain)
+        shown = own_address(self.provider, outcome.url)
+        return error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)

@@ -36,8 +36,9 @@ if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a thi
 
 Repeat = Literal["read", "idem", "write"]
 
-
 MIB: Final = 2**20
+MOST_BYTES: Final = 50 * MIB
+"""The longest answer that any request may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Request:
     what a second sending does: nothing (read), nothing more (idem), or act twice (write); None means read for GET and
     HEAD, else write. ``prepares``: a write that nobody but the user can see yet, such as a draft; a refusal after it is
     a plain refusal. ``raw``: the answer's bytes are wanted as they are. ``whole``: an `Answer` is wanted, a redirect
-    among them. ``max_bytes``: the longest answer to take.
+    among them, which is never followed. ``max_bytes``: the longest answer to take, up to 50 MiB.
     """
 
     method: str
@@ -77,7 +78,9 @@ class Request:
 class PublicRequest:
     """A request that leaves without any credential: a signed download, an upload address, a one-click unsubscribe.
 
-    ``url``: https, of a public address; so is each of at most three redirects. The tool is sent an `Answer`.
+    ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
+    follows. The tool is sent an `Answer` whose ``data`` are the bytes; of a write, it may be a redirect. Any other
+    status is raised as a typed error.
     """
 
     url: str
@@ -97,7 +100,9 @@ def _call(method: str) -> Repeat:
     return "read" if method in ("GET", "HEAD") else "write"
 
 
-HEADERS: Final = frozenset({"accept", "if-match", "if-none-match", "prefer", "x-github-api-version"})
+HEADERS: Final = frozenset(
+    "accept if-match if-none-match if-unmodified-since prefer sforce-duplicate-rule-header x-github-api-version".split()
+)
 """The headers that a request may set."""
 
 
@@ -135,7 +140,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A moment, in seconds, before looking again; at most 10, and 30 in one act."""
+    """A moment, in seconds, before looking again; at most 10, and 30 in one act. More is the tool's fault."""
 
     seconds: float
 
@@ -175,13 +180,20 @@ class Effect(Flag):
 class Need:
     """The scopes any one of which an API method accepts. Consent asks for ``ask``, the narrowest that suffices.
 
-    ``at``: what is needed instead at another provider that plays for the toolkit's, by its name.
+    ``at``: what is needed instead at another provider that plays for the toolkit's, by its name. ``order``: what is
+    accepted, in the order in which to ask for it where the narrower did not suffice.
     """
 
     accepts: frozenset[str]
     ask: str
     method: str = ""
     at: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    order: tuple[str, ...] = ()
+
+    def nearest(self, scopes: Iterable[str]) -> list[str]:
+        """Those of these scopes that are accepted, the narrowest first as far as is known."""
+        places = {scope: at for at, scope in enumerate(self.order)}
+        return sorted((one for one in scopes if one in self.accepts), key=lambda one: places.get(one, len(places)))
 
     def met_by(self, granted: frozenset[str]) -> bool:
         """Whether a granted scope suffices."""
@@ -190,7 +202,7 @@ class Need:
     def of(self, provider: str) -> Need:
         """The need as this provider knows it."""
         scopes = self.at.get(provider)
-        return Need(frozenset(scopes), scopes[0], self.method) if scopes else self
+        return Need(frozenset(scopes), scopes[0], self.method, order=scopes) if scopes else self
 
 
 def any_of(ask: str, *broader: str, method: str = "", at: Mapping[str, tuple[str, ...]] | None = None) -> Need:
@@ -198,12 +210,24 @@ def any_of(ask: str, *broader: str, method: str = "", at: Mapping[str, tuple[str
 
     ``at``: the scopes to ask for and to accept at another provider that plays for the toolkit's.
     """
-    return Need(frozenset((ask, *broader)), ask, method, at or {})
+    return Need(frozenset((ask, *broader)), ask, method, at or {}, (ask, *broader))
 
 
 def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """The narrowest scopes that would meet the needs which are not met yet."""
     return tuple(dict.fromkeys(need.ask for need in needs if not need.met_by(granted)))
+
+
+def wanted_of(needs: Iterable[Need], named: Sequence[str], granted: frozenset[str]) -> tuple[str, ...]:
+    """What to ask for where the provider names scopes although all needs seem met.
+
+    Of each need that the names are about: the narrowest, unless it was granted and did not suffice; then a named one.
+    """
+    found = []
+    for need in needs:
+        if about := need.nearest(named):
+            found.append(next((one for one in (need.ask, *about) if one not in granted), need.ask))
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +264,23 @@ class ActKey:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``."""
+    """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``; ``ours[]`` where
+    we take a list of what they take one of. ``sets``: what the name stands for, unless the call says otherwise.
+    ``values``: what they call a value, ``{ours: {theirs: ours}}``.
+    """
 
     name: str
     arguments: Mapping[str, str] = field(default_factory=dict)
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str | bool, Any]] = field(default_factory=dict)
+
+    def read(self, name: str, value: Any) -> tuple[str, Any]:
+        """An argument by our name for it, its value in our words."""
+        ours, listed, _ = self.arguments.get(name, name).partition("[]")
+        if listed and not isinstance(value, list):
+            return ours, [value]
+        known = self.values.get(ours, {})
+        return ours, known.get(value, value) if isinstance(value, str | bool) else value
 
 
 INJECTED = frozenset({"key", "granted", "account", "noted", "now"})
@@ -273,11 +310,12 @@ class Tool:
     injected: frozenset[str]
     aliases: tuple[Alias, ...] = ()
     toolset: str = "core"
-    renamed: Mapping[str, str] = field(default_factory=dict)
+    accepts: Mapping[str, str] = field(default_factory=dict)
+    called: Alias | None = None
 
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""
-        return replace(self, renamed=alias.arguments)
+        return replace(self, called=alias)
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
@@ -285,17 +323,23 @@ class Tool:
 
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: arguments are names with values.", hint="Pass an object.")
-        given: dict[str, Any] = {}
-        for name, value in arguments.items():
-            ours = self.renamed.get(str(name), str(name))
-            if ours in given and given[ours] != value:
-                raise InvalidInput(f"{self.name}: {ours} is given twice.", hint="Give it once.")
-            given[ours] = value
         try:
-            valid = self.model.model_validate(given)
+            valid = self.model.model_validate(self._in_our_words(arguments))
         except ValidationError as e:
             raise InvalidInput(_faults(self.name, e), hint="Correct the named arguments and call again.") from None
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
+
+    def _in_our_words(self, arguments: Arguments) -> dict[str, Any]:
+        """The arguments under the names that the schema shows. Raises `InvalidInput` for one that is given twice."""
+        given: dict[str, Any] = {}
+        for name, value in arguments.items():
+            ours, meant = self.called.read(str(name), value) if self.called else (str(name), value)
+            if ours not in self.parameters and self.accepts.get(ours) in self.parameters:
+                ours = self.accepts[ours]
+            if ours in given and given[ours] != meant:
+                raise InvalidInput(f"{self.name}: {ours} is given twice.", hint="Give it once.")
+            given[ours] = meant
+        return {**(self.called.sets if self.called else {}), **given}
 
     def needs_of(self, arguments: Arguments, provider: str = "") -> Sequence[Need]:
         """The needs of a call with these validated arguments; all must be met. ``provider``: who is asked, if another
@@ -329,11 +373,16 @@ def _at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:
 
 @dataclass
 class Toolkit:
-    """The tools of one product. ``api`` names the provider's API root they live below (default: the name)."""
+    """The tools of one product. ``api`` names the provider's API root they live below (default: the name).
+
+    ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
+    where a tool has an argument of our name and none of theirs.
+    """
 
     name: str
     provider: str
     api: str = ""
+    accepts: Mapping[str, str] = field(default_factory=dict)
     tools: dict[str, Tool] = field(default_factory=dict)
 
     def tool(
@@ -371,6 +420,7 @@ class Toolkit:
                 injected=injected,
                 aliases=tuple(Alias(a) if isinstance(a, str) else a for a in aliases),
                 toolset=toolset,
+                accepts=self.accepts,
             )
             return steps
 

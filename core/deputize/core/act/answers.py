@@ -1,0 +1,154 @@
+"""What becomes of an answer: the tool's, another try, or a typed error."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from deputize.core.act.toolkit import Answer, Repeat
+from deputize.core.errors import (
+    Conflict,
+    DeputizeError,
+    InvalidInput,
+    NotFound,
+    OrgBlocked,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+)
+from deputize.core.failures import Kind, Outcome, lost, say
+from deputize.core.oauth.provider import Provider
+from deputize.core.vault.grant import Secret
+
+TRIES: Final = 3
+LONGEST_WAIT: Final = 30.0
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_KEPT_BACK: Final = frozenset(
+    {
+        *("set-cookie", "set-cookie2", "authorization", "proxy-authorization"),
+        *("www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info"),
+    }
+)
+
+
+class MissingScope(Exception):
+    """The provider says that the token lacks a scope, whatever the vault believed. ``needed``: any one of them.
+
+    ``named``: the provider has named them itself.
+    """
+
+    def __init__(self, needed: tuple[str, ...], *, named: bool = False) -> None:
+        super().__init__("missing scope")
+        self.needed = needed
+        self.named = named
+
+
+def whole(status: int, headers: Mapping[str, str], data: Any) -> Answer:
+    """The answer as a tool may see it: without cookies, and without what a login says."""
+    return Answer(status, shown(headers), data)
+
+
+def shown(headers: Mapping[str, str]) -> dict[str, str]:
+    """An answer's headers in lower case, without cookies, and without what a login says."""
+    return {name.lower(): value for name, value in headers.items() if name.lower() not in _KEPT_BACK}
+
+
+def unechoed(answer: httpx.Response, token: Secret) -> tuple[bytes, Mapping[str, str]]:
+    """Body and headers, without the token where it was sent back to us: as it is, in an address, or in JSON."""
+    body, headers = answer.content, answer.headers
+    for form in _forms(token.reveal()):
+        seen = form.encode()
+        if seen in body:
+            body = body.replace(seen, b"***")
+        if any(seen in value for _, value in headers.raw):
+            headers = httpx.Headers([(name, value.replace(seen, b"***")) for name, value in headers.raw])
+    return body, headers
+
+
+def _forms(token: str) -> tuple[str, ...]:
+    """The ways to write a token; mostly one, since few have characters that anybody escapes."""
+    quoted = quote(token, safe="")
+    if quoted == token:
+        return (token,)
+    lower = re.sub("%..", lambda code: code[0].lower(), quoted)
+    return token, quoted, lower, quote(token), token.replace("/", "\\/")
+
+
+def own_address(provider: Provider, url: str) -> str:
+    """An address to show to the user, if it is https and the provider's own; else none. A stand-in has any."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    own = {urlsplit(provider.authorize).netloc, *provider.hosts}
+    return url if provider.plain_http or (parts.scheme == "https" and parts.netloc in own) else ""
+
+
+def unanswered(call: Repeat, failure: ProviderUnavailable) -> Outcome:
+    """What it means that no answer could be taken. One that is too long will not be shorter the next time."""
+    if failure.reason == "too_long" and call == "read":
+        return say(Kind.INVALID_INPUT, "answer_too_long")
+    return lost(call, sent=failure.sent)
+
+
+def pause_of(outcome: Outcome, attempt: int) -> float | None:
+    """Seconds until the same request may be sent again; None: never. ``attempt`` counts from 0."""
+    if attempt + 1 >= TRIES:
+        return None
+    if outcome.kind is Kind.RATE_LIMITED and (outcome.wait is not None or outcome.backoff):
+        pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
+        return pause if pause <= LONGEST_WAIT else None
+    if outcome.kind is Kind.TRANSIENT and outcome.safe:
+        pause = outcome.wait if outcome.wait is not None else _backoff(attempt)
+        return pause if pause <= LONGEST_WAIT else None
+    return None
+
+
+def _backoff(attempt: int) -> float:
+    """1, 2, 4 ... seconds, with jitter."""
+    return float(2**attempt * random.uniform(0.8, 1.2))  # noqa: S311
+
+
+def error_of(outcome: Outcome, label: str) -> DeputizeError:
+    """The typed error for a refusal, in words a model may read. ``label``: who refused."""
+    match outcome.kind:
+        case Kind.RATE_LIMITED:
+            return RateLimited(f"{label} asks to wait before the next request.", retry_after=outcome.wait)
+        case Kind.HIDDEN_OR_NOT_FOUND:
+            if outcome.detail == "user_lacks_rights":
+                return NotFound(f"{label}: this user has no right to do that.", reason=outcome.detail)
+            return NotFound(f"{label}: not found, or not visible to this user.", reason=outcome.detail)
+        case Kind.CONFLICT:
+            return Conflict(f"{label}: the state differs ({outcome.detail or 'conflict'}).", reason=outcome.detail)
+        case Kind.ORG_BLOCKED | Kind.MISSING_SCOPE:
+            return _blocked(outcome, label)
+        case Kind.AMBIGUOUS_WRITE:
+            return OutcomeUnknown(f"{label} did not say whether it was done.")
+        case Kind.INVALID_INPUT:
+            said = f"{label} refused the request ({outcome.detail or 'invalid'})."
+            return InvalidInput(said, fix_by=outcome.fix_by, reason=outcome.detail)
+        case _:
+            return ProviderUnavailable(f"{label} could not answer now.")
+
+
+def _blocked(outcome: Outcome, label: str) -> OrgBlocked:
+    """Who has to mend it: an administrator; or the user, by signing in to the organization at the address."""
+    if outcome.kind is Kind.MISSING_SCOPE:
+        what = ", ".join(outcome.needed) or "what this needs"
+        return OrgBlocked(
+            f"{label}: the app itself has not been given the right to do that.",
+            hint=f"Ask an administrator to give the app this permission at {label}: {what}.",
+        )
+    if outcome.fix_by != "user":
+        return OrgBlocked(f"{label}: the organization blocks this.", url=outcome.url, hint="Ask an administrator.")
+    where = f" at {outcome.url}" if outcome.url else f" at {label}"
+    return OrgBlocked(
+        f"{label}: the organization wants the user to sign in first.",
+        url=outcome.url,
+        hint=f"Let the user sign in to the organization{where}, then call again.",
+    )

@@ -1,0 +1,67 @@
+"""How many requests one user may cause at one provider in time, so that no agent uses up what all users share.
+
+A bucket a minute deep, refilled evenly; kept as one number, the time at which it would be full again (GCRA, ATM Forum
+TM 4.0, 4.4.2). In this process only: a provider's own limits stay the last word. What goes to addresses that strangers
+chose is no provider's, and has a bucket of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Final
+
+from deputize.core.errors import RateLimited, SettingsError
+from deputize.core.vault.grant import User
+
+DEFAULT: Final = 300.0
+WINDOW: Final = 60.0
+LONGEST_WAIT: Final = 2.0
+MOST: Final = 4096
+STRANGERS: Final = ""
+
+Whose = tuple[str, str, str]
+
+
+@dataclass
+class Budgets:
+    """Budgets of all users. ``per_minute``: requests, at least one; infinite for no limit. Safe in any thread."""
+
+    per_minute: float = DEFAULT
+    clock: Callable[[], float] = time.time
+    _full_at: dict[Whose, float] = field(default_factory=dict)
+    _most: int = MOST
+    _guard: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        if not self.per_minute >= 1:
+            raise SettingsError("requests_per_minute: at least one.")
+
+    def take(self, user: User, provider: str, *, owed: bool = False) -> float:
+        """Take one request out of the user's bucket; seconds to wait before it is sent, mostly 0.
+
+        ``owed``: it has to be sent in any case. Raises `RateLimited` where the wait would be longer than is useful.
+        """
+        whose, now, step = (user.tenant, user.id, provider), self.clock(), WINDOW / self.per_minute
+        with self._guard:
+            latest = now + WINDOW + LONGEST_WAIT  # a clock may be set back
+            full_at = min(max(self._full_at.get(whose, now), now), latest)
+            wait = full_at + step - WINDOW - now
+            self._full_at[whose] = full_at
+            if wait > LONGEST_WAIT and not owed:
+                raise RateLimited(
+                    "This user's agents have sent too many requests.",
+                    retry_after=wait,
+                    hint="Ask for less at once; the operator can raise requests_per_minute.",
+                )
+            self._full_at[whose] = full_at + step
+            if len(self._full_at) > self._most:
+                self._forget_full(now)
+        return max(wait, 0.0) if wait <= LONGEST_WAIT else 0.0
+
+    def _forget_full(self, now: float) -> None:
+        """Buckets that are full again need not be known. Looked for again when twice as many are there as are left."""
+        self._full_at = {whose: at for whose, at in self._full_at.items() if at > now}
+        self._most = max(MOST, 2 * len(self._full_at))

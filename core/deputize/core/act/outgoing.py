@@ -1,0 +1,80 @@
+"""From a tool's request to what leaves, but for the token: address, headers, body. Nothing in an argument chooses more
+than its own place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote, quote_plus
+
+from deputize.core.act.toolkit import HEADERS, Request
+from deputize.core.errors import InvalidInput
+
+LONGEST_URL: Final = 16384
+AGENT: Final = ("user-agent", "deputize/0.1")
+_PLAIN: Final = (("accept", "application/json"), AGENT)
+_PLACE = re.compile(r"\{(\w+)\}")
+_TEMPLATE = re.compile(r"(?:/(?!\.{1,2}(?:/|$))(?:[\w.~:@!$&'()*+,;=-]|\{\w+\})+)+", re.ASCII)
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f/\\%]")
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,998}[\x21-\x7e])?")
+
+
+def address_of(root: str, request: Request) -> str:
+    """The API's root, the path with each placeholder as one segment, the query. Raises `InvalidInput`."""
+    if not _TEMPLATE.fullmatch(request.path):
+        raise InvalidInput("A path must stay below the API's root.", fix_by="operator")
+    try:
+        path = _PLACE.sub(lambda place: segment(place[1], request.at[place[1]]), request.path)
+        url = root + path + _query(request.params)
+    except UnicodeEncodeError:
+        raise InvalidInput("An argument holds half a character.", hint="Send whole text.") from None
+    if len(url) > LONGEST_URL:
+        raise InvalidInput("The arguments are too long for an address.", hint="Ask for less at once.")
+    return url
+
+
+def segment(name: str, value: str) -> str:
+    """One path segment, encoded. Raises `InvalidInput` for what could leave its place."""
+    if not isinstance(value, str) or value.strip() in ("", ".", "..") or _FORBIDDEN.search(value):
+        raise InvalidInput(f"{name}: not an id.", hint="Use an id as another tool of this toolkit returned it.")
+    return quote(value, safe="")
+
+
+def _query(params: Mapping[str, Any] | None) -> str:
+    """The query, empty for none: lists repeat their name, None is left out, true and false are in lower case."""
+    pairs = []
+    for name, value in (params or {}).items():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if one is not None:
+                text = str(one).lower() if isinstance(one, bool) else str(one)
+                pairs.append(f"{quote_plus(name)}={quote_plus(text)}")
+    return "?" + "&".join(pairs) if pairs else ""
+
+
+def dressed(request: Request) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body. Raises `InvalidInput` for a header that a request may not set, or a value that is none."""
+    headers = list(_PLAIN) if not request.headers else _headers(request.headers)
+    if request.json is not None:
+        headers.append(("content-type", "application/json"))
+        return headers, json.dumps(request.json, separators=(",", ":")).encode()
+    if request.content_type:
+        headers.append(("content-type", visible("content-type", request.content_type)))
+    return headers, request.content or b""
+
+
+def _headers(own: Mapping[str, str]) -> list[tuple[str, str]]:
+    made = dict(_PLAIN)
+    for name, value in own.items():
+        if name.lower() not in HEADERS:
+            raise InvalidInput("A request may not set this header.", fix_by="operator")
+        made[name.lower()] = visible(name.lower(), value)
+    return list(made.items())
+
+
+def visible(name: str, value: str) -> str:
+    """A header's value, if it is visible ASCII on one line (RFC 9110 5.5). Raises `InvalidInput`."""
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise InvalidInput(f"{name}: not a header's value.", hint="Visible characters on one line.")
+    return value

@@ -1,0 +1,267 @@
+"""One user's agents cannot use up what all users of an app share at a provider."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from deputize.core import Call, OutcomeUnknown, PublicRequest, RateLimited, Request, SettingsError, Steps, User
+from deputize.core.act.budget import LONGEST_WAIT, MOST, WINDOW, Budgets
+from tests.support.faults import GMAIL_API, answer
+from tests.support.house import Clock
+from tests.support.probe import Probe, probing
+
+ALICE, BOB = User("alice"), User("bob")
+GET = Request("GET", "/users/me/messages")
+START = 1_800_000_000.0
+
+
+def spent(budgets: Budgets, user: User = ALICE, provider: str = "google") -> int:
+    """How many requests may be sent now without waiting."""
+    n = 0
+    try:
+        while budgets.take(user, provider) == 0.0:
+            n += 1
+    except RateLimited:
+        return n
+    return n
+
+
+def test_a_minutes_worth_may_be_sent_at_once_and_then_as_time_goes_on() -> None:
+    clock = Clock(START)
+    budgets = Budgets(60, clock)
+    assert spent(budgets) == 60
+    clock.now += 10
+    assert spent(budgets) in (8, 9)  # one was waited for above
+    clock.now += 1000
+    assert spent(budgets) == 60
+
+
+def test_a_short_wait_is_asked_for_and_a_long_one_is_refused_with_its_length() -> None:
+    clock = Clock(START)
+    budgets = Budgets(60, clock)
+    for _ in range(60):
+        assert budgets.take(ALICE, "google") == 0.0
+    assert [budgets.take(ALICE, "google") for _ in range(2)] == [pytest.approx(1), pytest.approx(2)]
+    with pytest.raises(RateLimited) as caught:
+        budgets.take(ALICE, "google")
+    assert caught.value.retry_after == pytest.approx(3) and "requests_per_minute" in caught.value.hint
+    clock.now += 1
+    assert budgets.take(ALICE, "google") == pytest.approx(2)
+
+
+def test_a_refusal_costs_nothing() -> None:
+    clock = Clock(START)
+    budgets = Budgets(60, clock)
+    spent(budgets)
+    for _ in range(1000):
+        with pytest.raises(RateLimited):
+            for _ in range(3):
+                budgets.take(ALICE, "google")
+    clock.now += LONGEST_WAIT + 1
+    assert budgets.take(ALICE, "google") <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    ("user", "provider"),
+    [(BOB, "google"), (User("alice", "acme"), "google"), (ALICE, "slack"), (User("google"), "alice")],
+)
+def test_each_user_has_a_budget_at_each_provider(user: User, provider: str) -> None:
+    budgets = Budgets(5, Clock(START))
+    assert spent(budgets) == 5 and spent(budgets, user, provider) == 5
+
+
+def test_what_has_to_be_sent_is_sent_at_once_and_counts() -> None:
+    clock = Clock(START)
+    budgets = Budgets(5, clock)
+    assert [budgets.take(ALICE, "google", owed=True) for _ in range(5)] == [0.0] * 5
+    for _ in range(20):
+        assert budgets.take(ALICE, "google", owed=True) <= LONGEST_WAIT
+    with pytest.raises(RateLimited):
+        budgets.take(ALICE, "google")
+    clock.now += WINDOW + LONGEST_WAIT
+    assert spent(budgets) > 0  # what was owed is not held against the user for ever
+
+
+def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
+    clock = Clock(START)
+    budgets = Budgets(60, clock)
+    spent(budgets)
+    clock.now -= 86400
+    with pytest.raises(RateLimited) as caught:
+        spent(budgets)
+        for _ in range(5):
+            budgets.take(ALICE, "google")
+    assert caught.value.retry_after is not None and caught.value.retry_after < 10
+    clock.now += WINDOW + LONGEST_WAIT
+    assert spent(budgets) > 50
+
+
+def test_an_infinite_budget_is_none_and_nothing_less_than_one_is_a_budget() -> None:
+    budgets = Budgets(math.inf, Clock(START))
+    assert all(budgets.take(ALICE, "google") == 0.0 for _ in range(10_000))
+    for wrong in (0, -1, math.nan):
+        with pytest.raises(SettingsError):
+            Budgets(wrong)
+
+
+def test_many_users_do_not_fill_the_memory() -> None:
+    clock = Clock(START)
+    budgets = Budgets(60, clock)
+    for n in range(3 * MOST):
+        clock.now += 2
+        budgets.take(User(f"user-{n}"), "google")
+    assert len(budgets._full_at) <= MOST
+
+
+def test_threads_at_once_get_no_more_than_there_is() -> None:
+    budgets = Budgets(500, Clock(START))
+
+    def some(_: int) -> int:
+        return spent(budgets)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(some, range(8))) == 500
+
+
+# ------------------------------------------------------------- in an act
+
+
+@pytest.fixture
+async def probe() -> AsyncIterator[Probe]:
+    async with probing(requests_per_minute=5, clock=Clock(START)) as made:
+        yield made
+
+
+async def test_an_act_over_the_budget_is_told_when_to_come_back_and_sends_nothing(probe: Probe) -> None:
+    await probe.run(*[GET] * 5)
+    with pytest.raises(RateLimited) as caught:
+        await probe.run(GET)
+    assert caught.value.retry_after == pytest.approx(12) and len(probe.line.sent) == 5
+    assert probe.deputy.audit.rows()[-1]["decision"] == "rate_limited"
+
+
+async def test_one_list_of_too_many_requests_is_stopped_too(probe: Probe) -> None:
+    with pytest.raises(RateLimited):
+        await probe.run([GET] * 50)
+    assert len(probe.line.sent) == 5
+
+
+async def test_every_try_counts(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [answer(503)] * 2
+    await probe.run(GET)
+    probe.line.answers[GMAIL_API] = [answer(503)] * 9
+    with pytest.raises(RateLimited):
+        await probe.run(GET)
+    assert len(probe.line.sent) == 5
+
+
+async def test_a_tool_can_make_do_with_what_it_has(probe: Probe) -> None:
+    def body() -> Steps:
+        got = 0
+        try:
+            for got in range(10):  # noqa: B007
+                yield GET
+        except RateLimited:
+            return {"got": got}
+
+    assert await probe.script(body) == {"got": 5}
+
+
+async def test_a_write_that_was_not_sent_may_be_tried_later(probe: Probe) -> None:
+    clock: Any = probe.deputy.clock
+    call = Call("t", "m", "c")
+    await probe.run(*[GET] * 5)
+    probe.line.answers[GMAIL_API] = [answer(200, {"id": "1"})]
+
+    def body() -> Steps:
+        made = yield Request("POST", "/users/me/messages", json={})
+        return made
+
+    with pytest.raises(RateLimited):
+        await probe.script(body, tool="write", call=call)
+    clock.now += 60
+    assert await probe.script(body, tool="write", call=call) == {"id": "1"}
+
+
+async def test_an_act_that_has_begun_to_write_is_not_stopped_in_the_middle(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [answer(200, {"id": "1"})] * 9
+
+    def body() -> Steps:
+        for _ in range(9):
+            yield Request("POST", "/users/me/messages", json={})
+
+    assert await probe.script(body, tool="write") is None
+    assert len(probe.line.sent) == 9
+    with pytest.raises(RateLimited):
+        await probe.run(GET)
+
+
+async def test_a_short_wait_is_waited_by_the_engine() -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    async with probing(requests_per_minute=60, clock=Clock(START)) as probe:
+        probe.deputy.sender.sleep = sleep
+        await probe.run([GET] * 61)
+        assert len(probe.line.sent) == 61 and waited == [pytest.approx(1)]
+
+
+async def test_bob_goes_on_when_alices_budget_is_spent(probe: Probe) -> None:
+    await probe.run(*[GET] * 5)
+    with pytest.raises(RateLimited):
+        await probe.run(GET)
+    with pytest.raises(Exception) as caught:
+        await probe.run(GET, user="bob")
+    assert not isinstance(caught.value, RateLimited | OutcomeUnknown)  # he has not connected, and that is all
+
+
+@pytest.mark.parametrize("less", [0.5, 0.999, 1e-9])
+def test_a_budget_that_would_never_let_one_request_through_is_none(less: float) -> None:
+    with pytest.raises(SettingsError):
+        Budgets(less)
+    assert Budgets(1, Clock(START)).take(ALICE, "google") == 0.0
+
+
+def test_many_users_at_once_cost_each_no_look_at_all_the_others() -> None:
+    """More users than are kept, none of them with a full budget: room is looked for now and then, not every time."""
+    clock, looks = Clock(START), 0
+
+    class Counted(dict[Any, float]):
+        def items(self) -> Any:
+            nonlocal looks
+            looks += 1
+            return super().items()
+
+    budgets = Budgets(60, clock, Counted())
+    for n in range(3 * MOST):
+        budgets.take(User(f"user-{n}"), "google")
+        budgets._full_at = Counted(budgets._full_at) if type(budgets._full_at) is dict else budgets._full_at
+    assert looks < 10
+    clock.now += 2 * WINDOW
+    for n in range(4 * MOST):
+        budgets.take(User(f"new-{n}"), "google")
+        clock.now += 1
+    assert len(budgets._full_at) <= 2 * MOST
+
+
+async def test_requests_to_strangers_are_counted_by_themselves(probe: Probe) -> None:
+    probe.line.answers["logs.example.test", "/"] = [answer(200)] * 50
+    with pytest.raises(RateLimited):
+        await probe.run(*[PublicRequest("https://logs.example.test/")] * 50)
+    assert len(probe.line.sent) == 5
+    await probe.run(GET)
+
+
+async def test_the_second_try_after_a_refused_token_counts(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [answer(401)]
+    await probe.run(*[GET] * 4)
+    with pytest.raises(RateLimited):
+        await probe.run(GET)
+    assert probe.line.count(GMAIL_API) == 5

@@ -1,0 +1,295 @@
+"""What a tool may yield beside a plain request, and what each step is sent back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from deputize.core import (
+    Answer,
+    Call,
+    DeputizeError,
+    File,
+    InvalidInput,
+    Keep,
+    NotFound,
+    OutcomeUnknown,
+    Request,
+    Secret,
+    Steps,
+    Take,
+    User,
+    Wait,
+)
+from deputize.core.act.toolkit import HEADERS, MIB
+from tests.support.faults import GMAIL_API, answer, broken
+from tests.support.probe import Probe, probing
+
+PATH = "/users/me/messages"
+CALENDAR = ("www.googleapis.com", "/calendar")
+
+
+@pytest.fixture
+async def probe() -> AsyncIterator[Probe]:
+    async with probing() as made:
+        yield made
+
+
+def said(status: int = 200, content: bytes = b"", **headers: str) -> Any:
+    """An answer with these very bytes."""
+    own = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return lambda request: httpx.Response(status, content=content, headers=own)
+
+
+# ------------------------------------------------------------- another root
+
+
+async def test_a_request_goes_to_the_root_that_it_names(probe: Probe) -> None:
+    probe.line.answers[CALENDAR] = [answer(200, {"id": "primary"})]
+    assert await probe.run(Request("GET", "/calendars/primary", api="calendar")) == {"id": "primary"}
+    assert str(probe.line.sent[0].url) == "https://www.googleapis.com/calendar/v3/calendars/primary"
+
+
+@pytest.mark.parametrize("api", ["slack", "https://evil.example.test", "Gmail", "gmail/.."])
+async def test_D1_a_root_that_the_provider_does_not_list_is_called_by_nobody(probe: Probe, api: str) -> None:
+    with pytest.raises(InvalidInput):
+        await probe.run(Request("GET", PATH, api=api))
+    assert probe.line.sent == []
+
+
+# ------------------------------------------------------------- headers
+
+
+async def test_a_request_sets_the_headers_it_may_set(probe: Probe) -> None:
+    await probe.run(Request("GET", PATH, headers={"Accept": "text/plain", "If-None-Match": '"x"', "prefer": "a=b"}))
+    sent = probe.line.sent[0].headers
+    assert (sent["accept"], sent["if-none-match"], sent["prefer"]) == ("text/plain", '"x"', "a=b")
+    assert sent.get_list("accept") == ["text/plain"] and sent["authorization"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authorization", "Authorization", "host", "cookie", "content-length", "transfer-encoding", "x-goog-user"),
+        *("connection", "x-http-method-override", "accept\r\nx: y", "accept ", "", "x-forwarded-for", "accept\x00"),
+    ],
+)
+async def test_D5_no_other_header_is_sent(probe: Probe, name: str) -> None:
+    with pytest.raises(InvalidInput):
+        await probe.run(Request("GET", PATH, headers={name: "x"}))
+    assert probe.line.sent == []
+
+
+@pytest.mark.parametrize(
+    "value", ["", " ", "a\r\nx: y", "a\nb", "a\x00", "ä", " a", "a ", "x" * 1001, "\u2028", 7, None]
+)
+@pytest.mark.parametrize("name", sorted(HEADERS)[:1])
+async def test_D5_a_header_with_a_value_that_is_none_is_not_sent(probe: Probe, name: str, value: Any) -> None:
+    with pytest.raises(InvalidInput):
+        await probe.run(Request("GET", PATH, headers={name: value}))
+    with pytest.raises(InvalidInput):
+        await probe.run(Request("POST", PATH, content=b"x", content_type=value or "\n", repeat="read"))
+    assert probe.line.sent == []
+
+
+# ------------------------------------------------------------- raw and whole
+
+
+@pytest.mark.parametrize("content", [b"", b"plain", b'{"a": 1}', b"[1]", b"\xff\x00", b"<html>", b'"text"', b"null"])
+async def test_raw_bytes_come_as_they_are_whatever_they_parse_as(probe: Probe, content: bytes) -> None:
+    probe.line.answers[GMAIL_API] = [said(200, content, content_type="application/json")]
+    assert await probe.run(Request("GET", PATH, raw=True)) == content
+
+
+async def test_raw_content_that_looks_like_a_refusal_is_content(probe: Probe) -> None:
+    content = b'{"ok": false, "error": "token_revoked", "errors": [{"type": "FORBIDDEN"}], "data": null}'
+    probe.line.answers[GMAIL_API] = [said(200, content)]
+    assert await probe.run(Request("GET", PATH, raw=True)) == content
+
+
+async def test_a_raw_request_that_is_refused_raises_as_any_other(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [answer(404, {"error": {"code": 404}})]
+    with pytest.raises(NotFound):
+        await probe.run(Request("GET", PATH, raw=True))
+
+
+async def test_a_whole_answer_has_its_headers_in_lower_case_and_neither_cookie_nor_login(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [
+        said(200, b'{"a": 1}', ETag='"7"', Link="<x>; rel=next", Set_Cookie="sid=1", WWW_Authenticate="Bearer x")
+    ]
+    got = await probe.run(Request("GET", PATH, whole=True))
+    assert isinstance(got, Answer) and (got.status, got.data) == (200, {"a": 1})
+    assert got.headers["etag"] == '"7"' and got.headers["link"] == "<x>; rel=next"
+    assert not {"set-cookie", "www-authenticate", "ETag"} & got.headers.keys()
+
+
+async def test_whole_and_raw_together_are_an_answer_with_bytes(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [said(200, b'{"a": 1}')]
+    assert (await probe.run(Request("GET", PATH, whole=True, raw=True))).data == b'{"a": 1}'
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_D2_a_redirect_is_a_whole_answer_and_is_not_followed(probe: Probe, status: int) -> None:
+    probe.line.answers[GMAIL_API] = [said(status, location="https://evil.example.test/x?sig=1")]
+    got = await probe.run(Request("GET", PATH, whole=True))
+    assert (got.status, got.headers["location"]) == (status, "https://evil.example.test/x?sig=1")
+    assert [request.url.host for request in probe.line.sent] == ["gmail.googleapis.com"]
+
+
+async def test_a_not_modified_answer_is_whole(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [said(304, etag='"7"')]
+    got = await probe.run(Request("GET", PATH, whole=True, headers={"if-none-match": '"7"'}))
+    assert (got.status, got.data) == (304, None)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, DeputizeError), (404, NotFound), (409, DeputizeError)])
+async def test_a_refusal_is_no_whole_answer(probe: Probe, status: int, kind: type[DeputizeError]) -> None:
+    probe.line.answers[GMAIL_API] = [answer(status)] * 2
+    with pytest.raises(kind):
+        await probe.run(Request("GET", PATH, whole=True))
+
+
+async def test_a_redirected_write_counts_as_done_and_is_not_repeated(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [said(302, location="/elsewhere"), answer(404)]
+
+    def body() -> Steps:
+        yield Request("POST", PATH, json={}, whole=True)
+        yield Request("GET", PATH)
+
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await probe.script(body, tool="write", call=Call("t", "m", "c"))
+    assert [method for method, _, _ in probe.line.seen] == ["POST", "GET"]
+
+
+# ------------------------------------------------------------- how much
+
+
+async def test_D6_an_answer_that_is_too_long_is_refused_as_input_and_not_taken_again(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [said(200, b"x" * 101)] * 3
+    with pytest.raises(InvalidInput, match="answer_too_long"):
+        await probe.run(Request("GET", PATH, raw=True, max_bytes=100))
+    assert len(probe.line.sent) == 1
+
+
+async def test_a_longer_answer_is_taken_where_the_tool_wants_one(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [said(200, b"x" * (11 * MIB))]
+    assert len(await probe.run(Request("GET", PATH, raw=True, max_bytes=12 * MIB))) == 11 * MIB
+
+
+async def test_D6_no_tool_can_have_more_than_fifty_mebibytes(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [said(200, bytes(50 * MIB + 1))]
+    with pytest.raises(InvalidInput):
+        await probe.run(Request("GET", PATH, raw=True, max_bytes=2**40))
+
+
+async def test_a_write_whose_answer_is_too_long_may_have_happened(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [said(200, b"x" * 101)]
+    with pytest.raises(OutcomeUnknown):
+        await probe.run(Request("POST", PATH, json={}, max_bytes=100), tool="write")
+
+
+# ------------------------------------------------------------- steps that are none, and lists
+
+
+@pytest.mark.parametrize(
+    "step",
+    [None, "GET", 7, (), {}, [Wait(1)], [Request("GET", PATH), Take("file_aaaaaaaaaa")], [[Request("GET", PATH)]]],
+)
+async def test_what_is_no_step_stops_the_tool_before_anything_leaves(probe: Probe, step: Any) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        await probe.run(step)
+    assert caught.value.fix_by == "operator" and probe.line.sent == []
+
+
+# ------------------------------------------------------------- waiting
+
+
+async def test_a_tool_waits_as_long_as_it_says_and_no_longer_than_it_may(probe: Probe) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    probe.deputy.sender.sleep = sleep
+    assert await probe.run(Wait(10), Wait(0), Wait(10), Wait(10)) is None
+    assert waited == [10, 0, 10, 10]
+    for steps in ([Wait(10.1)], [Wait(-1)], [Wait(float("nan"))], [Wait(float("inf"))], [Wait(10)] * 4):
+        waited.clear()
+        with pytest.raises(InvalidInput) as caught:
+            await probe.run(*steps)
+        assert caught.value.fix_by == "operator" and sum(waited) <= 30
+
+
+async def test_waiting_too_long_after_a_write_leaves_the_write_unknown_not_undone(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [answer(200)]
+    with pytest.raises(OutcomeUnknown):
+        await probe.run(Request("POST", PATH, json={}), Wait(11), tool="write")
+
+
+async def test_a_provider_that_is_down_for_long_is_not_waited_for(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [answer(503, {}, retry_after="3600")] * 3
+    with pytest.raises(DeputizeError):
+        await probe.run(Request("GET", PATH))
+    assert len(probe.line.sent) == 1
+
+
+# ------------------------------------------------------------- files
+
+
+async def test_a_kept_file_is_taken_back_by_its_handle(probe: Probe) -> None:
+    kept = await probe.run(Keep(File("a.txt", "text/plain", b"hello")))
+    assert set(kept) == {"file", "name", "mime", "size", "expires"} and json.dumps(kept)
+    assert await probe.run(Take(kept["file"])) == File("a.txt", "text/plain", b"hello")
+
+
+async def test_a_handle_that_leads_nowhere_is_told_to_the_tool_which_may_go_on(probe: Probe) -> None:
+    def body() -> Steps:
+        try:
+            yield Take("file_aaaaaaaaaa")
+        except NotFound as unknown:
+            return str(unknown)
+
+    assert await probe.script(body) == "Unknown file handle."
+
+
+async def test_a_lost_answer_to_a_raw_read_is_asked_for_again(probe: Probe) -> None:
+    probe.line.answers[GMAIL_API] = [broken(), said(200, b"x")]
+    assert await probe.run(Request("GET", PATH, raw=True)) == b"x"
+
+
+# ------------------------------------------------------------- what a provider sends back of ours
+
+
+@pytest.mark.parametrize("status", [200, 302])
+async def test_a1_a_token_that_comes_back_in_a_header_is_masked(probe: Probe, status: int) -> None:
+    sent: list[str] = []
+
+    def echo(request: httpx.Request) -> httpx.Response:
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        sent.append(token)
+        headers = {"x-debug": f"got {token}", "location": f"https://x.example.test/?t={quote(token, safe='')}", "etag": "7"}
+        return httpx.Response(status, content=b"{}", headers=headers)
+
+    probe.line.answers[GMAIL_API] = [echo]
+    got = await probe.run(Request("GET", PATH, whole=True))
+    assert got.headers["x-debug"] == "got ***" and got.headers["etag"] == "7"
+    assert sent[0] not in str(got) and quote(sent[0], safe="") not in str(got)
+
+
+async def test_a1_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> None:
+    grant = await probe.deputy.vault.find(User("alice"), "google", "google")
+    assert grant is not None
+    token = "00D5g!AQ/x+y=" + "z" * 40  # what Salesforce's look like, and more
+    await probe.deputy.vault.replace(grant, replace(grant, access_token=Secret(token)))
+    escaped = token.replace("/", "\\/")
+    echoes = [token, quote(token, safe=""), quote(token), escaped]
+    probe.line.answers[GMAIL_API] = [said(200, f'{{"echo": "{one}"}}'.encode()) for one in echoes]
+    for one in echoes:
+        assert await probe.run(Request("GET", PATH)) == {"echo": "***"}, one
