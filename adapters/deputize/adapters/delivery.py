@@ -1,0 +1,97 @@
+"""How LlamaIndex delivers a tool call that waits: again from its top, with every event that it waits for.
+
+Deliveries of one call may run at the same time. Only one may answer, since a second answer would displace another
+call's; only the first may wait, since the wait of another would replace it, and lose its request or its answer. All
+others are parked: suspended for good, by a wait for what never comes. Which call is delivered is said by no public API
+of LlamaIndex; `tests/adapters/test_llamaindex_traps.py` guards it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
+
+from llama_index.core.agent.workflow.workflow_events import ToolCall
+from llama_index.core.workflow import Context, Event, HumanResponseEvent
+from workflows.runtime.types.results import StepWorkerContext, StepWorkerStateContextVar
+
+from deputize.core import Call, Conflict, PolicyDenied, User
+
+E = TypeVar("E", bound=Event)
+OWNER: Final = "deputize_user"
+
+
+class Never(HumanResponseEvent):
+    """What a delivery waits for whose call another one answers."""
+
+
+@dataclass
+class _Run:
+    """What this process knows of a run: its name, which waits it asked for, which calls a delivery has taken on."""
+
+    name: str = field(default_factory=lambda: secrets.token_hex(16))
+    asked: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+
+
+_runs: WeakKeyDictionary[Any, _Run] = WeakKeyDictionary()
+"""By the store of each run."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery of one call. ``call`` is the same in each, here and in another process."""
+
+    ctx: Context
+    step: StepWorkerContext
+    run: _Run
+    user: User
+    call: Call
+
+    @classmethod
+    async def of(cls, ctx: Context, user: User) -> Delivery | None:
+        """What is delivered; None outside of an agent. Raises `PolicyDenied` where the run is another user's."""
+        step = StepWorkerStateContextVar.get(None)
+        if step is None or not isinstance(step.event, ToolCall):
+            return None
+        owner = await ctx.store.get(OWNER, default=None)
+        if owner is None:
+            await ctx.store.set(OWNER, [user.id, user.tenant])
+        elif list(owner) != [user.id, user.tenant]:
+            raise PolicyDenied("This run belongs to another user.")
+        run = _runs.setdefault(ctx.store, _Run())
+        place = step.state.work_item_id or step.event.tool_id  # of models, some give the same id to every call
+        slot = f"deputize_call_{place}".replace(".", "_")
+        name = await ctx.store.get(slot, default=run.name)  # of the run that delivered it first
+        await ctx.store.set(slot, name)
+        return cls(ctx, step, run, user, Call(thread=name, message=name, id=place))
+
+    async def wait(self, kind: type[E], request: Event, **wanted: str) -> E:
+        """Ask, and wait once for an event that holds what is wanted. No timeout: what is asked expires by itself."""
+        waiter = f"deputize_{self.call.id}_{type(request).__name__}_{next(iter(wanted.values()))}"
+        answered = any(w.waiter_id == waiter and w.resolved_event for w in self.step.state.collected_waiters)
+        if waiter in self.run.asked and not answered:
+            await self.park()
+        self.run.asked.add(waiter)
+        return await self.ctx.wait_for_event(kind, request, waiter, wanted, timeout=None)
+
+    async def take(self) -> None:
+        """From here on this delivery is the one that answers. Parks where another one does, or has."""
+        if self.call.id in self.run.taken or await self.ctx.store.get(self._answered, default=False):
+            await self.park()
+        self.run.taken.add(self.call.id)
+
+    async def done(self) -> None:
+        """Note that the call is answered, for waits that outlive it. A call that was cut off is answered again."""
+        await self.ctx.store.set(self._answered, True)
+
+    @property
+    def _answered(self) -> str:
+        return f"deputize_answered_{self.call.id}".replace(".", "_")
+
+    async def park(self) -> NoReturn:
+        """Suspend this delivery for good."""
+        await self.ctx.wait_for_event(Never, waiter_id=f"deputize_{self.call.id}_parked", timeout=None)
+        raise Conflict("Another delivery of this call answers it.")

@@ -1,0 +1,321 @@
+"""LlamaIndex: toolkits as tool specs, for `FunctionAgent`, `ReActAgent` and `AgentWorkflow`.
+
+    from deputize.adapters.llamaindex import GmailToolSpec
+
+    FunctionAgent(tools=GmailToolSpec(deputy, user="alice").to_tool_list(), llm=llm)
+
+Who the user is comes from the host and is bound here, never chosen by the model. What is missing is asked by events in
+the stream: a `ConsentRequest` is woken by a `ConsentDone`, an `ApprovalRequest` by an `ApprovalDone`. An event is a
+wake-up: the vault is asked again. A call waits once for each; woken too early it fails, and may be called again.
+`save_paused` and `resume_paused` carry a waiting run to another process. Outside of an agent a call never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final, Literal
+
+from deputize.adapters.words import as_text, told
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    Conflict,
+    ConsentRequired,
+    DeputizeError,
+    Deputy,
+    Effect,
+    InvalidInput,
+    PolicyDenied,
+    SettingsError,
+    Tool,
+    User,
+    UserRequired,
+)
+
+try:
+    from llama_index.core.agent.react import types as thoughts
+    from llama_index.core.agent.workflow import workflow_events
+    from llama_index.core.llms import ChatMessage
+    from llama_index.core.memory import ChatMemoryBuffer
+    from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
+    from llama_index.core.tools.tool_spec.base import BaseToolSpec
+    from llama_index.core.workflow import Context, Event, HumanResponseEvent, InputRequiredEvent, JsonSerializer
+    from workflows.errors import ContextSerdeError
+    from workflows.handler import WorkflowHandler
+    from workflows.runtime.types.results import WaitingForEvent
+
+    from deputize.adapters.delivery import OWNER, Delivery, Never
+except ImportError:
+    raise SettingsError("LlamaIndex is not installed.", hint="pip install 'deputize[llamaindex]'") from None
+
+log = logging.getLogger(__name__)
+ALONE: Final = Call()
+"""Of a call outside of an agent nobody knows where it came from."""
+DRAIN: Final = 10.0
+REGISTER: Final = 1.0
+TICK: Final = 0.01
+"""Seconds, at most: for calls to end before a run is saved, for restored ones to wait again; and between two looks."""
+
+
+class ConsentRequest(InputRequiredEvent):
+    """The user must visit ``link`` before a call goes on. For the user's eyes; see `deputize.core.Consent`."""
+
+    consent_id: str
+    provider: str
+    app: str
+    account: str
+    scopes: list[str]
+    words: list[str]
+    link: str
+    expires_at: float
+    why: str
+
+
+class ConsentDone(HumanResponseEvent):
+    """Look again. It proves nothing."""
+
+    consent_id: str
+
+
+class ApprovalRequest(InputRequiredEvent):
+    """The user must approve one act before it happens; see `deputize.core.Approval`."""
+
+    approval_id: str
+    tool: str
+    effect: str
+    account: str
+    preview: dict[str, Any]
+    expires_at: float
+    reason: str
+
+
+class ApprovalDone(HumanResponseEvent):
+    """Look again; ``decision`` is recorded first, if it is not empty. ``by``: who answers, as the host knows them.
+
+    An edit is a yes with other ``arguments``: all of them.
+    """
+
+    approval_id: str
+    by: str
+    decision: Literal["approve", "reject", "edit", ""] = ""
+    arguments: dict[str, Any] | None = None
+    reason: str = ""
+
+
+class _Shown(ToolMetadata):
+    """What a model sees: our own schema."""
+
+    def __init__(self, tool: Tool) -> None:
+        super().__init__(name=tool.name, description=tool.description, fn_schema=tool.model)
+        self.schema = tool.schema
+
+    def get_parameters_dict(self) -> dict[str, Any]:
+        """See `ToolMetadata`."""
+        return dict(self.schema)
+
+
+class ActTool(FunctionTool):
+    """One tool, as a user. In an agent it can wait for the user; called by itself it acts at once, or says why not."""
+
+    def __init__(self, deputy: Deputy, tool: Tool, user: User | str | None, agent: str, shown: ToolMetadata) -> None:
+        self.deputy, self.tool, self.user, self.agent = deputy, tool, user, agent
+        super().__init__(async_fn=self.acall, metadata=shown)
+        self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, over whatever the model said
+
+    def call(self, /, *args: Any, **arguments: Any) -> ToolOutput:
+        """See `acall`; without waiting for anybody."""
+        return self.deputy.run(self.acall(*args, **arguments))
+
+    async def acall(self, /, *args: Any, **arguments: Any) -> ToolOutput:
+        """Act as the user; in an agent, wait for the user where that is needed. A failure is an output too."""
+        ctx = arguments.pop("ctx") if isinstance(arguments.get("ctx"), Context) else None
+        try:
+            if args:
+                raise InvalidInput("Arguments are given by their names.")
+            delivery = await Delivery.of(ctx, User.of(self.user)) if ctx else None
+        except DeputizeError as error:
+            return self._failed(arguments, error)
+        if delivery is None:
+            return await self._act(arguments, ALONE)
+        await self._clear(delivery, arguments)
+        await delivery.take()
+        output = await self._act(arguments, delivery.call)
+        await delivery.done()
+        return output
+
+    async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> None:
+        """Consent first, approval second: wait for what stands in the way. What still does, the act itself will say."""
+        try:
+            way = await self._way(arguments, delivery.call)
+            if isinstance(way, ConsentRequired):
+                await delivery.wait(ConsentDone, ConsentRequest(**way.consent.payload()), consent_id=way.consent.id)
+                way = await self._way(arguments, delivery.call)
+            if isinstance(way, ApprovalRequired):
+                request = ApprovalRequest(**way.approval.payload())
+                done = await delivery.wait(ApprovalDone, request, approval_id=way.approval.id, by=delivery.user.id)
+                if done.decision:
+                    who = User(done.by, delivery.user.tenant)
+                    said: dict[str, Any] = {"reason": done.reason, "arguments": done.arguments}
+                    await self.deputy.decide(done.approval_id, done.decision, by=who, **said)
+        except WaitingForEvent:
+            raise
+        except Exception as error:  # decided elsewhere, too late, no store: the vault decides
+            log.debug("%s: %s", self.tool.name, type(error).__name__)
+
+    async def _way(self, arguments: dict[str, Any], call: Call) -> DeputizeError | None:
+        """What stands in the call's way, if anything."""
+        [way] = await self.deputy.prepare([(self.tool.name, arguments, call)], user=self.user, agent=self.agent)
+        return way
+
+    async def _act(self, arguments: dict[str, Any], call: Call) -> ToolOutput:
+        """The act's outcome. LlamaIndex would write the text of any exception into the conversation: none leaves."""
+        try:
+            result = await self.deputy.act(self.tool.name, arguments, user=self.user, call=call, agent=self.agent)
+        except DeputizeError as error:
+            return self._failed(arguments, error)
+        except Exception as error:
+            log.debug("%s: %s", self.tool.name, type(error).__name__)
+            return self._failed(arguments, DeputizeError("The tool failed."))
+        given = {"kwargs": arguments}
+        return ToolOutput(self.metadata.get_name(), as_text(result), raw_input=given, raw_output=result)
+
+    def _failed(self, arguments: dict[str, Any], error: DeputizeError) -> ToolOutput:
+        name, given, why = self.metadata.get_name(), {"kwargs": arguments}, {"error": error.code}
+        return ToolOutput(name, told(error), raw_input=given, raw_output=why, is_error=True)
+
+
+class DeputyToolSpec(BaseToolSpec):
+    """Toolkits' tools for one user. A toolkit's own spec is one line. Raises `InvalidInput` for an unknown toolkit."""
+
+    toolkit: ClassVar[str] = ""
+
+    def __init__(
+        self, deputy: Deputy, *toolkits: str, user: User | str | None, agent: str = "", read_only: bool = False
+    ) -> None:
+        self.deputy, self.user, self.agent = deputy, user, agent
+        found = deputy.tools(*(toolkits or filter(None, [self.toolkit])))
+        self.tools = {t.name: t for t in found if not read_only or t.gravest is Effect.READS}
+        self.spec_functions = list(self.tools)
+
+    def to_tool_list(
+        self, spec_functions: Any = None, func_to_metadata_mapping: Mapping[str, ToolMetadata] | None = None
+    ) -> list[FunctionTool]:
+        """The tools; ``spec_functions``: only those of these names; the mapping: other names or words for them."""
+        wanted, shown = spec_functions or list(self.tools), func_to_metadata_mapping or {}
+        if unknown := [name for name in wanted if name not in self.tools]:
+            raise InvalidInput(f"No tool is called {unknown[0]!r} here.", fix_by="operator")
+        tools = [self.tools[name] for name in wanted]
+        return [ActTool(self.deputy, t, self.user, self.agent, shown.get(t.name) or _Shown(t)) for t in tools]
+
+
+class GmailToolSpec(DeputyToolSpec):
+    """Gmail."""
+
+    toolkit = "gmail"
+
+
+class CalendarToolSpec(DeputyToolSpec):
+    """Google Calendar."""
+
+    toolkit = "calendar"
+
+
+class SlackToolSpec(DeputyToolSpec):
+    """Slack."""
+
+    toolkit = "slack"
+
+
+class GitHubToolSpec(DeputyToolSpec):
+    """GitHub."""
+
+    toolkit = "github"
+
+
+class LinearToolSpec(DeputyToolSpec):
+    """Linear."""
+
+    toolkit = "linear"
+
+
+async def wake_when_done(deputy: Deputy, handler: WorkflowHandler, consent: str, *, seconds: float = 600.0) -> None:
+    """Wait until the consent of this id has ended, wherever that happens, and wake the calls that asked for it."""
+    await deputy.wait([consent], timeout=seconds)
+    handler.ctx.send_event(ConsentDone(consent_id=consent))
+
+
+async def save_paused(handler: WorkflowHandler) -> str:
+    """Stop a waiting run and return all of it as JSON, for `resume_paused`. Keep it where its user cannot write.
+
+    Calls that run get ten seconds to end; one that is cut off is called again after the resume. Raises `Conflict` where
+    the run has ended, or none of its calls acts as a user.
+    """
+    await _still(handler, DRAIN)
+    store = handler.ctx.store
+    if handler.is_done() or not await store.get(OWNER, default=None):
+        raise Conflict("Nothing in this run waits for its user.", hint="Save a run that has asked for something.")
+    memory = await store.get("memory")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it leaves out the memory: we do not
+        context = handler.ctx.to_dict(serializer=JsonSerializer())
+    said = [message.model_dump(mode="json") for message in await memory.aget_all()]
+    await handler.cancel_run()
+    return json.dumps({"v": 1, "context": context, "memory": said, "limit": getattr(memory, "token_limit", None)})
+
+
+async def resume_paused(agent: Any, blob: str, *, types: Iterable[type[Any]] = ()) -> WorkflowHandler:
+    """Go on with a saved run; its handler. What was consented to or decided meanwhile needs no event any more.
+
+    ``types``: the host's own classes of events and data that the run holds; no other is loaded. Requests are not
+    streamed again: `Deputy.consents` and `Deputy.approvals` know what waits. Raises `InvalidInput` for what cannot be
+    loaded, `PolicyDenied` where the agent's tools are bound to another user than the run, or to none `UserRequired`.
+    """
+    user, serializer = User.of(_user_of(agent)), JsonSerializer(allowed_types=[*_KNOWN, *types])
+    try:
+        saved = json.loads(blob)
+        ctx = Context.from_dict(agent, saved["context"], serializer=serializer)
+        owner = await ctx.store.get(OWNER, default=None)
+        said = [ChatMessage.model_validate(message) for message in saved["memory"]]
+        memory = ChatMemoryBuffer.from_defaults(chat_history=said, token_limit=saved["limit"])
+    except (ValueError, TypeError, LookupError, ContextSerdeError):
+        hint = "Pass the classes of events and data of your own as types=."
+        raise InvalidInput("This is no saved run of this agent.", hint=hint, fix_by="operator") from None
+    if owner != [user.id, user.tenant]:
+        raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
+    handler: WorkflowHandler = agent.run(ctx=ctx)
+    await handler.ctx.store.set("memory", memory)  # set before the run starts, it would be lost
+    await _still(handler, REGISTER)  # until a restored call waits again, any event would do
+    return handler
+
+
+async def _still(handler: WorkflowHandler, seconds: float) -> None:
+    """Until no step of a run is at work, but not for ever."""
+    deadline = time.monotonic() + seconds
+    for _ in range(20):
+        await asyncio.sleep(0)  # what was just sent or restored is under way after a few turns of the loop
+    while time.monotonic() < deadline:
+        if not await handler.ctx.running_steps():
+            return
+        await asyncio.sleep(TICK)
+
+
+def _user_of(agent: Any) -> User | str | None:
+    """The user to whom the tools of this agent, or of its agents, are bound."""
+    agents = agent.agents.values() if hasattr(agent, "agents") else [agent]
+    for tool in [tool for one in agents for tool in one.tools or ()]:
+        if isinstance(tool, ActTool):
+            return tool.user
+    raise UserRequired("This agent has no tool that acts as a user.")
+
+
+_KNOWN: Final[list[type[Any]]] = [
+    *(c for c in vars(workflow_events).values() if isinstance(c, type) and issubclass(c, Event)),
+    *(c for c in vars(thoughts).values() if isinstance(c, type) and issubclass(c, thoughts.BaseReasoningStep)),
+    *(ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone, Never, ChatMessage, ToolOutput),
+]
+"""The classes that a saved run of LlamaIndex's agents may hold."""

@@ -1,0 +1,131 @@
+"""A LlamaIndex agent that answers a mail as you. It is stopped while it waits for you, and another process goes on.
+
+    python examples/llamaindex_agent.py             # you open the link, and say yes
+    python examples/llamaindex_agent.py --auto      # plays you, too
+
+Google is played by a sandbox on this machine, and the model is a small script. For the real thing leave ``sandbox`` and
+``apps`` out of the settings, set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and _SECRET, and put your own model in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.llms.types import ToolCallBlock
+from llama_index.core.llms import ChatMessage
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.mock import MockFunctionCallingLLM
+
+from deputize.adapters.llamaindex import (
+    ApprovalDone,
+    ApprovalRequest,
+    ConsentRequest,
+    GmailToolSpec,
+    resume_paused,
+    save_paused,
+    wake_when_done,
+)
+from deputize.core import Consent, Deputy, User
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.web.loopback import serve
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+
+ALICE = User("alice")  # who is talking: your application knows, the model is never asked
+MAIL = {"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes, gladly."}
+
+
+def model() -> FunctionCallingLLM:
+    """Sends one mail, then says what came of it. A function of the conversation alone, as any model is."""
+
+    def respond(messages: Sequence[ChatMessage], **more: Any) -> ChatMessage:
+        if messages[-1].role == "tool":
+            return ChatMessage(role="assistant", content=messages[-1].content)
+        call = ToolCallBlock(tool_call_id="1", tool_name="gmail_send_email", tool_kwargs=MAIL)
+        return ChatMessage(role="assistant", blocks=[call])
+
+    return MockFunctionCallingLLM(response_generator=respond)
+
+
+def agent(deputy: Deputy) -> FunctionAgent:
+    """Made anew in every process."""
+    return FunctionAgent(tools=[*GmailToolSpec(deputy, user=ALICE).to_tool_list()], llm=model())
+
+
+async def start(deputy: Deputy) -> str:
+    """Run until something must be asked of the user; then stop the run, and return all of it as text."""
+    handler = agent(deputy).run("Tell Bob yes.")
+    async for event in handler.stream_events():
+        if isinstance(event, ConsentRequest):
+            print(f"It waits for you, to {' and '.join(event.words)}. This process ends here.")
+            break
+    return await save_paused(handler)
+
+
+async def go_on(deputy: Deputy, paused: str, auto: bool) -> None:
+    """Another process: take the run up, ask what is to be asked, and see it through."""
+    print("Another process takes it up.")
+    handler = await resume_paused(agent(deputy), paused)
+    for consent in await deputy.consents.waiting(ALICE):  # what waits already is not streamed again
+        await allow(consent, auto)
+        await wake_when_done(deputy, handler, consent.id)
+    async for event in handler.stream_events():
+        if isinstance(event, ApprovalRequest):
+            decision = decide(event.preview, auto)
+            handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by=ALICE.id, decision=decision))
+    print(await handler)
+
+
+async def allow(consent: Consent, auto: bool) -> None:
+    """The user opens the link, presses Connect, then Allow at the provider."""
+    print(f"Open this link and press Allow:\n  {consent.link}")
+    if auto:
+        async with httpx.AsyncHTTPTransport() as network:
+            await Browser(network).allow(consent.link)
+
+
+def decide(preview: Any, auto: bool) -> Literal["approve", "reject"]:
+    """The user looks at the mail, and says yes or no."""
+    print(f"{preview}\nSend this? [y/n] ", end="y\n" if auto else "", flush=True)
+    return "approve" if auto or input().lower().startswith("y") else "reject"
+
+
+def one_process(step: str, folder: Path, auto: bool) -> None:
+    """Open everything that lies in the folder, and do one step."""
+    google = portal().run(portal().enter(serve(Sandbox(state=folder / "sandbox.json").app)))
+    settings = Settings.load(
+        home=folder,
+        agent="example agent",
+        sandbox=google,
+        apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
+    )
+    with Deputy.from_settings(settings) as deputy:
+        paused = folder / "paused.json"  # keep it where its user cannot write
+        if step == "start":
+            paused.write_text(asyncio.run(start(deputy)))
+        else:
+            asyncio.run(go_on(deputy, paused.read_text(), auto))
+
+
+def main(options: Sequence[str]) -> None:
+    """One process a step, over one folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        for step in ("start", "go-on"):
+            subprocess.run([sys.executable, __file__, *options, step, folder], check=True)
+
+
+if __name__ == "__main__":
+    flags, rest = [o for o in sys.argv[1:] if o == "--auto"], [o for o in sys.argv[1:] if o != "--auto"]
+    if rest:
+        one_process(rest[0], Path(rest[1]), auto=bool(flags))
+    else:
+        main(flags)

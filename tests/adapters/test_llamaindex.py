@@ -1,0 +1,442 @@
+"""LlamaIndex: tool specs, arguments, who acts; runs that wait and that others take up; nothing secret in any."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import MessageRole
+from llama_index.core.llms import ChatMessage
+from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.tools import FunctionTool, ToolMetadata
+from llama_index.core.tools.tool_spec.base import BaseToolSpec
+from llama_index.core.workflow import Context
+
+from deputize.adapters import llamaindex
+from deputize.adapters.llamaindex import (
+    ApprovalDone,
+    ApprovalRequest,
+    ConsentDone,
+    ConsentRequest,
+    DeputyToolSpec,
+    GmailToolSpec,
+    resume_paused,
+    save_paused,
+    wake_when_done,
+)
+from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
+from deputize.core.act.toolkit import find_toolkits
+from deputize.sandbox import Sandbox
+from tests.support.agents import KINDS, agent, asked, ended, plainly, rest, visit
+from tests.support.canary import Wiretap, dump, hits
+from tests.support.graphs import SEARCH, SEND
+from tests.support.house import build, connect, consent
+
+pytestmark = [  # LlamaIndex's own
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
+]
+SPECS = [one for one in vars(llamaindex).values() if isinstance(one, type) and issubclass(one, DeputyToolSpec)]
+FORGED: list[dict[str, Any]] = [
+    {"user": "bob"},
+    {"tenant": "other"},
+    {"account": "bob@example.test"},
+    {"ctx": {"user": "bob"}},
+    {"self": "bob"},
+    {"args": ["bob"]},
+    {"call": {"thread": "x"}},
+    {"token": "ya29.stolen"},
+    {"key": "x"},
+    {"granted": ["https://mail.google.com/"]},
+]
+
+
+def sent(sandbox: Sandbox, user: str = "alice") -> int:
+    return len(sandbox.sent(f"{user}@example.test"))
+
+
+def who_called(sandbox: Sandbox) -> set[str]:
+    return {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+# ------------------------------------------------------------- tool specs
+
+
+def test_each_product_has_its_tool_spec() -> None:
+    named = {spec.__name__: spec.toolkit for spec in SPECS if spec.toolkit}
+    assert named == {
+        "GmailToolSpec": "gmail",
+        "CalendarToolSpec": "calendar",
+        "SlackToolSpec": "slack",
+        "GitHubToolSpec": "github",
+        "LinearToolSpec": "linear",
+    }
+    for spec in SPECS:
+        assert BaseToolSpec in spec.__mro__ and spec.__doc__
+
+
+@pytest.mark.parametrize("spec", [one for one in SPECS if one.toolkit in find_toolkits()], ids=lambda s: s.__name__)
+async def test_each_tool_is_what_llamaindex_wants_of_a_tool(deputy: Deputy, spec: type[DeputyToolSpec]) -> None:
+    one = spec(deputy, user="alice")
+    tools, ours = one.to_tool_list(), deputy.tools(spec.toolkit)
+    assert tools and [tool.metadata.name for tool in tools] == one.spec_functions == [tool.name for tool in ours]
+    assert [t.metadata.name for t in await one.to_tool_list_async()] == one.spec_functions
+    for tool, our in zip(tools, ours, strict=True):
+        assert isinstance(tool, FunctionTool) and isinstance(tool.metadata, ToolMetadata)
+        assert inspect.iscoroutinefunction(tool.async_fn) and inspect.iscoroutinefunction(tool.real_fn)
+        assert tool.requires_context and tool.ctx_param_name == "ctx", "agents hand over their context"
+        shown = tool.metadata.to_openai_tool()["function"]  # raises for a description longer than OpenAI takes
+        assert (shown["name"], shown["description"]) == (our.name, our.description)
+        assert shown["parameters"] == json.loads(tool.metadata.fn_schema_str) == our.schema
+        assert not {"ctx", "token", "account"} & set(our.schema["properties"])
+        assert tool.metadata.fn_schema is our.model and not tool.metadata.return_direct
+
+
+async def test_a_product_without_a_toolkit_fails_when_its_spec_is_made(sandbox: Sandbox) -> None:
+    async with await build(sandbox, toolkits=[]) as deputy:
+        for spec in SPECS:
+            if spec.toolkit:
+                with pytest.raises(InvalidInput, match=f"is called '{spec.toolkit}'"):
+                    spec(deputy, user="alice")
+
+
+async def test_a_toolkit_of_ones_own_needs_no_class(sandbox: Sandbox) -> None:
+    kit = Toolkit("shelf", "google")
+
+    @kit.tool()
+    def count() -> Steps:
+        """Count the books."""
+        yield from ()
+        return 0
+
+    async with await build(sandbox, toolkits=[kit]) as deputy:
+        assert DeputyToolSpec(deputy, "shelf", user="alice").spec_functions == ["shelf_count"]
+        assert DeputyToolSpec(deputy, user="alice").spec_functions == ["shelf_count"]
+
+
+async def test_tools_are_chosen_and_named_by_the_host(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    other = ToolMetadata(name="find_mail", description="Find mail.")
+    spec = GmailToolSpec(deputy, user="alice")
+    [tool] = spec.to_tool_list(["gmail_search_emails"], {"gmail_search_emails": other})
+    assert tool.metadata.name == "find_mail" and "Bob Brown" in (await tool.acall(query="from:bob")).content
+    with pytest.raises(InvalidInput, match="'gmail_steal'"):
+        spec.to_tool_list(["gmail_steal"])
+
+
+async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
+    names = set(GmailToolSpec(deputy, user="alice", read_only=True).spec_functions)
+    assert "gmail_search_emails" in names and not names & {"gmail_send_email", "gmail_save_draft"}
+
+
+def test_without_llamaindex_the_adapter_says_what_to_install() -> None:
+    code = "import sys; sys.modules['llama_index'] = None; import deputize.adapters.llamaindex"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "SettingsError: LlamaIndex is not installed." in done.stderr and "The above exception" not in done.stderr
+
+
+# ------------------------------------------------------------- arguments, users, errors
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
+async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
+    await connect(deputy, sandbox, "readonly")
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    before = len(sandbox.requests)
+    [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_search_emails"])
+    given: dict[str, Any] = {"query": "x", **forged}
+    for answer in (await tool.acall(**given), await asyncio.to_thread(tool.call, **given)):
+        assert answer.is_error and next(iter(forged)) in answer.content
+    said = str(await agent("FunctionAgent", deputy, {**SEARCH, "args": given}).run("go on"))
+    assert next(iter(forged)) in said or "ctx" in forged, "an agent puts its own context over a forged one"
+    assert len(sandbox.requests) == before or who_called(sandbox) == {"alice@example.test"}
+
+
+async def test_positional_arguments_are_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+    [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_search_emails"])
+    assert "by their names" in (await tool.acall("from:bob")).content and sandbox.requests == []
+
+
+async def test_nobody_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+    for nobody in (None, ""):
+        [tool] = GmailToolSpec(deputy, user=nobody).to_tool_list(["gmail_whoami"])
+        assert (await tool.acall()).raw_output == {"error": "user_required"}
+        assert "No user" in str(await agent("FunctionAgent", deputy, SEARCH, user=nobody).run("go on"))
+    assert sandbox.requests == []
+
+
+async def test_outside_of_an_agent_a_call_acts_or_fails_without_a_link(deputy: Deputy, sandbox: Sandbox) -> None:
+    [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_search_emails"])
+    idle = Context(agent("FunctionAgent", deputy, SEARCH))  # what LlamaIndex hands over where no workflow runs
+    for ctx in ({}, {"ctx": idle}):
+        answer = await tool.acall(query="from:bob", **ctx)
+        assert answer.is_error and "Google" in answer.content and "http" not in dump(answer)
+    await connect(deputy, sandbox, "readonly")
+    for answer in (await tool.acall(query="from:bob"), await asyncio.to_thread(tool.call, query="from:bob")):
+        assert not answer.is_error and "Bob Brown" in answer.content and answer.raw_output
+
+
+async def test_outside_of_an_agent_nothing_is_sent_without_a_yes(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_send_email"])
+    assert (await tool.acall(**SEND["args"])).raw_output == {"error": "approval_required"} and sent(sandbox) == 0
+
+
+@pytest.mark.parametrize("falsy", [[], 0, "", False, None], ids=repr)
+async def test_falsy_results_reach_the_model_unchanged(sandbox: Sandbox, falsy: Any) -> None:
+    kit = Toolkit("shelf", "google")
+
+    @kit.tool()
+    def look() -> Steps:
+        """Look."""
+        yield from ()
+        return falsy
+
+    async with await build(sandbox, toolkits=[kit]) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        [tool] = DeputyToolSpec(deputy, "shelf", user="alice").to_tool_list()
+        answer = await tool.acall()
+        assert not answer.is_error and answer.raw_output == falsy
+        assert answer.content == (falsy if isinstance(falsy, str) else json.dumps(falsy))
+
+
+# ------------------------------------------------------------- waiting for the user
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_consent_comes_before_approval_and_both_before_the_act(
+    deputy: Deputy, sandbox: Sandbox, kind: str
+) -> None:
+    handler = agent(kind, deputy, SEND).run("go on")
+    [first] = await asked(handler)
+    assert isinstance(first, ConsentRequest) and first.provider == "google" and "/connect/" in first.link
+    await visit(deputy, sandbox, first.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=first.consent_id))
+    [second] = await asked(handler)
+    assert isinstance(second, ApprovalRequest) and second.preview["to"] == ["bob@example.test"] and sent(sandbox) == 0
+    handler.ctx.send_event(ApprovalDone(approval_id=second.approval_id, by="alice", decision="approve"))
+    assert "Sent." in await ended(handler) and sent(sandbox) == 1
+    assert await rest(handler)  # the model's words, and no further request: this would have hung
+
+
+async def test_two_calls_that_wait_for_one_consent_are_woken_by_one_event(deputy: Deputy, sandbox: Sandbox) -> None:
+    other = {**SEARCH, "id": "other", "args": {"query": "from:news"}}
+    handler = agent("FunctionAgent", deputy, SEARCH, other).run("go on")
+    first, second = await asked(handler, 2)
+    assert first.consent_id == second.consent_id
+    await visit(deputy, sandbox, first.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=first.consent_id))
+    assert "Bob Brown" in await ended(handler)
+
+
+async def test_the_run_goes_on_by_itself_when_the_consent_ends(deputy: Deputy, sandbox: Sandbox) -> None:
+    handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
+    [request] = await asked(handler)
+    waking = asyncio.create_task(wake_when_done(deputy, handler, request.consent_id))
+    await visit(deputy, sandbox, request.consent_id)
+    assert "Bob Brown" in await ended(handler)
+    await waking
+
+
+async def test_six_acts_of_one_message_each_wait_for_their_own_yes(deputy: Deputy, sandbox: Sandbox) -> None:
+    """LlamaIndex runs four calls at a time; a yes that came while all of them are busy must not be lost."""
+    await connect(deputy, sandbox, "send")
+    calls = [{**SEND, "id": "same", "args": {**SEND["args"], "subject": f"Mail {n}"}} for n in range(6)]
+    handler = agent("FunctionAgent", deputy, *calls).run("go on")
+    requests = await asked(handler, 6)
+    blob = await save_paused(handler)
+    handler = await resume_paused(agent("FunctionAgent", deputy, *calls), blob)
+    for request in requests:
+        answer: Any = "reject" if request.preview["subject"] == "Mail 3" else "approve"
+        for _ in range(2):
+            handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision=answer))
+    assert (await ended(handler)).count("Sent.") == 5 and sent(sandbox) == 5
+
+
+async def test_a_no_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    handler = agent("FunctionAgent", deputy, SEND).run("go on")
+    [request] = await asked(handler)
+    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="reject"))
+    assert "declined" in await ended(handler) and sent(sandbox) == 0
+
+
+async def test_a_yes_with_other_arguments_sends_those_and_a_bad_one_sends_nothing(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "send")
+    for arguments, mails in (({"to": "nobody", "token": "x"}, 0), ({**SEND["args"], "subject": "Dinner"}, 1)):
+        handler = agent("FunctionAgent", deputy, SEND).run("go on")
+        [request] = await asked(handler)
+        answer = ApprovalDone(approval_id=request.approval_id, by="alice", decision="edit", arguments=arguments)
+        handler.ctx.send_event(answer)
+        assert ("Sent." in await ended(handler)) == bool(mails) and sent(sandbox) == mails
+    assert sandbox.sent("alice@example.test")[0].subject == "Dinner"
+
+
+async def test_the_recorded_decision_counts_and_not_what_an_event_says(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    handler = agent("FunctionAgent", deputy, SEND).run("go on")
+    [request] = await asked(handler)
+    await deputy.decide(request.approval_id, "reject", by="alice")
+    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+    assert "declined" in await ended(handler) and sent(sandbox) == 0
+
+
+async def test_an_event_that_another_user_answers_counts_for_nothing_and_the_wait_stays(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "send")
+    handler = agent("FunctionAgent", deputy, SEND).run("go on")
+    [request] = await asked(handler)
+    for who in ("bob", "", "ALICE"):
+        handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by=who, decision="approve"))
+    more: Any = {"user": "alice", "owner": "alice"}
+    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="bob", decision="approve", **more))
+    await asyncio.sleep(0.1)
+    assert sent(sandbox) == 0 and not handler.is_done()
+    assert [one.id for one in await deputy.approvals.waiting(User("alice"))] == [request.approval_id]
+    handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+    assert "Sent." in await ended(handler) and sent(sandbox) == 1
+
+
+async def test_the_same_call_in_a_later_run_of_the_conversation_is_another_act() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox, policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "send")
+        one = agent("FunctionAgent", deputy, SEND)
+        context = Context(one)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the memory is left out between the runs
+            for _ in range(2):
+                await one.run("once more", ctx=context)
+        assert sent(sandbox) == 2
+        await one.run("once more")
+        assert sent(sandbox) == 3
+
+
+async def test_after_a_no_the_next_message_may_ask_again_and_the_same_one_not(deputy: Deputy, sandbox: Sandbox) -> None:
+    one = agent("FunctionAgent", deputy, SEARCH, {**SEARCH, "args": {"query": "from:news"}})
+    context = Context(one)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the memory is left out between the runs
+        for _ in range(2):
+            handler = one.run("go on", ctx=context)
+            first, second = await asked(handler, 2)
+            assert first.consent_id == second.consent_id
+            await visit(deputy, sandbox, first.consent_id, deny=True)
+            handler.ctx.send_event(ConsentDone(consent_id=first.consent_id))
+            assert (await ended(handler)).count("later request") == 2, "what the model may do about it is said"
+    assert await deputy.consents.waiting(User("alice")) == []
+
+
+# ------------------------------------------------------------- saved and resumed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_same_blob_resumed_twice_is_the_same_act(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
+    await connect(deputy, sandbox, "send")
+    handler = agent(kind, deputy, SEND).run("go on")
+    [request] = await asked(handler)
+    blob = await save_paused(handler)
+    await deputy.decide(request.approval_id, "approve", by="alice")
+    both = [await resume_paused(agent(kind, deputy, SEND), blob) for _ in range(2)]
+    assert "Sent." in await ended(both[0]) and "Sent." in await ended(both[1])
+    assert sent(sandbox) == 1
+
+
+async def test_a_pause_is_resumed_only_with_tools_of_the_user_who_began(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
+    handler = agent("FunctionAgent", deputy, SEND).run("go on")
+    await asked(handler)
+    blob = await save_paused(handler)
+    for stranger in ("bob", User("alice", "other")):
+        with pytest.raises(PolicyDenied):
+            await resume_paused(agent("FunctionAgent", deputy, SEND, user=stranger), blob)
+    with pytest.raises(UserRequired):
+        await resume_paused(agent("FunctionAgent", deputy, SEND, user=None), blob)
+    assert sent(sandbox, "bob") == 0
+
+
+async def test_tools_of_another_user_refuse_to_act_in_somebody_elses_run(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    alice, bob = (agent("FunctionAgent", deputy, SEARCH, user=user) for user in ("alice", "bob"))
+    handler = alice.run("go on")
+    await handler
+    assert "another user" in str(await bob.run("go on", ctx=Context.from_dict(bob, plainly(handler))))
+    assert who_called(sandbox) == {"alice@example.test"}
+
+
+async def test_a_run_that_waits_for_nobody_is_not_saved(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
+    await handler
+    with pytest.raises(Conflict):
+        await save_paused(handler)
+
+
+async def test_a_saved_run_keeps_the_conversation_and_its_limit(deputy: Deputy, sandbox: Sandbox) -> None:
+    memory = ChatMemoryBuffer.from_defaults(chat_history=[ChatMessage("long ago")], token_limit=4321)
+    handler = agent("FunctionAgent", deputy, SEARCH).run("the first word", memory=memory)
+    [request] = await asked(handler)
+    blob = await save_paused(handler)
+    await visit(deputy, sandbox, request.consent_id)
+    handler = await resume_paused(agent("FunctionAgent", deputy, SEARCH), blob)
+    await ended(handler)
+    kept = await handler.ctx.store.get("memory")
+    words = [message.content for message in await kept.aget_all()]
+    assert words[:2] == ["long ago", "the first word"] and "Bob Brown" in str(words[-1])
+    assert kept.token_limit == 4321 and (await kept.aget_all())[0].role is MessageRole.USER
+
+
+# ------------------------------------------------------------- nothing secret
+
+
+async def test_no_secret_is_left_in_contexts_events_blobs_logs_and_answers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    sandbox = Sandbox()
+    tap = Wiretap(sandbox.transport())
+    said: list[str] = []
+    async with await build(transport=tap) as deputy:
+        await connect(deputy, tap, "readonly")  # type: ignore[arg-type]
+        for kind in KINDS:
+            handler = agent(kind, deputy, SEND).run("go on")
+            requests = await asked(handler)
+            for waiting in await deputy.consents.waiting(User("alice")):
+                said += [dump(requests), blob := await save_paused(handler)]
+                assert "/connect/" not in blob, "nor a link"
+                await consent(deputy, tap, waiting)
+                handler = await resume_paused(agent(kind, deputy, SEND), blob)
+                requests = await asked(handler)
+            said += [dump(requests), blob := await save_paused(handler)]
+            await deputy.decide(requests[0].approval_id, "approve", by="alice")
+            handler = await resume_paused(agent(kind, deputy, SEND), blob)
+            said += [dump(event) for event in await rest(handler)]
+            said += [dump(await handler), dump(plainly(handler)), json.dumps(plainly(handler))]
+            for switch in ("down", "expire"):
+                sandbox.switches.down = switch == "down"
+                sandbox.expire_access_tokens()
+                said.append(dump(await agent(kind, deputy, SEARCH).run("go on")))
+        for tool in GmailToolSpec(deputy, user="alice").to_tool_list():
+            said.append(dump([tool, vars(tool), tool.metadata]))
+    assert tap.kinds() >= {"access_token", "refresh_token", "code", "code_verifier", "client_secret", "state"}
+    assert sent(sandbox) == 3 and hits(tap.secrets, {"said": "\n".join(said), "log": caplog.text}) == []

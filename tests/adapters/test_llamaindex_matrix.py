@@ -1,0 +1,59 @@
+"""How many mails go out: every kind of agent, in one process and over three, with whatever events come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deputize.sandbox import Sandbox
+from tests.support.agents import KINDS, MAILS, STAGES, Play
+from tests.support.house import build
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [  # LlamaIndex's own
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
+]
+
+
+def shown(kind: str, where: str, counted: dict[str, int]) -> None:
+    """One line of the matrix."""
+    print(f"{kind:13} {where:14}", *(f"{how}: {n}" for how, n in counted.items()), sep=" | ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_in_one_process_each_mail_goes_out_once_or_not_at_all(kind: str) -> None:
+    counted: dict[str, int] = {}
+    for how in MAILS:
+        sandbox = Sandbox()
+        async with await build(sandbox) as deputy:
+            play = Play(deputy, sandbox, kind, how)
+            handler = await play.begin()
+            if await play.consent(handler):
+                await play.approve(handler)
+            counted[how] = play.sent()
+    shown(kind, "same process", counted)
+    assert counted == MAILS
+
+
+async def test_over_three_processes_each_mail_goes_out_once_or_not_at_all(tmp_path: Path) -> None:
+    mails: dict[str, int] = {}
+    for stage in STAGES:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.support.agents", str(tmp_path), stage,
+            stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )  # fmt: skip
+        out, _ = await asyncio.wait_for(child.communicate(), 120)
+        assert child.returncode == 0
+        mails = json.loads(out)
+        assert stage == "approve" or set(mails.values()) == {0}
+    for kind in KINDS:
+        counted = {how: mails[f"{kind} {how}"] for how in MAILS}
+        shown(kind, "new processes", counted)
+        assert counted == MAILS

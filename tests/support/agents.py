@@ -1,0 +1,228 @@
+"""LlamaIndex agents of each kind over the Gmail tools, with models that answer from the history alone.
+
+``python -m tests.support.agents FOLDER STAGE`` plays one stage of every conversation of the matrix in a process of its
+own: what it leaves to the next one lies in FOLDER. Prints the mails that each conversation has sent, as one JSON line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
+from llama_index.core.base.llms.types import ToolCallBlock
+from llama_index.core.llms import ChatMessage, CompletionResponse, CompletionResponseGen, CustomLLM, LLMMetadata
+from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.workflow import Event
+
+from deputize.adapters.llamaindex import (
+    ApprovalDone,
+    ApprovalRequest,
+    ConsentDone,
+    ConsentRequest,
+    GmailToolSpec,
+    resume_paused,
+    save_paused,
+)
+from deputize.core import Deputy, User
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEND
+from tests.support.house import build, consent, new_vault
+
+KINDS: Final = ("FunctionAgent", "AgentWorkflow", "ReActAgent")
+MAILS: Final = {"granted": 1, "denied": 0, "early": 0, "duplicate": 1, "foreign": 1}
+"""What comes of a conversation about one mail, by the events that come."""
+STAGES: Final = ("begin", "consent", "approve")
+KEY: Final = bytes(range(3, 240, 7))[:32]
+ALICE: Final = User("alice")
+
+
+class Scripted(CustomLLM):
+    """A model without function calling: it asks for one call, and then repeats what it observed."""
+
+    call: dict[str, Any]
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """See `LLM`."""
+        return LLMMetadata(context_window=200_000)
+
+    def complete(self, prompt: str, formatted: bool = False, **more: Any) -> CompletionResponse:
+        """See `LLM`."""
+        _, seen, observed = prompt.rpartition("user: Observation: ")
+        if seen:
+            return CompletionResponse(text=f"Thought: I can answer without using any more tools.\nAnswer: {observed}")
+        args = json.dumps(self.call["args"])
+        text = f"Thought: I need to use a tool.\nAction: {self.call['name']}\nAction Input: {args}\n"
+        return CompletionResponse(text=text)
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **more: Any) -> CompletionResponseGen:
+        """See `LLM`."""
+        answer = self.complete(prompt)
+        yield CompletionResponse(text=answer.text, delta=answer.text)
+
+
+@dataclass
+class Model:
+    """Makes these calls once after each message of the user, then repeats the answers. Keeps what it was told."""
+
+    calls: Sequence[dict[str, Any]]
+    told: list[str] = field(default_factory=list)
+
+    def __call__(self, messages: Sequence[ChatMessage], **more: Any) -> ChatMessage:
+        self.told.append("\n".join(str(message) for message in messages))
+        last = max(i for i, m in enumerate(messages) if m.role == "user")
+        answers = [str(m.content) for m in messages[last:] if m.role == "tool"]
+        if answers:
+            return ChatMessage(role="assistant", content=" | ".join(answers))
+        blocks = [ToolCallBlock(tool_call_id=c["id"], tool_name=c["name"], tool_kwargs=c["args"]) for c in self.calls]
+        return ChatMessage(role="assistant", blocks=blocks)
+
+
+def agent(
+    kind: str,
+    deputy: Deputy,
+    *calls: dict[str, Any],
+    user: User | str | None = "alice",
+    more: Sequence[Any] = (),
+    model: Model | None = None,
+) -> Any:
+    """An agent that will make these calls; a ReAct one makes the first."""
+    tools: list[Any] = [*GmailToolSpec(deputy, user=user).to_tool_list(), *more]
+    if kind == "ReActAgent":
+        return ReActAgent(tools=tools, llm=Scripted(call=calls[0]), timeout=30, streaming=False)
+    llm = MockFunctionCallingLLM(response_generator=model or Model(calls))
+    one = FunctionAgent(name="one", tools=tools, llm=llm, timeout=30, streaming=False)
+    return AgentWorkflow(agents=[one], root_agent="one", timeout=30) if kind == "AgentWorkflow" else one
+
+
+async def asked(handler: Any, count: int = 1) -> list[Any]:
+    """The next requests in the stream; fewer where it ends before."""
+    found: list[Any] = []
+    async for event in handler.stream_events():
+        if isinstance(event, ConsentRequest | ApprovalRequest):
+            found.append(event)
+            if len(found) == count:
+                break
+    return found
+
+
+async def rest(handler: Any) -> list[Event]:
+    """What is still in the stream."""
+    return [event async for event in handler.stream_events()]
+
+
+async def ended(handler: Any) -> str:
+    """The model's last word."""
+    return str(await asyncio.wait_for(handler, 25))
+
+
+def plainly(handler: Any) -> dict[str, Any]:
+    """The run's context as LlamaIndex writes it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it leaves out the memory, and says so
+        return dict(handler.ctx.to_dict())
+
+
+async def visit(deputy: Deputy, sandbox: Any, consent_id: str, *, deny: bool = False) -> None:
+    """The user follows a link, to a yes or a no."""
+    found = await deputy.consents.status(consent_id)
+    assert found is not None
+    await consent(deputy, sandbox, found, deny=deny)
+
+
+@dataclass
+class Play:
+    """One conversation about one mail, in three stages; each may be played in another process."""
+
+    deputy: Deputy
+    sandbox: Sandbox
+    kind: str
+    how: str
+
+    def agent(self) -> Any:
+        """The agent, made anew."""
+        return agent(self.kind, self.deputy, SEND)
+
+    def sent(self) -> int:
+        """Mails so far; nobody but Alice may have sent any."""
+        assert self.sandbox.sent("bob@example.test") == []
+        return len(self.sandbox.sent("alice@example.test"))
+
+    async def begin(self) -> Any:
+        """Up to the request for consent."""
+        handler = self.agent().run("go on")
+        [request] = await asked(handler)
+        assert isinstance(request, ConsentRequest)
+        return handler
+
+    async def consent(self, handler: Any) -> bool:
+        """Up to the request for approval; whether there is one."""
+        [waiting] = await self.deputy.consents.waiting(ALICE)
+        if self.how == "foreign":
+            handler.ctx.send_event(ConsentDone(consent_id="another"))
+            handler.ctx.send_event(ApprovalDone(approval_id="another", by="alice", decision="approve"))
+        if self.how != "early":
+            await visit(self.deputy, self.sandbox, waiting.id, deny=self.how == "denied")
+        self._send(handler, ConsentDone(consent_id=waiting.id))
+        if self.how in ("early", "denied"):
+            said = await ended(handler)
+            assert ("must allow" in said) == (self.how == "early") and "Sent." not in said
+            return False
+        [request] = await asked(handler)
+        assert isinstance(request, ApprovalRequest) and self.sent() == 0
+        return True
+
+    async def approve(self, handler: Any) -> None:
+        """To the end."""
+        [waiting] = await self.deputy.approvals.waiting(ALICE)
+        if self.how == "foreign":
+            for approval, who in (("another", "alice"), (waiting.id, "bob"), (waiting.id, "")):
+                handler.ctx.send_event(ApprovalDone(approval_id=approval, by=who, decision="approve"))
+            await asyncio.sleep(0.05)
+            assert self.sent() == 0
+        self._send(handler, ApprovalDone(approval_id=waiting.id, by="alice", decision="approve"))
+        result = await asyncio.wait_for(handler, 25)
+        assert "Sent." in str(result) and len(result.tool_calls) == 1
+
+    def _send(self, handler: Any, event: Event) -> None:
+        for _ in range(3 if self.how == "duplicate" else 1):
+            handler.ctx.send_event(event)
+
+    async def saved(self, stage: str, blob: Path) -> None:
+        """Play a stage with what the one before left in the file, and leave what the next one needs."""
+        if stage == "begin":
+            blob.write_text(await save_paused(await self.begin()))
+        elif blob.exists():
+            handler = await resume_paused(self.agent(), blob.read_text())
+            blob.unlink()
+            if stage == "approve":
+                await self.approve(handler)
+            elif await self.consent(handler):
+                blob.write_text(await save_paused(handler))
+
+
+async def stage_of_all(folder: Path, stage: str) -> dict[str, int]:
+    """One stage of every conversation; the mails that each has sent by then."""
+    counted = {}
+    for kind in KINDS:
+        for how in MAILS:
+            place = folder / kind / how
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sandbox = Sandbox(state=place / "sandbox.json")
+            async with await build(sandbox, vault=await new_vault(place / "vault.sqlite", KEY)) as deputy:
+                play = Play(deputy, sandbox, kind, how)
+                await play.saved(stage, place / "paused.json")
+                counted[f"{kind} {how}"] = play.sent()
+    return counted
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # LlamaIndex's own
+    print(json.dumps(asyncio.run(stage_of_all(Path(sys.argv[1]), sys.argv[2]))), flush=True)
