@@ -54,7 +54,7 @@ ALICE = Context("alice")
 
 def chatbot(deputy: Deputy, model: BaseChatModel, saver: SqliteSaver) -> Graph:
     """agent -> tools -> agent, with `act_node` where `ToolNode` would be."""
-    bound = model.bind_tools(tools(deputy, "gmail", core=True))
+    bound = model.bind_tools(tools(deputy, "gmail:core"))
 
     def agent(state: MessagesState) -> dict[str, Any]:
         return {"messages": [bound.invoke(state["messages"])]}

@@ -75,8 +75,8 @@ async def test_beside_the_frameworks_own_approval_no_answer_counts_for_the_other
         assert sent(sandbox) == 1 and {m.status for m in tool_messages(state).values()} == {"success"}
 
 
-async def test_beside_a_retry_middleware_a_lost_answer_is_not_sent_again() -> None:
-    """N145: what may have happened is told to the model, not repeated."""
+async def test_peer_N145_beside_a_retry_middleware_a_lost_answer_is_not_sent_again() -> None:
+    """What may have happened is told to the model, not repeated."""
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send")

@@ -26,7 +26,7 @@ WAKE: Command[Any] = Command(resume={"wake": True})
 
 
 async def test_everything_passes_under_the_strict_reader_of_checkpoints() -> None:
-    files = ["tests/adapters/test_langgraph.py", "tests/adapters/test_agents.py"]
+    files = [f"tests/adapters/test_{name}.py" for name in ("langgraph", "agents", "traps", "edits")]
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
@@ -73,8 +73,7 @@ async def test_an_encrypted_checkpoint_is_resumed_and_shows_nothing(tmp_path: Pa
             assert tool_messages(state)["search"].status == "success"
 
 
-async def test_the_link_in_a_checkpoint_is_ours_and_names_no_provider() -> None:
-    """Trap 7."""
+async def test_trap_7_the_link_in_a_checkpoint_is_ours_and_names_no_provider() -> None:
     sandbox, saver = Sandbox(), InMemorySaver()
     async with await build(sandbox) as deputy:
         graph = plain(deputy, saver=saver)

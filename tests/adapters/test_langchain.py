@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,39 +18,50 @@ from langgraph.prebuilt import ToolNode
 
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.core import Approval, Consent, Deputy, Request, Steps, Toolkit, allow_all, any_of
-from deputize.core.portal import portal
 from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import give_grant, new_deputy
+from tests.support.examples import EXAMPLES, arguments
 from tests.support.graphs import SEND, Context, asking, config, tool_messages, wired
 from tests.support.house import GMAIL, build, connect
 
 SANDBOX = Sandbox()
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "gmail_whoami": {},
-    "gmail_search_emails": {"query": "from:bob", "limit": 3},
-    "gmail_list_labels": {"counts": True},
-    "gmail_list_drafts": {},
-    "gmail_send_email": {"to": ["bob@example.test"], "subject": "Hello", "body": "there"},
-    "gmail_save_draft": {"to": ["bob@example.test"], "subject": "Hello", "body": "there"},
-}
+ROWS = [(kit, tool) for kit, rows in EXAMPLES.items() for tool in rows]
 
 
-async def _connected() -> Deputy:
-    deputy = await build(SANDBOX, policy=allow_all)
-    await connect(deputy, SANDBOX, "readonly", "modify", "labels")
+def _connected() -> Deputy:
+    """A deputy that may do all that the tools of the table need, as Alice."""
+    deputy = new_deputy(SANDBOX)
+    deputy.policy = allow_all
+    for tool in deputy.tools(*(f"{kit}:all" for kit in EXAMPLES)):
+        scopes = [need.ask for need in tool.usual_needs(tool.provider)]
+        give_grant(SANDBOX, deputy, "alice", scopes, provider=tool.provider, email="alice@example.test")
     return deputy
 
 
-@pytest.fixture(scope="module", params=EXAMPLES)
-def one(request: pytest.FixtureRequest) -> Any:
-    deputy = portal().run(_connected())
-    yield next(tool for tool in tools(deputy, "gmail", user="alice") if tool.name == request.param)
+@pytest.fixture(scope="module")
+def connected() -> Iterator[Deputy]:
+    deputy = _connected()
+    yield deputy
     deputy.run(deputy.close())
+
+
+@pytest.fixture(scope="module", params=ROWS, ids=lambda row: row[1])
+def one(request: pytest.FixtureRequest, connected: Deputy) -> Any:
+    kit, name = request.param
+    Standard.row = (connected, kit, name)
+    return next(tool for tool in tools(connected, f"{kit}:all", user="alice") if tool.name == name)
+
+
+def example_of(deputy: Deputy, kit: str, name: str) -> dict[str, Any]:
+    """A row's arguments, found anew."""
+    return arguments(EXAMPLES[kit][name], lambda tool, args: deputy.run(deputy.act(tool, args, user="alice")))
 
 
 class Standard:
     """What langchain-tests wants to know, for each tool in turn."""
 
     tool: BaseTool
+    row: tuple[Deputy, str, str]
 
     @pytest.fixture(autouse=True)
     def _take(self, one: BaseTool) -> None:
@@ -65,7 +77,7 @@ class Standard:
 
     @property
     def tool_invoke_params_example(self) -> dict[str, Any]:
-        return EXAMPLES[type(self).tool.name]
+        return example_of(*Standard.row)
 
 
 class TestUnit(Standard, ToolsUnitTests):  # type: ignore[misc]
@@ -82,11 +94,34 @@ async def deputy() -> Any:
         yield deputy
 
 
-async def test_a_model_sees_every_argument_enum_default_and_limit(deputy: Deputy) -> None:
-    for tool, ours in zip(tools(deputy, "gmail"), deputy.tools("gmail"), strict=True):
+@pytest.mark.parametrize("kit", EXAMPLES)
+def test_a_toolkit_of_the_table_has_a_row_for_each_of_its_tools(connected: Deputy, kit: str) -> None:
+    assert set(EXAMPLES[kit]) == {tool.name for tool in connected.tools(f"{kit}:all")}
+
+
+@pytest.mark.parametrize(("kit", "name"), ROWS, ids=lambda value: value)
+def test_each_example_succeeds_and_its_result_is_plain_json(connected: Deputy, kit: str, name: str) -> None:
+    [tool] = [tool for tool in tools(connected, f"{kit}:all", user="alice") if tool.name == name]
+    answer = tool.invoke({"type": "tool_call", "name": name, "id": "1", "args": example_of(connected, kit, name)})
+    assert answer.status == "success", answer.content
+    assert json.loads(json.dumps(answer.artifact)) == answer.artifact
+
+
+def inlined(schema: Any, named: dict[str, Any]) -> Any:
+    """The same schema with every reference replaced by what it refers to."""
+    if isinstance(schema, list):
+        return [inlined(part, named) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    rest = {key: inlined(value, named) for key, value in schema.items() if key != "$ref"}
+    return {**inlined(named[schema["$ref"].rpartition("/")[2]], named), **rest} if "$ref" in schema else rest
+
+
+async def test_a_model_sees_every_argument_enum_default_and_limit(connected: Deputy) -> None:
+    for tool, ours in zip(tools(connected), connected.tools(), strict=True):
         shown = convert_to_openai_tool(tool)["function"]
         assert shown["name"] == ours.name and shown["description"] == ours.description
-        assert shown["parameters"]["properties"] == ours.schema["properties"]
+        assert shown["parameters"]["properties"] == inlined(ours.schema["properties"], ours.schema.get("$defs", {}))
         assert set(tool.args) == set(ours.schema["properties"]) == set(ours.parameters)
 
 

@@ -233,6 +233,17 @@ async def test_the_graph_goes_on_by_itself_when_the_consent_ends(deputy: Deputy,
     assert "Bob Brown" in state["messages"][-1].content
 
 
+async def test_a_server_that_queues_its_runs_is_told_with_what_to_resume(deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
+    queue: asyncio.Queue[Command[Any]] = asyncio.Queue()
+    waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), resume=queue.put))
+    await grant_all(deputy, sandbox, graph, config())
+    await asyncio.wait_for(waiting, 5)
+    state = await graph.ainvoke(queue.get_nowait(), config(), context=ALICE)
+    assert tool_messages(state)["search"].status == "success"
+
+
 def test_the_same_from_code_that_is_not_async(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = _blocking(build(sandbox))

@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ async def deputy(base: str, transport: Callable[[], httpx.AsyncBaseTransport]) -
             providers={"google": PROVIDERS["google"].moved_to(base)},
             toolkits=[KIT],
             transport=transport,
+            requests_per_minute=1e9,
         ) as made:
             yield made
 
@@ -183,3 +185,11 @@ if __name__ == "__main__":
     )
     imports()
     asyncio.run(acts())
+    if find_spec("llama_index"):
+        from tests.bench import llamaindex
+
+        asyncio.run(llamaindex.adapter())
+    if find_spec("langgraph"):
+        from tests.bench import langgraph
+
+        asyncio.run(langgraph.adapters())

@@ -69,6 +69,33 @@ def test_the_chatbot_reads_and_answers_with_one_link_a_scope_and_one_yes(home: P
     assert not home.exists()
 
 
+def test_the_agent_of_create_agent_asks_once_a_scope_and_once_a_mail(home: Path) -> None:
+    done = run(home, "create_agent.py", "--auto")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.split("you> ")[1:]
+    assert len(LINK.findall(first)) == 1 and "Bob Brown wrote" in first and "Do this?" not in first
+    assert len(LINK.findall(second)) == 1 and second.count("Do this?") == 1
+    assert second.rstrip().endswith("to Bob Brown <bob@example.test>.")
+    assert not home.exists()
+
+
+def test_an_entrypoint_pauses_in_the_act_node_and_reads_on(home: Path) -> None:
+    done = run(home, "functional_api.py", "--auto")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(LINK.findall(done.stdout)) == 1 and "Bob Brown wrote" in done.stdout
+    assert not home.exists()
+
+
+def test_the_llamaindex_agent_is_stopped_at_its_pause_and_another_process_goes_on(home: Path) -> None:
+    done = run(home, "llamaindex_agent.py", "--auto")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
+    first, second = done.stdout.split("Another process takes it up.")
+    assert "It waits for you, to send email as you." in first and not LINK.search(first)
+    assert len(LINK.findall(second)) == 1 and second.count("Send this?") == 1 and '"summary":"Sent."' in second
+    assert not home.exists()
+
+
 def test_a_killed_chatbot_goes_on_at_its_pause_with_the_same_ticket(home: Path) -> None:
     ticket = killed_at_its_link(home, "anything from Bob this week?\n")
     kept = home / "chatbot"
@@ -79,4 +106,5 @@ def test_a_killed_chatbot_goes_on_at_its_pause_with_the_same_ticket(home: Path) 
 
 def test_every_example_is_listed_with_its_command() -> None:
     page = (EXAMPLES / "README.md").read_text()
-    assert set(re.findall(r"`python examples/(\w+\.py)`", page)) == {file.name for file in EXAMPLES.glob("*.py")}
+    there = {str(file.relative_to(EXAMPLES)) for file in EXAMPLES.rglob("*.py")}
+    assert set(re.findall(r"`python examples/([\w/]+\.py)`", page)) == there

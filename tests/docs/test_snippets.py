@@ -19,30 +19,34 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.llms.mock import MockFunctionCallingLLM
 from typer.testing import CliRunner
 
 from deputize.adapters import langchain
 from deputize.adapters.langgraph import asked_of
 from deputize.cli.app import app as cli
-from deputize.core import ActKey, App, Consent, ConsentRequired, Deputy, Identity, Provider, Secret, Toolkit
+from deputize.core import ActKey, App, Consent, ConsentRequired, Deputy, Identity, Provider, Secret, Toolkit, User
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.web.loopback import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import block, blocks, run, text
+from tests.support.agents import Model
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages
-from tests.support.house import build, connect, new_vault
+from tests.support.house import build, connect, consent, new_vault
 
 GRAPH: Final = block("README.md", "act_node(deputy")
 RESUME: Final = block("README.md", "resume_when_done(deputy")
+AGENT: Final = block("README.md", "GmailToolSpec(deputy")
 PLAIN: Final = block("README.md", "emails = await")
 PROVIDER: Final = block("CONTRIBUTING.md", "ACME = Provider(")
 TOOLKIT: Final = block("CONTRIBUTING.md", "TOOLKIT = Toolkit(")
 
 
 def test_every_python_block_is_run_here() -> None:
-    assert blocks("README.md", "python") == [GRAPH, RESUME, PLAIN]
+    assert blocks("README.md", "python") == [GRAPH, RESUME, AGENT, PLAIN]
     assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, TOOLKIT]
     for page in ("README.md", "CONTRIBUTING.md"):
         assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash"}
@@ -70,6 +74,31 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         }.items():
             monkeypatch.setenv(f"DEPUTIZE_{name}", value)
         yield tmp_path / "home"
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
+@pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
+async def test_the_llamaindex_agent_of_the_readme_asks_by_events_and_sends_once() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        going: list[asyncio.Task[None]] = []
+
+        def show(link: str) -> None:
+            going.append(asyncio.create_task(visit()))
+
+        async def visit() -> None:
+            [waiting] = await deputy.consents.waiting(User("alice"))
+            await consent(deputy, sandbox, waiting)
+
+        names: dict[str, Any] = {
+            "deputy": deputy,
+            "FunctionAgent": FunctionAgent,
+            "llm": MockFunctionCallingLLM(response_generator=Model([SEND])),
+            "show": show,
+            "ask": lambda preview: "approve",
+        }
+        names = await run(AGENT, names)
+        assert "Sent." in str(await names["handler"]) and len(sandbox.sent("alice@example.test")) == len(going) == 1
 
 
 @tool
@@ -158,7 +187,9 @@ async def test_the_tools_for_plain_langchain_are_made_as_the_readme_says() -> No
 
 
 def test_the_number_of_gmail_tools_in_the_changelog_is_right() -> None:
-    assert f"The Gmail toolkit: {len(find_toolkits('gmail')['gmail'].tools)} tools." in text("CHANGELOG.md")
+    changes = text("CHANGELOG.md")
+    assert f"The Gmail toolkit: {len(find_toolkits('gmail')['gmail'].tools)} tools." in changes
+    assert f"The Google Calendar toolkit: {len(find_toolkits('calendar')['calendar'].tools)} tools." in changes
 
 
 # ------------------------------------------------------------- README: commands

@@ -11,7 +11,7 @@ message without a link; ``on_consent`` and ``on_approval`` hand the request itse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -31,7 +31,6 @@ from deputize.core import (
     ConsentRequired,
     DeputizeError,
     Deputy,
-    Effect,
     Tool,
     User,
 )
@@ -159,19 +158,15 @@ def _where(config: RunnableConfig) -> Call:
 
 def _one(tool: Tool, host: Host) -> BaseTool:
     async def act(*, config: RunnableConfig, **arguments: Any) -> tuple[Any, Any]:
-        call_id = _call_id.get()
-        call = ToolCall(name=tool.name, args=arguments, id=call_id, type="tool_call")
         try:
             user = host.acting_user(config, _runtime())
+            result = await host.deputy.act(tool.name, arguments, user=user, call=_where(config), agent=host.agent)
         except DeputizeError as error:
-            message = host.failed(tool.name, call_id, error)
-        else:
-            message = await host.answer(call, _where(config), user)
-        if message.status == "error":
-            if call_id:
-                return message, message.artifact
-            raise ToolException(str(message.content))
-        return message.content, message.artifact
+            failed = host.failed(tool.name, _call_id.get(), error)
+            if failed.tool_call_id:
+                return failed, failed.artifact
+            raise ToolException(str(failed.content)) from None
+        return as_text(result), result
 
     def act_now(*, config: RunnableConfig, **arguments: Any) -> tuple[Any, Any]:
         return host.deputy.run(act(config=config, **arguments))
@@ -195,29 +190,24 @@ def _one(tool: Tool, host: Host) -> BaseTool:
     )
 
 
-def select(deputy: Deputy, toolkits: Iterable[str], *, read_only: bool = False, core: bool = False) -> list[Tool]:
-    """The tools of these toolkits; ``read_only``: those that never change anything; ``core``: the essential ones."""
-    found = deputy.tools(*toolkits)
-    return [t for t in found if (not read_only or t.gravest is Effect.READS) and (not core or t.toolset == "core")]
-
-
 def tools(
     deputy: Deputy,
     *toolkits: str,
     user: User | str | None = None,
     agent: str = "",
     read_only: bool = False,
-    core: bool = False,
     user_from_configurable: bool = False,
     on_consent: Callable[[Consent], None] | None = None,
     on_approval: Callable[[Approval], None] | None = None,
 ) -> list[BaseTool]:
-    """The toolkits' tools for LangChain, sync and async. Without a user from anywhere a call is refused.
+    """The tools of these toolkits for LangChain, sync and async. Without a user from anywhere a call is refused.
 
-    ``user_from_configurable``: also trust ``configurable["user_id"]``; only where clients cannot set it.
+    Names are those of `Deputy.tools`: ``github``, ``github:actions``, ``github:all``, ``gmail_send_email``.
+    ``read_only``: only tools that never change anything. ``user_from_configurable``: also trust
+    ``configurable["user_id"]``; only where clients cannot set it.
     """
     host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval)
-    return [_one(tool, host) for tool in select(deputy, toolkits, read_only=read_only, core=core)]
+    return [_one(tool, host) for tool in deputy.tools(*toolkits, read_only=read_only)]
 
 
 class DeputyToolkit(BaseToolkit):

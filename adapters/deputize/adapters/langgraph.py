@@ -3,35 +3,43 @@
     builder.add_node("tools", act_node(deputy, "gmail", tools=[my_own_tool]))
 
 Inside: gate -> wait -> gate -> tools. The gate looks at every call of the model's message and asks the vault; it has
-effects but never pauses. A wait node pauses, once, and does nothing else, so that nothing is ever run twice. A resume
-is a wake-up: the gate looks again. First one pause lists every consent the message needs, then one every approval.
-What a resume value says of an approval is recorded as the resuming user's decision; the recorded row counts.
+effects but never pauses. A wait node pauses, once, and does nothing else, so that nothing is ever run twice; a run that
+comes to it late, when all was decided, passes. A resume is a wake-up: the gate looks again. First one pause lists every
+consent the message needs, then one every approval. What a resume value says of an approval is recorded as the resuming
+user's decision; the recorded row counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
+from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.pregel import Pregel
 from langgraph.runtime import get_runtime
 from langgraph.types import Command, Interrupt, Send, interrupt
 from pydantic import BaseModel, ConfigDict
 
 from deputize.adapters.langchain import Host
 from deputize.core import (
+    Approval,
     ApprovalRequired,
     Call,
     Conflict,
+    Consent,
     ConsentRequired,
     Deputy,
+    Effect,
+    InvalidInput,
     NotFound,
     PolicyDenied,
     User,
@@ -45,12 +53,21 @@ WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
 """The schema of what a resume of a consent pause may hold."""
 
 
+class Edited(BaseModel):
+    """A yes with other arguments: all of them, as the tool's schema names them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["edit"]
+    arguments: dict[str, Any]
+
+
 class Answers(BaseModel):
     """What a resume of an approval pause may hold: decisions by approval id. Without any it is only a wake-up."""
 
     model_config = ConfigDict(extra="allow")
 
-    decisions: dict[str, Literal["approve", "reject"]] = {}
+    decisions: dict[str, Literal["approve", "reject"] | Edited] = {}
     reason: str = ""
 
 
@@ -88,7 +105,9 @@ class _ActNode:
 
     def __init__(self, host: Host, toolkits: tuple[str, ...], own: ToolNode) -> None:
         self.host, self.own = host, own
-        self.names = {tool.name for tool in host.deputy.tools(*toolkits)}
+        found = host.deputy.tools(*toolkits)
+        self.names = {tool.name for tool in found}
+        self.reads = {tool.name for tool in found if tool.gravest is Effect.READS}
 
     def graph(self, schema: type[Any]) -> CompiledStateGraph[Any, Any, Any, Any]:
         """gate -> wait -> gate -> tools."""
@@ -126,33 +145,45 @@ class _ActNode:
     async def gate(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Look what stands between each open call and its act: pause for it, refuse it, or let the calls run."""
         asked, calls = open_calls(state["messages"], config)
-        ours = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.names]
-        ways = iter(await self.host.deputy.prepare(ours, user=user, agent=self.host.agent))
+        wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.names]
+        ways = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent))
         asks: dict[str, dict[str, Payload]] = {"consent": {}, "approval": {}}
+        faults = (state.get("deputize") or {}).get("faults", {})
         told: list[ToolMessage] = []
-        ready: list[Send] = []
+        ready: list[_One] = []
+        own: list[Send] = []
         for call in calls:
             if call["name"] not in self.names:
-                ready.append(Send("own_tools", [{**call, "type": "tool_call"}]))
+                own.append(Send("own_tools", [{**call, "type": "tool_call"}]))
             elif isinstance(way := next(ways), ConsentRequired):
                 asks["consent"][way.consent.id] = way.consent.payload()
             elif isinstance(way, ApprovalRequired):
-                asks["approval"][way.approval.id] = way.approval.payload()
+                asks["approval"][way.approval.id] = asking_again(way.approval, faults)
             elif way is not None:
                 told.append(self.host.failed(call["name"], str(call["id"]), way))
             elif user:
-                ready.append(Send("act", _One(call=call, message=asked, user=user.id, tenant=user.tenant)))
+                ready.append(_One(call=call, message=asked, user=user.id, tenant=user.tenant))
         for kind, waiting in asks.items():
             if waiting and user:
                 pause = {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
                 note = {"user": user.id, "tenant": user.tenant, "pause": pause}
                 return Command(update={"messages": told, "deputize": note}, goto=f"wait_{kind}")
-        return Command(update={"messages": told, "deputize": {}}, goto=ready or END)
+        if own or not user or not all(one["call"]["name"] in self.reads for one in ready):
+            ours = [Send("act", one) for one in ready]  # in these the user is written down before anything is changed
+            return Command(update={"messages": told, "deputize": {}}, goto=[*ours, *own] or END)
+        done = await asyncio.gather(*(self._answered(one, config, user) for one in ready))  # one step of a graph less
+        told += [message for message in done if message is not None]
+        return Command(update={"messages": told, "deputize": {}}, goto="gate" if None in done else END)
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Pause until the user has been to the links. The answer proves nothing: the gate looks again."""
-        same_user(state["deputize"], user)
-        interrupt(state["deputize"]["pause"], response_schema=WAKE)
+        note = state["deputize"]
+        same_user(note, user)
+        try:
+            interrupt(note["pause"], response_schema=WAKE)
+        except GraphInterrupt:
+            if await self._pending(note["pause"]["consents"]):
+                raise
         return Command(goto="gate")
 
     async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
@@ -167,20 +198,57 @@ class _ActNode:
             waiting = [ask["approval_id"] for ask in note["pause"]["approvals"]]
             await self.host.deputy.approvals.renew(waiting, User(note["user"], note["tenant"]))
             raise
-        given = Answers.model_validate(interrupt(note["pause"], response_schema=Answers))
-        for approval, decision in given.decisions.items():
-            with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
-                await self.host.deputy.decide(approval, decision, by=who, reason=given.reason)
-        return Command(goto="gate")
+        try:
+            given = interrupt(note["pause"], response_schema=Answers)
+        except GraphInterrupt:
+            if await self._pending(note["pause"]["approvals"], who):
+                raise
+            return Command(goto="gate")
+        faults = await record(self.host.deputy, given, who)
+        return Command(update={"deputize": {**note, "faults": faults}}, goto="gate")
+
+    async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
+        """Whether the user still has to answer one of these. Racing resumes leave pauses behind that are answered."""
+        core = self.host.deputy
+        for ask in asks:
+            one: Consent | Approval | None
+            if who is None:
+                one = await core.consents.status(ask["consent_id"])
+            else:
+                one = await core.approvals.get(ask["approval_id"], by=who)
+            if one is not None and one.status == "pending":
+                return True
+        return False
 
     async def act(self, one: _One, config: RunnableConfig, user: User | None) -> Command[Any]:
         """One call, as the user the gate saw. What was lost since then leads back to the gate."""
-        who = same_user(one, user)
-        message = await self.host.answer(one["call"], where(config, one["message"], one["call"]), who)
-        if message.artifact and isinstance(message.artifact, Mapping) and message.status == "error":
-            if message.artifact.keys() & {"consent", "approval"}:
-                return Command(goto="gate")
-        return Command(update={"messages": [message]}, goto=END)
+        message = await self._answered(one, config, same_user(one, user))
+        return Command(goto="gate") if message is None else Command(update={"messages": [message]}, goto=END)
+
+    async def _answered(self, one: _One, config: RunnableConfig, user: User) -> ToolMessage | None:
+        """The call's answer; None where the user has to be asked after all."""
+        message = await self.host.answer(one["call"], where(config, one["message"], one["call"]), user)
+        lost = message.status == "error" and isinstance(message.artifact, Mapping)
+        return None if lost and message.artifact.keys() & {"consent", "approval"} else message
+
+
+async def record(deputy: Deputy, given: Any, user: User | None) -> dict[str, str]:
+    """Record the decisions that a resume value carries as this user's; what is wrong with edits, by approval id."""
+    answers, faults = Answers.model_validate(given), dict[str, str]()
+    for approval, said in answers.decisions.items():
+        what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
+        with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
+            try:
+                await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
+            except InvalidInput as wrong:  # an exception here would come again with every resume
+                faults[approval] = str(wrong)
+    return faults
+
+
+def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
+    """An approval for a pause, with what is wrong with the user's last edit of it."""
+    fault = faults.get(approval.id)
+    return approval.payload() | ({"fault": fault} if fault else {})
 
 
 def same_user(note: Mapping[str, Any], user: User | None) -> User:
@@ -220,17 +288,21 @@ def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval
 
 async def resume_when_done(
     deputy: Deputy,
-    graph: CompiledStateGraph[Any, Any, Any, Any],
+    graph: Pregel[Any, Any, Any, Any],
     config: RunnableConfig,
     *,
     context: Any = None,
     seconds: float = 600.0,
+    resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
 ) -> Any:
     """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
 
     Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
+    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with.
     """
     pauses = (await graph.aget_state(config)).interrupts
     await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
     wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") == "deputize.consent"}
+    if resume is not None:
+        return await resume(Command(resume=wake))
     return await graph.ainvoke(Command(resume=wake), config, context=context)

@@ -12,7 +12,7 @@ cannot happen. Each gate pauses once for all calls of the model's message, and a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 from langchain_core.messages import ToolMessage
@@ -20,15 +20,13 @@ from langgraph.config import get_config
 from langgraph.types import interrupt
 
 from deputize.adapters.langchain import Host, asked_by
-from deputize.adapters.langgraph import WAKE, Answers, Payload, open_calls, same_user, where
+from deputize.adapters.langgraph import WAKE, Answers, Payload, asking_again, open_calls, record, same_user, where
 from deputize.core import (
     ApprovalRequired,
     Call,
-    Conflict,
     ConsentRequired,
     DeputizeError,
     Deputy,
-    NotFound,
     PolicyDenied,
     SettingsError,
     User,
@@ -59,6 +57,11 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         super().__init__()
         self.host = Host(deputy, user, agent, user_from_configurable)
 
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """The names of the deputy's tools; the agent's other tools are none of our business."""
+        return frozenset(tool.name for tool in self.host.deputy.tools())
+
     def _user(self, runtime: Any) -> User | None:
         try:
             return self.host.acting_user(get_config(), runtime)
@@ -78,8 +81,9 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         """Pause until nothing is left to ask of the user; then tell the model what is refused."""
         user, run = self._user(runtime), self.host.deputy.run
         ways = run(self._ways(state, user))
-        while asks := self._asks(ways):
-            run(self._record(self._pause(asks), user))
+        faults: dict[str, str] = {}
+        while asks := self._asks(ways, faults):
+            faults = run(self._record(self._pause(asks), user))
             ways = run(self._ways(state, user))
         return self._refused(ways)
 
@@ -87,8 +91,9 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         """See `after_model`."""
         user = self._user(runtime)
         ways = await self._ways(state, user)
-        while asks := self._asks(ways):
-            await self._record(self._pause(asks), user)
+        faults: dict[str, str] = {}
+        while asks := self._asks(ways, faults):
+            faults = await self._record(self._pause(asks), user)
             ways = await self._ways(state, user)
         return self._refused(ways)
 
@@ -96,8 +101,7 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         """Our open calls, and what stands in the way of each. Raises `PolicyDenied` for another user's."""
         config = get_config()
         asked, calls = open_calls(state["messages"], config)
-        known = {tool.name for tool in self.host.deputy.tools()}
-        ours = [call for call in calls if call["name"] in known]
+        ours = [call for call in calls if call["name"] in self._names]
         wanted = [(call["name"], call["args"], where(config, asked, call)) for call in ours]
         note = state.get("deputize") or {}
         try:
@@ -115,14 +119,14 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
             ids = [way.approval.id for way in ways if isinstance(way, ApprovalRequired)]
             await self.host.deputy.approvals.renew(ids, owner)
 
-    def _asks(self, ways: list[tuple[Any, DeputizeError | None]]) -> dict[str, Payload]:
+    def _asks(self, ways: list[tuple[Any, DeputizeError | None]], faults: Mapping[str, str]) -> dict[str, Payload]:
         """What to ask the user now, by id."""
         asks: dict[str, Payload] = {}
         for _, way in ways:
             if self.kind == "consent" and isinstance(way, ConsentRequired):
                 asks[way.consent.id] = way.consent.payload()
             if self.kind == "approval" and isinstance(way, ApprovalRequired):
-                asks[way.approval.id] = way.approval.payload()
+                asks[way.approval.id] = asking_again(way.approval, faults)
         return asks
 
     def _pause(self, asks: Mapping[str, Payload]) -> Any:
@@ -130,8 +134,9 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         pause = {"type": f"deputize.{self.kind}", "v": 1, f"{self.kind}s": list(asks.values())}
         return interrupt(pause, response_schema=self.answers)
 
-    async def _record(self, answer: Any, user: User | None) -> None:
+    async def _record(self, answer: Any, user: User | None) -> dict[str, str]:
         """Of a consent's answer nothing is worth recording."""
+        return {}
 
     def _refused(self, ways: list[tuple[Any, DeputizeError | None]]) -> Payload | None:
         told: list[ToolMessage] = [
@@ -161,7 +166,7 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         """The refusal of a call that another user let go on, at a pause of somebody else's."""
         call = request.tool_call
         user = self._user(request.runtime)
-        if user and call["name"] in {tool.name for tool in self.host.deputy.tools()}:
+        if user and call["name"] in self._names:
             try:
                 same_user(request.state.get("deputize") or {}, user)
             except DeputizeError as error:
@@ -182,8 +187,5 @@ class ApprovalMiddleware(_Gate):
     kind = "approval"
     answers = Answers
 
-    async def _record(self, answer: Any, user: User | None) -> None:
-        given = Answers.model_validate(answer)
-        for approval, decision in given.decisions.items():
-            with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts
-                await self.host.deputy.decide(approval, decision, by=user, reason=given.reason)
+    async def _record(self, answer: Any, user: User | None) -> dict[str, str]:
+        return await record(self.host.deputy, answer, user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from deputize.core import (
     Conflict,
@@ -16,12 +16,14 @@ from deputize.core import (
     ScopeNotGranted,
 )
 
+_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: it costs half a call
+
 
 def as_text(result: Any) -> str:
     """A tool's result for the model: text as it is, all else as compact JSON."""
     if isinstance(result, str):
         return result
-    return json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+    return _compact(result)
 
 
 def told(error: DeputizeError) -> str:

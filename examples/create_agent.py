@@ -1,0 +1,105 @@
+"""LangChain's ``create_agent`` that acts as you: it pauses for consent, then for approval, and never holds a token.
+
+    python examples/create_agent.py            # prints a link; open it and press Allow, then say y
+    python examples/create_agent.py --auto     # plays both sides
+
+Google is played by a sandbox on this machine, and the model is a small script. Nothing is kept at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from deputize.adapters.langchain import tools
+from deputize.adapters.langgraph import asked_of, resume_when_done
+from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.cli.model import ScriptedChatModel
+from deputize.core import PROVIDERS, App, Deputy, Secret
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+from deputize.core.web.local import LocalPages
+from deputize.core.web.loopback import serve
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+
+CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "1"}}
+LINES: Final = ("anything from Bob this week?", "answer him yes")
+
+
+@dataclass
+class Context:
+    """Who is talking: your application knows, the model is never asked."""
+
+    user_id: str
+
+
+ALICE: Final = Context("alice")
+
+
+def new_agent(deputy: Deputy) -> Any:
+    """The agent. Consent stands last: nobody is asked to approve what cannot happen."""
+    return create_agent(
+        ScriptedChatModel(),
+        tools(deputy, "gmail"),
+        middleware=[ApprovalMiddleware(deputy), ConsentMiddleware(deputy)],
+        context_schema=Context,
+        checkpointer=InMemorySaver(),
+    )
+
+
+async def new_deputy(google: str) -> Deputy:
+    """A deputy that forgets everything at its end, and takes ``google`` for Google."""
+    vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
+    pages = LocalPages()
+    app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
+    providers = {"google": PROVIDERS["google"].moved_to(google)}
+    pages.deputy = Deputy(vault, [app], pages=pages, agent="example agent", providers=providers)
+    return pages.deputy
+
+
+async def allowed(link: str, auto: bool) -> None:
+    """Show a link, and in a play follow it."""
+    print(f"Open this link and press Allow:\n  {link}")
+    if auto:
+        async with httpx.AsyncHTTPTransport() as network:
+            await Browser(network).allow(link)
+
+
+async def decided(preview: Any, auto: bool) -> str:
+    """Show an act, and hear yes or no."""
+    print(f"{preview}\nDo this? [y/n]{' y' if auto else ''}")
+    said = "y" if auto else await asyncio.to_thread(input)
+    return "approve" if said.lower().startswith("y") else "reject"
+
+
+async def main(auto: bool) -> None:
+    """Two questions, with all the pauses between a question and its answer."""
+    async with serve(Sandbox().app) as google, await new_deputy(google) as deputy:
+        agent = new_agent(deputy)
+        for line in LINES:
+            print(f"you> {line}")
+            await agent.ainvoke({"messages": [HumanMessage(line)]}, CONFIG, context=ALICE)
+            while pauses := (await agent.aget_state(CONFIG)).interrupts:
+                for consent in asked_of(pauses, "consent"):
+                    await allowed(consent["link"], auto)
+                    await resume_when_done(deputy, agent, CONFIG, context=ALICE)
+                asks = asked_of(pauses, "approval")
+                if asks:
+                    answers = {ask["approval_id"]: await decided(ask["preview"], auto) for ask in asks}
+                    await agent.ainvoke(Command(resume={"decisions": answers}), CONFIG, context=ALICE)
+            print((await agent.aget_state(CONFIG)).values["messages"][-1].text)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(auto="--auto" in sys.argv[1:]))

@@ -1,0 +1,244 @@
+"""A chatbot on the web for several signed-in users: each one's agent acts with what that user allowed, no more.
+
+    python examples/langgraph_web_chatbot/app.py               # then open the address it prints, in two browsers
+    python examples/langgraph_web_chatbot/app.py --port 9000
+
+A consent or an approval is a card in the conversation; what happens is sent to the page as server-sent events. Google
+is played by a sandbox on this machine, and the model is a small script; ask *anything from Bob this week?*, then
+*answer him yes*. Signing in is a button here: put the sign-in of your application in its place. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import tools_condition
+from langgraph.types import Command
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+
+from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
+from deputize.cli.model import ScriptedChatModel
+from deputize.core import PROVIDERS, App, DeputizeError, Deputy, Secret
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+from deputize.core.web.app import pages_app
+from deputize.core.web.loopback import serve
+from deputize.sandbox import Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+
+HERE: Final = Path(__file__).parent
+USERS: Final = ("alice", "bob")
+COOKIE: Final = "chat_session"
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+
+
+@dataclass
+class Context:
+    """Who is talking: the application knows, the model is never asked."""
+
+    user_id: str
+
+
+def chatbot(deputy: Deputy) -> Graph:
+    """agent -> tools -> agent, with `act_node` where `ToolNode` would be."""
+    model = ScriptedChatModel()
+
+    async def agent(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("agent", agent)
+    builder.add_node("tools", act_node(deputy, "gmail"))
+    builder.add_edge(START, "agent")
+    builder.add_conditional_edges("agent", tools_condition)
+    builder.add_edge("tools", "agent")
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+@dataclass
+class Talk:
+    """One user's conversation, and the pages that show it."""
+
+    deputy: Deputy
+    graph: Graph
+    user: str
+    pages: set[asyncio.Queue[str]] = field(default_factory=set)
+    work: set[asyncio.Task[None]] = field(default_factory=set)
+    one: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def config(self) -> RunnableConfig:
+        """The thread is named by the server, never by the browser."""
+        return {"configurable": {"thread_id": self.user}}
+
+    async def view(self) -> dict[str, Any]:
+        """What a page shows: what was said, and what the user is asked now."""
+        state = await self.graph.aget_state(self.config)
+        said = [m for m in state.values.get("messages", []) if m.type in ("human", "ai") and m.text]
+        return {
+            "user": self.user,
+            "said": [{"who": "you" if m.type == "human" else "agent", "text": m.text} for m in said],
+            "consents": asked_of(state.interrupts, "consent"),
+            "approvals": asked_of(state.interrupts, "approval"),
+        }
+
+    def say(self, text: str) -> None:
+        """The user says something. While the agent waits for an answer, it hears nothing else."""
+
+        async def heard() -> None:
+            if not (await self.graph.aget_state(self.config)).next:
+                await self._run({"messages": [HumanMessage(text)]})
+
+        self._go(heard())
+
+    async def decide(self, approval: str, decision: Any) -> None:
+        """The user's answer is written down first; then the graph is woken. Raises a `DeputizeError`."""
+        await self.deputy.decide(approval, decision, by=self.user)
+        self._go(self._run(Command(resume={"wake": True})))
+
+    async def _run(self, given: Any) -> None:
+        """Run the graph to its end, or to a pause; where it waits for a consent, go on when that has ended."""
+        context = Context(self.user)
+        async with self.one:
+            await self.graph.ainvoke(given, self.config, context=context)
+            await self.tell()
+            while asked_of((await self.graph.aget_state(self.config)).interrupts, "consent"):
+                await resume_when_done(self.deputy, self.graph, self.config, context=context)
+                await self.tell()
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.work.add(task)
+        task.add_done_callback(self.work.discard)
+
+    async def tell(self) -> None:
+        """Show every open page how things are."""
+        data = json.dumps(await self.view())
+        for page in self.pages:
+            page.put_nowait(data)
+
+    async def events(self) -> AsyncIterator[str]:
+        """What one page is sent: how things are, now and after every change."""
+        page: asyncio.Queue[str] = asyncio.Queue()
+        self.pages.add(page)
+        try:
+            page.put_nowait(json.dumps(await self.view()))
+            while True:
+                yield f"data: {await page.get()}\n\n"
+        finally:
+            self.pages.discard(page)
+
+
+class Site:
+    """The application: who is signed in, and what each may do."""
+
+    def __init__(self, deputy: Deputy) -> None:
+        graph = chatbot(deputy)
+        self.talks = {user: Talk(deputy, graph, user) for user in USERS}
+        self.sessions: dict[str, str] = {}
+        pages = pages_app(deputy, verifier=self.user, sign_in="/sign-in")
+        self.app = Starlette(
+            routes=[
+                Route("/", self.chat),
+                Route("/chat.js", self.script),
+                Route("/sign-in", self.sign_in, methods=["GET", "POST"]),
+                Route("/events", self.events),
+                Route("/say", self.say, methods=["POST"]),
+                Route("/decide", self.decide, methods=["POST"]),
+                Mount("/", pages),
+            ]
+        )
+
+    def user(self, request: Request) -> str | None:
+        """Who is signed in at this browser; deputize asks this, too."""
+        return self.sessions.get(request.cookies.get(COOKIE, ""))
+
+    async def chat(self, request: Request) -> Response:
+        """The page."""
+        return FileResponse(HERE / "chat.html") if self.user(request) else RedirectResponse("/sign-in", 303)
+
+    async def script(self, request: Request) -> Response:
+        """Its script."""
+        return FileResponse(HERE / "chat.js")
+
+    async def sign_in(self, request: Request) -> Response:
+        """A button for each user. Here your application asks for a password, or sends the browser to its own login."""
+        if request.method == "GET":
+            return FileResponse(HERE / "sign_in.html")
+        user, back = str((await request.form()).get("user")), request.query_params.get("next", "/")
+        if user not in USERS or not back.startswith("/") or back.startswith(("//", "/\\")):
+            return Response("Nobody.", 403)
+        session = secrets.token_urlsafe(32)
+        self.sessions[session] = user
+        response = RedirectResponse(back, 303)
+        response.set_cookie(COOKIE, session, httponly=True, samesite="lax")
+        return response
+
+    async def events(self, request: Request) -> Response:
+        """The user's conversation as server-sent events."""
+        user = self.user(request)
+        if user is None:
+            return Response("Sign in.", 401)
+        return StreamingResponse(self.talks[user].events(), media_type="text/event-stream")
+
+    async def say(self, request: Request) -> Response:
+        """The user says something."""
+        user, given = await self._given(request)
+        if user is None:
+            return Response("Sign in.", 401)
+        self.talks[user].say(str(given.get("text", ""))[:2000])
+        return JSONResponse({})
+
+    async def decide(self, request: Request) -> Response:
+        """The user answers an approval."""
+        user, given = await self._given(request)
+        if user is None:
+            return Response("Sign in.", 401)
+        try:
+            await self.talks[user].decide(str(given.get("approval")), given.get("decision"))
+        except DeputizeError as error:
+            return JSONResponse({"error": str(error)}, 409)
+        return JSONResponse({})
+
+    async def _given(self, request: Request) -> tuple[str | None, dict[str, Any]]:
+        """Who asks, and for what. JSON only: a form on somebody else's page cannot send it."""
+        if request.headers.get("content-type") != "application/json":
+            return None, {}
+        return self.user(request), await request.json()
+
+
+async def main(port: int) -> None:
+    """Serve the chatbot, its users' pages, and the sandbox, until the end."""
+    base = f"http://127.0.0.1:{port}"
+    vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
+    app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
+    async with serve(Sandbox().app) as google:
+        providers = {"google": PROVIDERS["google"].moved_to(google)}
+        async with Deputy(vault, [app], pages=base, agent="web chatbot", providers=providers) as deputy:
+            async with serve(Site(deputy).app, port):
+                print(f"Open {base}", flush=True)
+                await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description="A chatbot on the web that acts as its users.")
+    options.add_argument("--port", type=int, default=8737)
+    try:
+        asyncio.run(main(options.parse_args().port))
+    except KeyboardInterrupt:
+        print("Everything is forgotten.")

@@ -1,0 +1,106 @@
+"""The user changes what a model wants to do: in the resume value, or where else it is decided; and it happens once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langgraph.types import Command
+from pydantic import ValidationError
+
+from deputize.core import Deputy, PolicyDenied
+from deputize.sandbox import Sandbox
+from tests.support.created import agent
+from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
+from tests.support.house import build, connect
+
+ALICE, BOB = Context("alice"), Context("bob")
+OTHER: dict[str, Any] = {**SEND["args"], "body": "No, sorry."}
+WAYS = ("act_node", "create_agent")
+
+
+def edit(ask: dict[str, Any], arguments: dict[str, Any]) -> Command[Any]:
+    """A resume value that changes the arguments."""
+    return Command(resume={"decisions": {ask["approval_id"]: {"decision": "edit", "arguments": arguments}}})
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send")
+        yield deputy
+
+
+async def paused(way: str, deputy: Deputy) -> tuple[Graph, dict[str, Any]]:
+    """A graph that waits for Alice's yes to a mail, and what it asks."""
+    graph = plain(deputy) if way == "act_node" else agent(deputy, SEND)
+    start = asking(SEND) if way == "act_node" else {"messages": [("user", "go on")]}
+    await graph.ainvoke(start, config(), context=ALICE)
+    [ask] = await approvals_of(graph, config())
+    return graph, ask
+
+
+def bodies(sandbox: Sandbox) -> list[bool]:
+    """Of each mail that has gone out, whether it says what the user wrote."""
+    return [b"No, sorry." in mail.raw for mail in sandbox.sent("alice@example.test")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_edit_in_the_resume_value_is_what_happens_and_it_happens_once(
+    way: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph, ask = await paused(way, deputy)
+    runs = [graph.ainvoke(edit(ask, OTHER), config(), context=ALICE) for _ in range(3)]
+    states = await asyncio.gather(*runs)
+    assert {tool_messages(state)["send"].status for state in states} == {"success"} and bodies(sandbox) == [True]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_wrong_edit_is_asked_again_with_what_is_wrong_and_a_right_one_then_counts(
+    way: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph, ask = await paused(way, deputy)
+    await graph.ainvoke(edit(ask, {**OTHER, "user": "bob", "to": []}), config(), context=ALICE)
+    [again] = await approvals_of(graph, config())
+    assert again["approval_id"] == ask["approval_id"] and "user" in again["fault"] and bodies(sandbox) == []
+    state = await graph.ainvoke(edit(again, OTHER), config(), context=ALICE)
+    assert tool_messages(state)["send"].status == "success" and bodies(sandbox) == [True]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_another_users_edit_counts_for_nothing(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
+    graph, ask = await paused(way, deputy)
+    with pytest.raises(PolicyDenied):
+        await graph.ainvoke(edit(ask, OTHER), config(), context=BOB)
+    await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
+    [again] = await approvals_of(graph, config())
+    assert again["preview"]["body"] == SEND["args"]["body"] and bodies(sandbox) == []
+    assert sandbox.sent("bob@example.test") == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_edit_made_elsewhere_counts_at_the_next_wake_up(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    graph, ask = await paused(way, deputy)
+    await deputy.decide(ask["approval_id"], "edit", by="alice", arguments=OTHER)
+    await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
+    assert bodies(sandbox) == [True]
+
+
+@pytest.mark.parametrize("odd", ["edit", {"decision": "edit"}, {"decision": "approve", "arguments": {}}, ["edit"]])
+async def test_an_answer_of_another_form_is_refused_and_the_pause_stays(
+    odd: Any, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph, ask = await paused("act_node", deputy)
+    with pytest.raises(ValidationError):
+        await graph.ainvoke(Command(resume={"decisions": {ask["approval_id"]: odd}}), config(), context=ALICE)
+    assert await approvals_of(graph, config()) == [ask]
+    await graph.ainvoke(edit(ask, OTHER), config(), context=ALICE)
+    assert bodies(sandbox) == [True]

@@ -1,0 +1,99 @@
+"""How many mails go out: every way into a graph, sync and async, in memory and with a new process for every step.
+
+The whole table, once; `python -m tests.support.matrix 50` plays each of its cells fifty times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from langgraph.types import Command
+
+from deputize.adapters.langgraph import resume_when_done
+from deputize.core import Deputy
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, grant_all, plain
+from tests.support.house import build, connect
+from tests.support.matrix import CELLS, Cell, played, row
+
+ALICE = Context("alice")
+RACES = 5
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.way}-{cell.mode}-{cell.store}")
+async def test_each_mail_goes_out_once_or_not_at_all(cell: Cell, capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = {how: random.SystemRandom().random() for how in cell.expected}
+    counts = await asyncio.gather(*(played(cell, how, seed) for how, seed in seeds.items()))
+    counted = dict(zip(seeds, counts, strict=True))
+    with capsys.disabled():
+        print(f"\n{row(cell, counted)}", end="")
+    assert all(counted[how] in allowed for how, allowed in cell.expected.items()), (counted, seeds)
+
+
+async def raced(graph: Graph, given: dict[str, Any]) -> None:
+    """Three threads resume with the same answer."""
+    runs = [asyncio.to_thread(graph.invoke, Command(resume=given), config(), context=ALICE) for _ in range(3)]
+    await asyncio.gather(*runs)
+
+
+async def answers(graph: Graph, decision: str = "") -> dict[str, Any]:
+    """What a client that has just looked would answer."""
+    pauses = (await graph.aget_state(config())).interrupts
+    ids = [ask["approval_id"] for ask in await approvals_of(graph, config())] if decision else []
+    return {pause.id: {"decisions": dict.fromkeys(ids, decision)} if ids else {"wake": True} for pause in pauses}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+@pytest.mark.parametrize("turn", range(RACES))
+async def test_a_consent_given_after_racing_resumes_is_seen_by_the_next_wake_up(
+    deputy: Deputy, sandbox: Sandbox, turn: int
+) -> None:
+    """The pause that a client sees then may be another than the one the inner graph waits at."""
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
+    await raced(graph, await answers(graph))
+    await grant_all(deputy, sandbox, graph, config())
+    await resume_when_done(deputy, graph, config(), context=ALICE, seconds=5)
+    assert (await graph.aget_state(config())).next == ()
+
+
+@pytest.mark.parametrize("turn", range(RACES))
+async def test_a_decision_made_after_racing_resumes_is_seen_by_the_next_wake_up(
+    deputy: Deputy, sandbox: Sandbox, turn: int
+) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    await raced(graph, await answers(graph))
+    [ask] = await approvals_of(graph, config())
+    await deputy.decide(ask["approval_id"], "approve", by="alice")
+    await raced(graph, await answers(graph))
+    assert (await graph.aget_state(config())).next == () and len(sandbox.sent("alice@example.test")) == 1
+
+
+@pytest.mark.parametrize("turn", range(RACES))
+async def test_a_decision_carried_to_a_pause_of_a_run_that_lost_needs_one_more_resume_and_sends_once(
+    deputy: Deputy, sandbox: Sandbox, turn: int
+) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    await raced(graph, await answers(graph))
+    await raced(graph, await answers(graph, "approve"))
+    if (await graph.aget_state(config())).next:
+        assert sandbox.sent("alice@example.test") == []
+        await raced(graph, await answers(graph, "approve"))
+    assert (await graph.aget_state(config())).next == () and len(sandbox.sent("alice@example.test")) == 1

@@ -1,0 +1,89 @@
+"""What the LangChain and LangGraph adapters cost, over what the frameworks cost without them.
+
+``python -m tests.bench`` prints it. Behind our tool, and behind the one that does nothing, stands no act: what the core
+costs is a figure of its own. The act node and the plain ``ToolNode`` both do the same act, with consent present, in a
+graph without a checkpointer.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import StructuredTool
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.pregel import Pregel
+
+from deputize.adapters.langchain import tools
+from deputize.adapters.langgraph import act_node
+from deputize.core.http import FastTransport
+from tests.bench.__main__ import Work, deputy, paired, say, server
+
+CALL = {"type": "tool_call", "name": "gmail_list_emails", "args": {"query": "from:bob"}, "id": "1"}
+
+
+@dataclass
+class Context:
+    """What the host hands to a run."""
+
+    user_id: str
+
+
+async def adapters() -> None:
+    """Both figures."""
+    await tool()
+    await node()
+
+
+async def tool() -> None:
+    """Our tool's ``ainvoke`` over that of a `StructuredTool` with the same schema that does nothing."""
+
+    async def nothing(*names: Any, **given: Any) -> Any:
+        return []
+
+    async def no_op(*, config: RunnableConfig, **given: Any) -> tuple[Any, Any]:
+        return "[]", []
+
+    async with deputy("http://127.0.0.1:1", FastTransport) as one:
+        [ours] = tools(one, "gmail", user="alice")
+        theirs = StructuredTool.from_function(
+            coroutine=no_op,
+            name=ours.name,
+            description=ours.description,
+            args_schema=ours.args_schema,
+            response_format="content_and_artifact",
+            handle_tool_error=True,
+        )
+        one.act = nothing  # type: ignore[method-assign]
+        ratios = await paired([lambda: theirs.ainvoke(CALL), lambda: ours.ainvoke(CALL)], 1)
+        say("LangChain adapter over a no-op StructuredTool", ratios[1], 1.10)
+
+
+def graph(node: Any) -> Pregel[Any, Any, Any, Any]:
+    """START -> this node -> END."""
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", node)
+    builder.add_edge(START, "tools")
+    builder.add_edge("tools", END)
+    return builder.compile()
+
+
+async def node() -> None:
+    """The act node over a plain ``ToolNode`` with our tools, for one call and for eight of one message."""
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(server())
+        one = await stack.enter_async_context(deputy(base, FastTransport))
+        graphs = [graph(ToolNode(tools(one, "gmail"))), graph(act_node(one, "gmail"))]
+        for calls in (1, 8):
+            asked = [{**CALL, "id": str(n)} for n in range(calls)]
+
+            def running(made: Pregel[Any, Any, Any, Any], asked: list[Any] = asked) -> Work:
+                given = {"messages": [AIMessage("", tool_calls=asked)]}
+                return lambda: made.ainvoke(given, context=Context("alice"))
+
+            ratios = await paired([running(made) for made in graphs], 1)
+            say("act node over ToolNode, consent present", ratios[1], 1.15, calls=calls)

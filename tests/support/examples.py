@@ -1,0 +1,234 @@
+"""Arguments with which each tool works on the sandbox's seed: a row for every tool of every toolkit that stands here.
+
+A row is the arguments, or a function that finds them with the help of other tools. A toolkit is either not here, or
+here with all its tools; `tests/adapters/test_langchain.py` puts every row through LangChain's own suites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+Args = Mapping[str, Any]
+Use = Callable[[str, Args], Any]
+Example = Args | Callable[[Use], Args]
+
+MAIL: Final[Args] = {"to": ["bob@example.test"], "subject": "Hello", "body": "there"}
+
+
+def _from_bob(use: Use) -> dict[str, Any]:
+    return dict(use("gmail_search_emails", {"from": ["bob@example.test"], "limit": 1})["items"][0])
+
+
+def _found(use: Use, subject: str) -> dict[str, Any]:
+    return dict(use("gmail_search_emails", {"subject": subject, "limit": 1})["items"][0])
+
+
+def _attachment(use: Use) -> Args:
+    for row in use("gmail_search_emails", {"query": "has:attachment", "limit": 5})["items"]:
+        for file in use("gmail_get_email", {"message_id": row["id"]}).get("files", ()):
+            return {"message_id": row["id"], "part": file["part"]}
+    raise LookupError("no mail has an attachment")
+
+
+def _mail(**more: Any) -> Example:
+    return lambda use: {"message_id": _from_bob(use)["id"], **more}
+
+
+def _thread(use: Use) -> Args:
+    mail = use("gmail_get_email", {"message_id": _from_bob(use)["id"]})
+    return {"thread_id": mail["thread"]}
+
+
+def _draft(use: Use) -> Args:
+    return {"draft_id": use("gmail_save_draft", MAIL)["draft_id"]}
+
+
+def _no_such_label(use: Use) -> Args:
+    names = {label["name"] for label in use("gmail_list_labels", {})["items"]}
+    return {"action": "create", "name": next(f"Shelf {n}" for n in range(99) if f"Shelf {n}" not in names)}
+
+
+EVENT: Final[Args] = {"title": "Plan", "start": "2027-03-01T10:00", "end": "30m", "time_zone": "Europe/Berlin"}
+
+
+def _event(use: Use) -> Args:
+    return {"event_id": use("calendar_create_event", EVENT)["id"]}
+
+
+ENG: Final = "C0ENG000001"
+
+
+def _said(use: Use, body: str = "Hello") -> str:
+    """The timestamp of a message that was just sent to #eng."""
+    return str(use("slack_send_message", {"conversation": ENG, "body": body})["ts"])
+
+
+def _message(**more: Any) -> Example:
+    return lambda use: {"conversation": ENG, "ts": _said(use), **more}
+
+
+def _fresh_channel(use: Use) -> Args:
+    names = {row["name"] for row in use("slack_list_conversations", {"limit": 200})["items"]}
+    return {"name": next(f"plan-{n}" for n in range(199) if f"plan-{n}" not in names), "invite": ["@bob"]}
+
+
+def _upload(use: Use) -> Args:
+    handle = use("slack_get_file", {"file_id": "F0REPORT001"})["handle"]
+    return {"conversation": "#eng", "attachments": [handle], "body": "As asked."}
+
+
+SITE: Final = "acme/website"
+
+
+def _head(use: Use) -> Args:
+    """The pull request of the website, if it may still be merged: a second merge finds the first."""
+    return {"repo": SITE, "number": 2, "head_sha": use("github_get_pull", {"repo": SITE, "number": 2})["head_sha"]}
+
+
+def _fresh_branch(use: Use) -> Args:
+    names = {row["name"] for row in use("github_list_refs", {"repo": SITE, "limit": 100})["items"]}
+    return {"repo": SITE, "branch": next(f"try-{n}" for n in range(199) if f"try-{n}" not in names)}
+
+
+def _fresh_file(use: Use) -> Args:
+    branch = _fresh_branch(use)["branch"]
+    use("github_create_branch", {"repo": SITE, "branch": branch})
+    return {"repo": SITE, "branch": branch, "path": "notes/new.md", "message": "Add a note", "content": "Words"}
+
+
+def _fresh_commit(use: Use) -> Args:
+    file = _fresh_file(use)
+    told = {name: file[name] for name in ("repo", "branch", "message")}
+    return {**told, "files": [{"path": file["path"], "content": "Words"}]}
+
+
+def _fresh_repo(use: Use) -> Args:
+    names = {row["repo"] for row in use("github_search_repos", {"limit": 100})["items"]}
+    return {"name": next(f"shed-{n}" for n in range(199) if f"alice/shed-{n}" not in names)}
+
+
+def _gone_comment(use: Use) -> Args:
+    made = use("github_write_comment", {"repo": SITE, "number": 1, "body": "Never mind"})
+    return {"kind": "comment", "repo": SITE, "id": str(made["id"])}
+
+
+EXAMPLES: Final[dict[str, dict[str, Example]]] = {
+    "gmail": {
+        "gmail_whoami": {},
+        "gmail_search_emails": {"query": "from:bob", "limit": 3},
+        "gmail_get_email": _mail(),
+        "gmail_get_thread": _thread,
+        "gmail_list_labels": {"counts": True},
+        "gmail_manage_label": _no_such_label,
+        "gmail_list_drafts": {},
+        "gmail_save_draft": MAIL,
+        "gmail_send_draft": _draft,
+        "gmail_delete_draft": _draft,
+        "gmail_send_email": MAIL,
+        "gmail_reply_email": _mail(body="Yes, gladly."),
+        "gmail_forward_email": _mail(to=["carol@example.test"]),
+        "gmail_update_emails": lambda use: {"action": "star", "message_ids": [_from_bob(use)["id"]]},
+        "gmail_list_changes": {},
+        "gmail_get_settings": {"section": "filters"},
+        "gmail_manage_filter": {"action": "create", "from": "bob@example.test", "star": True},
+        "gmail_set_vacation": {"enabled": False},
+        "gmail_set_signature": {"body": "Alice"},
+        "gmail_get_attachment": _attachment,
+        "gmail_unsubscribe": lambda use: {"message_id": _found(use, "Bulbs")["id"]},
+    },
+    "calendar": {
+        "calendar_whoami": {},
+        "calendar_list_calendars": {},
+        "calendar_list_events": {"before": "+30d", "limit": 5},
+        "calendar_get_event": {"event_id": "review00001"},
+        "calendar_create_event": EVENT,
+        "calendar_update_event": {"event_id": "focus000001", "location": "Library"},
+        "calendar_delete_event": _event,
+        "calendar_respond_to_event": {"event_id": "review00001", "response": "accepted"},
+        "calendar_find_times": {"duration": "30m", "time_zone": "Europe/Berlin"},
+        "calendar_manage_calendar": {"action": "update", "calendar": "team@group.calendar.google.com", "hidden": False},
+        "calendar_share_calendar": {"who": "bob@example.test", "role": "reader"},
+    },
+    "slack": {
+        "slack_whoami": {},
+        "slack_list_conversations": {},
+        "slack_get_conversation": {"conversation": "#eng", "include": ["members"]},
+        "slack_get_messages": {"conversation": "#eng", "limit": 5},
+        "slack_search": {"query": "staging deploy"},
+        "slack_find_users": {"users": ["@bob"]},
+        "slack_list_user_groups": {"group": "@engineers"},
+        "slack_send_message": {"conversation": "#eng", "body": "**Done**, thanks @bob."},
+        "slack_update_message": _message(body="Hello again"),
+        "slack_delete_message": _message(),
+        "slack_list_scheduled": {},
+        "slack_react": _message(emoji="eyes"),
+        "slack_create_channel": _fresh_channel,
+        "slack_update_channel": {"conversation": "#random", "topic": "Anything"},
+        "slack_manage_members": {"conversation": "#random", "action": "invite", "users": ["@decoy"]},
+        "slack_pin": _message(),
+        "slack_list_files": {"conversation": "#eng"},
+        "slack_get_file": {"file_id": "F0REPORT001"},
+        "slack_upload_file": _upload,
+        "slack_mark_read": {"conversation": "#eng"},
+        "slack_set_status": {"text": "On a train", "emoji": "train", "until": "+1h"},
+        "slack_write_canvas": {"title": "Notes", "body": "# Notes\n- one"},
+    },
+    "github": {
+        "github_whoami": {},
+        "github_get_my_work": {},
+        "github_search_repos": {"query": "website"},
+        "github_get_repo": {"repo": SITE, "include": ["readme", "branches"]},
+        "github_list_people": {"repo": SITE},
+        "github_list_labels": {"repo": SITE},
+        "github_get_file": {"repo": SITE, "path": "src/main.py"},
+        "github_search_code": {"query": "greet", "repo": SITE},
+        "github_write_file": _fresh_file,
+        "github_commit_files": _fresh_commit,
+        "github_list_refs": {"repo": SITE},
+        "github_create_branch": _fresh_branch,
+        "github_list_commits": {"repo": SITE},
+        "github_get_commit": {"repo": SITE, "ref": "main", "include_diff": True},
+        "github_compare": {"repo": SITE, "base": "old", "head": "main"},
+        "github_list_activity": {"repo": SITE},
+        "github_list_issues": {"repo": SITE},
+        "github_get_issue": {"repo": SITE, "number": 1, "include": ["comments"]},
+        "github_create_issue": {"repo": SITE, "title": "A question", "labels": ["bug"]},
+        "github_update_issue": {"repo": SITE, "number": 1, "add_labels": ["help wanted"]},
+        "github_list_comments": {"repo": SITE, "number": 1},
+        "github_write_comment": {"repo": SITE, "number": 1, "body": "On it."},
+        "github_list_pulls": {"repo": SITE},
+        "github_get_pull": {"repo": SITE, "number": 2, "include": ["diff"]},
+        "github_create_pull": {"repo": SITE, "head": "feature/polite", "title": "Be polite"},
+        "github_update_pull": {"repo": SITE, "number": 2, "title": "Be polite, please"},
+        "github_review_pull": {"repo": SITE, "number": 2, "body": "Looks fine."},
+        "github_resolve_thread": {"thread_id": "PRRT_thread0001"},
+        "github_merge_pull": _head,
+        "github_get_checks": {"repo": SITE, "pull": 2},
+        "github_list_runs": {"repo": SITE},
+        "github_get_run": {"repo": SITE, "run_id": 9001, "include": ["jobs", "logs"]},
+        "github_run_workflow": {"repo": SITE, "workflow": "ci.yml"},
+        "github_control_run": {"repo": SITE, "run_id": 9001, "action": "cancel"},
+        "github_list_releases": {"repo": SITE},
+        "github_save_release": {"repo": SITE, "tag": "v2.0", "name": "Second"},
+        "github_list_notifications": {"all": True},
+        "github_update_notifications": {"action": "read", "thread_ids": ["3001"]},
+        "github_set_star": {"repo": SITE},
+        "github_create_repo": _fresh_repo,
+        "github_list_gists": {},
+        "github_save_gist": {"files": {"notes.md": "Words"}},
+        "github_list_discussions": {"repo": SITE},
+        "github_write_discussion": {"repo": SITE, "number": 50, "body": "Thank you."},
+        "github_list_projects": {"owner": "acme"},
+        "github_list_project_items": {"owner": "acme", "project": "Roadmap"},
+        "github_update_project_item": {"owner": "acme", "project": "1", "item": f"{SITE}#2", "set": {"Status": "Todo"}},
+        "github_list_alerts": {"repo": SITE, "kind": "dependabot"},
+        "github_delete": _gone_comment,
+    },
+}
+"""Examples by toolkit and tool."""
+
+
+def arguments(example: Example, use: Use) -> dict[str, Any]:
+    """The arguments of a row; ``use`` calls another tool and waits for its result."""
+    return dict(example(use) if callable(example) else example)
