@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deputize.sandbox import desk
-from deputize.sandbox.github import api, tokens
+from deputize.sandbox.github import api, api_actions, device, tokens
 from deputize.sandbox.github.scopes import WORDS, normal
 from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
@@ -30,7 +30,15 @@ def answer(ask: Ask, world: World) -> Reply:
         return desk.answer(ask, world, DESK)
     if ask.path == "/login/oauth/access_token" and ask.method == "POST":
         return tokens.token(ask, world)
+    if ask.path == "/login/device/code" and ask.method == "POST":
+        return device.codes(ask, world, lambda app, scope: desk.scopes_of(scope, DESK, app))
+    if ask.path == "/login/device" and ask.method in ("GET", "POST"):
+        return device.page(ask, world, WORDS)
     raise tokens.missing()
 
 
-HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"github.com": answer, api.HOST: api.answer}
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
+    "github.com": answer,
+    api.HOST: api.answer,
+    api_actions.BLOBS: api_actions.blob,
+}

@@ -1,4 +1,4 @@
-"""People as GitHub shows them."""
+"""People and repositories as GitHub shows them."""
 
 from __future__ import annotations
 
@@ -20,4 +20,33 @@ def user(person: Person) -> dict[str, Any]:
         "html_url": f"https://github.com/{name}",
         "type": "User",
         "site_admin": False,
+    }
+
+
+def repository(row: dict[str, Any]) -> dict[str, Any]:
+    """A repository, as lists show it."""
+    owner, _, name = row["full_name"].partition("/")
+    return {
+        "id": row["id"],
+        "node_id": f"R_{row['id']}",
+        "name": name,
+        "full_name": row["full_name"],
+        "private": row["private"],
+        "archived": row["archived"],
+        "owner": {"login": owner},
+        "html_url": f"https://github.com/{row['full_name']}",
+        "url": f"https://api.github.com/repos/{row['full_name']}",
+        "description": row["description"],
+        "fork": bool(row["fork_of"]),
+        "language": row["language"],
+        "topics": row["topics"],
+        "license": {"key": "mit", "name": "MIT License", "spdx_id": "MIT"} if row["license"] else None,
+        "visibility": "private" if row["private"] else "public",
+        "default_branch": row["default_branch"],
+        "stargazers_count": len(row["stars"]),
+        "forks_count": row["forks"],
+        "pushed_at": row["pushed_at"],
+        "created_at": row["created_at"],
+        "updated_at": row["pushed_at"],
+        "is_template": row["template"],
     }

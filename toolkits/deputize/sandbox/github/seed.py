@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from deputize.sandbox.github.seed_code import around, code, issue
 from deputize.sandbox.people import ALICE, BOB, Person
 
 BOBS_SECRET = "the diary key lies under the fern"  # noqa: S105  # in Bob's private repository only
@@ -15,6 +16,7 @@ _REPOS = (
     (1003, "acme/platform", True, ("alice", "bob"), False),
     (1004, "acme/attic", False, ("alice", "bob"), True),
     (1005, "bob/diary", True, ("bob",), False),
+    (1006, "acme/website", False, ("alice", "bob"), False),
 )
 _ISSUES: tuple[tuple[str, Person, float, str, str, str, tuple[str, ...]], ...] = (
     ("alice/garden", BOB, 300.0, "Tomatoes need a trellis", "They fall over.", "open", ("help wanted",)),
@@ -42,27 +44,63 @@ def number_id(sub: str) -> int:
     return 90000000 + int(sub[-6:])
 
 
+def new_repo(
+    id: int, name: str, private: bool, members: tuple[str, ...], at: str, archived: bool = False
+) -> dict[str, Any]:
+    """A repository as it is kept."""
+    return {
+        "id": id,
+        "full_name": name,
+        "private": private,
+        "members": list(members),
+        "archived": archived,
+        "default_branch": "main",
+        "description": f"All about the {name.partition('/')[2]}",
+        "language": "Python",
+        "topics": [],
+        "license": True,
+        "stars": [],
+        "forks": 0,
+        "fork_of": "",
+        "template": False,
+        "branches": {},
+        "tags": {},
+        "protected": [],
+        "labels": [dict(row) for row in _LABELS],
+        "milestones": [],
+        "pushed_at": at,
+        "created_at": at,
+    }
+
+
+_LABELS = (
+    {"id": 301, "name": "bug", "color": "d73a4a", "description": "Something is broken"},
+    {"id": 302, "name": "help wanted", "color": "008672", "description": "Extra attention is needed"},
+    {"id": 303, "name": "area/ui", "color": "ededed", "description": ""},
+)
+
+
 def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
-    """Repositories by full name, each with its issues in the order of their numbers."""
+    """Everything that GitHub keeps: repositories by full name, each with its issues in the order of their numbers."""
+    kinds = (
+        "commits comments review_comments reviews releases workflows runs checks statuses activity alerts discussions"
+    )
     repos = {
-        name: {"id": id, "full_name": name, "private": private, "members": list(members), "archived": archived}
+        name: new_repo(id, name, private, members, stamp(now - 400 * 3600), archived)
         for id, name, private, members, archived in _REPOS
     }
-    issues: dict[str, list[dict[str, Any]]] = {name: [] for name in repos}
+    store: dict[str, Any] = {kind: {} for kind in kinds.split()}
+    store |= {"repos": repos, "issues": {name: [] for name in repos}, "threads": {}, "renamed": {}, "last_id": 50000}
     for repo, person, hours, title, body, state, labels in _ISSUES:
-        at = stamp(now - hours * 3600)
-        issues[repo].append(
-            {
-                "number": len(issues[repo]) + 1,
-                "user": person.email,
-                "title": title,
-                "body": body or None,
-                "state": state,
-                "labels": list(labels),
-                "assignees": [],
-                "created_at": at,
-                "updated_at": at,
-                "closed_at": at if state == "closed" else None,
-            }
-        )
-    return {"repos": repos, "issues": issues, "installed": ["acme/platform", "alice/garden"]}
+        rows = store["issues"][repo]
+        row = issue(len(rows) + 1, person.email, title, body, stamp(now - hours * 3600), state)
+        rows.append(row | {"labels": list(labels)})
+    stamps = [stamp(now - hours * 3600) for hours in (300, 200, 48, 24)]
+    code(store, stamps)
+    around(store, stamps)
+    repos["acme/website"]["milestones"] = [{"number": 1, "title": "Spring", "state": "open", "due_on": None}]
+    repos["acme/website"]["template"] = True
+    repos["alice/garden"]["stars"] = ["bob"]
+    store["renamed"] = {"acme/homepage": "acme/website"}
+    store["installed"] = ["acme/platform", "alice/garden"]
+    return store

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from deputize.sandbox.github import device
 from deputize.sandbox.github.people import user
 from deputize.sandbox.github.scopes import normal
 from deputize.sandbox.github.seed import stamp
-from deputize.sandbox.minting import Mint, Minted, random, redeem, refresh
+from deputize.sandbox.minting import Mint, Minted, issue, random, redeem, refresh
 from deputize.sandbox.oauth import App, NotGiven, Token, Why
 from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
@@ -48,6 +49,8 @@ def token(ask: Ask, world: World) -> Reply:
 def _token(ask: Ask, world: World) -> tuple[dict[str, Any], str]:
     form = ask.single() or {name: str(value) for name, value in ask.content().items()}
     app = world.app(form.get("client_id", ""), "github")
+    if app is not None and form.get("grant_type") == device.GRANT:
+        return _for_device(world, app, form)
     if app is None or not app.has_secret(form.get("client_secret", "")):
         return {
             "error": "incorrect_client_credentials",
@@ -62,6 +65,16 @@ def _token(ask: Ask, world: World) -> tuple[dict[str, Any], str]:
         how = mint(world, app, ["offline_access"])
         return _given(world, app, refresh(world, app, form, how, rotates=True))
     return {"error": "unsupported_grant_type", "error_description": "The grant_type is not supported."}, ""
+
+
+def _for_device(world: World, app: App, form: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """Tokens for a device code that was entered; the app's secret is not asked for."""
+    found = device.redeem(world, app, form)
+    if not isinstance(found, device.Entered):
+        return found, ""
+    how = mint(world, app, found.scopes)
+    minted = issue(world, app, found.sub, found.family, found.scopes, how, refreshable=how.lives is not None)
+    return _given(world, app, minted)
 
 
 def _given(world: World, app: App, minted: Minted) -> tuple[dict[str, Any], str]:

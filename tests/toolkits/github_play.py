@@ -1,0 +1,102 @@
+"""GitHub's tools as a user, through the whole deputy, against the sandbox; every request is kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from deputize.core import App, Call, Deputy, Secret, allow_all
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import give_grant
+from deputize.sandbox.github import APP, GITHUB_APP
+from deputize.sandbox.oauth import App as Client
+from deputize.toolkits.github import TOOLKIT
+from tests.support.house import Recorder, build
+
+SITE: Final = "acme/website"
+GARDEN: Final = "alice/garden"
+ALL: Final = ("repo", "workflow", "gist", "notifications", "read:org", "project", "user")
+CLIENTS: Final = {"github": APP, "github_app": GITHUB_APP}
+
+
+@dataclass
+class Play:
+    """A deputy over one sandbox. ``waited``: what it slept, in seconds."""
+
+    sandbox: Sandbox
+    deputy: Deputy
+    recorder: Recorder
+    waited: list[float] = field(default_factory=list)
+    calls: int = 0
+    heads: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    async def begin(cls, *scopes: str, provider: str = "github", sandbox: Sandbox | None = None) -> Self:
+        """Alice and Bob have consented to these scopes, or to all that any tool asks for."""
+        sandbox = sandbox or Sandbox()
+        recorder = Recorder(sandbox.transport())
+        client = CLIENTS[provider]
+        app = App(provider, client.client_id, Secret(client.client_secret))
+        deputy = await build(sandbox, transport=recorder, apps=[app], policy=allow_all, toolkits=[TOOLKIT])
+        play = cls(sandbox, deputy, recorder)
+
+        async def sleep(seconds: float) -> None:
+            play.waited.append(seconds)
+
+        deputy.sender.sleep = sleep
+        for user in ("alice", "bob"):
+            play.give(user, scopes or (ALL if provider == "github" else ()), provider)
+        return play
+
+    def give(self, user: str, scopes: Iterable[str], provider: str = "github") -> None:
+        """Another consent of the user's."""
+        email = f"{user}@example.test"
+        give_grant(self.sandbox, self.deputy, user, [*scopes], provider=provider, email=email)
+
+    async def act(self, tool: str, by: str = "alice", call: str = "", **arguments: Any) -> Any:
+        """One act. ``call``: its id, if it may be the same as another."""
+        self.calls += 1
+        name = call or f"call-{self.calls}"
+        given = {key.rstrip("_"): self.filled(value) for key, value in arguments.items()}
+        return await self.deputy.act(f"github_{tool}", given, user=by, call=Call("thread", f"m-{name}", name))
+
+    @property
+    def store(self) -> dict[str, Any]:
+        """What the sandbox's GitHub keeps; changes are real."""
+        return self.sandbox._world.services["github"]
+
+    def filled(self, value: Any) -> Any:
+        """``$head:branch`` in arguments is the commit that the branch of the website points at."""
+        if isinstance(value, Mapping):
+            return {name: self.filled(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self.filled(one) for one in value]
+        if isinstance(value, str) and (found := re.fullmatch(r"\$head:(.+)", value)):
+            return self.heads.setdefault(found[1], self.store["repos"][SITE]["branches"].get(found[1], ""))
+        return value
+
+    @property
+    def asked(self) -> list[str]:
+        """The method and path of every request to the API."""
+        seen = [one for one in self.recorder.seen if one.url.host == "api.github.com"]
+        return [f"{one.method} {one.url.raw_path.decode().partition('?')[0]}" for one in seen]
+
+    def writes(self) -> list[str]:
+        """Those that are no reads."""
+        return [one for one in self.asked if not one.startswith("GET ") and not one.endswith("/graphql")]
+
+
+def permitted(sandbox: Sandbox, *permissions: str) -> Client:
+    """The GitHub App with other permissions."""
+    client = Client(
+        GITHUB_APP.client_id,
+        GITHUB_APP.client_secret,
+        GITHUB_APP.name,
+        GITHUB_APP.redirect_uris,
+        provider="github",
+        permissions=permissions,
+    )
+    sandbox.register(client)
+    return client

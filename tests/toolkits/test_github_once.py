@@ -1,0 +1,302 @@
+"""What GitHub's tools write is written at most once, whatever becomes of the answer; and reads bear repetition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import httpx
+import pytest
+
+from deputize.core import Conflict, OutcomeUnknown, ProviderUnavailable
+from deputize.sandbox.faults import bad_gateway
+from tests.toolkits.github_play import SITE, Play
+
+Count = Callable[[Play], int]
+
+
+class Write(NamedTuple):
+    """A write without a key of GitHub's: where it goes, and how many things of its kind there are."""
+
+    tool: str
+    arguments: dict[str, Any]
+    path: str
+    there: Count
+    looks: str
+
+
+def kept(kind: str) -> Count:
+    return lambda play: len(play.store[kind].get(SITE, ()))
+
+
+def said(play: Play) -> int:
+    return sum(1 + len(one["replies"]) for row in play.store["discussions"][SITE] for one in row["comments"])
+
+
+R: Final = f"/repos/{SITE}"
+WRITES: Final = [
+    Write("create_issue", {"repo": SITE, "title": "T", "body": "B"}, f"{R}/issues", kept("issues"), f"{R}/issues"),
+    Write(
+        "write_comment", {"repo": SITE, "number": 1, "body": "B"}, f"{R}/issues/1", kept("comments"), f"{R}/issues/1"
+    ),
+    Write(
+        "write_comment",
+        {"repo": SITE, "number": 2, "reply_to": 6101, "body": "B"},
+        f"{R}/pulls/2",
+        kept("review_comments"),
+        f"{R}/pulls/2",
+    ),
+    Write(
+        "review_pull",
+        {"repo": SITE, "number": 2, "body": "B"},
+        f"{R}/pulls/2/reviews",
+        kept("reviews"),
+        f"{R}/pulls/2/reviews",
+    ),
+    Write(
+        "review_pull",
+        {"repo": SITE, "number": 2, "event": "APPROVE"},
+        f"{R}/pulls/2/reviews",
+        kept("reviews"),
+        f"{R}/pulls/2/reviews",
+    ),
+    Write("run_workflow", {"repo": SITE, "workflow": "ci.yml"}, f"{R}/actions", kept("runs"), f"{R}/actions/workflows"),
+    Write(
+        "save_gist",
+        {"files": {"a.txt": "A"}, "description": "D"},
+        "/gists",
+        lambda play: len(play.store["gists"]),
+        "/gists",
+    ),
+]
+IDS: Final = [f"{n}-{one.tool}" for n, one in enumerate(WRITES)]
+every = pytest.mark.parametrize("write", WRITES, ids=IDS)
+
+
+@every
+async def test_what_was_made_before_its_answer_was_lost_is_found(write: Write) -> None:
+    play = await Play.begin()
+    before = write.there(play)
+    play.sandbox.switches.drop_after_commit.append(write.path)
+    results = [await play.act(write.tool, call="same", **write.arguments) for _ in range(3)]
+    assert results[0] == results[1] == results[2]
+    assert write.there(play) == before + 1 and play.waited == [2.0]
+
+
+@every
+async def test_what_was_not_made_is_not_made_later_either_but_told(write: Write) -> None:
+    play = await Play.begin()
+    before = write.there(play)
+    play.sandbox.switches.faults["POST", write.path] = [bad_gateway()]
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await play.act(write.tool, call="same", **write.arguments)
+        assert "not to be found yet" in unknown.value.message and "Look for" in unknown.value.hint
+    assert write.there(play) == before and len([one for one in play.asked if one.startswith("POST")]) == 1
+    assert play.waited[:2] == [2.0, 8.0]
+
+
+@every
+async def test_what_cannot_be_looked_for_now_is_found_by_a_later_run(write: Write) -> None:
+    play = await Play.begin()
+    before = write.there(play)
+    play.sandbox.switches.drop_after_commit.append(write.path)
+    faults = play.sandbox.switches.faults
+
+    async def meanwhile(seconds: float) -> None:
+        faults["GET", write.looks] = [(404, {}, {"message": "Not Found"})]
+
+    play.deputy.sender.sleep = meanwhile
+    with pytest.raises(OutcomeUnknown):
+        await play.act(write.tool, call="same", **write.arguments)
+    faults.clear()
+
+    async def no_time(seconds: float) -> None:
+        """Nothing happens."""
+
+    play.deputy.sender.sleep = no_time
+    found = await play.act(write.tool, call="same", **write.arguments)
+    assert found["url"] and write.there(play) == before + 1
+
+
+async def test_a_request_that_cannot_have_left_is_a_plain_failure_and_may_be_tried_again() -> None:
+    play = await Play.begin()
+    inner = play.recorder.inner
+
+    class Refusing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("refused", request=request)
+
+    play.recorder.inner = Refusing()
+    with pytest.raises(ProviderUnavailable):
+        await play.act("write_comment", call="same", repo=SITE, number=1, body="B")
+    play.recorder.inner = inner
+    assert (await play.act("write_comment", call="same", repo=SITE, number=1, body="B"))["url"]
+    assert len(play.store["comments"][SITE]) == 3
+
+
+async def test_the_mark_of_an_act_is_its_own_and_goes_unseen() -> None:
+    play = await Play.begin()
+    for _ in range(2):
+        await play.act("write_comment", repo=SITE, number=1, body="Same words")
+    bodies = [row["body"] for row in play.store["comments"][SITE][-2:]]
+    assert bodies[0] != bodies[1] and all("<!-- deputize:" in body for body in bodies)
+    shown = (await play.act("list_comments", repo=SITE, number=1))["items"]
+    assert [row["body"] for row in shown[-2:]] == ["Same words"] * 2 and "hidden_removed" not in shown[-1]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_discussions_are_started_and_answered_once(lost: int) -> None:
+    play = await Play.begin()
+    play.sandbox.switches.drop_after_commit.append("/graphql")
+    new: dict[str, Any] = {"repo": SITE, "category": "General", "title": "T", "body": "B"}
+    made = [await play.act("write_discussion", call="new", **new) for _ in range(2)]
+    assert made[0] == made[1] and made[0]["number"] == 51 and len(play.store["discussions"][SITE]) == 2
+    before = said(play)
+    play.sandbox.switches.drop_after_commit.append("/graphql")
+    reply: dict[str, Any] = {"repo": SITE, "number": 50, "body": "B"} | (
+        {"reply_to": "DC_comment01"} if lost == 2 else {}
+    )
+    told = [await play.act("write_discussion", call="reply", **reply) for _ in range(2)]
+    assert told[0]["id"] == told[1]["id"] and said(play) == before + 1
+
+
+# ----------------------------------------------------------------- guarded and keyed
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_file_is_written_once_and_an_unwritten_one_is_tried_once_more(acted: bool) -> None:
+    play = await Play.begin()
+    path = f"{R}/contents/docs/guide.md"
+    if acted:
+        play.sandbox.switches.drop_after_commit.append(path)
+    else:
+        play.sandbox.switches.faults["PUT", path] = [bad_gateway()]
+    commits = len(play.store["commits"][SITE])
+    await play.act("write_file", repo=SITE, path="docs/guide.md", message="M", content="Five", mode="append")
+    text = (await play.act("get_file", repo=SITE, path="docs/guide.md"))["text"]
+    assert text == "One\nTwo\nThree\nFour\nFive" and len(play.store["commits"][SITE]) == commits + 1
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_commit_of_files_is_made_once(acted: bool) -> None:
+    play = await Play.begin()
+    if acted:
+        play.sandbox.switches.drop_after_commit.append("/graphql")
+    else:
+        play.sandbox.switches.faults["POST", "/graphql"] = [bad_gateway()]
+    commits = len(play.store["commits"][SITE])
+    files = [{"path": "a.txt", "content": "A"}, {"path": "b/c.txt", "content": "C"}]
+    made = await play.act("commit_files", repo=SITE, branch="main", message="Two", files=files)
+    assert made["commit"]["sha"] == play.store["repos"][SITE]["branches"]["main"]
+    assert len(play.store["commits"][SITE]) == commits + 1
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_pull_request_is_merged_once(acted: bool) -> None:
+    play = await Play.begin()
+    if acted:
+        play.sandbox.switches.drop_after_commit.append(f"{R}/pulls/2/merge")
+    else:
+        play.sandbox.switches.faults["PUT", f"{R}/pulls/2/merge"] = [bad_gateway()]
+    merged = await play.act("merge_pull", repo=SITE, number=2, head_sha="$head:feature/polite")
+    assert merged["merged"] and merged["sha"] == play.store["repos"][SITE]["branches"]["main"]
+    again = await play.act("merge_pull", repo=SITE, number=2, head_sha="$head:feature/polite")
+    assert again["existed"] and again["sha"] == merged["sha"]
+
+
+async def test_a_pull_request_with_new_commits_is_not_merged() -> None:
+    play = await Play.begin()
+    old = play.filled("$head:feature/polite")
+    await play.act("write_file", repo=SITE, path="x.txt", message="M", content="x", branch="feature/polite")
+    with pytest.raises(Conflict) as stale:
+        await play.act("merge_pull", repo=SITE, number=2, head_sha=old)
+    assert stale.value.reason == "stale" and not play.store["issues"][SITE][1]["pull"]["merged_at"]
+
+
+async def test_github_itself_sees_to_it_that_the_head_is_the_one_that_was_read() -> None:
+    play = await Play.begin()
+    moved: tuple[int, dict[str, str], Any] = (
+        409,
+        {},
+        {"message": "Head branch was modified. Review and try the merge again."},
+    )
+    play.sandbox.switches.faults["PUT", f"{R}/pulls/2/merge"] = [moved]
+    with pytest.raises(Conflict) as stale:
+        await play.act("merge_pull", repo=SITE, number=2, head_sha="$head:feature/polite")
+    assert stale.value.reason == "stale"
+
+
+async def test_what_is_in_the_way_of_a_merge_is_told() -> None:
+    play = await Play.begin()
+    with pytest.raises(Conflict) as refused:
+        await play.act("merge_pull", repo=SITE, number=3, head_sha="$head:deutsch")
+    assert refused.value.reason == "not_mergeable" and "conflicts with the base branch" in refused.value.hint
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_releases_repositories_and_pull_requests_have_keys_of_their_own(acted: bool) -> None:
+    play = await Play.begin()
+    writes: list[tuple[str, dict[str, Any], str, Count]] = [
+        ("save_release", {"repo": SITE, "tag": "v9"}, f"{R}/releases", kept("releases")),
+        ("create_repo", {"name": "fresh"}, "/user/repos", lambda play: len(play.store["repos"])),
+        ("create_pull", {"repo": SITE, "head": "deutsch", "base": "old", "title": "T"}, f"{R}/pulls", kept("issues")),
+    ]
+    for tool, arguments, path, count in writes:
+        before = count(play)
+        if acted:
+            play.sandbox.switches.drop_after_commit.append(path)
+            assert (await play.act(tool, call=tool, **arguments))["url"]
+        else:
+            play.sandbox.switches.faults["POST", path] = [bad_gateway()]
+            with pytest.raises(OutcomeUnknown):
+                await play.act(tool, call=tool, **arguments)
+        assert count(play) == before + acted
+    assert len(play.writes()) == 3
+
+
+async def test_a_branch_is_made_once_and_one_elsewhere_is_a_conflict() -> None:
+    play = await Play.begin()
+    play.sandbox.switches.drop_after_commit.append(f"{R}/git/refs")
+    assert (await play.act("create_branch", repo=SITE, branch="fix"))["sha"] == play.filled("$head:main")
+    with pytest.raises(Conflict) as taken:
+        await play.act("create_branch", repo=SITE, branch="fix", from_ref="old")
+    assert taken.value.reason == "exists"
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_run_is_repeated_once(acted: bool) -> None:
+    play = await Play.begin()
+    if acted:
+        play.sandbox.switches.drop_after_commit.append(f"{R}/actions/runs")
+        told = await play.act("control_run", repo=SITE, run_id=9001, action="rerun")
+        assert told["attempt"] == 2
+    else:
+        play.sandbox.switches.faults["POST", f"{R}/actions/runs"] = [bad_gateway()]
+        with pytest.raises(OutcomeUnknown):
+            await play.act("control_run", repo=SITE, run_id=9001, action="rerun")
+        assert play.store["runs"][SITE][0]["attempt"] == 1
+    assert len(play.writes()) == 1
+
+
+async def test_an_issue_whose_parent_or_project_fails_is_opened_once_with_a_warning() -> None:
+    play = await Play.begin()
+    before = len(play.store["issues"][SITE])
+    told = await play.act("create_issue", repo=SITE, title="T", parent=77, project="acme/9")
+    assert len(told["warnings"]) == 2 and told["number"] == before + 1
+    assert len(play.store["issues"][SITE]) == before + 1
+
+
+async def test_of_several_changes_those_that_were_done_are_told_and_those_that_failed() -> None:
+    play = await Play.begin()
+    play.sandbox.switches.faults["PUT", f"{R}/issues/1/lock"] = [(422, {}, {"message": "Validation Failed"})]
+    told = await play.act("update_issue", repo=SITE, number=1, title="New", add_labels=["bug"], locked=True)
+    assert told["changed"] == ["title", "labels"] and told["warnings"][0].startswith("locked:")
+
+
+async def test_what_is_appended_is_appended_once() -> None:
+    play = await Play.begin()
+    arguments: dict[str, Any] = {"repo": SITE, "number": 2, "body": "One more thing", "append_body": True}
+    for _ in range(2):
+        await play.act("update_pull", call="same", **arguments)
+    assert play.store["issues"][SITE][1]["body"].count("One more thing") == 1

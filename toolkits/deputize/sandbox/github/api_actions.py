@@ -1,0 +1,366 @@
+"""GitHub Actions: workflows, runs, jobs and their logs; releases; alerts."""
+
+from __future__ import annotations
+
+from deputize.sandbox.github import git
+from deputize.sandbox.github.call import Call, Json
+from deputize.sandbox.github.routes import route
+from deputize.sandbox.github.seed_code import run as new_run
+from deputize.sandbox.wire import Ask, Refused, Reply
+from deputize.sandbox.world import World
+
+BLOBS = "productionresultssa1.blob.core.windows.net"
+_RUN = "R/actions/runs/{run_id}"
+
+
+@route("GET", "R/actions/workflows", "actions:read")
+def workflows(call: Call, repo: Json) -> Reply:
+    """All workflows."""
+    return call.page(list(call.kept("workflows", repo)), "workflows")
+
+
+def _workflow(call: Call, repo: Json, id: str) -> Json:
+    for row in call.kept("workflows", repo):
+        if id in (str(row["id"]), row["path"].rpartition("/")[2]):
+            return row
+    raise call.missing()
+
+
+@route("GET", "R/actions/runs", "actions:read")
+def runs(call: Call, repo: Json) -> Reply:
+    """The runs, the newest first."""
+    return _page(call, repo, call.kept("runs", repo))
+
+
+@route("GET", "R/actions/workflows/{workflow_id}/runs", "actions:read")
+def workflow_runs(call: Call, repo: Json, workflow_id: str) -> Reply:
+    """Those of one workflow."""
+    id = _workflow(call, repo, workflow_id)["id"]
+    return _page(call, repo, [row for row in call.kept("runs", repo) if row["workflow"] == id])
+
+
+def _page(call: Call, repo: Json, rows: list[Json]) -> Reply:
+    ask = call.ask
+    wanted = {
+        "branch": ask.one("branch"),
+        "event": ask.one("event"),
+        "actor": ask.one("actor"),
+        "sha": ask.one("head_sha"),
+    }
+    state, since = ask.one("status"), ask.one("created").removeprefix(">=")
+    found = [
+        _run(call, repo, row)
+        for row in reversed(rows)
+        if all(not value or row[name] == value for name, value in wanted.items())
+        and state in ("", row["status"], row["conclusion"])
+        and row["at"] >= since
+    ]
+    return call.page(found, "workflow_runs")
+
+
+def _run(call: Call, repo: Json, row: Json) -> Json:
+    return {
+        "id": row["id"],
+        "node_id": f"WFR_{row['id']}",
+        "name": row["name"],
+        "display_title": row["name"],
+        "run_number": row["id"] % 1000,
+        "run_attempt": row["attempt"],
+        "event": row["event"],
+        "status": row["status"],
+        "conclusion": row["conclusion"],
+        "head_branch": row["branch"],
+        "head_sha": row["sha"],
+        "workflow_id": row["workflow"],
+        "actor": call.user(row["actor"]),
+        "created_at": row["at"],
+        "run_started_at": row["at"],
+        "updated_at": row["at"],
+        "html_url": f"https://github.com/{repo['full_name']}/actions/runs/{row['id']}",
+    }
+
+
+def _one(call: Call, repo: Json, run_id: str) -> Json:
+    row = next((one for one in call.kept("runs", repo) if str(one["id"]) == run_id), None)
+    if row is None:
+        raise call.missing()
+    return row
+
+
+@route("GET", _RUN, "actions:read")
+def run(call: Call, repo: Json, run_id: str) -> Reply:
+    """One run."""
+    return call.reply(_run(call, repo, _one(call, repo, run_id)))
+
+
+@route("GET", f"{_RUN}/jobs", "actions:read")
+def jobs(call: Call, repo: Json, run_id: str) -> Reply:
+    """Its jobs with their steps."""
+    row = _one(call, repo, run_id)
+    told = [
+        {
+            "id": job["id"],
+            "run_id": row["id"],
+            "name": job["name"],
+            "status": "completed",
+            "conclusion": job["conclusion"],
+            "steps": [{"name": "Run pytest", "status": "completed", "conclusion": job["conclusion"], "number": 1}],
+        }
+        for job in row["jobs"]
+    ]
+    return call.page(told, "jobs")
+
+
+@route("GET", f"{_RUN}/artifacts", "actions:read")
+def artifacts(call: Call, repo: Json, run_id: str) -> Reply:
+    """One of each run."""
+    row = _one(call, repo, run_id)
+    told = {"id": row["id"] + 1, "name": "report", "size_in_bytes": 321, "expires_at": call.now, "expired": False}
+    return call.page([told], "artifacts")
+
+
+@route("GET", "R/actions/jobs/{job_id}/logs", "actions:read")
+def logs(call: Call, repo: Json, job_id: str) -> Reply:
+    """302 to a signed address."""
+    if not any(str(job["id"]) == job_id for row in call.kept("runs", repo) for job in row["jobs"]):
+        raise call.missing()
+    url = f"https://{BLOBS}/logs/{repo['id']}/{job_id}?sig=sandbox"
+    return call.reply(None, 302, more=[("location", url)])
+
+
+def blob(ask: Ask, world: World) -> Reply:
+    """A log at its signed address, for whoever has it; a token would be refused."""
+    _, _, repo, job = (ask.path + "///").split("/")[:4]
+    if "authorization" in ask.headers or ask.one("sig") != "sandbox":
+        return Reply(400, (("content-type", "application/xml"),), b"<Error/>")
+    for name, rows in world.services["github"]["runs"].items():
+        if str(world.services["github"]["repos"][name]["id"]) == repo:
+            for one in (one for row in rows for one in row["jobs"]):
+                if str(one["id"]) == job:
+                    return Reply(200, (("content-type", "text/plain"),), one["log"].encode())
+    return Reply(404, (("content-type", "application/xml"),), b"<Error/>")
+
+
+@route("POST", "R/actions/workflows/{workflow_id}/dispatches", "actions:write", push=True)
+def dispatch(call: Call, repo: Json, workflow_id: str) -> Reply:
+    """200 with the run where that is asked for, else 204."""
+    flow, given = _workflow(call, repo, workflow_id), call.body()
+    if given.get("ref") not in repo["branches"]:
+        raise Refused(call.refusal(422, f"No ref found for: {given.get('ref')}"))
+    sha = repo["branches"][given["ref"]]
+    id = call.next_id()
+    row = new_run(id, flow["id"], flow["name"], given["ref"], sha, "workflow_dispatch", call.me, call.now, "", [])
+    call.kept("runs", repo).append(row)
+    if not given.get("return_run_details") or call.store.get("old_host"):
+        return call.none()
+    told = _run(call, repo, row)
+    return call.reply({"workflow_run_id": id, "run_url": "", "html_url": told["html_url"]})
+
+
+@route("POST", f"{_RUN}/rerun", "actions:write", push=True)
+def rerun(call: Call, repo: Json, run_id: str) -> Reply:
+    """201, and another attempt."""
+    row = _one(call, repo, run_id)
+    if row["status"] != "completed":
+        raise Refused(call.refusal(403, "This workflow is already running"))
+    row |= {"attempt": row["attempt"] + 1, "status": "queued", "conclusion": None}
+    return call.reply({}, 201)
+
+
+@route("POST", f"{_RUN}/rerun-failed-jobs", "actions:write", push=True)
+def rerun_failed(call: Call, repo: Json, run_id: str) -> Reply:
+    """The same, of what failed."""
+    return rerun(call, repo, run_id)
+
+
+@route("POST", f"{_RUN}/cancel", "actions:write", push=True)
+def cancel(call: Call, repo: Json, run_id: str) -> Reply:
+    """202; 409 for one that has ended."""
+    row = _one(call, repo, run_id)
+    if row["status"] == "completed":
+        raise Refused(call.refusal(409, "Cannot cancel a workflow run that is completed."))
+    row |= {"status": "completed", "conclusion": "cancelled"}
+    return call.reply({}, 202)
+
+
+@route("POST", f"{_RUN}/force-cancel", "actions:write", push=True)
+def force_cancel(call: Call, repo: Json, run_id: str) -> Reply:
+    """The same, whatever the run says."""
+    return cancel(call, repo, run_id)
+
+
+# ----------------------------------------------------------------- releases
+
+
+@route("GET", "R/releases", "contents:read")
+def releases(call: Call, repo: Json) -> Reply:
+    """The newest first; drafts only for those who may push."""
+    rows = [row for row in reversed(call.kept("releases", repo)) if not row["draft"] or call.pushes(repo)]
+    return call.page([_release(call, repo, row) for row in rows])
+
+
+def _release(call: Call, repo: Json, row: Json) -> Json:
+    home = f"https://github.com/{repo['full_name']}/releases"
+    assets = [
+        {**one, "browser_download_url": f"{home}/download/{row['tag']}/{one['name']}", "state": "uploaded"}
+        for one in row["assets"]
+    ]
+    return {
+        "id": row["id"],
+        "tag_name": row["tag"],
+        "target_commitish": row["target"],
+        "name": row["name"],
+        "body": row["body"],
+        "draft": row["draft"],
+        "prerelease": row["prerelease"],
+        "created_at": row["at"],
+        "published_at": None if row["draft"] else row["at"],
+        "author": call.user(row["author"]),
+        "assets": assets,
+        "html_url": f"{home}/tag/{row['tag']}",
+    }
+
+
+def _published(call: Call, repo: Json) -> list[Json]:
+    return [row for row in call.kept("releases", repo) if not row["draft"]]
+
+
+@route("GET", "R/releases/latest", "contents:read")
+def latest(call: Call, repo: Json) -> Reply:
+    """The newest that is published and final."""
+    rows = [row for row in _published(call, repo) if not row["prerelease"]]
+    if not rows:
+        raise call.missing()
+    return call.reply(_release(call, repo, rows[-1]))
+
+
+@route("GET", "R/releases/tags/{tag+}", "contents:read")
+def by_tag(call: Call, repo: Json, tag: str) -> Reply:
+    """A published one by its tag."""
+    row = next((one for one in _published(call, repo) if one["tag"] == tag), None)
+    if row is None:
+        raise call.missing()
+    return call.reply(_release(call, repo, row))
+
+
+@route("POST", "R/releases", "contents:write", push=True)
+def create(call: Call, repo: Json) -> Reply:
+    """201; 422 for a tag that has a published one."""
+    given = call.body()
+    if any(row["tag"] == given.get("tag_name") for row in _published(call, repo)):
+        raise call.invalid("Release", "tag_name", "already_exists")
+    history = call.store["commits"][repo["full_name"]]
+    target = given.get("target_commitish") or repo["default_branch"]
+    sha = git.resolve(repo, history, str(target))
+    if sha is None:
+        raise call.invalid("Release", "target_commitish")
+    row = {
+        "id": call.next_id(),
+        "tag": given["tag_name"],
+        "assets": [],
+        "author": call.me,
+        "at": call.now,
+        "name": None,
+    }
+    row |= {"body": "## What's Changed" if given.get("generate_release_notes") else None, "target": target}
+    row |= {"draft": False, "prerelease": False}
+    _fill(repo, row, given, sha)
+    call.kept("releases", repo).append(row)
+    return call.reply(_release(call, repo, row), 201)
+
+
+def _fill(repo: Json, row: Json, given: Json, sha: str | None) -> None:
+    for field, name in (("name", "name"), ("body", "body"), ("draft", "draft"), ("prerelease", "prerelease")):
+        if given.get(field) is not None:
+            row[name] = given[field]
+    if not row["draft"] and sha:
+        repo["tags"].setdefault(row["tag"], sha)
+
+
+@route("PATCH", "R/releases/{release_id}", "contents:write", push=True)
+def change(call: Call, repo: Json, release_id: str) -> Reply:
+    """The release as it is now."""
+    row = next((one for one in call.kept("releases", repo) if str(one["id"]) == release_id), None)
+    if row is None:
+        raise call.missing()
+    _fill(repo, row, call.body(), git.resolve(repo, call.store["commits"][repo["full_name"]], row["target"]))
+    return call.reply(_release(call, repo, row))
+
+
+@route("DELETE", "R/releases/{release_id}", "contents:write", push=True)
+def delete(call: Call, repo: Json, release_id: str) -> Reply:
+    """204; the tag stays."""
+    rows = call.kept("releases", repo)
+    row = next((one for one in rows if str(one["id"]) == release_id), None)
+    if row is None:
+        raise call.missing()
+    rows.remove(row)
+    return call.none()
+
+
+# ----------------------------------------------------------------- alerts
+
+_ALERTS = ("security_events", "repo", "public_repo")
+
+
+def _alerts(call: Call, repo: Json, kind: str) -> list[Json]:
+    rows: list[Json] = call.store["alerts"].get(repo["full_name"], {}).get(kind, [])
+    return rows if call.ask.one("state", "open") == "open" else []
+
+
+@route("GET", "R/code-scanning/alerts", "security_events:read", scopes=_ALERTS, push=True)
+def code_scanning(call: Call, repo: Json) -> Reply:
+    """What is wrong in the code."""
+    told = [
+        {
+            "number": row["number"],
+            "state": "open",
+            "created_at": call.now,
+            "rule": {
+                "id": "x",
+                "description": row["rule"],
+                "severity": "error",
+                "security_severity_level": row["severity"],
+            },
+            "most_recent_instance": {"location": {"path": row["path"], "start_line": row["line"]}},
+        }
+        for row in _alerts(call, repo, "code-scanning")
+    ]
+    return call.page(told)
+
+
+@route("GET", "R/dependabot/alerts", "vulnerability_alerts:read", scopes=_ALERTS, push=True)
+def dependabot(call: Call, repo: Json) -> Reply:
+    """What is wrong in what the code needs."""
+    wanted = call.ask.one("severity")
+    told = [
+        {
+            "number": row["number"],
+            "state": "open",
+            "created_at": call.now,
+            "dependency": {"package": {"ecosystem": "npm", "name": row["package"]}, "manifest_path": "package.json"},
+            "security_advisory": {"severity": row["severity"], "summary": row["summary"]},
+            "security_vulnerability": {"first_patched_version": {"identifier": "1.1.3"}},
+        }
+        for row in _alerts(call, repo, "dependabot")
+        if wanted in ("", row["severity"])
+    ]
+    return call.page(told, by="after")
+
+
+@route("GET", "R/secret-scanning/alerts", "secret_scanning_alerts:read", scopes=_ALERTS, push=True)
+def secret_scanning(call: Call, repo: Json) -> Reply:
+    """What leaked; the secret itself unless it is asked to be hidden."""
+    hidden = call.ask.one("hide_secret") == "true"
+    told = [
+        {
+            "number": row["number"],
+            "state": "open",
+            "created_at": call.now,
+            "secret_type": "example_key",
+            "secret_type_display_name": row["type"],
+            **({} if hidden else {"secret": row["secret"]}),
+        }
+        for row in _alerts(call, repo, "secret-scanning")
+    ]
+    return call.page(told)

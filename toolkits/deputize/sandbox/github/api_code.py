@@ -1,0 +1,240 @@
+"""Commits, branches, tags, refs, comparisons and activity; checks and statuses of a commit."""
+
+from __future__ import annotations
+
+import re
+
+from deputize.sandbox.github import git
+from deputize.sandbox.github.call import HOST, Call, Json
+from deputize.sandbox.github.routes import route
+from deputize.sandbox.wire import Refused, Reply
+
+
+def history_of(call: Call, repo: Json) -> Json:
+    """A repository's commits."""
+    history: Json = call.store["commits"][repo["full_name"]]
+    return history
+
+
+def commit_of(call: Call, repo: Json, sha: str, *, files: bool = False) -> Json:
+    """A commit as GitHub shows it."""
+    row = history_of(call, repo)[sha]
+    person = call.who(row["author"])
+    by = {"name": person.name if person else row["author"], "email": person.email if person else "", "date": row["at"]}
+    told: Json = {
+        "sha": sha,
+        "node_id": f"C_{sha[:12]}",
+        "url": f"https://{HOST}/repos/{repo['full_name']}/commits/{sha}",
+        "html_url": f"https://github.com/{repo['full_name']}/commit/{sha}",
+        "commit": {
+            "message": row["message"],
+            "author": by,
+            "committer": by,
+            "tree": {"sha": git.tree_sha(row["tree"])},
+        },
+        "author": call.user(row["author"]),
+        "committer": call.user(row["author"]),
+        "parents": [{"sha": one} for one in row["parents"]],
+    }
+    told["commit"]["verification"] = {"verified": bool(row.get("signed")), "reason": "unsigned"}
+    if files:
+        before = history_of(call, repo)[row["parents"][0]]["tree"] if row["parents"] else {}
+        changed = git.changes(before, row["tree"])
+        told |= {"files": changed, "stats": _stats(changed)}
+    return told
+
+
+def _stats(files: list[Json]) -> Json:
+    added, gone = (sum(one[kind] for one in files) for kind in ("additions", "deletions"))
+    return {"additions": added, "deletions": gone, "total": added + gone}
+
+
+def found(call: Call, repo: Json, ref: str) -> str:
+    """The sha of a ref; 422 where there is none."""
+    sha = git.resolve(repo, history_of(call, repo), ref)
+    if sha is None:
+        raise Refused(call.refusal(422, f"No commit found for SHA: {ref}"))
+    return sha
+
+
+@route("GET", "R/commits", "contents:read")
+def commits(call: Call, repo: Json) -> Reply:
+    """The commits of a branch, filtered."""
+    history = history_of(call, repo)
+    start = git.resolve(repo, history, call.ask.one("sha"))
+    if start is None:
+        raise call.missing()
+    author, path = call.ask.one("author"), call.ask.one("path")
+    since, until = call.ask.one("since"), call.ask.one("until", "9")
+    rows = [
+        sha
+        for sha in git.ancestors(history, start)
+        if author in ("", history[sha]["author"])
+        and since <= history[sha]["at"] <= until
+        and (not path or _touches(history, sha, path))
+    ]
+    return call.page([commit_of(call, repo, sha) for sha in rows])
+
+
+def _touches(history: Json, sha: str, path: str) -> bool:
+    row = history[sha]
+    before = history[row["parents"][0]]["tree"] if row["parents"] else {}
+    return any(
+        one["filename"] == path or one["filename"].startswith(f"{path}/") for one in git.changes(before, row["tree"])
+    )
+
+
+@route("GET", "R/commits/{ref+}/check-runs", "checks:read")
+def check_runs(call: Call, repo: Json, ref: str) -> Reply:
+    """What CI says about a commit."""
+    sha = found(call, repo, ref)
+    rows = [one for one in call.kept("checks", repo) if one["sha"] == sha]
+    home = f"https://github.com/{repo['full_name']}/actions/runs"
+    told = [
+        {
+            "id": one["id"],
+            "name": one["name"],
+            "head_sha": sha,
+            "status": "completed",
+            "conclusion": one["conclusion"],
+            "html_url": f"{home}/{one['run']}/job/{one['job']}",
+            "output": {"title": None, "summary": None, "annotations_count": len(one["annotations"])},
+        }
+        for one in rows
+    ]
+    return call.page(told, "check_runs")
+
+
+@route("GET", "R/commits/{ref+}/status", "statuses:read")
+def status(call: Call, repo: Json, ref: str) -> Reply:
+    """Statuses of the older kind."""
+    sha = found(call, repo, ref)
+    rows = [{"id": 1, **one} for one in call.kept("statuses", repo) if one["sha"] == sha]
+    state = "pending" if not rows or any(one["state"] == "pending" for one in rows) else "success"
+    return call.reply({"state": state, "sha": sha, "statuses": rows, "total_count": len(rows)})
+
+
+@route("GET", "R/check-runs/{check_run_id}/annotations", "checks:read")
+def annotations_of(call: Call, repo: Json, check_run_id: str) -> Reply:
+    """What a check says about lines."""
+    row = next((one for one in call.kept("checks", repo) if str(one["id"]) == check_run_id), None)
+    if row is None:
+        raise call.missing()
+    return call.page([{"annotation_level": "failure", **one} for one in row["annotations"]])
+
+
+@route("GET", "R/commits/{ref+}", "contents:read")
+def commit(call: Call, repo: Json, ref: str) -> Reply:
+    """One commit with its files."""
+    return call.reply(commit_of(call, repo, found(call, repo, ref), files=True))
+
+
+@route("GET", "R/compare/{basehead+}", "contents:read")
+def compare(call: Call, repo: Json, basehead: str) -> Reply:
+    """What one end has and the other has not."""
+    base, dots, head = basehead.partition("...")
+    history = history_of(call, repo)
+    ends = [git.resolve(repo, history, one.rpartition(":")[2]) for one in (base, head)]
+    if not dots or None in ends:
+        raise call.missing()
+    one, other = str(ends[0]), str(ends[1])
+    root = git.merge_base(history, one, other)
+    ahead = [sha for sha in git.ancestors(history, other) if sha not in set(git.ancestors(history, one))]
+    behind = [sha for sha in git.ancestors(history, one) if sha not in set(git.ancestors(history, other))]
+    state = "diverged" if ahead and behind else "ahead" if ahead else "behind" if behind else "identical"
+    told = {
+        "status": state,
+        "ahead_by": len(ahead),
+        "behind_by": len(behind),
+        "total_commits": len(ahead),
+        "merge_base_commit": commit_of(call, repo, root),
+        "commits": [commit_of(call, repo, sha) for sha in reversed(ahead)],
+        "files": git.changes(history[root]["tree"], history[other]["tree"]),
+    }
+    return call.reply(told)
+
+
+# ----------------------------------------------------------------- refs
+
+
+@route("GET", "R/branches", "contents:read")
+def branches(call: Call, repo: Json) -> Reply:
+    """All branches, by name."""
+    return call.page([_branch(repo, name) for name in sorted(repo["branches"])])
+
+
+def _branch(repo: Json, name: str) -> Json:
+    return {"name": name, "commit": {"sha": repo["branches"][name]}, "protected": name in repo["protected"]}
+
+
+@route("GET", "R/branches/{branch+}", "contents:read")
+def branch(call: Call, repo: Json, branch: str) -> Reply:
+    """One branch."""
+    if branch not in repo["branches"]:
+        raise Refused(call.refusal(404, "Branch not found"))
+    return call.reply(_branch(repo, branch))
+
+
+@route("GET", "R/tags", "contents:read")
+def tags(call: Call, repo: Json) -> Reply:
+    """All tags."""
+    return call.page([{"name": name, "commit": {"sha": sha}} for name, sha in sorted(repo["tags"].items())])
+
+
+def _kind(ref: str) -> tuple[str, str]:
+    start, _, name = ref.partition("/")
+    return {"heads": "branches", "tags": "tags"}.get(start, ""), name
+
+
+@route("GET", "R/git/ref/{ref+}", "contents:read")
+def ref(call: Call, repo: Json, ref: str) -> Reply:
+    """One ref, written heads/name or tags/name."""
+    kind, name = _kind(ref)
+    if not kind or name not in repo[kind]:
+        raise call.missing()
+    return call.reply(_ref(f"refs/{ref}", repo[kind][name]))
+
+
+def _ref(ref: str, sha: str) -> Json:
+    return {"ref": ref, "node_id": "REF_1", "object": {"type": "commit", "sha": sha}}
+
+
+@route("POST", "R/git/refs", "contents:write", push=True)
+def create_ref(call: Call, repo: Json) -> Reply:
+    """A new branch or tag; 422 for one that is there."""
+    body = call.body()
+    kind, name = _kind(str(body.get("ref", "")).removeprefix("refs/"))
+    if not kind or body.get("sha") not in history_of(call, repo):
+        raise Refused(call.refusal(422, "Object does not exist"))
+    if name in repo[kind]:
+        raise Refused(call.refusal(422, "Reference already exists"))
+    repo[kind][name] = body["sha"]
+    return call.reply(_ref(str(body["ref"]), body["sha"]), 201)
+
+
+@route("DELETE", "R/git/refs/{ref+}", "contents:write", push=True)
+def delete_ref(call: Call, repo: Json, ref: str) -> Reply:
+    """422 for one that is not there."""
+    kind, name = _kind(ref)
+    if not kind or name not in repo[kind]:
+        raise Refused(call.refusal(422, "Reference does not exist"))
+    if name in repo["protected"]:
+        raise Refused(call.refusal(422, "Cannot delete protected branch"))
+    del repo[kind][name]
+    return call.none()
+
+
+@route("GET", "R/activity", "contents:read")
+def activity(call: Call, repo: Json) -> Reply:
+    """Pushes and the like; pages go by a cursor."""
+    kind, actor, where = (call.ask.one(name) for name in ("activity_type", "actor", "ref"))
+    rows = [
+        row
+        for row in reversed(call.kept("activity", repo))
+        if kind in ("", row["activity_type"])
+        and actor in ("", row["actor"])
+        and (not where or row["ref"] == "refs/heads/" + re.sub("^refs/heads/", "", where))
+    ]
+    if call.ask.one("direction") == "asc":
+        rows.reverse()
+    return call.page([row | {"actor": call.user(row["actor"])} for row in rows], by="after")

@@ -1,0 +1,109 @@
+"""Gists: everybody's public ones, and mine."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from deputize.sandbox.github.call import Call, Json
+from deputize.sandbox.github.routes import route
+from deputize.sandbox.wire import Refused, Reply
+
+_SCOPES = ("gist",)
+
+
+def _show(call: Call, id: str, row: Json, *, whole: bool = False) -> Json:
+    files: dict[str, Any] = {
+        name: {
+            "filename": name,
+            "size": len(text),
+            "type": "text/plain",
+            **({"content": text, "truncated": False} if whole else {}),
+        }
+        for name, text in row["files"].items()
+    }
+    return {
+        "id": id,
+        "node_id": f"G_{id}",
+        "description": row["description"],
+        "public": row["public"],
+        "files": files,
+        "owner": call.user(row["owner"]),
+        "html_url": f"https://gist.github.com/{row['owner']}/{id}",
+        "created_at": row["at"],
+        "updated_at": row["updated"],
+    }
+
+
+@route("GET", "/gists")
+def mine(call: Call) -> Reply:
+    """Mine; secret ones only with the scope."""
+    shown = call.permissions or "gist" in call.token.scopes
+    rows = [
+        (id, row) for id, row in call.store["gists"].items() if row["owner"] == call.me and (row["public"] or shown)
+    ]
+    rows.sort(key=lambda one: str(one[1]["updated"]), reverse=True)
+    return call.page([_show(call, id, row) for id, row in rows if row["updated"] >= call.ask.one("since")])
+
+
+@route("GET", "/users/{username}/gists")
+def of_user(call: Call, username: str) -> Reply:
+    """Somebody's public ones."""
+    rows = [(id, row) for id, row in call.store["gists"].items() if row["owner"] == username and row["public"]]
+    return call.page([_show(call, id, row) for id, row in rows])
+
+
+@route("GET", "/gists/{gist_id}")
+def one(call: Call, gist_id: str) -> Reply:
+    """Any that one has the address of."""
+    row = call.store["gists"].get(gist_id)
+    if row is None or (not row["public"] and row["owner"] != call.me):
+        raise call.missing()
+    return call.reply(_show(call, gist_id, row, whole=True))
+
+
+@route("POST", "/gists", "gists:write", scopes=_SCOPES)
+def create(call: Call) -> Reply:
+    """201."""
+    given = call.body()
+    if not given.get("files"):
+        raise call.invalid("Gist", "files", "missing_field")
+    id = hashlib.sha1(str(call.next_id()).encode()).hexdigest()[:32]  # noqa: S324 - a name
+    row: Json = {"owner": call.me, "description": given.get("description") or "", "public": bool(given.get("public"))}
+    row |= {
+        "files": {name: file["content"] for name, file in given["files"].items()},
+        "at": call.now,
+        "updated": call.now,
+    }
+    call.store["gists"][id] = row
+    return call.reply(_show(call, id, row, whole=True), 201)
+
+
+def _own(call: Call, id: str) -> Json:
+    row: Json | None = call.store["gists"].get(id)
+    if row is None or row["owner"] != call.me:
+        raise call.missing()
+    return row
+
+
+@route("PATCH", "/gists/{gist_id}", "gists:write", scopes=_SCOPES)
+def change(call: Call, gist_id: str) -> Reply:
+    """Files by name; null deletes one."""
+    row, given = _own(call, gist_id), call.body()
+    for name, file in (given.get("files") or {}).items():
+        if file is None:
+            row["files"].pop(name, None)
+        else:
+            row["files"][name] = file["content"]
+    if not row["files"]:
+        raise Refused(call.refusal(422, "contents can't be empty"))
+    row |= {"description": given.get("description", row["description"]), "updated": call.now}
+    return call.reply(_show(call, gist_id, row, whole=True))
+
+
+@route("DELETE", "/gists/{gist_id}", "gists:write", scopes=_SCOPES)
+def delete(call: Call, gist_id: str) -> Reply:
+    """204."""
+    _own(call, gist_id)
+    del call.store["gists"][gist_id]
+    return call.none()

@@ -1,0 +1,300 @@
+"""Repositories, their people, labels and milestones; organizations."""
+
+from __future__ import annotations
+
+from deputize.sandbox.github import git
+from deputize.sandbox.github.call import Call, Json
+from deputize.sandbox.github.people import repository
+from deputize.sandbox.github.routes import route
+from deputize.sandbox.github.seed import new_repo
+from deputize.sandbox.wire import Refused, Reply
+
+_ORG = ("read:org",)
+
+
+@route("GET", "/user/repos")
+def mine(call: Call) -> Reply:
+    """What I can reach."""
+    rows = [row for row in call.store["repos"].values() if call.sees(row)]
+    kind = call.ask.one("visibility") or call.ask.one("type")
+    rows = [row for row in rows if kind not in ("public", "private") or row["private"] == (kind == "private")]
+    if call.ask.one("sort") == "full_name":
+        rows.sort(key=lambda row: row["full_name"])
+    return call.page([repository(row) for row in rows], accepted=("repo", "public_repo"))
+
+
+@route("GET", "/user/starred", "starring:read")
+def starred(call: Call) -> Reply:
+    """What I have starred."""
+    return call.page([repository(r) for r in call.store["repos"].values() if call.me in r["stars"] and call.sees(r)])
+
+
+@route("PUT", "/user/starred/{owner}/{repo}", "starring:write")
+def star(call: Call, repo: Json) -> Reply:
+    """204, whether or not it was starred before."""
+    repo["stars"] = sorted({*repo["stars"], call.me})
+    return call.none()
+
+
+@route("DELETE", "/user/starred/{owner}/{repo}", "starring:write")
+def unstar(call: Call, repo: Json) -> Reply:
+    """204, too."""
+    repo["stars"] = [name for name in repo["stars"] if name != call.me]
+    return call.none()
+
+
+@route("GET", "R")
+def get(call: Call, repo: Json) -> Reply:
+    """A repository, with what I may do there."""
+    push = call.pushes(repo)
+    rights = {"admin": push, "maintain": push, "push": push, "triage": push, "pull": True}
+    open_ = sum(row["state"] == "open" for row in call.store["issues"].get(repo["full_name"], ()))
+    accepted = ("repo",) if repo["private"] else ()
+    return call.reply(repository(repo) | {"permissions": rights, "open_issues_count": open_}, accepted=accepted)
+
+
+@route("GET", "R/readme", "contents:read")
+def readme(call: Call, repo: Json) -> Reply:
+    """The README of the default branch."""
+    tree = call.store["commits"][repo["full_name"]][repo["branches"][repo["default_branch"]]]["tree"]
+    content = tree.get("README.md")
+    if content is None:
+        raise call.missing()
+    told = {"type": "file", "encoding": "base64", "name": "README.md", "path": "README.md", "content": content}
+    return call.reply({**told, "sha": git.blob_sha(content)})
+
+
+@route("GET", "R/languages")
+def languages(call: Call, repo: Json) -> Reply:
+    """Bytes by language."""
+    return call.reply({repo["language"]: 900, "HTML": 100})
+
+
+@route("GET", "R/collaborators")
+def collaborators(call: Call, repo: Json) -> Reply:
+    """Only for people who may push, and with the right to see an organization's people."""
+    if not call.pushes(repo):
+        return call.refusal(403, "Must have push access to view repository collaborators.", accepted=("repo",))
+    return call.page([{**(call.user(name) or {}), "role_name": "write"} for name in repo["members"]])
+
+
+@route("GET", "R/assignees", "issues:read")
+def assignees(call: Call, repo: Json) -> Reply:
+    """Who can be assigned."""
+    return call.page([call.user(name) or {} for name in repo["members"]])
+
+
+@route("GET", "R/assignees/{assignee}", "issues:read")
+def assignee(call: Call, repo: Json, assignee: str) -> Reply:
+    """204 for somebody who can be assigned, else 404."""
+    if assignee not in repo["members"]:
+        raise call.missing()
+    return call.none()
+
+
+@route("GET", "R/contributors")
+def contributors(call: Call, repo: Json) -> Reply:
+    """Who has committed."""
+    count: dict[str, int] = {}
+    for row in call.store["commits"][repo["full_name"]].values():
+        count[row["author"]] = count.get(row["author"], 0) + 1
+    return call.page([{**(call.user(name) or {}), "contributions": n} for name, n in count.items()])
+
+
+@route("GET", "R/stargazers")
+def stargazers(call: Call, repo: Json) -> Reply:
+    """Who has starred it."""
+    return call.page([call.user(name) or {} for name in repo["stars"]])
+
+
+@route("GET", "R/teams", "administration:read")
+def repo_teams(call: Call, repo: Json) -> Reply:
+    """The teams of an organization's repository."""
+    org = call.store["orgs"].get(repo["full_name"].partition("/")[0], {"teams": []})
+    return call.page([_team(call, name, repo["full_name"].partition("/")[0]) for name in org["teams"]])
+
+
+def _team(call: Call, slug: str, org: str) -> Json:
+    return {"id": 100, "slug": slug, "name": slug.title(), "permission": "push", "organization": {"login": org}}
+
+
+# ----------------------------------------------------------------- labels and milestones
+
+
+@route("GET", "R/labels", "issues:read")
+def labels(call: Call, repo: Json) -> Reply:
+    """All labels."""
+    return call.page([label(row) for row in repo["labels"]])
+
+
+def label(row: Json) -> Json:
+    """A label as GitHub shows it."""
+    return {**row, "node_id": f"LA_{row['id']:08d}", "default": False}
+
+
+@route("DELETE", "R/labels/{name}", "issues:write", push=True)
+def delete_label(call: Call, repo: Json, name: str) -> Reply:
+    """Gone everywhere."""
+    return drop_label(call, repo, name)
+
+
+def drop_label(call: Call, repo: Json, name: str) -> Reply:
+    """Take a label out of the repository and off its issues."""
+    if name.lower() not in [row["name"].lower() for row in repo["labels"]]:
+        raise call.missing()
+    repo["labels"] = [row for row in repo["labels"] if row["name"].lower() != name.lower()]
+    for row in call.store["issues"][repo["full_name"]]:
+        row["labels"] = [one for one in row["labels"] if one.lower() != name.lower()]
+    return call.none()
+
+
+@route("GET", "R/milestones", "issues:read")
+def milestones(call: Call, repo: Json) -> Reply:
+    """Milestones in a state."""
+    state = call.ask.one("state", "open")
+    return call.page([milestone(call, repo, row) for row in repo["milestones"] if state in ("all", row["state"])])
+
+
+def milestone(call: Call, repo: Json, row: Json) -> Json:
+    """A milestone with how far it is."""
+    issues = [one for one in call.store["issues"][repo["full_name"]] if one["milestone"] == row["number"]]
+    open_ = sum(one["state"] == "open" for one in issues)
+    return {**row, "id": 900 + row["number"], "open_issues": open_, "closed_issues": len(issues) - open_}
+
+
+@route("DELETE", "R/milestones/{milestone_number}", "issues:write", push=True)
+def delete_milestone(call: Call, repo: Json, milestone_number: str) -> Reply:
+    """Gone, and off its issues."""
+    kept = [row for row in repo["milestones"] if str(row["number"]) != milestone_number]
+    if len(kept) == len(repo["milestones"]):
+        raise call.missing()
+    repo["milestones"] = kept
+    return call.none()
+
+
+# ----------------------------------------------------------------- organizations
+
+
+@route("GET", "/user/orgs", "members:read")
+def my_orgs(call: Call) -> Reply:
+    """403 on a thin grant."""
+    if not call.permissions and not call.closed & {"read:org", "user"}:
+        message = "You need at least read:org scope or user scope to list your organizations."
+        return call.refusal(403, message, accepted=("admin:org", "read:org", "repo", "user", "write:org"))
+    rows = [(name, org) for name, org in call.store["orgs"].items() if call.me in org["members"]]
+    return call.page([{"login": name, "id": org["id"], "description": None} for name, org in rows])
+
+
+@route("GET", "/user/teams", "members:read", scopes=("read:org", "repo", "user"))
+def my_teams(call: Call) -> Reply:
+    """The teams I am in: all, here."""
+    orgs = [(name, org) for name, org in call.store["orgs"].items() if call.me in org["members"]]
+    return call.page([_team(call, slug, name) for name, org in orgs for slug in org["teams"]])
+
+
+@route("GET", "/orgs/{org}/repos")
+def org_repos(call: Call, org: str) -> Reply:
+    """The repositories of an organization that I can see."""
+    if org not in call.store["orgs"]:
+        raise call.missing()
+    rows = [row for row in call.store["repos"].values() if row["full_name"].startswith(f"{org}/") and call.sees(row)]
+    return call.page([repository(row) for row in rows])
+
+
+@route("GET", "/orgs/{org}/members", "members:read", scopes=_ORG)
+def members(call: Call, org: str) -> Reply:
+    """Who belongs to it."""
+    if org not in call.store["orgs"]:
+        raise call.missing()
+    return call.page([call.user(name) or {} for name in call.store["orgs"][org]["members"]])
+
+
+@route("GET", "/orgs/{org}/teams", "members:read", scopes=_ORG)
+def org_teams(call: Call, org: str) -> Reply:
+    """Its teams."""
+    if org not in call.store["orgs"]:
+        raise call.missing()
+    return call.page([_team(call, slug, org) for slug in call.store["orgs"][org]["teams"]])
+
+
+@route("GET", "/users/{username}")
+def person(call: Call, username: str) -> Reply:
+    """Somebody's profile."""
+    who = call.who(username)
+    if who is None:
+        raise call.missing()
+    return call.reply({**(call.user(username) or {}), "name": who.name, "email": None})
+
+
+# ----------------------------------------------------------------- new ones
+
+
+@route("POST", "/user/repos", "administration:write", scopes=("repo", "public_repo"))
+def create(call: Call) -> Reply:
+    """A new one of my own."""
+    return _made(call, call.me, call.body())
+
+
+@route("POST", "/orgs/{org}/repos", "administration:write", scopes=("repo", "public_repo"))
+def create_in(call: Call, org: str) -> Reply:
+    """A new one of an organization's, for those who belong to it."""
+    if call.me not in call.store["orgs"].get(org, {"members": {}})["members"]:
+        raise call.missing()
+    return _made(call, org, call.body())
+
+
+@route("POST", "R/forks", "administration:write")
+def fork(call: Call, repo: Json) -> Reply:
+    """202 and a copy; one that is there already is given again."""
+    body = call.body()
+    owner = body.get("organization") or call.me
+    there = next(
+        (r for r in call.store["repos"].values() if r["fork_of"] == repo["full_name"] and call.me in r["members"]), None
+    )
+    if there is not None:
+        return call.reply(repository(there), 202)
+    name = body.get("name") or repo["full_name"].partition("/")[2]
+    made = _new(call, f"{owner}/{name}", repo["private"])
+    made["fork_of"] = repo["full_name"]
+    _copy(call, repo, made)
+    repo["forks"] += 1
+    return call.reply(repository(made), 202)
+
+
+@route("POST", "R/generate", "administration:write")
+def generate(call: Call, repo: Json) -> Reply:
+    """From a template."""
+    body = call.body()
+    if not repo["template"]:
+        return call.refusal(422, "Repository is not a template.")
+    made = _new(call, f"{body.get('owner') or call.me}/{body.get('name')}", bool(body.get("private")))
+    _copy(call, repo, made)
+    return call.reply(repository(made), 201)
+
+
+def _made(call: Call, owner: str, body: Json) -> Reply:
+    made = _new(call, f"{owner}/{body.get('name')}", bool(body.get("private")))
+    made["description"] = body.get("description")
+    if body.get("auto_init"):
+        tree = {"README.md": git.packed(f"# {body['name']}\n")}
+        history = call.store["commits"][made["full_name"]]
+        made["branches"]["main"] = git.commit(history, tree, [], "Initial commit", call.me, call.now)
+    return call.reply(repository(made), 201)
+
+
+def _new(call: Call, name: str, private: bool) -> Json:
+    if call.repo(name) is not None:
+        errors = {"resource": "Repository", "code": "custom", "field": "name"}
+        message = "name already exists on this account"
+        raise Refused(call.refusal(422, "Repository creation failed.", errors | {"message": message}))
+    made = new_repo(call.next_id(), name, private, (call.me,), call.now)
+    call.store["repos"][name] = made
+    call.store["installed"] += [name] if call.permissions else []
+    call.store["issues"][name], call.store["commits"][name] = [], {}
+    return made
+
+
+def _copy(call: Call, source: Json, made: Json) -> None:
+    call.store["commits"][made["full_name"]] = dict(call.store["commits"][source["full_name"]])
+    made["branches"] = {source["default_branch"]: source["branches"][source["default_branch"]]}
+    made["default_branch"] = source["default_branch"]

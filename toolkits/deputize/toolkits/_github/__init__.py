@@ -1,0 +1,1 @@
+"""The tools of GitHub, one module a subject."""

@@ -1,0 +1,356 @@
+"""GitHub Actions: runs and their logs; start, repeat and cancel one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import MOST_BYTES, Answer, Arguments, Effect, Need, PublicRequest, Steps
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._github import api
+from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits._github.issues import moment
+from deputize.toolkits._github.names import pick
+from deputize.toolkits._github.once import LOST, Noted, once, raise_if_unsent
+from deputize.toolkits._github.places import Branch, Login, Number, Ref, Repo, Sha, Word, Workflow
+from deputize.toolkits._github.prose import Prose, plain_log
+from deputize.toolkits._github.rows import ZONED, full, login, outer, short
+
+Status = Literal["queued", "in_progress", "completed", "success", "failure", "cancelled", "action_required"]
+_WORKFLOWS: Final = "GET R/actions/workflows"
+_LOG: Final = 8_000  # bytes of a log in a result
+_BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
+
+
+def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    runs = "GET R/actions/workflows/{workflow_id}/runs" if arguments["workflow"] else "GET R/actions/runs"
+    return [reads(runs, "actions:read"), reads(_WORKFLOWS, "actions:read")]
+
+
+@GITHUB.tool(needs=_list_needs, toolset="actions")
+@in_repo("this workflow")
+def list_runs(
+    repo: Repo,
+    workflow: Annotated[Workflow | None, Field(description="name, file or id")] = None,
+    branch: Branch | None = None,
+    status: Status | None = None,
+    event: Word | None = None,
+    actor: Login | None = None,
+    head_sha: Sha | None = None,
+    after: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Workflow runs of a repository, and its workflows."""
+    since = moment(after, now, "after")
+    params = {
+        "branch": branch,
+        "status": status,
+        "event": event,
+        "actor": actor,
+        "head_sha": head_sha,
+        "created": f">={since}" if since else None,
+    }
+    bound = ("github_list_runs", account.subject, repo, workflow, *params.values())
+    method, at = "R/actions/runs", {}
+    if workflow:
+        method, at = "R/actions/workflows/{workflow_id}/runs", {"workflow_id": (yield from _id_of(repo, workflow))}
+    listing = List(bound, pages(method, repo, rows="workflow_runs", at=at, params=params), _run, more=ZONED)
+    shown = yield from listing.show(limit, cursor)
+    if cursor:
+        return shown
+    rows = yield from api.every("R/actions/workflows", repo, 1, rows="workflows")
+    return {"workflows": [_workflow(row) for row in rows[:20]], **shown}
+
+
+def _id_of(repo: str, workflow: str) -> Asks[str]:
+    """What GitHub takes for a workflow: its file or id as it is; a name is looked up."""
+    if workflow.isdecimal() or re.fullmatch(r"[A-Za-z0-9._-]{1,255}\.ya?ml", workflow):
+        return workflow
+    rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
+    return str(pick(workflow, rows, "workflow", lambda row: str(row["name"]))["id"])
+
+
+def _workflow(row: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    path = str(row.get("path", "")).rpartition("/")[2]
+    return {
+        "id": row.get("id"),
+        "name": outside.line(str(row.get("name", "")), 80),
+        "file": outside.line(path, 100),
+        "state": row.get("state"),
+    }
+
+
+def _run(row: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    shown: Json = {
+        "run_id": row.get("id"),
+        "name": outside.line(str(row.get("display_title") or row.get("name") or ""), 80),
+        "number": row.get("run_number"),
+        "status": row.get("conclusion") or row.get("status"),
+        "branch": outside.line(str(row.get("head_branch") or ""), 60),
+        "sha": str(row.get("head_sha", ""))[:12],
+        "event": row.get("event"),
+        "actor": login(row.get("actor")),
+        "started": short(row.get("run_started_at") or row.get("created_at")),
+    }
+    return outer(shown, outside)
+
+
+# ----------------------------------------------------------------- one run
+
+Extra = Literal["jobs", "logs", "artifacts"]
+
+
+def _get_needs(arguments: Arguments) -> Sequence[Need]:
+    wanted = arguments["include"] or ()
+    run = "GET R/actions/runs/{run_id}"
+    methods = [run]
+    methods += [f"{run}/jobs"] if {"jobs", "logs"} & set(wanted) else []
+    methods += ["GET R/actions/jobs/{job_id}/logs"] if "logs" in wanted else []
+    methods += [f"{run}/artifacts"] if "artifacts" in wanted else []
+    return [reads(method, "actions:read") for method in methods]
+
+
+@GITHUB.tool(needs=_get_needs, toolset="actions")
+@in_repo("this run")
+def get_run(
+    repo: Repo,
+    run_id: Number,
+    include: list[Extra] | None = None,
+    job_id: Number | None = None,
+    tail_lines: int = 100,
+    failed_only: bool = True,
+) -> Steps:
+    """One workflow run: jobs, failed steps, log tail, artifacts."""
+    if not 1 <= tail_lines <= 1000:
+        raise InvalidInput("tail_lines: 1 to 1000.")
+    at = {"run_id": run_id}
+    row = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
+    wanted = include or []
+    shown: Json = {
+        "run_id": row.get("id"),
+        "name": Prose().line(str(row.get("name") or ""), 100),
+        "status": row.get("status"),
+        "conclusion": row.get("conclusion"),
+        "attempt": row.get("run_attempt"),
+        "branch": Prose().line(str(row.get("head_branch") or ""), 100),
+        "sha": row.get("head_sha"),
+        "started": full(row.get("run_started_at")),
+        "url": row.get("html_url"),
+        "from_outside": True,
+    }
+    jobs: list[Any] = []
+    if "jobs" in wanted or "logs" in wanted:
+        jobs = yield from api.every("R/actions/runs/{run_id}/jobs", repo, 1, rows="jobs", at=at)
+    if "jobs" in wanted:
+        shown["jobs"] = [_job(job) for job in jobs[:30]]
+    if "logs" in wanted:
+        shown["logs"] = yield from _logs(repo, jobs, job_id, tail_lines, failed_only)
+    if "artifacts" in wanted:
+        files = yield from api.every("R/actions/runs/{run_id}/artifacts", repo, 1, rows="artifacts", at=at)
+        shown["artifacts"] = [_artifact(one) for one in files[:20]]
+    return shown
+
+
+def _job(row: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    steps = row.get("steps") or ()
+    failed = [outside.line(str(one.get("name", "")), 80) for one in steps if one.get("conclusion") in _BAD]
+    shown: Json = {
+        "job_id": row.get("id"),
+        "name": outside.line(str(row.get("name", "")), 80),
+        "result": row.get("conclusion") or row.get("status"),
+        "failed_steps": failed[:10],
+    }
+    return {name: value for name, value in shown.items() if value}
+
+
+def _artifact(row: Mapping[str, Any]) -> Json:
+    return {
+        "id": row.get("id"),
+        "name": Prose().line(str(row.get("name", "")), 100),
+        "size": row.get("size_in_bytes"),
+        "expires": short(row.get("expires_at")),
+    }
+
+
+def _logs(
+    repo: str, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail: int, failed: bool
+) -> Asks[list[Json]]:
+    """The ends of logs: of one job, of those that failed, or of the first few."""
+    if job_id:
+        chosen = [job for job in jobs if job["id"] == job_id]
+        if not chosen:
+            raise InvalidInput("job_id: not a job of this run.")
+    else:
+        bad = [job for job in jobs if job.get("conclusion") in _BAD]
+        chosen = (bad if failed else [*bad, *(job for job in jobs if job not in bad)])[:3]
+    shown: list[Json] = []
+    for job in chosen:
+        told: Json = {"job": Prose().line(str(job.get("name", "")), 80), "job_id": job["id"]}
+        try:
+            log = yield from _log(repo, int(job["id"]))
+        except DeputizeError as refused:
+            shown.append(told | {"reason": f"The log could not be read: {refused.message}"})
+            continue
+        shown.append(told | _end(log, tail, _LOG // max(len(chosen), 1)))
+    return shown
+
+
+def _log(repo: str, job: int) -> Asks[str]:
+    """A job's log: GitHub names a signed address, which is fetched without the user's token."""
+    answer: Answer = yield rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True)
+    if 300 <= answer.status < 400:
+        answer = yield PublicRequest(answer.headers.get("location", ""), max_bytes=MOST_BYTES)
+    return answer.data.decode(errors="replace") if isinstance(answer.data, bytes) else str(answer.data or "")
+
+
+_STAMP: Final = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.MULTILINE)
+
+
+def _end(log: str, tail: int, most: int) -> Json:
+    """The last lines of a log, and those around its first error."""
+    lines = plain_log(_STAMP.sub("", log)).rstrip("\n").split("\n")
+    kept = lines[-tail:]
+    while len(kept) > 1 and sum(len(line.encode()) + 1 for line in kept) > most:
+        kept = kept[1:]
+    told: Json = {"text": "\n".join(line[:1_000] for line in kept), "total_lines": len(lines)}
+    first = next((n for n, line in enumerate(lines) if "##[error]" in line), None)
+    if first is not None and first < len(lines) - len(kept):
+        around = lines[max(first - 10, 0) : first + 10]
+        told["first_error"] = "\n".join(line[:400] for line in around)[:3_000]
+    if len(kept) < len(lines):
+        told |= {
+            "truncated": True,
+            "note": f"The last {len(kept)} lines; tail_lines asks for more, job_id for one job.",
+        }
+    return told
+
+
+# ----------------------------------------------------------------- start
+
+
+@GITHUB.tool(
+    needs=lambda arguments: [
+        *changes("POST R/actions/workflows/{workflow_id}/dispatches", "actions:write"),
+        reads(_WORKFLOWS, "actions:read"),
+        *([] if arguments["ref"] else [reads("GET R")]),
+    ],
+    effect=SENDS,
+    toolset="actions",
+)
+@in_repo("this workflow")
+def run_workflow(
+    repo: Repo,
+    workflow: Annotated[Workflow, Field(description="name, file or id")],
+    ref: Ref | None = None,
+    inputs: dict[str, str] | None = None,
+    *,
+    account: Account,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Start a workflow_dispatch workflow."""
+    if len(inputs or {}) > 25:
+        raise InvalidInput("inputs: at most 25.")
+    at = {"workflow_id": (yield from _id_of(repo, workflow))}
+    on = ref or str((yield from api.get("R", repo))["default_branch"])
+    body: Json = {"ref": on, "return_run_details": True} | ({"inputs": inputs} if inputs else {})
+    request = rest("POST R/actions/workflows/{workflow_id}/dispatches", repo, at=at, json=body)
+
+    def look() -> Asks[Json | None]:
+        return (yield from _started(repo, at, account, now))
+
+    made = yield from once(noted, _dispatched(request), look, "run")
+    if not made:  # an older host says nothing
+        made = (yield from look()) or {}
+    run = made.get("workflow_run_id") or made.get("id")
+    return {
+        "workflow": workflow,
+        "ref": on,
+        "run_id": run,
+        "url": made.get("html_url"),
+        "summary": "Started." if run else "Started; its run is not to be seen yet.",
+    }
+
+
+def _dispatched(request: Any) -> Asks[Json]:
+    return dict((yield from api.send(request)).data or {})
+
+
+def _started(repo: str, at: Json, account: Account, now: float) -> Asks[Json | None]:
+    """The newest run that this account has started by hand since."""
+    since = moment("-2m", now, "now")
+    params = {"event": "workflow_dispatch", "actor": account.name, "created": f">={since}", "per_page": 5}
+    found = yield from api.get("R/actions/workflows/{workflow_id}/runs", repo, at=at, params=params)
+    rows = (found or {}).get("workflow_runs") or []
+    return dict(rows[0]) if len(rows) == 1 else None
+
+
+# ----------------------------------------------------------------- repeat, cancel
+
+Action = Literal["rerun", "rerun_failed", "cancel", "force_cancel"]
+_PATHS: Final = {
+    "rerun": "rerun",
+    "rerun_failed": "rerun-failed-jobs",
+    "cancel": "cancel",
+    "force_cancel": "force-cancel",
+}
+
+
+def _control_needs(arguments: Arguments) -> Sequence[Need]:
+    run = "R/actions/runs/{run_id}"
+    path = _PATHS.get(arguments["action"], "rerun")
+    return [*changes(f"POST {run}/{path}", "actions:write"), reads(f"GET {run}", "actions:read")]
+
+
+@GITHUB.tool(
+    needs=_control_needs,
+    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if "cancel" in arguments["action"] else Effect.WRITES,
+    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+    toolset="actions",
+)
+@in_repo("this run")
+def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False) -> Steps:
+    """Re-run, re-run failed jobs, or cancel a workflow run."""
+    if debug and "cancel" in action:
+        raise InvalidInput("debug: only to run again.")
+    at = {"run_id": run_id}
+    before = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
+    if "cancel" in action and before.get("status") == "completed":
+        return _controlled(before, "It had ended already.")
+    body = {"enable_debug_logging": True} if debug else None
+    cancels = "cancel" in action
+    request = rest(
+        f"POST R/actions/runs/{{run_id}}/{_PATHS[action]}", repo, at=at, json=body, repeat="idem" if cancels else None
+    )
+    try:
+        yield from api.send(request)
+    except LOST as lost:
+        raise_if_unsent(lost)
+        after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
+        if after.get("run_attempt") == before.get("run_attempt") and not cancels:
+            raise
+    after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
+    return _controlled(after, "Cancelling." if cancels else "Running again.")
+
+
+def _controlled(row: Mapping[str, Any], summary: str) -> Json:
+    return {
+        "run_id": row.get("id"),
+        "attempt": row.get("run_attempt"),
+        "status": row.get("conclusion") or row.get("status"),
+        "url": row.get("html_url"),
+        "summary": summary,
+    }

@@ -1,0 +1,300 @@
+"""Requests to GitHub, what moved, and pages.
+
+A repository that was renamed answers 301, 307 or 308. Of its address only the path is taken, checked and put below our
+own root, so that no answer can choose a host. The same holds for pages: of ``Link`` only the page's name is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, ParamSpec
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from deputize.core.act.toolkit import MIB, Answer, Repeat, Request, Steps
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.toolkits._github.base import Asks, route
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
+
+JSON: Final = "application/vnd.github+json"
+RAW: Final = "application/vnd.github.raw+json"
+MATCHES: Final = "application/vnd.github.text-match+json"
+VERSION: Final = "2022-11-28"
+AT_ONCE: Final = 5  # requests
+PAGES: Final = 5  # of GitHub's, for one of ours
+
+Json = dict[str, Any]
+P = ParamSpec("P")
+
+
+def rest(
+    method: str,
+    repo: str = "",
+    *,
+    at: Mapping[str, Any] | None = None,
+    wide: Mapping[str, str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    json: Any = None,
+    repeat: Repeat | None = None,
+    accept: str = JSON,
+    raw: bool = False,
+    max_bytes: int = 10 * MIB,
+) -> Request:
+    """A request such as ``GET R/issues/{n}``. ``at``: single segments; ``wide``: values whose slashes part segments."""
+    verb, _, path = route(method).partition(" ")
+    owner, _, name = repo.partition("/")
+    places = {"owner": owner, "repo": name} if repo else {}
+    places |= {key: str(value) for key, value in (at or {}).items()}
+    for key, value in (wide or {}).items():
+        parts = value.split("/") if value else []
+        path = path.replace(f"/{{{key}}}", "".join(f"/{{{key}{n}}}" for n in range(len(parts))))
+        places |= {f"{key}{n}": part for n, part in enumerate(parts)}
+    return Request(
+        verb,
+        path,
+        at=places,
+        params={key: value for key, value in (params or {}).items() if value not in (None, "")},
+        json=json,
+        repeat=repeat,
+        headers={"accept": accept, "x-github-api-version": VERSION},
+        raw=raw,
+        whole=True,
+        max_bytes=max_bytes,
+    )
+
+
+def send(request: Request) -> Asks[Answer]:
+    """The answer, from wherever the repository is now."""
+    for _ in range(3):
+        answer: Answer = yield request
+        if answer.status < 300 or answer.status == 304:
+            return answer
+        request = _moved(request, answer)
+    raise NotFound("GitHub: moved more than once.", hint="Use the name it has now.")
+
+
+def get(method: str, repo: str = "", **more: Any) -> Asks[Any]:
+    """The data of a read."""
+    return (yield from send(rest(f"GET {method}", repo, **more))).data
+
+
+def many(requests: Sequence[Request]) -> Asks[list[Any]]:
+    """The data of reads, five at a time; a failure of one is its error, in its place."""
+    found: list[Any] = []
+    for start in range(0, len(requests), AT_ONCE):
+        batch = list(requests[start : start + AT_ONCE])
+        try:
+            answers: list[Answer] = yield batch
+        except DeputizeError:
+            answers = []
+        if answers and all(one.status < 300 for one in answers):
+            found += [one.data for one in answers]
+            continue
+        for one in batch:
+            try:
+                found.append((yield from send(one)).data)
+            except (NotFound, InvalidInput) as refused:
+                found.append(refused)
+    return found
+
+
+def _moved(request: Request, answer: Answer) -> Request:
+    """The request for where something went: a repository by its number, or by its new name."""
+    if answer.status not in (301, 302, 307, 308):
+        raise ProviderUnavailable("GitHub could not answer now.")
+    if answer.status in (301, 302) and request.call != "read":
+        raise NotFound("GitHub: the repository was renamed.", hint="Use the name it has now.")
+    path = urlsplit(answer.headers.get("location", "")).path.removeprefix("/api/v3")
+    parts = [unquote(part) for part in path.split("/")[1:]]
+    if parts[:1] not in (["repositories"], ["repos"]) or any(part in ("", ".", "..") for part in parts):
+        raise NotFound("GitHub: moved to a place that is not a repository.")
+    places = {f"m{n}": part for n, part in enumerate(parts)}
+    return replace(request, path="".join(f"/{{{name}}}" for name in places), at=places)
+
+
+# ----------------------------------------------------------------- what is missing, and what is hidden
+
+
+_SWITCHED_OFF: Final = "what was asked for: it is empty, or switched off"
+
+
+def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]]:
+    """A tool about a repository: its name is resolved, and what is not found is told apart from what is hidden.
+
+    ``what``: what a call names beside the repository, as in "this issue".
+    """
+
+    def around(tool: Callable[P, Steps]) -> Callable[P, Steps]:
+        @functools.wraps(tool)
+        def steps(*args: P.args, **kwargs: P.kwargs) -> Steps:
+            asked = kwargs.get("repo")
+            if not isinstance(asked, str):
+                return (yield from tool(*args, **kwargs))
+            repo = kwargs["repo"] = yield from whole_name(asked)
+            try:
+                return (yield from tool(*args, **kwargs))
+            except NotFound as missing:
+                if "not found" not in missing.message:
+                    raise
+                yield from _seen(repo)
+                raise NotFound(f"{repo} can be seen, but not {what or _SWITCHED_OFF}.", hint=missing.hint) from None
+
+        return steps
+
+    return around
+
+
+def _seen(repo: str) -> Asks[None]:
+    """Nothing if the repository can be seen. Where a scope is all that is missing, the engine asks for it."""
+    try:
+        yield from get("R", repo)
+    except NotFound:
+        raise NotFound(
+            f"{repo}: not found, or private and not visible to this user.", hint="Check the name: github_search_repos."
+        ) from None
+
+
+def whole_name(repo: str) -> Asks[str]:
+    """``owner/name`` for a bare name, if exactly one repository of the user's is called so."""
+    if "/" in repo:
+        return repo
+    rows = yield from get("/user/repos", params={"per_page": 100, "sort": "pushed"})
+    same = [str(row["full_name"]) for row in rows if str(row["name"]).lower() == repo.lower()]
+    if len(same) == 1:
+        return same[0]
+    near = same or [str(row["full_name"]) for row in rows if repo.lower() in str(row["name"]).lower()]
+    raise InvalidInput("repo: write owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")
+
+
+def attempt(asks: Asks[Any], what: str, done: list[str], warnings: list[str]) -> Asks[None]:
+    """One change of several. Its failure is raised if nothing was done before, and else told."""
+    try:
+        yield from asks
+    except OutcomeUnknown:
+        raise
+    except DeputizeError as refused:
+        if not done:
+            raise
+        warnings.append(f"{what}: {refused.message}")
+    else:
+        done.append(what)
+
+
+# ----------------------------------------------------------------- pages
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of GitHub's. ``following``: what names the next one, "" at the end."""
+
+    rows: Sequence[Any]
+    following: str = ""
+    total: int | None = None
+    incomplete: bool = False
+
+
+@dataclass(frozen=True)
+class List:
+    """A list that a tool shows. ``bound_to``: tool, account and filters; ``shape``: a row, or None to leave it out.
+
+    ``page``: the path of a row's page for people, from its other fields.
+    """
+
+    bound_to: tuple[Any, ...]
+    read: Callable[[str, int], Asks[Page]]
+    shape: Callable[[Any], Json | None]
+    budget: int = 4_000
+    more: Mapping[str, Any] = field(default_factory=dict)
+    page: str = ""
+
+    def show(self, limit: int, cursor: str | None) -> Asks[Json]:
+        """Rows from where the cursor points: as many as are wanted and fit, and where to go on."""
+        token, skip, size = read_cursor(self.bound_to, cursor, (str, int, int)) if cursor else ("", 0, min(limit, 100))
+        size = min(max(size, 1), 100)
+        rows, total, incomplete, cut, home = Rows(self.budget), None, False, False, ""
+        for _ in range(PAGES):
+            page = yield from self.read(token, size)
+            total, incomplete = page.total, incomplete or page.incomplete
+            home = home or _home(page.rows)
+            place, cut = self._take(rows, page, skip, limit)
+            if place is not None:
+                skip = place
+                break
+            token, skip = page.following, 0
+            if not token or len(rows.items) == limit:
+                break
+        following = write_cursor(self.bound_to, [token, skip, size]) if token or skip else None
+        return {
+            "items": rows.items,
+            "next": following,
+            **({"total": total} if total is not None else {}),
+            "truncated": cut,
+            **({"incomplete": True} if incomplete else {}),
+            **({"url_template": home + self.page} if home and self.page else {}),
+            **self.more,
+        }
+
+    def _take(self, rows: Rows, page: Page, skip: int, limit: int) -> tuple[int | None, bool]:
+        """Take rows of a page: the place where it had to stop, and whether for want of room."""
+        for n, raw in enumerate(page.rows[skip:], skip):
+            row = self.shape(raw)
+            if row is None:
+                continue
+            if len(rows.items) == limit:
+                return n, False
+            if not rows.add(row):
+                return n, True
+        return None, False
+
+
+def _home(rows: Sequence[Any]) -> str:
+    """The site that rows have their pages on."""
+    first = next((str(row.get("html_url")) for row in rows if isinstance(row, dict) and row.get("html_url")), "")
+    found = re.match(r"https://[\w.-]+(?=/)", first)
+    return found[0] if found else ""
+
+
+def pages(
+    method: str, repo: str = "", *, rows: str = "", by: str = "page", accept: str = JSON, **more: Any
+) -> Callable[[str, int], Asks[Page]]:
+    """Reads a list page by page. ``rows``: where they are in an answer that is no list; ``by``: what names a page."""
+
+    def read(token: str, size: int) -> Asks[Page]:
+        params = {**(more.get("params") or {}), "per_page": size, by: token or None}
+        request = rest(f"GET {method}", repo, **{**more, "params": params}, accept=accept)
+        answer = yield from send(request)
+        data = answer.data
+        found = (data or {}).get(rows) if rows else data
+        whole = data if isinstance(data, dict) else {}
+        return Page(
+            found if isinstance(found, list) else [],
+            following(answer.headers, by),
+            whole.get("total_count"),
+            bool(whole.get("incomplete_results")),
+        )
+
+    return read
+
+
+def following(headers: Mapping[str, str], by: str = "page") -> str:
+    """The name of the next page in a ``Link`` header, "" at the end."""
+    for link, kind in re.findall(r"<([^<>]{1,2000})>\s*;\s*rel=\"(\w+)\"", headers.get("link", "")):
+        if kind == "next":
+            token = dict(parse_qsl(urlsplit(link).query)).get(by, "")
+            return token if re.fullmatch(r"[A-Za-z0-9+/=_:.~-]{1,400}", token) else ""
+    return ""
+
+
+def every(method: str, repo: str, most: int = 3, rows: str = "", **more: Any) -> Asks[list[Any]]:
+    """The rows of the first pages of a list, a hundred each."""
+    found: list[Any] = []
+    read, token = pages(method, repo, rows=rows, **more), ""
+    for _ in range(most):
+        page = yield from read(token, 100)
+        found += page.rows
+        token = page.following
+        if not token:
+            break
+    return found

@@ -1,0 +1,198 @@
+"""GitHub: comments of issues and pull requests, and review threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Need, Request, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._github import api, documents
+from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits._github.issues import moment
+from deputize.toolkits._github.once import Noted, once
+from deputize.toolkits._github.places import Number, Repo
+from deputize.toolkits._github.prose import Body, Prose, is_marked, marked
+from deputize.toolkits._github.rows import ZONED, comment
+
+Kind = Literal["conversation", "review"]
+_READ = "issues:read", "pull_requests:read"
+
+
+def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["kind"] == "review":
+        one = "GRAPHQL ReviewThreads" if arguments["number"] else "GET R/pulls/comments"
+        return [reads(one, "pull_requests:read")]
+    one = "GET R/issues/{issue_number}/comments" if arguments["number"] else "GET R/issues/comments"
+    return [reads(one, *_READ)]
+
+
+@GITHUB.tool(
+    needs=_list_needs,
+    aliases=[
+        Alias("GitHub.ListReviewCommentsInARepository", sets={"kind": "review"}),
+        Alias("GitHub.ListReviewCommentsOnPullRequest", sets={"kind": "review"}),
+    ],
+)
+@in_repo("this issue or pull request")
+def list_comments(
+    repo: Repo,
+    number: Number | None = None,
+    kind: Kind = "conversation",
+    unresolved_only: bool = False,
+    updated_after: str | None = None,
+    sort: Literal["oldest", "newest"] = "oldest",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Comments of an issue or pull request, or all of a repository; review threads with their state."""
+    if unresolved_only and not (number and kind == "review"):
+        raise InvalidInput("unresolved_only: with number and kind review.")
+    since = moment(updated_after, now, "updated_after")
+    bound = ("github_list_comments", account.subject, repo, number, kind, unresolved_only, updated_after, sort)
+    if kind == "review" and number:
+        if since or sort == "newest":
+            raise InvalidInput("updated_after, sort: not for the threads of one pull request.")
+        shown = yield from _threads(bound, repo, number, unresolved_only).show(limit, cursor)
+        return shown | ZONED
+    order = {"sort": "created", "direction": "desc" if sort == "newest" else "asc"}
+    if number:
+        if sort == "newest":
+            raise InvalidInput("sort: the comments of one issue come oldest first.")
+        read = pages("R/issues/{issue_number}/comments", repo, at={"issue_number": number}, params={"since": since})
+    else:
+        where = "pulls" if kind == "review" else "issues"
+        read = pages(f"R/{where}/comments", repo, params={**order, "since": since})
+    return (yield from List(bound, read, _row, more=ZONED).show(limit, cursor))
+
+
+def _row(row: Mapping[str, Any]) -> Json:
+    about = str(row.get("issue_url") or row.get("pull_request_url") or "").rpartition("/")[2]
+    more = {
+        "number": int(about) if about.isdecimal() else None,
+        "path": row.get("path"),
+        "line": row.get("line") or row.get("original_line"),
+        "in_reply_to": row.get("in_reply_to_id"),
+    }
+    return comment(row) | {name: value for name, value in more.items() if value}
+
+
+def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -> List:
+    def read(token: str, size: int) -> Asks[Page]:
+        data = yield from documents.of_repo(
+            documents.THREADS, repo, number=number, first=min(size, 50), after=token or None
+        )
+        return documents.page_of((data.get("pullRequest") or {}).get("reviewThreads") or {})
+
+    return List(bound, read, lambda node: None if unresolved and node.get("isResolved") else _thread(node))
+
+
+def _thread(node: Mapping[str, Any]) -> Json:
+    told = node.get("comments") or {}
+    rows = [comment(one | {"id": int(one.get("fullDatabaseId") or 0) or None}, 300) for one in told.get("nodes") or ()]
+    shown: Json = {
+        "thread_id": node.get("id"),
+        "resolved": bool(node.get("isResolved")),
+        "outdated": bool(node.get("isOutdated")),
+        "path": Prose().line(str(node.get("path", "")), 300),
+        "line": node.get("line"),
+        "comments": rows,
+        "more_comments": bool((told.get("pageInfo") or {}).get("hasNextPage")),
+        "from_outside": True,
+    }
+    return shown
+
+
+# ----------------------------------------------------------------- write
+
+
+def _write_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["comment_id"]:
+        where = "pulls" if arguments["comment_kind"] == "review" else "issues"
+        method = f"PATCH R/{where}/comments/{{comment_id}}"
+    elif arguments["reply_to"]:
+        method = "POST R/pulls/{pull_number}/comments/{comment_id}/replies"
+    else:
+        method = "POST R/issues/{issue_number}/comments"
+    permissions = ("pull_requests:write",) if "/pulls/" in method else ("issues:write", "pull_requests:write")
+    return changes(method, *permissions)
+
+
+@GITHUB.tool(
+    needs=_write_needs,
+    effect=SENDS,
+    aliases=["GitHub.CreateIssueComment", "GitHub.CreateReplyForReviewComment"],
+)
+@in_repo("this issue, pull request or comment")
+def write_comment(
+    repo: Repo,
+    body: Body,
+    number: Number | None = None,
+    reply_to: Number | None = None,
+    comment_id: Number | None = None,
+    comment_kind: Kind = "conversation",
+    *,
+    key: ActKey,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Comment on an issue or pull request, reply to a review comment, or edit my comment."""
+    if not body.strip():
+        raise InvalidInput("body: nothing to say.")
+    if comment_id:
+        if number or reply_to:
+            raise InvalidInput("comment_id: alone, to edit a comment.")
+        where = "pulls" if comment_kind == "review" else "issues"
+        edit = rest(
+            f"PATCH R/{where}/comments/{{comment_id}}",
+            repo,
+            at={"comment_id": comment_id},
+            json={"body": body},
+            repeat="idem",
+        )
+        return _receipt((yield from api.send(edit)).data, "Edited.")
+    if not number:
+        raise InvalidInput("number: of the issue or pull request.")
+    text = {"body": marked(body, key)}
+    if reply_to:
+        at = {"pull_number": number, "comment_id": reply_to}
+        request = rest("POST R/pulls/{pull_number}/comments/{comment_id}/replies", repo, at=at, json=text)
+        listed = rest("GET R/pulls/{pull_number}/comments", repo, at={"pull_number": number}, params=_NEWEST)
+    else:
+        at = {"issue_number": number}
+        request = rest("POST R/issues/{issue_number}/comments", repo, at=at, json=text)
+        since = moment("-1d", now, "since")
+        listed = rest("GET R/issues/{issue_number}/comments", repo, at=at, params={"per_page": 100, "since": since})
+    made = yield from once(noted, _sent(request), lambda: _marked(listed, key), "comment")
+    return _receipt(made, "Written.") | {"number": number}
+
+
+_NEWEST = {"sort": "created", "direction": "desc", "per_page": 100}
+
+
+def _sent(request: Request) -> Asks[Json]:
+    return dict((yield from api.send(request)).data)
+
+
+def _marked(listed: Request, key: ActKey) -> Asks[Json | None]:
+    """The comment of this act, if it is there."""
+    for _ in range(3):
+        answer = yield from api.send(listed)
+        if found := next((dict(row) for row in answer.data if is_marked(row, key)), None):
+            return found
+        page = api.following(answer.headers)
+        if not page:
+            return None
+        listed = replace(listed, params={**(listed.params or {}), "page": page})
+    return None
+
+
+def _receipt(row: Mapping[str, Any], summary: str) -> Json:
+    return {"id": row.get("id"), "url": row.get("html_url"), "summary": summary}

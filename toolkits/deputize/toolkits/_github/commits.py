@@ -1,0 +1,383 @@
+"""GitHub: branches, tags, commits, what changed, and one commit of several files."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel
+
+from deputize.core.act.toolkit import MIB, Arguments, Effect, Need, Steps
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._github import api, documents
+from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
+from deputize.toolkits._github.base import GITHUB, Asks, changes, reads
+from deputize.toolkits._github.diffs import diff, file_list
+from deputize.toolkits._github.files import workflow_need
+from deputize.toolkits._github.once import again
+from deputize.toolkits._github.places import Branch, Head, Login, NewPath, Number, Path, Ref, Repo, Sha
+from deputize.toolkits._github.prose import Prose, Title, code
+from deputize.toolkits._github.repos import branch_row
+from deputize.toolkits._github.rows import ZONED, commit_row, full, login, outer, short
+from deputize.toolkits._text import window
+
+Kind = Literal["branches", "tags"]
+
+
+def _refs_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["kind"] == "branches":
+        return [reads("GRAPHQL BranchesByRecency", "contents:read"), reads("GET R/branches", "contents:read")]
+    return [reads("GET R/tags", "contents:read")]
+
+
+@GITHUB.tool(needs=_refs_needs)
+@in_repo()
+def list_refs(
+    repo: Repo, kind: Kind = "branches", query: str = "", limit: Limit = 20, cursor: Cursor = None, *, account: Account
+) -> Steps:
+    """Branches (newest first) or tags."""
+    bound = ("github_list_refs", account.subject, repo, kind, query)
+    words = query.strip().lower()
+    if kind == "tags":
+        row_of = lambda row: _ref(row) if words in str(row.get("name", "")).lower() else None  # noqa: E731
+        return (yield from List(bound, pages("R/tags", repo), row_of).show(limit, cursor))
+    default: Json = {}
+
+    def read(token: str, size: int) -> Asks[Page]:
+        data = yield from documents.of_repo(
+            documents.BRANCHES, repo, query=words or None, first=size, after=token or None
+        )
+        default["default_branch"] = (data.get("defaultBranchRef") or {}).get("name")
+        return documents.page_of(data.get("refs") or {})
+
+    try:
+        shown = yield from List(bound, read, branch_row).show(limit, cursor)
+    except (NotFound, InvalidInput):
+        if cursor:
+            raise
+        shown = yield from _plain_branches(bound, repo, words, limit)  # a host without GraphQL
+    return shown | default | ZONED
+
+
+def _plain_branches(bound: tuple[Any, ...], repo: str, words: str, limit: int) -> Asks[Json]:
+    listing = List(
+        bound, pages("R/branches", repo), lambda row: _ref(row) if words in str(row.get("name", "")).lower() else None
+    )
+    return {**(yield from listing.show(limit, None)), "next": None}
+
+
+def _ref(row: Mapping[str, Any]) -> Json:
+    name = code(str(row.get("name", "")))[0]
+    return {"name": name, "sha": (row.get("commit") or {}).get("sha"), "protected": bool(row.get("protected"))}
+
+
+@GITHUB.tool(
+    needs=[
+        *changes("POST R/git/refs", "contents:write"),
+        reads("GET R/commits/{ref}", "contents:read"),
+        reads("GET R/git/ref/{ref}", "contents:read"),
+        reads("GET R"),
+    ],
+    effect=Effect.WRITES,
+    aliases=["GitHub.CreateBranch"],
+)
+@in_repo("this branch, tag or sha to start from")
+def create_branch(repo: Repo, branch: Branch, from_ref: Ref | None = None) -> Steps:
+    """Create a branch from another ref."""
+    start = from_ref or str((yield from api.get("R", repo))["default_branch"])
+    sha = str((yield from api.get("R/commits/{ref}", repo, wide={"ref": start}))["sha"])
+    body = {"ref": f"refs/heads/{branch}", "sha": sha}
+    try:
+        yield from api.send(rest("POST R/git/refs", repo, json=body, repeat="idem"))
+    except (Conflict, InvalidInput) as refused:
+        there = yield from _head_of(repo, branch)
+        if there is None:
+            raise refused from None
+        if there != sha:
+            raise Conflict("branch: there is one of this name, at another commit.", reason="exists") from None
+        return {"branch": branch, "sha": sha, "existed": True, "summary": "It was there already."}
+    undo = {"tool": "github_delete", "args": {"kind": "branch", "repo": repo, "id": branch}}
+    return {"branch": branch, "sha": sha, "undo": undo, "summary": f"Created from {start}."}
+
+
+def _head_of(repo: str, branch: str) -> Asks[str | None]:
+    """The commit a branch points at."""
+    try:
+        found = yield from api.get("R/git/ref/{ref}", repo, wide={"ref": f"heads/{branch}"})
+    except NotFound:
+        return None
+    return str(found["object"]["sha"])
+
+
+# ----------------------------------------------------------------- lists of commits
+
+
+def _commits_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["pull"]:
+        return [reads("GET R/pulls/{pull_number}/commits", "pull_requests:read")]
+    return [reads("GET R/commits", "contents:read")]
+
+
+@GITHUB.tool(needs=_commits_needs, aliases=["GitHub.ListPullRequestCommits"])
+@in_repo("this branch, tag, sha or pull request")
+def list_commits(
+    repo: Repo,
+    ref: Ref | None = None,
+    pull: Number | None = None,
+    path: Path | None = None,
+    author: Login | None = None,
+    after: str | None = None,
+    before: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """Commits of a branch, path, author or pull request."""
+    if pull and (ref or path or author or after or before):
+        raise InvalidInput("pull: alone, without ref, path, author and dates.")
+    bound = ("github_list_commits", account.subject, repo, ref, pull, path, author, after, before)
+    if pull:
+        read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})
+        more: Json = {"note": "A pull request lists at most 250 commits."}
+        return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
+    since, until = _time.window(after, before, now - now % 60)
+    params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
+    listing = List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED)
+    return (yield from listing.show(limit, cursor))
+
+
+def _iso(seconds: int | None) -> str | None:
+    return None if seconds is None else _time.full(seconds * 1000).replace("+00:00", "Z")
+
+
+@GITHUB.tool(needs=[reads("GET R/commits/{ref}", "contents:read")])
+@in_repo("this commit")
+def get_commit(
+    repo: Repo,
+    ref: Ref,
+    include_diff: bool = False,
+    path: Path = "",
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """One commit: message, files, stats, optionally its diff."""
+    request = rest("GET R/commits/{ref}", repo, wide={"ref": ref}, params={"per_page": 100})
+    found = (yield from api.send(request)).data
+    shown = _commit(found)
+    if not include_diff:
+        files, cut = file_list(found.get("files") or (), path)
+        return shown | {"files": files, "truncated": cut}
+    read = pages("R/commits/{ref}", repo, rows="files", wide={"ref": str(found["sha"])})
+    bound = ("github_get_commit", account.subject, repo, found["sha"])
+    return shown | (yield from diff(bound, read, path, cursor))
+
+
+def _commit(row: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    commit = row.get("commit") or {}
+    author = commit.get("author") or {}
+    shown: Json = {
+        "sha": row.get("sha"),
+        "message": window(outside.text(str(commit.get("message", ""))), 0, 1_200)[0],
+        "author": login(row.get("author")) or outside.line(str(author.get("name", "")), 80),
+        "date": full(author.get("date")),
+        "parents": [one.get("sha") for one in row.get("parents") or ()],
+        "stats": {name: (row.get("stats") or {}).get(name) for name in ("additions", "deletions")},
+        "verified": bool((commit.get("verification") or {}).get("verified")),
+        "url": row.get("html_url"),
+    }
+    return outer(shown, outside)
+
+
+@GITHUB.tool(needs=[reads("GET R/compare/{basehead}", "contents:read")])
+@in_repo("this pair of refs")
+def compare(
+    repo: Repo,
+    base: Head,
+    head: Head,
+    include_diff: bool = False,
+    path: Path = "",
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """What changed between two refs: commits, files, optionally the diff. A fork's ref is owner:branch."""
+    request = rest("GET R/compare/{basehead}", repo, wide={"basehead": f"{base}...{head}"})
+    found = (yield from api.send(request)).data
+    commits = found.get("commits") or ()
+    shown: Json = {
+        "status": found.get("status"),
+        "ahead": found.get("ahead_by"),
+        "behind": found.get("behind_by"),
+        "merge_base": (found.get("merge_base_commit") or {}).get("sha"),
+        "commits": [_brief(row) for row in list(commits)[-20:]],
+        "from_outside": True,
+    }
+    files = found.get("files") or []
+    more = {"note": "GitHub compares the first 300 files."} if len(files) >= 300 else {}
+    if not include_diff:
+        rows, cut = file_list(files, path)
+        return shown | {"files": rows, "truncated": cut} | more
+
+    def read(token: str, size: int) -> Asks[Page]:
+        return Page(files)
+        yield
+
+    bound = ("github_compare", account.subject, repo, base, head)
+    return shown | (yield from diff(bound, read, path, cursor)) | more
+
+
+def _brief(row: Mapping[str, Any]) -> Json:
+    commit = commit_row(row)
+    return {name: commit[name] for name in ("sha", "headline", "author") if commit.get(name)}
+
+
+# ----------------------------------------------------------------- activity
+
+Activity = Literal["push", "force_push", "branch_creation", "branch_deletion", "pr_merge", "merge_queue_merge"]
+
+
+@GITHUB.tool(
+    needs=[reads("GET R/activity", "contents:read")], aliases=["GitHub.ListRepositoryActivities"], toolset="code"
+)
+@in_repo()
+def list_activity(
+    repo: Repo,
+    kind: Activity | None = None,
+    actor: Login | None = None,
+    ref: Ref | None = None,
+    period: Literal["day", "week", "month", "quarter", "year"] | None = None,
+    sort: Literal["newest", "oldest"] = "newest",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Pushes, force pushes, merges and branch changes of a repository."""
+    params = {
+        "activity_type": kind,
+        "actor": actor,
+        "ref": ref,
+        "time_period": period,
+        "direction": "asc" if sort == "oldest" else None,
+    }
+    bound = ("github_list_activity", account.subject, repo, kind, actor, ref, period, sort)
+    listing = List(bound, pages("R/activity", repo, params=params, by="after"), _activity, more=ZONED)
+    return (yield from listing.show(limit, cursor))
+
+
+def _activity(row: Mapping[str, Any]) -> Json:
+    shown: Json = {
+        "kind": row.get("activity_type"),
+        "ref": code(str(row.get("ref", "")))[0].removeprefix("refs/heads/"),
+        "actor": login(row.get("actor")),
+        "before": str(row.get("before", ""))[:12],
+        "after": str(row.get("after", ""))[:12],
+        "time": short(row.get("timestamp")),
+    }
+    return outer(shown, Prose())
+
+
+# ----------------------------------------------------------------- several files at once
+
+
+class NewFile(BaseModel):
+    """A file to write."""
+
+    model_config = {"extra": "forbid", "hide_input_in_errors": True}
+    path: NewPath
+    content: str
+
+
+def _some(files: list[NewFile]) -> list[NewFile]:
+    if len(files) > 100 or sum(len(one.content.encode(errors="replace")) for one in files) > MIB:
+        raise ValueError("at most 100 files, and a megabyte in all")
+    return files
+
+
+Files = Annotated[list[NewFile], AfterValidator(_some)]
+
+
+def _paths(arguments: Arguments) -> list[str]:
+    return [one.path for one in arguments["files"] or ()] + list(arguments["delete_paths"] or ())
+
+
+def _commit_needs(arguments: Arguments) -> Sequence[Need]:
+    method = "GRAPHQL CommitFiles"
+    return [
+        *changes(method, "contents:write"),
+        reads("GET R/git/ref/{ref}", "contents:read"),
+        *workflow_need(method, _paths(arguments)),
+    ]
+
+
+@GITHUB.tool(
+    needs=_commit_needs,
+    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if arguments["delete_paths"] else Effect.WRITES,
+    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+)
+@in_repo("this branch")
+def commit_files(
+    repo: Repo,
+    branch: Branch,
+    message: Title,
+    files: Files | None = None,
+    delete_paths: list[NewPath] | None = None,
+    expected_head: Sha | None = None,
+) -> Steps:
+    """One commit that writes and/or deletes several files on a branch."""
+    written, deleted = list(files or ()), list(dict.fromkeys(delete_paths or ()))
+    paths = [one.path for one in written]
+    if not written and not deleted:
+        raise InvalidInput("files, delete_paths: one of them is needed.")
+    if len(set(paths)) < len(paths) or set(paths) & set(deleted):
+        raise InvalidInput("files, delete_paths: each path once.")
+    head = yield from _head_of(repo, branch)
+    if head is None:
+        raise NotFound("GitHub: the branch is not found.", hint="github_create_branch makes one.")
+    if expected_head and head != expected_head:
+        raise Conflict("The branch has moved since it was read.", reason="stale", hint="Read it again.")
+    change = {
+        "additions": [
+            {"path": one.path, "contents": base64.b64encode(one.content.encode()).decode()} for one in written
+        ],
+        "deletions": [{"path": path} for path in deleted],
+    }
+    given = {
+        "branch": {"repositoryNameWithOwner": repo, "branchName": branch},
+        "message": {"headline": message},
+        "expectedHeadOid": head,
+        "fileChanges": change,
+    }
+    commit = yield from again(lambda: _committed(given), lambda: _already_on(repo, branch, head, message))
+    return {
+        "commit": {"sha": commit.get("oid"), "url": commit.get("url")},
+        "branch": branch,
+        "written": paths[:20],
+        "deleted": deleted[:20],
+        "summary": f"{len(paths)} written, {len(deleted)} deleted, in one commit.",
+    }
+
+
+def _committed(given: Mapping[str, Any]) -> Asks[Json]:
+    data = yield from documents.query(documents.COMMIT, "write", input=given)
+    return dict((data.get("createCommitOnBranch") or {}).get("commit") or {})
+
+
+def _already_on(repo: str, branch: str, head: str, message: str) -> Asks[Json | None]:
+    """Our commit, if the branch now ends in it; None if the branch has not moved."""
+    now = yield from _head_of(repo, branch)
+    if now in (None, head):
+        return None
+    found = yield from api.get("R/commits/{ref}", repo, wide={"ref": str(now)})
+    ours = [one.get("sha") for one in found.get("parents") or ()] == [head]
+    if ours and str(found["commit"]["message"]).partition("\n")[0] == message:
+        return {"oid": now, "url": found.get("html_url")}
+    raise Conflict("The branch has moved in the meantime.", reason="stale", hint="Read it again.")

@@ -1,0 +1,236 @@
+"""GitHub: discussions. GraphQL alone knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._github import documents
+from deputize.toolkits._github.api import Json, List, Page, in_repo
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits._github.names import pick
+from deputize.toolkits._github.once import Noted, once
+from deputize.toolkits._github.places import Node, Number, Repo, Word
+from deputize.toolkits._github.prose import Body, Prose, Title, body_part, is_body_cursor, is_marked, marked
+from deputize.toolkits._github.rows import ZONED, comment, full, login, outer, short
+from deputize.toolkits._github.search import MOST, checked, elsewhere, qualified
+
+
+def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    one = "Discussion" if arguments["number"] else "DiscussionSearch" if arguments["query"] else "Discussions"
+    found = [reads(f"GRAPHQL {one}", "discussions:read")]
+    return found + ([reads("GRAPHQL Discussions", "discussions:read")] if one == "DiscussionSearch" else [])
+
+
+@GITHUB.tool(needs=_list_needs, toolset="discussions")
+@in_repo("this discussion")
+def list_discussions(
+    repo: Repo,
+    number: Number | None = None,
+    query: str = "",
+    category: Word | None = None,
+    answered: bool | None = None,
+    state: Literal["open", "closed", "all"] = "open",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Discussions of a repository (or found by text), or one with its comments."""
+    if number:
+        return (yield from _one(repo, number, limit, cursor, account))
+    bound = ("github_list_discussions", account.subject, repo, query, category, answered, state)
+    if query.strip():
+        states = {"open": "open", "closed": "closed"}.get(state)
+        kinds = {True: "answered", False: "unanswered"}
+        filters = {"repo": repo, "category": category, "is": [one for one in (states, kinds.get(answered)) if one]}  # type: ignore[arg-type]
+        q = qualified(checked(query, fixed=True), filters)
+        listing = List(bound, _found(q), lambda node: _of(repo, node), more={"note": MOST} | ZONED)
+        return (yield from listing.show(limit, cursor))
+    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
+    categories = (known.get("discussionCategories") or {}).get("nodes") or []
+    chosen = pick(category, categories, "category", lambda one: str(one["name"]))["id"] if category else None
+    states = {"open": ["OPEN"], "closed": ["CLOSED"]}.get(state)  # type: ignore[assignment]
+
+    def read(token: str, size: int) -> Asks[Page]:
+        data = yield from documents.of_repo(
+            documents.DISCUSSIONS,
+            repo,
+            first=size,
+            after=token or None,
+            categoryId=chosen,
+            states=states,
+            answered=answered,
+        )
+        return documents.page_of(data.get("discussions") or {})
+
+    shown = yield from List(bound, read, _row, more=ZONED).show(limit, cursor)
+    outside = Prose()
+    return {"categories": [outside.line(str(one.get("name", "")), 60) for one in categories], **shown}
+
+
+def _found(q: str) -> Any:
+    def read(token: str, size: int) -> Asks[Page]:
+        data = yield from documents.query(documents.DISCUSSION_SEARCH, query=q, first=size, after=token or None)
+        search = data.get("search") or {}
+        return documents.page_of(search, search.get("discussionCount"))
+
+    return read
+
+
+def _of(repo: str, node: Mapping[str, Any]) -> Json | None:
+    there = str((node.get("repository") or {}).get("nameWithOwner", ""))
+    return None if elsewhere(repo, None, there) else _row(node)
+
+
+def _row(node: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    shown: Json = {
+        "number": node.get("number"),
+        "title": outside.title(node.get("title")),
+        "author": login(node.get("author")),
+        "category": outside.line(str((node.get("category") or {}).get("name", "")), 40),
+        "answered": bool(node.get("isAnswered")),
+        "closed": bool(node.get("closed")),
+        "comments": (node.get("comments") or {}).get("totalCount"),
+        "updated": short(node.get("updatedAt")),
+    }
+    return outer(shown, outside)
+
+
+def _one(repo: str, number: int, limit: int, cursor: str | None, account: Account) -> Asks[Json]:
+    bound = ("github_list_discussions", account.subject, repo, number)
+    detail: Json = {}
+
+    def read(token: str, size: int) -> Asks[Page]:
+        node = yield from _discussion(repo, number, min(size, 50), token)
+        detail.update(node)
+        return documents.page_of(node.get("comments") or {})
+
+    if is_body_cursor(bound, cursor):
+        yield from read("", 1)
+        return {"number": number, **body_part(bound, Prose().prose(detail.get("body")), cursor), "from_outside": True}
+    shown = yield from List(bound, read, _comment, 2_500).show(limit, cursor)
+    outside = Prose()
+    told: Json = {
+        "number": number,
+        "title": outside.line(str(detail.get("title", "")), 300),
+        "author": login(detail.get("author")),
+        "category": outside.line(str((detail.get("category") or {}).get("name", "")), 60),
+        "closed": bool(detail.get("closed")),
+        "answer_id": (detail.get("answer") or {}).get("id"),
+        "created": full(detail.get("createdAt")),
+        "url": detail.get("url"),
+    }
+    if not cursor:
+        told |= body_part(bound, outside.prose(detail.get("body")))
+    return outer(told | {"comments": shown["items"], "next": shown["next"]}, outside)
+
+
+def _discussion(repo: str, number: int, first: int = 1, after: str = "") -> Asks[Json]:
+    data = yield from documents.of_repo(documents.DISCUSSION, repo, number=number, first=first, after=after or None)
+    if not data.get("discussion"):
+        raise NotFound("GitHub: not found, or not visible to this user.")
+    return dict(data["discussion"])
+
+
+def _comment(node: Mapping[str, Any]) -> Json:
+    replies = (node.get("replies") or {}).get("nodes") or ()
+    shown = comment(node, 500) | {"replies": [comment(one, 200) for one in replies]}
+    return shown | ({"is_answer": True} if node.get("isAnswer") else {})
+
+
+# ----------------------------------------------------------------- write
+
+
+def _write_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["answer_id"]:
+        return changes("GRAPHQL DiscussionAnswer", "discussions:write")
+    if arguments["number"]:
+        one = [reads("GRAPHQL Discussion", "discussions:read")]
+        return [*changes("GRAPHQL DiscussionReply", "discussions:write"), *one]
+    known = [reads("GRAPHQL Discussions", "discussions:read")]
+    return [*changes("GRAPHQL DiscussionCreate", "discussions:write"), *known]
+
+
+@GITHUB.tool(needs=_write_needs, effect=SENDS, toolset="discussions")
+@in_repo("this discussion")
+def write_discussion(
+    repo: Repo,
+    number: Annotated[Number | None, Field(description="an existing one")] = None,
+    category: Word | None = None,
+    title: Title | None = None,
+    body: Body = "",
+    reply_to: Annotated[Node | None, Field(description="comment id")] = None,
+    answer_id: Annotated[Node | None, Field(description="mark this comment")] = None,
+    *,
+    key: ActKey,
+    noted: Noted,
+) -> Steps:
+    """Start a discussion, comment or reply in one, or mark the answer."""
+    if answer_id:
+        if body or title or reply_to:
+            raise InvalidInput("answer_id: alone, to mark an answer.")
+        data = yield from documents.query(documents.DISCUSSION_ANSWER, "idem", id=answer_id)
+        there = (data.get("markDiscussionCommentAsAnswer") or {}).get("discussion") or {}
+        return {"number": there.get("number"), "id": answer_id, "url": there.get("url"), "summary": "Marked."}
+    if not body.strip():
+        raise InvalidInput("body: something to say.")
+    if number:
+        return (yield from _replied(repo, number, body, reply_to, key, noted))
+    if not title or not category:
+        raise InvalidInput("title, category: needed for a new discussion.", hint="github_list_discussions names them.")
+    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
+    categories = (known.get("discussionCategories") or {}).get("nodes") or []
+    chosen = pick(category, categories, "category", lambda one: str(one["name"]))
+    given = {"repositoryId": known["id"], "categoryId": chosen["id"], "title": title, "body": marked(body, key)}
+    write = _sent(documents.DISCUSSION_CREATE, given, "createDiscussion", "discussion")
+    made = yield from once(noted, write, lambda: _started(repo, title, key), "discussion")
+    return {"number": made.get("number"), "id": made.get("id"), "url": made.get("url"), "summary": "Started."}
+
+
+def _sent(document: str, given: Mapping[str, Any], field: str, part: str) -> Asks[Json]:
+    data = yield from documents.query(document, "write", input=given)
+    return dict((data.get(field) or {}).get(part) or {})
+
+
+def _started(repo: str, title: str, key: ActKey) -> Asks[Json | None]:
+    """The discussion of this act, among the newest of its title."""
+    data = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=20)
+    for node in documents.page_of(data.get("discussions") or {}).rows:
+        if node.get("title") == title:
+            whole = yield from _discussion(repo, int(node["number"]))
+            if is_marked(whole, key):
+                return whole
+    return None
+
+
+def _replied(repo: str, number: int, body: str, reply_to: str | None, key: ActKey, noted: Noted) -> Asks[Json]:
+    there = yield from _discussion(repo, number)
+    given: Json = {"discussionId": there["id"], "body": marked(body, key)}
+    given |= {"replyToId": reply_to} if reply_to else {}
+    write = _sent(documents.DISCUSSION_REPLY, given, "addDiscussionComment", "comment")
+    made = yield from once(noted, write, lambda: _marked_in(repo, number, key), "comment")
+    return {"number": number, "id": made.get("id"), "url": made.get("url"), "summary": "Written."}
+
+
+def _marked_in(repo: str, number: int, key: ActKey) -> Asks[Json | None]:
+    """The comment or reply of this act."""
+    after = ""
+    for _ in range(5):
+        node = yield from _discussion(repo, number, 50, after)
+        page = documents.page_of(node.get("comments") or {})
+        for one in page.rows:
+            for text in (one, *((one.get("replies") or {}).get("nodes") or ())):
+                if is_marked(text, key):
+                    return dict(text)
+        after = page.following
+        if not after:
+            return None
+    return None

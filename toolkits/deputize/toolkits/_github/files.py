@@ -1,0 +1,323 @@
+"""GitHub: read files and directories, search code, write files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+from deputize.core.act.toolkit import MIB, Arguments, Effect, File, Keep, Need, Steps
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._github import api
+from deputize.toolkits._github.api import MATCHES, RAW, Json, List, in_repo, pages, rest
+from deputize.toolkits._github.base import GITHUB, Asks, changes, needs, reads
+from deputize.toolkits._github.once import again
+from deputize.toolkits._github.places import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
+from deputize.toolkits._github.prose import Prose, Title, code
+from deputize.toolkits._github.rows import outer
+from deputize.toolkits._github.search import MOST, checked, elsewhere, qualified
+from deputize.toolkits._page import tokens
+
+_TEXT: Final = 2_000  # tokens of a file in a result
+_ENTRIES: Final = 3_000  # tokens of a directory
+_LINE: Final = 2_000  # characters of a line
+_LARGEST: Final = 50 * MIB
+
+
+def _file_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["recursive"]:
+        return [reads("GET R/git/trees/{tree_sha}", "contents:read"), reads("GET R/contents/{path}", "contents:read")]
+    return [reads("GET R/contents/{path}", "contents:read")]
+
+
+@GITHUB.tool(needs=_file_needs, aliases=["GitHub.GetFileContents"])
+@in_repo("this file, folder or ref")
+def get_file(
+    repo: Repo,
+    path: Path = "",
+    ref: Ref | None = None,
+    start_line: int | None = None,
+    end_line: int | None = None,
+    recursive: bool = False,
+) -> Steps:
+    """Read a file (whole or a line range) or list a directory at a ref."""
+    if recursive:
+        return (yield from _tree(repo, path, ref or "HEAD"))
+    found = yield from api.get("R/contents/{path}", repo, wide={"path": path}, params={"ref": ref})
+    if isinstance(found, list):
+        return _directory(repo, path, ref, found)
+    if found.get("type") != "file":
+        shown = {"path": path, "type": found.get("type"), "sha": found.get("sha"), "target": found.get("target")}
+        return {**shown, "submodule": found.get("submodule_git_url"), "from_outside": True}
+    return (yield from _file(repo, found, ref, start_line, end_line))
+
+
+def _directory(repo: str, path: str, ref: str | None, found: Sequence[Mapping[str, Any]]) -> Json:
+    rows = [{"path": one.get("path"), "type": one.get("type"), "size": one.get("size")} for one in found]
+    shown, cut = _entries(rows)
+    more = {"note": "GitHub lists the first 1000 entries."} if len(found) >= 1000 else {}
+    return {"repo": repo, "path": path, "ref": ref, "entries": shown, "truncated": cut, "from_outside": True, **more}
+
+
+def _tree(repo: str, path: str, ref: str) -> Asks[Json]:
+    """All below a folder, files only."""
+    tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": ref}, params={"recursive": 1})
+    kinds = {"blob": "file", "commit": "submodule"}
+    rows = [
+        {"path": one.get("path"), "type": kinds[one["type"]], "size": one.get("size")}
+        for one in tree.get("tree") or ()
+        if one.get("type") in kinds and (not path or str(one.get("path")).startswith(f"{path}/"))
+    ]
+    if not rows and path:
+        raise NotFound(f"GitHub: {repo} was read, and the folder is not found.")
+    shown, cut = _entries(rows)
+    told: Json = {"repo": repo, "path": path, "ref": ref, "entries": shown, "total": len(rows), "truncated": cut}
+    return told | {"from_outside": True} | ({"incomplete": True} if tree.get("truncated") else {})
+
+
+def _entries(rows: Sequence[Json]) -> tuple[list[Json], bool]:
+    shown: list[Json] = []
+    left = _ENTRIES
+    for row in rows:
+        row = {name: value for name, value in row.items() if value not in (None, 0)}
+        row["path"] = code(str(row.get("path", "")))[0]
+        left -= tokens(row)
+        if left < 0:
+            return shown, True
+        shown.append(row)
+    return shown, False
+
+
+def _file(repo: str, found: Mapping[str, Any], ref: str | None, start: int | None, end: int | None) -> Asks[Json]:
+    """A file as text, some lines of it; what is no text is kept aside for the user."""
+    path = str(found.get("path", ""))
+    shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
+    shown = {name: value for name, value in shown.items() if value is not None} | {"from_outside": True}
+    data = yield from _bytes(repo, found, ref)
+    text = _text(data)
+    if text is None:
+        kept = yield Keep(File(path.rpartition("/")[2][:120], "application/octet-stream", data))
+        return {**shown, "binary": True, **kept}
+    return shown | _lines(text, start, end)
+
+
+def _bytes(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
+    """A file's bytes: inside the answer up to a megabyte, else asked for as they are."""
+    if found.get("encoding") == "base64" and (found.get("content") or not found.get("size")):
+        try:
+            return base64.b64decode(str(found.get("content") or ""))
+        except binascii.Error:
+            raise NotFound("GitHub: the file could not be read.") from None
+    if int(found.get("size") or 0) > _LARGEST:
+        raise InvalidInput(f"path: the file is too large to read here ({found.get('size')} bytes).")
+    path = str(found.get("path", ""))
+    request = rest(
+        "GET R/contents/{path}",
+        repo,
+        wide={"path": path},
+        params={"ref": ref},
+        accept=RAW,
+        raw=True,
+        max_bytes=_LARGEST,
+    )
+    data = (yield from api.send(request)).data
+    return data if isinstance(data, bytes) else b""
+
+
+def _text(data: bytes) -> str | None:
+    """The file as text, or None where it is none."""
+    if b"\x00" in data[:8000]:
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def _lines(text: str, start: int | None, end: int | None) -> Json:
+    lines = text.split("\n")
+    if lines[-1:] == [""]:
+        lines.pop()
+    first = max(start or 1, 1)
+    last = min(end or len(lines), len(lines))
+    if lines and (first > len(lines) or first > last):
+        raise InvalidInput(f"start_line: the file has {len(lines)} lines.")
+    size, stop = 0, last
+    for n in range(first, last + 1):
+        size += len(lines[n - 1][:_LINE].encode(errors="replace")) // 4 + 1
+        if size > _TEXT and n > first:
+            stop = n - 1
+            break
+    shown, unseen = code("\n".join(line[:_LINE] for line in lines[first - 1 : stop]))
+    told: Json = {"lines": f"{first if lines else 0}-{stop} of {len(lines)}", "text": shown}
+    if stop < last:
+        told |= {"truncated": True, "next": {"start_line": stop + 1}}
+    if any(len(line) > _LINE for line in lines[first - 1 : stop]):
+        told["long_lines_cut"] = True
+    return told | ({"warning": f"{unseen} characters that nobody can see are written as \\u{{...}}"} if unseen else {})
+
+
+# ----------------------------------------------------------------- search
+
+
+@GITHUB.tool(needs=[reads("GET /search/code", "contents:read", "metadata:read")], aliases=["GitHub.SearchCode"])
+@in_repo()
+def search_code(
+    query: str,
+    repo: Repo | None = None,
+    org: Owner | None = None,
+    language: Word | None = None,
+    path: Word | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """Search code, optionally within one repository or organization."""
+    words = checked(query, fixed=bool(repo or org))
+    if not words:
+        raise InvalidInput("query: what to look for.")
+    q = qualified(words, {"repo": repo, "org": org, "language": language, "path": path})
+    listing = List(
+        ("github_search_code", account.subject, q),
+        pages("/search/code", rows="items", accept=MATCHES, params={"q": q}),
+        lambda row: None if elsewhere(repo, org, row["repository"]["full_name"]) else _hit(row),
+        more={"note": f"Default branches only, files below 384 kB. {MOST}"},
+    )
+    return (yield from listing.show(limit, cursor))
+
+
+def _hit(row: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    pieces = [code(str(one.get("fragment", "")))[0][:200] for one in (row.get("text_matches") or ())[:3]]
+    shown: Json = {
+        "repo": row["repository"]["full_name"],
+        "private": bool(row["repository"].get("private")),
+        "path": code(str(row.get("path", "")))[0],
+        "sha": row.get("sha"),
+        "snippets": pieces,
+    }
+    return outer(shown, outside)
+
+
+# ----------------------------------------------------------------- write
+
+Mode = Literal["create", "overwrite", "replace_lines", "append"]
+
+
+def workflow_need(method: str, paths: Sequence[str | None]) -> list[Need]:
+    """What files of GitHub Actions need beside."""
+    if any(path and path.lower().startswith(".github/workflows") for path in paths):
+        return [needs(method, "workflow", app=("workflows:write",))]
+    return []
+
+
+def _write_needs(arguments: Arguments) -> Sequence[Need]:
+    method = "PUT R/contents/{path}"
+    return [
+        *changes(method, "contents:write"),
+        reads("GET R/contents/{path}", "contents:read"),
+        *workflow_need(method, [arguments["path"]]),
+    ]
+
+
+@GITHUB.tool(
+    needs=_write_needs,
+    effect=Effect.WRITES,
+    aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
+)
+@in_repo("this branch or path")
+def write_file(
+    repo: Repo,
+    path: NewPath,
+    message: Title,
+    content: str,
+    branch: Branch | None = None,
+    mode: Mode = "create",
+    start_line: int | None = None,
+    end_line: int | None = None,
+    expected_sha: Sha | None = None,
+) -> Steps:
+    """Create a file or change one: replace it, replace a line range, or append."""
+    if (mode == "replace_lines") != bool(start_line):
+        raise InvalidInput("start_line: needed for replace_lines, and for nothing else.")
+    if len(content.encode(errors="replace")) > MIB:
+        raise InvalidInput("content: at most a megabyte.")
+    old = yield from _existing(repo, path, branch)
+    if old is None and (mode in ("replace_lines", "append") or expected_sha):
+        raise NotFound(f"GitHub: {repo} has no such file to change.", hint="Create it: mode=create.")
+    if old is not None and mode == "create":
+        raise Conflict(
+            "path: this file is there already.", reason="exists", hint=f"Its sha is {old[0]}; mode=overwrite."
+        )
+    if old is not None and expected_sha and old[0] != expected_sha:
+        raise Conflict("The file has changed since it was read.", reason="stale", hint="Read it again.")
+    data = (
+        content.encode()
+        if mode in ("create", "overwrite")
+        else _edited(old[1] if old else b"", content, mode, start_line, end_line)
+    )
+    body: Json = {"message": message, "content": base64.b64encode(data).decode()}
+    body |= {"branch": branch} if branch else {}
+    body |= {"sha": old[0]} if old else {}
+    made = yield from again(
+        lambda: _put(repo, path, body),
+        lambda: _put_already(repo, path, branch, data),
+    )
+    commit = made.get("commit") or {}
+    return {
+        "path": path,
+        "branch": branch,
+        "sha": (made.get("content") or {}).get("sha"),
+        "commit": {"sha": commit.get("sha"), "url": commit.get("html_url")},
+        "lines": data.count(b"\n") + (not data.endswith(b"\n") and bool(data)),
+        "existed": old is not None,
+        "summary": "Changed." if old else "Created.",
+    }
+
+
+def _put(repo: str, path: str, body: Json) -> Asks[Json]:
+    try:
+        return dict((yield from api.send(rest("PUT R/contents/{path}", repo, wide={"path": path}, json=body))).data)
+    except Conflict as moved:
+        if moved.reason == "stale":
+            raise Conflict("The file has changed in the meantime.", reason="stale", hint="Read it again.") from None
+        raise
+
+
+def _put_already(repo: str, path: str, branch: str | None, data: bytes) -> Asks[Json | None]:
+    """The file, if it is now what was to be written."""
+    now = yield from _existing(repo, path, branch)
+    return {"content": {"sha": now[0]}} if now is not None and now[1] == data else None
+
+
+def _existing(repo: str, path: str, branch: str | None) -> Asks[tuple[str, bytes] | None]:
+    """The sha and the bytes of a file, or None where there is none."""
+    try:
+        found = yield from api.get("R/contents/{path}", repo, wide={"path": path}, params={"ref": branch})
+    except NotFound:
+        yield from api.get("R", repo)  # a repository that cannot be seen has no files either
+        return None
+    if isinstance(found, list) or found.get("type") != "file":
+        raise InvalidInput("path: not a file.", hint=f"Look at it: github_get_file with path {quote(path)}.")
+    return str(found["sha"]), (yield from _bytes(repo, found, branch))
+
+
+def _edited(data: bytes, content: str, mode: str, start: int | None, end: int | None) -> bytes:
+    """The bytes with lines replaced or added; all other bytes stay as they are."""
+    new = content.encode()
+    if mode == "append":
+        gap = b"" if not data or data.endswith(b"\n") else b"\n"
+        return data + gap + new
+    lines = data.splitlines(keepends=True)
+    first, last = start or 1, end or start or 1
+    if not 1 <= first <= last <= max(len(lines), 1):
+        raise InvalidInput(f"start_line, end_line: the file has {len(lines)} lines.")
+    ending = b"\r\n" if lines and lines[min(first, len(lines)) - 1].endswith(b"\r\n") else b"\n"
+    if new and not new.endswith(b"\n") and last < len(lines):
+        new += ending
+    return b"".join([*lines[: first - 1], new, *lines[last:]])

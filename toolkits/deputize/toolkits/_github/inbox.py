@@ -1,0 +1,149 @@
+"""GitHub: notifications and stars."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator
+
+from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._github import api
+from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits._github.base import GITHUB, PUBLIC, REPO, also_private, needs
+from deputize.toolkits._github.issues import moment
+from deputize.toolkits._github.places import Repo, Thread
+from deputize.toolkits._github.prose import Prose
+from deputize.toolkits._github.rows import ZONED, outer, short
+
+_KINDS: Final = {"Issue": "issues", "PullRequest": "pull", "Discussion": "discussions", "Commit": "commit"}
+
+
+def notifications(method: str) -> Need:
+    """The need of a method about notifications. A GitHub App has no permission for them."""
+    return needs(method, "notifications", REPO, app=("notifications",))
+
+
+@GITHUB.tool(
+    needs=lambda arguments: [
+        notifications("GET R/notifications" if arguments["repo"] else "GET /notifications"),
+    ],
+    toolset="inbox",
+)
+@in_repo()
+def list_notifications(
+    repo: Repo | None = None,
+    all_: bool = False,
+    participating: bool = False,
+    after: str | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    now: float,
+) -> Steps:
+    """My notifications; all includes those already read."""
+    bound = ("github_list_notifications", account.subject, repo, all_, participating, after)
+    params = {"all": all_ or None, "participating": participating or None, "since": moment(after, now, "after")}
+    method = "R/notifications" if repo else "/notifications"
+    return (yield from List(bound, pages(method, repo or "", params=params), _row, more=ZONED).show(limit, cursor))
+
+
+def _row(row: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    subject, repo = row.get("subject") or {}, row.get("repository") or {}
+    number = re.search(r"/(\d{1,15})$", str(subject.get("url") or ""))
+    shown: Json = {
+        "thread_id": row.get("id"),
+        "reason": row.get("reason"),
+        "repo": repo.get("full_name"),
+        "private": bool(repo.get("private")),
+        "kind": subject.get("type"),
+        "number": int(number[1]) if number and subject.get("type") in _KINDS else None,
+        "title": outside.title(subject.get("title")),
+        "unread": bool(row.get("unread")),
+        "updated": short(row.get("updated_at")),
+    }
+    return outer(shown, outside)
+
+
+# ----------------------------------------------------------------- mark, mute
+
+
+def _some(ids: list[str]) -> list[str]:
+    if len(ids) > 50:
+        raise ValueError("at most 50")
+    return list(dict.fromkeys(ids))
+
+
+Action = Literal["read", "done", "mute", "subscribe"]
+_THREAD: Final = "/notifications/threads/{thread_id}"
+_METHODS: Final = {
+    "read": f"PATCH {_THREAD}",
+    "done": f"DELETE {_THREAD}",
+    "mute": f"PUT {_THREAD}/subscription",
+    "subscribe": f"PUT {_THREAD}/subscription",
+}
+
+
+def _update_needs(arguments: Arguments) -> Sequence[Need]:
+    method = _METHODS.get(arguments["action"], _METHODS["read"])
+    return [notifications(method if arguments["thread_ids"] else "PUT /notifications")]
+
+
+@GITHUB.tool(needs=_update_needs, effect=Effect.WRITES, toolset="inbox")
+def update_notifications(
+    action: Action,
+    thread_ids: Annotated[list[Thread], AfterValidator(_some)] | None = None,
+    before: str | None = None,
+    *,
+    now: float,
+) -> Steps:
+    """Mark notifications read or done, mute or watch their threads. before: read everything up to then."""
+    if bool(thread_ids) == bool(before) or (before and action != "read"):
+        raise InvalidInput("thread_ids, before: one of them; before only with read.")
+    if before:
+        given = {"last_read_at": moment(before, now, "before"), "read": True}
+        yield from api.send(rest("PUT /notifications", json=given, repeat="idem"))
+        return {"done": [], "failed": [], "summary": "Everything up to then is read, or will be in a moment."}
+    done: list[str] = []
+    failed: list[Json] = []
+    for thread in thread_ids or ():
+        try:
+            yield from api.send(_change(action, thread))
+        except (NotFound, InvalidInput) as refused:
+            failed.append({"thread_id": thread, "why": refused.message})
+        except DeputizeError:
+            if not done:
+                raise
+            return {"done": done, "failed": failed, "summary": f"Stopped after {len(done)}; the rest was not done."}
+        else:
+            done.append(thread)
+    return {"done": done, "failed": failed, "summary": f"{len(done)} done."}
+
+
+def _change(action: Action, thread: str) -> Request:
+    body = {"mute": {"ignored": True}, "subscribe": {"ignored": False}}.get(action)
+    return rest(_METHODS[action], at={"thread_id": thread}, json=body, repeat="idem")
+
+
+# ----------------------------------------------------------------- stars
+
+
+def _star_needs(arguments: Arguments) -> Sequence[Need]:
+    method = f"{'DELETE' if arguments['starred'] is False else 'PUT'} /user/starred/{{owner}}/{{repo}}"
+    return [needs(method, PUBLIC, REPO, app=("starring:write",)), also_private(method, "metadata:read")]
+
+
+@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, aliases=["GitHub.SetStarred"], toolset="inbox")
+@in_repo()
+def set_star(repo: Repo, starred: bool = True) -> Steps:
+    """Star or unstar a repository."""
+    verb = "PUT" if starred else "DELETE"
+    yield from api.send(rest(f"{verb} /user/starred/{{owner}}/{{repo}}", repo, repeat="idem"))
+    undo = {"tool": "github_set_star", "args": {"repo": repo, "starred": not starred}}
+    return {"repo": repo, "starred": starred, "undo": undo}

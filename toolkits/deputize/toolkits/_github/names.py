@@ -1,0 +1,80 @@
+"""Names that people use for labels, milestones and people, found among those there are. Writes never guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._github import api
+from deputize.toolkits._github.api import rest
+from deputize.toolkits._github.base import Asks
+
+
+def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]) -> Any:
+    """The row of this name, exactly or but for its case. Raises `InvalidInput` with the nearest names."""
+    exact = [row for row in rows if name(row) == asked] or [row for row in rows if name(row).lower() == asked.lower()]
+    if len(exact) == 1:
+        return exact[0]
+    near = near_to(asked, [name(row) for row in exact or rows])
+    hint = f"Did you mean {', '.join(near)}?" if near else "There is none that is called nearly so."
+    raise InvalidInput(f"{field}: no one of this name." if not exact else f"{field}: several of this name.", hint=hint)
+
+
+def near_to(asked: str, known: Iterable[str]) -> list[str]:
+    """Up to five known names like this one."""
+    by_lower = {one.lower(): one for one in known}
+    close = get_close_matches(asked.lower(), by_lower, 5, 0.5)
+    close += [one for one in by_lower if asked.lower() in one and one not in close]
+    return [by_lower[one] for one in close[:5]]
+
+
+def label_rows(repo: str, asked: Sequence[str], field: str) -> Asks[list[Mapping[str, Any]]]:
+    """The labels of these names."""
+    if not asked:
+        return []
+    known = yield from api.every("R/labels", repo)
+    return [pick(one, known, field, lambda row: str(row["name"])) for one in dict.fromkeys(asked)]
+
+
+def label_names(repo: str, asked: Sequence[str], field: str) -> Asks[list[str]]:
+    """The labels as they are spelt."""
+    return [str(row["name"]) for row in (yield from label_rows(repo, asked, field))]
+
+
+def milestone(repo: str, asked: str) -> Asks[int]:
+    """The number of a milestone, by its title or number."""
+    known = yield from api.every("R/milestones", repo, params={"state": "all"})
+    if asked.isdecimal() and any(row["number"] == int(asked) for row in known):
+        return int(asked)
+    open_ = [row for row in known if row.get("state") == "open" and str(row["title"]).lower() == asked.lower()]
+    found = pick(asked, open_ or known, "milestone", lambda row: str(row["title"]))
+    return int(found["number"])
+
+
+def me(person: str, account: Account) -> str:
+    """A login, where @me is the account's own."""
+    return account.name if person == "@me" else person
+
+
+def assignees(repo: str, asked: Sequence[str], field: str, account: Account) -> Asks[list[str]]:
+    """The logins of people who can be assigned. Raises `InvalidInput` for those who cannot."""
+    people = [me(one, account) for one in dict.fromkeys(asked)]
+    checks = [rest("GET R/assignees/{assignee}", repo, at={"assignee": one}) for one in people]
+    answers = yield from api.many(checks)
+    refused = [who for who, answer in zip(people, answers, strict=True) if isinstance(answer, DeputizeError)]
+    if not refused:
+        return people
+    if not all(isinstance(one, NotFound) for one in answers if isinstance(one, DeputizeError)):
+        raise next(one for one in answers if isinstance(one, DeputizeError))
+    known = [str(row["login"]) for row in (yield from api.every("R/assignees", repo, 1))]
+    near = near_to(refused[0], known) or known[:5]
+    raise InvalidInput(f"{field}: {refused[0]} cannot be assigned here.", hint=f"These can: {', '.join(near)}.")
+
+
+def reviewers(asked: Sequence[str], account: Account) -> tuple[list[str], list[str]]:
+    """Logins, and slugs of teams written ``org/slug``."""
+    people = [me(one, account) for one in dict.fromkeys(asked) if "/" not in one]
+    return people, [one.partition("/")[2] for one in dict.fromkeys(asked) if "/" in one]

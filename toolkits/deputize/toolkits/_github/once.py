@@ -1,0 +1,63 @@
+"""Writing at most once, where GitHub has no key for it: after a lost answer, look; never write again.
+
+What is found proves that it was done; what is not found proves nothing, since GitHub's lists lag. Then the outcome
+stays unknown, a note is left, and a later run of the same act looks again and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from deputize.core.act.toolkit import Note, Wait
+from deputize.core.errors import DeputizeError, OutcomeUnknown, ProviderUnavailable
+from deputize.toolkits._github.base import Asks, T
+
+LOST: Final = (OutcomeUnknown, ProviderUnavailable)
+PAUSES: Final = (2.0, 8.0)  # seconds before looking
+
+Noted = Mapping[str, Any] | None
+
+
+def raise_if_unsent(lost: DeputizeError) -> None:
+    """Let pass what cannot have happened."""
+    if isinstance(lost, ProviderUnavailable) and not lost.sent:
+        raise lost
+
+
+def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
+    """What the write made, seen in its answer or found afterwards.
+
+    Raises `OutcomeUnknown` where it may have been made and cannot be found. ``what``: what it makes, in a word.
+    """
+    if noted:
+        write.close()
+    else:
+        try:
+            return (yield from write)
+        except LOST as lost:
+            raise_if_unsent(lost)
+        yield Note({"looked_for": what})
+    for pause in PAUSES:
+        yield Wait(pause)
+        try:
+            found = yield from look()
+        except DeputizeError:
+            continue
+        if found is not None:
+            return found
+    raise OutcomeUnknown(
+        f"GitHub did not say whether the {what} was made, and it is not to be found yet.",
+        hint=f"Look for the {what} before trying again.",
+    )
+
+
+def again(write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]) -> Asks[T]:
+    """A write that a precondition guards: after a lost answer look, and try once more if it was not done."""
+    try:
+        return (yield from write())
+    except LOST as lost:
+        raise_if_unsent(lost)
+    yield Wait(PAUSES[0])
+    found = yield from look()
+    return found if found is not None else (yield from write())

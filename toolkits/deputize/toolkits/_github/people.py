@@ -1,0 +1,245 @@
+"""GitHub: who I am, what waits for me, and other people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from deputize.core.act.toolkit import Alias, Arguments, Need, Steps
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OrgBlocked
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._github import api
+from deputize.toolkits._github.api import Json, List, in_repo, pages
+from deputize.toolkits._github.base import GITHUB, Asks, needs, optional, reads
+from deputize.toolkits._github.places import Owner, Repo
+from deputize.toolkits._github.prose import Prose
+from deputize.toolkits._github.rows import ZONED, issue_row, login, outer, repo_of, short
+from deputize.toolkits._github.search import MOST, checked, private_left_out, qualified
+
+_ORGS = "read:org", "user", "write:org", "admin:org"
+
+
+@GITHUB.tool(
+    needs=[
+        reads("GET /user"),
+        optional("GET /user/orgs", *_ORGS),
+        optional("GET /user/teams", *_ORGS, app=("members:read", "metadata:read")),
+    ],
+    aliases=["GitHub.WhoAmI"],
+)
+def whoami(*, granted: frozenset[str]) -> Steps:
+    """Who I am on GitHub, with my organizations and teams."""
+    me = yield from api.get("/user")
+    orgs = teams = None
+    if granted & {*_ORGS, "metadata:read"}:  # without one of them GitHub would want another consent
+        orgs = yield from _mine("/user/orgs", lambda row: str(row["login"]))
+        teams = yield from _mine("/user/teams", lambda row: f"{row['organization']['login']}/{row['slug']}")
+    outside = Prose()
+    told: Json = {
+        "login": me.get("login"),
+        "id": me.get("id"),
+        "name": outside.line(str(me.get("name") or ""), 100) or None,
+        "email": me.get("email"),
+        "url": me.get("html_url"),
+        "orgs": orgs,
+        "teams": teams,
+        "granted": sorted(granted)[:20],
+    }
+    return told | ({"note": "Organizations are not covered by the consent."} if orgs is None else {})
+
+
+def _mine(method: str, name: Callable[[Mapping[str, Any]], str]) -> Asks[list[str] | None]:
+    """The names of mine, or None where the grant is too thin to see them."""
+    try:
+        rows = yield from api.get(method, params={"per_page": 100})
+    except (NotFound, InvalidInput, OrgBlocked):
+        return None
+    return [name(row) for row in rows][:50]
+
+
+# ----------------------------------------------------------------- my work
+
+Kind = Literal["review_requests", "my_pulls", "assigned", "mentions", "recent", "all"]
+_KINDS: Final = {
+    "review_requests": "is:pull-request is:open archived:false review-requested:@me",
+    "my_pulls": "is:pull-request is:open archived:false author:@me",
+    "assigned": "is:issue is:open archived:false assignee:@me",
+    "mentions": "is:issue is:open archived:false mentions:@me",
+}
+_GROUP: Final = 5  # rows of a group among all
+
+
+def _work_needs(arguments: Arguments) -> Sequence[Need]:
+    issues = reads("GET /search/issues", "issues:read", "pull_requests:read")
+    return [issues, *([reads("GET /search/commits")] if arguments["kind"] in ("recent", "all") else [])]
+
+
+@GITHUB.tool(
+    needs=_work_needs,
+    aliases=[
+        Alias("GitHub.GetReviewWorkload", sets={"kind": "review_requests"}),
+        "GitHub.GetUserOpenItems",
+        Alias("GitHub.GetUserRecentActivity", sets={"kind": "recent"}),
+    ],
+)
+def get_my_work(
+    kind: Kind = "all",
+    days: int = 14,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """My open items: pull requests to review, my own, issues assigned to me, mentions; or my recent commits."""
+    if not 1 <= days <= 365:
+        raise InvalidInput("days: 1 to 365.")
+    since = datetime.fromtimestamp(now - days * 86400, UTC).strftime("%Y-%m-%d")
+    if kind != "all":
+        shown = yield from _work(kind, since, account).show(limit, cursor)
+        return shown | ZONED | private_left_out(granted)
+    if cursor:
+        raise InvalidInput("cursor: name the kind it belongs to.")
+    groups: Json = {}
+    following: Json = {}
+    for one in (*_KINDS, "recent"):
+        shown = yield from _work(one, since, account).show(_GROUP, None)
+        groups[one], following[one] = shown["items"], shown["next"]
+    told = {"groups": groups, "next": {name: place for name, place in following.items() if place}}
+    return told | ZONED | private_left_out(granted)
+
+
+def _work(kind: str, since: str, account: Account) -> List:
+    bound = ("github_get_my_work", account.subject, kind, since)
+    if kind == "recent":
+        q = f"author:{account.name} committer-date:>={since}"
+        params = {"q": q, "sort": "committer-date", "order": "desc"}
+        return List(bound, pages("/search/commits", rows="items", params=params), _commit, 2_000)
+    params = {"q": _KINDS[kind], "sort": "updated", "order": "desc"}
+    return List(bound, pages("/search/issues", rows="items", params=params), lambda row: issue_row(row, repo=True))
+
+
+def _commit(row: Mapping[str, Any]) -> Json:
+    outside = Prose()
+    commit = row.get("commit") or {}
+    shown: Json = {
+        "repo": repo_of(row),
+        "sha": str(row.get("sha", ""))[:12],
+        "headline": outside.line(str(commit.get("message", "")).partition("\n")[0], 100),
+        "date": short((commit.get("committer") or {}).get("date")),
+    }
+    return outer(shown, outside)
+
+
+# ----------------------------------------------------------------- people
+
+Role = Literal["collaborators", "assignees", "contributors", "stargazers", "members", "teams", "any"]
+Permission = Literal["pull", "triage", "push", "maintain", "admin"]
+
+
+def _people_needs(arguments: Arguments) -> Sequence[Need]:
+    role, repo = arguments["role"], bool(arguments["repo"])
+    org = needs("GET O/members", "read:org", "write:org", "admin:org", app=("members:read",))
+    match role:
+        case "collaborators":
+            private = reads("GET R/collaborators", "metadata:read")
+            return [private, optional("GET R/collaborators", "read:org", "write:org", "admin:org")]
+        case "assignees":
+            return [reads("GET R/assignees", "issues:read", "pull_requests:read")]
+        case "contributors" | "stargazers":
+            return [reads(f"GET R/{role}")]
+        case "members":
+            return [org]
+        case "teams" if repo:
+            return [reads("GET R/teams", "administration:read", "metadata:read")]
+        case "teams":
+            return [needs("GET O/teams", "read:org", "write:org", "admin:org", app=("members:read",))]
+    if repo:
+        return [reads("GET R/contributors")]
+    return [org] if arguments["org"] else [reads("GET /search/users"), reads("GET U")]
+
+
+@GITHUB.tool(
+    needs=_people_needs,
+    aliases=[
+        Alias("GitHub.ListRepositoryCollaborators", sets={"role": "collaborators"}),
+        Alias("GitHub.ListStargazers", sets={"role": "stargazers"}),
+    ],
+)
+@in_repo()
+def list_people(
+    repo: Repo | None = None,
+    org: Owner | None = None,
+    role: Role = "any",
+    query: str = "",
+    permission: Permission | None = None,
+    affiliation: Literal["all", "direct", "outside"] = "all",
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+) -> Steps:
+    """People of a repository or organization, or users found by login, name or email."""
+    if repo and org:
+        raise InvalidInput("Give repo or org, not both.")
+    if role not in ("any", "members", "teams") and not repo:
+        raise InvalidInput(f"repo: needed for {role}.")
+    if role == "members" and not org:
+        raise InvalidInput("org: needed for members.")
+    bound = ("github_list_people", account.subject, repo, org, role, query, permission, affiliation)
+    if not repo and not org:
+        if role != "any" or not query.strip():
+            raise InvalidInput("query: whom to look for, where neither repo nor org is given.")
+        return (yield from _found(bound, query, limit, cursor))
+    role = ("contributors" if repo else "members") if role == "any" else role
+    params = {"permission": permission, "affiliation": affiliation} if role == "collaborators" else {}
+    words = query.strip().lower()
+    listing = List(
+        bound,
+        pages(f"{'R' if repo else 'O'}/{role}", repo or "", at={} if repo else {"org": org}, params=params),
+        lambda row: shown if words in str(shown := _person(row, role)).lower() else None,
+    )
+    try:
+        return (yield from listing.show(limit, cursor))
+    except NotFound as refused:
+        if role == "collaborators" and "right" in refused.message:
+            raise NotFound("GitHub lists collaborators only to those who may push.") from None
+        raise
+
+
+def _person(row: Mapping[str, Any], role: str) -> Json:
+    outside = Prose()
+    shown: Json = {
+        "login": login(row),
+        "name": outside.line(str(row.get("name") or ""), 80),
+        "role": row.get("role_name"),
+        "permission": row.get("permission"),
+        "commits": row.get("contributions"),
+        "bot": row.get("type") == "Bot",
+    }
+    if role == "teams":
+        shown |= {
+            "login": None,
+            "team": f"{(row.get('organization') or {}).get('login', '')}/{row.get('slug')}".lstrip("/"),
+        }
+    return outer(shown, outside)
+
+
+def _found(bound: tuple[Any, ...], query: str, limit: int, cursor: str | None) -> Steps:
+    """Users found by what they are called; a few of them with the name they give."""
+    listing = List(
+        bound,
+        pages("/search/users", rows="items", params={"q": qualified(checked(query, fixed=False), {})}),
+        lambda row: _person(row, "any"),
+        more={"note": MOST},
+    )
+    shown = yield from listing.show(limit, cursor)
+    who = [row["login"] for row in shown["items"][:5]]
+    profiles = yield from api.many([api.rest("GET U", at={"username": one}) for one in who])
+    for row, profile in zip(shown["items"], profiles, strict=False):
+        if not isinstance(profile, DeputizeError) and profile.get("name"):
+            row["name"] = Prose().line(str(profile["name"]), 80)
+    return shown

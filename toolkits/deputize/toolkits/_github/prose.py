@@ -1,0 +1,155 @@
+"""Texts that others wrote on GitHub, and texts of ours that others will read.
+
+Prose is Markdown: what GitHub would not show is taken out and counted. Code and diffs are not altered: what nobody can
+see in them is shown as ``\\u{202E}`` and counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator
+
+from deputize.core.act.toolkit import ActKey
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._page import read_cursor, write_cursor
+from deputize.toolkits._text import Outside, clean, window
+
+BODY: Final = 1_400  # bytes of a body in a detail
+LONGEST: Final = 200_000  # characters of prose that are looked at: GitHub allows 65536 in a body
+PART: Final = 8_000  # bytes of a body that is read on
+_HIDDEN: Final = re.compile(  # nothing here looks back or beyond the next bracket, so that it takes linear time
+    r"<!--.*?(?:-->|\Z)"
+    r"|<(script|style|template|noscript)\b[^<>]*>.*?(?:</\1\s*>|\Z)"
+    r"|<(\w{1,20})(?=\s)[^<>]{0,400}?(?:\shidden\b|display\s{0,3}:\s{0,3}none|visibility\s{0,3}:\s{0,3}hidden)[^<>]{0,400}>"
+    r".*?(?:</\2\s*>|\Z)"
+    r"|^[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ ]*(?:#|<>)[^\n]*$",
+    re.DOTALL | re.IGNORECASE | re.MULTILINE,
+)
+_PICTURE: Final = re.compile(r"!\[([^\[\]\n]{0,500})\](?:\([^()\n]{0,2000}\)|\[[^\[\]\n]{0,200}\])")
+_IMG: Final = re.compile(r"<img\b[^<>]{0,4000}>", re.IGNORECASE)
+_ALT: Final = re.compile(r"\balt\s*=\s*(?:\"([^\"]{0,500})\"|'([^']{0,500})')", re.IGNORECASE)
+_BAD_LINK: Final = re.compile(
+    r"\[([^\[\]\n]{0,500})\]\(\s{0,9}<?(?:javascript|data|vbscript):(?:[^()\[\]\n]|\([^()\[\]\n]{0,200}\)){0,2000}\)",
+    re.IGNORECASE,
+)
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
+)
+_SECRET: Final = re.compile(
+    r"\b(?:gh[opurs]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[a-z]-[\w-]{10,}|ya29\.[\w-]{20,}"
+    r"|lin_(?:api|oauth)_\w{16,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9_-]{32,})"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY"
+)
+_MARK: Final = re.compile(r"\n{0,2}<!-- deputize:[0-9a-f]{16} -->\s{0,9}\Z")
+
+
+class Prose(Outside):
+    """Cleans what others wrote, and counts in ``hidden`` what it took out."""
+
+    def prose(self, text: Any) -> str:
+        """Markdown without what its readers do not see. Our own mark goes uncounted."""
+        shown = _MARK.sub("", self.text(str(text or "")[:LONGEST]))
+        for _ in range(3):  # what was taken out may have hidden more
+            kept = _HIDDEN.sub("", shown)
+            self.hidden += len(shown) - len(kept)
+            if kept == shown:
+                break
+            shown = kept
+        shown = _PICTURE.sub(lambda found: f"[image: {found[1].strip()}]", shown)
+        shown = _IMG.sub(lambda tag: f"[image: {next(filter(None, _alts(tag[0])), '')}]", shown)
+        return _BAD_LINK.sub(lambda found: found[1], shown).strip()
+
+    def title(self, text: Any) -> str:
+        """A title on one line, short enough for a row."""
+        return self.line(str(text or ""), 120)
+
+    def short(self, text: Any, limit: int = 160) -> str:
+        """Prose on one line."""
+        return self.line(self.prose(text), limit)
+
+
+def _alts(tag: str) -> tuple[str, ...]:
+    found = _ALT.search(tag)
+    return tuple(part or "" for part in found.groups()) if found else ()
+
+
+def code(text: str) -> tuple[str, int]:
+    """Code as it is, with every character that nobody can see written out; and how many there were."""
+    if _UNSEEN.search(text) is None:
+        return text, 0
+    text = text.replace("\r\n", "\n")
+    return _UNSEEN.subn(lambda found: f"\\u{{{ord(found[0]):04X}}}", text)
+
+
+def plain_log(text: str) -> str:
+    """A log without colours and other controls."""
+    text = re.sub(r"\x1b\[[0-9;?]{0,20}[ -/]?[@-~]|\x1b\][^\x07\n]{0,500}(?:\x07|\x1b\\)", "", text)
+    return clean(text)[0]
+
+
+def body_part(bound_to: tuple[Any, ...], text: str, cursor: str | None = None, first: int = BODY) -> dict[str, Any]:
+    """A body, or the part of it that a cursor names; ``next`` goes on where it ends."""
+    offset = read_cursor((*bound_to, "body"), cursor, (int,))[0] if cursor else 0
+    piece, more = window(text, offset, PART if cursor else first)
+    if more is None:
+        return {"body": piece}
+    return {
+        "body": piece,
+        "truncated": True,
+        "total_chars": len(text),
+        "body_next": write_cursor((*bound_to, "body"), [more]),
+    }
+
+
+def is_body_cursor(bound_to: tuple[Any, ...], cursor: str | None) -> bool:
+    """Whether a cursor goes on with a body."""
+    if not cursor:
+        return False
+    try:
+        read_cursor((*bound_to, "body"), cursor, (int,))
+    except InvalidInput:
+        return False
+    return True
+
+
+# ----------------------------------------------------------------- what we write
+
+
+def _outgoing(text: str) -> str:
+    if _SECRET.search(text):
+        raise ValueError("holds what looks like a secret; leave it out")
+    if len(text) > 65_536:
+        raise ValueError("at most 65536 characters")
+    return text.replace("\x00", "")
+
+
+Body = Annotated[str, AfterValidator(_outgoing)]
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(_outgoing(text).split())
+    if not text or len(text) > 256:
+        raise ValueError("1 to 256 characters")
+    return text
+
+
+Title = Annotated[str, AfterValidator(_one_line)]
+
+
+def mark(key: ActKey) -> str:
+    """What makes a text of ours findable. GitHub shows no comments."""
+    return f"<!-- deputize:{key.hex[:16]} -->"
+
+
+def marked(body: str | None, key: ActKey) -> str:
+    """A text of ours with its mark as the last line."""
+    return f"{body}\n\n{mark(key)}" if body else mark(key)
+
+
+def is_marked(row: Mapping[str, Any], key: ActKey) -> bool:
+    """Whether a text carries the mark of this act."""
+    return mark(key) in str(row.get("body") or "")

@@ -1,0 +1,282 @@
+"""GitHub: review a pull request, settle a thread, merge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._github import api, documents
+from deputize.toolkits._github.api import Json, in_repo, rest
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits._github.once import Noted, again, once
+from deputize.toolkits._github.places import NewPath, Node, Number, Repo, Sha
+from deputize.toolkits._github.prose import Body, Title, is_marked, marked
+from deputize.toolkits._github.pulls import readiness
+
+_PULL: Final = "R/pulls/{pull_number}"
+Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
+
+
+class LineComment(BaseModel):
+    """A comment on a line; on the whole file without one."""
+
+    model_config = {"extra": "forbid", "hide_input_in_errors": True}
+    path: NewPath
+    body: Body
+    line: Number | None = None
+    start_line: Number | None = None
+    side: Literal["LEFT", "RIGHT"] = "RIGHT"
+
+    def on_line(self) -> Json:
+        """As a review takes it."""
+        told: Json = {"path": self.path, "body": self.body, "line": self.line, "side": self.side}
+        if self.start_line and self.line and self.start_line < self.line:
+            told |= {"start_line": self.start_line, "start_side": self.side}
+        return told
+
+
+def _review_needs(arguments: Arguments) -> Sequence[Need]:
+    methods = [f"POST {_PULL}/reviews"]
+    methods += [f"POST {_PULL}/comments"] if any(not one.line for one in arguments["comments"] or ()) else []
+    found = [need for method in methods for need in changes(method, "pull_requests:write")]
+    return [*found, reads(f"GET {_PULL}", "pull_requests:read")]
+
+
+@GITHUB.tool(
+    needs=_review_needs,
+    effect=SENDS,
+    aliases=["GitHub.SubmitPullRequestReview", "GitHub.CreateReviewComment"],
+)
+@in_repo("this pull request")
+def review_pull(
+    repo: Repo,
+    number: Number,
+    event: Event = "COMMENT",
+    body: Body = "",
+    comments: list[LineComment] | None = None,
+    head_sha: Sha | None = None,
+    *,
+    key: ActKey,
+    account: Account,
+    noted: Noted,
+) -> Steps:
+    """Review a pull request: approve, request changes or comment, with line or file comments."""
+    given = comments or []
+    if event != "APPROVE" and not body.strip() and not given:
+        raise InvalidInput("body: something to say.")
+    if event == "REQUEST_CHANGES" and not body.strip():
+        raise InvalidInput("body: which changes.")
+    at = {"pull_number": number}
+    sha = head_sha or str((yield from api.get(_PULL, repo, at=at))["head"]["sha"])
+    on_lines = [one.on_line() for one in given if one.line]
+    on_files = [one for one in given if not one.line]
+    posted: Json = {"state": "commented"}
+    if event != "COMMENT" or body.strip() or on_lines:
+        text = body if event == "APPROVE" and not body else marked(body, key)
+        review: Json = {"commit_id": sha, "event": event, "comments": on_lines}
+        review |= {"body": text} if text else {}
+        write = _reviewed(repo, number, {name: value for name, value in review.items() if value})
+        posted = yield from once(
+            noted, write, lambda: _find(repo, number, key, account, sha, event, bool(text)), "review"
+        )
+    warnings = yield from _on_files(repo, number, sha, on_files, key)
+    return {
+        "review_id": posted.get("id"),
+        "state": str(posted.get("state", "")).lower(),
+        "url": posted.get("html_url"),
+        "comments_posted": len(given) - len(warnings),
+        **({"warnings": warnings} if warnings else {}),
+        "summary": {"APPROVE": "Approved.", "REQUEST_CHANGES": "Changes requested.", "COMMENT": "Commented."}[event],
+    }
+
+
+def _reviewed(repo: str, number: int, review: Json) -> Asks[Json]:
+    request = rest(f"POST {_PULL}/reviews", repo, at={"pull_number": number}, json=review)
+    try:
+        return dict((yield from api.send(request)).data)
+    except InvalidInput as refused:
+        if not review.get("comments"):
+            raise
+        ranges = yield from _ranges(repo, number, {one["path"] for one in review["comments"]})
+        raise InvalidInput(
+            "comments: GitHub took none of the review; a line is not part of the diff.",
+            hint=f"Lines that are: {ranges}." if ranges else refused.hint,
+        ) from None
+
+
+def _ranges(repo: str, number: int, paths: set[str]) -> Asks[str]:
+    """Which lines of these files a comment may be on."""
+    files = yield from api.every(f"{_PULL}/files", repo, at={"pull_number": number})
+    told = []
+    for file in files:
+        if file["filename"] in paths and file.get("patch"):
+            hunks = re.findall(r"^@@ [^+\n]*\+(\d+)(?:,(\d+))? @@", file["patch"], re.MULTILINE)
+            spans = [f"{start}-{int(start) + int(length or 1) - 1}" for start, length in hunks[:10]]
+            told.append(f"{file['filename']} {', '.join(spans)}")
+    return "; ".join(told[:5])
+
+
+def _find(
+    repo: str, number: int, key: ActKey, account: Account, sha: str, event: Event, has_text: bool
+) -> Asks[Json | None]:
+    """The review of this act: by its mark, or an approval of this commit without words."""
+    rows = yield from api.every(f"{_PULL}/reviews", repo, at={"pull_number": number})
+    for row in reversed(rows):
+        bare = not row.get("body") and row.get("state") == "APPROVED" and row.get("commit_id") == sha
+        mine = str((row.get("user") or {}).get("id")) == account.subject
+        if is_marked(row, key) or (not has_text and event == "APPROVE" and bare and mine):
+            return dict(row)
+    return None
+
+
+def _on_files(repo: str, number: int, sha: str, comments: Sequence[LineComment], key: ActKey) -> Asks[list[str]]:
+    """Comments on whole files, each found again by its mark; what went wrong with some of them."""
+    warnings: list[str] = []
+    for n, one in enumerate(comments):
+        own = key.nth(n + 1)
+        body = {"path": one.path, "body": marked(one.body, own), "commit_id": sha, "subject_type": "file"}
+        write = _commented(rest(f"POST {_PULL}/comments", repo, at={"pull_number": number}, json=body))
+        try:
+            yield from once(None, write, lambda own=own: _comment(repo, number, own), "comment")  # type: ignore[misc]
+        except (InvalidInput, NotFound, Conflict) as refused:
+            warnings.append(f"{one.path}: {refused.message}")
+    return warnings
+
+
+def _commented(request: Any) -> Asks[Json]:
+    return dict((yield from api.send(request)).data)
+
+
+def _comment(repo: str, number: int, key: ActKey) -> Asks[Json | None]:
+    params = {"sort": "created", "direction": "desc", "per_page": 100}
+    rows = yield from api.get(f"{_PULL}/comments", repo, at={"pull_number": number}, params=params)
+    return next((dict(row) for row in rows if is_marked(row, key)), None)
+
+
+@GITHUB.tool(
+    needs=lambda arguments: changes(
+        "GRAPHQL UnresolveThread" if arguments["resolved"] is False else "GRAPHQL ResolveThread", "pull_requests:write"
+    ),
+    effect=Effect.WRITES,
+    aliases=["GitHub.ResolveReviewThread"],
+)
+def resolve_thread(thread_id: Node, resolved: bool = True) -> Steps:
+    """Resolve or reopen a review thread."""
+    document = documents.RESOLVE if resolved else documents.UNRESOLVE
+    data = yield from documents.query(document, "idem", threadId=thread_id)
+    answer: Mapping[str, Any] = next(iter(data.values()), {})
+    thread = answer.get("thread") or {}
+    return {"thread_id": thread.get("id") or thread_id, "resolved": bool(thread.get("isResolved"))}
+
+
+# ----------------------------------------------------------------- merge
+
+
+def _merge_needs(arguments: Arguments) -> Sequence[Need]:
+    method = "GRAPHQL AutoMergeOn" if arguments["when_ready"] else f"PUT {_PULL}/merge"
+    found = [*changes(method, "contents:write"), *changes(method, "pull_requests:write")]
+    found += changes("DELETE R/git/refs/{ref}", "contents:write") if arguments["delete_branch"] else []
+    return [*found, reads(f"GET {_PULL}", "pull_requests:read")]
+
+
+@GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE, aliases=["GitHub.MergePullRequest"])
+@in_repo("this pull request")
+def merge_pull(
+    repo: Repo,
+    number: Number,
+    head_sha: Sha,
+    method: Literal["merge", "squash", "rebase"] = "squash",
+    title: Title | None = None,
+    message: Body | None = None,
+    delete_branch: bool = False,
+    when_ready: bool = False,
+) -> Steps:
+    """Merge a pull request, or set auto-merge. head_sha comes from github_get_pull."""
+    row = yield from api.get(_PULL, repo, at={"pull_number": number})
+    if row.get("merged"):
+        return _merged(row, str(row.get("merge_commit_sha") or ""), existed=True)
+    if row["head"]["sha"] != head_sha:
+        raise Conflict(
+            "The pull request has new commits since it was read.",
+            reason="stale",
+            hint="Read it again: github_get_pull.",
+        )
+    if when_ready:
+        return (yield from _auto(row, head_sha, method, title, message))
+    body: Json = {"sha": head_sha, "merge_method": method, "commit_title": title, "commit_message": message}
+    body = {name: value for name, value in body.items() if value}
+    sha = yield from again(lambda: _merge(repo, number, body), lambda: _is_merged(repo, number))
+    told = _merged(row, sha, existed=False)
+    if delete_branch:
+        told |= yield from _branch_deleted(repo, row)
+    return told
+
+
+def _merge(repo: str, number: int, body: Json) -> Asks[str]:
+    try:
+        request = rest(f"PUT {_PULL}/merge", repo, at={"pull_number": number}, json=body)
+        return str((yield from api.send(request)).data.get("sha", ""))
+    except Conflict as refused:
+        if refused.reason == "not_mergeable":
+            row = yield from api.get(_PULL, repo, at={"pull_number": number})
+            state = yield from readiness(repo, number, row)
+            blockers = ", ".join(state["blockers"]) or "rules of the branch"
+            raise Conflict("It cannot be merged.", reason="not_mergeable", hint=f"In the way: {blockers}.") from None
+        raise Conflict(
+            "The pull request has moved in the meantime.", reason="stale", hint="Read it again: github_get_pull."
+        ) from None
+
+
+def _is_merged(repo: str, number: int) -> Asks[str | None]:
+    row = yield from api.get(_PULL, repo, at={"pull_number": number})
+    return str(row.get("merge_commit_sha") or "") if row.get("merged") else None
+
+
+def _merged(row: Mapping[str, Any], sha: str, *, existed: bool) -> Json:
+    return {
+        "merged": True,
+        "sha": sha,
+        "url": row.get("html_url"),
+        "branch_deleted": False,
+        "auto_merge": False,
+        "existed": existed,
+        "summary": "It was merged already." if existed else "Merged.",
+    }
+
+
+def _branch_deleted(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
+    """Delete the head branch, if it is one of this repository and not its default one."""
+    head, base = row["head"], row["base"]
+    if (head.get("repo") or {}).get("id") != (base.get("repo") or {}).get("id"):
+        return {"warnings": ["The branch belongs to another repository and was left alone."]}
+    if head["ref"] in (base["repo"].get("default_branch"), base["ref"]):
+        return {"warnings": ["The branch is the repository's default one and was left alone."]}
+    try:
+        ref = {"ref": f"heads/{head['ref']}"}
+        yield from api.send(rest("DELETE R/git/refs/{ref}", repo, wide=ref, repeat="idem"))
+    except (NotFound, InvalidInput):
+        return {"branch_deleted": True}
+    except DeputizeError as refused:
+        return {"warnings": [f"Merged, but the branch is still there: {refused.message}"]}
+    return {"branch_deleted": True}
+
+
+def _auto(row: Mapping[str, Any], sha: str, method: str, title: str | None, message: str | None) -> Asks[Json]:
+    """Set auto-merge, which merges once nothing is in the way."""
+    given = {
+        "pullRequestId": str(row["node_id"]),
+        "mergeMethod": method.upper(),
+        "expectedHeadOid": sha,
+        "commitHeadline": title,
+        "commitBody": message,
+    }
+    given = {name: value for name, value in given.items() if value}
+    yield from documents.query(documents.AUTO_MERGE, "idem", input=given)
+    told = _merged(row, "", existed=False)
+    return told | {"merged": False, "auto_merge": True, "summary": "It will be merged when it is ready."}

@@ -1,0 +1,153 @@
+"""How issues, pull requests, people and commits are shown. Only named fields are taken from an answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from deputize.toolkits._github.prose import Prose
+from deputize.toolkits._time import ZONE
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+Json = dict[str, Any]
+
+
+def short(time: Any) -> str:
+    """A row's time, ``YYYY-MM-DD HH:MM`` in UTC; empty for what is no time."""
+    return str(time)[:16].replace("T", " ") if _TIME.match(str(time or "")) else ""
+
+
+def full(time: Any) -> str:
+    """A detail's time, ISO 8601 with offset; empty for what is no time."""
+    return f"{str(time)[:19]}+00:00" if _TIME.match(str(time or "")) else ""
+
+
+def login(person: Any) -> str | None:
+    """Who it is."""
+    return str(person.get("login", ""))[:64] if isinstance(person, Mapping) else None
+
+
+def logins(people: Any, most: int = 10) -> list[str]:
+    """Who they are."""
+    return [name for one in (people or ())[:most] if (name := login(one))]
+
+
+def labels(row: Mapping[str, Any], outside: Prose, most: int = 10) -> list[str]:
+    """The names of an issue's labels."""
+    found = (row.get("labels") or ())[:most]
+    return [outside.line(str(one.get("name") if isinstance(one, Mapping) else one), 50) for one in found]
+
+
+def repo_of(row: Mapping[str, Any]) -> str:
+    """The repository of a row, ``owner/name``, from the API's own address of it."""
+    if name := (row.get("repository") or {}).get("full_name"):
+        return str(name)
+    found = re.search(r"/repos/([\w.-]+/[\w.-]+)(?:/|$)", str(row.get("repository_url") or row.get("url") or ""))
+    return found[1] if found else ""
+
+
+def outer(row: Json, outside: Prose) -> Json:
+    """The row, marked as others' words."""
+    outside.mark(row)
+    return row
+
+
+def issue_row(row: Mapping[str, Any], *, repo: bool) -> Json:
+    """An issue or pull request in a list. ``repo``: whether to say of which repository."""
+    outside = Prose()
+    shown: Json = {
+        "repo": repo_of(row) if repo else None,
+        "number": row.get("number"),
+        "title": outside.title(row.get("title")),
+        "state": state_of(row),
+        "draft": bool(row.get("draft")),
+        "author": login(row.get("user")),
+        "assignees": logins(row.get("assignees"), 3),
+        "labels": labels(row, outside, 4),
+        "comments": row.get("comments") or None,
+        "updated": short(row.get("updated_at")),
+    }
+    return outer(shown, outside)
+
+
+def state_of(row: Mapping[str, Any]) -> str:
+    """open, closed, or merged."""
+    pull = row.get("pull_request") or row
+    return "merged" if pull.get("merged_at") or row.get("merged") else str(row.get("state") or "")
+
+
+def pull_row(row: Mapping[str, Any]) -> Json:
+    """A pull request in a list of its repository."""
+    outside = Prose()
+    shown: Json = {
+        "number": row.get("number"),
+        "title": outside.title(row.get("title")),
+        "state": state_of(row),
+        "draft": bool(row.get("draft")),
+        "author": login(row.get("user")),
+        "base": branch(row.get("base"), outside),
+        "head": branch(row.get("head"), outside),
+        "updated": short(row.get("updated_at")),
+    }
+    return outer(shown, outside)
+
+
+def branch(end: Any, outside: Prose) -> str:
+    """A branch of a pull request's, with its owner where that is another."""
+    return outside.line(str((end or {}).get("ref", "")), 80)
+
+
+def repo_row(row: Mapping[str, Any]) -> Json:
+    """A repository in a list."""
+    outside = Prose()
+    shown: Json = {
+        "repo": row.get("full_name"),
+        "private": bool(row.get("private")),
+        "description": outside.line(str(row.get("description") or ""), 100),
+        "language": row.get("language"),
+        "stars": row.get("stargazers_count"),
+        "pushed": short(row.get("pushed_at")),
+        "archived": bool(row.get("archived")),
+        "default_branch": row.get("default_branch"),
+    }
+    return outer(shown, outside)
+
+
+def commit_row(row: Mapping[str, Any]) -> Json:
+    """A commit in a list."""
+    outside = Prose()
+    commit = row.get("commit") or {}
+    author = commit.get("author") or {}
+    shown: Json = {
+        "sha": str(row.get("sha", "")),
+        "headline": outside.line(str(commit.get("message", "")).partition("\n")[0], 100),
+        "author": login(row.get("author")) or outside.line(str(author.get("name", "")), 60),
+        "date": short(author.get("date")),
+    }
+    return outer(shown, outside)
+
+
+def comment(row: Mapping[str, Any], limit: int = 600) -> Json:
+    """A comment, with who wrote it and how they stand to the repository."""
+    outside = Prose()
+    body = outside.prose(row.get("body"))
+    cut = outside.line(body, limit) if len(body.encode()) > limit else body
+    shown: Json = {
+        "id": row.get("id"),
+        "author": login(row.get("user") or row.get("author")),
+        "assoc": assoc(row.get("author_association") or row.get("authorAssociation")),
+        "time": short(row.get("created_at") or row.get("createdAt")),
+        "body": cut,
+        "cut": True if cut != body else None,
+    }
+    return outer({name: value for name, value in shown.items() if value is not None}, outside)
+
+
+def assoc(word: Any) -> str | None:
+    """How an author stands to a repository, where that says something."""
+    return str(word).lower() if word and word != "NONE" else None
+
+
+ZONED: Final = {"time_zone": ZONE}

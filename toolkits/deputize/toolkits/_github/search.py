@@ -1,0 +1,61 @@
+"""GitHub's search syntax, made from parameters so that nothing in a parameter can widen a search.
+
+docs.github.com/en/search-github: at most 256 characters besides qualifiers, five AND, OR or NOT, 1,000 results.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from deputize.core.errors import InvalidInput
+
+MOST: Final = "Search shows the first 1000 results."
+_WIDER: Final = re.compile(r"(?:^|[\s(\-])(?:repo|org|user|owner|enterprise)\s*:|[()]|\bOR\b", re.IGNORECASE)
+
+
+def checked(query: str, *, fixed: bool) -> str:
+    """Free text for a search. ``fixed``: the search is of one repository or organization, and must stay so."""
+    text = " ".join(query.split())
+    if len(text) > 256:
+        raise InvalidInput("query: at most 256 characters.")
+    if len(re.findall(r"\b(?:AND|OR|NOT)\b", text)) > 5:
+        raise InvalidInput("query: at most five of AND, OR and NOT.")
+    if fixed and _WIDER.search(text):
+        raise InvalidInput(
+            "query: names of places, parentheses and OR cannot be used where repo or org is given.",
+            hint="Leave them out, or leave repo and org out.",
+        )
+    if text.count('"') % 2:
+        raise InvalidInput("query: a quotation mark is missing.")
+    return text
+
+
+def qualified(query: str, qualifiers: Mapping[str, str | bool | Sequence[str] | None]) -> str:
+    """A query with its qualifiers; those without a value are left out, a list gives one each."""
+    parts = [query] if query else []
+    for name, value in qualifiers.items():
+        for one in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else ():
+            if one:
+                parts.append(f"{name}:{_value(one)}")
+    return " ".join(parts)
+
+
+def _value(text: str) -> str:
+    if '"' in text:
+        raise InvalidInput("A quotation mark cannot be searched for.")
+    return text if re.fullmatch(r"[\w@./:<>=+-]+", text, re.ASCII) else f'"{text}"'
+
+
+def elsewhere(repo: str | None, org: str | None, name: str) -> bool:
+    """Whether a row belongs to another place than the one that was asked for."""
+    if repo:
+        return name.lower() != repo.lower()
+    return bool(org) and name.partition("/")[0].lower() != str(org).lower()
+
+
+def private_left_out(granted: frozenset[str]) -> dict[str, Any]:
+    """A word to add where the grant covers public repositories only."""
+    covered = "repo" in granted or any(scope.startswith("metadata:") for scope in granted)
+    return {} if covered else {"note": "Public repositories only: the consent does not cover private ones."}

@@ -1,0 +1,34 @@
+"""GitHub: repositories, code, issues, pull requests, and what is around them.
+
+The tools live in `deputize.toolkits._github`, one module a subject; importing a module declares its tools. ``core`` is
+the toolset to begin with; code, actions, releases, inbox, repos, gists, discussions, projects and security are chosen
+by name.
+
+Left out on purpose: deleting or transferring repositories, collaborators and branch protection, secrets, webhooks,
+runners, and the administration of organizations.
+"""
+
+from __future__ import annotations
+
+from deputize.toolkits._github import (  # noqa: F401 - they declare the tools
+    actions,
+    checks,
+    comments,
+    commits,
+    delete,
+    discussions,
+    files,
+    gists,
+    inbox,
+    issues,
+    people,
+    projects,
+    pulls,
+    releases,
+    repos,
+    reviews,
+    security,
+)
+from deputize.toolkits._github.base import GITHUB as TOOLKIT
+
+__all__ = ["TOOLKIT"]
