@@ -1,4 +1,4 @@
-"""slack.com: pages and API on one host."""
+"""slack.com: pages and API on one host, files on another."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def answer(ask: Ask, world: World) -> Reply:
     return methods.answer(ask, world)
 
 
-HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"slack.com": answer}
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"slack.com": answer, "files.slack.com": methods.answer_files}

@@ -1,0 +1,263 @@
+"""Lists: pages that fit, cursors that belong to one list, and results within their budget of tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._page import tokens
+from deputize.toolkits._slack.api import Place
+from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, World, world
+
+LISTS: dict[str, dict[str, Any]] = {
+    "list_conversations": {"limit": 2},
+    "get_messages": {"conversation": ENG, "limit": 4},
+    "search": {"query": "word", "limit": 4},
+    "find_users": {"limit": 2, "bots": True},
+    "list_scheduled": {"limit": 3},
+    "list_files": {"limit": 3},
+}
+
+
+def fill(alice: World, text: str = "word", count: int = 12) -> None:
+    """Much of everything."""
+    store = alice.sandbox._world.services["slack"]
+    for n in range(count):
+        alice.put(ENG, f"{text} {n}")
+        plan = {
+            "id": f"Q0{n:07d}",
+            "channel_id": ENG,
+            "post_at": 1795540000 + n,
+            "date_created": 1,
+            "text": f"{text} {n}",
+        }
+        store.setdefault("scheduled", []).append(plan | {"user": ALICE})
+        file = store["files"]["F0REPORT001"] | {"id": f"F0{n:08d}", "title": f"{text} {n}"}
+        store["files"][file["id"]] = file
+
+
+def ids(row: dict[str, Any]) -> str:
+    return str(row.get("ts") or row.get("scheduled_id") or row.get("id"))
+
+
+@pytest.mark.parametrize("tool", LISTS)
+async def test_pages_together_are_the_whole_list_once(tool: str) -> None:
+    async with world() as alice:
+        fill(alice)
+        whole = await alice.act(tool, **LISTS[tool] | {"limit": 20})
+        seen: list[str] = []
+        cursor = None
+        for _ in range(30):
+            page = await alice.act(tool, **LISTS[tool], **({"cursor": cursor} if cursor else {}))
+            rows = [ids(row) for row in page["items"]]
+            assert len(rows) <= LISTS[tool]["limit"]
+            seen += rows[::-1] if tool == "get_messages" else rows
+            cursor = page["next"]
+            if cursor is None:
+                break
+            assert len(cursor) <= 180
+        assert cursor is None and len(seen) == len(set(seen))
+        assert set(ids(row) for row in whole["items"]) == set(seen)
+
+
+@pytest.mark.parametrize("tool", LISTS)
+async def test_a_cursor_of_another_list_or_an_altered_one_is_refused_before_slack_is_asked(tool: str) -> None:
+    async with world() as alice:
+        fill(alice)
+        cursor = (await alice.act(tool, **LISTS[tool]))["next"]
+        assert cursor
+        foreign = [(await alice.act(other, **LISTS[other]))["next"] for other in LISTS if other != tool]
+        altered = [cursor[:-1], cursor + "A", cursor[::-1], "x", "A" * 200, cursor.swapcase(), "\u202e", ""][:-1]
+        count = len(alice.wire.seen)
+        for wrong in [*foreign, *altered]:
+            with pytest.raises(InvalidInput) as refused:
+                await alice.act(tool, **LISTS[tool], cursor=wrong)
+            assert refused.value.message.startswith("cursor")
+        assert len(alice.wire.seen) == count
+
+
+async def test_a_cursor_is_of_its_filters_and_its_account() -> None:
+    async with world() as alice:
+        fill(alice)
+        alice.give(EVERYTHING, "bob")
+        cursor = (await alice.act("search", query="word", limit=4))["next"]
+        for changed in ({"query": "words"}, {"sort": "newest"}, {"types": ["private"]}, {"after": "-1d"}):
+            with pytest.raises(InvalidInput):
+                await alice.act("search", **{"query": "word", "limit": 4, "cursor": cursor, **changed})
+        with pytest.raises(InvalidInput):
+            await alice.act("search", as_="bob", query="word", limit=4, cursor=cursor)
+        again = [await alice.act("search", query="word", limit=4, cursor=cursor) for _ in range(2)]
+        assert again[0] == again[1]  # replayed, it is the same page
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=300))
+def test_no_text_is_taken_for_a_cursor(text: str) -> None:
+    if text:
+        with pytest.raises(InvalidInput):
+            Place.of(("slack_search", "subject"), text, 20, 0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 500), st.integers(0, 60), st.text("abcdef0123456789=:", max_size=60), st.integers(1, 200))
+def test_a_place_survives_its_cursor(done: int, rows: int, token: str, limit: int) -> None:
+    place = Place(("t", 1), "", 0, limit, 7)
+    cursor = place.after(done, rows, token, limit)
+    if cursor is None:
+        assert done >= rows and not token
+        return
+    assert len(cursor) <= 180
+    found = Place.of(("t", 1), cursor, limit, 99)
+    assert (found.token, found.skip) == (("", done) if done < rows else (token, 0)) and found.since == 7
+
+
+LONG = {
+    "latin": "Quarterly numbers and what they mean for all of us in the coming year ",
+    "german": "Übergrößenträger müssen Gebühren für Änderungen ",
+    "chinese": "季度数据及其对我们所有人的意义",
+    "emoji": "🎉🚀👩\u200d🚀",
+}
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("get_messages", {"conversation": ENG, "limit": 100}),
+        ("search", {"query": " ", "limit": 20}),
+        ("list_files", {"limit": 100}),
+        ("list_scheduled", {"limit": 100}),
+        ("get_conversation", {"conversation": ENG, "include": ["members", "pins", "bookmarks"]}),
+        ("get_file", {"file_id": "F0LONG00001"}),
+    ],
+)
+async def test_no_result_is_larger_than_four_thousand_tokens_and_a_cut_one_says_so(
+    tool: str, arguments: dict[str, Any], text: str
+) -> None:
+    async with world() as alice:
+        await crowd(alice, text)
+        given = {**arguments, **({"query": text.split()[0].strip()} if tool == "search" else {})}
+        result = await alice.act(tool, **given)
+        assert tokens(result) <= 4_000
+        if tool in ("get_messages", "list_files", "list_scheduled"):
+            assert result["truncated"] or result["next"] is None
+            assert bool(result["next"]) == result["truncated"] or result["next"]
+        if tool == "get_file":
+            assert result["next"] and result["total_chars"] == len(book(text)) - book(text).count("\u200d")
+            more = await alice.act(tool, file_id="F0LONG00001", offset=result["next"])
+            assert more["text"] != result["text"] and "handle" not in more
+
+
+def book(text: str) -> str:
+    """A long text in which no two pages are the same."""
+    return "".join(f"{text}{n}" for n in range(900))
+
+
+async def crowd(alice: World, text: str) -> None:
+    """Names, texts and files that are as long as they can be."""
+    fill(alice, text * 30, 60)
+    store = alice.sandbox._world.services["slack"]
+    channel = store["channels"][ENG] | {"topic": text * 9, "purpose": text * 9}
+    channel["members"] = [ALICE, BOB]
+    channel["pins"] = [row["ts"] for row in channel["messages"]]
+    channel["bookmarks"] = [{"id": f"Bk{n}", "title": text * 3, "link": f"https://x.test/{n}"} for n in range(60)]
+    store["channels"][ENG] = channel
+    for user in (ALICE, BOB):
+        store["profiles"][user] = {"real_name": text * 2, "title": text * 3, "status_text": text}
+    content = base64.b64encode(book(text).encode()).decode()
+    store["files"]["F0LONG00001"] = store["files"]["F0REPORT001"] | {
+        "id": "F0LONG00001",
+        "name": text * 4,
+        "mimetype": "text/plain",
+        "content": content,
+    }
+
+
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+async def test_rows_and_details_keep_to_their_share(text: str) -> None:
+    async with world() as alice:
+        await crowd(alice, text)
+        limits = {"list_conversations": 110, "find_users": 170, "list_files": 190, "list_scheduled": 110}
+        for tool, most in limits.items():
+            rows = (await alice.act(tool))["items"]
+            assert max(tokens(row) for row in rows) <= most, tool
+        rows = (await alice.act("get_messages", conversation=ENG))["items"]
+        assert max(tokens(row) for row in rows) <= 230
+
+
+async def test_ordinary_rows_and_results_of_writes_are_small() -> None:
+    async with world() as alice:
+        rows = (await alice.act("get_messages", conversation="#eng"))["items"]
+        assert max(tokens(row) for row in rows) <= 80
+        found = (await alice.act("search", query="deploy"))["items"]
+        assert max(tokens(row) for row in found) <= 110
+        assert tokens((await alice.act("find_users", users=["@bob"]))["items"][0]) <= 80
+        sent = await alice.act("send_message", conversation="#eng", body="Hello")
+        planned = await alice.act("send_message", conversation="#eng", body="Hello", send_at="+1h")
+        assert tokens(sent) <= 100 and tokens(planned) <= 120
+        assert tokens(await alice.act("get_conversation", conversation="#eng")) <= 200
+
+
+async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_alone() -> None:
+    async with world() as alice:
+        ts = alice.put(ENG, "many words " * 300)
+        row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
+        assert len(row["text"]) <= 501 and row["text"].endswith("\u2026") and row["total_chars"] == 3299
+        link = f"https://acme.slack.com/archives/{ENG}/p{ts.replace('.', '')}"
+        [alone] = (await alice.act("get_messages", conversation=link))["items"]
+        assert alone["text"] == ("many words " * 300).strip() and "total_chars" not in alone
+
+
+async def test_who_came_and_went_is_not_shown_and_windows_are_half_open() -> None:
+    async with world() as alice:
+        alice.put(ENG, "Bob has joined", subtype="channel_join")
+        texts = [row["text"] for row in (await alice.act("get_messages", conversation=ENG))["items"]]
+        assert "Bob has joined" not in texts and len(texts) == 3
+        first = alice.channels[ENG]["messages"][1]
+        at = "2026-11-23T13:00:00Z"
+        assert first["text"] == "Looking into it."
+        later = (await alice.act("get_messages", conversation=ENG, after=at))["items"]
+        earlier = (await alice.act("get_messages", conversation=ENG, before=at))["items"]
+        assert first["text"] in [row["text"] for row in later] and len(later) + len(earlier) == 3
+        answer = alice.put(ENG, "an answer", thread_ts=first["ts"])
+        thread = {"conversation": ENG, "thread_ts": first["ts"]}
+        assert answer.startswith("1795528800.")
+        for before, count in (("2026-11-24T14:00:00Z", 1), ("2026-11-24T14:00:01Z", 2)):
+            assert len((await alice.act("get_messages", **thread, before=before))["items"]) == count
+        with pytest.raises(InvalidInput):
+            await alice.act("get_messages", conversation=ENG, after="now", before="-1d")
+
+
+async def test_a_timestamp_is_never_a_number() -> None:
+    async with world() as alice:
+        store = alice.sandbox._world.services["slack"]
+        for ts in ("1795528800.100000", "1795528800.000010", "1795528801.999999"):
+            store["channels"][ENG]["messages"].append({"type": "message", "user": BOB, "text": ts, "ts": ts})
+        rows = (await alice.act("get_messages", conversation=ENG))["items"]
+        assert all(row["ts"] == row["text"] for row in rows[-3:])
+        assert json.loads(json.dumps(rows[-3]["ts"])) == "1795528800.100000"
+
+
+async def test_a_page_as_short_as_limited_apps_get_says_how_long_to_wait() -> None:
+    async with world() as alice:
+        said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"1795528{n:03d}.000000"} for n in range(15)]
+        answer = {"ok": True, "messages": said, "has_more": True, "response_metadata": {"next_cursor": "bmV4dA=="}}
+        alice.wire.say["conversations.history"] = [answer]
+        result = await alice.act("get_messages", conversation=ENG, limit=50)
+        assert result["wait_s"] == 60 and result["next"] and alice.wire.methods().count("conversations.history") == 1
+
+
+async def test_a_window_holds_only_what_lies_in_it_whatever_slack_adds() -> None:
+    async with world() as alice:
+        said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"{1795528800 + n}.000000"} for n in range(4)]
+        alice.wire.say["conversations.replies"] = [{"ok": True, "messages": said}]
+        window = {"after": "2026-11-24T14:00:01Z", "before": "2026-11-24T14:00:03Z"}
+        thread = {"conversation": ENG, "thread_ts": said[0]["ts"]}
+        rows = (await alice.act("get_messages", **thread, **window))["items"]
+        assert [row["text"] for row in rows] == ["1", "2"]

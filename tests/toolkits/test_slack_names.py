@@ -1,0 +1,241 @@
+"""Conversations and people by what is said of them: exactly one, or nobody; never a guess."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.toolkits._slack import refs
+from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, LEADS, World, world
+
+DM = "D0ALICEBOB1"
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        (ENG, ENG),
+        ("#eng", ENG),
+        ("eng", ENG),
+        ("ENG", ENG),
+        ("the eng channel", ENG),
+        ("the #eng channel", ENG),
+        ("#leads", LEADS),
+        (f"<#{ENG}|eng>", ENG),
+        (f"https://acme.slack.com/archives/{ENG}", ENG),
+        (f"https://app.slack.com/client/T0ACME00001/{ENG}", ENG),
+        ("@bob", DM),
+        ("bob", DM),
+        ("Bob Brown", DM),
+        ("bobby", DM),
+        ("@bobby", DM),
+        (BOB, DM),
+        (f"<@{BOB}>", DM),
+        ("bob@example.test", DM),
+        ("Bob <bob@example.test>", DM),
+    ],
+)
+async def test_a_conversation_is_found_by_whatever_people_call_it(named: str, found: str) -> None:
+    async with world() as alice:
+        result = await alice.act("get_messages", conversation=named)
+        assert result["conversation"] == found
+
+
+@pytest.mark.parametrize(
+    "named", ["#en", "engineering", "@bo", "Bob B", "Brown", "#Eng Team", "the channel", "#nothing"]
+)
+@pytest.mark.parametrize("tool", ["send_message", "get_messages", "update_channel"])
+async def test_a_name_that_is_nearly_right_is_nobodys_and_says_who_is_near(tool: str, named: str) -> None:
+    more = {"send_message": {"body": "x"}, "update_channel": {"topic": "x"}}.get(tool, {})
+    async with world() as alice:
+        before = alice.sandbox.service("slack")
+        with pytest.raises(NotFound) as missed:
+            await alice.act(tool, conversation=named, **more)
+        assert alice.sandbox.service("slack") == before
+        near = {
+            "#en": "#eng",
+            "engineering": "#eng",
+            "@bo": "@bob",
+            "Bob B": "@bob",
+            "Brown": "@bob",
+            "#Eng Team": "#eng",
+        }
+        assert near.get(named, "") in missed.value.hint
+
+
+def _twin(alice: World, **profile: Any) -> None:
+    store = alice.sandbox._world.services["slack"]
+    store["profiles"]["U0DECOY0000"] = profile
+
+
+async def test_two_people_of_one_name_are_told_apart_by_their_ids() -> None:
+    async with world() as alice:
+        _twin(alice, display_name="bobby")
+        with pytest.raises(NotFound) as several:
+            await alice.act("send_message", conversation="bobby", body="x")
+        assert BOB in several.value.hint and "U0DECOY0000" in several.value.hint
+        found = await alice.act("find_users", users=["bobby"])
+        assert found["items"] == [] and len(found["not_found"][0]["suggestions"]) == 2
+
+
+async def test_a_name_that_is_a_channels_and_a_persons_is_neither() -> None:
+    async with world() as alice:
+        _twin(alice, display_name="eng")
+        with pytest.raises(NotFound) as several:
+            await alice.act("send_message", conversation="eng", body="x")
+        assert ENG in several.value.hint and "U0DECOY0000" in several.value.hint
+        assert (await alice.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
+
+
+async def test_where_not_everybody_can_be_looked_at_only_handles_tell_who_is_meant() -> None:
+    async with world() as alice:
+        endless = [
+            {
+                "ok": True,
+                "members": [
+                    {"id": f"U0PAGE{n}0000", "name": f"page{n}", "profile": {"display_name": "bobby"} if n == 2 else {}}
+                ],
+                "response_metadata": {"next_cursor": f"n{n}"},
+            }
+            for n in range(10)
+        ]
+        alice.wire.say["users.list"] = list(endless)
+        with pytest.raises(NotFound):
+            await alice.act("send_message", conversation="@bobby", body="x")
+        assert alice.wire.methods().count("users.list") == 5 and "conversations.open" not in alice.wire.methods()
+        alice.wire.say["users.list"] = list(endless)
+        found = await alice.act("find_users", users=["page2"])
+        assert [row["id"] for row in found["items"]] == ["U0PAGE20000"]
+
+
+async def test_a_message_link_finds_its_message_and_its_thread() -> None:
+    async with world() as alice:
+        parent = alice.channels[ENG]["messages"][0]["ts"]
+        answer = alice.put(ENG, "in the thread", thread_ts=parent)
+        link = f"https://acme.slack.com/archives/{ENG}/p{answer.replace('.', '')}"
+        thread = await alice.act("get_messages", conversation=f"{link}?thread_ts={parent}&cid={ENG}")
+        assert [row["text"] for row in thread["items"]][-1] == "in the thread" and len(thread["items"]) == 2
+        [alone] = (await alice.act("get_messages", conversation=link))["items"]
+        assert alone["ts"] == answer and alone["thread_ts"] == parent
+        sent = await alice.act("send_message", conversation=link, body="there too")
+        assert sent["thread_ts"] == answer
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "",
+        " ",
+        "#",
+        "@",
+        "https://evil.test/archives/C0ENG000001",
+        "https://slack.com.evil.test/archives/C0ENG000001",
+        "https://evilslack.com/archives/C0ENG000001",
+        "https://acme.slack.com/archives/",
+        "https://acme.slack.com/archives/C0ENG000001/C0RANDOM001",
+        "https://[bad/archives/C0ENG000001",
+        "@bob, #eng",
+        ", ".join(f"@p{n}" for n in range(9)),
+        "x" * 500,
+    ],
+)
+async def test_what_names_no_conversation_is_refused_before_anything_is_written(named: str) -> None:
+    async with world() as alice:
+        before = alice.sandbox.service("slack")
+        with pytest.raises((InvalidInput, NotFound)):
+            await alice.act("send_message", conversation=named, body="x")
+        assert alice.sandbox.service("slack") == before
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=string.printable + "\u202e\u200bé", max_size=80))
+def test_any_text_is_a_reference_or_refused(text: str) -> None:
+    try:
+        ref = refs.read(text)
+    except InvalidInput:
+        assert refs.safely(text) is refs.UNKNOWN
+        return
+    assert ref.kinds and (ref.id or ref.name or ref.people)
+    assert all(char.isalnum() for char in ref.id)
+    refs.naming(ref, sends=True)
+
+
+async def test_reading_a_direct_message_never_opens_one() -> None:
+    async with world() as alice:
+        with pytest.raises(NotFound):
+            await alice.act("get_messages", conversation="@decoy")
+        assert "conversations.open" not in alice.wire.methods()
+        sent = await alice.act("send_message", conversation="@decoy", body="Hello")
+        assert sent["type"] == "dm" and alice.texts(sent["conversation"]) == ["Hello"]
+
+
+async def test_a_direct_message_that_is_there_is_found_without_a_right_to_open_one() -> None:
+    async with world(*(EVERYTHING - {"im:write"})) as alice:
+        assert (await alice.act("send_message", conversation="@bob", body="Hello"))["conversation"] == DM
+        assert "conversations.open" not in alice.wire.methods()
+
+
+async def test_people_are_shown_with_their_ids_and_strangers_see_no_addresses() -> None:
+    async with world(*(EVERYTHING - {"users:read.email"})) as alice:
+        found = await alice.act("find_users")
+        assert {row["id"] for row in found["items"]} == {ALICE, BOB, "U0DECOY0000"}
+        assert not any("email" in row for row in found["items"])
+        assert "Deploy Bot" in str(await alice.act("find_users", bots=True))
+
+
+async def test_bobs_own_channel_is_not_there_for_alice() -> None:
+    async with world() as alice:
+        for named in ("#bob-notes", "G0BOB000001"):
+            with pytest.raises(NotFound):
+                await alice.act("get_messages", conversation=named)
+        assert "9-27-61" not in str(await alice.act("search", query="safe", types=["public", "private", "dm"]))
+        alice.give(EVERYTHING, "bob")
+        assert "9-27-61" in str(await alice.act("get_messages", as_="bob", conversation="#bob-notes"))
+
+
+@pytest.mark.parametrize("user", ["nobody@example.test", "U0NOBODY000", "@nobody", ""])
+async def test_a_filter_by_nobody_is_refused(user: str) -> None:
+    async with world() as alice:
+        try:
+            await alice.act("search", query="deploy", from_=user or "@")
+        except DeputizeError as refused:
+            assert isinstance(refused, NotFound | InvalidInput)
+        else:
+            raise AssertionError("somebody was found")
+
+
+async def test_a_search_in_one_place_looks_where_that_place_is() -> None:
+    async with world() as alice:
+        for place, words, found in (("#leads", "hires", LEADS), ("@bob", "lunch", DM), ("#eng", "retry", ENG)):
+            [row] = (await alice.act("search", query=words, conversation=place))["items"]
+            assert row["conversation"] == found
+
+
+async def test_of_many_group_messages_only_those_that_may_be_meant_are_looked_into() -> None:
+    async with world(*(EVERYTHING - {"mpim:write"})) as alice:
+        store = alice.sandbox._world.services["slack"]
+        for n in range(30):
+            names = "mpdm-alice--bob--decoy-1" if n == 20 else f"mpdm-alice--carol{n}--dave-1"
+            people = [ALICE, BOB, "U0DECOY0000"] if n == 20 else [ALICE, f"U0CAROL{n:04d}"]
+            row = store["channels"][DM] | {"id": f"G0THREE{n:04d}", "kind": "mpim", "members": people, "name": names}
+            store["channels"][row["id"]] = row
+        sent = await alice.act("send_message", conversation="@bob, @decoy", body="Hello")
+        assert sent["conversation"] == "G0THREE0020" and alice.wire.methods().count("conversations.members") == 1
+
+
+async def test_a_search_by_name_goes_out_by_id() -> None:
+    async with world() as alice:
+        found = await alice.act("search", query="e", from_="Bob Brown", conversation="#eng")
+        assert len(found["items"]) == 2 and all(BOB in row["from"] for row in found["items"])
+        [asked] = alice.wire.sent("assistant.search.context")
+        assert asked["modifiers"] == f"in:<#{ENG}> from:<@{BOB}>"
+    async with world("search:read", "channels:read", "users:read") as alice:
+        found = await alice.act("search", query="e", from_="@bob", conversation="#eng", after="-10h", before="now")
+        assert len(found["items"]) == 1  # by the second, though the older method knows days only
+        [asked] = alice.wire.sent("search.messages")
+        assert asked["query"] == f"e in:<#{ENG}> from:<@{BOB}> after:2026-11-23 before:2026-11-25"

@@ -1,0 +1,392 @@
+"""Sending at most once: what is lost is looked for, what is not found is unknown, and nothing goes out twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import Call
+from deputize.core.act.toolkit import Effect
+from deputize.core.errors import (
+    Conflict,
+    DeputizeError,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+)
+from deputize.toolkits.slack import TOOLKIT
+from tests.toolkits.slack_calls import CASES, Case, filled, lost
+from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, LEADS, World, world
+
+CALL = Call("thread", "message", "call")
+HISTORY = {f"{kind}:history" for kind in ("channels", "groups", "im", "mpim")}
+FORBIDDEN = "<html>bad gateway</html>"
+
+
+def lose(alice: World, *methods: str) -> None:
+    """Answers that get lost after Slack has acted."""
+    lost(*methods)(alice)
+
+
+async def test_a_lost_message_is_found_by_its_key_and_its_answer_given_every_time() -> None:
+    async with world() as alice:
+        lose(alice, "chat.postMessage")
+        results = [await alice.act("send_message", CALL, conversation="#eng", body="Once") for _ in range(3)]
+        assert alice.texts(ENG).count("Once") == 1 and alice.wire.methods().count("chat.postMessage") == 1
+        assert {one["ts"] for one in results} == {alice.channels[ENG]["messages"][-1]["ts"]}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [httpx.Response(503, text=FORBIDDEN), {"ok": False, "error": "fatal_error"}, httpx.Response(200, text=FORBIDDEN)],
+    ids=["503", "fatal_error", "a page"],
+)
+async def test_what_was_not_posted_and_not_refused_stays_unknown_and_is_not_posted_again(broken: Any) -> None:
+    async with world() as alice:
+        alice.wire.say["chat.postMessage"] = [broken]
+        for _ in range(3):
+            with pytest.raises(OutcomeUnknown):
+                await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        assert alice.wire.methods().count("chat.postMessage") == 1 and "Once" not in alice.texts(ENG)
+        assert alice.wire.methods().count("conversations.history") == 6  # twice each time
+
+
+async def test_a_later_run_of_the_same_act_finds_what_showed_up_late() -> None:
+    async with world() as alice:
+        lose(alice, "chat.postMessage")
+        empty = {"ok": True, "messages": []}
+        alice.wire.say["conversations.history"] = [empty, empty]
+        with pytest.raises(OutcomeUnknown):
+            await alice.act("send_message", CALL, conversation="#eng", body="Hi @bob")
+        found = await alice.act("send_message", CALL, conversation="#eng", body="Hi @bob")
+        assert found["ts"] == alice.channels[ENG]["messages"][-1]["ts"] and found["name"] == "#eng"
+        assert alice.wire.methods().count("chat.postMessage") == 1
+
+
+async def test_without_a_right_to_read_a_lost_message_is_unknown_for_good() -> None:
+    async with world(*(EVERYTHING - HISTORY)) as alice:
+        lose(alice, "chat.postMessage")
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        assert alice.texts(ENG).count("Once") == 1 and "conversations.history" not in alice.wire.methods()
+
+
+async def test_where_slack_limits_reading_a_lost_message_is_unknown() -> None:
+    async with world() as alice:
+        lose(alice, "chat.postMessage")
+        limited = httpx.Response(429, headers={"retry-after": "60"}, json={"ok": False, "error": "ratelimited"})
+        alice.wire.say["conversations.history"] = [limited]
+        with pytest.raises(OutcomeUnknown):
+            await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        assert alice.wire.methods().count("conversations.history") == 1
+
+
+async def test_a_message_of_the_same_words_that_somebody_else_or_another_act_sent_is_not_taken_for_it() -> None:
+    async with world() as alice:
+        alice.put(ENG, "Once", BOB)
+        await alice.act("send_message", conversation=ENG, body="Once")
+        alice.wire.say["chat.postMessage"] = [httpx.Response(503)]
+        with pytest.raises(OutcomeUnknown):
+            await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        assert alice.texts(ENG).count("Once") == 2
+
+
+async def test_an_app_that_may_set_no_metadata_sends_without_it_and_is_found_by_writer_and_words() -> None:
+    async with world() as alice:
+        alice.wire.say["chat.postMessage"] = [
+            {"ok": False, "error": "metadata_must_be_sent_from_app"},
+            httpx.ReadError("lost"),
+        ]
+        sent = await alice.act("send_message", CALL, conversation=ENG, body="**Once** & for all")
+        row = alice.channels[ENG]["messages"][-1]
+        assert sent["ts"] == row["ts"] and "metadata" not in row and row["text"] == "*Once* &amp; for all"
+
+
+@pytest.mark.parametrize("error", ["channel_not_found", "is_archived", "ratelimited", "restricted_action"])
+async def test_a_refusal_is_final_for_this_try_and_open_for_the_next(error: str) -> None:
+    async with world() as alice:
+        alice.wire.say["chat.postMessage"] = (
+            [httpx.Response(429, json={"ok": False, "error": error})] * 3
+            if (error == "ratelimited")
+            else [{"ok": False, "error": error}]
+        )
+        with pytest.raises(DeputizeError) as refused:
+            await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        assert not isinstance(refused.value, OutcomeUnknown)
+        alice.wire.say.clear()
+        assert (await alice.act("send_message", CALL, conversation=ENG, body="Once"))["summary"] == "Sent."
+        assert alice.texts(ENG).count("Once") == 1
+
+
+async def test_what_could_not_leave_was_not_sent() -> None:
+    async with world() as alice:
+
+        async def refuse(request: httpx.Request) -> httpx.Response:
+            if b"Once" in request.content:
+                raise httpx.ConnectError("refused", request=request)
+            return await alice.sandbox.transport().handle_async_request(request)
+
+        inner, alice.wire.inner = alice.wire.inner, httpx.MockTransport(refuse)
+        with pytest.raises(ProviderUnavailable):
+            await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        alice.wire.inner = inner
+        await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        assert alice.texts(ENG).count("Once") == 1
+
+
+async def test_ten_runs_of_one_act_at_once_send_one_message() -> None:
+    async with world() as alice:
+        tries = [alice.act("send_message", CALL, conversation=ENG, body="Once") for _ in range(10)]
+        results = await asyncio.gather(*tries)
+        assert alice.texts(ENG).count("Once") == 1 and len({one["ts"] for one in results}) == 1
+
+
+async def test_a_planned_message_whose_answer_was_lost_is_found_among_those_that_wait() -> None:
+    async with world() as alice:
+        lose(alice, "chat.scheduleMessage")
+        plan = {"conversation": ENG, "body": "Later", "send_at": "+2h"}
+        results = [await alice.act("send_message", CALL, **plan) for _ in range(2)]
+        [entry] = alice.sandbox.service("slack")["scheduled"]
+        assert [one["scheduled_id"] for one in results] == [entry["id"]] * 2
+        assert results[0]["post_at"] == "2026-11-24T16:00:00+00:00"
+        undone = await alice.deputy.act(results[0]["undo"]["tool"], results[0]["undo"]["args"], user="alice")
+        assert undone["deleted"] and alice.sandbox.service("slack")["scheduled"] == []
+
+
+WRITES = [case for case in CASES if TOOLKIT.tools[f"slack_{case.tool}"].gravest is not Effect.READS]
+
+
+@pytest.mark.parametrize("case", WRITES, ids=[f"{n}-{case.tool}" for n, case in enumerate(WRITES)])
+async def test_every_write_run_twice_with_the_same_call_acts_once(case: Case) -> None:
+    async with world(*sorted(case.granted)) as alice:
+        arguments = await filled(alice, case.arguments)
+        case.spoil(alice)
+        outcomes, stores = [], []
+        for _ in range(2):
+            try:
+                outcomes.append(json.dumps(await alice.act(case.tool, CALL, **arguments)))
+            except DeputizeError as failed:
+                outcomes.append(failed.code)
+            stores.append(alice.sandbox.service("slack"))
+        assert outcomes[0] == outcomes[1] and stores[0] == stores[1]
+
+
+SINGLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat.postMessage": ("send_message", {"conversation": ENG, "body": "Once"}),
+    "chat.scheduleMessage": ("send_message", {"conversation": ENG, "body": "Once", "send_at": "+1h"}),
+    "chat.update": ("update_message", {"conversation": ENG, "ts": "{own}", "body": "Once"}),
+    "chat.delete": ("delete_message", {"conversation": ENG, "ts": "{own}"}),
+    "reactions.add": ("react", {"conversation": ENG, "ts": "{other}", "emoji": "eyes"}),
+    "pins.add": ("pin", {"conversation": ENG, "ts": "{other}"}),
+    "bookmarks.add": ("pin", {"conversation": ENG, "url": "https://x.test/"}),
+    "conversations.create": ("create_channel", {"name": "once"}),
+    "conversations.setTopic": ("update_channel", {"conversation": ENG, "topic": "Once"}),
+    "conversations.archive": ("update_channel", {"conversation": ENG, "archived": True}),
+    "conversations.invite": ("manage_members", {"conversation": ENG, "action": "invite", "users": ["@decoy"]}),
+    "conversations.kick": ("manage_members", {"conversation": ENG, "action": "remove", "users": ["@bob"]}),
+    "conversations.open": ("send_message", {"conversation": "@decoy", "body": "Once"}),
+    "conversations.mark": ("mark_read", {"conversation": ENG}),
+    "users.profile.set": ("set_status", {"text": "Once"}),
+    "files.getUploadURLExternal": ("upload_file", {"conversation": ENG, "attachments": ["{handle}"]}),
+    "files.completeUploadExternal": ("upload_file", {"conversation": ENG, "attachments": ["{handle}"]}),
+    "canvases.create": ("write_canvas", {"title": "Once", "body": "x"}),
+}
+
+
+@pytest.mark.parametrize("method", SINGLE)
+async def test_a_write_whose_answer_was_lost_has_happened_once_and_is_told_so(method: str) -> None:
+    tool, raw = SINGLE[method]
+    async with world() as alice, world() as other:
+        for one in (alice, other):
+            arguments = await filled(one, raw)
+            if one is alice:
+                lose(one, method)
+            await one.act(tool, CALL, **arguments)
+            await one.act(tool, CALL, **arguments)
+        counted = [_counted(one.sandbox.service("slack")) for one in (alice, other)]
+        assert counted[0] == counted[1]
+
+
+def _counted(store: dict[str, Any]) -> dict[str, Any]:
+    """What there is, in numbers: without what an id was given away for in vain."""
+    channels = store["channels"].values()
+    return {
+        "channels": len(channels),
+        "messages": sum(len(one["messages"]) for one in channels),
+        "pins": sum(len(one.get("pins", [])) for one in channels),
+        "bookmarks": sum(len(one.get("bookmarks", [])) for one in channels),
+        "members": sum(len(one["members"]) for one in channels),
+        "archived": sum(one["is_archived"] for one in channels),
+        "files": len(store["files"]),
+        "scheduled": len(store.get("scheduled", [])),
+        "reactions": sum(len(row.get("reactions", [])) for one in channels for row in one["messages"]),
+        "profiles": store["profiles"],
+    }
+
+
+async def test_a_run_that_dies_before_its_answer_is_saved_never_sends_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as alice:
+        monkeypatch.setattr("deputize.core.act.ledger.Entry.done", _dies)
+        with pytest.raises(RuntimeError):
+            await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        monkeypatch.undo()
+        with pytest.raises(OutcomeUnknown):
+            await alice.act("send_message", CALL, conversation=ENG, body="Once")
+        assert alice.texts(ENG).count("Once") == 1
+
+
+async def _dies(self: object, result: object) -> None:
+    raise RuntimeError("the process dies here")
+
+
+# ------------------------------------------------------------------ what is sent
+
+
+async def test_nothing_unfurls_unless_it_is_asked_for() -> None:
+    async with world() as alice:
+        await alice.act("send_message", conversation=ENG, body="https://x.test/a")
+        await alice.act("send_message", conversation=ENG, body="https://x.test/b", unfurl=True)
+        sent = alice.wire.sent("chat.postMessage")
+        assert [(one["unfurl_links"], one["unfurl_media"]) for one in sent] == [("false", "false"), ("true", "true")]
+
+
+async def test_names_in_a_message_become_mentions_only_if_they_are_exactly_somebodys() -> None:
+    async with world() as alice:
+        await alice.act("send_message", conversation=ENG, body="@bob @bobb @bobby @channel @here #random #rando `@bob`")
+        assert alice.texts(ENG)[-1] == (f"<@{BOB}> @bobb <@{BOB}> @channel @here <#C0RANDOM001> #rando `@bob`")
+
+
+async def test_a_failing_look_up_of_names_does_not_stop_the_message() -> None:
+    async with world() as alice:
+        alice.wire.say["users.list"] = [{"ok": False, "error": "team_access_not_granted"}]
+        await alice.act("send_message", conversation=ENG, body="@bob")
+        assert alice.texts(ENG)[-1] == "@bob"
+
+
+BUTTON = {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "x"}}]}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        BUTTON,
+        {"type": "section", "text": {"type": "mrkdwn", "text": "x"}, "accessory": BUTTON["elements"][0]},
+        {"type": "image", "image_url": "https://evil.test/?q=secret", "alt_text": "x"},
+        {"type": "context", "elements": [{"type": "image", "image_url": "https://evil.test/", "alt_text": "x"}]},
+        {"type": "section", "text": {"type": "mrkdwn", "text": "<!channel> hello"}},
+        {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [{"type": "broadcast"}]}]},
+        {"type": "rich_text", "elements": [{"type": "usergroup", "usergroup_id": "S1"}]},
+        {"type": "input", "element": {}},
+        {"type": "video", "video_url": "https://evil.test/"},
+        {"text": "no type"},
+        {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 14_000}},
+    ],
+)
+async def test_blocks_with_buttons_pictures_from_elsewhere_or_calls_to_everybody_are_refused(block: Any) -> None:
+    async with world() as alice:
+        with pytest.raises(InvalidInput):
+            await alice.act("send_message", conversation=ENG, blocks=[block])
+        assert alice.wire.seen == []
+
+
+async def test_blocks_go_with_words_for_notifications() -> None:
+    async with world() as alice:
+        blocks = [{"type": "header", "text": {"type": "plain_text", "text": "Deploy & <done>"}}]
+        await alice.act("send_message", conversation=ENG, blocks=blocks)
+        row = alice.channels[ENG]["messages"][-1]
+        assert row["blocks"] == blocks and row["text"] == "Deploy &amp; done"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"body": "x", "blocks": [{"type": "divider"}]},
+        {},
+        {"body": "x", "broadcast": True},
+        {"body": "x", "send_at": "-1h"},
+        {"body": "x", "send_at": "+200d"},
+        {"body": "x", "send_at": "soon"},
+        {"body": "x", "thread_ts": "1.5e9"},
+        {"body": "x", "thread_ts": "1795435200.000102; drop"},
+        {"body": "\ud800"},
+        {"body": "x", "token": "xoxp-1"},
+        {"body": "x", "user": "U1"},
+    ],
+)
+async def test_arguments_that_make_no_sense_are_refused_before_anything_is_asked(arguments: dict[str, Any]) -> None:
+    async with world() as alice:
+        with pytest.raises(InvalidInput):
+            await alice.act("send_message", conversation=ENG, **arguments)
+        assert not [one for one in alice.wire.methods() if one.startswith("chat.")]
+
+
+async def test_the_names_of_other_toolkits_send_too() -> None:
+    async with world() as alice:
+        for name, arguments in (
+            ("Slack.PostMessage", {"channel": "#eng", "message": "one"}),
+            ("Slack_SendMessage", {"channel_name": "eng", "text": "two"}),
+            ("Slack.SendMessage", {"usernames": ["bob"], "message": "three"}),
+            ("Slack.SendMessage", {"emails": ["bob@example.test", "decoy@example.test"], "message": "four"}),
+            ("Slack.SendMessage", {"conversation_id": ENG, "body": "five"}),
+        ):
+            sent = await alice.deputy.act(name, arguments, user="alice", call=Call("t", name, str(arguments)))
+            assert sent["summary"] == "Sent."
+        parent = alice.channels[ENG]["messages"][0]["ts"]
+        more = {"conversation": ENG, "message": "six", "thread_ts": parent, "reply_broadcast": True}
+        assert (await alice.deputy.act("Slack.SendMessage", more, user="alice"))["thread_ts"] == parent
+        assert alice.texts(ENG)[-3:] == ["two", "five", "six"] or alice.texts(ENG)[-4:] == ["one", "two", "five", "six"]
+        members = await alice.deputy.act("Slack.GetUsersInConversation", {"channel_name": "eng"}, user="alice")
+        assert len(members["members"]) == 2
+
+
+# ------------------------------------------------------------------ edit and delete
+
+
+async def test_only_ones_own_words_can_be_changed_or_taken_back() -> None:
+    async with world() as alice:
+        theirs = alice.channels[ENG]["messages"][0]["ts"]
+        for tool, more in (("update_message", {"body": "mine"}), ("delete_message", {})):
+            with pytest.raises(NotFound) as refused:
+                await alice.act(tool, conversation=ENG, ts=theirs, **more)
+            assert "no right" in refused.value.message
+        assert alice.channels[ENG]["messages"][0]["text"].startswith("The staging deploy")
+
+
+async def test_an_edit_is_undone_only_where_writing_the_old_words_brings_them_back() -> None:
+    async with world() as alice:
+        plain, marked = alice.put(ENG, "plain", ALICE), alice.put(ENG, "<https://x.test|a link>", ALICE)
+        edited = await alice.act("update_message", conversation=ENG, ts=plain, body="new")
+        await alice.deputy.act(edited["undo"]["tool"], edited["undo"]["args"], user="alice")
+        assert "plain" in alice.texts(ENG)
+        assert "undo" not in await alice.act("update_message", conversation=ENG, ts=marked, body="new")
+
+
+async def test_private_and_public_are_told_in_the_result() -> None:
+    async with world() as alice:
+        sent = await alice.act("send_message", conversation="#leads", body="x")
+        assert sent["conversation"] == LEADS and sent["type"] == "private"
+
+
+@pytest.mark.parametrize("retry_after", [31, 3600])
+async def test_a_limit_that_is_too_long_to_wait_for_says_how_long(retry_after: int) -> None:
+    async with world() as alice:
+        said = httpx.Response(
+            429, headers={"retry-after": str(retry_after)}, json={"ok": False, "error": "ratelimited"}
+        )
+        alice.wire.say["conversations.history"] = [said]
+        with pytest.raises(RateLimited) as limited:
+            await alice.act("get_messages", conversation=ENG)
+        assert limited.value.retry_after == retry_after and "slack_search" in limited.value.hint
+
+
+async def test_a_channel_that_somebody_else_has_is_not_ours() -> None:
+    async with world() as alice:
+        with pytest.raises(Conflict):
+            await alice.act("create_channel", name="General")

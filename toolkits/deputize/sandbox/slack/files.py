@@ -1,0 +1,252 @@
+"""``files.*``, canvases, and the host that keeps the bytes."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from urllib.parse import quote, unquote
+
+from deputize.sandbox.slack.call import Call, Json, new_id, new_ts
+from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.seed import TEAM
+from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.world import World
+
+HOST = "files.slack.com"
+CANVAS = "application/vnd.slack-docs"
+_KINDS = {"images": "image/", "pdfs": "application/pdf", "snippets": "text/", "canvases": CANVAS}
+
+
+def upload_url(call: Call) -> Reply:
+    """Step one: an address for the bytes."""
+    call.needs("files:write")
+    name, length = call.text("filename"), call.number("length", 0, 2**40)
+    if not name:
+        raise refused("invalid_arguments")
+    identity = new_id(call.store, "F")
+    secret = f"{identity}-{call.store['made']:04d}"
+    call.store.setdefault("uploads", {})[secret] = {"id": identity, "name": name, "length": length, "user": call.user}
+    return call.good(
+        {"upload_url": f"https://{HOST}/upload/v1/{secret}", "file_id": identity}, "files:write", changes=True
+    )
+
+
+def take_bytes(path: str, body: bytes, world: World) -> Reply:
+    """Step two: the bytes, from whoever knows the address. There is no token here."""
+    upload = world.services["slack"].get("uploads", {}).get(path.removeprefix("/upload/v1/"))
+    if upload is None:
+        return Reply(404, (), b"file_not_found")
+    if len(body) != upload["length"]:
+        return Reply(400, (), b"wrong length")
+    upload["content"] = base64.b64encode(body).decode()
+    return Reply(200, (("content-type", "text/plain"),), f"OK - {len(body)}".encode())
+
+
+def complete(call: Call) -> Reply:
+    """Step three: the files are there, and shown."""
+    call.needs("files:write")
+    wanted = call.parsed("files")
+    if not isinstance(wanted, list) or not wanted:
+        raise refused("invalid_arguments")
+    channel = call.joined("channel_id") if call.text("channel_id") else None
+    if channel and channel["is_archived"]:
+        raise refused("is_archived")
+    uploads = call.store.get("uploads", {})
+    made = []
+    for one in wanted:
+        secret = next((key for key, row in uploads.items() if row["id"] == one.get("id") and "content" in row), None)
+        if secret is None or uploads[secret]["user"] != call.user:
+            raise refused("file_not_found")
+        made.append(_made(call, uploads.pop(secret), str(one.get("title") or "")))
+    if channel:
+        _show(call, channel, made)
+    return call.good({"files": [shape(row) for row in made]}, "files:write", changes=True)
+
+
+def _made(call: Call, upload: Json, title: str) -> Json:
+    mime = mimetypes.guess_type(upload["name"])[0] or "application/octet-stream"
+    row = file_row(upload["id"], upload["name"], mime, call.user, call.now, upload["content"], title)
+    call.store.setdefault("files", {})[row["id"]] = row
+    return row
+
+
+def file_row(identity: str, name: str, mime: str, user: str, now: int, content: str, title: str = "") -> Json:
+    """A file as the workspace keeps it; ``content`` in base64."""
+    return {
+        "id": identity,
+        "name": name,
+        "title": title or name,
+        "mimetype": mime,
+        "user": user,
+        "created": now,
+        "content": content,
+        "channels": [],
+    }
+
+
+def _show(call: Call, channel: Json, made: list[Json]) -> None:
+    message: Json = {
+        "type": "message",
+        "subtype": "file_share",
+        "user": call.user,
+        "text": call.text("initial_comment"),
+        "ts": new_ts(call),
+        "files": [{"id": row["id"], "name": row["name"], "title": row["title"]} for row in made],
+    }
+    if thread := call.text("thread_ts"):
+        message["thread_ts"] = thread
+    channel["messages"].append(message)
+    for row in made:
+        row["channels"].append(channel["id"])
+
+
+def shape(row: Json) -> Json:
+    """A file as Slack describes it."""
+    name = quote(row["name"])
+    place = f"https://{HOST}/files-pri/{TEAM['id']}-{row['id']}"
+    return {
+        "id": row["id"],
+        "created": row["created"],
+        "timestamp": row["created"],
+        "name": row["name"],
+        "title": row["title"],
+        "mimetype": row["mimetype"],
+        "filetype": "quip" if row["mimetype"] == CANVAS else row["name"].rpartition(".")[2],
+        "user": row["user"],
+        "size": len(base64.b64decode(row["content"])),
+        "url_private": f"{place}/{name}",
+        "url_private_download": f"{place}/download/{name}",
+        "permalink": f"https://{TEAM['domain']}.slack.com/files/{row['user']}/{row['id']}/{name}",
+        "channels": row["channels"],
+        "shares": {"public": {one: [] for one in row["channels"]}} if row["channels"] else {},
+    }
+
+
+def seen(call: Call, row: Json) -> bool:
+    """One's own, and what was shown where one may look."""
+    places = [call.store["channels"].get(one) for one in row["channels"]]
+    return row["user"] == call.user or any(p and (not p["is_private"] or call.user in p["members"]) for p in places)
+
+
+def info(call: Call) -> Reply:
+    """One file."""
+    call.needs("files:read")
+    row = call.store.get("files", {}).get(call.text("file"))
+    if row is None or not seen(call, row):
+        raise refused("file_not_found")
+    return call.good({"file": shape(row), "comments": []}, "files:read")
+
+
+def listing(call: Call) -> Reply:
+    """Files, the newest first."""
+    call.needs("files:read")
+    rows = [row for row in call.store.get("files", {}).values() if seen(call, row)]
+    if channel := call.text("channel"):
+        rows = [row for row in rows if channel in row["channels"]]
+    if user := call.text("user"):
+        rows = [row for row in rows if row["user"] == user]
+    if kinds := [_KINDS[kind] for kind in call.listed("types") if kind in _KINDS]:
+        rows = [row for row in rows if row["mimetype"].startswith(tuple(kinds))]
+    start, end = float(call.text("ts_from") or 0), float(call.text("ts_to") or "inf")
+    rows = [row for row in rows if start <= row["created"] <= end]
+    page, paging = call.numbered(sorted(rows, key=lambda row: (-row["created"], row["id"])))
+    return call.good({"files": [shape(row) for row in page], "paging": paging}, "files:read")
+
+
+def download(call: Call, path: str) -> Reply:
+    """The bytes, to whoever may see the file; to anybody else a page to sign in at."""
+    parts = [unquote(part) for part in path.split("/") if part]
+    row = call.store.get("files", {}).get(parts[1].partition("-")[2]) if len(parts) > 2 else None
+    if row is None or not seen(call, row) or not call.may("files:read"):
+        return sign_in()
+    mime = "text/html; charset=utf-8" if row["mimetype"] == CANVAS else row["mimetype"]
+    return Reply(200, (("content-type", mime),), base64.b64decode(row["content"]))
+
+
+def sign_in() -> Reply:
+    """What a browser that is not signed in gets in a file's place."""
+    return Reply(200, (("content-type", "text/html; charset=utf-8"),), b"<html><title>Sign in to Slack</title></html>")
+
+
+def as_refused(refusal: Refused) -> Reply:
+    """The files' host knows no errors in JSON."""
+    return sign_in() if refusal.reply.status == 200 else refusal.reply
+
+
+# ------------------------------------------------------------------ canvases
+
+
+def create_canvas(call: Call) -> Reply:
+    """A canvas of the user's own."""
+    call.needs("canvases:write")
+    return call.good({"canvas_id": _canvas(call)["id"]}, "canvases:write", changes=True)
+
+
+def create_channel_canvas(call: Call) -> Reply:
+    """A conversation's one canvas."""
+    call.needs("canvases:write")
+    channel = call.joined("channel_id")
+    if channel.get("canvas"):
+        raise refused("channel_canvas_already_exists")
+    row = _canvas(call)
+    row["channels"].append(channel["id"])
+    channel["canvas"] = row["id"]
+    return call.good({"canvas_id": row["id"]}, "canvases:write", changes=True)
+
+
+def _canvas(call: Call) -> Json:
+    text = _markdown(call.parsed("document_content"))
+    title = call.text("title") or "Untitled"
+    content = base64.b64encode(_page(text)).decode()
+    row = file_row(new_id(call.store, "F"), title, CANVAS, call.user, call.now, content, title) | {"markdown": text}
+    call.store.setdefault("files", {})[row["id"]] = row
+    return row
+
+
+def _markdown(content: object) -> str:
+    if content is None:
+        return ""
+    if not isinstance(content, dict) or content.get("type") != "markdown":
+        raise refused("invalid_document_content")
+    return str(content.get("markdown") or "")
+
+
+def _page(text: str) -> bytes:
+    lines = text.replace("&", "&amp;").replace("<", "&lt;").split("\n")
+    return "".join(f"<p>{line}</p>" for line in lines).encode()
+
+
+def edit_canvas(call: Call) -> Reply:
+    """Words at its end, its beginning, or in place of all."""
+    call.needs("canvases:write")
+    row = _own_canvas(call)
+    changes = call.parsed("changes")
+    if not isinstance(changes, list) or len(changes) != 1:
+        raise refused("invalid_arguments")
+    text, before = _markdown(changes[0].get("document_content")), row["markdown"]
+    ways = {"insert_at_end": f"{before}\n{text}", "insert_at_start": f"{text}\n{before}", "replace": text}
+    if changes[0].get("operation") not in ways:
+        raise refused("invalid_arguments")
+    row["markdown"] = ways[changes[0]["operation"]]
+    row["content"] = base64.b64encode(_page(row["markdown"])).decode()
+    return call.good({}, "canvases:write", changes=True)
+
+
+def share_canvas(call: Call) -> Reply:
+    """Whoever is in these conversations may read it."""
+    call.needs("canvases:write")
+    row = _own_canvas(call)
+    if call.text("access_level") not in ("read", "write"):
+        raise refused("invalid_arguments")
+    for one in call.parsed("channel_ids") or []:
+        if one not in call.store["channels"]:
+            raise refused("channel_not_found")
+        row["channels"] = list(dict.fromkeys([*row["channels"], one]))
+    return call.good({}, "canvases:write", changes=True)
+
+
+def _own_canvas(call: Call) -> Json:
+    row: Json | None = call.store.get("files", {}).get(call.text("canvas_id"))
+    if row is None or row["mimetype"] != CANVAS or not seen(call, row):
+        raise refused("canvas_not_found")
+    return row

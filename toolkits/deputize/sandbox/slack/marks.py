@@ -1,0 +1,133 @@
+"""``reactions.*``, ``pins.*`` and ``bookmarks.*``."""
+
+from __future__ import annotations
+
+from deputize.sandbox.slack import history
+from deputize.sandbox.slack.call import Call, Json, new_id
+from deputize.sandbox.slack.chat import link
+from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.wire import Reply
+
+
+def react(call: Call) -> Reply:
+    """An emoji more."""
+    call.needs("reactions:write")
+    message = call.message(call.joined(), call.text("timestamp"))
+    reaction = _reaction(message, call.text("name"))
+    if call.user in reaction["users"]:
+        raise refused("already_reacted")
+    reaction["users"].append(call.user)
+    _count(message)
+    return call.good({}, "reactions:write", changes=True)
+
+
+def unreact(call: Call) -> Reply:
+    """An emoji less."""
+    call.needs("reactions:write")
+    message = call.message(call.joined(), call.text("timestamp"))
+    name = call.text("name")
+    reaction = next((row for row in message.get("reactions", []) if row["name"] == name), None)
+    if reaction is None or call.user not in reaction["users"]:
+        raise refused("no_reaction")
+    reaction["users"].remove(call.user)
+    _count(message)
+    return call.good({}, "reactions:write", changes=True)
+
+
+def _reaction(message: Json, name: str) -> Json:
+    if not name or not name.replace("_", "").replace("-", "").replace("+", "").replace(":", "").isalnum():
+        raise refused("invalid_name")
+    rows: list[Json] = message.setdefault("reactions", [])
+    found = next((row for row in rows if row["name"] == name), None)
+    if found is None:
+        found = {"name": name, "users": [], "count": 0}
+        rows.append(found)
+    return found
+
+
+def _count(message: Json) -> None:
+    rows = [row | {"count": len(row["users"])} for row in message["reactions"] if row["users"]]
+    message["reactions"] = rows
+
+
+# ------------------------------------------------------------------ pins
+
+
+def pin(call: Call) -> Reply:
+    """A message that stays in sight."""
+    call.needs("pins:write")
+    channel = call.joined()
+    message = call.message(channel, call.text("timestamp"))
+    if message["ts"] in channel.setdefault("pins", []):
+        raise refused("already_pinned")
+    channel["pins"].append(message["ts"])
+    return call.good({}, "pins:write", changes=True)
+
+
+def unpin(call: Call) -> Reply:
+    """No longer."""
+    call.needs("pins:write")
+    channel = call.joined()
+    ts = call.text("timestamp")
+    if ts not in channel.setdefault("pins", []):
+        raise refused("no_pin")
+    channel["pins"].remove(ts)
+    return call.good({}, "pins:write", changes=True)
+
+
+def pinned(call: Call) -> Reply:
+    """What is pinned."""
+    call.needs("pins:read")
+    channel = call.channel()
+    items = [
+        {
+            "type": "message",
+            "channel": channel["id"],
+            "created": call.now,
+            "created_by": row["user"],
+            "message": history.said(call, channel, row) | {"permalink": link(channel, row)},
+        }
+        for row in history.pins(channel)
+    ]
+    return call.good({"items": items}, "pins:read")
+
+
+# ------------------------------------------------------------------ bookmarks
+
+
+def bookmark(call: Call) -> Reply:
+    """A link at the channel's head."""
+    call.needs("bookmarks:write")
+    channel = call.joined("channel_id")
+    if call.text("type") != "link":
+        raise refused("invalid_bookmark_type")
+    if not call.text("link").startswith(("http://", "https://")):
+        raise refused("invalid_link")
+    row = {
+        "id": new_id(call.store, "Bk"),
+        "channel_id": channel["id"],
+        "title": call.text("title"),
+        "link": call.text("link"),
+        "type": "link",
+        "date_created": call.now,
+    }
+    channel.setdefault("bookmarks", []).append(row)
+    return call.good({"bookmark": row}, "bookmarks:write", changes=True)
+
+
+def bookmarks(call: Call) -> Reply:
+    """The links at the channel's head."""
+    call.needs("bookmarks:read")
+    return call.good({"bookmarks": call.channel("channel_id").get("bookmarks", [])}, "bookmarks:read")
+
+
+def unbookmark(call: Call) -> Reply:
+    """A link less."""
+    call.needs("bookmarks:write")
+    channel = call.joined("channel_id")
+    rows = channel.get("bookmarks", [])
+    found = next((row for row in rows if row["id"] == call.text("bookmark_id")), None)
+    if found is None:
+        raise refused("not_found")
+    rows.remove(found)
+    return call.good({}, "bookmarks:write", changes=True)

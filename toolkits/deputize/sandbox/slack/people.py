@@ -1,0 +1,149 @@
+"""``users.*``, ``usergroups.*`` and ``dnd.*``: who works here, in which groups, and how they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deputize.sandbox.slack.call import Call, Json
+from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.seed import BOT, TEAM, user_id
+from deputize.sandbox.wire import Reply
+from deputize.sandbox.world import World
+
+
+def users(world: World) -> dict[str, Json]:
+    """Everybody in the workspace by id, as the workspace keeps them."""
+    kept: dict[str, Json] = world.services["slack"].get("profiles", {})
+    found: dict[str, Json] = {}
+    for person in world.people:
+        identity = user_id(person.email)
+        profile = {"real_name": person.name, "display_name": "", "email": person.email, "title": ""}
+        handle = person.email.partition("@")[0]
+        found[identity] = {"id": identity, "name": handle, "is_bot": False, "profile": profile | kept.get(identity, {})}
+    bot = {"real_name": BOT["name"], "display_name": "", "title": "", "email": ""}
+    return found | {BOT["id"]: {"id": BOT["id"], "name": BOT["handle"], "is_bot": True, "profile": bot}}
+
+
+def shape(call: Call, user: Json) -> Json:
+    """A user as Slack describes them: the address only to whom it was granted."""
+    profile: dict[str, Any] = {"status_text": "", "status_emoji": "", "status_expiration": 0} | user["profile"]
+    if not call.may("users:read.email") or not profile.get("email"):
+        profile.pop("email", None)
+    return {
+        "id": user["id"],
+        "team_id": TEAM["id"],
+        "name": user["name"],
+        "deleted": False,
+        "real_name": profile["real_name"],
+        "tz": "Europe/Berlin",
+        "is_admin": False,
+        "is_bot": user["is_bot"],
+        "profile": profile,
+    }
+
+
+def _one(call: Call, field: str = "user") -> Json:
+    found = users(call.world).get(call.text(field))
+    if found is None:
+        raise refused("user_not_found")
+    return found
+
+
+def listing(call: Call) -> Reply:
+    """Everybody, page by page."""
+    call.needs("users:read")
+    page, after = call.page(list(users(call.world).values()), 100)
+    content = {"members": [shape(call, one) for one in page], "response_metadata": {"next_cursor": after}}
+    return call.good(content, "users:read")
+
+
+def info(call: Call) -> Reply:
+    """One by id."""
+    call.needs("users:read")
+    return call.good({"user": shape(call, _one(call))}, "users:read")
+
+
+def by_email(call: Call) -> Reply:
+    """One by address."""
+    call.needs("users:read.email")
+    known = users(call.world).values()
+    found = next((one for one in known if one["profile"]["email"] == call.text("email").lower() != ""), None)
+    if found is None:
+        raise refused("users_not_found")
+    return call.good({"user": shape(call, found)}, "users:read.email")
+
+
+def presence(call: Call) -> Reply:
+    """Active or away."""
+    call.needs("users:read")
+    user = _one(call) if call.text("user") else {"id": call.user}
+    return call.good({"presence": call.store.get("presence", {}).get(user["id"], "active")}, "users:read")
+
+
+def set_presence(call: Call) -> Reply:
+    """The caller's own."""
+    call.needs("users:write")
+    wanted = call.text("presence")
+    if wanted not in ("auto", "away"):
+        raise refused("invalid_presence")
+    call.store.setdefault("presence", {})[call.user] = "away" if wanted == "away" else "active"
+    return call.good({}, "users:write", changes=True)
+
+
+def set_profile(call: Call) -> Reply:
+    """The caller's status: the members that are given, and no others."""
+    call.needs("users.profile:write")
+    wanted = call.parsed("profile")
+    if not isinstance(wanted, dict):
+        raise refused("invalid_profile")
+    if len(str(wanted.get("status_text", ""))) > 100:
+        raise refused("too_long")
+    kept = call.store.setdefault("profiles", {}).setdefault(call.user, {})
+    kept |= {name: value for name, value in wanted.items() if name.startswith("status_")}
+    return call.good(
+        {"profile": shape(call, users(call.world)[call.user])["profile"]}, "users.profile:write", changes=True
+    )
+
+
+# ------------------------------------------------------------------ groups
+
+
+def groups(call: Call) -> Reply:
+    """The workspace's groups."""
+    call.needs("usergroups:read")
+    rows = [
+        {name: value for name, value in row.items() if name != "users"}
+        | ({"user_count": len(row["users"])} if call.flag("include_count") else {})
+        for row in call.store.get("usergroups", [])
+    ]
+    return call.good({"usergroups": rows}, "usergroups:read")
+
+
+def group_users(call: Call) -> Reply:
+    """Who is in one."""
+    call.needs("usergroups:read")
+    found = next((row for row in call.store.get("usergroups", []) if row["id"] == call.text("usergroup")), None)
+    if found is None:
+        raise refused("no_such_subteam")
+    return call.good({"users": list(found["users"])}, "usergroups:read")
+
+
+# ------------------------------------------------------------------ peace
+
+
+def snooze(call: Call) -> Reply:
+    """No notifications for some minutes."""
+    call.needs("dnd:write")
+    minutes = call.number("num_minutes", 0, 10_080)
+    ends = call.now + minutes * 60
+    call.store.setdefault("snoozed", {})[call.user] = ends
+    told = {"snooze_enabled": True, "snooze_endtime": ends, "snooze_remaining": minutes * 60}
+    return call.good(told, "dnd:write", changes=True)
+
+
+def end_snooze(call: Call) -> Reply:
+    """Notifications again."""
+    call.needs("dnd:write")
+    if call.store.setdefault("snoozed", {}).pop(call.user, 0) <= call.now:
+        raise refused("snooze_not_active")
+    return call.good({"snooze_enabled": False}, "dnd:write", changes=True)

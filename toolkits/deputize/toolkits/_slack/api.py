@@ -1,0 +1,185 @@
+"""Calls of Slack's methods, many at a time, and pages of its lists.
+
+Every method is a POST of a form, which all of them take; what is structured goes as JSON in a field of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from deputize.core.act.toolkit import Repeat, Request
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.toolkits._page import read_cursor, write_cursor
+from deputize.toolkits._slack.base import TYPES, Asks, Caller, Json
+
+AT_ONCE: Final = 10  # requests
+FORM: Final = "application/x-www-form-urlencoded"
+PAGE: Final = 200  # rows
+MOST_PAGES: Final = 5
+
+
+def call(method: str, arguments: Mapping[str, Any], *, repeat: Repeat = "read", prepares: bool = False) -> Request:
+    """One call of a method; arguments that are None are left out. Raises `InvalidInput` for half a character."""
+    form = {name: _plain(value) for name, value in arguments.items() if value is not None}
+    try:
+        content = urlencode(form).encode()
+    except UnicodeEncodeError:
+        raise InvalidInput("An argument holds half a character.", hint="Send whole text.") from None
+    return Request("POST", f"/{method}", content=content, content_type=FORM, repeat=repeat, prepares=prepares)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def optional(request: Request) -> Asks[Any]:
+    """The answer, or None where it is refused: for what is nice to know."""
+    try:
+        return (yield request)
+    except DeputizeError:
+        return None
+
+
+def many(requests: Sequence[Request]) -> Asks[list[Any]]:
+    """The answers to any number of requests, ten at a time. What is gone or refused has its error for an answer.
+
+    A batch with a refusal in it is asked again one by one, so the requests must bear repetition.
+    """
+    answers: list[Any] = []
+    for start in range(0, len(requests), AT_ONCE):
+        batch = list(requests[start : start + AT_ONCE])
+        try:
+            answers += yield batch
+        except (NotFound, InvalidInput) as refused:
+            answers += [refused] if len(batch) == 1 else (yield from _one_by_one(batch))
+    return answers
+
+
+def _one_by_one(batch: Sequence[Request]) -> Asks[list[Any]]:
+    answers: list[Any] = []
+    for request in batch:
+        try:
+            answers.append((yield request))
+        except (NotFound, InvalidInput) as refused:
+            answers.append(refused)
+    return answers
+
+
+def each(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
+    """Several changes, one after the other: the names of those that stand, and what became of the others.
+
+    What is so already, stands. None of the requests may act twice.
+    """
+    done: list[str] = []
+    failed: list[Json] = []
+    for name, request in requests.items():
+        try:
+            yield request
+        except Conflict as already:
+            if already.reason != "already_done":
+                failed.append({"change": name, "error": already.message})
+                continue
+        except DeputizeError as refused:
+            failed.append({"change": name, "error": refused.message})
+            continue
+        done.append(name)
+    return done, failed
+
+
+def all_of(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
+    """The same, but raises the refusal of the first: then nothing has been done yet."""
+    first = next(iter(requests))
+    try:
+        yield requests[first]
+    except Conflict as already:
+        if already.reason != "already_done":
+            raise
+    done, failed = yield from each({name: one for name, one in requests.items() if name != first})
+    return [first, *done], failed
+
+
+def following(answer: Mapping[str, Any]) -> str:
+    """Slack's cursor for the next page, "" at the end."""
+    return str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+
+
+@dataclass(slots=True)
+class Listed:
+    """Rows of several pages. ``whole``: there were no more."""
+
+    rows: list[Json]
+    whole: bool
+
+
+Enough = Callable[[Sequence[Json]], bool]
+
+
+def every(ask: Callable[[str | None], Request], key: str, enough: Enough = lambda rows: False) -> Asks[Listed]:
+    """Pages of a list, up to five, until ``enough`` of their rows are there. ``key``: where an answer has them."""
+    rows: list[Json] = []
+    cursor: str | None = None
+    for _ in range(MOST_PAGES):
+        answer = yield ask(cursor)
+        rows += answer.get(key) or ()
+        cursor = following(answer) or None
+        if cursor is None or enough(rows):
+            break
+    return Listed(rows, cursor is None)
+
+
+def conversations(
+    caller: Caller, kinds: Sequence[str], cursor: str | None, limit: int, *, joined: bool, archived: bool
+) -> Request:
+    """users.conversations, or conversations.list of all there are."""
+    return call(
+        "users.conversations" if joined else "conversations.list",
+        {
+            "types": ",".join(TYPES[kind] for kind in kinds),
+            "limit": limit,
+            "cursor": cursor,
+            "exclude_archived": None if archived else True,
+            "team_id": caller.team,
+        },
+    )
+
+
+# ----------------------------------------------------------------- places in lists
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a list of Slack's a result starts: ``skip`` rows into the page of ``size`` rows that ``token`` leads to.
+
+    ``since``: the time from which relative times are counted, the same on all pages.
+    """
+
+    bound_to: tuple[Any, ...]
+    token: str
+    skip: int
+    size: int
+    since: int
+
+    @classmethod
+    def of(cls, bound_to: tuple[Any, ...], cursor: str | None, limit: int, now: float) -> Place:
+        """The place a cursor says, or the start. Raises `InvalidInput` for a cursor of another list."""
+        if not cursor:
+            return cls(bound_to, "", 0, limit, int(now))
+        token, skip, size, since = read_cursor(bound_to, cursor, (str, int, int, int))
+        return cls(bound_to, token, skip, min(max(size, 1), PAGE), since)
+
+    @property
+    def page(self) -> int:
+        """The number of the page, where pages have numbers."""
+        return int(self.token) if self.token.isdigit() and len(self.token) < 6 else 1
+
+    def after(self, done: int, rows: int, token: str, limit: int) -> str | None:
+        """The cursor after ``done`` rows from here. ``rows``: of this page; ``token``: of the next, "" for none."""
+        if self.skip + done < rows:
+            return write_cursor(self.bound_to, [self.token, self.skip + done, self.size, self.since])
+        return write_cursor(self.bound_to, [token, 0, limit, self.since]) if token else None

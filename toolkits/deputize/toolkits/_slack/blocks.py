@@ -1,0 +1,69 @@
+"""Blocks that a message may have: text and structure. Nothing that somebody could press, and nothing fetched.
+
+docs.slack.dev/reference/block-kit/blocks. A button would have nobody behind it, a picture's address is a request that
+Slack makes to wherever the model says, and ``<!channel>`` calls everybody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._slack.text import text_of, unescaped
+
+MOST: Final = 50
+LONGEST: Final = 13_000  # characters of all of them
+_DEEPEST: Final = 12
+_BLOCKS: Final = frozenset({"section", "header", "divider", "context", "image", "rich_text", "markdown"})
+_PARTS: Final = frozenset(
+    {
+        *("plain_text", "mrkdwn", "text", "link", "emoji", "user", "channel", "date", "color", "image"),
+        *("rich_text_section", "rich_text_list", "rich_text_preformatted", "rich_text_quote"),
+    }
+)
+_HINT: Final = "Use section, header, divider, context, rich_text, markdown, or image with slack_file."
+
+
+def checked(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The blocks, if they are fit to be sent. Raises `InvalidInput`."""
+    if len(blocks) > MOST or len(json.dumps(blocks)) > LONGEST:
+        raise InvalidInput(f"blocks: at most {MOST}, and {LONGEST} characters together.")
+    for block in blocks:
+        if block.get("type") not in _BLOCKS:
+            raise InvalidInput("blocks: a kind of block that is not sent.", hint=_HINT)
+        for part in _inside(block, 0):
+            _check(part)
+    return list(blocks)
+
+
+def _check(part: Any) -> None:
+    if isinstance(part, str):
+        if "<!" in part:
+            raise InvalidInput("blocks: they may not call everybody.", hint="Leave out <!channel> and the like.")
+    elif "type" in part and part["type"] not in _BLOCKS | _PARTS:
+        raise InvalidInput("blocks: a kind of element that is not sent.", hint=_HINT)
+    elif any(str(name).endswith("_url") for name in part):
+        raise InvalidInput("blocks: no pictures from elsewhere.", hint=_HINT)
+
+
+def _inside(value: Any, depth: int) -> Iterator[Any]:
+    """Every object and text inside, itself included."""
+    if depth > _DEEPEST:
+        raise InvalidInput("blocks: too deep.")
+    if isinstance(value, dict):
+        yield value
+        for one in value.values():
+            yield from _inside(one, depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _inside(one, depth + 1)
+    elif isinstance(value, str):
+        yield value
+
+
+def fallback(blocks: Sequence[dict[str, Any]]) -> str:
+    """What notifications say instead of the blocks."""
+    words = " ".join(unescaped(text_of({"blocks": list(blocks)})).replace("<", "").replace(">", "").split())
+    return words[:300].replace("&", "&amp;") or "A message"

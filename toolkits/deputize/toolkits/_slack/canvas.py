@@ -1,0 +1,147 @@
+"""Slack: canvases. Slack reads their Markdown itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Request, Steps, any_of
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._slack import api, places, refs, rows
+from deputize.toolkits._slack.base import SLACK, Asks, Caller, Conversation, Json, Noted, Row
+from deputize.toolkits._slack.once import Attempt, once
+from deputize.toolkits._slack.text import Reader
+from deputize.toolkits._text import clip
+
+LONGEST: Final = 100_000  # characters
+_OPERATIONS: Final = {"append": "insert_at_end", "prepend": "insert_at_start", "replace": "replace"}
+_SKEW: Final = 5  # seconds
+_TAKEN: Final = "channel_canvas_already_exists"
+
+Mode = Literal["append", "prepend", "replace"]
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    named = arguments["conversation"]
+    method = "canvases.edit" if arguments["canvas_id"] else "canvases.create"
+    found = refs.naming(refs.safely(named), sends=True) if named else []
+    return [*found, any_of("canvases:write", method=method)]
+
+
+def _effect(arguments: Arguments) -> Effect:
+    shared = Effect.SENDS if arguments["conversation"] else Effect.WRITES
+    replaced = arguments["canvas_id"] and arguments["mode"] == "replace"
+    return Effect.WRITES | shared | (Effect.DESTRUCTIVE if replaced else Effect.WRITES)
+
+
+@SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS, toolset="more")
+def write_canvas(
+    body: Annotated[str, Field(description="Markdown")],
+    canvas_id: Annotated[str | None, Field(description="change this one")] = None,
+    title: Annotated[str | None, Field(max_length=200)] = None,
+    conversation: Annotated[Conversation | None, Field(description="share or tab here")] = None,
+    mode: Mode = "append",
+    *,
+    key: ActKey,
+    granted: frozenset[str],
+    account: Account,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Create a canvas or change one, from Markdown."""
+    content = _content(body)
+    if not canvas_id and mode != "append":
+        raise InvalidInput("mode: a new canvas has nothing to change yet.")
+    if canvas_id and title:
+        raise InvalidInput("title: only a new canvas is given one.")
+    attempt = Attempt(key, Caller(granted, account), noted, now)
+    spot = (yield from places.find(conversation, attempt.caller, sends=True)) if conversation else None
+    if canvas_id:
+        yield from _changed(canvas_id, mode, content, attempt)
+        made, said = canvas_id, "Changed."
+    else:
+        made, said = (yield from _created(title, content, spot, attempt)), "Created."
+    failed = (yield from api.each({"share": _sharing(made, spot)}))[1] if spot else []
+    return rows.without_empty(
+        {
+            "canvas_id": made,
+            "title": clip(title or "", 60),
+            **(spot.shown if spot else {}),
+            "url": (yield from _link(made, attempt.caller)),
+            "failed": failed,
+            "summary": said,
+        }
+    )
+
+
+def _content(body: str) -> Json:
+    """The canvas as Slack takes it. Raises `InvalidInput` for none, and for one that is too long."""
+    text = body.replace("\r\n", "\n").replace("\x00", "")
+    if not text.strip() or len(text) > LONGEST:
+        raise InvalidInput(f"body: 1 to {LONGEST} characters.")
+    return {"type": "markdown", "markdown": text}
+
+
+def _changed(canvas: str, mode: Mode, content: Json, attempt: Attempt) -> Asks[bool]:
+    """canvases.edit: replacing may be repeated; what is added a second time would stand there twice."""
+    asked = {"canvas_id": canvas, "changes": [{"operation": _OPERATIONS[mode], "document_content": content}]}
+    if mode == "replace":
+        yield api.call("canvases.edit", asked, repeat="idem")
+        return True
+    return (yield from once(attempt, {"canvas": canvas}, lambda: _edited(asked), _nothing))
+
+
+def _edited(asked: Json) -> Asks[bool]:
+    yield api.call("canvases.edit", asked, repeat="write")
+    return True
+
+
+def _nothing() -> Asks[bool | None]:
+    """There is nothing to find an addition by."""
+    return None
+    yield
+
+
+def _created(title: str | None, content: Json, spot: places.Spot | None, attempt: Attempt) -> Asks[str]:
+    """A new canvas; of a conversation that has none yet, its own."""
+    asked = {"title": title, "document_content": content}
+    return (
+        yield from once(attempt, {"title": title}, lambda: _made(asked, spot), lambda: _made_before(title, attempt))
+    )
+
+
+def _made(asked: Json, spot: places.Spot | None) -> Asks[str]:
+    if spot:
+        try:
+            own = {"channel_id": spot.id, **asked}
+            return str((yield api.call("conversations.canvases.create", own, repeat="write"))["canvas_id"])
+        except InvalidInput as refused:
+            if refused.reason != _TAKEN:
+                raise
+    return str((yield api.call("canvases.create", asked, repeat="write"))["canvas_id"])
+
+
+def _made_before(title: str | None, attempt: Attempt) -> Asks[str | None]:
+    """The one canvas of this title that the user has made since; None where it is not one, or may not be looked for."""
+    if not title or "files:read" not in attempt.caller.granted:
+        return None
+    since = str(int(attempt.began) - _SKEW)
+    answer = yield api.call("files.list", {"types": "canvases", "user": attempt.caller.user, "ts_from": since})
+    hits: list[Row] = [one for one in answer.get("files") or () if one.get("title") == title]
+    return str(hits[0]["id"]) if len(hits) == 1 else None
+
+
+def _sharing(canvas: str, spot: places.Spot) -> Request:
+    """Whoever is in the conversation may read it."""
+    asked = {"canvas_id": canvas, "access_level": "read", "channel_ids": [spot.id]}
+    return api.call("canvases.access.set", asked, repeat="idem")
+
+
+def _link(canvas: str, caller: Caller) -> Asks[str]:
+    if "files:read" not in caller.granted:
+        return ""
+    answer = yield from api.optional(api.call("files.info", {"file": canvas}))
+    return Reader().line(str(((answer or {}).get("file") or {}).get("permalink") or ""), 200)

@@ -1,0 +1,222 @@
+"""Slack: channels are made and changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
+from deputize.core.vault.grant import Account
+from deputize.toolkits._slack import api, people, places, refs, rows
+from deputize.toolkits._slack.base import (
+    CHANNELS,
+    SLACK,
+    Asks,
+    Caller,
+    Conversation,
+    Json,
+    Kind,
+    Row,
+    for_kinds,
+    narrower,
+)
+from deputize.toolkits._slack.members import Names, invited
+from deputize.toolkits._slack.text import Reader
+
+_NAME: Final = 80  # characters
+_ABOUT: Final = 250  # characters of a topic or purpose
+_FRESH: Final = 3_600  # seconds: a channel that we made in this act is no older
+_UNFIT = re.compile(r"[^\w-]+")
+
+About = Annotated[str | None, Field(max_length=_ABOUT)]
+
+
+def channel_name(name: str, field: str = "name") -> str:
+    """A name as Slack takes it: lower case, hyphens. Raises `InvalidInput` for one of which nothing is left."""
+    made = _UNFIT.sub("-", name.strip().removeprefix("#").lower()).strip("-")[:_NAME].strip("-")
+    if not re.search(r"\w", made.replace("_", "")):
+        raise InvalidInput(f"{field}: a channel's name has letters or digits.")
+    return made
+
+
+# ----------------------------------------------------------------- create
+
+
+def _create_needs(arguments: Arguments) -> Sequence[Need]:
+    kind = "private" if arguments["private"] else "public"
+    return [
+        for_kinds("conversations.create", "write", kind),
+        *(refs.naming_people(arguments["invite"] or ())),
+    ]
+
+
+@SLACK.tool(
+    needs=_create_needs,
+    effect=lambda arguments: Effect.WRITES | Effect.SENDS if arguments["invite"] else Effect.WRITES,
+    gravest=Effect.WRITES | Effect.SENDS,
+    toolset="more",
+)
+def create_channel(
+    name: str,
+    private: bool = False,
+    topic: About = None,
+    purpose: About = None,
+    invite: Names | None = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """Create a channel and invite people."""
+    caller = Caller(granted, account)
+    wanted = channel_name(name)
+    users = (yield from people.find(invite, "invite", caller)) if invite else []
+    channel = yield from _created(wanted, private, caller, now)
+    identity = str(channel["id"])
+    said = (("setTopic", topic), ("setPurpose", purpose))
+    _, failed = yield from api.each({how: _about(how, identity, value) for how, value in said if value is not None})
+    done, uninvited = (yield from invited(identity, users, caller)) if users else ([], [])
+    return rows.without_empty(
+        {
+            "id": identity,
+            "name": str(channel.get("name") or wanted),
+            "url": places.url_of(caller, identity),
+            "invited": done,
+            "failed": [*failed, *uninvited],
+            "summary": "Created.",
+        }
+    )
+
+
+def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
+    """The new channel; its name is Slack's key. Raises `Conflict` where somebody else has the name."""
+    asked = {"name": name, "is_private": private, "team_id": caller.team}
+    request = api.call("conversations.create", asked, repeat="idem")
+    try:
+        return dict((yield request)["channel"])
+    except (OutcomeUnknown, ProviderUnavailable, Conflict) as failure:
+        unsure: DeputizeError = failure
+    taken = isinstance(unsure, Conflict)
+    own = (yield from _own(name, private, caller, now)) if taken or getattr(unsure, "sent", True) else None
+    if own is not None:
+        return own
+    if taken:
+        raise Conflict("name: there is a channel of this name.", reason="exists", hint="Use it, or take another name.")
+    raise unsure
+
+
+def _own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | None]:
+    """The channel of this name, if the user made it just now: then an earlier try of this act made it."""
+    kinds: list[Kind] = caller.kinds_with("read", "private" if private else "public")
+    if not kinds:
+        return None
+
+    def there(found: Sequence[Row]) -> bool:
+        return any(one.get("name") == name for one in found)
+
+    try:
+        listed = yield from places.joined(kinds, caller, there)
+    except DeputizeError:
+        return None
+    hits = [one for one in listed.rows if one.get("name") == name and one.get("creator") == caller.user]
+    return next((one for one in hits if now - float(one.get("created") or 0) < _FRESH), None)
+
+
+def _about(method: str, conversation: str, value: str) -> Request:
+    field = "topic" if method == "setTopic" else "purpose"
+    return api.call(f"conversations.{method}", {"channel": conversation, field: value}, repeat="idem")
+
+
+# ----------------------------------------------------------------- update
+
+
+def _update_needs(arguments: Arguments) -> Sequence[Need]:
+    ref = refs.safely(arguments["conversation"])
+    kinds = [kind for kind in ref.kinds if kind in CHANNELS] or list(CHANNELS)
+    found = refs.naming(ref)
+    alone = arguments["name"] is None and arguments["archived"] is None
+    for name, method in (("topic", "setTopic"), ("purpose", "setPurpose")):
+        if arguments[name] is not None:
+            how = f"conversations.{method}"
+            found.append(narrower(how, "write.topic", *kinds) if alone else for_kinds(how, "write", *kinds))
+    if arguments["name"] is not None:
+        found.append(for_kinds("conversations.rename", "write", *kinds))
+    if arguments["archived"] is not None:
+        method = "archive" if arguments["archived"] else "unarchive"
+        found.append(for_kinds(f"conversations.{method}", "write", *kinds))
+    return found
+
+
+@SLACK.tool(
+    needs=_update_needs,
+    effect=lambda arguments: Effect.DESTRUCTIVE if arguments["archived"] else Effect.WRITES,
+    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+    toolset="more",
+)
+def update_channel(
+    conversation: Conversation,
+    name: str | None = None,
+    topic: About = None,
+    purpose: About = None,
+    archived: bool | None = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+) -> Steps:
+    """Rename a channel, set topic or purpose, archive or unarchive."""
+    wanted = {"name": name, "topic": topic, "purpose": purpose, "archived": archived}
+    changes = {field: value for field, value in wanted.items() if value is not None}
+    if not changes:
+        raise InvalidInput("Give at least one of name, topic, purpose and archived.")
+    caller = Caller(granted, account)
+    if name is not None:
+        changes["name"] = name = channel_name(name)
+    spot = yield from places.find(conversation, caller)
+    before = yield from _as_it_is(spot, caller)
+    done, failed = yield from api.all_of(_changes(spot.id, name, topic, purpose, archived))
+    undo = {field: before[field] for field in done if field in before and before[field] != changes[field]}
+    return rows.without_empty(
+        {
+            "id": spot.id,
+            "name": name or spot.name.removeprefix("#") or before.get("name"),
+            "changed": done,
+            "failed": failed,
+            "undo": {"tool": "slack_update_channel", "args": {"conversation": spot.id, **undo}} if undo else None,
+            "summary": "Changed.",
+        }
+    )
+
+
+def _changes(
+    conversation: str, name: str | None, topic: str | None, purpose: str | None, archived: bool | None
+) -> dict[str, Request]:
+    """The calls, in an order in which each can be done: an archived channel takes no other change."""
+    at = {"channel": conversation}
+    found: dict[str, Request] = {}
+    if archived is False:
+        found["archived"] = api.call("conversations.unarchive", at, repeat="idem")
+    if name is not None:
+        found["name"] = api.call("conversations.rename", {**at, "name": name}, repeat="idem")
+    if topic is not None:
+        found["topic"] = _about("setTopic", conversation, topic)
+    if purpose is not None:
+        found["purpose"] = _about("setPurpose", conversation, purpose)
+    if archived:
+        found["archived"] = api.call("conversations.archive", at, repeat="idem")
+    return found
+
+
+def _as_it_is(spot: places.Spot, caller: Caller) -> Asks[Json]:
+    """A channel before a change, where that may be read without asking."""
+    kinds = [kind for kind in spot.kinds if kind in CHANNELS]
+    if not caller.may("read", *kinds):
+        return {}
+    channel = ((yield from api.optional(api.call("conversations.info", {"channel": spot.id}))) or {}).get("channel")
+    if not isinstance(channel, dict):
+        return {}
+    about = {name: Reader().text(str((channel.get(name) or {}).get("value") or "")) for name in ("topic", "purpose")}
+    return {"name": channel.get("name"), "archived": bool(channel.get("is_archived")), **about}

@@ -1,0 +1,191 @@
+"""Slack: reactions, pins and bookmarks, and what has been read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps, any_of
+from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.vault.grant import Account
+from deputize.toolkits._slack import api, places, refs, rows
+from deputize.toolkits._slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits._slack.text import Reader
+
+_EMOJI = re.compile(r"[\w+'-]{1,100}(?:::skin-tone-[2-6])?")
+_LINK = re.compile(r"https?://[^\s<>|]{3,2000}")
+_TITLE: Final = 150  # characters
+
+Emoji = Annotated[str, Field(description="name without colons")]
+
+
+def _done(request: Request) -> Asks[bool]:
+    """Whether it had to be done: what stands already, or is gone already, is as it should be."""
+    try:
+        yield request
+    except Conflict as already:
+        if already.reason != "already_done":
+            raise
+        return False
+    return True
+
+
+# ----------------------------------------------------------------- reactions
+
+
+def _react_needs(arguments: Arguments) -> Sequence[Need]:
+    method = "reactions.remove" if arguments["remove"] else "reactions.add"
+    return [*refs.naming(refs.safely(arguments["conversation"])), any_of("reactions:write", method=method)]
+
+
+@SLACK.tool(needs=_react_needs, effect=Effect.WRITES)
+def react(
+    conversation: Conversation,
+    ts: Ts,
+    emoji: Emoji,
+    remove: bool = False,
+    *,
+    account: Account,
+    granted: frozenset[str],
+) -> Steps:
+    """Add or remove an emoji reaction."""
+    name = emoji.strip().strip(":")
+    if not _EMOJI.fullmatch(name):
+        raise InvalidInput("emoji: not a name such as thumbsup.")
+    spot = yield from places.find(conversation, Caller(granted, account))
+    method = "reactions.remove" if remove else "reactions.add"
+    changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
+    undo = {"conversation": spot.id, "ts": ts, "emoji": name, **({} if remove else {"remove": True})}
+    return rows.without_empty(
+        {
+            **spot.shown,
+            "ts": ts,
+            "emoji": name,
+            "state": "removed" if remove else "added",
+            "undo": {"tool": "slack_react", "args": undo} if changed else None,
+        }
+    )
+
+
+# ----------------------------------------------------------------- pins and bookmarks
+
+
+def _pin_needs(arguments: Arguments) -> Sequence[Need]:
+    found = refs.naming(refs.safely(arguments["conversation"]))
+    if arguments["url"]:
+        method = "bookmarks.remove" if arguments["remove"] else "bookmarks.add"
+        return [
+            *found,
+            any_of("bookmarks:write", method=method),
+            *([any_of("bookmarks:read", method="bookmarks.list")] if arguments["remove"] else []),
+        ]
+    return [*found, any_of("pins:write", method="pins.remove" if arguments["remove"] else "pins.add")]
+
+
+@SLACK.tool(needs=_pin_needs, effect=Effect.WRITES, toolset="more")
+def pin(
+    conversation: Conversation,
+    ts: Annotated[Ts | None, Field(description="message")] = None,
+    url: Annotated[str | None, Field(description="link instead")] = None,
+    title: Annotated[str | None, Field(max_length=_TITLE)] = None,
+    remove: bool = False,
+    *,
+    account: Account,
+    granted: frozenset[str],
+) -> Steps:
+    """Pin a message, or bookmark a link, in a channel; or undo it."""
+    if bool(ts) == bool(url):
+        raise InvalidInput("Give exactly one of ts and url.")
+    if url and not _LINK.fullmatch(url):
+        raise InvalidInput("url: not a web address.")
+    caller = Caller(granted, account)
+    spot = yield from places.find(conversation, caller)
+    if url:
+        return (yield from _bookmark(spot.id, url, title, caller, remove=remove))
+    method = "pins.remove" if remove else "pins.add"
+    changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts}, repeat="idem"))
+    undo = {"conversation": spot.id, "ts": ts, **({} if remove else {"remove": True})}
+    return rows.without_empty(
+        {
+            "id": ts,
+            "conversation": spot.id,
+            "state": "unpinned" if remove else "pinned",
+            "undo": {"tool": "slack_pin", "args": undo} if changed else None,
+        }
+    )
+
+
+def _bookmark(conversation: str, url: str, title: str | None, caller: Caller, *, remove: bool) -> Asks[Json]:
+    """A bookmark's key is its link: it is there once, or not at all."""
+    there = (yield from _bookmarked(conversation, url)) if remove or "bookmarks:read" in caller.granted else []
+    if remove:
+        for one in there:
+            asked = {"channel_id": conversation, "bookmark_id": str(one["id"])}
+            try:
+                yield api.call("bookmarks.remove", asked, repeat="idem")
+            except NotFound:
+                continue
+        return {"conversation": conversation, "state": "removed", "removed": len(there)}
+    if not there:
+        there = [(yield from _added(conversation, url, title, caller))]
+    undo = {"conversation": conversation, "url": url, "remove": True}
+    return {
+        "id": there[0].get("id"),
+        "conversation": conversation,
+        "state": "bookmarked",
+        "undo": {"tool": "slack_pin", "args": undo},
+    }
+
+
+def _bookmarked(conversation: str, url: str) -> Asks[list[Row]]:
+    answer = yield api.call("bookmarks.list", {"channel_id": conversation})
+    return [one for one in answer.get("bookmarks") or () if isinstance(one, dict) and one.get("link") == url]
+
+
+def _added(conversation: str, url: str, title: str | None, caller: Caller) -> Asks[Row]:
+    """bookmarks.add, once: after a lost answer the list tells, if it may be read."""
+    named = Reader().line(title or url, _TITLE)
+    asked = {"channel_id": conversation, "title": named, "type": "link", "link": url}
+    try:
+        return dict((yield api.call("bookmarks.add", asked, repeat="write"))["bookmark"])
+    except (OutcomeUnknown, ProviderUnavailable) as lost:
+        if not getattr(lost, "sent", True) or "bookmarks:read" not in caller.granted:
+            raise
+        unsure = lost
+    there = yield from _bookmarked(conversation, url)
+    if not there:
+        raise unsure
+    return there[0]
+
+
+# ----------------------------------------------------------------- read marks
+
+
+def _mark_needs(arguments: Arguments) -> Sequence[Need]:
+    ref = refs.safely(arguments["conversation"])
+    found = [*refs.naming(ref), for_kinds("conversations.mark", "write", *ref.kinds)]
+    return found if arguments["ts"] or ref.ts else [*found, for_kinds("conversations.history", "history", *ref.kinds)]
+
+
+@SLACK.tool(needs=_mark_needs, effect=Effect.WRITES, toolset="more")
+def mark_read(
+    conversation: Conversation,
+    ts: Annotated[Ts | None, Field(description="default latest")] = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+) -> Steps:
+    """Mark a conversation read up to a message."""
+    spot = yield from places.find(conversation, Caller(granted, account))
+    point = ts or spot.ts
+    if not point:
+        answer = yield api.call("conversations.history", {"channel": spot.id, "limit": 1})
+        newest: Row = next(iter(answer.get("messages") or ()), {})
+        point = str(newest.get("ts") or "")
+    if not point:
+        return {**spot.shown, "summary": "There is nothing to read."}
+    yield api.call("conversations.mark", {"channel": spot.id, "ts": point}, repeat="idem")
+    return {**spot.shown, "ts": point, "summary": "Marked read."}

@@ -1,0 +1,194 @@
+"""Posting at most once. Slack has no idempotency key, so a lost answer is followed by a look, never by a second try.
+
+A message bears a key of ours as metadata, and is looked for by it, or by its writer, words and place. What is found
+was done. What is not found proves nothing: the outcome stays unknown, a note is left, and a later run of the same act
+looks again and posts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deputize.core.act.toolkit import ActKey, Note, Request, Wait
+from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
+from deputize.toolkits._slack import api
+from deputize.toolkits._slack.base import Asks, Caller, Json, Noted, Row, T
+from deputize.toolkits._slack.places import Spot
+from deputize.toolkits._slack.text import unescaped
+
+EVENT: Final = "deputize_write"
+"""The type of the metadata by which a message of ours is found."""
+
+LOST: Final = (OutcomeUnknown, ProviderUnavailable)
+_LOOKS: Final = 2
+_PAUSE: Final = 3.0  # seconds before each look
+_SKEW: Final = 5  # seconds by which Slack's clock and ours may differ
+_NO_METADATA: Final = "metadata_must_be_sent_from_app"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """This run: the act's key, on whose behalf, what an earlier run noted, and the time."""
+
+    key: ActKey
+    caller: Caller
+    noted: Noted
+    now: float
+
+    @property
+    def began(self) -> float:
+        """When the act was first tried."""
+        return float((self.noted or {}).get("at", self.now))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that is ready to leave."""
+
+    spot: Spot
+    text: str
+    blocks: list[dict[str, Any]] | None = None
+    thread_ts: str | None = None
+    broadcast: bool = False
+    unfurl: bool = False
+
+    @property
+    def arguments(self) -> Json:
+        """As Slack takes it, now or later."""
+        return {
+            "channel": self.spot.id,
+            "text": self.text,
+            "blocks": self.blocks,
+            "thread_ts": self.thread_ts,
+            "reply_broadcast": True if self.broadcast else None,
+            "unfurl_links": self.unfurl,
+            "unfurl_media": self.unfurl,
+        }
+
+    @property
+    def noted(self) -> Json:
+        """What a later run needs to find it."""
+        return {"conversation": self.spot.id, "name": self.spot.name, "text": self.text}
+
+
+def once(
+    attempt: Attempt, note: Mapping[str, Any], write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]
+) -> Asks[T]:
+    """What the write made, seen in its answer or found afterwards.
+
+    ``note``: what a later run needs to look again. Raises `OutcomeUnknown` where it may have been made, and is not
+    found.
+    """
+    if not attempt.noted:
+        try:
+            return (yield from write())
+        except LOST as lost:
+            if isinstance(lost, ProviderUnavailable) and not lost.sent:
+                raise
+        yield Note({"at": attempt.now, **note})
+    for _ in range(_LOOKS):
+        yield Wait(_PAUSE)
+        try:
+            found = yield from look()
+        except DeputizeError:
+            break
+        if found is not None:
+            return found
+    raise OutcomeUnknown("Slack did not say whether it was done.", hint="Look in Slack before doing it again.")
+
+
+# ----------------------------------------------------------------- messages
+
+
+def post(draft: Draft, attempt: Attempt) -> Asks[Row]:
+    """chat.postMessage; the message, with its ``ts``."""
+    return (
+        yield from once(
+            attempt,
+            draft.noted,
+            lambda: _posted(draft, attempt.key),
+            lambda: _posted_before(draft, attempt),
+        )
+    )
+
+
+def _posted(draft: Draft, key: ActKey) -> Asks[Row]:
+    metadata = {"event_type": EVENT, "event_payload": {"key": _mark(key)}}
+    try:
+        return dict((yield api.call("chat.postMessage", {**draft.arguments, "metadata": metadata}, repeat="write")))
+    except InvalidInput as refused:  # before anything was posted: some apps may set none
+        if refused.reason != _NO_METADATA:
+            raise
+    return dict((yield api.call("chat.postMessage", draft.arguments, repeat="write")))
+
+
+def _mark(key: ActKey) -> str:
+    return key.hex[:32]
+
+
+def _posted_before(draft: Draft, attempt: Attempt) -> Asks[Row | None]:
+    """The message among the newest of its place; None where it is not, or where it may not be looked for.
+
+    Right after a loss a right for one of the kinds is worth a try. A later run tries only what cannot fail, since it
+    would ask the user to consent to reading.
+    """
+    caller, kinds = attempt.caller, draft.spot.kinds
+    if not (caller.may("history", *kinds) or (not attempt.noted and caller.kinds_with("history", *kinds))):
+        return None
+    asked: Json = {
+        "channel": draft.spot.id,
+        "oldest": f"{int(attempt.began) - _SKEW}.000000",
+        "include_all_metadata": True,
+        "limit": 100,
+    }
+    if draft.thread_ts:
+        answer = yield api.call("conversations.replies", {**asked, "ts": draft.thread_ts})
+    else:
+        answer = yield api.call("conversations.history", asked)
+    return next((one for one in answer.get("messages") or () if _is_it(one, draft, attempt)), None)
+
+
+def _is_it(message: Row, draft: Draft, attempt: Attempt) -> bool:
+    metadata = message.get("metadata") or {}
+    if metadata.get("event_type") == EVENT:
+        return bool((metadata.get("event_payload") or {}).get("key") == _mark(attempt.key))
+    if message.get("user") != attempt.caller.user or not _since(message, attempt.began - _SKEW):
+        return False
+    thread = message.get("thread_ts")
+    return same(message.get("text"), draft.text) and (thread == draft.thread_ts or (not draft.thread_ts and not thread))
+
+
+def _since(message: Row, began: float) -> bool:
+    seconds = str(message.get("ts", "")).partition(".")[0]
+    return seconds.isdigit() and int(seconds) >= int(began)
+
+
+def same(one: object, other: str) -> bool:
+    """Whether two texts say the same, however Slack has spaced and escaped them."""
+    return "".join(unescaped(str(one or "")).split()) == "".join(unescaped(other).split())
+
+
+def schedule(draft: Draft, at: int, attempt: Attempt) -> Asks[Row]:
+    """chat.scheduleMessage; the entry, with its ``scheduled_message_id`` or ``id``."""
+    arguments = {**draft.arguments, "post_at": at}
+    return (
+        yield from once(
+            attempt,
+            {**draft.noted, "post_at": at},
+            lambda: _sent(api.call("chat.scheduleMessage", arguments, repeat="write")),
+            lambda: _scheduled_before(draft, at),
+        )
+    )
+
+
+def _sent(request: Request) -> Asks[Row]:
+    return dict((yield request))
+
+
+def _scheduled_before(draft: Draft, at: int) -> Asks[Row | None]:
+    asked = {"channel": draft.spot.id, "oldest": str(at), "latest": str(at), "limit": 100}
+    answer = yield api.call("chat.scheduledMessages.list", asked)
+    listed = answer.get("scheduled_messages") or ()
+    return next((one for one in listed if one.get("post_at") == at and same(one.get("text"), draft.text)), None)

@@ -1,0 +1,178 @@
+"""People: by id, address, handle or name, and what is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from deputize.core.act.toolkit import Request
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.toolkits._slack import api, refs
+from deputize.toolkits._slack.base import Asks, Caller, Json, Row
+from deputize.toolkits._text import Outside
+
+_NAME: Final = 40  # bytes
+_LOOKED_UP: Final = 10  # people whose names are fetched for one result
+
+
+def info(user: str) -> Request:
+    """users.info"""
+    return api.call("users.info", {"user": user})
+
+
+def listing(caller: Caller, cursor: str | None, limit: int = api.PAGE) -> Request:
+    """users.list"""
+    return api.call("users.list", {"limit": limit, "cursor": cursor, "team_id": caller.team})
+
+
+# ----------------------------------------------------------------- what is shown
+
+
+def profile_of(user: Row) -> Row:
+    """A user's profile, empty where there is none."""
+    profile = user.get("profile")
+    return profile if isinstance(profile, dict) else {}
+
+
+def names_of(user: Row) -> tuple[str, str, str]:
+    """Handle, display name and real name, as they are."""
+    profile = profile_of(user)
+    real = profile.get("real_name") or user.get("real_name") or ""
+    return str(user.get("name") or ""), str(profile.get("display_name") or ""), str(real)
+
+
+def shown_name(user: Row) -> str:
+    """What people call a user, cleaned."""
+    handle, display, real = names_of(user)
+    return Outside().line(real or display or handle, _NAME)
+
+
+def with_id(user: Row) -> str:
+    """A user's name beside the id, always: a display name proves nothing."""
+    name = shown_name(user)
+    return f"{name} ({user.get('id')})" if name else str(user.get("id"))
+
+
+def row(user: Row) -> Json:
+    """A user in a list."""
+    outside, profile = Outside(), profile_of(user)
+    handle, display, real = names_of(user)
+    found: Json = {
+        "id": user.get("id"),
+        "handle": outside.line(handle, 40),
+        "name": outside.line(real or display, _NAME),
+        "title": outside.line(str(profile.get("title") or ""), 60),
+        "email": outside.line(str(profile.get("email") or ""), 80),
+        "time_zone": outside.line(str(user.get("tz") or ""), 40),
+        "status": outside.line(f"{profile.get('status_emoji') or ''} {profile.get('status_text') or ''}", 60),
+        "bot": bool(user.get("is_bot") or user.get("id") == "USLACKBOT"),
+        "deleted": bool(user.get("deleted")),
+        "external": bool(user.get("is_stranger") or user.get("is_restricted")),
+    }
+    outside.mark(found)
+    return {name: value for name, value in found.items() if value}
+
+
+# ----------------------------------------------------------------- who is meant
+
+
+def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
+    """The users of these ids, addresses, handles or names, one each.
+
+    Raises `NotFound`, naming who comes near, for anybody who is not exactly one: nobody is guessed.
+    """
+    found, missing = yield from look(asked, caller)
+    if missing:
+        name, near = next(iter(missing.items()))
+        hint = f"Near: {', '.join(near)}." if near else "Look with slack_find_users."
+        raise NotFound(f"{field}: {_quoted(name)} is nobody, or not one person alone.", hint=hint)
+    return found
+
+
+def _quoted(name: str) -> str:
+    return f'"{Outside().line(name, 60)}"'
+
+
+def look(asked: Sequence[str], caller: Caller) -> Asks[tuple[list[Json], dict[str, list[str]]]]:
+    """The users that are exactly meant, in order, and for the others who comes near."""
+    asked = list(dict.fromkeys(one.strip() for one in asked if one.strip()))
+    direct = {one: request for one in asked if (request := _direct(one, caller))}
+    answers = dict(zip(direct, (yield from api.many(list(direct.values()))), strict=True))
+    by_name = [one for one in asked if not refs.user_id(one) and not refs.email(one)]
+    everybody = (yield from everyone(caller, by_name)) if by_name else api.Listed([], True)
+    found: list[Json] = []
+    missing: dict[str, list[str]] = {}
+    for one in asked:
+        hits = exact(everybody, one) if one in by_name else _answered(one, answers.get(one))
+        if len(hits) == 1:
+            found += hits
+        else:
+            missing[one] = near(hits or everybody.rows, one)
+    return found, missing
+
+
+def _direct(one: str, caller: Caller) -> Request | None:
+    """The request that finds one person; None for an id that must not, or a name that cannot be asked for."""
+    if user := refs.user_id(one):
+        return info(user) if "users:read" in caller.granted else None
+    address = refs.email(one)
+    return api.call("users.lookupByEmail", {"email": address}) if address else None
+
+
+def _answered(one: str, answer: Any) -> list[Json]:
+    if answer is None:
+        return [{"id": refs.user_id(one)}]
+    return [] if isinstance(answer, DeputizeError) else [dict(answer["user"])]
+
+
+def everyone(caller: Caller, wanted: Sequence[str]) -> Asks[api.Listed]:
+    """The workspace's people, as far as five pages go, or until all these handles were met."""
+    handles = {_wanted(one) for one in wanted}
+    if "" in handles:
+        raise InvalidInput("users: a name is empty.")
+
+    def met(users: Sequence[Json]) -> bool:
+        return handles <= {str(user.get("name") or "").casefold() for user in users}
+
+    return (yield from api.every(lambda cursor: listing(caller, cursor), "members", met))
+
+
+def _wanted(name: str) -> str:
+    return name.strip().removeprefix("@").casefold()
+
+
+def exact(everybody: api.Listed, name: str) -> list[Json]:
+    """Those of exactly this handle; else of this display name; else of this real name.
+
+    Only handles are nobody else's: where not everybody was looked at, no other name tells who is meant.
+    """
+    wanted = _wanted(name)
+    living = [user for user in everybody.rows if not user.get("deleted")]
+    for nth in range(3 if everybody.whole else 1):
+        if hits := [dict(user) for user in living if names_of(user)[nth].casefold() == wanted]:
+            return hits
+    return []
+
+
+def near(users: Iterable[Row], name: str) -> list[str]:
+    """At most five who come near, with their ids."""
+    wanted = _wanted(name)[:100]
+    known = [(part.casefold(), user) for user in users if not user.get("deleted") for part in names_of(user) if part]
+    parts = {name for name, _ in known if wanted and (wanted in name or name in wanted)}
+    close = parts | set(get_close_matches(wanted, [name for name, _ in known], 5, 0.5))
+    shown = [f"@{Outside().line(names_of(user)[0], 40)} = {with_id(user)}" for name, user in known if name in close]
+    return list(dict.fromkeys(shown))[:5]
+
+
+def names(ids: Iterable[str], caller: Caller) -> Asks[dict[str, str]]:
+    """Names of people by id, of the first ten; nothing where it may not be asked."""
+    wanted = list(dict.fromkeys(one for one in ids if one))[:_LOOKED_UP]
+    if "users:read" not in caller.granted or not wanted:
+        return {}
+    try:
+        answers = yield from api.many([info(one) for one in wanted])
+    except DeputizeError:
+        return {}
+    pairs: Mapping[str, object] = dict(zip(wanted, answers, strict=True))
+    return {one: shown_name(answer["user"]) for one, answer in pairs.items() if isinstance(answer, dict)}

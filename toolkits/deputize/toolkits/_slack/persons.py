@@ -1,0 +1,160 @@
+"""Slack: people and groups of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Arguments, Need, Steps, any_of
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor
+from deputize.toolkits._page import Rows
+from deputize.toolkits._slack import api, people, refs
+from deputize.toolkits._slack.api import Place
+from deputize.toolkits._slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
+from deputize.toolkits._text import Outside
+
+_MOST = 50  # people asked for at once
+_INFO = any_of("users:read", method="users.info")
+_GROUPS = any_of("usergroups:read", method="usergroups.list")
+_GROUP_MEMBERS = any_of("usergroups:read", method="usergroups.users.list")
+
+Users = Annotated[list[str], Field(description="ids, emails, handles", max_length=_MOST)]
+
+
+def _find_needs(arguments: Arguments) -> Sequence[Need]:
+    named = arguments["users"] or []
+    if not named:
+        return [KNOWS_PEOPLE]
+    return [*refs.naming_people(named), *([_INFO] if any(refs.user_id(one) for one in named) else [])]
+
+
+@SLACK.tool(needs=_find_needs, aliases=["Slack.GetUsersInfo", "Slack.ListUsers"])
+def find_users(
+    users: Users | None = None,
+    query: Annotated[str, Field(description="part of a name")] = "",
+    bots: bool = False,
+    limit: Annotated[int, Field(ge=1, le=200)] = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """Look up people by id, email, @handle or name; or list everyone."""
+    caller = Caller(granted, account)
+    if users and (query or cursor):
+        raise InvalidInput("Give users, or query, not both; users come in one page.")
+    if users:
+        return (yield from _asked(users, caller))
+    place = Place.of(("slack_find_users", account.subject, query, bots), cursor, limit, now)
+    page, token = yield from _listed(query, place, caller, bots=bots)
+    here = page[place.skip :][:limit]
+    found = Rows()
+    done = next((n for n, one in enumerate(here) if not found.add(people.row(one))), len(here))
+    return {
+        "items": found.items,
+        "next": place.after(done, len(page), token, limit),
+        "truncated": done < len(here),
+    }
+
+
+def _asked(users: Sequence[str], caller: Caller) -> Asks[Json]:
+    """Those who were named, and for the others who comes near."""
+    found, missing = yield from people.look(users, caller)
+    kept = Rows()
+    shown = [people.row(one) for one in found]
+    if len(found) == 1 and "users:read" in caller.granted:
+        request = api.call("users.getPresence", {"user": found[0]["id"]})
+        shown[0]["presence"] = ((yield from api.optional(request)) or {}).get("presence")
+    done = next((n for n, row in enumerate(shown) if not kept.add(row)), len(shown))
+    outside = Outside()
+    misses = [{"asked": outside.line(one, 80), "suggestions": near} for one, near in missing.items()]
+    result: Json = {"items": kept.items, "next": None, "truncated": done < len(shown)}
+    return result | ({"not_found": misses} if misses else {})
+
+
+def _listed(query: str, place: Place, caller: Caller, *, bots: bool) -> Asks[tuple[list[Json], str]]:
+    """A page's people, and Slack's cursor after them; a query sees five pages of all."""
+    wanted = query.strip().removeprefix("@").casefold()
+    token: str | None = place.token or None
+    kept: list[Json] = []
+    for _ in range(api.MOST_PAGES if wanted else 1):
+        answer = yield people.listing(caller, token, api.PAGE if wanted else place.size)
+        kept += [one for one in answer.get("members") or () if _fits(one, wanted, bots=bots)]
+        token = api.following(answer) or None
+        if token is None:
+            break
+    return kept, token or ""
+
+
+def _fits(user: Row, wanted: str, *, bots: bool) -> bool:
+    if user.get("deleted") or (not bots and (user.get("is_bot") or user.get("id") == "USLACKBOT")):
+        return False
+    known = (*people.names_of(user), str(people.profile_of(user).get("email") or ""))
+    return any(wanted in name.casefold() for name in known)
+
+
+# ----------------------------------------------------------------- groups
+
+
+def _group_needs(arguments: Arguments) -> Sequence[Need]:
+    return [_GROUPS, *([_GROUP_MEMBERS] if arguments["group"] else [])]
+
+
+@SLACK.tool(needs=_group_needs, toolset="more")
+def list_user_groups(
+    group: Annotated[str | None, Field(description="@handle or id")] = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+) -> Steps:
+    """List user groups, or the members of one."""
+    caller = Caller(granted, account)
+    answer = yield api.call("usergroups.list", {"include_count": True, "team_id": caller.team})
+    groups = [one for one in answer.get("usergroups") or () if isinstance(one, dict)]
+    if group is None:
+        return _kept([_group(one) for one in groups])
+    chosen = _called(groups, group)
+    answer = yield api.call("usergroups.users.list", {"usergroup": str(chosen["id"]), "team_id": caller.team})
+    ids = [str(one) for one in answer.get("users") or ()]
+    return {"group": _group(chosen), **_kept((yield from _people(ids, caller)))}
+
+
+def _kept(shown: Sequence[Json]) -> Json:
+    kept = Rows()
+    done = next((n for n, row in enumerate(shown) if not kept.add(row)), len(shown))
+    return {"items": kept.items, "next": None, "total": len(shown), "truncated": done < len(shown)}
+
+
+def _group(group: Row) -> Json:
+    outside = Outside()
+    row: Json = {
+        "id": group.get("id"),
+        "handle": outside.line(str(group.get("handle") or ""), 60),
+        "name": outside.line(str(group.get("name") or ""), 60),
+        "members": group.get("user_count"),
+    }
+    outside.mark(row)
+    return row
+
+
+def _called(groups: Sequence[Row], name: str) -> Row:
+    wanted = name.strip().removeprefix("@").casefold()
+    hits = [one for one in groups if wanted in (str(one.get("id")).casefold(), str(one.get("handle")).casefold())]
+    if len(hits) != 1:
+        near = ", ".join(f"@{_group(one)['handle']}" for one in groups[:5])
+        raise NotFound("group: no group has this handle.", hint=f"There are: {near}." if near else "There is none.")
+    return hits[0]
+
+
+def _people(ids: Sequence[str], caller: Caller) -> Asks[list[Json]]:
+    if "users:read" not in caller.granted:
+        return [{"id": one} for one in ids]
+    answers: list[Any] = yield from api.many([people.info(one) for one in ids[:_MOST]])
+    pairs = zip(ids, answers, strict=False)
+    shown = [{"id": one} if isinstance(answer, DeputizeError) else people.row(answer["user"]) for one, answer in pairs]
+    return [*shown, *({"id": one} for one in ids[_MOST:])]

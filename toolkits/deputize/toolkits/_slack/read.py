@@ -1,0 +1,228 @@
+"""Slack: who is connected, and which conversations there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Alias, Arguments, Need, Steps, any_of
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Cursor
+from deputize.toolkits._page import Rows
+from deputize.toolkits._slack import api, people, places, refs, rows
+from deputize.toolkits._slack.api import Place
+from deputize.toolkits._slack.base import (
+    CHANNELS,
+    PEOPLE,
+    SLACK,
+    Asks,
+    Caller,
+    Conversation,
+    Json,
+    Kind,
+    Row,
+    for_kinds,
+)
+from deputize.toolkits._slack.text import Reader
+from deputize.toolkits._text import window
+
+_PARTS: Mapping[str, Need] = {
+    "pins": any_of("pins:read", method="pins.list"),
+    "bookmarks": any_of("bookmarks:read", method="bookmarks.list"),
+}
+
+Include = Literal["members", "pins", "bookmarks"]
+Page = Annotated[int, Field(ge=1, le=200)]
+
+
+@SLACK.tool(aliases=["Slack.WhoAmI"])
+def whoami(*, granted: frozenset[str]) -> Steps:
+    """Connected Slack user and workspace."""
+    who = yield api.call("auth.test", {})
+    outside = Reader()
+    found: Json = {
+        "user_id": who.get("user_id"),
+        "handle": outside.line(str(who.get("user") or ""), 80),
+        "team": outside.line(str(who.get("team") or ""), 80),
+        "team_id": who.get("team_id"),
+        "url": outside.line(str(who.get("url") or ""), 120),
+    }
+    if "users:read" in granted and (answer := (yield from api.optional(people.info(str(who.get("user_id")))))):
+        shown = people.row(answer["user"])
+        found |= {name: shown[name] for name in ("name", "email", "time_zone") if name in shown}
+    return found
+
+
+# ----------------------------------------------------------------- conversations
+
+
+def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    kinds = arguments["types"] or list(CHANNELS)
+    if not arguments["joined"]:
+        kinds = [kind for kind in kinds if kind in CHANNELS] or ["public"]
+    return [for_kinds("users.conversations" if arguments["joined"] else "conversations.list", "read", *kinds)]
+
+
+@SLACK.tool(
+    needs=_list_needs,
+    aliases=[Alias("Slack.ListConversations", {"conversation_types": "types"})],
+)
+def list_conversations(
+    query: Annotated[str, Field(description="part of the name")] = "",
+    types: list[Kind] | None = None,
+    joined: Annotated[bool, Field(description="false: browse all public channels")] = True,
+    archived: bool = False,
+    limit: Page = 50,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """List the user's channels and DMs, or browse public channels."""
+    caller = Caller(granted, account)
+    wanted: list[Kind] = types or list(CHANNELS)
+    kinds: list[Kind] = caller.kinds_with("read", *wanted)
+    left_out = [kind for kind in wanted if kind not in kinds]
+    if not joined:
+        kinds = [kind for kind in caller.kinds_with("read", *CHANNELS) if kind in wanted]
+    if not kinds:
+        raise InvalidInput("types: without joined there are only channels.")
+    bound_to = ("slack_list_conversations", account.subject, query, types, joined, archived)
+    place = Place.of(bound_to, cursor, limit, now)
+    page, token = yield from _matching(query, kinds, place, caller, joined=joined, archived=archived)
+    here = page[place.skip :][:limit]
+    names = yield from people.names([str(one.get("user") or "") for one in here], caller)
+    found = Rows()
+    done = next((n for n, one in enumerate(here) if not found.add(places.row(one, names))), len(here))
+    result = {
+        "items": found.items,
+        "next": place.after(done, len(page), token, limit),
+        "truncated": done < len(here),
+        "left_out": left_out,
+    }
+    return result if left_out else {name: value for name, value in result.items() if name != "left_out"}
+
+
+def _matching(
+    query: str, kinds: Sequence[Kind], place: Place, caller: Caller, *, joined: bool, archived: bool
+) -> Asks[tuple[list[Json], str]]:
+    """A page's conversations whose names hold the query, and Slack's cursor after them; a query sees five pages."""
+    wanted = refs.channel_name(query) if query.strip() else ""
+    size = api.PAGE if wanted else place.size
+    token, rows_ = place.token or None, list[Json]()
+    for _ in range(api.MOST_PAGES if wanted else 1):
+        answer = yield api.conversations(caller, kinds, token, size, joined=joined, archived=archived)
+        rows_ += [one for one in answer.get("channels") or () if wanted in str(one.get("name") or "").casefold()]
+        token = api.following(answer) or None
+        if token is None:
+            break
+    return rows_, token or ""
+
+
+# ----------------------------------------------------------------- one conversation
+
+
+def _get_needs(arguments: Arguments) -> Sequence[Need]:
+    ref = refs.safely(arguments["conversation"])
+    found = [*refs.naming(ref), for_kinds("conversations.info", "read", *ref.kinds)]
+    return [*found, *(_PARTS[part] for part in arguments["include"] or () if part in _PARTS)]
+
+
+@SLACK.tool(
+    needs=_get_needs,
+    aliases=[
+        Alias("Slack.GetConversationMetadata", PEOPLE),
+        Alias("Slack.GetUsersInConversation", PEOPLE, sets={"include": ["members"]}),
+    ],
+)
+def get_conversation(
+    conversation: Conversation,
+    include: list[Include] | None = None,
+    limit: Page = 50,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """Details of a channel or DM: topic, purpose, and members, pins, bookmarks if asked."""
+    caller = Caller(granted, account)
+    parts = dict.fromkeys(include or ())
+    place = Place.of(("slack_get_conversation", account.subject, conversation, list(parts)), cursor, limit, now)
+    spot = yield from places.find(conversation, caller)
+    channel = (yield api.call("conversations.info", {"channel": spot.id, "include_num_members": True}))["channel"]
+    names = yield from people.names([str(channel.get("user") or ""), str(channel.get("creator") or "")], caller)
+    found = _described(channel, names, caller)
+    if "members" in parts:
+        found |= yield from _members(spot.id, place, limit, caller)
+    if "pins" in parts:
+        found["pins"] = yield from _pins(spot.id, caller)
+    if "bookmarks" in parts:
+        answer = yield api.call("bookmarks.list", {"channel_id": spot.id})
+        found["bookmarks"] = [_bookmark(one) for one in (answer.get("bookmarks") or ())[:20]]
+    return found
+
+
+def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
+    reader = Reader(names)
+    row = places.row(channel, names)
+    creator = str(channel.get("creator") or "")
+    found: Json = {name: row[name] for name in ("id", "name", "type", "user", "archived", "external") if name in row}
+    found |= {
+        "topic": _said(channel.get("topic"), reader),
+        "purpose": _said(channel.get("purpose"), reader),
+        "created": rows.stamp(channel.get("created")),
+        "creator": f"{names[creator]} ({creator})" if names.get(creator) else creator,
+        "members_total": channel.get("num_members"),
+        "url": places.url_of(caller, str(channel.get("id"))),
+    }
+    reader.mark(found)
+    return found
+
+
+def _said(said: object, reader: Reader) -> str:
+    return window(reader.mrkdwn(str(said.get("value") or "")), 0, 400)[0] if isinstance(said, dict) else ""
+
+
+def _members(conversation: str, place: Place, limit: int, caller: Caller) -> Asks[Json]:
+    answer = yield places.members(conversation, place.token or None, place.size)
+    ids = [str(one) for one in answer.get("members") or ()]
+    here = ids[place.skip :][:limit]
+    known = (yield from _users(here)) if "users:read" in caller.granted else {}
+    found = Rows(2_500)
+    rows_ = [_member(one, known.get(one, {})) for one in here]
+    done = next((n for n, one in enumerate(rows_) if not found.add(one)), len(here))
+    return {"members": found.items, "next": place.after(done, len(ids), api.following(answer), limit)}
+
+
+def _users(ids: Sequence[str]) -> Asks[dict[str, Row]]:
+    answers = yield from api.many([people.info(one) for one in ids])
+    pairs = zip(ids, answers, strict=True)
+    return {one: answer["user"] for one, answer in pairs if not isinstance(answer, DeputizeError)}
+
+
+def _member(user: str, known: Row) -> Json:
+    row = people.row(known) if known else {}
+    return {"id": user} | {name: row[name] for name in ("name", "title", "bot", "deleted") if name in row}
+
+
+def _pins(conversation: str, caller: Caller) -> Asks[list[Json]]:
+    answer = yield api.call("pins.list", {"channel": conversation})
+    pinned = [one["message"] for one in answer.get("items") or () if isinstance(one.get("message"), dict)][:20]
+    names = yield from rows.names_in(pinned, caller)
+    return [rows.message_row(one, names, 200) for one in pinned]
+
+
+def _bookmark(bookmark: Row) -> Json:
+    outside = Reader()
+    row: Json = {
+        "id": bookmark.get("id"),
+        "title": outside.line(str(bookmark.get("title") or ""), 60),
+        "link": outside.line(str(bookmark.get("link") or ""), 200),
+    }
+    outside.mark(row)
+    return row

@@ -1,0 +1,170 @@
+"""What a model writes for a conversation or a person, taken apart before anything is asked of Slack."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from deputize.core.act.toolkit import Need, any_of
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._slack.base import KNOWS_ADDRESSES, KNOWS_PEOPLE, Kind, for_kinds
+
+MOST_PEOPLE: Final = 8  # besides the user, in a group DM
+_LONGEST: Final = 400
+_CONVERSATION = re.compile(r"[CGD][A-Z0-9]{7,20}")
+_USER = re.compile(r"[UW][A-Z0-9]{7,20}")
+_TOKEN = re.compile(r"<[#@]([CGDUW][A-Z0-9]{7,20})(?:\|[^<>]*)?>")
+_POINT = re.compile(r"p(\d{10})(\d{6})")
+_TS = re.compile(r"\d{1,12}\.\d{1,9}")
+_EMAIL = re.compile(r"[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+")
+_ADDRESSED = re.compile(r"[^<>]*<([^<>]+)>")
+_KINDS: Final[dict[str, tuple[Kind, ...]]] = {
+    "C": ("public", "private", "group_dm"),
+    "G": ("private", "group_dm"),
+    "D": ("dm",),
+}
+
+How = Literal["id", "channel", "people", "word"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A conversation as it was named. ``how``: by id, as a channel, by its people, or by a word that may be either.
+
+    ``kinds``: what it may be; ``ts`` and ``thread_ts``: the message that a link leads to, and its thread.
+    """
+
+    how: How
+    kinds: tuple[Kind, ...]
+    id: str = ""
+    name: str = ""
+    people: tuple[str, ...] = ()
+    ts: str = ""
+    thread_ts: str = ""
+
+
+UNKNOWN: Final = Ref("id", ("public", "private", "group_dm", "dm"))
+
+
+def read(conversation: str, field: str = "conversation") -> Ref:
+    """The reference. Raises `InvalidInput` for what names no conversation."""
+    text = conversation.strip()
+    if token := _TOKEN.fullmatch(text):
+        text = token[1]
+    if not text or len(text) > _LONGEST:
+        raise InvalidInput(f"{field}: names no conversation.", hint="Use an id, #channel, @user, email or link.")
+    if text.lower().startswith(("http://", "https://")):
+        return _linked(text, field)
+    if _CONVERSATION.fullmatch(text):
+        return Ref("id", _KINDS[text[0]], text)
+    people = [one.strip() for one in text.split(",") if one.strip()]
+    if len(people) > 1 or is_person(text):
+        return _among(people, field)
+    if not channel_name(text):
+        raise InvalidInput(f"{field}: names no conversation.", hint="Use an id, #channel, @user, email or link.")
+    if text.startswith("#"):
+        return Ref("channel", ("public", "private"), name=channel_name(text))
+    return Ref("word", ("public", "private"), name=text)
+
+
+def _linked(link: str, field: str) -> Ref:
+    """Slack's links to channels and messages: /archives/C…/p…, /client/T…/C…"""
+    try:
+        parts = urlsplit(link)
+        host = parts.hostname or ""
+    except ValueError:
+        raise InvalidInput(f"{field}: not a link.") from None
+    path = [part for part in parts.path.split("/") if part]
+    found = [part for part in path if _CONVERSATION.fullmatch(part)]
+    known = path[:1] == ["archives"] if host != "app.slack.com" else path[:1] == ["client"]
+    if not known or not (host == "slack.com" or host.endswith(".slack.com")) or len(found) != 1:
+        raise InvalidInput(f"{field}: not a link to a Slack conversation.", hint="Copy the link in Slack.")
+    point = next((hit for part in path if (hit := _POINT.fullmatch(part))), None)
+    thread = parse_qs(parts.query).get("thread_ts", [""])[0]
+    return Ref(
+        "id",
+        _KINDS[found[0][0]],
+        found[0],
+        ts=f"{point[1]}.{point[2]}" if point else "",
+        thread_ts=thread if _TS.fullmatch(thread) else "",
+    )
+
+
+def _among(people: Sequence[str], field: str) -> Ref:
+    if any(one.startswith("#") or _CONVERSATION.fullmatch(one) for one in people):
+        raise InvalidInput(f"{field}: one conversation, or people.", hint="Several people make a group DM.")
+    if len(people) > MOST_PEOPLE:
+        raise InvalidInput(f"{field}: a group DM has at most {MOST_PEOPLE} others.")
+    return Ref("people", ("group_dm",) if len(people) > 1 else ("dm",), people=tuple(people))
+
+
+def channel_name(text: str) -> str:
+    """A channel's name as Slack writes it, from what people say: "the Design Team channel" -> design-team."""
+    words = text.strip().removeprefix("#").casefold().split()
+    if len(words) > 1 and words[0] == "the":
+        words = words[1:]
+    if len(words) > 1 and words[-1] == "channel":
+        words = words[:-1]
+    return "-".join(words).removeprefix("#")
+
+
+# ----------------------------------------------------------------- people
+
+
+def user_id(text: str) -> str:
+    """The Slack id that a text is, or "" """
+    token = _TOKEN.fullmatch(text.strip())
+    text = token[1] if token else text.strip().removeprefix("@")
+    return text if _USER.fullmatch(text) else ""
+
+
+def email(text: str) -> str:
+    """The address that a text is or holds (``Name <address>``), or "" """
+    text = text.strip().removeprefix("mailto:")
+    inner = _ADDRESSED.fullmatch(text)
+    text = inner[1].strip() if inner else text
+    return text if _EMAIL.fullmatch(text) and not text.startswith("@") else ""
+
+
+def is_person(text: str) -> bool:
+    """Whether a text says by its form that it means a person."""
+    return text.startswith("@") or bool(user_id(text) or email(text))
+
+
+# ----------------------------------------------------------------- needs
+
+
+def safely(conversation: str | None) -> Ref:
+    """The reference, or `UNKNOWN` for one that cannot be read: the tool refuses it before it asks anything."""
+    try:
+        return read(conversation) if conversation else UNKNOWN
+    except InvalidInput:
+        return UNKNOWN
+
+
+def naming(ref: Ref, *, sends: bool = False) -> list[Need]:
+    """The needs of finding the conversation; ``sends``: a DM may be opened for it."""
+    if ref.how == "channel":
+        return [for_kinds("users.conversations", "read", *ref.kinds)]
+    if ref.how == "word":
+        return [any_of("channels:read", "groups:read", "users:read", method="users.conversations")]
+    if ref.how == "people":
+        return [*naming_people(ref.people), *_meeting(ref, sends)]
+    return []
+
+
+def _meeting(ref: Ref, sends: bool) -> list[Need]:
+    family = "mpim" if ref.kinds == ("group_dm",) else "im"
+    if sends:
+        return [any_of(f"{family}:write", f"{family}:read", method="conversations.open")]
+    return [any_of(f"{family}:read", method="users.conversations")]
+
+
+def naming_people(people: Sequence[str]) -> list[Need]:
+    """The needs of finding these people."""
+    by_address = any(email(one) for one in people)
+    by_name = any(not email(one) and not user_id(one) for one in people)
+    return [*([KNOWS_ADDRESSES] if by_address else []), *([KNOWS_PEOPLE] if by_name else [])]

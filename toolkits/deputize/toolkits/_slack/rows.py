@@ -1,0 +1,123 @@
+"""How messages and files are shown, and the times in Slack's timestamps. A ``ts`` is an id: a text, never a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from deputize.toolkits import _time
+from deputize.toolkits._slack import people
+from deputize.toolkits._slack.base import Asks, Caller, Json, Row
+from deputize.toolkits._slack.text import Reader, mentioned, text_of
+from deputize.toolkits._text import window
+
+TEXT: Final = 500  # bytes of a message in a list
+WHOLE: Final = 12_000  # bytes of a message that was asked for alone
+_NOISE: Final = frozenset(
+    f"{prefix}_{what}"
+    for prefix in ("channel", "group")
+    for what in ("join", "leave", "topic", "purpose", "name", "archive", "unarchive", "convert_to_private")
+) | {"pinned_item", "unpinned_item", "bot_add", "bot_remove", "tombstone"}
+
+
+def stamp(ts: object) -> str:
+    """The time that a ``ts``, or Unix seconds, stand for, as rows show it; empty for none."""
+    seconds = str(ts or "").partition(".")[0]
+    return _time.short(int(seconds) * 1000) if seconds.isdigit() and int(seconds) else ""
+
+
+def is_noise(message: Row) -> bool:
+    """Whether a message only says that somebody came, left or renamed something."""
+    return message.get("subtype") in _NOISE
+
+
+def names_in(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
+    """The names of who writes these messages and who is mentioned in them, as far as they may be asked for."""
+    told = {str(one.get("user")): _told(one) for one in messages if one.get("user") and _told(one)}
+    writers = [str(one.get("user") or "") for one in messages]
+    ids = [one for one in (*writers, *mentioned(text_of(message) for message in messages)) if one not in told]
+    return told | (yield from people.names(ids, caller))
+
+
+def _told(message: Row) -> str:
+    """The name that a message itself gives its writer."""
+    profile = message.get("user_profile")
+    return people.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
+
+
+def message_row(message: Row, names: Mapping[str, str], most: int = TEXT) -> Json:
+    """A message in a list."""
+    reader = Reader(names)
+    text = reader.mrkdwn(text_of(message)).strip()
+    piece, more = window(text, 0, most)
+    row: Json = {
+        "ts": str(message.get("ts", "")),
+        "at": stamp(message.get("ts")),
+        "from": writer(message, names, reader),
+        "text": piece.strip() + ("\u2026" if more else ""),
+        "total_chars": len(text) if more else None,
+        "thread_ts": _thread(message),
+        "replies": message.get("reply_count"),
+        "reactions": _reactions(message, reader),
+        "files": [_file_name(one, reader) for one in _files(message)[:3]],
+        "edited": bool(message.get("edited")),
+        "link_mismatch": reader.mismatch,
+    }
+    reader.mark(row)
+    return {name: value for name, value in row.items() if value}
+
+
+def writer(message: Row, names: Mapping[str, str], reader: Reader) -> str:
+    """Who wrote a message: the name beside the id."""
+    user = str(message.get("user") or "")
+    if user and not message.get("bot_id"):
+        return f"{names[user]} ({user})" if names.get(user) else user
+    profile = message.get("bot_profile")
+    named = profile.get("name") if isinstance(profile, dict) else message.get("username")
+    return f"{reader.line(str(named or 'bot'), 40)} (bot {user or message.get('bot_id') or ''})".replace(" )", ")")
+
+
+def _thread(message: Row) -> str | None:
+    """The thread that a message answers in; None for one that begins it, or is in none."""
+    thread = message.get("thread_ts")
+    return str(thread) if thread and thread != message.get("ts") else None
+
+
+def _reactions(message: Row, reader: Reader) -> str:
+    found = [one for one in message.get("reactions") or () if isinstance(one, dict)]
+    return reader.line(" ".join(f"{one.get('name')}:{one.get('count')}" for one in found[:5]), 80)
+
+
+def _files(message: Row) -> list[Row]:
+    return [one for one in message.get("files") or () if isinstance(one, dict)]
+
+
+def _file_name(file: Row, reader: Reader) -> str:
+    return f"{reader.line(str(file.get('title') or file.get('name') or ''), 40)} ({file.get('id')})"
+
+
+def file_row(file: Row, names: Mapping[str, str]) -> Json:
+    """A file in a list."""
+    reader = Reader(names)
+    user = str(file.get("user") or "")
+    row: Json = {
+        "id": file.get("id"),
+        "name": reader.line(str(file.get("name") or file.get("title") or ""), 60),
+        "title": reader.line(str(file.get("title") or ""), 40) if file.get("title") != file.get("name") else None,
+        "type": reader.line(str(file.get("mimetype") or file.get("filetype") or ""), 60),
+        "size": file.get("size"),
+        "from": f"{names[user]} ({user})" if names.get(user) else user,
+        "date": stamp(file.get("created") or file.get("timestamp")),
+    }
+    reader.mark(row)
+    return {name: value for name, value in row.items() if value}
+
+
+def without_empty(result: Mapping[str, Any]) -> Json:
+    """A write's result without what is empty."""
+    return {name: value for name, value in result.items() if value not in (None, "", [], False)}
+
+
+def writers_of(files: Iterable[Row]) -> list[str]:
+    """Who put these files up."""
+    return [str(one.get("user") or "") for one in files]

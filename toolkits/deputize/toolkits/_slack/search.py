@@ -1,0 +1,294 @@
+"""Slack: search. The newer method takes a scope for each kind of place, the older one a single scope for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Arguments, Need, Request, Steps, any_of
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._arguments import Cursor
+from deputize.toolkits._page import Rows
+from deputize.toolkits._slack import api, people, places, refs, rows
+from deputize.toolkits._slack.api import Place
+from deputize.toolkits._slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
+from deputize.toolkits._slack.text import Reader
+from deputize.toolkits._text import window
+
+_SCOPES: Final[Mapping[str, str]] = {
+    "public": "search:read.public",
+    "private": "search:read.private",
+    "group_dm": "search:read.mpim",
+    "dm": "search:read.im",
+    "files": "search:read.files",
+    "users": "search:read.users",
+}
+_OLD: Final = "search:read"
+_METHOD: Final = "assistant.search.context"
+_OFF: Final = frozenset({"assistant_search_context_disabled", "feature_not_enabled"})
+_TEXT: Final = 300  # bytes of a message that was found
+
+What = Literal["messages", "files", "channels", "users"]
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    kinds, types = arguments["kinds"] or ["messages"], arguments["types"] or _implied(arguments["conversation"])
+    wanted = [_SCOPES[kind] for kind in kinds if kind in _SCOPES]
+    if {"messages", "channels"} & set(kinds):
+        wanted += [_SCOPES[one] for one in types]
+    old = [_OLD] if set(kinds) <= {"messages", "files"} else []
+    found = [any_of(scope, *old, method=_METHOD) for scope in dict.fromkeys(wanted)]
+    if arguments["conversation"]:
+        found += refs.naming(refs.safely(arguments["conversation"]))
+    return [*found, *refs.naming_people([arguments["from_"]] if arguments["from_"] else [])]
+
+
+def _implied(conversation: str | None) -> Sequence[Kind]:
+    """The kinds of places to search, where none are named."""
+    ref = refs.safely(conversation) if conversation else None
+    return ref.kinds if ref and len(ref.kinds) == 1 else ("public",)
+
+
+@SLACK.tool(needs=_needs)
+def search(
+    query: str,
+    kinds: list[What] | None = None,
+    types: list[Kind] | None = None,
+    conversation: Conversation | None = None,
+    from_: str | None = None,
+    after: After = None,
+    before: str | None = None,
+    sort: Literal["score", "newest"] = "score",
+    limit: Annotated[int, Field(ge=1, le=20)] = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """Search messages, files, channels or people."""
+    caller = Caller(granted, account)
+    what = list(dict.fromkeys(kinds or ["messages"]))
+    bound_to = ("slack_search", account.subject, query, what, types, conversation, from_, after, before, sort)
+    place = Place.of(bound_to, cursor, limit, now)
+    start, end = _time.window(after, before, place.since)
+    if not query.strip():
+        raise InvalidInput("query: empty.")
+    spot = (yield from places.find(conversation, caller)) if conversation else None
+    terms = yield from _terms(spot, from_, caller)
+    known = spot.kinds if spot and len(spot.kinds) == 1 else _implied(conversation)
+    where = list(dict.fromkeys(types or known))
+    if _OLD in granted and not all(_SCOPES[one] in granted for one in _granular(what, where)):
+        return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
+    asked = {
+        "query": query,
+        "content_types": ",".join(what),
+        "channel_types": ",".join(TYPES[one] for one in where),
+        "modifiers": " ".join(terms) or None,
+        "after": start,
+        "before": end,
+        "sort": "timestamp" if sort == "newest" else "score",
+        "limit": place.size,
+        "cursor": place.token or None,
+    }
+    try:
+        answer = yield api.call(_METHOD, asked)
+    except InvalidInput as refused:
+        if refused.reason not in _OFF:
+            raise
+        if _OLD not in granted:
+            raise InvalidInput("Slack's search is turned off in this workspace.", fix_by="operator") from None
+        return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
+    found = [row for kind in what for row in map(_SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]
+    return _page(found, place, api.following(answer), limit)
+
+
+def _granular(what: Sequence[str], where: Sequence[str]) -> list[str]:
+    return [*(where if {"messages", "channels"} & set(what) else ()), *(one for one in what if one in _SCOPES)]
+
+
+def _terms(spot: places.Spot | None, sender: str | None, caller: Caller) -> Asks[list[str]]:
+    """The filters as search terms, by ids: names in them could say something else."""
+    terms = [f"in:<#{spot.id}>"] if spot else []
+    if sender:
+        [user] = yield from people.find([sender], "from", caller)
+        terms.append(f"from:<@{user['id']}>")
+    return terms
+
+
+def _page(found: Sequence[Json], place: Place, token: str, limit: int) -> Json:
+    here = found[place.skip :][:limit]
+    kept = Rows()
+    done = next((n for n, row in enumerate(here) if not kept.add(row)), len(here))
+    return {
+        "items": kept.items,
+        "next": place.after(done, len(found), token, limit),
+        "truncated": done < len(here),
+        "time_zone": _time.ZONE,
+    }
+
+
+# ----------------------------------------------------------------- the older methods
+
+
+def _older(
+    query: str,
+    what: Sequence[str],
+    terms: Sequence[str],
+    start: int | None,
+    end: int | None,
+    sort: str,
+    place: Place,
+    limit: int,
+    caller: Caller,
+) -> Asks[Json]:
+    """search.messages or search.files, which count pages and whole days."""
+    if len(what) != 1 or what[0] not in ("messages", "files"):
+        raise InvalidInput("kinds: with search:read alone, either messages or files.")
+    days = [f"{name}:{_day(at, days)}" for name, at, days in (("after", start, -1), ("before", end, 1)) if at]
+    asked = {
+        "query": " ".join([query, *terms, *days]),
+        "sort": "timestamp" if sort == "newest" else "score",
+        "count": place.size,
+        "page": place.page,
+        "team_id": caller.team,
+    }
+    answer = (yield _search(what[0], asked)).get(what[0]) or {}
+    matches = [one for one in answer.get("matches") or () if isinstance(one, dict)]
+    paging = answer.get("paging") or {}
+    more = str(place.page + 1) if int(paging.get("pages") or 0) > place.page else ""
+    return _page([_OLDER[what[0]](one) for one in matches if _inside(one, start, end)], place, more, limit)
+
+
+def _search(what: str, asked: Mapping[str, Any]) -> Request:
+    return api.call(f"search.{what}", asked)
+
+
+def _day(seconds: int, days: int) -> str:
+    """The day beside the one a time is in: Slack's days exclude themselves, and are those of the user's zone."""
+    return _time.short((seconds + days * 86_400) * 1000)[:10]
+
+
+def _inside(match: Row, start: int | None, end: int | None) -> bool:
+    at = str(match.get("ts") or match.get("created") or "").partition(".")[0]
+    return not at.isdigit() or ((start is None or int(at) >= start) and (end is None or int(at) < end))
+
+
+# ----------------------------------------------------------------- rows
+
+
+def _message(found: Row) -> Json:
+    """A message of the newer method; names of fields vary, so each is looked for under all it is known by."""
+    reader = Reader()
+    text = reader.mrkdwn(str(found.get("content") or found.get("text") or ""))
+    ts = str(found.get("message_ts") or found.get("ts") or "")
+    return _marked(
+        {
+            "conversation": found.get("channel_id"),
+            "channel": reader.line(str(found.get("channel_name") or ""), 60),
+            "ts": ts,
+            "at": rows.stamp(ts),
+            "from": _by(reader, found.get("author_name"), found.get("author_user_id")),
+            **_cut(text),
+            "url": _link(reader, found),
+        },
+        reader,
+    )
+
+
+def _older_message(found: Row) -> Json:
+    reader = Reader()
+    channel = found.get("channel") if isinstance(found.get("channel"), dict) else {}
+    return _marked(
+        {
+            "conversation": (channel or {}).get("id"),
+            "channel": reader.line(str((channel or {}).get("name") or ""), 60),
+            "ts": str(found.get("ts") or ""),
+            "at": rows.stamp(found.get("ts")),
+            "from": _by(reader, found.get("username"), found.get("user")),
+            **_cut(reader.mrkdwn(str(found.get("text") or ""))),
+            "url": _link(reader, found),
+        },
+        reader,
+    )
+
+
+def _file(found: Row) -> Json:
+    reader = Reader()
+    return _marked(
+        {
+            "id": found.get("file_id") or found.get("id"),
+            "name": reader.line(str(found.get("title") or found.get("name") or ""), 80),
+            "type": reader.line(str(found.get("file_type") or found.get("filetype") or ""), 40),
+            "from": _by(reader, found.get("author_name"), found.get("uploader_user_id") or found.get("user")),
+            "date": rows.stamp(found.get("date_created") or found.get("created")),
+            "url": _link(reader, found),
+        },
+        reader,
+    )
+
+
+def _channel(found: Row) -> Json:
+    reader = Reader()
+    return _marked(
+        {
+            "id": found.get("channel_id") or found.get("id"),
+            "name": reader.line(str(found.get("name") or ""), 60),
+            "topic": reader.line(_flat(found.get("topic")), 60),
+            "purpose": reader.line(_flat(found.get("purpose")), 80),
+            "url": _link(reader, found),
+        },
+        reader,
+    )
+
+
+def _user(found: Row) -> Json:
+    reader = Reader()
+    return _marked(
+        {
+            "id": found.get("user_id") or found.get("id"),
+            "name": reader.line(str(found.get("full_name") or found.get("real_name") or ""), 60),
+            "title": reader.line(str(found.get("title") or ""), 60),
+            "email": reader.line(str(found.get("email") or ""), 80),
+            "time_zone": reader.line(str(found.get("timezone") or ""), 40),
+            "url": _link(reader, found),
+        },
+        reader,
+    )
+
+
+def _flat(said: object) -> str:
+    return str(said.get("value") or "") if isinstance(said, dict) else str(said or "")
+
+
+def _by(reader: Reader, name: object, user: object) -> str:
+    shown = reader.line(str(name or ""), 40)
+    return f"{shown} ({user})" if shown and user else shown or str(user or "")
+
+
+def _cut(text: str) -> Json:
+    piece, more = window(text.strip(), 0, _TEXT)
+    return {"text": piece.strip() + ("\u2026" if more else ""), "total_chars": len(text) if more else None}
+
+
+def _link(reader: Reader, found: Row) -> str:
+    return reader.line(str(found.get("permalink") or ""), 200)
+
+
+def _marked(row: Json, reader: Reader) -> Json:
+    row["link_mismatch"] = reader.mismatch
+    reader.mark(row)
+    return row
+
+
+_SHAPES: Final[Mapping[str, Callable[[Row], Json]]] = {
+    "messages": _message,
+    "files": _file,
+    "channels": _channel,
+    "users": _user,
+}
+_OLDER: Final[Mapping[str, Callable[[Row], Json]]] = {"messages": _older_message, "files": _file}

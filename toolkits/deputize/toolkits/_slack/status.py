@@ -1,0 +1,130 @@
+"""Slack: the user's own status, presence, and peace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps, any_of
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._slack import api, people, rows
+from deputize.toolkits._slack.base import SLACK, Asks, Caller, Json
+from deputize.toolkits._text import Outside
+
+_TEXT: Final = 100  # characters of a status
+_LONGEST: Final = 7 * 24 * 60  # minutes of peace
+_MINUTES = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,5})m?)?")
+_EMOJI = re.compile(r"[\w+'-]{1,100}(?:::skin-tone-[2-6])?")
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    found = []
+    if arguments["text"] is not None or arguments["emoji"] is not None:
+        found.append(any_of("users.profile:write", method="users.profile.set"))
+    if arguments["presence"] is not None:
+        found.append(any_of("users:write", method="users.setPresence"))
+    if arguments["snooze"] is not None:
+        method = "dnd.endSnooze" if arguments["snooze"].strip().rstrip("mh") == "0" else "dnd.setSnooze"
+        found.append(any_of("dnd:write", method=method))
+    return found or [any_of("users.profile:write", method="users.profile.set")]
+
+
+@SLACK.tool(needs=_needs, effect=Effect.WRITES, toolset="more")
+def set_status(
+    text: Annotated[str | None, Field(max_length=_TEXT)] = None,
+    emoji: str | None = None,
+    until: Annotated[str | None, Field(description="ISO or +1h")] = None,
+    presence: Literal["auto", "away"] | None = None,
+    snooze: Annotated[str | None, Field(description="e.g. 45m; 0 ends")] = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """Set status, presence or do-not-disturb."""
+    if text is None and emoji is None and presence is None and snooze is None:
+        raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
+    if until and text is None and emoji is None:
+        raise InvalidInput("until: says how long a text or an emoji stays.")
+    ends = int(_time.moment(until, now, "until").timestamp()) if until else 0
+    if until and ends <= now:
+        raise InvalidInput("until: must lie ahead.")
+    symbol = _symbol(emoji)
+    minutes = _minutes(snooze) if snooze is not None else None
+    caller = Caller(granted, account)
+    said = text is not None or symbol is not None
+    before = (yield from _status(caller)) if said else {}
+    requests = _requests(_profile(text, symbol, ends) if said else None, presence, minutes)
+    done, failed = yield from api.all_of(requests)
+    undo = {"tool": "slack_set_status", "args": before} if before and "status" in done else None
+    return rows.without_empty(
+        {
+            "status": (f"{symbol or ''} {text or ''}".strip() or "none") if "status" in done else None,
+            "until": _time.full(ends * 1000) if ends and "status" in done else None,
+            "presence": presence if "presence" in done else None,
+            "snooze_until": _peace(minutes, now) if "snooze" in done else None,
+            "failed": failed,
+            "undo": undo,
+        }
+    )
+
+
+def _requests(profile: Json | None, presence: str | None, minutes: int | None) -> dict[str, Request]:
+    found: dict[str, Request] = {}
+    if profile is not None:
+        found["status"] = api.call("users.profile.set", {"profile": profile}, repeat="idem")
+    if presence is not None:
+        found["presence"] = api.call("users.setPresence", {"presence": presence}, repeat="idem")
+    if minutes:
+        found["snooze"] = api.call("dnd.setSnooze", {"num_minutes": minutes}, repeat="idem")
+    elif minutes is not None:
+        found["snooze"] = api.call("dnd.endSnooze", {}, repeat="idem")
+    return found
+
+
+def _profile(text: str | None, symbol: str | None, ends: int) -> Json:
+    """What users.profile.set is to change: only what was given."""
+    profile: Json = {"status_expiration": ends}
+    profile |= {"status_text": text} if text is not None else {}
+    return profile | ({"status_emoji": symbol} if symbol is not None else {})
+
+
+def _peace(minutes: int | None, now: float) -> str:
+    return _time.full(int(now + minutes * 60) * 1000) if minutes else "ended"
+
+
+def _symbol(emoji: str | None) -> str | None:
+    """``:name:``, "" to have none."""
+    name = emoji.strip().strip(":") if emoji is not None else None
+    if name and not _EMOJI.fullmatch(name):
+        raise InvalidInput("emoji: not a name such as palm_tree.")
+    return f":{name}:" if name else name
+
+
+def _minutes(snooze: str) -> int:
+    found = _MINUTES.fullmatch(snooze.strip().lower())
+    if not snooze.strip() or not found:
+        raise InvalidInput("snooze: a duration such as 45m or 2h; 0 ends it.")
+    minutes = int(found[1] or 0) * 60 + int(found[2] or 0)
+    if minutes > _LONGEST:
+        raise InvalidInput("snooze: at most a week.")
+    return minutes
+
+
+def _status(caller: Caller) -> Asks[Json]:
+    """The status as it is, where that may be read and would last; what ends by itself is not brought back."""
+    if "users:read" not in caller.granted:
+        return {}
+    profile = people.profile_of(((yield from api.optional(people.info(caller.user))) or {}).get("user") or {})
+    if not profile or profile.get("status_expiration"):
+        return {}
+    outside = Outside()
+    return {
+        "text": outside.line(str(profile.get("status_text") or ""), _TEXT),
+        "emoji": outside.line(str(profile.get("status_emoji") or ""), _TEXT).strip(":"),
+    }

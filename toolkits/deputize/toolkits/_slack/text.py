@@ -1,0 +1,113 @@
+"""What others wrote in Slack, as plain text: names instead of ids, links with their targets, nothing invisible.
+
+docs.slack.dev/messaging/formatting-message-text. Between ``<`` and ``>`` Slack puts what is no text; ``&``, ``<`` and
+``>`` that somebody typed come as entities and are turned back last, so that nobody can type what looks like a token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from deputize.toolkits._text import Outside
+
+_TOKEN = re.compile(r"<([^<>\n]{1,4000})>")
+_USER = re.compile(r"@([UW][A-Z0-9]{1,20})(?:\|([^<>]*))?")
+_CHANNEL = re.compile(r"#([CGD][A-Z0-9]{1,20})(?:\|([^<>]*))?")
+_HOST = re.compile(r"(?:https?://)?((?:[a-z0-9-]+\.)+[a-z]{2,24})(?=[/:?#]|$)", re.IGNORECASE)
+_DEEPEST: Final = 12
+_ENTITIES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
+
+
+class Reader(Outside):
+    """Reads Slack's texts. ``names``: people by id; ``mismatch``: a link showed another host than it leads to."""
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self.names = names or {}
+        self.mismatch = False
+
+    def mrkdwn(self, text: str) -> str:
+        """A text in Slack's notation, cleaned."""
+        read = _TOKEN.sub(lambda token: self._token(token[1]), text)
+        return self.text(unescaped(read))
+
+    def _token(self, inner: str) -> str:
+        if user := _USER.fullmatch(inner):
+            return f"@{self.names.get(user[1]) or user[2] or 'user'} ({user[1]})"
+        if channel := _CHANNEL.fullmatch(inner):
+            return f"#{channel[2] or channel[1]}"
+        target, _, words = inner.partition("|")
+        if target.startswith("!"):
+            return words or f"@{target[1:].partition('^')[0]}"
+        return self._link(target, words)
+
+    def _link(self, target: str, words: str) -> str:
+        if target.startswith("mailto:"):
+            return words or target.removeprefix("mailto:")
+        if not words or words == target:
+            return f"<{target}>"
+        self.mismatch = self.mismatch or misleads(words, target)
+        return f"{words} <{target}>"
+
+
+def unescaped(text: str) -> str:
+    """``&``, ``<`` and ``>`` as they were typed."""
+    for entity, character in _ENTITIES:
+        text = text.replace(entity, character)
+    return text
+
+
+def misleads(words: str, target: str) -> bool:
+    """Whether a link's words are a host's, and it leads to another."""
+    shown = _HOST.match(words.strip())
+    try:
+        host = (urlsplit(target).hostname or "").lower()
+    except ValueError:
+        host = ""
+    if not shown:
+        return False
+    named = shown[1].lower().removeprefix("www.")
+    return not (host.removeprefix("www.") == named or host.endswith(f".{named}"))
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """A message's text; where it has none, that of its blocks and attachments."""
+    if text := str(message.get("text") or ""):
+        return text
+    parts = [*_texts(message.get("blocks")), *map(_attached, message.get("attachments") or ())]
+    return "\n".join(part for part in parts if part)
+
+
+def _attached(attachment: Any) -> str:
+    if not isinstance(attachment, dict):
+        return ""
+    own = [str(attachment.get(name) or "") for name in ("pretext", "title", "text")]
+    return "\n".join([part for part in own if part] or [str(attachment.get("fallback") or "")])
+
+
+def _texts(block: Any, depth: int = 0) -> Iterator[str]:
+    """Every text inside blocks, in order."""
+    if isinstance(block, list) and depth < _DEEPEST:
+        for one in block:
+            yield from _texts(one, depth + 1)
+    elif isinstance(block, dict) and depth < _DEEPEST:
+        if isinstance(block.get("text"), str):
+            yield block["text"]
+        elif block.get("type") == "link":
+            yield f"<{block.get('url', '')}>"
+        elif block.get("type") == "user":
+            yield f"<@{block.get('user_id', '')}>"
+        for name in ("text", "fields", "elements"):
+            if not isinstance(block.get(name), str):
+                yield from _texts(block.get(name), depth + 1)
+
+
+def mentioned(texts: Iterable[str]) -> Iterator[str]:
+    """The ids of people in these texts."""
+    for text in texts:
+        for token in _TOKEN.finditer(text):
+            if user := _USER.fullmatch(token[1]):
+                yield user[1]
