@@ -31,9 +31,9 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.http import Http
 from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.oauth.discover import discover
+from deputize.core.settings import Settings
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.support.counterparts import require_emulate
@@ -120,7 +120,7 @@ def app_of(service: str, **more: Any) -> App:
 async def found(transport: StrictTransport, issuer: str = ISSUER) -> Provider:
     """Okta, from its own metadata."""
     api = {"okta": ISSUER}
-    return await discover(Http(transport), issuer, name="okta", label="Okta", api=api, private=True)
+    return await discover(issuer, transport=transport, name="okta", label="Okta", api=api, private=True)
 
 
 async def built(transport: StrictTransport, apps: list[App]) -> Deputy:
@@ -345,6 +345,33 @@ async def test_okta_is_known_from_its_metadata(strict: StrictTransport) -> None:
 async def test_A6_an_issuer_spelt_otherwise_is_refused(strict: StrictTransport, issuer: str) -> None:
     with pytest.raises(SettingsError):
         await found(strict, issuer)
+
+
+async def test_okta_named_in_the_settings_by_its_issuer_alone_serves_two_users(strict: StrictTransport) -> None:
+    client = oauth_client("okta")
+    said = Settings.load(
+        apps={
+            "okta": {
+                "client_id": client.id,
+                "client_secret": client.secret,
+                "issuer": ISSUER,
+                "label": "Acme",
+                "api": {"okta": ISSUER},
+                "private": True,
+            }
+        }
+    )
+    vault = await Vault.open(open_store("memory:", create=True), [b"settings-of-okta" * 2])
+    rows = await said.find_providers(vault, strict)
+    async with Deputy(
+        vault, said.all_apps(), pages=PAGES, policy=allow_all, providers=rows, toolkits=[okta], transport=strict
+    ) as deputy:
+        for user in PEOPLE:
+            (consent,) = await deputy.connect(user, tools=[TOOLS["okta"]])
+            assert await visit(deputy, strict, consent, PEOPLE[user]) == "granted"
+        whose = await asyncio.gather(*(deputy.act(TOOLS["okta"], {}, user=user) for user in PEOPLE))
+        assert whose == list(PEOPLE)
+        assert [one.upstream for one in await deputy.revoke("alice", "okta")] == ["done"]
 
 
 async def test_a_public_client_of_okta_connects_without_a_secret(emulate: Emulate) -> None:

@@ -56,7 +56,7 @@ async def test_slack_lists_channels_page_by_page_and_hides_what_is_bobs(sandbox:
         cursor = body["response_metadata"]["next_cursor"]
         if not cursor:
             break
-    assert names == ["general", "eng", "random", "attic", "leads"]
+    assert names == ["general", "eng", "random", "design", "attic", "leads"]
     bob = As(sandbox, "slack", *ALL, email=BOB)
     assert "bob-notes" in json.dumps(await bob.slack("conversations.list", types="private_channel"))
     assert SLACK_SECRET in json.dumps(await bob.slack("conversations.history", channel=BOBS))

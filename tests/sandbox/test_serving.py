@@ -49,7 +49,7 @@ async def test_production_and_moved_addresses_are_served(app: TestApp, url: str)
         "https://evil.example.test/gmail.googleapis.com/gmail/v1/users/me/profile",
         "http://127.0.0.1:4711/unheard.example.test/",
         "http://127.0.0.1:4711/",
-        "https://www.googleapis.com/calendar/v3/calendars/primary",
+        "https://www.googleapis.com:8443/calendar/v3/calendars/primary",
     ],
 )
 async def test_every_other_address_is_unreachable_and_not_even_noted(app: TestApp, sandbox: Sandbox, url: str) -> None:

@@ -7,8 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core.act.toolkit import ActKey, Effect, Note, Request, Steps, Toolkit
-from deputize.core.errors import DeputizeError
+from deputize.core.act.toolkit import (
+    ActKey,
+    Effect,
+    File,
+    Keep,
+    Note,
+    PublicRequest,
+    Request,
+    Steps,
+    Take,
+    Toolkit,
+    Wait,
+)
+from deputize.core.act.toolkit import Answer as Reply
+from deputize.core.errors import DeputizeError, NotFound
 from deputize.core.vault.grant import Account
 
 ALICE: Final = Account("subject-of-alice", "alice@example.test")
@@ -26,6 +39,11 @@ class Done:
     requests: list[Request] = field(default_factory=list)
     at_once: list[int] = field(default_factory=list)
     notes: list[Mapping[str, Any]] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    kept: list[File] = field(default_factory=list)
+    files: Mapping[str, File] = field(default_factory=dict)
+    public: list[PublicRequest] = field(default_factory=list)
+    outside: Callable[[PublicRequest], Reply] = lambda request: Reply(200, {}, b"")
 
 
 @dataclass
@@ -37,6 +55,8 @@ class Driver:
     account: Account = ALICE
     key: ActKey = KEY
     now: float = NOW
+    files: Mapping[str, File] = field(default_factory=dict)
+    outside: Callable[[PublicRequest], Reply] = lambda request: Reply(200, {}, b"")
 
     def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
         """The steps of a call, its arguments validated."""
@@ -49,16 +69,16 @@ class Driver:
     ) -> Done:
         """The whole call. A tool that only reads may neither write nor keep notes."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
-        done = drive(self.start(name, arguments, noted), answer)
+        done = drive(self.start(name, arguments, noted), answer, begun=Done(files=self.files, outside=self.outside))
         if tool.effect_of(tool.validate(arguments)) is Effect.READS:
             assert not done.notes
             assert all(request.call == "read" for request in done.requests)
         return done
 
 
-def drive(steps: Steps, answer: Answer, most: int = 2000) -> Done:
+def drive(steps: Steps, answer: Answer, most: int = 2000, begun: Done | None = None) -> Done:
     """Answer every step until the tool returns, as the runtime does: failures are thrown in where the tool waits."""
-    done = Done()
+    done = begun or Done()
     step = next_of(steps, lambda: next(steps), done)
     for _ in range(most):
         if step is None:
@@ -86,6 +106,20 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
     if isinstance(step, Note):
         done.notes.append(json.loads(json.dumps(dict(step.data))))
         return None
+    if isinstance(step, Wait):
+        done.waits.append(step.seconds)
+        return None
+    if isinstance(step, Keep):
+        done.kept.append(step.file)
+        size = len(step.file.content)
+        return {"file": "file_kept000000", "name": step.file.name, "mime": step.file.mime, "size": size, "expires": "x"}
+    if isinstance(step, Take):
+        if step.handle not in done.files:
+            raise NotFound("No file has this handle.")
+        return done.files[step.handle]
+    if isinstance(step, PublicRequest):
+        done.public.append(step)
+        return done.outside(step)
     if isinstance(step, Request):
         done.requests.append(step)
         return answer(step)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from deputize.core.errors import NotFound, OutcomeUnknown
+from deputize.toolkits._page import write_cursor
+from tests.toolkits.driving import ALICE
 from tests.toolkits.mailbox import Mailbox, container, leaf, message, own, system
 
 
@@ -15,6 +17,15 @@ class Case(NamedTuple):
     tool: str
     arguments: dict[str, Any]
     spoil: Callable[[Mailbox], None] = lambda box: None
+
+
+LISTED: Final = {
+    "List-Unsubscribe": "<https://list.example.test/leave?u=1>, <mailto:leave@list.test>",
+    "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    "Authentication-Results": "mx.google.com; dkim=pass header.i=@list.test",
+}
+SINCE: Final = write_cursor(("gmail_list_changes", ALICE.subject, [], None), ["900", "", 0])
+OF_WORK: Final = write_cursor(("gmail_list_changes", ALICE.subject, ["added", "labels"], "Work"), ["900", "", 0])
 
 
 def mailbox() -> Mailbox:
@@ -29,9 +40,17 @@ def mailbox() -> Mailbox:
         message("m1", files, thread="t1", labels=["INBOX", "UNREAD", "Label_Work"]),
         message("m2", thread="t1"),
         message("m3", thread="t3", labels=["SENT"]),
+        message("m4", headers=LISTED),
+        message("m5", headers={"List-Unsubscribe": "<mailto:leave@list.test?subject=stop>"}),
         drafts={"r1": {"id": "r1", "message": draft}},
         labels=[system("INBOX"), own("Work")],
-        aliases=[{"sendAsEmail": "team@example.test"}],
+        aliases=[{"sendAsEmail": ALICE.name, "isPrimary": True}, {"sendAsEmail": "team@example.test"}],
+        filters=[{"id": "f9", "criteria": {"from": "x@x.test"}, "action": {"removeLabelIds": ["INBOX"]}}],
+        history=[
+            {"id": "901", "messagesAdded": [{"message": {"id": "m1"}}]},
+            {"id": "902", "labelsAdded": [{"message": {"id": "m2"}, "labelIds": ["Label_Work"]}]},
+            {"id": "903", "messagesDeleted": [{"message": {"id": "gone"}}]},
+        ],
         attachments={"A1": b"words", "A2": b"file"},
     )
 
@@ -39,6 +58,12 @@ def mailbox() -> Mailbox:
 def _lose_sending(box: Mailbox) -> None:
     box.lose("POST", "/users/me/messages/send")
     box.lose("POST", "/users/me/drafts/send")
+
+
+def _miss_profile(box: Mailbox) -> None:
+    box.fail("GET", "/users/me/profile", NotFound("not played here"))
+    for one in box.messages.values():
+        one["historyId"] = "900"
 
 
 def _lose_drafting(box: Mailbox) -> None:
@@ -102,6 +127,23 @@ CASES: Final = [
         for chosen in ({"message_ids": ["m1", "m2"]}, {"thread_ids": ["t1"]}, {"query": "from:bob"})
         for more in ({}, {"dry_run": True})
     ),
+    Case("get_attachment", {"message_id": "m1", "part": "r.pdf"}),
+    Case("unsubscribe", {"message_id": "m4"}),
+    Case("unsubscribe", {"message_id": "m4", "trash": True}),
+    Case("unsubscribe", {"message_id": "m5", "by_email": True}),
+    Case("unsubscribe", {"message_id": "m5", "by_email": True}, _lose_sending),
+    Case("list_changes", {}),
+    Case("list_changes", {}, _miss_profile),
+    Case("list_changes", {"since": SINCE}),
+    Case("list_changes", {"since": OF_WORK, "kinds": ["added", "labels"], "label": "Work"}),
+    *(Case("get_settings", {"section": one}) for one in ("vacation", "filters", "forwarding", "aliases")),
+    Case("set_vacation", {"enabled": True, "subject": "Away", "body": "Back soon.", "after": "now", "before": "+7d"}),
+    Case("set_vacation", {"enabled": False}),
+    Case("manage_filter", {"action": "create", "from": "news@x.test", "archive": True, "star": True}),
+    Case("manage_filter", {"action": "create", "query": "invoice", "has_attachment": True, "add_labels": ["Work"]}),
+    Case("manage_filter", {"action": "delete", "filter_id": "f9"}),
+    Case("set_signature", {"body": "Alice"}),
+    Case("set_signature", {"body": "<b>Alice</b>", "send_as": "team@example.test"}),
     Case("manage_label", {"action": "create", "name": "New"}),
     Case("manage_label", {"action": "create", "name": "New"}, _refuse_label),
     Case("manage_label", {"action": "rename", "name": "Work", "new_name": "Job"}),

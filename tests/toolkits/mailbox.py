@@ -21,6 +21,7 @@ Json = dict[str, Any]
 SCOPE: Final = "https://www.googleapis.com/auth/gmail."
 READONLY, SEND, COMPOSE, MODIFY, LABELS = (f"{SCOPE}{one}" for one in "readonly send compose modify labels".split())
 MAIL: Final = "https://mail.google.com/"
+SETTINGS: Final = f"{SCOPE}settings.basic"
 
 
 def b64(data: bytes | str, *, padded: bool = True) -> str:
@@ -106,6 +107,9 @@ class Mailbox:
     asked: list[Request] = field(default_factory=list)
     faults: dict[str, list[Callable[[Callable[[], Any]], Any]]] = field(default_factory=dict)
     made: int = 0
+    vacation: Json = field(default_factory=lambda: {"enableAutoReply": False})
+    filters: list[Json] = field(default_factory=list)
+    history: list[Json] = field(default_factory=list)
 
     @classmethod
     def of(cls, *messages: Json, **more: Any) -> Mailbox:
@@ -256,6 +260,34 @@ class Mailbox:
             self._relabel(self.messages[one], change)
         return {"id": request.at["id"]}
 
+    def _list_history(self, request: Request) -> Json:
+        params = request.params or {}
+        if int(params["startHistoryId"]) < 100:
+            raise NotFound("forgotten")
+        later = [one for one in self.history if int(one["id"]) > int(params["startHistoryId"])]
+        start, size = int(params.get("pageToken", 0)), int(params.get("maxResults", 100))
+        more = {"nextPageToken": str(start + size)} if start + size < len(later) else {}
+        return {"history": later[start : start + size], "historyId": str(900 + len(self.history)), **more}
+
+    def _put_vacation(self, request: Request) -> Json:
+        self.vacation = dict(request.json)
+        return self.vacation
+
+    def _create_filter(self, request: Request) -> Json:
+        made: Json = {"id": self._new("f"), **request.json}
+        self.filters.append(made)
+        return made
+
+    def _delete_filter(self, request: Request) -> None:
+        if request.at["id"] not in [one["id"] for one in self.filters]:
+            raise NotFound("no such filter")
+        self.filters = [one for one in self.filters if one["id"] != request.at["id"]]
+
+    def _patch_alias(self, request: Request) -> Json:
+        alias = next(one for one in self.aliases if one["sendAsEmail"] == request.at["address"])
+        alias |= request.json
+        return alias
+
     def _get_label(self, request: Request) -> Json:
         label = next((one for one in self.labels if one["id"] == request.at["id"]), None)
         if label is None:
@@ -298,7 +330,7 @@ def shape(one: Json, request: Request) -> Json:
     """A message in the form that was asked for."""
     form = str((request.params or {}).get("format", "full"))
     if form == "minimal":
-        return {name: one[name] for name in ("id", "threadId", "labelIds", "internalDate") if name in one}
+        return {name: one[name] for name in ("id", "threadId", "labelIds", "internalDate", "historyId") if name in one}
     if form == "raw":
         return {name: one[name] for name in ("id", "threadId", "labelIds", "raw") if name in one}
     if form == "metadata":
@@ -315,7 +347,20 @@ def _here(store: Mapping[str, Any], id: str) -> Any:
 
 
 _ROUTES: Final[dict[str, Callable[[Mailbox, Request], Any]]] = {
-    "GET /users/me/profile": lambda box, _: {"messagesTotal": len(box.messages), "threadsTotal": 1},
+    "GET /users/me/profile": lambda box, _: {
+        "messagesTotal": len(box.messages),
+        "threadsTotal": 1,
+        "historyId": str(900 + len(box.history)),
+    },
+    "GET /users/me/history": Mailbox._list_history,
+    "GET /users/me/settings/vacation": lambda box, _: box.vacation,
+    "PUT /users/me/settings/vacation": Mailbox._put_vacation,
+    "GET /users/me/settings/filters": lambda box, _: {"filter": box.filters} if box.filters else {},
+    "POST /users/me/settings/filters": Mailbox._create_filter,
+    "DELETE /users/me/settings/filters/{id}": Mailbox._delete_filter,
+    "GET /users/me/settings/autoForwarding": lambda box, _: {"enabled": False},
+    "GET /users/me/settings/forwardingAddresses": lambda box, _: {},
+    "PATCH /users/me/settings/sendAs/{address}": Mailbox._patch_alias,
     "GET /users/me/labels": lambda box, _: {"labels": box.labels},
     "GET /users/me/settings/sendAs": lambda box, _: {"sendAs": box.aliases},
     "GET /users/me/messages": Mailbox._list_messages,

@@ -48,6 +48,12 @@ def test_the_core_set_is_the_part_that_is_always_worth_its_tokens() -> None:
         "list_drafts",
         "delete_draft",
         "manage_label",
+        "unsubscribe",
+        "list_changes",
+        "get_settings",
+        "set_vacation",
+        "manage_filter",
+        "set_signature",
     }
 
 
@@ -77,6 +83,7 @@ ELSEWHERE = {  # what these actions are called in other toolkits
     "trash_email": "update_emails",
     "triage_emails": "update_emails",
     "update_draft_email": "save_draft",
+    "unsubscribe_from_email": "unsubscribe",
     "update_label": "manage_label",
     "who_am_i": "whoami",
     "write_draft_email": "save_draft",

@@ -295,7 +295,7 @@ def test_a_forwarded_email_can_leave_its_files_behind() -> None:
 
 def test_files_that_are_too_large_are_refused_before_they_are_fetched() -> None:
     big = leaf("application/zip", filename="big.zip", attachment="A1")
-    big["body"]["size"] = 3_000_000
+    big["body"]["size"] = 30_000_000
     box = Mailbox.of(message("m1", container("mixed", leaf("text/plain", "x"), big)))
     with pytest.raises(InvalidInput, match="too large") as refused:
         forward(box)

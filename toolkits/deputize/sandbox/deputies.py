@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
@@ -39,7 +40,16 @@ def apps() -> list[App]:
 def new_deputy(sandbox: Sandbox) -> Deputy:
     """A deputy over the sandbox with its vault in memory."""
     vault = _finished(Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)]))
-    return Deputy(vault, apps(), pages=PAGES, transport=sandbox.transport(), clock=sandbox.clock, sleep=_no_sleep)
+    return Deputy(
+        vault,
+        apps(),
+        pages=PAGES,
+        transport=sandbox.transport(),
+        clock=sandbox.clock,
+        sleep=_no_sleep,
+        resolve=_resolved,
+        requests_per_minute=math.inf,
+    )
 
 
 def close(deputy: Deputy) -> None:
@@ -112,6 +122,11 @@ def _finished(work: Coroutine[Any, Any, T]) -> T:
     if failures:
         raise failures[0]
     return done[0]
+
+
+async def _resolved(host: str) -> list[str]:
+    """Every name leads to a public address: the sandbox plays the whole of the internet."""
+    return ["93.184.215.14"]
 
 
 async def _no_sleep(seconds: float) -> None:

@@ -76,15 +76,16 @@ def read_wish(ask: Ask, world: World, desk: Desk) -> Wish:
         uri,
         ask.one("state"),
         _challenge(ask, desk, app, strict=world.switches.strict_pkce),
-        _scopes(ask, desk, app),
+        scopes_of(ask.one(desk.parameter), desk, app),
         ask.one("login_hint") or ask.one("login"),
     )
 
 
-def _scopes(ask: Ask, desk: Desk, app: App) -> list[str]:
+def scopes_of(text: str, desk: Desk, app: App) -> list[str]:
+    """The scopes that a request for these would be granted."""
     if desk.only_always(app):
         return list(desk.always(app))
-    asked = [scope for scope in re.split(r"[,\s]+", ask.one(desk.parameter)) if scope]
+    asked = [scope for scope in re.split(r"[,\s]+", text) if scope]
     unknown = [scope for scope in asked if scope not in desk.words]
     if unknown and desk.strict:
         raise stop(desk, "invalid_scope", f"Unknown scopes: {', '.join(unknown)}")

@@ -40,7 +40,7 @@ def consent_page(
     boxes = "".join((_line if whole else _box)(scope, words) for scope, words in extra.items())
     always = f"<p><small>Always shared: {escape(', '.join(basic))}</small></p>" if basic else ""
     asked = f"<fieldset><legend>{escape(app)} wants to</legend>{boxes}</fieldset>" if boxes else ""
-    return _page(
+    return framed(
         provider,
         f"{escape(app)} wants access to your account",
         f"""<form method="post"><fieldset><legend>Choose an account</legend>{accounts}</fieldset>{asked}{always}
@@ -51,7 +51,7 @@ def consent_page(
 
 def error_page(provider: str, status: int, code: str, message: str) -> str:
     """The request cannot go on, and nobody is sent anywhere."""
-    return _page(
+    return framed(
         provider, "Access blocked", f"<p>{escape(message)}</p><p><small>Error {status}: {escape(code)}</small></p>"
     )
 
@@ -75,7 +75,8 @@ def _line(scope: str, words: str) -> str:
     return f"<p>{escape(words)}<br><small>{escape(scope)}</small></p>"
 
 
-def _page(provider: str, title: str, body: str) -> str:
+def framed(provider: str, title: str, body: str) -> str:
+    """A page of a played provider, that says so. ``title`` and ``body`` are HTML."""
     sign = f"Sandbox &ndash; not {escape(provider)}"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{sign}</title>'

@@ -98,7 +98,7 @@ class Sandbox:
         return self.mailbox(email).sent()
 
     def service(self, provider: str) -> dict[str, Any]:
-        """A copy of what slack, github, linear or salesforce keeps, as plain JSON; KeyError for any other name."""
+        """A copy of what calendar, slack, github, linear or salesforce keeps, as plain JSON; KeyError for others."""
         with self._world.lock:
             return copy.deepcopy(self._world.services[provider])
 

@@ -1,20 +1,25 @@
-"""Arguments that mean the same in every toolkit. Each also answers to the names that other toolkits gave it."""
+"""Arguments that mean the same in every toolkit, and the names that other toolkits gave them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Final
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
-Limit = Annotated[
-    int, Field(ge=1, le=100, validation_alias=AliasChoices("limit", "max_results", "n_emails", "n_drafts"))
-]
-Cursor = Annotated[
-    str | None,
-    Field(
-        description="next from the previous result",
-        validation_alias=AliasChoices("cursor", "page_token", "next_cursor", "page"),
-    ),
-]
-Body = Annotated[str, Field(validation_alias=AliasChoices("body", "message", "text"))]
+ACCEPTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("page_token", "next_cursor", "page"), "cursor"),
+    **dict.fromkeys(("max_results", "n_emails", "n_drafts"), "limit"),
+    **dict.fromkeys(("message", "text"), "body"),
+    **dict.fromkeys(("channel", "channel_name", "channel_id", "conversation_id"), "conversation"),
+    "calendar_id": "calendar",
+    "summary": "title",
+    "email_id": "message_id",
+    "content_type": "body_format",
+}
+"""Spellings that are accepted and not shown: ``Toolkit(..., accepts=ACCEPTS)``."""
+
+Limit = Annotated[int, Field(ge=1, le=100)]
+Cursor = Annotated[str | None, Field(description="next from the previous result")]
+Body = str
 Offset = Annotated[int, Field(ge=0)]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email import message_from_bytes
 from email.message import EmailMessage, Message
 from email.policy import Policy
 from typing import Any, Final, cast
 
 from deputize.toolkits._headers import Encoded
-from deputize.toolkits._mail_out import UNTOUCHED, WIRE, Text, html_of, write_text
+from deputize.toolkits._mail_out import UNTOUCHED, WIRE, File, Text, attach, html_of, write_text
 
 _DEEPEST: Final = 50  # parts inside parts
 
 
-def edited(mail: bytes, headers: Mapping[str, Encoded], text: Text | None) -> EmailMessage:
+def edited(mail: bytes, headers: Mapping[str, Encoded], text: Text | None, files: Sequence[File] = ()) -> EmailMessage:
     """The mail with these headers in place of its own (an empty value removes one), and with this text.
 
-    Every part that is not text of the body stays as it is, files and pictures included.
+    Every part that is not text of the body stays as it is, files and pictures included; ``files`` come beside them.
     """
     message = message_from_bytes(mail, policy=cast("Policy[EmailMessage]", UNTOUCHED))
     for name, value in headers.items():
@@ -26,6 +26,10 @@ def edited(mail: bytes, headers: Mapping[str, Encoded], text: Text | None) -> Em
             message[name] = value
     if text is not None:
         _replace_text(message, text)
+    if files and _type(message) != "multipart/mixed":
+        message.make_mixed()
+    for file in files:
+        attach(message, file)
     return message
 
 

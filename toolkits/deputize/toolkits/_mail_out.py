@@ -102,9 +102,9 @@ class Letter:
     extra: tuple[tuple[str, str], ...] = ()
     files: Sequence[File] = ()
 
-    def raw(self) -> str:
-        """The whole mail, base64url as Gmail wants it."""
-        return base64url(self.message().as_bytes())
+    def content(self) -> bytes:
+        """The whole mail."""
+        return self.message().as_bytes()
 
     def message(self) -> EmailMessage:
         """The mail, built. Raises `InvalidInput` for what cannot stand in a header."""
@@ -114,10 +114,7 @@ class Letter:
                 message[name] = value
         write_text(message, self.text)
         for file in self.files:
-            maintype, _, subtype = file_type(file.type).partition("/")
-            message.add_attachment(
-                file.data, maintype=maintype, subtype=subtype, filename=file.name.replace("=?", "= ?")
-            )
+            attach(message, file)
         return message
 
     def _headers(self) -> list[tuple[str, Encoded]]:
@@ -132,6 +129,12 @@ class Letter:
             ("References", ids_value(f"{before} {answered}" if ids_value(answered) else "")),
             *((name, text_value(value)) for name, value in self.extra),
         ]
+
+
+def attach(message: EmailMessage, file: File) -> None:
+    """Put a file beside what is there."""
+    maintype, _, subtype = file_type(file.type).partition("/")
+    message.add_attachment(file.data, maintype=maintype, subtype=subtype, filename=file.name.replace("=?", "= ?"))
 
 
 def base64url(data: bytes) -> str:

@@ -37,9 +37,10 @@ class Rows:
         self.items: list[dict[str, Any]] = []
         self._left = budget - _ENVELOPE
 
-    def add(self, row: dict[str, Any]) -> bool:
-        """Take a row without what is empty in it. False, and not taken, if the budget is spent."""
-        row = {name: value for name, value in row.items() if value not in (None, "", [], False)}
+    def add(self, row: dict[str, Any], *, whole: bool = False) -> bool:
+        """Take a row without what is empty in it, or ``whole``. False, and not taken, if the budget is spent."""
+        if not whole:
+            row = {name: value for name, value in row.items() if value not in (None, "", [], False)}
         self._left -= tokens(row)
         if self._left < 0 and self.items:
             return False

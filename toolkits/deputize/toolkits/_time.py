@@ -1,9 +1,9 @@
-"""Points in time as people and models write them, and as results show them. Everything is in UTC."""
+"""Points in time as people and models write them, and as results show them. In UTC unless a zone is named."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
 from deputize.core.errors import InvalidInput
@@ -14,38 +14,58 @@ _DISTANCE = re.compile(r"[+-](?:[0-9]{1,6}[mhdw])+")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def moment(text: str, now: float, field: str) -> datetime:
+def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
     """The time a text means: ISO date (its first second), ISO date-time, now, today, or a distance from ``now``.
 
+    A date, and a date-time without offset, are in ``zone``; so are the days of a distance, while its hours are hours.
     Raises `InvalidInput`, naming ``field``, for anything else.
     """
     words = text.strip().lower()
-    here = datetime.fromtimestamp(now, UTC).replace(microsecond=0)
     try:
-        if words == "now":
-            return here
-        if words == "today":
-            return here.replace(hour=0, minute=0, second=0)
-        if _DISTANCE.fullmatch(words):
-            return here + _distance(words)
-        return _iso(text.strip())
+        here = datetime.fromtimestamp(now, zone).replace(microsecond=0)
+        return _read(text.strip(), words, here).astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidInput(f"{field}: not a point in time.", hint=_FORMS) from None
 
 
-def _distance(words: str) -> timedelta:
+def _read(text: str, words: str, here: datetime) -> datetime:
+    if words == "now":
+        return here
+    if words == "today":
+        return here.replace(hour=0, minute=0, second=0)
+    if _DISTANCE.fullmatch(words):
+        days, hours = _distance(words)
+        return (here + days).astimezone(UTC) + hours
+    return _iso(text, here.tzinfo or UTC)
+
+
+def names_a_day(text: str | None) -> bool:
+    """Whether a text means another time in another zone: a date, a time without offset, or today."""
+    words = (text or "").strip().lower()
+    try:
+        return words == "today" or (bool(words) and datetime.fromisoformat(words).tzinfo is None)
+    except ValueError:
+        return False
+
+
+def _distance(words: str) -> tuple[timedelta, timedelta]:
+    """A distance as whole days, which are days on the wall, and the rest."""
     parts = re.findall(r"(\d+)([mhdw])", words)
-    total = sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), timedelta())
-    return -total if words.startswith("-") else total
+    sign = -1 if words.startswith("-") else 1
+    days, rest = (
+        sum((timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts if unit in units), timedelta())
+        for units in ("dw", "mh")
+    )
+    return sign * days, sign * rest
 
 
-def _iso(text: str) -> datetime:
+def _iso(text: str, zone: tzinfo) -> datetime:
     try:
         day = date.fromisoformat(text)
     except ValueError:
         read = datetime.fromisoformat(text)
-        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return read if read.tzinfo else read.replace(tzinfo=zone)
+    return datetime(day.year, day.month, day.day, tzinfo=zone)
 
 
 def window(after: str | None, before: str | None, now: float) -> tuple[int | None, int | None]:

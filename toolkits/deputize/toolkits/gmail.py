@@ -9,7 +9,19 @@ is deleted for good but drafts and labels, and nothing is sent twice: see `deput
 
 from __future__ import annotations
 
-from deputize.toolkits._gmail import drafts, find, labels, read, send, tidy  # noqa: F401 - they declare the tools
+from deputize.toolkits._gmail import (  # noqa: F401 - they declare the tools
+    attachment,
+    changes,
+    drafts,
+    filters,
+    find,
+    labels,
+    leave,
+    read,
+    send,
+    settings,
+    tidy,
+)
 from deputize.toolkits._gmail.base import GMAIL as TOOLKIT
 
 __all__ = ["TOOLKIT"]

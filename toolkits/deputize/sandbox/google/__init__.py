@@ -1,4 +1,4 @@
-"""The sandbox's Google: sign-in and consent, tokens, userinfo, and Gmail's API.
+"""The sandbox's Google: sign-in and consent, tokens, userinfo, and the APIs of Gmail and Calendar.
 
 `GOOGLE_CLIENT_ID` and `GOOGLE_CLIENT_SECRET` belong to the one app registered there. They open nothing anywhere
 else, so they may stand in a program.

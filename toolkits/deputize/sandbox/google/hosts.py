@@ -1,10 +1,12 @@
-"""Which of Google's hosts are played, and by what."""
+"""Which of Google's hosts are played, and by what; and one whose newsletter lies in a mailbox there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deputize.sandbox.google import consent, tokens, userinfo
+from deputize.sandbox.google import consent, newsletter, tokens, userinfo
+from deputize.sandbox.google.calendar import api as calendar
+from deputize.sandbox.google.calendar.call import HOST as CALENDAR
 from deputize.sandbox.google.gmail import api
 from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
@@ -14,4 +16,6 @@ HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
     "oauth2.googleapis.com": tokens.answer,
     userinfo.HOST: userinfo.answer,
     api.HOST: api.answer,
+    CALENDAR: calendar.answer,
+    newsletter.HOST: newsletter.answer,
 }

@@ -18,6 +18,22 @@ WORDS = {
     AUTH + "gmail.labels": "See and edit your email labels",
     AUTH + "gmail.settings.basic": "See and change your email settings and filters",
     AUTH + "gmail.settings.sharing": "Manage who can use your mailbox",
+    AUTH + "calendar": "See, edit, share and permanently delete all your calendars",
+    AUTH + "calendar.readonly": "See and download any calendar you can access",
+    AUTH + "calendar.events": "View and edit events on all your calendars",
+    AUTH + "calendar.events.readonly": "View events on all your calendars",
+    AUTH + "calendar.events.owned": "See, create, change and delete events on calendars you own",
+    AUTH + "calendar.events.owned.readonly": "See the events on calendars you own",
+    AUTH + "calendar.events.freebusy": "See the availability on calendars you have access to",
+    AUTH + "calendar.events.public.readonly": "See the events on public calendars",
+    AUTH + "calendar.freebusy": "View your availability in your calendars",
+    AUTH + "calendar.calendarlist": "See, add and remove calendars you are subscribed to",
+    AUTH + "calendar.calendarlist.readonly": "See the list of calendars you are subscribed to",
+    AUTH + "calendar.calendars": "See and change the properties of calendars, and create secondary calendars",
+    AUTH + "calendar.app.created": "Make secondary calendars, and see, create, change and delete events on them",
+    AUTH + "calendar.acls": "See and change the sharing permissions of calendars you own",
+    AUTH + "calendar.acls.readonly": "See the sharing permissions of calendars you own",
+    AUTH + "calendar.settings.readonly": "View your calendar settings",
 }
 
 

@@ -107,8 +107,7 @@ def _many(kind: str, show: changes.Show) -> Callable[[Call, Field], Any]:
 
     def answer(call: Call, one: Field) -> Any:
         call.needs("read")
-        every = bool(one.arguments.get("includeArchived"))
-        rows = [row for row in reversed(call.visible(kind)) if every or not row.get("archivedAt")]
+        rows = [row for row in reversed(call.visible(kind)) if _asked_for(row, one)]
         return Many(lambda: [show(call, row) for row in rows])
 
     return answer
@@ -133,8 +132,7 @@ _ORDERS: dict[str, Callable[[Json], Any]] = {
 def issues(call: Call, one: Field) -> Any:
     """In the order that is asked for, else the newest first."""
     call.needs("read")
-    every = bool(one.arguments.get("includeArchived"))
-    rows = [row for row in reversed(call.visible("issues")) if every or not row.get("archivedAt")]
+    rows = [row for row in reversed(call.visible("issues")) if _asked_for(row, one)]
     shown = [views.issue(call, row) for row in rows]
     for sort in reversed(one.arguments.get("sort") or []):
         for name, how in sort.items():
@@ -168,10 +166,15 @@ def _searched(kind: str, show: changes.Show, fields: Iterable[str]) -> Callable[
     def answer(call: Call, one: Field) -> Any:
         call.needs("read")
         words = str(one.arguments.get("term") or "").casefold().split()
-        found = [row for row in reversed(call.visible(kind)) if all(_holds(row, word, fields) for word in words)]
+        rows = [row for row in reversed(call.visible(kind)) if _asked_for(row, one)]
+        found = [row for row in rows if all(_holds(row, word, fields) for word in words)]
         return Many(lambda: [show(call, row) for row in found])
 
     return answer
+
+
+def _asked_for(row: Json, one: Field) -> bool:
+    return not row.get("archivedAt") or bool(one.arguments.get("includeArchived"))
 
 
 def _holds(row: Json, word: str, fields: Iterable[str]) -> bool:
@@ -190,7 +193,7 @@ def by_meaning(call: Call, one: Field) -> Any:
     }
     results: list[Json] = []
     for type, (kind, show, fields) in kinds.items():
-        for row in call.visible(kind):
+        for row in (row for row in call.visible(kind) if _asked_for(row, one)):
             if any(_holds(row, word, fields) for word in words):
                 nothing: Json = dict.fromkeys(kinds)
                 results.append({"type": type, "id": row["id"], **nothing, type: show(call, row)})

@@ -57,12 +57,19 @@ class Call:
         """Whether the person can see a row: it is of no team, or of one of theirs."""
         return not row.get("team") or any(team["id"] == row["team"] for team in self.teams())
 
+    def _open(self, project: Json) -> bool:
+        """Whether one of a project's teams is the person's."""
+        mine = {team["id"] for team in self.teams()}
+        return bool(mine & set(project.get("teams") or mine))
+
     def visible(self, kind: str) -> list[Json]:
         """The rows of a kind that the person can see, the newest last. What hangs on an issue is seen with it."""
         rows = self.teams() if kind == "teams" else [row for row in self.rows(kind) if self.seen(row)]
-        if kind in ("comments", "attachments", "relations", "needs", "documents"):
-            hidden = {row["id"] for row in self.rows("issues") if not self.seen(row)}
-            rows = [row for row in rows if not hidden & {row.get("issue"), row.get("related")}]
+        hidden = {row["id"] for row in self.rows("issues") if not self.seen(row)}
+        projects = {row["id"] for row in self.rows("projects") if not self._open(row)}
+        rows = [row for row in rows if not hidden & {row.get("issue"), row.get("related")}]
+        if kind != "issues":
+            rows = [row for row in rows if not projects & {row["id"], row.get("project")}]
         return [row for row in rows if row.get("of", self.person.email) == self.person.email]
 
     def row(self, kind: str, id: Any) -> Json | None:

@@ -13,13 +13,14 @@ from deputize.sandbox.people import Person
 from deputize.sandbox.salesforce import objects
 from deputize.sandbox.salesforce.objects import FIELDS, REQUIRED
 from deputize.sandbox.salesforce.seed import PRIVATE, REPORT, record_id, stamp, user_id
-from deputize.sandbox.salesforce.soql import Malformed, Select, read
+from deputize.sandbox.salesforce.soql import Malformed, Select, plain, read
 from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 Json = dict[str, Any]
 VERSION = "64.0"
 LIMIT = ("sforce-limit-info", "api-usage=18/15000")
+OWNERS_ONLY = ("Account", "Opportunity", "Case")  # who may delete them
 CHILDREN = {"Contacts": ("Contact", "AccountId"), "Opportunities": ("Opportunity", "AccountId")}
 
 
@@ -40,6 +41,12 @@ class Call:
         """The records of a type; a list to add to."""
         found: list[Json] = self.world.services["salesforce"]["records"].setdefault(kind, [])
         return found
+
+    @property
+    def bin(self) -> list[str]:
+        """The ids of what was deleted; a list to add to."""
+        ids: list[str] = self.world.services["salesforce"].setdefault("deleted", [])
+        return ids
 
     def rows(self, kind: str) -> list[Json]:
         """The records of a type that this person may see."""
@@ -105,11 +112,15 @@ def _result(call: Call, text: str) -> Json:
 def _selected(call: Call, kind: str, select: Select, rows: list[Json]) -> list[Json]:
     for name in [*(name for name in select.fields if name != "COUNT()"), *(name for name, _ in select.order)]:
         _field(kind, {}, name, call)
+    for name in select.compared:
+        _field(kind, {}, name, call)
+        if FIELDS[kind].get(_spelt(kind, name) if "." not in name else "") == "textarea":
+            raise failed(400, "INVALID_FIELD", f"field '{name}' can not be filtered in a query call")
     rows = [row for row in rows if select.where(lambda name, row=row: _field(kind, row, name, call))]  # type: ignore[misc]
     for name, descends in reversed(select.order):
         values = {row["Id"]: _field(kind, row, name, call) for row in rows}
         present = [row for row in rows if values[row["Id"]] is not None]
-        present.sort(key=lambda row: values[row["Id"]], reverse=descends)
+        present.sort(key=lambda row: plain(values[row["Id"]]), reverse=descends)
         rows = present + [row for row in rows if values[row["Id"]] is None]
     return rows[: select.limit] if select.limit is not None else rows
 
@@ -235,14 +246,27 @@ def create(call: Call, kind: str) -> Reply:
         shown = f"Required fields are missing: [{', '.join(missing)}]"
         raise failed(400, "REQUIRED_FIELD_MISSING", shown, missing)
     same = [row for row in call.all(kind) if kind == "Account" and row.get("Name") == given.get("Name")]
+    if kind == "ContentDocumentLink":
+        _linked(call, given)
     if same and "allowSave=true" not in call.ask.headers.get("sforce-duplicate-rule-header", ""):
         raise failed(400, "DUPLICATES_DETECTED", "Use one of these records?")
     return in_json({"id": _new(call, kind, _checked(kind, given)), "success": True, "errors": []}, 201, [LIMIT])
 
 
+def _linked(call: Call, given: Json) -> None:
+    """A document is on a record once, and both are there."""
+    ends = ("ContentDocumentId", "LinkedEntityId")
+    for name in ends:
+        if not any(row["Id"] == given.get(name) for kind in FIELDS for row in call.rows(kind)):
+            raise failed(400, "FIELD_INTEGRITY_EXCEPTION", f"{name}: id value of incorrect type", [name])
+    if any(all(row.get(name) == given[name] for name in ends) for row in call.all("ContentDocumentLink")):
+        raise failed(400, "DUPLICATE_VALUE", "duplicate value found", [])
+
+
 def _new(call: Call, kind: str, given: Json) -> str:
     rows = call.all(kind)
-    numbers = [int(row["Id"][3:15]) for row in rows if row["Id"][3:15].isdecimal()]
+    used = [row["Id"] for row in rows] + [id for id in call.bin if id.startswith(objects.PREFIXES[kind])]
+    numbers = [int(id[3:15]) for id in used if id[3:15].isdecimal()]
     id, at = record_id(kind, max(numbers, default=0) + 1), stamp(call.world.clock())
     by = {"OwnerId": call.me, "CreatedById": call.me}
     rows.append({"Id": id, **by, "CreatedDate": at, "LastModifiedDate": at} | given)
@@ -276,10 +300,13 @@ def upsert(call: Call, kind: str, name: str, value: str) -> Reply:
 def delete(call: Call, kind: str, id: str) -> Reply:
     """DELETE sobjects/X/id."""
     kind = _kind(kind)
-    row = next((row for row in call.rows(kind) if id in (row["Id"], row["Id"][:15])), None)
-    if row is None:
-        raise failed(404, "ENTITY_IS_DELETED", "entity is deleted")
+    if any(id in (one, one[:15]) for one in call.bin):
+        raise failed(404, "ENTITY_IS_DELETED", "entity is deleted", [])
+    row = _row(call, kind, id)
+    if row["OwnerId"] != call.me and kind in OWNERS_ONLY:
+        raise failed(403, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", [])
     call.all(kind).remove(row)
+    call.bin.append(row["Id"])
     return Reply(204, (LIMIT,), b"", changes=True)
 
 

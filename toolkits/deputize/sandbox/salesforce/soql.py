@@ -25,6 +25,7 @@ class Select:
     where: Condition = field(default=lambda value: True)
     order: list[tuple[str, bool]] = field(default_factory=list)
     limit: int | None = None
+    compared: list[str] = field(default_factory=list)
     children: list[Select] = field(default_factory=list)
 
 
@@ -51,6 +52,7 @@ def _tokens(text: str) -> list[str]:
 class _Reader:
     def __init__(self, tokens: list[str], today: str) -> None:
         self._tokens, self._at, self._today = tokens, 0, today
+        self._compared: list[str] = []
 
     def word(self) -> str:
         return self._tokens[self._at].upper() if self._at < len(self._tokens) else ""
@@ -91,6 +93,7 @@ class _Reader:
         self._take("FROM")
         found.kind = self._name()
         if self._given("WHERE"):
+            self._compared = found.compared
             found.where = self._any()
         if self._given("ORDER", "BY"):
             found.order = self._order()
@@ -130,10 +133,14 @@ class _Reader:
             self._take(")")
             return inner
         name, sign = self._name(), self._take().upper()
+        self._compared.append(name)
         if sign == "IN":
             wanted = self._values()
             return lambda value: _folded(value(name)) in [_folded(one) for one in wanted]
-        if sign not in ("=", "!=", "<>", "<", "<=", ">", ">=", "LIKE"):
+        if sign == "LIKE":
+            pattern = _pattern(self._take())
+            return lambda value: pattern.fullmatch(str(value(name) or "")) is not None
+        if sign not in ("=", "!=", "<>", "<", "<=", ">", ">="):
             raise Malformed(sign)
         right = self._value()
         return lambda value: _compares(sign, value(name), right)
@@ -149,11 +156,7 @@ class _Reader:
     def _value(self) -> Any:
         token = self._take()
         if token.startswith("'"):
-            return re.sub(
-                r"\\(.)",
-                lambda m: {"n": "\n", "t": "\t", "r": "\r"}.get(m[1], m[0] if m[1] in "%_" else m[1]),
-                token[1:-1],
-            )
+            return re.sub(r"\\(.)", lambda escape: _escaped(escape[1]), token[1:-1])
         words = {"NULL": None, "TRUE": True, "FALSE": False, "TODAY": self._today}
         if token.upper() in words:
             return words[token.upper()]
@@ -165,25 +168,39 @@ class _Reader:
             raise Malformed(token) from None
 
 
+def _escaped(sign: str) -> str:
+    """What a backslash before this sign means. Before any other it is an error."""
+    if sign.lower() not in "nrtbf\"'\\":
+        raise Malformed(f"\\{sign}")
+    return {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}.get(sign.lower(), sign)
+
+
+def _pattern(token: str) -> re.Pattern[str]:
+    """A literal after LIKE, read once: only there may a percent sign and an underscore be escaped."""
+    if not token.startswith("'"):
+        raise Malformed(token)
+    signs = {"%": ".*", "_": "."}
+    parts = re.findall(r"\\.|[^\\]", token[1:-1], re.DOTALL)
+    plain = (part[1] if part[1:] in ("%", "_") else _escaped(part[1]) if len(part) == 2 else part for part in parts)
+    made = (signs.get(part) or re.escape(one) for part, one in zip(parts, plain, strict=True))
+    return re.compile("".join(made), re.DOTALL | re.IGNORECASE)
+
+
 def _folded(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
 def _compares(sign: str, value: Any, wanted: Any) -> bool:
-    if sign == "LIKE":
-        parts = re.split(r"(\\?[%_])", str(wanted))
-        signs = {"%": ".*", "_": "."}
-        pattern = "".join(signs.get(p) or re.escape(p[1:] if p in ("\\%", "\\_") else p) for p in parts)
-        return re.fullmatch(pattern, str(value or ""), re.DOTALL | re.IGNORECASE) is not None
     if sign in ("=", "!=", "<>"):
-        return bool(_plain(value) == _plain(wanted)) == (sign == "=")
+        return bool(plain(value) == plain(wanted)) == (sign == "=")
     if value is None or wanted is None:
         return False
     left, right = (_stamp(value), _stamp(wanted)) if isinstance(value, str) else (value, wanted)
     return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[sign])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as it is compared and sorted."""
     return _stamp(value) if isinstance(value, str) else value
 
 

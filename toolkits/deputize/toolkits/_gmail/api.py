@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from deputize.core.act.toolkit import Note, Request
+from deputize.core.act.toolkit import MOST_BYTES, Request, Step
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._page import Rows, read_cursor, write_cursor
 
@@ -14,7 +14,7 @@ HEADERS: Final = ("From", "To", "Cc", "Subject")
 AT_ONCE: Final = 10  # requests
 
 T = TypeVar("T")
-Asks = Generator[Request | list[Request] | Note, Any, T]
+Asks = Generator[Step, Any, T]
 """Steps that end in a T: ``value = yield from asks``."""
 
 
@@ -28,7 +28,8 @@ def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HE
 
 def get_draft(draft_id: str, form: str = "full") -> Request:
     """drafts.get: full, metadata, minimal or raw."""
-    return Request("GET", "/users/me/drafts/{id}", at={"id": draft_id}, params={"format": form})
+    path = "/users/me/drafts/{id}"
+    return Request("GET", path, at={"id": draft_id}, params={"format": form}, max_bytes=MOST_BYTES)
 
 
 def get_thread(thread_id: str, form: str = "full") -> Request:
@@ -45,6 +46,7 @@ def get_attachment(message_id: str, attachment_id: str) -> Request:
         "GET",
         "/users/me/messages/{message}/attachments/{id}",
         at={"message": message_id, "id": attachment_id},
+        max_bytes=MOST_BYTES,
     )
 
 

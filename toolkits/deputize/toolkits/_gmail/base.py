@@ -6,16 +6,18 @@ gmail.v1 of 2026-10-05. gmail.metadata is accepted nowhere here: Gmail applies i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from deputize.core.act.toolkit import Need, Toolkit, any_of
+from deputize.toolkits._arguments import ACCEPTS
 
-GMAIL = Toolkit("gmail", provider="google")
+GMAIL = Toolkit("gmail", provider="google", accepts=ACCEPTS)
 
 SCOPE: Final = "https://www.googleapis.com/auth/gmail."
 READONLY, SEND, COMPOSE, MODIFY, LABELS = (f"{SCOPE}{name}" for name in "readonly send compose modify labels".split())
 MAIL: Final = "https://mail.google.com/"
-SETTINGS: Final = f"{SCOPE}settings.basic"
+SETTINGS, SHARING = f"{SCOPE}settings.basic", f"{SCOPE}settings.sharing"
 READING: Final = frozenset({READONLY, MODIFY, MAIL})
 DRAFTING: Final = frozenset({COMPOSE, MODIFY, MAIL})
 
@@ -49,3 +51,19 @@ SENDS: Final = any_of(SEND, COMPOSE, MODIFY, MAIL, method="gmail.users.messages.
 GETS: Final = reads("messages.get")
 KNOWS_LABELS: Final = any_of(READONLY, LABELS, MODIFY, MAIL, method="gmail.users.labels.list")
 KNOWS_ALIASES: Final = any_of(READONLY, MODIFY, MAIL, SETTINGS, method="gmail.users.settings.sendAs.list")
+
+
+def knows_settings(method: str) -> Need:
+    """The need of a method that reads settings."""
+    return any_of(READONLY, MODIFY, MAIL, SETTINGS, method=f"gmail.users.settings.{method}")
+
+
+def knows_to_set(method: str) -> Need:
+    """The same, where it is read in order to be changed: one scope is asked."""
+    return replace(knows_settings(method), ask=SETTINGS)
+
+
+def sets(method: str) -> Need:
+    """The need of a method that changes settings. gmail.settings.sharing is never asked for."""
+    broader = (SHARING,) if method == "sendAs.patch" else ()
+    return any_of(SETTINGS, *broader, method=f"gmail.users.settings.{method}")

@@ -8,11 +8,13 @@ miss proves nothing, since Gmail is not known to keep such headers; nor does it 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from deputize.core.act.toolkit import ActKey, Note, Request
+from deputize.core.act.toolkit import ActKey, Note, Request, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._gmail import api
@@ -20,10 +22,18 @@ from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import DRAFTING, READING
 from deputize.toolkits._gmail.query import search
 from deputize.toolkits._mail_in import header
+from deputize.toolkits._mail_out import base64url
+
+UPLOAD: Final = "gmail_upload"
+"""The root under which Gmail takes whole mails."""
 
 KEY_HEADER = "X-Deputize-Key"
 """Marks what an act made, by sixteen characters of its key. Recipients can see it; "" leaves it out."""
 
+MOST_IN_JSON: Final = 3_750_000
+"""Bytes of a mail that go as JSON, which makes 5 MB of them; larger ones are uploaded."""
+
+_A_MOMENT = 2.0  # seconds that a draft may be shown after it was sent
 _SKEW = 300.0  # seconds by which Gmail's clock and ours may differ
 _LOST = (OutcomeUnknown, ProviderUnavailable)
 
@@ -46,15 +56,30 @@ class Attempt:
 class Outgoing:
     """A mail that is ready to leave. ``thread``: the conversation it joins, "" for a new one."""
 
-    raw: str
+    content: bytes
     key: ActKey
     thread: str = ""
     recipient: str = ""
 
-    @property
-    def resource(self) -> dict[str, str]:
-        """The message as Gmail takes it."""
-        return {"raw": self.raw} | ({"threadId": self.thread} if self.thread else {})
+    def to(self, path: str, *, draft: bool = False) -> Request:
+        """The POST that takes it to ``path``: as JSON while it is small, else as an upload."""
+        about = {"threadId": self.thread} if self.thread else {}
+        if len(self.content) > MOST_IN_JSON:
+            return _upload(self.content, {"message": about} if draft and about else about, path)
+        message = {"raw": base64url(self.content), **about}
+        return Request("POST", path, json={"message": message} if draft else message)
+
+
+def _upload(content: bytes, about: Mapping[str, Any], path: str) -> Request:
+    """A mail as it is; with what is to be said about it, as the second of two parts (RFC 2387)."""
+    made = Request("POST", path, api=UPLOAD)
+    if not about:
+        return replace(made, params={"uploadType": "media"}, content=content, content_type="message/rfc822")
+    line = hashlib.sha256(content).hexdigest()
+    head = f"--{line}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(about)}\r\n"
+    whole = f"{head}--{line}\r\nContent-Type: message/rfc822\r\n\r\n".encode() + content + f"\r\n--{line}--".encode()
+    kind = f"multipart/related; boundary={line}"
+    return replace(made, params={"uploadType": "multipart"}, content=whole, content_type=kind)
 
 
 def mark(key: ActKey) -> tuple[tuple[str, str], ...]:
@@ -111,7 +136,9 @@ def _unknown() -> OutcomeUnknown:
 def _already(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any] | None]:
     """What a draft became, or None if it is still there. Asked twice: a sent draft may be shown a moment longer."""
     try:
-        for _ in range(2):
+        for look in range(2):
+            if look:
+                yield Wait(_A_MOMENT)
             found = yield api.get_draft(noted["draft"], "minimal")
             message = found.get("message") or {}
             if "SENT" in (message.get("labelIds") or ()):
@@ -140,7 +167,7 @@ def _sent_in(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str
 
 def _in_one_step(mail: Outgoing, granted: frozenset[str]) -> Asks[dict[str, Any]]:
     try:
-        return dict((yield Request("POST", "/users/me/messages/send", json=mail.resource)))
+        return dict((yield mail.to("/users/me/messages/send")))
     except _LOST as lost:
         _raise_if_unsent(lost)
     sent = (yield from _marked_among_sent(mail)) if KEY_HEADER and granted & READING else None
@@ -185,9 +212,8 @@ def create_draft(mail: Outgoing, *, prepares: bool = False) -> Asks[dict[str, An
 
     ``prepares``: the draft is only a step towards sending.
     """
-    body = {"message": mail.resource}
     try:
-        return dict((yield Request("POST", "/users/me/drafts", json=body, prepares=prepares)))
+        return dict((yield replace(mail.to("/users/me/drafts", draft=True), prepares=prepares)))
     except _LOST as lost:
         _raise_if_unsent(lost)
     made = yield from _marked_draft(mail.key)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Note, Request, Steps, any_of
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
@@ -17,8 +18,9 @@ from deputize.toolkits._gmail.answer import Answer, answer
 from deputize.toolkits._gmail.api import Asks, Place
 from deputize.toolkits._gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
 from deputize.toolkits._gmail.deliver import Noted, Outgoing, commit, create_draft, mark
+from deputize.toolkits._gmail.files import Handles, taken
 from deputize.toolkits._gmail.rows import shown_all, web
-from deputize.toolkits._gmail.send import Addresses, Format, receipt, reply_needs
+from deputize.toolkits._gmail.send import WHOM, WHOM_VALUES, Addresses, receipt, reply_needs
 from deputize.toolkits._headers import (
     Encoded,
     Person,
@@ -30,7 +32,7 @@ from deputize.toolkits._headers import (
 )
 from deputize.toolkits._mail_edit import edited, raw_header
 from deputize.toolkits._mail_in import Mail, unpacked
-from deputize.toolkits._mail_out import Letter, Recipients, Text, apart, base64url, recipients, written
+from deputize.toolkits._mail_out import BodyFormat, File, Letter, Recipients, Text, apart, recipients, written
 from deputize.toolkits._page import Rows
 from deputize.toolkits._text import Outside, clip
 
@@ -46,7 +48,11 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
 @GMAIL.tool(
     needs=_save_needs,
     effect=Effect.WRITES,
-    aliases=["Gmail.WriteDraftEmail", "Gmail.WriteDraftReplyEmail", "Gmail.UpdateDraftEmail"],
+    aliases=[
+        Alias("Gmail.WriteDraftEmail", {"recipient": "to[]"}),
+        Alias("Gmail.WriteDraftReplyEmail", {"reply_to_message_id": "reply_to", **WHOM}, values=WHOM_VALUES),
+        Alias("Gmail.UpdateDraftEmail", {"draft_email_id": "draft_id", "recipient": "to[]"}),
+    ],
 )
 def save_draft(
     draft_id: Annotated[str | None, Field(description="change this draft")] = None,
@@ -57,7 +63,8 @@ def save_draft(
     body: str | None = None,
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
-    body_format: Format = "auto",
+    body_format: BodyFormat = "auto",
+    attachments: Handles = None,
     *,
     key: ActKey,
     account: Account,
@@ -65,19 +72,20 @@ def save_draft(
     """Create a draft, or change one: only the fields given are replaced. Body is Markdown."""
     if draft_id and reply_to:
         raise InvalidInput("Give draft_id or reply_to, not both.")
-    if all(value is None for value in (reply_to, to, subject, body, cc, bcc)):
-        raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, reply_to.")
+    if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments)):
+        raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, reply_to.")
     people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
     title = None if subject is None else single_line(subject, "subject")
     text = None if body is None else written(body, body_format)
+    files = yield from taken(attachments)
     if draft_id:
         given = {"To": (to, people.to), "Cc": (cc, people.cc), "Bcc": (bcc, people.bcc)}
         headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
         headers |= {} if title is None else {"Subject": text_value(title)}
-        return (yield from _changed(draft_id, headers, text, account))
+        return (yield from _changed(draft_id, headers, text, files, key, account))
     frame: Answer | None = (yield from answer(reply_to, account, everybody=all_)) if reply_to else None
-    letter = _letter(frame, people, title, text or Text(""), key)
-    made = yield from create_draft(Outgoing(letter.raw(), key, frame.thread if frame else ""))
+    letter = replace(_letter(frame, people, title, text or Text(""), key), files=files)
+    made = yield from create_draft(Outgoing(letter.content(), key, frame.thread if frame else ""))
     return _draft(made, letter.people.to, letter.subject, letter.text.plain, account)
 
 
@@ -91,19 +99,19 @@ def _letter(frame: Answer | None, people: Recipients, subject: str | None, text:
 
 
 def _changed(
-    draft_id: str, headers: Mapping[str, Encoded], text: Text | None, account: Account
+    draft_id: str,
+    headers: Mapping[str, Encoded],
+    text: Text | None,
+    files: Sequence[File],
+    key: ActKey,
+    account: Account,
 ) -> Asks[dict[str, Any]]:
     """The draft with what was given in place of what was there; all other parts are kept."""
     draft = yield api.get_draft(draft_id, "raw")
-    message = edited(unpacked(str(draft["message"].get("raw", ""))), headers, text)
-    resource = {"raw": base64url(message.as_bytes()), "threadId": draft["message"].get("threadId", "")}
-    saved = yield Request(
-        "PUT",
-        "/users/me/drafts/{id}",
-        at={"id": draft_id},
-        json={"message": {name: value for name, value in resource.items() if value}},
-        repeat="idem",
-    )
+    message = edited(unpacked(str(draft["message"].get("raw", ""))), headers, text, files)
+    mail = Outgoing(message.as_bytes(), key, str(draft["message"].get("threadId", "")))
+    request = mail.to("/users/me/drafts/{id}", draft=True)
+    saved = yield replace(request, method="PUT", at={"id": draft_id}, repeat="idem")
     outside = Outside()
     to = [Person(outside.line(one.name), outside.line(one.address)) for one in people_in(raw_header(message, "To"))]
     subject = outside.line(decode_words(raw_header(message, "Subject")))
@@ -161,7 +169,11 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-@GMAIL.tool(needs=[_EDITS, drafts("drafts.send")], effect=Effect.SENDS, aliases=["Gmail.SendDraftEmail"])
+@GMAIL.tool(
+    needs=[_EDITS, drafts("drafts.send")],
+    effect=Effect.SENDS,
+    aliases=[Alias("Gmail.SendDraftEmail", {"email_id": "draft_id"})],
+)
 def send_draft(draft_id: str, *, granted: frozenset[str], account: Account, noted: Noted, now: float) -> Steps:
     """Send an existing draft."""
     fresh = not noted
@@ -184,7 +196,12 @@ def send_draft(draft_id: str, *, granted: frozenset[str], account: Account, note
     return receipt(sent, people, noted["subject"], account)
 
 
-@GMAIL.tool(needs=[drafts("drafts.delete")], effect=Effect.DESTRUCTIVE, aliases=["Gmail.DeleteDraftEmail"], toolset="more")
+@GMAIL.tool(
+    needs=[drafts("drafts.delete")],
+    effect=Effect.DESTRUCTIVE,
+    aliases=[Alias("Gmail.DeleteDraftEmail", {"draft_email_id": "draft_id"})],
+    toolset="more",
+)
 def delete_draft(draft_id: str) -> Steps:
     """Discard a draft for good."""
     try:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Need, Request, Steps
+from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
 from deputize.toolkits._arguments import Cursor, Limit
@@ -36,11 +36,20 @@ def _search_needs(arguments: Arguments) -> Sequence[Need]:
 @GMAIL.tool(
     needs=_search_needs,
     aliases=[
-        "Gmail.ListEmails",
-        "Gmail.ListEmailsByHeader",
+        Alias(
+            "Gmail.ListEmails",
+            {"exclude_automated": "skip_automated", "include_body": "detail"},
+            sets={"skip_automated": True},
+            values={"detail": {True: "full", False: "summary"}},
+        ),
+        Alias("Gmail.ListEmailsByHeader", {"sender": "from[]", "recipient": "to[]", "body": "text"}),
         "Gmail.SearchEmailsByQuery",
-        "Gmail.ListThreads",
-        "Gmail.SearchThreads",
+        Alias("Gmail.ListThreads", sets={"group": "thread"}),
+        Alias(
+            "Gmail.SearchThreads",
+            {"sender": "from[]", "recipient": "to[]", "body": "text", "include_spam_trash": "spam_trash"},
+            sets={"group": "thread"},
+        ),
     ],
 )
 def search_emails(

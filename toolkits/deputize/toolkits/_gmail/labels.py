@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Note, Request, Steps, any_of
+from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
@@ -59,7 +59,10 @@ def _manage_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_manage_needs,
     effect=lambda arguments: Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES,
     gravest=Effect.DESTRUCTIVE,
-    aliases=["Gmail.CreateLabel", "Gmail.UpdateLabel", "Gmail.DeleteLabel"],
+    aliases=[
+        Alias(f"Gmail.{name}", {"label_name": "name", "new_label_name": "new_name"}, sets={"action": action})
+        for name, action in (("CreateLabel", "create"), ("UpdateLabel", "rename"), ("DeleteLabel", "delete"))
+    ],
     toolset="more",
 )
 def manage_label(

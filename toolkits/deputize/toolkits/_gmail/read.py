@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Need, Request, Steps
+from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
@@ -27,7 +27,7 @@ _DETAIL = 600  # tokens of a detail
 _FILES = 5  # rows of files in a detail
 _FILE_NAME = 60  # bytes of a file's name in it
 
-ThreadLimit = Annotated[int, Field(ge=1, le=50, validation_alias=AliasChoices("limit", "max_results"))]
+ThreadLimit = Annotated[int, Field(ge=1, le=50)]
 
 
 @GMAIL.tool(aliases=["Gmail.WhoAmI"])
@@ -55,9 +55,11 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
     return [GETS, reads("messages.attachments.get"), KNOWS_LABELS]
 
 
-@GMAIL.tool(needs=_get_needs, aliases=["Gmail.GetEmail", "Gmail.ListEmailAttachmentMetadata"])
+@GMAIL.tool(
+    needs=_get_needs, aliases=["Gmail.GetEmail", Alias("Gmail.ListEmailAttachmentMetadata", sets={"part": "headers"})]
+)
 def get_email(
-    message_id: Annotated[str | None, Field(validation_alias=AliasChoices("message_id", "email_id"))] = None,
+    message_id: str | None = None,
     draft_id: Annotated[str | None, Field(description="instead of message_id")] = None,
     part: Annotated[
         Literal["text", "quoted", "headers"], Field(description="quoted: with history; headers: no text, all files")

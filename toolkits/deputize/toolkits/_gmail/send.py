@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps
-from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
+from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
 from deputize.toolkits._arguments import Body
@@ -17,12 +17,12 @@ from deputize.toolkits._gmail.answer import aliases, answer
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
 from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits._gmail.files import Handles, files_of, fits, taken
 from deputize.toolkits._gmail.rows import shown_all, web
 from deputize.toolkits._headers import Person, person, single_line
-from deputize.toolkits._mail_in import Mail, unpacked
+from deputize.toolkits._mail_in import Mail
 from deputize.toolkits._mail_out import (
     BodyFormat,
-    File,
     Letter,
     Recipients,
     Text,
@@ -34,21 +34,27 @@ from deputize.toolkits._mail_out import (
 )
 from deputize.toolkits._text import clip
 
-MOST_FILES: Final = 2_700_000  # bytes: with them a mail is 5 MB of JSON, the most that Gmail takes in this form
-
 Addresses = list[str]
-Format = Annotated[BodyFormat, Field(validation_alias=AliasChoices("body_format", "content_type"))]
-MessageId = Annotated[str, Field(validation_alias=AliasChoices("message_id", "email_id"))]
+WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
+WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
+    "all": {"every_recipient": True, "only_the_sender": False},
+}
+"""How other toolkits say whom a reply goes to."""
 
 
-@GMAIL.tool(needs=[SENDS], effect=Effect.SENDS, aliases=["Gmail.SendEmail", "Google.SendEmail"])
+@GMAIL.tool(
+    needs=[SENDS],
+    effect=Effect.SENDS,
+    aliases=[Alias(name, {"recipient": "to[]"}) for name in ("Gmail.SendEmail", "Google.SendEmail")],
+)
 def send_email(
     to: Addresses,
     subject: str,
     body: Body,
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
-    body_format: Format = "auto",
+    body_format: BodyFormat = "auto",
+    attachments: Handles = None,
     send_as: Annotated[str | None, Field(description="alias address")] = None,
     *,
     key: ActKey,
@@ -61,7 +67,8 @@ def send_email(
     people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
     title, text = single_line(subject, "subject"), written(body, body_format)
     sender = (yield from _sender(send_as, granted)) if send_as else None
-    letter = Letter(title, text, people, sender=sender, extra=mark(key))
+    files = [] if noted else (yield from taken(attachments))
+    letter = Letter(title, text, people, sender=sender, extra=mark(key), files=files)
     return (yield from _sent(letter, "", Attempt(key, granted, account, noted, now)))
 
 
@@ -80,7 +87,7 @@ def _sent(letter: Letter, thread: str, attempt: Attempt) -> Asks[dict[str, Any]]
     """Send a letter, once, and say what became of it."""
     if not letter.people.all:
         raise InvalidInput("to: nobody to send to.")
-    mail = Outgoing(letter.raw(), attempt.key, thread, letter.people.all[0].address)
+    mail = Outgoing(letter.content(), attempt.key, thread, letter.people.all[0].address)
     sent = yield from deliver(mail, attempt)
     return receipt(sent, letter.people, letter.subject, attempt.account)
 
@@ -111,15 +118,16 @@ def reply_needs(arguments: Arguments) -> Sequence[Need]:
 @GMAIL.tool(
     needs=lambda arguments: [*reply_needs(arguments), SENDS],
     effect=Effect.SENDS,
-    aliases=["Gmail.ReplyToEmail"],
+    aliases=[Alias("Gmail.ReplyToEmail", {"reply_to_message_id": "message_id", **WHOM}, values=WHOM_VALUES)],
 )
 def reply_email(
-    message_id: MessageId,
+    message_id: str,
     body: Body,
     all_: Annotated[bool, Field(description="reply to everybody")] = False,
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
-    body_format: Format = "auto",
+    body_format: BodyFormat = "auto",
+    attachments: Handles = None,
     quote: bool = True,
     *,
     key: ActKey,
@@ -134,7 +142,8 @@ def reply_email(
     frame = yield from answer(message_id, account, everybody=all_)
     people = apart(frame.own, frame.to, [*frame.cc, *more], unseen)
     text = text.then(frame.quote) if quote else text
-    letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(key))
+    files = [] if noted else (yield from taken(attachments))
+    letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(key), files=files)
     return (yield from _sent(letter, frame.thread, Attempt(key, granted, account, noted, now)))
 
 
@@ -148,17 +157,16 @@ def reply_email(
         SENDS,
     ],
     effect=Effect.SENDS,
-    aliases=["Gmail.ForwardEmail"],
+    aliases=[Alias("Gmail.ForwardEmail", {"recipients": "to"})],
 )
 def forward_email(
-    message_id: MessageId,
+    message_id: str,
     to: Addresses,
-    body: Annotated[
-        str, Field(description="note above the original", validation_alias=AliasChoices("body", "message", "text"))
-    ] = "",
+    body: Annotated[str, Field(description="note above the original")] = "",
     cc: Addresses | None = None,
     bcc: Addresses | None = None,
     attachments: Annotated[bool, Field(description="include the files")] = True,
+    add_attachments: Handles = None,
     *,
     key: ActKey,
     granted: frozenset[str],
@@ -170,7 +178,9 @@ def forward_email(
     people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
-    files = (yield from _files(mail)) if attachments and not noted else []
+    files = (yield from files_of(mail)) if attachments and not noted else []
+    files += [] if noted else (yield from taken(add_attachments))
+    fits(sum(len(one.data) for one in files), "Forward without its own files: attachments=false.")
     text = note.then(_original(mail))
     letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(key), files=files)
     sent = yield from _sent(letter, "", Attempt(key, granted, account, noted, now))
@@ -187,20 +197,3 @@ def _original(mail: Mail) -> Text:
         ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),
     ]
     return forwarded([(name, value) for name, value in headers if value], mail.body().text)
-
-
-def _files(mail: Mail) -> Asks[list[File]]:
-    """The files of a mail with their bytes. Raises `InvalidInput` for more than can be sent along."""
-    parts = mail.files()
-    size = sum(max(part.size, len(part.data) * 3 // 4) for part in parts)
-    if size > MOST_FILES:
-        raise InvalidInput(
-            f"The files are too large to send along: {size} bytes, at most {MOST_FILES}.",
-            hint="Forward without them: attachments=false.",
-        )
-    apart_ = [part for part in parts if part.attachment and not part.data]
-    answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart_])
-    if refused := next((one for one in answers if isinstance(one, DeputizeError)), None):
-        raise refused
-    fetched = {part.id: str(one.get("data", "")) for part, one in zip(apart_, answers, strict=True)}
-    return [File(mail.file_name(part), part.type, unpacked(fetched.get(part.id, part.data))) for part in parts]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Note, Request, Steps
+from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits import _time
 from deputize.toolkits._gmail import api
@@ -61,6 +61,8 @@ _LARGE_STEPS: Final = frozenset({"trash", "spam", "archive"})
 _MOST: Final = 1000  # ids that batchModify takes
 _UNDO: Final = 100  # ids that an undo carries
 
+_LABELS: Final = {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}
+
 Names = list[str]
 Ids = Annotated[list[str], Field(max_length=_MOST)]
 
@@ -90,13 +92,18 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     aliases=[
-        "Gmail.ArchiveEmail",
-        "Gmail.ChangeEmailLabels",
-        "Gmail.ChangeThreadLabels",
-        "Gmail.ReportSpam",
-        "Gmail.SetThreadTrashStatus",
-        "Gmail.TrashEmail",
-        "Gmail.TriageEmails",
+        *(
+            Alias(f"Gmail.{name}", {"email_id": "message_ids[]"}, sets={"action": action})
+            for name, action in (("ArchiveEmail", "archive"), ("ReportSpam", "spam"), ("TrashEmail", "trash"))
+        ),
+        Alias("Gmail.ChangeEmailLabels", {"email_id": "message_ids[]", **_LABELS}),
+        Alias("Gmail.ChangeThreadLabels", {"thread_id": "thread_ids[]", **_LABELS}),
+        Alias(
+            "Gmail.SetThreadTrashStatus",
+            {"thread_id": "thread_ids[]", "trash": "action"},
+            values={"action": {True: "trash", False: "untrash"}},
+        ),
+        Alias("Gmail.TriageEmails", {"email_ids": "message_ids"}),
     ],
 )
 def update_emails(

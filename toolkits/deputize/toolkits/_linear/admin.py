@@ -11,7 +11,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Asks, by_filter, change, entity, make, nodes, remember
 from deputize.toolkits._linear.base import ADMIN, LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.rows import lean
+from deputize.toolkits._linear.rows import lean, said
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
 LabelName = Annotated[str, Field(min_length=1, max_length=80)]
@@ -47,12 +47,13 @@ def save_label(
 ) -> Steps:
     """Create, rename, recolour or retire an issue or project label."""
     listed, creates, updates = _OPERATIONS[kind]
-    rows = yield from nodes(listed, first=250)
     wanted: dict[str, Any] = names.given({"name": name, "color": color, "description": description})
+    key_of_team, more = yield from _team(team, kind)
     if group:
-        wanted["parentId"] = names.chosen([row for row in rows if row.get("isGroup")], group, "group")["id"]
+        groups = yield from names.named(listed, group)
+        wanted["parentId"] = names.chosen([row for row in groups if row.get("isGroup")], group, "group")["id"]
     if label:
-        found = names.chosen(rows, label, "label")
+        found = yield from _existing(listed, label, key_of_team if team else None)
         if retired is not None:
             wanted["retiredAt"] = names.since("now", now, "retired") if retired else None
         if not wanted:
@@ -60,7 +61,7 @@ def save_label(
         return _result(entity((yield from change(updates, id=found["id"], input=wanted))))
     if not name or retired:
         raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
-    key_of_team, more = yield from _team(team, kind)
+    rows = yield from names.named(listed, name)
     if (there := _same(rows, name, key_of_team)) and not noted:
         return _result(there) | {"existed": True}
     yield from remember(noted, key.uuid)
@@ -68,6 +69,16 @@ def save_label(
     undo = {"kind": "label" if kind == "issue" else "project_label", "id": made["id"], "action": "delete"}
     shown = {"created": True, "existed": existed, "undo": {"tool": "linear_archive", "args": undo}}
     return _result(made) | lean(shown)
+
+
+def _existing(listed: str, label: str, team: str | None) -> Asks[Json]:
+    """The label that is called so; of several, the one of the team that was named ("": the workspace)."""
+    rows = yield from names.named(listed, label)
+    if team is not None:
+        rows = [row for row in rows if ((row.get("team") or {}).get("key") or "") == team]
+    if not rows:
+        raise names.missing((yield from nodes(listed, first=100)), label, "label")
+    return names.chosen([row for row in rows if not row.get("retiredAt")] or rows, label, "label")
 
 
 def _team(team: str | None, kind: str) -> Asks[tuple[str, dict[str, Any]]]:
@@ -96,7 +107,7 @@ def _result(made: Json) -> Json:
     return lean(
         {
             "label_id": made["id"],
-            "name": made.get("name"),
+            "name": said(made.get("name")),
             "color": made.get("color"),
             "team": team,
             "retired": bool(made.get("retiredAt")),
@@ -117,7 +128,7 @@ def create_project_status(
     """Add a project status to the workspace (admins only)."""
     rows = yield from nodes("LookupProjectStatuses", first=100)
     if (there := _same(rows, name, "")) and not noted:
-        return {"status_id": there["id"], "name": there["name"], "type": there.get("type"), "existed": True}
+        return {"status_id": there["id"], "name": said(there["name"]), "type": there.get("type"), "existed": True}
     last = max((float(row.get("position") or 0) for row in rows), default=0.0)
     wanted = names.given({"name": name, "type": type, "description": description})
     wanted |= {"id": key.uuid, "color": color or _COLOURS[type], "position": last + 1}
@@ -128,4 +139,4 @@ def create_project_status(
         return next((row for row in found if row["id"] == id), None)
 
     made, existed = yield from make("ProjectStatusCreate", wanted, look)
-    return lean({"status_id": made["id"], "name": made.get("name"), "type": made.get("type"), "existed": existed})
+    return lean({"status_id": made["id"], "name": said(made.get("name")), "type": made.get("type"), "existed": existed})

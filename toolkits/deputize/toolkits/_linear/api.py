@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from deputize.core.act.toolkit import Note, Repeat, Request, Step
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, ProviderUnavailable
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._linear.base import Json, Noted
 from deputize.toolkits._linear.documents import changes, document
@@ -63,15 +63,28 @@ def entity(payload: Json) -> Json:
 def make(operation: str, given: Json, look: Callable[[str], Asks[Json | None]]) -> Asks[tuple[Json, bool]]:
     """Make something under ``given["id"]``; what was made, and whether an earlier try had made it already.
 
-    The id is the act's own, so what lies under it is this act's work. ``look`` finds it there.
+    The id is the act's own, so what lies under it is this act's work. ``look`` finds it there. Raises `OutcomeUnknown`
+    where no answer came and looking fails, too.
     """
     try:
         return entity((yield from change(operation, input=given))), False
     except (Conflict, InvalidInput, NotFound, ProviderUnavailable) as refused:
-        found = yield from look(str(given["id"]))
+        found = yield from _found(look(str(given["id"])), refused)
         if found is None:
             raise refused from None
         return found, True
+
+
+def _found(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | None]:
+    """What looking finds. A refusal stays one, whatever becomes of the look; silence twice is an unknown outcome."""
+    try:
+        return (yield from look)
+    except DeputizeError:
+        if isinstance(refused, ProviderUnavailable):
+            raise OutcomeUnknown(
+                "Linear did not say whether it was made.", hint="Look for it before making another one."
+            ) from None
+        return None
 
 
 def by_id(operation: str, **variables: Any) -> Callable[[str], Asks[Json | None]]:
@@ -163,10 +176,3 @@ class Listing:
     def _result(self, rows: Rows, following: str | None) -> Json:
         cut = following is not None and len(rows.items) < self.limit
         return {"items": rows.items, "next": following, "truncated": cut, "time_zone": "UTC"}
-
-
-def all_done(answers: list[Any], ids: list[str]) -> tuple[list[str], list[Json]]:
-    """Which of several changes were made, and which were refused and why."""
-    pairs = list(zip(ids, answers, strict=True))
-    done = [id for id, answer in pairs if not isinstance(answer, DeputizeError)]
-    return done, [{"id": id, "why": str(answer)} for id, answer in pairs if isinstance(answer, DeputizeError)]

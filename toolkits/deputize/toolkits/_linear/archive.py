@@ -8,7 +8,7 @@ from deputize.core.act.toolkit import Arguments, Effect, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._linear.api import change, entity
 from deputize.toolkits._linear.base import LINEAR, WRITE
-from deputize.toolkits._linear.rows import lean
+from deputize.toolkits._linear.rows import lean, said
 
 Kind = Literal[
     "issue",
@@ -67,6 +67,6 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
             raise
         return result | {"summary": "It is gone already, or was never there."}
     undo = {"kind": kind, "id": id, "action": "archive" if act == "restore" else "restore"}
-    back = {"tool": "linear_archive", "args": undo} if "restore" in does and action != "delete" else None
+    back = {"tool": "linear_archive", "args": undo} if "restore" in does and act != "delete" else None
     named = made.get("identifier") or made.get("name") or made.get("title")
-    return result | lean({"name": named, "undo": back})
+    return result | lean({"name": said(named), "undo": back})

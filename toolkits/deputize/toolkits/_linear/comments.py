@@ -106,12 +106,14 @@ def write_comment(
 ) -> Steps:
     """Comment on an issue, project, document, initiative or update; reply; or edit my comment."""
     if comment_id:
-        if target or reply_to:
-            raise InvalidInput("comment_id: an edit takes no target and no reply_to.")
+        if target or reply_to or quoted_text:
+            raise InvalidInput("comment_id: an edit takes a body only.")
         made = (yield from change("CommentUpdate", id=comment_id, input={"body": body}))["comment"]
         return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
     if not target and not reply_to:
         raise InvalidInput("target: what is commented on?", hint="Give target, or reply_to.")
+    if quoted_text and not target:
+        raise InvalidInput("quoted_text: of which text?", hint="Give target and target_kind.")
     wanted: dict[str, Any] = {"id": key.uuid, "body": body}
     if reply_to:
         wanted |= yield from _thread(reply_to)
@@ -140,7 +142,10 @@ def _place(target: str, kind: Target, quoted: str | None) -> Asks[Json]:
         project = yield from names.project(target, "target")
         blocks = {"content": False, "milestones": False, "updates": False, "issues": False}
         whole = yield from get("Project", id=project["id"], **blocks)
-        return {"documentContentId": (whole.get("documentContent") or {}).get("id")} | quote
+        content = (whole.get("documentContent") or {}).get("id")
+        if not content:
+            raise InvalidInput("quoted_text: the project has no text.", hint="Leave quoted_text out.")
+        return {"documentContentId": content} | quote
     if quoted:
         raise InvalidInput("quoted_text: of a project's or a document's text only.")
     field = {"issue": "issueId", "project": "projectId", "initiative": "initiativeId"}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
-from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Asks, by_id, change, get, make, remember
 from deputize.toolkits._linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
-from deputize.toolkits._linear.rows import nodes
+from deputize.toolkits._linear.rows import lean, name, nodes, said
+
+_ADDRESS: Final = re.compile(r"https://[^\s/?#@\\:\[\]%]{1,253}(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]{0,1800})?")
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
@@ -68,7 +70,7 @@ def create_issue(
     place = yield from _team(team)
     found = yield from in_project(project, milestone)
     found["assigneeId"] = (yield from names.user_id(assignee, account, "assignee")) if assignee else None
-    found["labelIds"] = (yield from names.label_ids(labels, "labels", place["id"])) if labels else None
+    found["labelIds"] = (yield from names.label_ids(labels, "labels", [place.get("key")])) if labels else None
     found["cycleId"] = (yield from names.cycle(place["id"], cycle))["id"] if cycle else None
     found["parentId"] = (yield from names.issue(parent, "parent"))["id"] if parent else None
     found["stateId"] = names.state_in(nodes(place.get("states")), state) if state else None
@@ -82,27 +84,26 @@ def create_issue(
         "identifier": made["identifier"],
         "id": made["id"],
         "url": made.get("url"),
-        "title": made.get("title"),
-        "state": (made.get("state") or {}).get("name"),
-        "assignee": (made.get("assignee") or {}).get("displayName"),
+        "title": said(made.get("title")),
+        "state": said(name(made.get("state")), 60),
+        "assignee": said(name(made.get("assignee")), 60),
         "existed": existed,
         "undo": {"tool": "linear_archive", "args": {"kind": "issue", "id": made["identifier"], "action": "delete"}},
     }
     if link:
         result |= yield from _linked(made["id"], link, link_title, key.nth(1).uuid)
-    return {name: value for name, value in result.items() if value not in (None, False)}
+    return lean(result)
 
 
 def https(url: str, field: str) -> str:
-    """An https address. Raises `InvalidInput` for any other."""
-    parts = urlsplit(url.strip())
-    if parts.scheme != "https" or not parts.hostname or parts.username or len(url) > 2000 or not url.isprintable():
+    """An https address. Raises `InvalidInput` for any other, and for one with a name or password in it."""
+    if not _ADDRESS.fullmatch(url.strip()):
         raise InvalidInput(f"{field}: not an https address.")
     return url.strip()
 
 
 def _team(wanted: str) -> Asks[Json]:
-    """A team with its states: by key or id at once, else by name."""
+    """A team with its states."""
     found = yield from names.team(wanted)
     team: Json = yield from get("Team", id=found["id"])
     return team
@@ -127,6 +128,8 @@ def _linked(issue_id: str, url: str, title: str | None, id: str) -> Asks[Json]:
     """The link on the new issue. A link that was refused does not undo the issue: it is a warning."""
     try:
         made = yield from change("AttachmentLinkUrl", id=id, issueId=issue_id, url=url, title=title)
+    except ProviderUnavailable:
+        return {"warnings": ["The issue is there; whether its link is, Linear did not say. linear_link_url is safe."]}
     except DeputizeError as refused:
         return {"warnings": [f"The issue is there, its link is not: {refused}"]}
     return {"link": (made.get("attachment") or {}).get("url")}

@@ -11,9 +11,9 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Body, Cursor, Limit
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_filter, make, nodes, remember
+from deputize.toolkits._linear.api import Listing, by_filter, make, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.rows import cut, lean, marked, minute, name
+from deputize.toolkits._linear.rows import cut, lean, marked, minute, name, said
 from deputize.toolkits._text import Outside
 
 
@@ -30,7 +30,7 @@ def list_customer_needs(
     """Customer requests on issues or projects."""
     narrow: list[Json] = []
     if customer:
-        narrow.append({"customer": {"id": {"eq": (yield from _customer(customer))["id"]}}})
+        narrow.append({"customer": {"id": {"eq": (yield from names.customer(customer))["id"]}}})
     if issue:
         narrow.append({"issue": {"id": {"eq": (yield from names.issue(issue))["id"]}}})
     if project:
@@ -57,15 +57,6 @@ def _row(node: Json) -> Json:
     )
 
 
-def _customer(wanted: str) -> Asks[Json]:
-    narrow = {"id": {"eq": wanted}} if names.is_id(wanted) else names.called(wanted, "name")
-    rows = yield from nodes("LookupCustomers", first=10, filter=narrow)
-    if not rows and not names.is_id(wanted):
-        near = yield from nodes("LookupCustomers", first=100)
-        raise names.missing(near, wanted, "customer")
-    return names.chosen(rows, wanted, "customer")
-
-
 @LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="customers")
 def create_customer_need(
     customer: str,
@@ -80,7 +71,7 @@ def create_customer_need(
     """Record a customer request on an issue or project."""
     if (issue is None) == (project is None):
         raise InvalidInput("Give issue or project, and one of them only.")
-    who = yield from _customer(customer)
+    who = yield from names.customer(customer)
     wanted: Json = {"id": key.uuid, "customerId": who["id"], "body": body, "priority": int(important)}
     if issue is not None:
         wanted["issueId"] = (yield from names.issue(issue))["id"]
@@ -88,5 +79,5 @@ def create_customer_need(
         wanted["projectId"] = (yield from names.project(str(project)))["id"]
     yield from remember(noted, key.uuid)
     made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"))
-    shown = {"id": made["id"], "customer": name(made.get("customer")), "url": made.get("url"), "existed": existed}
+    shown = {"id": made["id"], "customer": said(name(made.get("customer"))), "url": made.get("url"), "existed": existed}
     return lean(shown | {"issue": (made.get("issue") or {}).get("identifier"), "project": project})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -25,7 +26,7 @@ from deputize.toolkits._linear.rows import (
     nodes,
     project_row,
 )
-from deputize.toolkits._page import Rows
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
 from deputize.toolkits._text import Outside
 
 Kind = Literal[
@@ -49,7 +50,7 @@ def whoami() -> Steps:
     answer = yield request("Whoami", {})
     viewer, workspace = answer["data"]["viewer"], answer["data"]["organization"]
     outside = Outside()
-    return {
+    shown: Json = {
         "id": viewer["id"],
         "name": outside.line(name(viewer), 80),
         "email": viewer.get("email"),
@@ -65,6 +66,8 @@ def whoami() -> Steps:
             for one in nodes(viewer.get("teams"))
         ],
     }
+    outside.mark(shown)
+    return shown
 
 
 _OPERATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # and the fields a name is looked for in
@@ -107,17 +110,18 @@ def lookup(
     now: float,
 ) -> Steps:
     """Look up values other tools take: teams, users, states, labels, cycles, views, templates, customers."""
+    _fits(kind, team, type, period, created_after, include_archived)
     if kind == "templates":
-        return (yield from _templates(query, limit))
+        return (yield from _templates(query, limit, cursor, account))
     operation, fields = _OPERATIONS[kind]
     narrow: list[Json] = [names.resembling(query, *fields)] if query and fields else []
-    if team and kind in _TEAM_OWNS:
+    if team:
         narrow.append({"team": {"id": {"eq": (yield from names.team(team))["id"]}}})
-    if type and kind == "states":
+    if kind == "states" and type:
         narrow.append({"type": {"eq": type}})
     if kind == "cycles" and period != "all":
         narrow.append({_PERIODS[period]: {"eq": True}})
-    if created_after and kind not in ("project_statuses",):
+    if created_after:
         narrow.append({"createdAt": {"gte": names.since(created_after, now, "created_after")}})
 
     def wanted(node: Json) -> bool:
@@ -135,19 +139,37 @@ def lookup(
         wanted,
     )
     more: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
-    if kind == "teams" and include_archived:
-        more["includeArchived"] = True
-    if kind == "users" and include_archived:
-        more["includeDisabled"] = True
+    if include_archived:
+        more["includeArchived" if kind == "teams" else "includeDisabled"] = True
     return (yield from listing.of(operation, **more))
 
 
-def _templates(query: str | None, limit: int) -> Asks[Json]:
+def _fits(
+    kind: Kind, team: str | None, type: str | None, period: Period, created_after: str | None, archived: bool
+) -> None:
+    """Refuse a filter that this kind does not know: leaving it out would answer another question."""
+    for argument, given, kinds in (
+        ("team", team, _TEAM_OWNS),
+        ("type", type, ("states", "project_statuses")),
+        ("period", period != "all", ("cycles",)),
+        ("include_archived", archived, ("teams", "users")),
+    ):
+        if given and kind not in kinds:
+            raise InvalidInput(f"{argument}: of {', '.join(kinds)} only.")
+    if created_after and kind in ("templates", "project_statuses"):
+        raise InvalidInput(f"created_after: {kind.replace('_', ' ')} cannot be found by it.")
+
+
+def _templates(query: str | None, limit: int, cursor: str | None, account: Account) -> Asks[Json]:
+    """Templates come in one list, which is filtered and paged here."""
+    bound = ("linear_lookup", account.subject, "templates", query)
+    (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
     found = yield from get("LookupTemplates")
     wanted = [one for one in found if not query or query.casefold() in str(one.get("name") or "").casefold()]
     rows = Rows()
-    taken = sum(1 for one in wanted[:limit] if rows.add(_named(one)))
-    return {"items": rows.items, "next": None, "total": len(wanted), "truncated": taken < len(wanted)}
+    taken = sum(1 for _ in takewhile(lambda one: rows.add(_named(one)), wanted[start : start + limit]))
+    more = write_cursor(bound, [start + taken]) if start + taken < len(wanted) else None
+    return {"items": rows.items, "next": more, "total": len(wanted), "truncated": more is not None and taken < limit}
 
 
 def _named(node: Json) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, all_done, change
+from deputize.toolkits._linear.api import Listing, change
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits._linear.rows import marked, minute, name
 from deputize.toolkits._text import Outside
@@ -50,11 +50,13 @@ def _row(node: Json) -> Json:
             "time": minute(node.get("createdAt")),
             "read": bool(node.get("readAt")),
             "snoozed_until": minute(node.get("snoozedUntilAt")),
+            "url": node.get("url"),
         },
         outside,
     )
 
 
+_ARCHIVE: Final = "NotificationArchive"
 Action = Literal["read", "unread", "snooze", "archive"]
 
 
@@ -74,22 +76,19 @@ def update_notifications(
         "unread": {"readAt": None},
         "snooze": {"snoozedUntilAt": names.since(until or "now", now, "until")},
     }
+    wanted = values.get(action)
+    done: list[str] = []
+    failed: list[Json] = []
     ids = list(dict.fromkeys(notification_ids))
-    answers: list[DeputizeError | None] = []
-    for id in ids:
-        answers.append((yield from _one(id, values.get(action))))
-    done, failed = all_done(answers, ids)
+    for number, id in enumerate(ids):
+        try:
+            yield from change("NotificationUpdate", id=id, input=wanted) if wanted else change(_ARCHIVE, id=id)
+            done.append(id)
+        except (NotFound, InvalidInput) as refused:  # one that is not there does not keep the others from theirs
+            failed.append({"id": id, "why": str(refused)})
+        except DeputizeError as stopped:
+            if not done:
+                raise
+            failed += [{"id": one, "why": str(stopped)} for one in ids[number:]]
+            break
     return {"done": done, "failed": failed}
-
-
-def _one(id: str, wanted: Json | None) -> Asks[DeputizeError | None]:
-    """One change; a notification that is not there does not keep the others from theirs."""
-    try:
-        yield from (change("NotificationArchive", id=id) if wanted is None else _changed(id, wanted))
-    except (NotFound, InvalidInput) as refused:
-        return refused
-    return None
-
-
-def _changed(id: str, wanted: Json) -> Asks[Json]:
-    return (yield from change("NotificationUpdate", id=id, input=wanted))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
-from deputize.core.errors import Conflict, InvalidInput
+from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit, Offset
 from deputize.toolkits._linear import names
@@ -22,7 +23,9 @@ from deputize.toolkits._linear.rows import (
     nodes,
     piece,
     project_row,
+    said,
     update_row,
+    with_blocks,
 )
 from deputize.toolkits._linear.rows import name as name_of
 from deputize.toolkits._text import Outside
@@ -71,18 +74,16 @@ def get_initiative(
             "started": node.get("startedAt"),
             "completed": node.get("completedAt"),
             "archived": node.get("archivedAt"),
-            "url": node.get("url"),
             "description": cut(outside, node.get("description"), 800),
         }
     )
     if "content" in node:
         detail["content"] = piece(outside, node.get("content"), PIECE, offset)
-    if "projects" in node:
-        detail["projects"] = [project_row(one) for one in nodes(node.get("projects"))]
-    if "initiativeUpdates" in node:
-        detail["updates"] = [update_row(one) for one in nodes(node.get("initiativeUpdates"))]
     outside.mark(detail)
-    return detail
+    blocks = (("projects", "projects", project_row), ("updates", "initiativeUpdates", update_row))
+    return with_blocks(
+        detail, [(block, [row(one) for one in nodes(node[field])]) for block, field, row in blocks if field in node]
+    )
 
 
 @LINEAR.tool(
@@ -136,12 +137,12 @@ def save_initiative(
             raise InvalidInput("A new initiative needs a name.", hint="To change one, give initiative.")
         yield from remember(noted, key.uuid)
         made, existed = yield from make("InitiativeCreate", {"id": key.uuid, **wanted}, by_id("Initiative", **BLOCKS))
-        result = _result(made) | lean({"created": True, "existed": existed})
-    yield from _join(made["id"], added, key)
-    yield from _part(made["id"], removed)
-    return result | lean(
-        {"projects_added": [one["name"] for one in added], "projects_removed": [one["name"] for one in removed]}
-    )
+        undo = {"tool": "linear_archive", "args": {"kind": "initiative", "id": made["id"], "action": "archive"}}
+        result = _result(made) | lean({"created": True, "existed": existed, "undo": undo})
+    warnings: list[str] = []
+    joined = yield from _join(made["id"], added, key, warnings)
+    parted = yield from _part(made["id"], removed, warnings)
+    return result | lean({"projects_added": joined, "projects_removed": parted, "warnings": warnings})
 
 
 def _projects(wanted: list[str] | None, field: str) -> Asks[list[Json]]:
@@ -151,32 +152,46 @@ def _projects(wanted: list[str] | None, field: str) -> Asks[list[Json]]:
     return found
 
 
-def _join(id: str, projects: Sequence[Json], key: ActKey) -> Asks[None]:
-    """Put projects into the initiative; one that is in it already stays as it is."""
+def _join(id: str, projects: Sequence[Json], key: ActKey, warnings: list[str]) -> Asks[list[str]]:
+    """Put projects into the initiative; whose names. What is refused is a warning: the rest is done already."""
+    joined = []
     for number, project in enumerate(projects, 1):
-        if (yield from _link(id, project)):
-            continue
         wanted = {"id": key.nth(number).uuid, "initiativeId": id, "projectId": project["id"]}
+        look = partial(_linked, id, project)
         try:
-            yield from change("InitiativeLinkProject", input=wanted)
-        except (Conflict, InvalidInput):
-            if not (yield from _link(id, project)):
-                raise
+            if (yield from _link(id, project)) is None:
+                yield from make("InitiativeLinkProject", wanted, look)
+                joined.append(said(project["name"]))
+        except DeputizeError as refused:
+            warnings.append(f"{said(project['name'])} was not added: {refused}")
+    return joined
 
 
-def _part(id: str, projects: Sequence[Json]) -> Asks[None]:
+def _part(id: str, projects: Sequence[Json], warnings: list[str]) -> Asks[list[str]]:
+    """Take projects out of the initiative; whose names."""
+    parted = []
     for project in projects:
-        link = yield from _link(id, project)
-        if link:
-            yield from gone_is_done(change("InitiativeUnlinkProject", id=link))
+        try:
+            link = yield from _link(id, project)
+            if link:
+                yield from gone_is_done(change("InitiativeUnlinkProject", id=link["id"]))
+                parted.append(said(project["name"]))
+        except DeputizeError as refused:
+            warnings.append(f"{said(project['name'])} was not removed: {refused}")
+    return parted
 
 
-def _link(id: str, project: Json) -> Asks[str]:
-    """The id of the link between a project and the initiative, "" where there is none."""
+def _linked(initiative: str, project: Json, _id: str) -> Asks[Json | None]:
+    return (yield from _link(initiative, project))
+
+
+def _link(id: str, project: Json) -> Asks[Json | None]:
+    """The link between a project and the initiative, whoever made it."""
     node = yield from get("InitiativeLinks", id=project["id"], first=50)
     links = [one for one in nodes(node.get("initiativeToProjects")) if (one.get("initiative") or {}).get("id") == id]
-    return str(links[0]["id"]) if links else ""
+    return links[0] if links else None
 
 
 def _result(made: Json) -> Json:
-    return lean({"id": made["id"], "name": made.get("name"), "url": made.get("url"), "status": made.get("status")})
+    name = said(made.get("name"))
+    return lean({"id": made["id"], "name": name, "url": made.get("url"), "status": made.get("status")})

@@ -12,7 +12,7 @@ from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Asks, change, get, gone_is_done, make, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
 from deputize.toolkits._linear.create import https
-from deputize.toolkits._linear.rows import lean, nodes
+from deputize.toolkits._linear.rows import lean, nodes, said
 
 Relation = Literal["blocks", "blocked_by", "duplicate", "related"]
 _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/[0-9]+/?")
@@ -54,7 +54,7 @@ def relate_issues(
 
 
 def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
-    """The id of a relation that is there already; "related" and "duplicate" may have been made from either side."""
+    """The id of a relation that is there already; "related" may have been made from either side."""
     blocks = {"comments": False, "attachments": False, "relations": True, "children": False}
     node = yield from get("Issue", id=left["id"], **blocks)
     for one in nodes(node.get("relations")):
@@ -85,8 +85,9 @@ def link_url(
     made = yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)
     return {
         "attachment_id": made.get("id"),
-        "title": made.get("title"),
-        "url": made.get("url"),
+        "title": said(made.get("title")),
+        "url": said(made.get("url"), 2_000),
+        "kind": made.get("sourceType"),
         "issue": found["identifier"],
         "undo": {"tool": "linear_link_url", "args": {"issue": found["identifier"], "url": address, "remove": True}},
     }

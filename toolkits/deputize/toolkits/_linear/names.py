@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from typing import Any, Final
@@ -13,7 +13,7 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
 from deputize.toolkits._linear.api import Asks, get, nodes
 from deputize.toolkits._linear.base import PRIORITIES, Json
-from deputize.toolkits._linear.rows import workspace_of
+from deputize.toolkits._linear.rows import said, workspace_of
 
 STATE_TYPES: Final = ("triage", "backlog", "unstarted", "started", "completed", "canceled")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -37,9 +37,9 @@ def me(account: Account) -> str:
 
 def chosen(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> Json:
     """The one row that is called so: by id, exactly, else without regard to case. Raises `InvalidInput` otherwise."""
-    said = wanted.strip()
+    word = wanted.strip()
     for form in (str, str.casefold):
-        found = [row for row in rows if any(form(str(row.get(key) or "")) == form(said) for key in ("id", *keys))]
+        found = [row for row in rows if any(form(str(row.get(key) or "")) == form(word) for key in ("id", *keys))]
         if len(found) == 1:
             return found[0]
         if found:
@@ -49,9 +49,9 @@ def chosen(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = 
 
 def missing(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> InvalidInput:
     """What to say where nothing is called so: at most five that come near."""
-    names = [str(row.get(key)) for row in rows for key in keys if row.get(key)]
-    said = wanted.strip().casefold()
-    parts = [one for one in names if said and (said in one.casefold() or one.casefold() in said)]
+    names = [said(row.get(key), 60) for row in rows for key in keys if row.get(key)]
+    word = wanted.strip().casefold()
+    parts = [one for one in names if word and one and (word in one.casefold() or one.casefold() in word)]
     near = list(dict.fromkeys([*parts, *get_close_matches(wanted[:200], names, 5, 0.5)]))[:5]
     return InvalidInput(
         f"{field}: nothing is called so.", hint=f"Near it: {', '.join(near)}." if near else "Look it up."
@@ -59,7 +59,9 @@ def missing(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] =
 
 
 def _told(rows: Sequence[Json], keys: Sequence[str]) -> str:
-    return "; ".join(f"{row.get('id')} ({next((row[k] for k in keys if row.get(k)), '')})" for row in rows[:5])
+    return "; ".join(
+        f"{row.get('id')} ({said(next((row[k] for k in keys if row.get(k)), ''), 60)})" for row in rows[:5]
+    )
 
 
 def called(wanted: str, *fields: str) -> Json:
@@ -72,17 +74,24 @@ def resembling(wanted: str, *fields: str) -> Json:
     return {"or": [{field: {"containsIgnoreCase": wanted.strip()}} for field in fields]}
 
 
-def _one(operation: str, wanted: str, field: str, keys: Sequence[str], more: Json | None = None) -> Asks[Json]:
+def named(operation: str, wanted: str) -> Asks[list[Json]]:
+    """The rows of a list that are called so, or have this id."""
+    word = wanted.strip()
+    narrow = {"id": {"eq": word}} if is_id(word) else called(word, "name")
+    return (yield from nodes(operation, first=_MANY, filter=narrow))
+
+
+def _one(operation: str, wanted: str, field: str, keys: Sequence[str], **asks: Any) -> Asks[Json]:
     """The one row of a list that is called so, found by the provider's own filter."""
-    said = wanted.strip()
-    if not said:
+    word = wanted.strip()
+    if not word:
         raise InvalidInput(f"{field}: empty.")
-    narrow = {"id": {"eq": said}} if is_id(said) else called(said, *keys)
-    rows = yield from nodes(operation, first=10, filter={**narrow, **(more or {})})
-    if not rows and not is_id(said):
-        near = yield from nodes(operation, first=_MANY, filter=more)
-        raise missing(near, said, field, keys)
-    return chosen(rows, said, field, keys)
+    narrow = {"id": {"eq": word}} if is_id(word) else called(word, *keys)
+    rows = yield from nodes(operation, first=10, filter=narrow, **asks)
+    if not rows and not is_id(word):
+        near = yield from nodes(operation, first=_MANY)
+        raise missing(near, word, field, keys)
+    return chosen([row for row in rows if not row.get("retiredAt")], word, field, keys)
 
 
 # ----------------------------------------------------------------- teams and what they have
@@ -90,50 +99,54 @@ def _one(operation: str, wanted: str, field: str, keys: Sequence[str], more: Jso
 
 def team(wanted: str, field: str = "team") -> Asks[Json]:
     """A team by id, key or name."""
-    rows = yield from nodes("LookupTeams", first=_MANY)
-    return chosen([row for row in rows if not row.get("retiredAt")], wanted, field, ("key", "name"))
+    return _one("LookupTeams", wanted, field, ("key", "name"))
 
 
 def team_ids(wanted: Iterable[str], field: str) -> Asks[list[str]]:
     """The ids of several teams."""
-    rows = yield from nodes("LookupTeams", first=_MANY)
-    return [str(chosen(rows, one, field, ("key", "name"))["id"]) for one in wanted]
+    ids = []
+    for one in wanted:
+        ids.append(str((yield from team(one, field))["id"]))
+    return ids
 
 
 def state_in(states: Sequence[Json], wanted: str) -> str:
     """The id of a state by name, or the first of a type. ``states``: those of the issue's team."""
-    said = wanted.strip()
-    if said.lower() in STATE_TYPES and not any(str(row.get("name")).casefold() == said.casefold() for row in states):
+    word = wanted.strip()
+    if word.lower() in STATE_TYPES and not any(str(row.get("name")).casefold() == word.casefold() for row in states):
         found = sorted(
-            (row for row in states if row.get("type") == said.lower()), key=lambda row: row.get("position", 0)
+            (row for row in states if row.get("type") == word.lower()), key=lambda row: row.get("position", 0)
         )
         if found:
             return str(found[0]["id"])
-    return str(chosen(states, said, "state")["id"])
+    return str(chosen(states, word, "state")["id"])
 
 
 def cycle(team_id: str, wanted: str) -> Asks[Json]:
     """A cycle of a team by number, ``active``, ``next``, ``previous`` or id."""
-    said = wanted.strip().lower()
+    word = wanted.strip().lower()
     words = {"active": "isActive", "next": "isNext", "previous": "isPrevious"}
-    if said in words:
-        narrow: Json = {words[said]: {"eq": True}}
-    elif said.isdecimal() and len(said) < 8:
-        narrow = {"number": {"eq": int(said)}}
-    elif is_id(said):
-        narrow = {"id": {"eq": said}}
+    if word in words:
+        narrow: Json = {words[word]: {"eq": True}}
+    elif word.isdecimal() and len(word) < 8:
+        narrow = {"number": {"eq": int(word)}}
+    elif is_id(word):
+        narrow = {"id": {"eq": word}}
     else:
         raise InvalidInput("cycle: a number, active, next, previous or an id.")
     rows = yield from nodes("LookupCycles", first=2, filter={"team": {"id": {"eq": team_id}}, **narrow})
     if not rows:
         raise NotFound(
-            f"cycle: the team has none that is {said}." if said in words else "cycle: the team has no such one."
+            f"cycle: the team has none that is {word}." if word in words else "cycle: the team has no such one."
         )
     return rows[0]
 
 
-def label_ids(wanted: Iterable[str], field: str, team_id: str = "") -> Asks[list[str]]:
-    """The ids of issue labels by name or ``group/name``, of the workspace or of this team. A group is no label."""
+def label_ids(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks[list[str]]:
+    """The ids of issue labels by name or ``group/name``. A group is no label.
+
+    ``teams``: keys of those whose issues bear them. Where several labels are called so, theirs or the workspace's.
+    """
     names = list(wanted)
     if not names:
         return []
@@ -145,13 +158,23 @@ def label_ids(wanted: Iterable[str], field: str, team_id: str = "") -> Asks[list
     found = []
     for one in names:
         try:
-            found.append(str(chosen(usable, one, field, ("name", "path"))["id"]))
+            found.append(str(chosen(_own(usable, one, teams), one, field, ("name", "path"))["id"]))
         except InvalidInput as refused:
             if any(one.casefold() == str(row["name"]).casefold() for row in usable):
                 raise
             near = yield from nodes("LookupIssueLabels", first=_MANY)
             raise missing([row for row in near if not row.get("isGroup")], one, field) from refused
     return found
+
+
+def _own(rows: Sequence[Json], wanted: str, teams: Collection[Any]) -> Sequence[Json]:
+    """Of labels that are called alike, those of these teams and of the workspace; of all teams' only the latter."""
+    word = wanted.strip().casefold()
+    alike = [row for row in rows if word in (str(row["name"]).casefold(), str(row.get("path", "")).casefold())]
+    if len(alike) < 2:
+        return rows
+    keys = {None, *teams} if len(teams) == 1 else {None}
+    return [row for row in rows if row not in alike or (row.get("team") or {}).get("key") in keys]
 
 
 def _pathed(row: Json) -> Json:
@@ -172,31 +195,31 @@ def user_id(wanted: str, account: Account, field: str) -> Asks[str]:
 
 def person(wanted: str) -> Json:
     """A filter on a person, for lists: ``me``, ``none``, or part of a name."""
-    said = wanted.strip()
-    if said.lower() in ("me", "@me"):
+    word = wanted.strip()
+    if word.lower() in ("me", "@me"):
         return {"isMe": {"eq": True}}
-    if said.lower() == "none":
+    if word.lower() == "none":
         return {"null": True}
-    if is_id(said):
-        return {"id": {"eq": said}}
-    if "@" in said:
-        return {"email": {"eqIgnoreCase": said}}
-    return {"or": [{"displayName": {"containsIgnoreCase": said}}, {"name": {"containsIgnoreCase": said}}]}
+    if is_id(word):
+        return {"id": {"eq": word}}
+    if "@" in word:
+        return {"email": {"eqIgnoreCase": word}}
+    return {"or": [{"displayName": {"containsIgnoreCase": word}}, {"name": {"containsIgnoreCase": word}}]}
 
 
 # ----------------------------------------------------------------- things with addresses
 
 
 def addressed(wanted: str, kind: str) -> tuple[str, str]:
-    """The id, key or slug in what was said, and the workspace if it was an address; "" where it is a name."""
-    said = wanted.strip()
-    match = _ADDRESS.fullmatch(said)
+    """The id, key or slug in what was word, and the workspace if it was an address; "" where it is a name."""
+    word = wanted.strip()
+    match = _ADDRESS.fullmatch(word)
     if match is None:
-        return (said if is_id(said) or _KEY.fullmatch(said) else ""), ""
+        return (word if is_id(word) else word.upper() if _KEY.fullmatch(word) else ""), ""
     if match[2] != kind:
         raise InvalidInput(f"{kind}: this is the address of a {match[2]}.")
     if kind == "issue":
-        return match[3], match[1]
+        return match[3].upper() if _KEY.fullmatch(match[3]) else match[3], match[1]
     slug = _SLUG.fullmatch(match[3])
     return (slug[1] if slug else match[3]), match[1]
 
@@ -253,8 +276,13 @@ def initiative(wanted: str, field: str = "initiative") -> Asks[Json]:
 
 def _thing(kind: str, wanted: str, field: str, operation: str, keys: Sequence[str]) -> Asks[Json]:
     id, workspace = addressed(wanted, kind)
-    found = yield from _one(operation, id or wanted, field, keys)
+    found = yield from _one(operation, id or wanted, field, keys, **({"includeArchived": True} if id else {}))
     return here(found, workspace, field)
+
+
+def customer(wanted: str) -> Asks[Json]:
+    """A customer by id or name."""
+    return _one("LookupCustomers", wanted, "customer", ("name",))
 
 
 def document(wanted: str) -> Asks[Json]:
@@ -265,7 +293,7 @@ def document(wanted: str) -> Asks[Json]:
 
 def milestone(project_id: str, wanted: str) -> Asks[Json]:
     """A milestone of a project by id or name."""
-    rows = yield from nodes("ProjectMilestones", first=50, filter={"project": {"id": {"eq": project_id}}})
+    rows = yield from nodes("ProjectMilestones", first=250, filter={"project": {"id": {"eq": project_id}}})
     return chosen(rows, wanted, "milestone")
 
 
@@ -293,5 +321,5 @@ def since(text: str, now: float, field: str) -> str:
 
 
 def given(values: Mapping[str, Any]) -> Json:
-    """What was said; what was not is left alone."""
+    """What was word; what was not is left alone."""
     return {key: value for key, value in values.items() if value is not None}

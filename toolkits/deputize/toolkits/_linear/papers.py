@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Effect, Note, Steps
+from deputize.core.act.toolkit import ActKey, Effect, Steps
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit, Offset
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, make
+from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, make, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
-from deputize.toolkits._linear.rows import PIECE, document_row, lean, name, piece
+from deputize.toolkits._linear.rows import PIECE, document_row, lean, name, piece, said
 from deputize.toolkits._text import Outside
 
 
@@ -51,7 +52,6 @@ def get_document(document: Annotated[str, Field(description="URL, slug or id")],
             "updated_by": outside.line(name(node.get("updatedBy")), 60),
             "trashed": node.get("trashed"),
             "archived": node.get("archivedAt"),
-            "url": node.get("url"),
         }
     )
     detail["content"] = piece(outside, node.get("content"), PIECE, offset)
@@ -80,8 +80,7 @@ def save_document(
         return (yield from _changed(document, wanted, unmodified_since, noted))
     if not title or len(wanted.keys() - {"title", "content"}) != 1:
         raise InvalidInput("A new document needs a title, and one of project, initiative, team or issue.")
-    if not noted:
-        yield Note({"id": key.uuid})
+    yield from remember(noted, key.uuid)
     made, existed = yield from make("DocumentCreate", {"id": key.uuid, **wanted}, by_id("Document"))
     undo = {"tool": "linear_archive", "args": {"kind": "document", "id": made["id"], "action": "delete"}}
     return _result(made) | lean({"created": True, "existed": existed, "undo": undo})
@@ -110,14 +109,22 @@ def _changed(document: str, wanted: dict[str, Any], unmodified_since: str | None
             "unmodified_since: needed where content replaces what is there.",
             hint="Read the document first and pass its updated.",
         )
-    if not noted and unmodified_since is not None and found.get("updatedAt") != unmodified_since:
+    if unmodified_since is not None and not _same_moment(found.get("updatedAt"), unmodified_since):
+        if noted and all(found.get(name) == wanted.get(name) for name in wanted.keys() & {"title", "content"}):
+            return _result(found)  # an earlier run of this act has written it
         raise Conflict("The document was changed after it was read.", reason="stale", hint="Read it again.")
-    if not noted:
-        yield Note({"id": found["id"]})
+    yield from remember(noted, found["id"])
     return _result(entity((yield from change("DocumentUpdate", id=found["id"], input=wanted))))
+
+
+def _same_moment(there: Any, wanted: str) -> bool:
+    try:
+        return datetime.fromisoformat(str(there)) == datetime.fromisoformat(wanted.strip())
+    except (ValueError, TypeError):
+        raise InvalidInput("unmodified_since: not a time with its zone.", hint="As the document's updated.") from None
 
 
 def _result(made: Json) -> Json:
     return lean(
-        {"id": made["id"], "title": made.get("title"), "url": made.get("url"), "updated": made.get("updatedAt")}
+        {"id": made["id"], "title": said(made.get("title")), "url": made.get("url"), "updated": made.get("updatedAt")}
     )

@@ -22,7 +22,9 @@ from deputize.toolkits._linear.rows import (
     name,
     piece,
     project_row,
+    said,
     update_row,
+    with_blocks,
 )
 from deputize.toolkits._linear.rows import nodes as inner
 from deputize.toolkits._text import Outside
@@ -89,21 +91,20 @@ def get_project(
             "completed": node.get("completedAt"),
             "canceled": node.get("canceledAt"),
             "archived": node.get("archivedAt"),
-            "url": node.get("url"),
             "description": cut(outside, node.get("description"), 800),
         }
     )
     if "content" in node:
         detail["content"] = piece(outside, node.get("content"), PIECE, offset)
-    for block, field, row in (
+    outside.mark(detail)
+    blocks = (
         ("milestones", "projectMilestones", milestone_row),
         ("updates", "projectUpdates", update_row),
         ("issues", "issues", issue_ref),
-    ):
-        if field in node:
-            detail[block] = [row(one) for one in inner(node.get(field))]
-    outside.mark(detail)
-    return detail
+    )
+    return with_blocks(
+        detail, [(block, [row(one) for one in inner(node[field])]) for block, field, row in blocks if field in node]
+    )
 
 
 @LINEAR.tool(
@@ -155,7 +156,8 @@ def save_project(
     wanted["teamIds"] = yield from names.team_ids(teams, "teams")
     yield from remember(noted, key.uuid)
     made, existed = yield from make("ProjectCreate", {"id": key.uuid, **wanted}, by_id("Project", **BLOCKS))
-    return _result(made) | {"created": True} | ({"existed": True} if existed else {})
+    undo = {"tool": "linear_archive", "args": {"kind": "project", "id": made["id"], "action": "archive"}}
+    return _result(made) | lean({"created": True, "existed": existed, "undo": undo})
 
 
 def _people(wanted: list[str], account: Account) -> Asks[list[str]]:
@@ -169,6 +171,8 @@ def _teams_of(
     project: str, teams: list[str] | None, add: list[str] | None, remove: list[str] | None
 ) -> Asks[dict[str, Any]]:
     """The whole list of a project's teams, since Linear takes nothing less."""
+    if teams and (add or remove):
+        raise InvalidInput("teams: all of them; add_teams and remove_teams: some.", hint="Give one or the other.")
     if teams:
         return {"teamIds": (yield from names.team_ids(teams, "teams"))}
     if not add and not remove:
@@ -194,8 +198,8 @@ def _changed(project: str, wanted: dict[str, Any]) -> Asks[Json]:
 
 
 def _result(made: Json) -> Json:
-    shown = {"id": made["id"], "name": made.get("name"), "url": made.get("url"), "status": name(made.get("status"))}
-    return lean(shown)
+    status = said(name(made.get("status")), 60)
+    return lean({"id": made["id"], "name": said(made.get("name")), "url": made.get("url"), "status": status})
 
 
 @LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, aliases=["Linear.UpsertMilestone"])
@@ -220,7 +224,7 @@ def save_milestone(
         if not wanted:
             raise InvalidInput("Nothing to change was given.")
         made = entity((yield from change("ProjectMilestoneUpdate", id=there["id"], input=wanted)))
-        return lean({"milestone_id": made["id"], "name": made.get("name"), "target": made.get("targetDate")})
+        return lean({"milestone_id": made["id"], "name": said(made.get("name")), "target": made.get("targetDate")})
     wanted["name"] = name or milestone
     if not wanted["name"]:
         raise InvalidInput("name: what is the milestone called?")
@@ -230,7 +234,7 @@ def save_milestone(
     return lean(
         {
             "milestone_id": made["id"],
-            "name": made.get("name"),
+            "name": said(made.get("name")),
             "target": made.get("targetDate"),
             "created": True,
             "existed": existed,
@@ -239,8 +243,8 @@ def save_milestone(
 
 
 def _milestone(project_id: str, wanted: str | None) -> Asks[Json | None]:
-    """The milestone that is called so, or None."""
-    rows = yield from nodes("ProjectMilestones", first=50, filter={"project": {"id": {"eq": project_id}}})
-    said = (wanted or "").strip().casefold()
-    same = [row for row in rows if said and said in (str(row["id"]).casefold(), str(row.get("name") or "").casefold())]
-    return same[0] if same else None
+    """The milestone that is called so, or None. Raises `InvalidInput` where several are."""
+    rows = yield from nodes("ProjectMilestones", first=250, filter={"project": {"id": {"eq": project_id}}})
+    word = (wanted or "").strip().casefold()
+    same = [row for row in rows if word and word in (str(row["id"]).casefold(), str(row.get("name") or "").casefold())]
+    return names.chosen(same, str(wanted), "milestone") if same else None

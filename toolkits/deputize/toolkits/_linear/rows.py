@@ -7,13 +7,19 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from deputize.toolkits._linear.base import PRIORITIES, Json
+from deputize.toolkits._page import tokens
 from deputize.toolkits._text import Outside, window
 
 BODY: Final = 1_200  # bytes of a text in a detail
 PIECE: Final = 6_000  # bytes of a document's text in one result
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
-_IMAGE: Final = re.compile(r"!\[([^\]\n]*)\]\([^)\s]*\)")
-_COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
+BLOCK: Final = 2_000  # tokens of one block of a detail
+DETAIL: Final = 3_900  # tokens of a detail with its blocks
+_IMAGE: Final = re.compile(r"!\[([^\[\]\n]{0,500})\]\([^()\s]{0,2000}\)")
+_BAD_LINK: Final = re.compile(
+    r"\[([^\[\]\n]{0,500})\]\(\s*<?(?:javascript|data|vbscript):[^()\n]{0,2000}\)", re.IGNORECASE
+)
+_COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
 def minute(stamp: Any) -> str:
@@ -38,7 +44,29 @@ def lean(row: Json) -> Json:
 
 def prose(outside: Outside, text: Any) -> str:
     """Markdown that somebody wrote: cleaned, without what its page would hide, pictures as their words."""
-    return _IMAGE.sub(r"[image: \1]", _COMMENT.sub("", outside.text(str(text or "")))).strip()
+    shown = _COMMENT.sub("", outside.text(str(text or "")))
+    return _BAD_LINK.sub(r"\1", _IMAGE.sub(r"[image: \1]", shown)).strip()
+
+
+def said(text: Any, limit: int = 120) -> str:
+    """A name or title that somebody gave, cleaned, on one line: for the results of writes."""
+    return Outside().line(str(text or ""), limit)
+
+
+def with_blocks(detail: Json, blocks: Iterable[tuple[str, list[Json]]]) -> Json:
+    """A detail with what was asked for beside it, each cut to what it may cost; ``cut`` names what is not whole."""
+    cut_short = []
+    for name, every in blocks:
+        left = min(BLOCK, DETAIL - tokens(detail))
+        shown: list[Json] = []
+        for row in every:
+            left -= tokens(row)
+            if left < 0:
+                cut_short.append(name)
+                break
+            shown.append(row)
+        detail[name] = shown
+    return detail | ({"truncated": True, "cut": cut_short} if cut_short else {})
 
 
 def piece(outside: Outside, text: Any, limit: int, offset: int = 0) -> Json:
@@ -138,16 +166,14 @@ def issue_detail(node: Json) -> Json:
         }
     )
     detail["description"] = body["text"]
-    for block, shown in (
+    outside.mark(detail)
+    blocks = (
         ("comments", [comment_row(one) for one in nodes(node.get("comments"))]),
         ("attachments", [attachment(one) for one in nodes(node.get("attachments"))]),
         ("relations", relations(node)),
         ("children", [issue_ref(one) for one in nodes(node.get("children"))]),
-    ):
-        if {"relations": "relations", "children": "children"}.get(block, block) in node:
-            detail[block] = shown
-    outside.mark(detail)
-    return detail
+    )
+    return with_blocks(detail, [(name, rows) for name, rows in blocks if name in node])
 
 
 def relations(node: Json) -> list[Json]:
@@ -203,6 +229,7 @@ def project_row(node: Json) -> Json:
             "progress": round(float(node.get("progress") or 0), 2),
             "lead": outside.line(name(node.get("lead")), 40),
             "target": node.get("targetDate"),
+            "url": node.get("url"),
         },
         outside,
     )
@@ -219,6 +246,7 @@ def initiative_row(node: Json) -> Json:
             "health": node.get("health"),
             "owner": outside.line(name(node.get("owner")), 40),
             "target": node.get("targetDate"),
+            "url": node.get("url"),
         },
         outside,
     )
@@ -235,6 +263,7 @@ def document_row(node: Json) -> Json:
             "initiative": outside.line(name(node.get("initiative")), 40),
             "author": outside.line(name(node.get("creator")), 40),
             "updated": minute(node.get("updatedAt")),
+            "url": node.get("url"),
         },
         outside,
     )

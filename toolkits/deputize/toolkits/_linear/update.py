@@ -14,7 +14,7 @@ from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Asks, change, get
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits._linear.create import in_project
-from deputize.toolkits._linear.rows import name, nodes
+from deputize.toolkits._linear.rows import name, nodes, said
 
 _NONE = "none"
 
@@ -54,18 +54,22 @@ def update_issue(
         {"title": title, "description": description, "estimate": estimate, "priority": names.priority(priority)}
     )
     if due_date is not None:
-        wanted["dueDate"] = None if due_date.lower() == _NONE else names.day(due_date, "due_date")
+        wanted["dueDate"] = None if due_date.strip().lower() == _NONE else names.day(due_date, "due_date")
     if assignee is not None:
         none = assignee.strip().lower() == _NONE
         wanted["assigneeId"] = None if none else (yield from names.user_id(assignee, account, "assignee"))
     if parent is not None:
-        wanted["parentId"] = None if parent.lower() == _NONE else (yield from names.issue(parent, "parent"))["id"]
+        wanted["parentId"] = (
+            None if parent.strip().lower() == _NONE else (yield from names.issue(parent, "parent"))["id"]
+        )
     wanted |= yield from _project(project, milestone, found)
     wanted |= yield from _of_team(found, team, state, cycle)
+    there = {(one.get("team") or {}).get("key") for one in found}
     if add_labels:
-        wanted["addedLabelIds"] = yield from names.label_ids(add_labels, "add_labels")
+        into = {(yield from names.team(team))["key"]} if team else there
+        wanted["addedLabelIds"] = yield from names.label_ids(add_labels, "add_labels", into)
     if remove_labels:
-        wanted["removedLabelIds"] = yield from names.label_ids(remove_labels, "remove_labels")
+        wanted["removedLabelIds"] = yield from names.label_ids(remove_labels, "remove_labels", there)
     if not wanted:
         raise InvalidInput("Nothing to change was given.")
     return (yield from _changed(found, wanted))
@@ -111,7 +115,7 @@ def _changed(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[Json]:
     known = {one.get("id") for one in done}
     return {
         "updated": [
-            {"identifier": one.get("identifier"), "state": name(one.get("state")), "url": one.get("url")}
+            {"identifier": one.get("identifier"), "state": said(name(one.get("state")), 60), "url": one.get("url")}
             for one in done
         ],
         "failed": [one.get("identifier") for one in found if one["id"] not in known],

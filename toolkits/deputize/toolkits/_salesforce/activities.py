@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
-from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
 from deputize.toolkits._salesforce.describe import owner_id
+from deputize.toolkits._salesforce.once import Noted, creates, once
 from deputize.toolkits._salesforce.soql import select, text
 from deputize.toolkits._time import moment
 
 Kind = Literal["call", "task", "event", "note"]
-Noted = Mapping[str, Any] | None
 
 
 def _effect(arguments: Arguments) -> Effect:
@@ -62,7 +61,12 @@ def log_activity(
     if who and not who.startswith(("003", "00Q")):
         raise InvalidInput("contact_or_lead: not the id of a contact or lead.")
     if kind == "note":
-        return (yield from _noted_down(subject, description or "", what or who, noted))
+        if any((due_date, start, end, duration_minutes, status, priority, call_result, owner)):
+            raise InvalidInput("A note has subject, description and a record only.")
+        parent = what or who
+        if parent is None:
+            raise InvalidInput("A note needs a record: contact_or_lead or account_or_opportunity.")
+        return (yield from _noted_down(subject, description or "", parent, account, noted, now))
     times = _times(kind, due_date, start, end, duration_minutes, now)
     values = {"Subject": subject, "Description": description, "WhoId": who, "WhatId": what, **times}
     if owner:
@@ -79,9 +83,9 @@ def log_activity(
         raise InvalidInput("status, priority: of calls and tasks only.")
     given = {name: value for name, value in values.items() if value is not None}
     source = "Event" if kind == "event" else "Task"
-    id = yield from _once(source, given, account, noted, now)
+    id, existed = yield from once(creates(source, given), _alike(given), account, noted, now)
     undo = {"tool": "salesforce_delete_record", "args": {"object": source, "id": id}}
-    return {"id": id, "kind": kind, "subject": subject, "undo": undo}
+    return {"id": id, "kind": kind, "subject": subject, "undo": undo} | ({"existed": True} if existed else {})
 
 
 def _times(
@@ -105,52 +109,59 @@ def _times(
     return told | {"CallDurationInSeconds": minutes * 60}
 
 
-def _once(source: str, given: Json, account: Account, noted: Noted, now: float) -> Asks[str]:
-    """Make it; after a lost answer look for it, since it has no key."""
-    since = float((noted or {}).get("since") or now - 300)
-    if noted:
-        there = yield from _look(source, given, account, since)
-        if there is None:
-            raise OutcomeUnknown("An earlier run of this act was cut off: it may have been logged.")
-        return there
-    yield Note({"since": since})
-    try:
-        answer = yield Request("POST", f"{DATA}/sobjects/{{object}}", at={"object": source}, json=given)
-    except (OutcomeUnknown, ProviderUnavailable):
-        there = yield from _look(source, given, account, since)
-        if there is None:
-            raise
-        return there
-    return str(answer["id"])
+def _alike(given: Json) -> list[str]:
+    """Conditions that an activity like this meets."""
+    return [f"{name} = {text(given[name])}" for name in ("Subject", "WhoId", "WhatId") if name in given]
 
 
-def _look(source: str, given: Json, account: Account, since: float) -> Asks[str | None]:
-    stamp = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    me = account.subject.rpartition(":")[2]
-    where = [f"CreatedById = {text(me)}", f"CreatedDate >= {stamp}", f"Subject = {text(given['Subject'])}"]
-    where += [f"{name} = {text(given[name])}" for name in ("WhoId", "WhatId") if name in given]
-    rows = yield from found(select(("Id",), source, where, ("CreatedDate DESC",), 2))
-    return str(rows[0]["Id"]) if len(rows) == 1 else None
-
-
-def _noted_down(title: str, body: str, parent: str | None, noted: Noted) -> Asks[Json]:
+def _noted_down(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
     """A note, and the link that puts it on a record. Where the org has no enhanced notes, a plain one."""
-    if parent is None:
-        raise InvalidInput("A note needs a record: contact_or_lead or account_or_opportunity.")
-    if noted:
-        raise OutcomeUnknown("An earlier run of this act was cut off: the note may be there.")
-    yield Note({"note": title})
-    content = base64.b64encode(html.escape(body).replace("\n", "<br>").encode()).decode()
-    sends = {"Title": title, "Content": content}
+    if noted and noted.get("kind") == "Note":
+        return (yield from _plain(title, body, parent, account, noted, now))
+    id = (noted or {}).get("note")
+    if not id:
+        content = base64.b64encode(html.escape(body).replace("\n", "<br>").encode()).decode()
+        request = creates("ContentNote", {"Title": title, "Content": content}, prepares=True)
+        try:
+            id, _ = yield from once(request, [f"Title = {text(title)}"], account, noted, now)
+        except (NotFound, InvalidInput):
+            return (yield from _plain(title, body, parent, account, None, now))
+        yield Note({"note": id})
+    yield from _put_on(str(id), parent)
+    return _note(str(id), title, "ContentNote")
+
+
+def _plain(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
+    request = creates("Note", {"Title": title, "Body": body, "ParentId": parent})
+    alike = [f"Title = {text(title)}", f"ParentId = {text(parent)}"]
+    id, _ = yield from once(request, alike, account, noted, now)
+    return _note(id, title, "Note")
+
+
+def _put_on(note: str, parent: str) -> Asks[None]:
+    """Link a note to a record. The same link twice is one; a note that cannot be linked is taken away again."""
+    link = {"ContentDocumentId": note, "LinkedEntityId": parent, "ShareType": "V"}
+    where = [f"{name} = {text(link[name])}" for name in ("ContentDocumentId", "LinkedEntityId")]
+    path, at = f"{DATA}/sobjects/{{object}}", {"object": "ContentDocumentLink"}
     try:
-        made = yield Request("POST", f"{DATA}/sobjects/ContentNote", json=sends, prepares=True)
-    except (NotFound, InvalidInput):
-        plain = {"Title": title, "Body": body, "ParentId": parent}
-        made = yield Request("POST", f"{DATA}/sobjects/Note", json=plain)
-        return _note(str(made["id"]), title, "Note")
-    link = {"ContentDocumentId": made["id"], "LinkedEntityId": parent, "ShareType": "V"}
-    yield Request("POST", f"{DATA}/sobjects/ContentDocumentLink", json=link)
-    return _note(str(made["id"]), title, "ContentNote")
+        yield Request("POST", path, at=at, json=link, repeat="idem")
+    except (Conflict, InvalidInput, NotFound, ProviderUnavailable) as refused:
+        if (yield from found(select(("Id",), "ContentDocumentLink", where, limit=1))):
+            return
+        if isinstance(refused, ProviderUnavailable):
+            raise OutcomeUnknown("The note is made, but Salesforce did not say whether it is on the record.") from None
+        yield from _taken_away(note)
+        raise refused from None
+
+
+def _taken_away(note: str) -> Asks[None]:
+    """Delete a note that nobody but the user has seen; what keeps it there does no harm."""
+    at = {"object": "ContentNote", "id": note}
+    try:
+        yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=at, repeat="idem", prepares=True)
+        yield Note({"note": None, "sent": False})
+    except DeputizeError:
+        return
 
 
 def _note(id: str, title: str, source: str) -> Json:

@@ -12,8 +12,10 @@ from typing import Any, Final, TypeVar
 
 from deputize.core.act.toolkit import Request, Step, Toolkit, any_of
 from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import ACCEPTS
 
-SALESFORCE = Toolkit("salesforce", provider="salesforce")
+SALESFORCE = Toolkit("salesforce", provider="salesforce", accepts=ACCEPTS)
 API: Final = any_of("api", "full", method="REST")
 KNOWN_BY: Final = any_of("openid", "id", "api", "full", method="userinfo")
 DATA: Final = "/data/v64.0"
@@ -55,7 +57,7 @@ def object_called(wanted: str, *, write: bool = False) -> str:
 def record_id(wanted: str, field: str = "id") -> str:
     """A record's id. Raises `InvalidInput` for what is none, the last three characters' checksum included."""
     said = wanted.strip()
-    if not _ID.fullmatch(said) or (len(said) == 18 and said[15:] != checksum(said[:15])):
+    if not is_id(said):
         raise InvalidInput(
             f"{field}: not the id of a record.", hint="15 or 18 letters and digits, as another tool returned."
         )
@@ -63,8 +65,15 @@ def record_id(wanted: str, field: str = "id") -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether this is the id of a record."""
-    return bool(_ID.fullmatch(text)) and (len(text) == 15 or text[15:] == checksum(text[:15]))
+    """Whether this is the id of a record, and no name of 15 letters: every id has digits."""
+    if not _ID.fullmatch(text) or not any(c.isdecimal() for c in text[:15]):
+        return False
+    return len(text) == 15 or text[15:] == checksum(text[:15])
+
+
+def me(account: Account) -> str:
+    """The id of the user who acts: the second half of the account's subject."""
+    return account.subject.rpartition(":")[2]
 
 
 def checksum(id: str) -> str:
@@ -102,8 +111,3 @@ def flat(record: Json) -> Json:
         else:
             row[name] = value
     return row
-
-
-def page_of(instance: str, id: str) -> str:
-    """Where a person sees a record."""
-    return f"{instance}/{id}" if instance else ""

@@ -1,20 +1,19 @@
 """Salesforce: new records, changed records, records in the recycle bin.
 
-Without an external id of the org's own a new record has no key: after a lost answer it is looked for by what was just
-written, by the same user, in these minutes. Not finding it proves nothing, so the outcome stays unknown then.
+Without an external id of the org's own a new record has no key: `deputize.toolkits._salesforce.once` makes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from email.utils import format_datetime
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Note, Request, Steps
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.act.toolkit import Alias, Arguments, Effect, Request, Steps
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._salesforce.base import (
     API,
@@ -28,15 +27,15 @@ from deputize.toolkits._salesforce.base import (
     is_id,
     object_called,
     record_id,
+    soql,
 )
 from deputize.toolkits._salesforce.describe import Described, field_in, fields_of, owner_id, required
-from deputize.toolkits._salesforce.rows import NAME
-from deputize.toolkits._salesforce.soql import condition, field_called, select, text
+from deputize.toolkits._salesforce.once import Noted, creates, once
+from deputize.toolkits._salesforce.rows import FIELDS, NAME, record_fields
+from deputize.toolkits._salesforce.soql import condition, count, field_called, select, text
+from deputize.toolkits._text import Outside
 
-_SKEW: Final = 300.0  # seconds by which Salesforce's clock and ours may differ
-_LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 _NUMBERS: Final = {"double", "currency", "percent"}
-Noted = Mapping[str, Any] | None
 Values = Annotated[dict[str, str], Field(min_length=1, max_length=100, description="API names to values")]
 
 
@@ -62,7 +61,6 @@ def create_record(
     external_id: Annotated[str | None, Field(description="Field=value: upsert")] = None,
     allow_duplicates: bool = False,
     *,
-    key: ActKey,
     account: Account,
     noted: Noted,
     now: float,
@@ -76,51 +74,29 @@ def create_record(
         return (yield from _upserted(kind, known, external_id, values))
     if missing:
         raise InvalidInput(f"fields: {', '.join(missing[:10])} must be given.")
-    since = (noted or {}).get("since") or now - _SKEW
-    if noted:
-        there = yield from _look(kind, known, values, account, since)
-        if there is None:
-            raise OutcomeUnknown("An earlier run of this act was cut off: the record may have been made.")
-        return _made(kind, there, existed=True)
-    yield Note({"since": since})
     headers = {"sforce-duplicate-rule-header": "allowSave=true"} if allow_duplicates else {}
+    request = creates(kind, values, headers=headers)
     try:
-        answer = yield Request("POST", f"{DATA}/sobjects/{{object}}", at={"object": kind}, json=values, headers=headers)
+        id, existed = yield from once(request, _alike(known, values), account, noted, now)
     except Conflict as duplicate:
         raise Conflict(
             f"fields: Salesforce has such a record of {kind} already.",
             reason=duplicate.reason,
             hint="Search for it; allow_duplicates=true makes one more.",
         ) from None
-    except _LOST:
-        there = yield from _look(kind, known, values, account, since)
-        if there is None:
-            raise
-        return _made(kind, there, existed=True)
-    return _made(kind, str(answer["id"]), existed=False)
-
-
-def _made(kind: str, id: str, *, existed: bool) -> Json:
     undo = {"tool": "salesforce_delete_record", "args": {"object": kind, "id": id}}
     return {"id": id, "object": kind, "created": True, "undo": undo} | ({"existed": True} if existed else {})
 
 
-def _look(kind: str, known: Described, values: Json, account: Account, since: float) -> Asks[str | None]:
-    """The record that was just made: by this user, since then, with these values; None where it cannot be told."""
-    stamp = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    me = account.subject.rpartition(":")[2]
-    where = [f"CreatedById = {text(me)}", f"CreatedDate >= {stamp}"]
+def _alike(known: Described, values: Json) -> list[str]:
+    """Conditions that a record with these values meets."""
+    where = []
     for name, value in list(values.items())[:10]:
         field = known[name.lower()]
         if field.get("filterable", True) and field.get("type") != "textarea" and value is not None:
-            where.append(
-                condition(name, "eq", str(value).lower() if isinstance(value, bool) else str(value), field["type"])
-            )
-    try:
-        rows = yield from found(select(("Id",), kind, where, ("CreatedDate DESC",), 2))
-    except DeputizeError:
-        return None
-    return str(rows[0]["Id"]) if len(rows) == 1 else None
+            said = str(value).lower() if isinstance(value, bool) else str(value)
+            where.append(condition(name, "eq", said, str(field.get("type") or "string")))
+    return where
 
 
 def _upserted(kind: str, known: Described, external_id: str, values: Json) -> Asks[Json]:
@@ -133,7 +109,7 @@ def _upserted(kind: str, known: Described, external_id: str, values: Json) -> As
     body = {one: given for one, given in values.items() if one != field["name"]}
     path = f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}"
     answer = yield Request("PATCH", path, at=at, json=body, repeat="idem")
-    where = [condition(str(field["name"]), "eq", value, str(field["type"]))]
+    where = [condition(str(field["name"]), "eq", value.strip(), str(field["type"]))]
     id = (answer or {}).get("id") or (yield from found(select(("Id",), kind, where, limit=1)))[0]["Id"]
     created = bool((answer or {}).get("created", True)) if answer else False
     return {"id": id, "object": kind, "created": created}
@@ -208,31 +184,95 @@ def update_record(
     known = yield from fields_of(kind)
     values = yield from _values(known, fields, account, creating=False)
     headers = {"if-unmodified-since": _http_date(unmodified_since)} if unmodified_since else {}
+    place = {"object": kind, "id": at}
     path = f"{DATA}/sobjects/{{object}}/{{id}}"
-    yield Request("PATCH", path, at={"object": kind, "id": at}, json=values, headers=headers, repeat="idem")
-    names = ",".join(field_called(one) for one in values)
-    node = yield get("/sobjects/{object}/{id}", {"object": kind, "id": at}, {"fields": names})
-    now = {name: value for name, value in flat(node).items() if name in values}
-    return {"id": at, "object": kind, "changed": sorted(values), "fields": now}
-
-
-def _http_date(text_: str) -> str:
     try:
-        read = datetime.fromisoformat(text_.strip())
-    except ValueError:
+        yield Request("PATCH", path, at=place, json=values, headers=headers, repeat="idem")
+    except Conflict:  # or the answer to our own change was lost, and it stood in the way of the second try
+        now = yield from _now(place, values)
+        if not all(_same(now.get(name), value) for name, value in values.items()):
+            raise
+        return _updated(at, kind, values, now)
+    try:
+        return _updated(at, kind, values, (yield from _now(place, values)))
+    except DeputizeError:
+        return {"id": at, "object": kind, "changed": sorted(values), "warnings": ["It is changed, but was not read."]}
+
+
+def _now(place: Mapping[str, str], values: Json) -> Asks[Json]:
+    """What the record has now in these fields: Salesforce does not say it when it changes them."""
+    names = ",".join(field_called(one) for one in values)
+    node = yield get("/sobjects/{object}/{id}", place, {"fields": names})
+    return {name: value for name, value in flat(node).items() if name in values}
+
+
+def _updated(id: str, kind: str, values: Json, now: Json) -> Json:
+    outside = Outside()
+    result: Json = {"id": id, "object": kind, "changed": sorted(values), "fields": record_fields(now, outside, FIELDS)}
+    outside.mark(result)
+    return result
+
+
+def _same(there: Any, wanted: Any) -> bool:
+    """Whether a field holds a value, however Salesforce writes it."""
+    if there in (None, "") or wanted in (None, ""):
+        return there in (None, "") and wanted in (None, "")
+    if isinstance(there, str) and isinstance(wanted, str) and there != wanted:
+        try:
+            return _moment(there) == _moment(wanted)
+        except ValueError:
+            return there[:15] == wanted[:15] and is_id(there) and is_id(wanted)
+    return bool(there == wanted)
+
+
+def _moment(said: str) -> datetime:
+    read = datetime.fromisoformat(said)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def _http_date(said: str) -> str:
+    try:
+        return format_datetime(_moment(said.strip()).astimezone(UTC), usegmt=True)
+    except (ValueError, OverflowError):
         raise InvalidInput("unmodified_since: not a time.", hint="ISO 8601, as LastModifiedDate shows it.") from None
-    return format_datetime(read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC), usegmt=True)
+
+
+_CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with a record, by the field that leads to it
+    "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId"), ("Case", "AccountId")),
+    "Opportunity": (("OpportunityLineItem", "OpportunityId"), ("OpportunityContactRole", "OpportunityId")),
+    "Campaign": (("CampaignMember", "CampaignId"),),
+    "Case": (("CaseComment", "ParentId"),),
+}
 
 
 @SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE)
 def delete_record(object: str, id: str) -> Steps:
-    """Move a record to the recycle bin."""
+    """Move a record to the recycle bin, and what belongs to it."""
     kind, at = object_called(object, write=True), record_id(id)
-    name = NAME.get(kind, "Name")
-    place = {"object": kind, "id": at}
+    name, place = NAME.get(kind, "Name"), {"object": kind, "id": at}
     try:
-        node = yield get("/sobjects/{object}/{id}", place, {"fields": name})
-        yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=place, repeat="idem")
+        node = flat((yield get("/sobjects/{object}/{id}", place, {"fields": name})))
     except NotFound:
-        return {"id": at, "object": kind, "deleted": True, "summary": "It is gone already, or was never visible."}
-    return {"id": at, "object": kind, "name": flat(node).get(name), "deleted": True}
+        node = {}  # in the bin already, or hidden: what deleting it says will tell
+    gone = (yield from _goes_too(kind, at)) if node else {}
+    result = {"id": at, "object": kind, "deleted": True}
+    try:
+        yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=place, repeat="idem")
+    except NotFound as refused:
+        if refused.reason == "user_lacks_rights" or not (node or refused.reason == "deleted"):
+            raise
+        if not node:
+            return result | {"summary": "It is in the recycle bin already."}
+    named = Outside().line(str(node.get(name) or ""), 255)
+    return result | {"name": named} | ({"also_deleted": gone} if gone else {})
+
+
+def _goes_too(kind: str, id: str) -> Asks[Json]:
+    """How many records go with it, as far as this user sees them."""
+    parts = _CASCADES.get(kind, ())
+    try:
+        answers = yield [soql(count(source, [f"{field} = {text(id)}"])) for source, field in parts]
+    except DeputizeError:
+        return {}
+    totals = {source: int(one.get("totalSize") or 0) for (source, _), one in zip(parts, answers, strict=True)}
+    return {source: total for source, total in totals.items() if total}

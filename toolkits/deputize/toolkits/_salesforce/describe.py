@@ -13,7 +13,19 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._page import Rows, read_cursor, write_cursor
-from deputize.toolkits._salesforce.base import API, OBJECTS, SALESFORCE, Asks, Json, found, get, is_id, object_called
+from deputize.toolkits._salesforce.base import (
+    API,
+    OBJECTS,
+    SALESFORCE,
+    Asks,
+    Json,
+    found,
+    get,
+    is_id,
+    me,
+    object_called,
+)
+from deputize.toolkits._salesforce.paging import beyond, listed, order
 from deputize.toolkits._salesforce.soql import like, select, text
 from deputize.toolkits._text import Outside
 
@@ -114,18 +126,13 @@ def list_org(
 ) -> Steps:
     """Users, queues and record types: values for owner and record type."""
     bound = ("salesforce_list_org", account.subject, kind, query, object)
-    name, id = read_cursor(bound, cursor, (str, str)) if cursor else ("", "")
     source, fields, where = _people(kind, object)
     if query:
         where.append(f"Name LIKE {like(query)}")
-    if id:
-        where.append(f"(Name > {text(name)} OR (Name = {text(name)} AND Id > {text(id)}))")
-    found_rows = yield from found(select(fields, source, where, ("Name", "Id"), limit + 1))
-    rows = Rows()
-    taken = [one for one in found_rows[:limit] if rows.add(_row(one))]
-    cut = len(taken) < len(found_rows)
-    more = write_cursor(bound, [str(taken[-1].get("Name"))[:500], str(taken[-1]["Id"])]) if cut and taken else None
-    return {"items": rows.items, "next": more, "truncated": cut and len(taken) < limit}
+    if cursor:
+        where.append((yield from beyond(bound, cursor, source, "Name", "string", "ASC")))
+    records = yield from found(select(fields, source, where, order("Name", "ASC"), limit + 1))
+    return listed(records, limit, bound, "Name", _row)
 
 
 def _people(kind: Kind, object: str | None) -> tuple[str, Sequence[str], list[str]]:
@@ -155,8 +162,8 @@ def _row(one: Json) -> dict[str, Any]:
 def owner_id(wanted: str, account: Account) -> Asks[str]:
     """The id of an owner: ``me``, an id, or the exact name or address of one user or queue."""
     said = wanted.strip()
-    if said.lower() == "me":
-        return account.subject.rpartition(":")[2]
+    if said.lower() in ("me", "@me"):
+        return me(account)
     if is_id(said):
         return said
     same = f"(Name = {text(said)} OR Email = {text(said)})"
@@ -165,8 +172,8 @@ def owner_id(wanted: str, account: Account) -> Asks[str]:
     if len(users) + len(queues) == 1:
         return str((users + queues)[0]["Id"])
     if users or queues:
-        told = ", ".join(f"{one['Id']} ({one['Name']})" for one in (users + queues)[:5])
+        told = ", ".join(f"{one['Id']} ({Outside().line(str(one['Name']), 60)})" for one in (users + queues)[:5])
         raise InvalidInput("owner: several are called so.", hint=f"Use an id: {told}.")
     near = yield from found(select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5))
-    names = ", ".join(str(one["Name"]) for one in near)
+    names = ", ".join(Outside().line(str(one["Name"]), 60) for one in near)
     raise InvalidInput("owner: nobody is called so.", hint=f"Near it: {names}." if names else "List the users.")

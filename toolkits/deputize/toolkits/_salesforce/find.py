@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,7 +10,7 @@ from deputize.core.act.toolkit import Alias, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
-from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._page import Rows
 from deputize.toolkits._salesforce.base import (
     API,
     DATA,
@@ -25,8 +24,9 @@ from deputize.toolkits._salesforce.base import (
     record_id,
 )
 from deputize.toolkits._salesforce.describe import Described, field_in, fields_of, owner_id
+from deputize.toolkits._salesforce.paging import beyond, listed, order, sorts
 from deputize.toolkits._salesforce.rows import DETAIL, NAME, record_row
-from deputize.toolkits._salesforce.soql import condition, like, literal, select, text
+from deputize.toolkits._salesforce.soql import condition, like, select, text
 from deputize.toolkits._text import Outside
 
 
@@ -121,7 +121,6 @@ def list_records(
     cursor: Cursor = None,
     *,
     account: Account,
-    now: float,
 ) -> Steps:
     """Records of one object by filter, newest first."""
     kind = object_called(object)
@@ -141,28 +140,31 @@ def list_records(
     known = yield from fields_of(kind)
     where = [_where(known, one) for one in filters or ()]
     name = NAME.get(kind, "Name")
+    if query and name == "Id":
+        raise InvalidInput(f"query: a {kind} has no name.", hint="Use filters.")
     where += [f"{name} LIKE {like(word)}" for word in (query or "").split()[:10]]
     if owner:
-        where.append(f"OwnerId = {text((yield from owner_id(owner, account)))}")
+        where.append(f"{field_in(known, 'OwnerId', 'owner')['name']} = {text((yield from owner_id(owner, account)))}")
     if related_to:
         where.append(_related(kind, known, record_id(related_to, "related_to")))
     if overdue_only:
-        where += _overdue(kind, now)
-    by, way = str(field_in(known, sort.lstrip("-"), "sort")["name"]), "DESC" if sort.startswith("-") else "ASC"
+        where += _overdue(kind)
+    by, type = _sorted_by(known, sort.removeprefix("-"))
+    way = "DESC" if sort.startswith("-") else "ASC"
     if cursor:
-        where.append(_beyond(known, by, way, read_cursor(bound, cursor, (str, str))))
+        where.append((yield from beyond(bound, cursor, kind, by, type, way)))
     shown = [str(field_in(known, one, "fields")["name"]) for one in fields or DETAIL.get(kind, ())]
-    query_text = select(("Id", name, *shown, by), kind, where, (f"{by} {way} NULLS LAST", f"Id {way}"), limit + 1)
-    records = yield from found(query_text)
-    return _listed(records, limit, bound, by, (name, *shown))
+    records = yield from found(select(("Id", name, *shown, by), kind, where, order(by, way), limit + 1))
+    return listed(records, limit, bound, by, lambda one: record_row(one, (name, *shown)))
 
 
-def _listed(records: list[Json], limit: int, bound: tuple[Any, ...], by: str, shown: Sequence[str]) -> Json:
-    rows = Rows()
-    taken = [one for one in records[:limit] if rows.add(record_row(one, shown))]
-    cut = len(taken) < len(records)
-    more = write_cursor(bound, [str(taken[-1].get(by) or "")[:500], str(taken[-1]["Id"])]) if cut and taken else None
-    return {"items": rows.items, "next": more, "truncated": cut and len(taken) < limit}
+def _sorted_by(known: Described, wanted: str) -> tuple[str, str]:
+    """The name and type of a field that a list can be sorted by."""
+    field = field_in(known, wanted, "sort")
+    name, type = str(field["name"]), str(field.get("type") or "string")
+    if field.get("sortable") is False or not sorts(type):
+        raise InvalidInput(f"sort: not by {name}.", hint="By a time, a number or a text, such as -CreatedDate.")
+    return name, type
 
 
 def _where(known: Described, one: Filter) -> str:
@@ -184,25 +186,17 @@ def _related(kind: str, known: Described, id: str) -> str:
     return f"{name} = {text(id)}"
 
 
-def _overdue(kind: str, now: float) -> list[str]:
+def _overdue(kind: str) -> list[str]:
     if kind != "Task":
         raise InvalidInput("overdue_only: of tasks only.", hint="Use object=Task.")
     return ["IsClosed = FALSE", "ActivityDate < TODAY"]
 
 
-def _beyond(known: Described, by: str, way: str, place: Sequence[str]) -> str:
-    """What comes after the last row that was shown: rows without a value come last."""
-    value, id = place
-    sign, kind = "<" if way == "DESC" else ">", str(known[by.lower()].get("type"))
-    if not value:
-        return f"({by} = NULL AND Id {sign} {text(record_id(id, 'cursor'))})"
-    last = literal(value, kind, by)
-    return f"({by} {sign} {last} OR {by} = NULL OR ({by} = {last} AND Id {sign} {text(record_id(id, 'cursor'))}))"
-
-
 def records_called(kind: str, wanted: str) -> Asks[list[Json]]:
     """The records of exactly this name; else those with it in their name."""
     name = NAME.get(kind, "Name")
+    if name == "Id":
+        raise InvalidInput(f"record: a {kind} has no name.", hint="Use its id.")
     exact = yield from found(select(("Id", name), kind, [f"{name} = {text(wanted)}"], ("Id",), 6))
     if exact:
         return exact

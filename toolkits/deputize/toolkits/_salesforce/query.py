@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from itertools import takewhile
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -10,9 +12,13 @@ from deputize.core.act.toolkit import Steps
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._page import Rows, read_cursor, write_cursor
-from deputize.toolkits._salesforce.base import API, SALESFORCE, flat, soql
+from deputize.toolkits._salesforce.base import API, SALESFORCE, Json, flat, get, soql
 from deputize.toolkits._salesforce.rows import record_fields
 from deputize.toolkits._salesforce.soql import checked
+from deputize.toolkits._text import Outside
+
+ROW: Final = 1_000  # tokens of one row
+_BATCH: Final = re.compile(r"/query/([A-Za-z0-9]{15,18}-[0-9]{1,9})\Z")
 
 
 @SALESFORCE.tool(needs=[API], toolset="expert")
@@ -25,22 +31,29 @@ def query(
 ) -> Steps:
     """Run a read-only SOQL query."""
     bound = ("salesforce_query", account.subject, soql_)
-    (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
+    batch, start = read_cursor(bound, cursor, (str, int)) if cursor else ("", 0)
     text, _ = checked(soql_)
-    answer = yield soql(text)
+    answer = yield get("/query/{batch}", {"batch": batch}) if batch else soql(text)
     records = [flat(one) for one in answer.get("records") or ()]
     rows = Rows()
-    taken = 0
-    for one in records[start : start + limit]:
-        fields, outside = record_fields(one)
-        outside.mark(fields)
-        if not rows.add(fields):
-            break
-        taken += 1
-    more = write_cursor(bound, [start + taken]) if start + taken < len(records) else None
+    taken = sum(1 for _ in takewhile(lambda one: rows.add(_row(one), whole=True), records[start : start + limit]))
+    place = [batch, start + taken] if start + taken < len(records) else _next_batch(answer)
     return {
         "items": rows.items,
         "total": answer.get("totalSize", len(records)),
-        "next": more,
-        "truncated": more is not None and taken < limit,
+        "next": write_cursor(bound, place) if place else None,
+        "truncated": place is not None and taken < limit,
     }
+
+
+def _next_batch(answer: Json) -> list[str | int] | None:
+    """Where Salesforce goes on, which answers in batches of its own choice."""
+    found = _BATCH.search(str(answer.get("nextRecordsUrl") or ""))
+    return [found[1], 0] if found else None
+
+
+def _row(record: Json) -> Json:
+    outside = Outside()
+    row = record_fields(record, outside, ROW)
+    outside.mark(row)
+    return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -10,11 +11,15 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._page import Rows
 from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, is_id, object_called
 from deputize.toolkits._salesforce.describe import field_in, fields_of
 from deputize.toolkits._salesforce.find import records_called
-from deputize.toolkits._salesforce.rows import NAME, record_fields, record_row
+from deputize.toolkits._salesforce.rows import ASKED, FIELDS, NAME, record_fields, record_row
 from deputize.toolkits._salesforce.soql import select, text
+from deputize.toolkits._text import Outside
+
+_RELATED: Final = 3_000  # tokens of everything related
 
 Related = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 
@@ -71,10 +76,13 @@ def get_record(
     if fields:
         known = yield from fields_of(kind)
         chosen = {"fields": ",".join(str(field_in(known, one, "fields")["name"]) for one in fields)}
-    node = yield get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen)
-    shown, outside = record_fields(flat(node))
-    named = shown.pop(NAME.get(kind, "Name"), "")
-    result: Json = {"id": shown.pop("Id", id), "object": kind, "name": named, "fields": shown}
+    node = flat((yield get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen)))
+    outside = Outside()
+    named = outside.line(str(node.pop(NAME.get(kind, "Name"), None) or ""), 255)
+    result: Json = {"id": node.pop("Id", id), "object": kind, "name": named}
+    result["fields"] = record_fields(node, outside, ASKED if fields else FIELDS)
+    if left_out := result["fields"].pop("left_out", None):
+        result |= {"truncated": True, "left_out": left_out, "note": "Ask for more with fields."}
     if related:
         result |= yield from _related(kind, id, related_limit)
     outside.mark(result)
@@ -93,7 +101,7 @@ def _related(kind: str, id: str, limit: int) -> Asks[Json]:
     ]
     body = {"haltOnError": False, "batchRequests": parts}
     answer = yield Request("POST", f"{DATA}/composite/batch", json=body, repeat="read")
-    blocks: Json = {}
+    blocks: dict[str, list[Json]] = {}
     warnings: list[str] = []
     for (name, (_, _, shown, _)), one in zip(sets.items(), answer.get("results") or (), strict=False):
         rows = _rows(one, shown)
@@ -101,7 +109,19 @@ def _related(kind: str, id: str, limit: int) -> Asks[Json]:
             warnings.append(f"{name}: not visible to this user.")
         elif rows:
             blocks[name] = rows
-    return {"related": blocks} | ({"warnings": warnings} if warnings else {})
+    return _within_budget(blocks) | ({"warnings": warnings} if warnings else {})
+
+
+def _within_budget(blocks: dict[str, list[Json]]) -> Json:
+    """The blocks, each cut to its share of what a result may hold."""
+    kept: Json = {}
+    cut = []
+    for name, every in blocks.items():
+        rows = Rows(_RELATED // len(blocks) + 150)  # what Rows keeps free
+        kept[name] = list(takewhile(lambda row, rows=rows: rows.add(row, whole=True), every))  # type: ignore[misc]
+        if len(kept[name]) < len(every):
+            cut.append(f"{name}: {len(kept[name])} of {len(every)} shown.")
+    return {"related": kept} | ({"truncated": True, "cut": cut} if cut else {})
 
 
 def _rows(one: Any, shown: Sequence[str]) -> list[Json] | None:

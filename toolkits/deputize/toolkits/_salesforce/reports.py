@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +14,6 @@ from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Json, get,
 from deputize.toolkits._text import Outside
 
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.$]{0,200}")
-_OPERATORS: Final = ("equals", "notEqual", "lessThan", "greaterThan", "lessOrEqual", "greaterOrEqual", "contains")
 _MOST: Final = 3_000  # tokens of rows
 
 
@@ -24,7 +23,7 @@ class ReportFilter(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     field: str
-    op: str
+    op: Literal["equals", "notEqual", "lessThan", "greaterThan", "lessOrEqual", "greaterOrEqual", "contains"]
     value: str
 
 
@@ -70,8 +69,8 @@ def _chosen(every: list[Json], said: str) -> str:
 
 
 def _filter(one: ReportFilter) -> Json:
-    if not _COLUMN.fullmatch(one.field) or one.op not in _OPERATORS:
-        raise InvalidInput("filters: a column's API name, and an operator.", hint=f"One of {', '.join(_OPERATORS)}.")
+    if not _COLUMN.fullmatch(one.field):
+        raise InvalidInput("filters: not the API name of a column.", hint="Such as AMOUNT.")
     return {"column": one.field, "operator": one.op, "value": one.value}
 
 
@@ -83,7 +82,8 @@ def _table(answer: Json, limit: int) -> Json:
     columns = [outside.line(str((told.get(name) or {}).get("label") or name), 60) for name in names]
     facts = answer.get("factMap") or {}
     rows: list[list[Any]] = []
-    left, cut = _MOST, False
+    totals = [outside.line(str(one.get("label") or ""), 60) for one in (facts.get("T!T") or {}).get("aggregates") or ()]
+    left, cut = _MOST - tokens(columns) - tokens(totals), False
     for fact in facts.values():
         for one in fact.get("rows") or ():
             row = [outside.line(str(cell.get("label") or ""), 120) for cell in one.get("dataCells") or ()]
@@ -92,7 +92,6 @@ def _table(answer: Json, limit: int) -> Json:
                 cut = True
                 break
             rows.append(row)
-    totals = [cell.get("label") for cell in (facts.get("T!T") or {}).get("aggregates") or ()]
     result: Json = {"columns": columns, "rows": rows, "totals": totals, "all_data": answer.get("allData", True)}
     result["truncated"] = cut
     outside.mark(result)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from deputize.toolkits._page import tokens
 from deputize.toolkits._salesforce.base import Json
 from deputize.toolkits._text import Outside, window
 
@@ -15,6 +16,7 @@ NAME: Final[Mapping[str, str]] = {
     "Note": "Title",
     "ContentNote": "Title",
     "CaseComment": "Id",
+    "ContentDocumentLink": "Id",
     "EmailMessage": "Subject",
     "OpportunityContactRole": "Id",
     "CampaignMember": "Id",
@@ -35,28 +37,45 @@ DETAIL: Final[Mapping[str, Sequence[str]]] = {
 
 _LONG: Final = 1_200  # bytes of one field in a detail
 _SHORT: Final = 160
+_INNER: Final = 20  # things of a list inside a record
+FIELDS: Final = 450  # tokens of a detail's fields
+ASKED: Final = 2_000  # tokens of fields that were asked for by name
 
 
 def shown(outside: Outside, value: Any, limit: int) -> Any:
-    """A field's value: text cleaned and cut, everything else as it is."""
+    """A field's value: text cleaned and cut, in lists of records too; everything else as it is."""
+    if isinstance(value, list):
+        return [shown(outside, one, _SHORT) for one in value[:_INNER]]
+    if isinstance(value, dict):
+        return {name: shown(outside, one, _SHORT) for name, one in value.items()}
     if not isinstance(value, str):
         return value
-    cleaned = outside.text(value)
-    piece, more = window(cleaned, 0, limit)
+    piece, more = window(outside.text(value), 0, limit)
     return piece.rstrip() + ("\u2026" if more else "")
 
 
 def record_row(record: Json, fields: Sequence[str]) -> Json:
-    """A record in a list. The first field names it."""
+    """A record in a list, without what it has not. The first field names it."""
     outside = Outside()
     row: Json = {"id": record.get("Id"), "name": shown(outside, record.get(fields[0]), 80)}
     row |= {name: shown(outside, record.get(name), _SHORT) for name in fields[1:]}
+    row = {name: value for name, value in row.items() if value is not None and value != ""}
     outside.mark(row)
     return row
 
 
-def record_fields(record: Json) -> tuple[Json, Outside]:
-    """A record's fields for a detail, without those that are empty."""
-    outside = Outside()
-    fields = {name: shown(outside, value, _LONG) for name, value in record.items() if value not in (None, "", [])}
-    return fields, outside
+def record_fields(record: Json, outside: Outside, budget: int) -> Json:
+    """A record's fields, without what it has not. What is over the budget is named in ``left_out``."""
+    fields: Json = {}
+    left_out: list[str] = []
+    for name, value in record.items():
+        if value is None or value in ("", []):
+            continue
+        one = {name: shown(outside, value, _LONG)}
+        cost = tokens(one)
+        if cost > budget:
+            left_out.append(name)
+        else:
+            fields |= one
+            budget -= cost
+    return fields | ({"left_out": left_out[:_INNER]} if left_out else {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from deputize.core.errors import InvalidInput
@@ -30,9 +30,26 @@ _NUMBERS: Final = {"int", "double", "currency", "percent", "long"}
 OPERATORS: Final = {"eq": "=", "ne": "!=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
+_RELATIONS: Final = frozenset(
+    (
+        "Account Contact Lead Opportunity Case Task Event Campaign Owner CreatedBy LastModifiedBy Who What Parent "
+        "RecordType ReportsTo Manager MasterRecord ConvertedAccount ConvertedContact ConvertedOpportunity RelatedTo "
+        "LinkedEntity User LeadOrContact"
+    )
+    .lower()
+    .split()
+)
+"""What leads from the objects of `OBJECTS` to others of them. Profiles, roles and the like are not among them."""
+
+
+def is_relation(name: str) -> bool:
+    """Whether a relation leads to an object that tools may touch."""
+    return name.lower() in _RELATIONS or name.lower().endswith("__r")
+
+
 def field_called(wanted: str) -> str:
-    """The name of a field, or a path to one. Raises `InvalidInput` for anything else."""
-    if not _FIELD.fullmatch(wanted):
+    """The name of a field, or a path to one that stays within reach. Raises `InvalidInput` for anything else."""
+    if not _FIELD.fullmatch(wanted) or not all(is_relation(one) for one in wanted.split(".")[:-1]):
         raise InvalidInput("fields: not the name of a field.", hint="API names, such as Name or Owner.Name.")
     return wanted
 
@@ -86,7 +103,7 @@ def condition(field: str, op: str, value: str, kind: str) -> str:
     if op == "contains":
         return f"{name} LIKE {like(value)}"
     if op == "in":
-        values = [literal(one, kind, field) for one in value.split(",") if one.strip()]
+        values = [literal(one.strip(), kind, field) for one in value.split(",") if one.strip()]
         if not values or len(values) > 200:
             raise InvalidInput(f"{field}: between 1 and 200 values, separated by commas.")
         return f"{name} IN ({', '.join(values)})"
@@ -107,9 +124,14 @@ def select(
     return f"SELECT {names} FROM {kind}{conditions}{sorting} LIMIT {int(limit)}"  # noqa: S608 - every part was checked
 
 
+def count(kind: str, where: Sequence[str]) -> str:
+    """A query that counts."""
+    return f"SELECT COUNT() FROM {kind} WHERE {' AND '.join(where)}"  # noqa: S608 - every part was checked
+
+
 # ----------------------------------------------------------------- a query of the model's own
 
-_TOKEN: Final = re.compile(r"'(?:\\.|[^'\\])*'|[A-Za-z_][\w.]*|[0-9][\w.:+-]*|[(),]|[<>=!]+|[-+*:]|\S")
+_TOKEN: Final = re.compile(r"'(?:\\.|[^'\\])*'|[A-Za-z_][\w.]*|[0-9][\w.:+-]*|[(),]|[<>=!]+|[-+*:]|\S", re.DOTALL)
 _CHILDREN: Final = frozenset(
     (
         "Contacts Opportunities Cases Tasks Events Notes Leads OpenActivities ActivityHistories OpportunityLineItems "
@@ -119,8 +141,12 @@ _CHILDREN: Final = frozenset(
     .split()
 )
 _SIGNS: Final = frozenset(";'\\\"`#/&|@$%^~{}[]?!")
-_NEVER: Final = {"update", "view", "reference", "scope", "tracking", "viewstat", "security_enforced"}
+_NEVER: Final = frozenset("for using with update typeof".split())
+"""Words that lock, write statistics, reach past what the user sees, or fan out. No field or object is called so."""
+
+_CLAUSES: Final = frozenset("where order group having limit offset all".split())
 _ALLOWED: Final = frozenset(one.lower() for one in OBJECTS)
+_ALIAS: Final = re.compile(r"[a-z]{1,3}")
 
 
 def checked(query: str) -> tuple[str, int]:
@@ -128,9 +154,10 @@ def checked(query: str) -> tuple[str, int]:
     words = _TOKEN.findall(query)
     lower = [word.lower() for word in words]
     _complain(words, lower)
-    for at, word in enumerate(lower):
-        if word == "from":
-            _reachable(lower, at)
+    aliases = {_reachable(lower, at) for at, word in enumerate(lower) if word == "from"}
+    for word in words:
+        if "." in word and word[0].isalpha():
+            _within(word, aliases)
     top = _outside(lower)
     if top.count("select") != 1 or lower[0] != "select" or "from" not in top:
         raise InvalidInput("soql: one SELECT ... FROM ... only.")
@@ -145,25 +172,45 @@ def checked(query: str) -> tuple[str, int]:
 
 
 def _complain(words: Sequence[str], lower: Sequence[str]) -> None:
-    """Refuse signs that SOQL has no use for (comments, second statements), and clauses that lock or reach further."""
-    if not words or any(word in _SIGNS for word in words):
+    """Refuse signs that SOQL has no use for (comments, second statements), and clauses that lock or reach further.
+
+    Escapes by code point are refused too: a parser that reads them early would see quotes where we see text.
+    """
+    texts = [word for word in words if word.startswith("'") and len(word) > 1]
+    if not words or any(word in _SIGNS or not word.isascii() for word in words if word not in texts):
         raise InvalidInput("soql: holds a sign that SOQL does not know.", hint="Plain SOQL, without comments.")
-    for before, word in pairwise(lower):
-        if (before in ("for", "using", "with", "update") and word in _NEVER) or (before, word) == ("all", "rows"):
-            raise InvalidInput(f"soql: {before.upper()} {word.upper()} is not for reading.")
-    if "typeof" in lower:
-        raise InvalidInput("soql: TYPEOF is not supported.")
+    if any(re.search(r"\\[uU]", word) for word in texts):
+        raise InvalidInput("soql: holds an escape by code point.", hint="Write the character itself.")
+    if never := _NEVER.intersection(lower):
+        raise InvalidInput(f"soql: {min(never).upper()} is not supported.")
+    if ("all", "rows") in pairwise(lower):
+        raise InvalidInput("soql: ALL ROWS is not supported.")
 
 
-def _reachable(lower: Sequence[str], at: int) -> None:
-    """The object after FROM is one that tools may touch; in a subquery of SELECT, a known relation to one."""
+def _reachable(lower: Sequence[str], at: int) -> str:
+    """The alias of the object after FROM, "" for none. Raises `InvalidInput` for an object that tools may not touch.
+
+    In a subquery of SELECT, a known relation to an object will do. What follows a comma is a second object.
+    """
     name = lower[at + 1] if at + 1 < len(lower) else ""
     custom = re.fullmatch(r"[a-z][a-z0-9_]*__[cr]", name) is not None
     inside = lower[:at].count("(") > lower[:at].count(")")
     if not (name in _ALLOWED or custom or (inside and name in _CHILDREN)):
         raise InvalidInput("soql: FROM an object that is out of reach.", hint=f"One of {', '.join(sorted(OBJECTS))}.")
-    if at + 2 < len(lower) and lower[at + 2] == ",":
-        raise InvalidInput("soql: FROM one object only.")
+    more = list(takewhile(lambda word: word not in _CLAUSES and word != ")", lower[at + 2 :]))
+    alias = more[-1] if more else ""
+    if len(more) > 2 or (len(more) == 2 and more[0] != "as") or (alias and not _ALIAS.fullmatch(alias)):
+        raise InvalidInput("soql: FROM one object only.", hint="An alias has one to three letters.")
+    return alias
+
+
+def _within(path: str, aliases: set[str]) -> None:
+    """Refuse a path that leads out of the objects that tools may touch: ``Owner.Profile.Name``."""
+    first, *rest = path.lower().split(".")[:-1]
+    if first not in aliases and first not in _ALLOWED:
+        rest.insert(0, first)
+    if not all(is_relation(one) for one in rest):
+        raise InvalidInput("soql: a path to an object that is out of reach.", hint="Such as Owner.Name, Account.Name.")
 
 
 def _outside(lower: Sequence[str]) -> list[str]:

@@ -1,0 +1,102 @@
+"""The rest of Gmail's tools against emulate: attachments, changes, settings and filters as far as it plays them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import App, Deputy, File, InvalidInput, NotFound, Secret, User, allow_all
+from deputize.toolkits.gmail import TOOLKIT
+from tests.counterparts.test_emulate_acts import PEOPLE, visit
+from tests.support.emulate import BOBS_SECRET, oauth_client
+from tests.support.house import GMAIL, build
+from tests.support.strict import StrictTransport
+
+pytestmark = pytest.mark.counterpart
+AT_EMULATE: Final = {"get_attachment", "list_changes", "get_settings", "manage_filter", "unsubscribe"}
+SANDBOX_ONLY: Final = {"set_vacation", "set_signature"}  # emulate answers both with 404
+
+
+@pytest.fixture
+async def deputy(strict_google: StrictTransport) -> Any:
+    client = oauth_client("google")
+    app = App("google", client.id, Secret(client.secret))
+    async with await build(transport=strict_google, apps=[app], policy=allow_all) as deputy:
+        for user in PEOPLE:
+            for consent in await deputy.connect(user, "google", scopes=[f"{GMAIL}modify", f"{GMAIL}settings.basic"]):
+                assert await visit(deputy, strict_google, consent, PEOPLE[user]) == "granted"
+        yield deputy
+
+
+async def act(deputy: Deputy, tool: str, user: str = "alice", **arguments: Any) -> Any:
+    return await deputy.act(f"gmail_{tool}", arguments, user=user)
+
+
+async def test_a_file_goes_out_and_comes_back_the_same(deputy: Deputy) -> None:
+    content = bytes(range(256)) * 10
+    kept = await deputy.files.keep(User("alice"), File("numbers.bin", "application/octet-stream", content))
+    await act(deputy, "send_email", to=["carol@example.test"], subject="Numbers", body="x", attachments=[kept["file"]])
+    [row] = (await act(deputy, "search_emails", query="in:sent subject:Numbers"))["items"]
+    found = await act(deputy, "get_attachment", message_id=row["id"], part="numbers.bin")
+    assert found["sha256"] == hashlib.sha256(content).hexdigest() and found["size"] == len(content)
+    with pytest.raises(NotFound):
+        await act(deputy, "get_attachment", "bob", message_id=row["id"], part="numbers.bin")
+
+
+async def test_a_large_mail_is_uploaded(deputy: Deputy, strict_google: StrictTransport) -> None:
+    kept = await deputy.files.keep(User("alice"), File("big.bin", "application/octet-stream", b"x" * 4_000_000))
+    await act(deputy, "send_email", to=["carol@example.test"], subject="Big", body="x", attachments=[kept["file"]])
+    [row] = (await act(deputy, "search_emails", query="in:sent subject:Big"))["items"]
+    assert [one["size"] for one in (await act(deputy, "get_email", message_id=row["id"]))["files"]] == [4_000_000]
+    assert [e.status for e in strict_google.ledger if e.path.startswith("/upload/")] == [200]
+
+
+async def test_changes_are_told_once_and_only_the_own(deputy: Deputy) -> None:
+    since = (await act(deputy, "list_changes"))["next"]
+    await act(deputy, "update_emails", message_ids=["msg_alice_1"], action="star")
+    found = await act(deputy, "list_changes", since=since)
+    assert any(row["id"] == "msg_alice_1" and row["change"] == "labels" for row in found["items"])
+    assert BOBS_SECRET not in str(found)
+
+
+async def test_settings_are_read_and_a_filter_is_made_once_and_deleted(deputy: Deputy) -> None:
+    assert (await act(deputy, "get_settings", section="aliases"))["items"][0]["email"] == "alice@example.test"
+    wish: dict[str, Any] = {"action": "create", "from": "news@example.test", "archive": True}
+    made = await act(deputy, "manage_filter", **wish)
+    assert (await act(deputy, "manage_filter", **wish))["id"] == made["id"]
+    listed = (await act(deputy, "get_settings", section="filters"))["items"]
+    assert [row["id"] for row in listed].count(made["id"]) == 1
+    await act(deputy, "manage_filter", action="delete", filter_id=made["id"])
+    assert made["id"] not in [row["id"] for row in (await act(deputy, "get_settings", section="filters"))["items"]]
+
+
+async def test_a_mail_that_names_no_list_is_not_left(deputy: Deputy) -> None:
+    with pytest.raises(InvalidInput, match="does not say"):
+        await act(deputy, "unsubscribe", message_id="msg_alice_1")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"), [("set_vacation", {"enabled": False}), ("set_signature", {"body": "x"})]
+)
+async def test_what_emulate_does_not_know_is_not_found_there(
+    deputy: Deputy, tool: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(NotFound):
+        await act(deputy, tool, **arguments)
+
+
+def test_every_new_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    new = {name.removeprefix("gmail_") for name in TOOLKIT.tools} - OLD
+    with capsys.disabled():
+        print(
+            "\n" + "\n".join(f"gmail_{one:16} {'emulate, sandbox' if one in AT_EMULATE else 'sandbox'}" for one in new)
+        )
+    assert new == AT_EMULATE | SANDBOX_ONLY and len(TOOLKIT.tools) == 21
+
+
+OLD: Final = {
+    *("whoami", "search_emails", "get_email", "get_thread", "send_email", "reply_email", "forward_email"),
+    *("save_draft", "list_drafts", "send_draft", "delete_draft", "update_emails", "list_labels", "manage_label"),
+}

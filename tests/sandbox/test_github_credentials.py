@@ -1,0 +1,50 @@
+"""GitHub's way to end tokens for whoever has found them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.sandbox import Sandbox
+from deputize.sandbox.github.credentials import MOST, PATH
+from tests.sandbox.connecting import visitor
+
+URL = f"https://api.github.com{PATH}"
+
+
+async def post(sandbox: Sandbox, content: Any, **headers: str) -> httpx.Response:
+    """The list, sent by nobody."""
+    async with httpx.AsyncClient(transport=sandbox.transport()) as http:
+        return await http.post(URL, json=content, headers=headers)
+
+
+@pytest.mark.parametrize("provider", ["github", "github_app"])
+async def test_tokens_end_for_whoever_has_found_them(sandbox: Sandbox, provider: str) -> None:
+    async with visitor(sandbox) as people:
+        assert await people.connect(provider) == "granted"
+        grant = await people.grant(provider)
+        told = await post(sandbox, {"credentials": ["gho_nobody_knows", grant.access_token.reveal()]})
+        assert told.status_code == 202 and sandbox.live_tokens()["alice@example.test"] == 0
+        assert (await people.call("GET", "https://api.github.com/user", grant)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ({}, 422),
+        ({"credentials": []}, 422),
+        ({"credentials": "gho_x"}, 422),
+        ({"credentials": [7]}, 422),
+        ({"credentials": ["gho_x"] * (MOST + 1)}, 422),
+        ({"credentials": ["gho_x"] * MOST}, 202),
+    ],
+)
+async def test_what_is_no_list_of_tokens_is_refused(sandbox: Sandbox, content: Any, status: int) -> None:
+    assert (await post(sandbox, content)).status_code == status
+
+
+async def test_whoever_says_who_they_are_is_refused(sandbox: Sandbox) -> None:
+    for says in ("Bearer gho_x", "Basic eDp5", "x"):
+        assert (await post(sandbox, {"credentials": ["gho_x"]}, authorization=says)).status_code == 403

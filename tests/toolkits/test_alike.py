@@ -1,0 +1,58 @@
+"""Arguments of one name mean the same in every toolkit that is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core.act.toolkit import Tool, find_toolkits
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._calendar.base import WHOLE
+from tests.toolkits.desk import Desk
+from tests.toolkits.mailbox import MAIL, SETTINGS
+
+TOOLS = [tool for toolkit in find_toolkits().values() for tool in toolkit.tools.values()]
+LISTS = [tool for tool in TOOLS if "limit" in tool.parameters]
+PAGED = [tool for tool in TOOLS if {"limit", "cursor"} <= set(tool.parameters) and tool.provider == "google"]
+NEEDED: dict[str, Any] = {"thread_id": "t1"}
+
+
+def given(tool: Tool, **more: Any) -> dict[str, Any]:
+    return {name: NEEDED[name] for name in tool.schema.get("required", ()) if name in NEEDED} | more
+
+
+@pytest.mark.parametrize("tool", LISTS, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("limit", [0, -1, 10_000, "many"])
+def test_a_limit_out_of_range_is_an_error_and_never_clamped(tool: Tool, limit: Any) -> None:
+    with pytest.raises(InvalidInput, match="limit"):
+        tool.validate(given(tool, limit=limit))
+
+
+@pytest.mark.parametrize("tool", PAGED, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("cursor", ["x", "a" * 5000, "\0", "é", "=" * 40])
+def test_a_cursor_of_nowhere_is_refused_before_anybody_is_asked(tool: Tool, cursor: str) -> None:
+    desk = Desk(find_toolkits(tool.toolkit)[tool.toolkit], frozenset({MAIL, SETTINGS, WHOLE}))
+    with pytest.raises(InvalidInput, match="cursor"):
+        desk.run(tool.name.partition("_")[2], given(tool, cursor=cursor))
+    assert desk.sent == []
+
+
+@pytest.mark.parametrize("text", ["yesterday", "7d", "2026-13-01", "-7y", "", " "])
+@pytest.mark.parametrize("name", ["gmail_search_emails", "calendar_list_events", "calendar_find_times"])
+def test_a_window_is_read_the_same_everywhere(name: str, text: str) -> None:
+    toolkit, _, tool = name.partition("_")
+    desk = Desk(find_toolkits(toolkit)[toolkit], frozenset({MAIL, WHOLE}))
+    if not text:
+        desk.run(tool, {"after": text})
+        return
+    with pytest.raises(InvalidInput, match="after"):
+        desk.run(tool, {"after": text})
+
+
+WHO_ACTS = {"user_id", "account", "token", "access_token", "tenant", "act_as"}
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_no_schema_has_an_argument_that_says_who_acts(tool: Tool) -> None:
+    assert not WHO_ACTS & set(tool.schema.get("properties", {}))

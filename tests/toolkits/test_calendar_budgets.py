@@ -1,0 +1,153 @@
+"""What Calendar's tools cost in tokens, and by which names they answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.toolkit import Tool
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._calendar.base import READONLY
+from deputize.toolkits._page import tokens
+from deputize.toolkits.calendar import TOOLKIT
+from tests.toolkits.desk import Desk
+from tests.toolkits.test_calendar_find import add
+
+TEXTS = {
+    "latin": "Quarterly numbers and what they mean for all of us in the coming year ",
+    "german": "Übergrößenträger müssen Gebühren für Änderungen ",
+    "chinese": "季度数据及其对我们所有人的意义",
+    "emoji": "🎉🚀👩\u200d🚀",
+}
+
+
+def definition(tool: Tool) -> int:
+    whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+    return len(json.dumps(whole, separators=(",", ":"))) // 4
+
+
+def test_a_definition_costs_at_most_330_tokens_and_170_on_average() -> None:
+    costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
+    assert len(costs) == 11 and max(costs.values()) <= 330
+    assert sum(costs.values()) / len(costs) <= 170  # a quarter of the characters, which is a little more than tokens
+
+
+@pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
+def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
+    assert len(tool.name) <= 40 and tool.name.startswith("calendar_")
+    assert 0 < len(tool.description.split()) <= 20
+    assert tool.schema["additionalProperties"] is False
+    assert not {"user", "account", "token", "key", "granted", "noted", "now"} & set(tool.schema.get("properties", {}))
+    assert "anyOf" not in json.dumps(tool.schema)
+    assert "title" not in tool.schema and all("title" not in one for one in tool.schema.get("properties", {}).values())
+
+
+def test_the_core_set_is_all_but_making_and_sharing_calendars() -> None:
+    more = {name for name, tool in TOOLKIT.tools.items() if tool.toolset != "core"}
+    assert more == {"calendar_manage_calendar", "calendar_share_calendar"}
+
+
+def loaded(text: str) -> Desk:
+    """A calendar full of long events with many guests."""
+    desk = Desk(TOOLKIT, frozenset({READONLY}))
+    people = [
+        {
+            "email": f"somebody.with.a.long.name.{n}@department.example.test",
+            "displayName": text * 2,
+            "comment": text * 5,
+        }
+        for n in range(60)
+    ]
+    organizer = {"email": "somebody.else@department.example.test", "displayName": text * 3}
+    for n in range(60):
+        at = f"2026-12-0{n % 7 + 1}T{8 + n % 9:02}"
+        more: dict[str, Any] = {
+            "summary": text * 9,
+            "location": text * 9,
+            "description": text * 90,
+            "attendees": people,
+        }
+        add(
+            desk,
+            f"9vjfruhtfn6vns5p3g6qdoa{n:03}",
+            f"{at}:00:00+01:00",
+            f"{at}:30:00+01:00",
+            organizer=organizer,
+            **more,
+        )
+    return desk
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_rows_and_details_stay_within_their_budgets_whatever_they_hold(text: str) -> None:
+    desk = loaded(text)
+    found = desk.run("list_events", {"after": "2026-11-30", "before": "2026-12-08", "limit": 100})
+    assert tokens(found) <= 4000 and found["truncated"] is True and found["next"]
+    assert max(tokens(row) for row in found["items"]) <= 130
+    detail = desk.run("get_event", {"event_id": "9vjfruhtfn6vns5p3g6qdoa000"})
+    assert tokens(detail) <= 1300 and detail["next"] and detail["more_people"] == 52
+
+
+def test_an_ordinary_row_costs_eighty_tokens_and_an_ordinary_detail_six_hundred() -> None:
+    desk = Desk(TOOLKIT, frozenset({READONLY}))
+    rows = desk.run("list_events", {"after": "2026-11-23", "before": "2026-12-08"})["items"]
+    assert max(tokens(row) for row in rows) <= 85
+    for row in rows:
+        assert tokens(desk.run("get_event", {"event_id": row["id"]})) <= 400
+
+
+ALIASES = {
+    **dict.fromkeys(("Google.CreateEvent", "GoogleCalendar.CreateEvent"), "calendar_create_event"),
+    "GoogleCalendar.DeleteEvent": "calendar_delete_event",
+    "GoogleCalendar.FindTimeSlotsWhenEveryoneIsFree": "calendar_find_times",
+    "GoogleCalendar.ListCalendars": "calendar_list_calendars",
+    "GoogleCalendar.ListEvents": "calendar_list_events",
+    "GoogleCalendar.RespondToEvent": "calendar_respond_to_event",
+    "GoogleCalendar.UpdateEvent": "calendar_update_event",
+    "GoogleCalendar.WhoAmI": "calendar_whoami",
+}
+
+
+def test_the_names_of_other_toolkits_lead_to_one_tool_each_with_a_dot_or_without() -> None:
+    assert {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases} == ALIASES
+    catalog = Catalog([TOOLKIT])
+    for alias, name in ALIASES.items():
+        assert catalog.tool(alias).name == catalog.tool(alias.replace(".", "_")).name == name
+
+
+@pytest.mark.parametrize("name", ["Google.CreateEvent", "GoogleCalendar_CreateEvent"])
+def test_arguments_come_by_their_other_names_and_values(name: str) -> None:
+    theirs: dict[str, Any] = {
+        "summary": "Plan",
+        "start_datetime": "2026-12-01T10:00",
+        "end_datetime": "2026-12-01T10:30",
+        "attendee_emails": ["bob@example.test"],
+        "send_notifications_to_attendees": "externalOnly",
+        "add_google_meet": True,
+        "calendar_id": "Team",
+    }
+    tool = Catalog([TOOLKIT]).tool(name)
+    valid = tool.validate(theirs)
+    assert (
+        valid["title"] == "Plan" and valid["start"] == "2026-12-01T10:00" and valid["attendees"] == ["bob@example.test"]
+    )
+    assert (valid["notify"], valid["meet"], valid["calendar"]) == ("external", True, "Team")
+    with pytest.raises(InvalidInput, match="given twice"):
+        tool.validate(theirs | {"title": "Another"})
+
+
+def test_hidden_spellings_work_are_not_shown_and_may_not_contradict() -> None:
+    tool = TOOLKIT.tools["calendar_list_events"]
+    assert tool.validate({"max_results": 3, "page_token": "c"}) == tool.validate({"limit": 3, "cursor": "c"})
+    assert not {"max_results", "page_token", "calendar_id", "summary"} & set(json.dumps(tool.schema).split('"'))
+    with pytest.raises(InvalidInput, match="limit is given twice"):
+        tool.validate({"max_results": 3, "limit": 4})
+    assert tool.validate({"max_results": 3, "limit": 3})["limit"] == 3
+    event = TOOLKIT.tools["calendar_create_event"]
+    plain = {"start": "2026-12-01", "end": "1d"}
+    assert event.validate({"summary": "x", **plain})["title"] == "x"
+    with pytest.raises(InvalidInput, match="channel"):
+        event.validate({"title": "x", "channel": "y", **plain})

@@ -1,0 +1,403 @@
+"""Finding events, calendars and free times: windows, names, cursors, and what cannot be seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.core.act.toolkit import Request
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.sandbox import Sandbox
+from deputize.sandbox.google.calendar.seed import BOBS_SECRET, ROOM
+from deputize.toolkits._calendar.base import (
+    EVENTS_FREEBUSY,
+    FREEBUSY,
+    LIST_READONLY,
+    OWNED_READONLY,
+    READONLY,
+    SETTINGS_READONLY,
+    WHOLE,
+)
+from deputize.toolkits._calendar.free import Hours, _ranked, _slots, _union
+from deputize.toolkits._page import tokens
+from deputize.toolkits.calendar import TOOLKIT
+from tests.toolkits.calendar_calls import TEAM, TRAVEL
+from tests.toolkits.desk import BOB, Desk
+from tests.toolkits.driving import NOW
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(TOOLKIT, frozenset({READONLY}))
+
+
+def add(desk: Desk, id: str, start: str, end: str, calendar: str = "alice@example.test", **more: Any) -> None:
+    """Lay an event in, past the API."""
+    times = {
+        name: {"date": at} if len(at) == 10 else {"dateTime": at, "timeZone": "Europe/Berlin"}
+        for name, at in (("start", start), ("end", end))
+    }
+    store = desk.sandbox._world.services["calendar"]
+    like = store["events"]["alice@example.test/focus000001"]
+    data = {**like["data"], "summary": id, "eventType": "default", "organizer": {"email": calendar}, **times, **more}
+    store["events"][f"{calendar}/{id}"] = {**like, "id": id, "home": calendar, "data": data, "own": {}, "removed": []}
+
+
+def starts(result: dict[str, Any]) -> list[str]:
+    return [row["start"] for row in result["items"]]
+
+
+# ----------------------------------------------------------------- list
+
+
+def test_a_window_takes_what_overlaps_it_and_says_its_zone(desk: Desk) -> None:
+    add(desk, "across", "2026-12-03T23:00:00+01:00", "2026-12-04T01:00:00+01:00")
+    for after, before, there in (
+        ("2026-12-04", "2026-12-05", True),
+        ("2026-12-03", "2026-12-04", True),
+        ("2026-12-04T01:00", "2026-12-05", False),
+        ("2026-12-02", "2026-12-03T23:00", False),
+    ):
+        found = desk.run("list_events", {"after": after, "before": before, "query": "across"})
+        assert bool(found["items"]) is there and found["time_zone"] == "Europe/Berlin"
+
+
+def test_a_bare_date_is_midnight_in_the_users_zone(desk: Desk) -> None:
+    desk.run("list_events", {"after": "2026-12-01", "before": "2026-12-02"})
+    params = next(one for one in desk.sent if one.url.path.endswith("/events")).url.params
+    assert (params["timeMin"], params["timeMax"]) == ("2026-11-30T23:00:00Z", "2026-12-01T23:00:00Z")
+    fresh = Desk(TOOLKIT, frozenset({READONLY}))
+    fresh.run("list_events", {"after": "-2h", "before": "+2h"})
+    assert [one.url.path.rpartition("/")[2] for one in fresh.sent] == ["events"]  # no zone is needed for that
+
+
+def test_the_default_window_is_a_week_from_now(desk: Desk) -> None:
+    desk.run("list_events")
+    params = desk.sent[0].url.params
+    assert (params["timeMin"], params["timeMax"]) == ("2026-11-24T14:00:00Z", "2026-12-01T14:00:00Z")
+    assert params["singleEvents"] == "true" and params["orderBy"] == "startTime" and "q" not in params
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"after": "2026-12-02", "before": "2026-12-01"},
+        {"after": "yesterday"},
+        {"series_id": "standup0001", "query": "x"},
+        {"series_id": "standup0001", "calendars": ["primary", "Team"]},
+        {"calendars": [f"c{n}@x.test" for n in range(11)]},
+        {"limit": 101},
+        {"limit": 0},
+        {"kinds": ["holiday"]},
+        {"cursor": "x"},
+    ],
+)
+def test_what_cannot_be_listed_is_refused(desk: Desk, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        desk.run("list_events", wrong)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 25])
+def test_pages_of_several_calendars_come_in_order_and_leave_nothing_out(desk: Desk, limit: int) -> None:
+    for n in range(9):
+        hour = f"2026-12-0{n % 5 + 1}T{8 + n:02}"
+        add(desk, f"team{n}", f"{hour}:00:00+01:00", f"{hour}:45:00+01:00", TEAM)
+    asked = {"calendars": ["primary", "Team", TRAVEL], "after": "2026-11-30", "before": "2026-12-06", "limit": limit}
+    rows: list[dict[str, Any]] = []
+    cursor = None
+    for _ in range(40):
+        page = desk.run("list_events", asked | ({"cursor": cursor} if cursor else {}))
+        rows += page["items"]
+        assert len(page["items"]) <= limit
+        cursor = page["next"]
+        if cursor is None:
+            break
+    everything = desk.run("list_events", asked | {"limit": 100})["items"]
+    assert rows == everything and len(rows) == len({row["id"] for row in rows}) == 18
+    assert starts({"items": rows}) == sorted(starts({"items": rows}))
+    assert {row["calendar"] for row in rows} == {"primary", "Team", TRAVEL}
+
+
+def test_empty_and_short_pages_with_more_behind_them_are_passed_over(desk: Desk) -> None:
+    served = iter([[], [], ["a"], ["b"]])
+
+    def answer(request: Request) -> dict[str, Any]:
+        items = next(served, [])
+        made = [{"id": one, "status": "confirmed", "start": {"date": "2026-12-01"}} for one in items]
+        return {"items": made, "nextPageToken": "more"} if items != ["b"] else {"items": made}
+
+    desk.send = answer  # type: ignore[method-assign]
+    page = desk.run("list_events")
+    assert [row["id"] for row in page["items"]] == ["a"] and page["next"]
+    last = desk.run("list_events", {"cursor": page["next"]})
+    assert [row["id"] for row in last["items"]] == ["b"] and last["next"] is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 200), st.sampled_from("abcXYZ019-_=é\n"))
+def test_an_altered_cursor_is_refused(at: int, put: str) -> None:
+    desk = Desk(TOOLKIT, frozenset({READONLY}), SANDBOX)
+    cursor = desk.run("list_events", {"limit": 2})["next"]
+    altered = cursor[: at % len(cursor)] + put + cursor[at % len(cursor) + 1 :]
+    if altered != cursor:
+        with pytest.raises(InvalidInput, match="cursor"):
+            desk.run("list_events", {"limit": 2, "cursor": altered})
+
+
+SANDBOX = Sandbox(clock=lambda: NOW)
+
+
+def test_a_cursor_is_good_for_its_tool_account_and_filters_only(desk: Desk) -> None:
+    cursor = desk.run("list_events", {"limit": 2})["next"]
+    bob = Desk(TOOLKIT, frozenset({READONLY}), desk.sandbox, BOB)
+    calendars = desk.run("list_calendars", {"limit": 1})["next"]
+    for who, tool, arguments in (
+        (bob, "list_events", {"cursor": cursor}),
+        (desk, "list_events", {"cursor": cursor, "query": "x"}),
+        (desk, "list_events", {"cursor": cursor, "calendars": ["primary", "Team"]}),
+        (desk, "list_calendars", {"cursor": cursor}),
+        (desk, "list_events", {"cursor": calendars}),
+    ):
+        with pytest.raises(InvalidInput, match="cursor"):
+            who.run(tool, arguments)
+    assert tokens(cursor) <= 60
+
+
+def test_a_row_says_what_matters_and_leaves_out_what_is_empty(desk: Desk) -> None:
+    rows = desk.run("list_events", {"after": "2026-12-01T13:00+01:00", "before": "2026-12-01T16:00+01:00"})["items"]
+    assert rows == [
+        {
+            "id": "review00001",
+            "title": "Design review",
+            "start": "2026-12-01 14:00",
+            "end": "2026-12-01 15:00",
+            "where": "Lantern room",
+            "people": [BOB, ROOM],
+            "my_response": "not answered",
+            "from_outside": True,
+        }
+    ]
+    day = desk.run("list_events", {"after": "2026-12-07", "before": "2026-12-08", "query": "off"})["items"][0]
+    assert (day["start"], day["end"], day["all_day"]) == ("2026-12-07", "2026-12-07", True)
+    assert "from_outside" not in day  # the user's own words
+
+
+def test_what_others_keep_private_is_busy_and_their_secrets_stay_theirs(desk: Desk) -> None:
+    rule = {"id": "u", "scope": {"type": "user", "value": "alice@example.test"}, "role": "reader"}
+    desk.sandbox._world.services["calendar"]["calendars"][BOB]["acl"].append(rule)
+    found = desk.run("list_events", {"calendars": [BOB], "after": "2026-12-01", "before": "2026-12-02"})
+    assert {"busy", "Design review"} <= {row["title"] for row in found["items"]}
+    assert BOBS_SECRET not in str(found)
+    stranger = Desk(TOOLKIT, frozenset({READONLY}))
+    with pytest.raises(NotFound):
+        stranger.run("list_events", {"calendars": [BOB]})
+
+
+def test_cancelled_events_come_with_what_was_changed_since(desk: Desk) -> None:
+    desk.sandbox._world.services["calendar"]["events"]["alice@example.test/focus000001"]["data"]["status"] = "cancelled"
+    found = desk.run("list_events", {"updated_after": "-60d", "query": "report"})
+    assert [(row["id"], row["status"]) for row in found["items"]] == [("focus000001", "cancelled")]
+    assert not desk.run("list_events", {"query": "report", "before": "+30d"})["items"]
+
+
+def test_a_calendar_is_named_by_id_or_by_its_name_and_else_candidates_are_shown(desk: Desk) -> None:
+    for name in ("Bob on the road", "bob ON the road ", TRAVEL):
+        assert desk.run("get_event", {"event_id": "trip0000001", "calendar": name})["title"] == "Night train to Vienna"
+    with pytest.raises(InvalidInput, match="no calendar has this name") as missing:
+        desk.run("get_event", {"event_id": "x", "calendar": "Teams"})
+    assert f"Team ({TEAM}, owner)" in missing.value.hint
+    desk.sandbox._world.services["calendar"]["lists"]["alice@example.test"][TRAVEL] = {"summaryOverride": "team"}
+    assert desk.run("list_events", {"calendars": ["Team"]})["items"] == []  # exactly that name
+    with pytest.raises(InvalidInput, match="several") as several:
+        desk.run("list_events", {"calendars": ["TEAM"]})
+    assert TEAM in several.value.hint and TRAVEL in several.value.hint
+
+
+def test_calendars_are_listed_page_by_page_with_who_may_see_them(desk: Desk) -> None:
+    desk = Desk(TOOLKIT, frozenset({WHOLE}))
+    first = desk.run("list_calendars", {"limit": 2, "sharing": True})
+    rest = desk.run("list_calendars", {"limit": 2, "sharing": True, "cursor": first["next"]})
+    names = [row["name"] for row in first["items"] + rest["items"]]
+    assert names == ["alice@example.test", "Team", "Bob on the road"] and rest["next"] is None
+    assert f"{BOB}: reader" in first["items"][1]["shared_with"] and "shared_with" not in rest["items"][0]
+    assert [one["name"] for one in desk.run("list_calendars", {"query": "road"})["items"]] == ["Bob on the road"]
+
+
+@pytest.mark.parametrize(
+    ("granted", "known"),
+    [
+        (frozenset(), {"email", "now"}),
+        (frozenset({SETTINGS_READONLY}), {"email", "now", "time_zone", "week_start", "clock"}),
+        (frozenset({OWNED_READONLY}), {"email", "now", "time_zone"}),
+        (frozenset({LIST_READONLY}), {"email", "now", "time_zone"}),
+    ],
+)
+def test_whoami_says_what_the_grant_lets_it_know(granted: frozenset[str], known: set[str]) -> None:
+    found = Desk(TOOLKIT, granted).run("whoami")
+    assert set(found) == known and found["email"] == "alice@example.test"
+
+
+def test_a_long_description_is_read_in_pieces(desk: Desk) -> None:
+    words = " ".join(f"word{n}" for n in range(600))
+    add(desk, "long00001", "2026-12-01T10:00:00+01:00", "2026-12-01T11:00:00+01:00", description=words)
+    read, offset = "", 0
+    while True:
+        found = desk.run("get_event", {"event_id": "long00001", "offset": offset})
+        read += found["description"]
+        assert tokens(found) <= 600
+        if "next" not in found:
+            break
+        offset = found["next"]
+    assert read == words
+
+
+# ----------------------------------------------------------------- free times
+
+
+def busy_of(desk: Desk, **arguments: Any) -> dict[str, Any]:
+    result: dict[str, Any] = desk.run("find_times", arguments)
+    return result
+
+
+def test_slots_are_free_for_everybody_within_hours_and_not_at_the_weekend() -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY, SETTINGS_READONLY}))
+    found = busy_of(desk, attendees=[BOB], duration="1h", after="2026-12-01", before="2026-12-02", limit=50)
+    slots = starts(found)
+    assert found["time_zone"] == "Europe/Berlin" and found["unknown"] == []
+    assert min(slots) == "2026-12-01 11:00" and "2026-12-01 13:00" in slots  # the dentist until eleven
+    assert not {"2026-12-01 13:15", "2026-12-01 14:00", "2026-12-01 14:45"} & set(slots)
+    assert "2026-12-01 16:00" in slots and "2026-12-01 16:15" not in slots
+    assert not starts(busy_of(desk, duration="1h", after="2026-11-28", before="2026-11-30"))
+    assert starts(busy_of(desk, duration="1h", after="2026-11-28", before="2026-11-30", weekends=True))
+
+
+def test_a_day_gives_three_slots_until_other_days_have_had_their_turn() -> None:
+    desk = Desk(TOOLKIT, frozenset({FREEBUSY, SETTINGS_READONLY}))
+    days = [
+        slot[:10] for slot in starts(busy_of(desk, duration="30m", after="2026-12-14", before="2026-12-17", limit=12))
+    ]
+    assert days == ["2026-12-14"] * 3 + ["2026-12-15"] * 3 + ["2026-12-16"] * 3 + ["2026-12-14"] * 3
+
+
+def test_a_buffer_keeps_its_distance_and_one_room_of_several_is_enough() -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY, SETTINGS_READONLY}))
+    window = {"after": "2026-12-01T15:00+01:00", "before": "2026-12-01T17:00+01:00", "duration": "30m"}
+    assert starts(busy_of(desk, **window))[0] == "2026-12-01 15:00"
+    assert starts(busy_of(desk, **window, buffer="20m"))[0] == "2026-12-01 15:30"
+    rooms = busy_of(
+        desk, **{**window, "after": "2026-12-01T14:00+01:00"}, rooms=[ROOM, "nowhere@resource.calendar.google.com"]
+    )
+    assert rooms["items"][0]["room"] == ROOM and rooms["unknown"] == ["nowhere@resource.calendar.google.com"]
+
+
+def test_whose_calendar_cannot_be_seen_is_unknown_and_never_free() -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY, SETTINGS_READONLY}))
+    found = busy_of(desk, attendees=["nobody@elsewhere.test", BOB], duration="30m")
+    assert found["unknown"] == ["nobody@elsewhere.test"] and found["items"]
+
+    def nothing_seen(request: Request) -> dict[str, Any]:
+        errors = {one["id"]: {"errors": [{"reason": "notFound"}]} for one in request.json["items"]}
+        return {"calendars": errors}
+
+    desk.send = nothing_seen  # type: ignore[method-assign]
+    with pytest.raises(NotFound, match="None of these"):
+        busy_of(desk, attendees=[BOB], time_zone="UTC", duration="30m")
+    desk.send = lambda request: {"calendars": {}}  # type: ignore[method-assign]
+    with pytest.raises(NotFound):
+        busy_of(desk, time_zone="UTC", duration="30m")
+
+
+def test_without_a_duration_it_says_who_is_busy_when() -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY, SETTINGS_READONLY}))
+    found = busy_of(desk, attendees=[BOB], after="2026-12-01T09:30+01:00", before="2026-12-01T12:00+01:00")
+    assert found["items"] == [{"who": BOB, "start": "2026-12-01 10:00", "end": "2026-12-01 11:00"}]
+    assert BOBS_SECRET not in str(found)
+
+
+def test_fifty_one_calendars_and_ninety_days_are_asked_in_parts() -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY, SETTINGS_READONLY}))
+    busy_of(desk, attendees=[f"p{n}@x.test" for n in range(50)], before="+90d", duration="30m")
+    import json
+
+    asked = [json.loads(one.content) for one in desk.sent if one.method == "POST"]
+    assert sorted(len(one["items"]) for one in asked) == [1, 1, 50, 50]
+    assert {one["timeMin"] for one in asked} == {"2026-11-24T14:00:00Z", "2027-01-23T14:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"hours": hours} for hours in ("9-17", "09:00", "25:00-26:00", "09:00-09:00", "24:00-01:00")),
+        *({"duration": duration} for duration in ("0m", "8d", "an hour", "-30m")),
+        *({"attendees": ["Bob"]}, {"rooms": ["x"]}, {"before": "+400d"}, {"after": "+2d", "before": "+1d"}),
+        *({"attendees": [f"p{n}@x.test" for n in range(201)]}, {"time_zone": "x"}, {"limit": 51}),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anybody_is_asked(wrong: dict[str, Any]) -> None:
+    desk = Desk(TOOLKIT, frozenset({EVENTS_FREEBUSY}))
+    with pytest.raises(InvalidInput):
+        busy_of(desk, **{"duration": "30m", "time_zone": "Europe/Berlin"} | wrong)
+    assert not [one for one in desk.sent if one.method == "POST"] or "hours" in wrong
+
+
+def test_hours_need_a_zone_that_somebody_named() -> None:
+    desk = Desk(TOOLKIT, frozenset({FREEBUSY}))
+    with pytest.raises(InvalidInput, match="time zone"):
+        busy_of(desk, duration="30m")
+    assert busy_of(desk, duration="30m", after="2026-12-14T00:00+05:30")["time_zone"] == "UTC+05:30"
+
+
+spans = st.tuples(st.integers(0, 2000), st.integers(0, 300))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(spans, max_size=15), st.integers(15, 240), st.integers(0, 60), st.booleans())
+def test_no_slot_touches_anything_busy_and_none_is_missed(
+    blocks: list[tuple[int, int]], length: int, pause: int, weekends: bool
+) -> None:
+    first = datetime(2026, 10, 23, 6, tzinfo=UTC)  # the clocks go back in between
+    window = (first, first + timedelta(days=4))
+    busy = [(first + timedelta(minutes=at), first + timedelta(minutes=at + long)) for at, long in blocks]
+    taken = _union(busy, timedelta(minutes=pause))
+    hours = Hours.of("08:30-17:15", BERLIN, weekends=weekends)
+    found = {start for start, _, _ in _slots(hours, window, timedelta(minutes=length), taken, None)}
+    at = first
+    while at < window[1]:
+        wall, end = at.astimezone(BERLIN), at + timedelta(minutes=length)
+        open_ = wall.replace(hour=8, minute=30, second=0) <= wall and end <= wall.replace(
+            hour=17, minute=15
+        ).astimezone(UTC)
+        day = weekends or wall.weekday() < 5
+        gap = timedelta(minutes=pause)
+        free = all(end <= s - gap or at >= e + gap for s, e in busy if e > s or gap)
+        free = free and all(not (at < s < end) for s, e in busy if e == s and not gap)
+        assert (at in found) == (open_ and day and free and wall.minute % 15 == 0 and end <= window[1])
+        at += timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(("hours", "count"), [("22:00-02:00", 4), ("00:00-24:00", 24), ("23:30-00:30", 1)])
+def test_hours_may_go_past_midnight(hours: str, count: int) -> None:
+    window = (datetime(2026, 12, 1, 12, tzinfo=BERLIN), datetime(2026, 12, 2, 12, tzinfo=BERLIN))
+    slots = _slots(Hours.of(hours, BERLIN, weekends=False), window, timedelta(hours=1), [], None)
+    assert len({start for start, _, _ in slots if start.minute == (30 if "30" in hours else 0)}) == count
+
+
+def test_the_night_when_clocks_change_is_as_long_as_it_is() -> None:
+    for day, length in ((datetime(2026, 10, 24, 12, tzinfo=BERLIN), 5), (datetime(2026, 3, 28, 12, tzinfo=BERLIN), 3)):
+        start = day
+        hours = Hours.of("00:00-04:00", BERLIN, weekends=True)
+        (span,) = [s for s in hours.within((start, start + timedelta(days=1)))]
+        assert span[1] - span[0] == timedelta(hours=length)
+
+
+def test_ranking_keeps_every_slot_once() -> None:
+    starting = [datetime(2026, 12, 1 + n // 10, 9 + n % 10, tzinfo=BERLIN) for n in range(30)]
+    slots = [(start, start + timedelta(minutes=30), "") for start in starting]
+    assert sorted(_ranked(slots, BERLIN)) == sorted(slots)

@@ -1,0 +1,180 @@
+"""Recurrence against dateutil, which somebody else wrote: the same dates, in every zone, whenever clocks change."""
+
+# ruff: noqa: DTZ001 - times on a wall have no offset
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+from dateutil.rrule import rrulestr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._calendar.following import _cut, begins_at
+from deputize.toolkits._calendar.rules import DAYS, in_words, read_recurrence
+from deputize.toolkits._calendar.series import next_dates, occurrences
+from deputize.toolkits._calendar.when import Moment
+
+ZONES = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")]
+starts = st.builds(
+    lambda at, zone: Moment(at.replace(second=0, microsecond=0, fold=0), zone),
+    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),
+    st.sampled_from(ZONES),
+)
+days = st.builds(Moment, st.dates(date(2020, 1, 1), date(2030, 1, 1)))
+
+
+@st.composite
+def rules(draw: st.DrawFn, start: Moment) -> str:
+    """A rule that both can count."""
+    freq = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
+    parts = [f"FREQ={freq}"]
+    if draw(st.booleans()):
+        parts.append(f"INTERVAL={draw(st.integers(1, 5))}")
+    weekdays = draw(st.lists(st.sampled_from(DAYS), unique=True, max_size=3))
+    if weekdays:
+        nth = draw(st.sampled_from(["", "1", "2", "-1"])) if freq in ("MONTHLY", "YEARLY") else ""
+        parts.append("BYDAY=" + ",".join(nth + day for day in weekdays))
+    elif freq in ("DAILY", "MONTHLY") and draw(st.booleans()):
+        chosen = draw(st.lists(st.sampled_from([1, 2, 15, 28, 30, 31, -1, -2]), min_size=1, max_size=3, unique=True))
+        parts.append("BYMONTHDAY=" + ",".join(map(str, chosen)))
+    if draw(st.booleans()):
+        months = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True))
+        parts.append("BYMONTH=" + ",".join(map(str, months)))
+    if weekdays and freq == "MONTHLY" and draw(st.booleans()):
+        parts.append(f"BYSETPOS={draw(st.sampled_from([1, -1, 2]))}")
+    if freq == "WEEKLY" and draw(st.booleans()):
+        parts.append("WKST=SU")
+    end = draw(st.sampled_from(["", "COUNT", "UNTIL"]))
+    if end == "COUNT":
+        parts.append(f"COUNT={draw(st.integers(1, 30))}")
+    if end == "UNTIL":
+        last = start.at + timedelta(days=draw(st.integers(0, 900)))
+        parts.append(f"UNTIL={last:%Y%m%d}" if start.all_day else f"UNTIL={last:%Y%m%dT%H%M%SZ}")
+    return "RRULE:" + ";".join(parts)
+
+
+def of_dateutil(line: str, start: Moment, count: int) -> list[datetime | date]:
+    """What dateutil counts out, as we mean it: by the clock on the wall, then the moment."""
+    if start.all_day:
+        first = datetime(start.day.year, start.day.month, start.day.day)
+        return [one.date() for one in islice(rrulestr(line, dtstart=first), count)]
+    assert isinstance(start.local, datetime)
+    aware = start.local.replace(tzinfo=start.zone)
+    return [one.astimezone(UTC) for one in islice(rrulestr(line, dtstart=aware), count)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_the_dates_of_a_rule_are_those_that_dateutil_counts(data: st.DataObject) -> None:
+    start = data.draw(st.one_of(starts, days))
+    line = data.draw(rules(start))
+    expected = of_dateutil(line, start, 20)
+    found = [one.day if one.all_day else one.at for one in next_dates(read_recurrence([line], start), start, 20)]
+    assert found == expected, line
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_series_that_is_cut_has_the_same_dates_in_two_parts(data: st.DataObject) -> None:
+    start = data.draw(st.one_of(starts, days))
+    whole = read_recurrence([data.draw(rules(start))], start)
+    dates = next_dates(whole, start, 12)
+    if len(dates) < 2:
+        return
+    at = dates[data.draw(st.integers(1, len(dates) - 1))]
+    before, after = _cut(whole, start, at)
+    begins = begins_at(start, at)
+    first = list(islice(occurrences(read_recurrence(before.lines, start), start), 40))
+    rest = next_dates(read_recurrence(after.lines, begins), begins, 12)
+    assert [one.at for one in first] == [one.at for one in dates if one.at < at.at]
+    assert [one.at for one in rest][: len(dates) - len(first)] == [one.at for one in dates if one.at >= at.at]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_rule_that_is_read_and_written_again_is_the_same_rule(data: st.DataObject) -> None:
+    start = data.draw(st.one_of(starts, days))
+    read = read_recurrence([data.draw(rules(start))], start)
+    assert read_recurrence(read.lines, start) == read
+
+
+BERLIN = Moment(datetime(2026, 12, 1, 10), ZoneInfo("Europe/Berlin"))
+DAY = Moment(date(2026, 12, 1))
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("FREQ=HOURLY", "FREQ"),
+        ("RRULE:BYDAY=MO", "FREQ"),
+        ("RRULE:FREQ=DAILY;COUNT=2;UNTIL=20270101T000000Z", "not both"),
+        ("RRULE:FREQ=DAILY;UNTIL=20270101", "UTC"),
+        ("RRULE:FREQ=DAILY;UNTIL=20270101T000000", "UTC"),
+        ("RRULE:FREQ=DAILY;COUNT=0", "COUNT"),
+        ("RRULE:FREQ=DAILY;INTERVAL=-1", "INTERVAL"),
+        ("RRULE:FREQ=DAILY;FREQ=WEEKLY", "no part"),
+        ("RRULE:FREQ=WEEKLY;BYDAY=1MO", "month or a year"),
+        ("RRULE:FREQ=MONTHLY;BYDAY=MONDAY", "BYDAY"),
+        ("RRULE:FREQ=YEARLY;BYWEEKNO=1", "not supported"),
+        ("RRULE:FREQ=YEARLY;BYMONTH=13", "BYMONTH"),
+        ("RRULE:FREQ=YEARLY;BYMONTH=-1", "not supported"),
+        ("RRULE:FREQ=MONTHLY;BYMONTHDAY=0", "no 0"),
+        ("RRULE:FREQ=MONTHLY;BYMONTHDAY=99", "BYMONTHDAY"),
+        ("DTSTART:20261201T100000Z", "only RRULE"),
+        ("EXRULE:FREQ=DAILY", "only RRULE"),
+        ("RRULE:FREQ=DAILY\nDTSTART:20000101T000000Z", "not a recurrence line"),
+        ("RRULE:FREQ=DAILY\x00", "not a recurrence line"),
+        ("EXDATE:20261201", "date-times"),
+        ("RDATE:tomorrow", "date-times"),
+        ("RDATE:20269901T000000Z", "date-times"),
+        ("RRULE:FREQ=DAILY;BYSETPOS=" + "1," * 300, "not a recurrence|BYSETPOS"),
+        ("", "not a recurrence line"),
+    ],
+)
+def test_a_line_that_says_what_it_must_not_is_refused_by_name(line: str, wrong: str) -> None:
+    with pytest.raises(InvalidInput, match=wrong) as refused:
+        read_recurrence(["RRULE:FREQ=DAILY;COUNT=3", line], BERLIN)
+    assert "recurrence[1]" in str(refused.value)
+
+
+def test_an_all_day_rule_ends_on_a_day_and_eleven_lines_are_too_many() -> None:
+    with pytest.raises(InvalidInput, match="a date"):
+        read_recurrence(["FREQ=DAILY;UNTIL=20270101T000000Z"], DAY)
+    assert read_recurrence(["FREQ=DAILY;UNTIL=20261203"], DAY).lines == ["RRULE:FREQ=DAILY;UNTIL=20261203"]
+    with pytest.raises(InvalidInput, match="at most 10"):
+        read_recurrence(["EXDATE:20261201T090000Z"] * 11, BERLIN)
+
+
+def test_dates_are_added_and_left_out_in_any_zone() -> None:
+    lines = [
+        "rrule:FREQ=WEEKLY;COUNT=3",
+        "EXDATE;TZID=Europe/Berlin:20261208T100000",
+        "RDATE;TZID=America/New_York:20261203T120000",
+    ]
+    found = next_dates(read_recurrence(lines, BERLIN), BERLIN, 9)
+    assert [f"{one.at:%m-%d %H}" for one in found] == ["12-01 09", "12-03 17", "12-15 09"]
+
+
+def test_a_rule_without_an_end_or_without_a_date_comes_to_an_end() -> None:
+    never = read_recurrence(["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"], BERLIN)
+    assert next_dates(never, BERLIN) == []
+    leap = read_recurrence(["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29"], BERLIN)
+    assert [one.day.year for one in next_dates(leap, BERLIN)] == [2028, 2032, 2036]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("FREQ=WEEKLY;BYDAY=MO,WE;COUNT=10", "every week on Monday and Wednesday 10 times"),
+        ("FREQ=MONTHLY;INTERVAL=2;BYDAY=-1FR", "every 2 months on the last Friday"),
+        ("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=24;COUNT=1", "every year in December on day 24 once"),
+        ("FREQ=DAILY;UNTIL=20261231T225959Z", "every day until 2026-12-31"),
+    ],
+)
+def test_a_rule_is_told_in_words(line: str, words: str) -> None:
+    assert in_words(read_recurrence([line], BERLIN)) == words

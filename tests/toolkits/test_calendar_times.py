@@ -1,0 +1,192 @@
+"""Times of events: on the wall, in a zone, over the hours that clocks skip or show twice."""
+
+# ruff: noqa: DTZ001 - times on a wall have no offset
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits import _time
+from deputize.toolkits._calendar.when import (
+    Moment,
+    duration,
+    full,
+    moment_of,
+    needs_zone,
+    read_end,
+    read_moment,
+    short,
+    zone_called,
+)
+from tests.toolkits.driving import NOW
+
+BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
+zones = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"})).map(ZoneInfo)
+walls = st.datetimes(datetime(2000, 1, 1), datetime(2037, 1, 1)).map(lambda one: one.replace(microsecond=0))
+
+
+@settings(max_examples=500, deadline=None)
+@given(walls, zones)
+def test_a_time_is_what_the_clock_on_the_wall_shows_or_is_refused(wall: datetime, zone: ZoneInfo) -> None:
+    shown = {
+        at.astimezone(zone).replace(tzinfo=None)
+        for fold in (0, 1)
+        for at in [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)]
+    }
+    if wall not in shown:
+        with pytest.raises(InvalidInput, match="skip"):
+            read_moment(wall.isoformat(), zone, "start")
+        return
+    moment = read_moment(wall.isoformat(), zone, "start")
+    assert moment.at.astimezone(zone).replace(tzinfo=None) == wall
+    again = moment_of(moment.resource, UTC)
+    assert again is not None and again.at == moment.at
+
+
+@settings(max_examples=300, deadline=None)
+@given(walls, zones, st.integers(0, 20_000))
+def test_minutes_are_time_that_passes(wall: datetime, zone: ZoneInfo, minutes: int) -> None:
+    start = Moment.of(wall.replace(tzinfo=UTC), zone)
+    assert read_end(f"{minutes}m", start, zone).at - start.at == timedelta(minutes=minutes)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.datetimes(datetime(2001, 1, 1), datetime(2036, 1, 1)), st.integers(1, 400))
+def test_days_are_days_on_the_wall(wall: datetime, days: int) -> None:
+    start = Moment.of(wall.replace(microsecond=0, tzinfo=UTC), KOLKATA)  # no change of clocks there
+    end = read_end(f"{days}d", start, KOLKATA)
+    assert (end.day - start.day).days == days and end.time == start.time
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_a_day_is_23_24_or_25_hours_and_lord_howes_half_an_hour_less(zone: str) -> None:
+    lengths = set()
+    for n in range(366):
+        start = Moment(datetime(2026, 1, 1, 9) + timedelta(days=n), zone_called(zone))
+        lengths.add(read_end("1d", start, None).at - start.at)
+    half = timedelta(minutes=30 if "Howe" in zone else 60)
+    day = timedelta(days=1)
+    assert lengths == {day - half, day, day + half}
+
+
+def test_a_start_that_the_clocks_skip_is_refused_with_both_neighbours() -> None:
+    with pytest.raises(InvalidInput, match="skip") as refused:
+        read_moment("2026-03-29T02:30", BERLIN, "start")
+    assert refused.value.hint == "Did the user mean 01:30 or 03:30?"
+
+
+def test_of_a_time_that_comes_twice_the_first_is_meant_and_google_is_told_which() -> None:
+    twice = read_moment("2026-10-25T02:30", BERLIN, "start")
+    assert twice.twice and twice.resource["dateTime"] == "2026-10-25T02:30:00+02:00"
+    plain = read_moment("2026-10-25T12:30", BERLIN, "start")
+    assert plain.resource == {"dateTime": "2026-10-25T12:30:00", "timeZone": "Europe/Berlin"}
+    end = read_end("2026-10-25T02:15", twice, BERLIN)
+    assert end.at - twice.at == timedelta(minutes=45) and end.resource["dateTime"].endswith("+01:00")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "sent"),
+    [
+        ("2026-12-01", "2026-12-01", "2026-12-02"),
+        ("2026-12-01", "2026-12-03", "2026-12-04"),
+        ("2026-12-31", "1d", "2027-01-01"),
+        ("2028-02-28", "2d", "2028-03-01"),
+        ("2026-12-01", "1w", "2026-12-08"),
+    ],
+)
+def test_the_last_day_of_an_all_day_event_is_part_of_it(start: str, end: str, sent: str) -> None:
+    begins = read_moment(start, None, "start")
+    assert read_end(end, begins, None).resource == {"date": sent}
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-12-01", "2026-12-01T10:00"),
+        ("2026-12-01T10:00", "2026-12-02"),
+        ("2026-12-01T10:00", "2026-12-01T09:59"),
+        ("2026-12-02", "2026-12-01"),
+        ("2026-12-01", "30m"),
+        ("2026-12-01", "0d"),
+        ("2026-12-01T10:00", "99999w99999w99999w99999w99999w99999w"),
+        ("2026-12-01T10:00", "soon"),
+        ("2026-12-01T10:00", ""),
+        ("9999-12-31", "2d"),
+    ],
+)
+def test_an_end_that_does_not_fit_its_start_is_refused(start: str, end: str) -> None:
+    with pytest.raises(InvalidInput, match="end"):
+        read_end(end, read_moment(start, BERLIN, "start"), BERLIN)
+
+
+def test_a_time_without_an_offset_needs_a_zone_and_never_gets_one_by_silence() -> None:
+    with pytest.raises(InvalidInput, match="which time zone"):
+        read_moment("2026-12-01T10:00", None, "start")
+    fixed = read_moment("2026-12-01T10:00+05:30", None, "start")
+    assert fixed.resource == {"dateTime": "2026-12-01T10:00:00+05:30"}
+    assert read_moment("2026-12-01T10:00Z", BERLIN, "start").resource["dateTime"] == "2026-12-01T11:00:00"
+    assert [needs_zone(text) for text in ("2026-12-01T10:00", "2026-12-01", "2026-12-01T10:00Z", "30m", None)] == [
+        *(True, False, False, False, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Mars/Olympus", "../../etc/passwd", "Europe/Berlin\n", "/etc/localtime", "x" * 999, "\0"]
+)
+def test_what_is_no_zone_is_refused(name: str) -> None:
+    if name == "Europe/Berlin\n":
+        assert zone_called(name) == BERLIN
+        return
+    with pytest.raises(InvalidInput, match="time_zone"):
+        zone_called(name)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_is_a_time_or_refused(text: str) -> None:
+    for end in (False, True):
+        try:
+            found = read_end(text, Moment(date(2026, 1, 1)), None) if end else read_moment(text, BERLIN, "start")
+            assert isinstance(found, Moment)
+        except InvalidInput as refused:
+            assert str(refused).startswith(("start", "end"))
+    duration(text)
+
+
+def test_rows_and_details_show_times_in_their_zone() -> None:
+    event = moment_of({"dateTime": "2026-12-01T10:00:00Z", "timeZone": "Asia/Kolkata"}, UTC)
+    assert short(event, BERLIN) == "2026-12-01 11:00" and full(event) == "2026-12-01T15:30+05:30"
+    assert (
+        full(moment_of({"date": "2026-12-01"}, UTC))
+        == short(moment_of({"date": "2026-12-01"}, UTC), UTC)
+        == "2026-12-01"
+    )
+    assert (
+        full(None) == short(None, UTC) == ""
+        and moment_of({}, UTC) is None
+        and moment_of({"dateTime": "x"}, UTC) is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-11-24", "2026-11-23 23:00"),
+        ("today", "2026-11-23 23:00"),
+        ("2026-11-24T10:00", "2026-11-24 09:00"),
+        ("2026-11-24T10:00Z", "2026-11-24 10:00"),
+        ("now", "2026-11-24 14:00"),
+        ("-2h", "2026-11-24 12:00"),
+        ("-31d", "2026-10-24 13:00"),  # at three on the wall, in summer time
+        ("-31d1h", "2026-10-24 12:00"),
+    ],
+)
+def test_a_window_is_read_in_the_users_zone(text: str, utc: str) -> None:
+    assert f"{_time.moment(text, NOW, 'after', BERLIN):%Y-%m-%d %H:%M}" == utc
+    assert _time.names_a_day(text) == (text in ("2026-11-24", "today", "2026-11-24T10:00"))

@@ -1,0 +1,117 @@
+"""Gmail's tools by the names and with the arguments that other toolkits have; hidden spellings in every toolkit."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.toolkit import Alias, Steps, Toolkit, find_toolkits
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._arguments import ACCEPTS
+from deputize.toolkits.gmail import TOOLKIT
+
+CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    (
+        "Google.SendEmail",
+        {"recipient": "b@x.test", "subject": "s", "body": "b", "content_type": "html"},
+        {"to": ["b@x.test"], "body_format": "html"},
+    ),
+    ("Gmail.ListEmails", {"n_emails": 5}, {"limit": 5, "skip_automated": True, "detail": "summary"}),
+    (
+        "Gmail.ListEmails",
+        {"exclude_automated": False, "include_body": True},
+        {"skip_automated": False, "detail": "full"},
+    ),
+    ("Gmail.ListEmailsByHeader", {"sender": "b@x.test", "body": "word"}, {"from_": ["b@x.test"], "text": "word"}),
+    ("Gmail.ListThreads", {"page_token": "c"}, {"group": "thread", "cursor": "c"}),
+    ("Gmail.SearchThreads", {"include_spam_trash": True}, {"group": "thread", "spam_trash": True}),
+    ("Gmail.ArchiveEmail", {"email_id": "m1"}, {"action": "archive", "message_ids": ["m1"]}),
+    ("Gmail.ReportSpam", {"email_id": "m1"}, {"action": "spam"}),
+    ("Gmail.TrashEmail", {"email_id": "m1"}, {"action": "trash"}),
+    ("Gmail.SetThreadTrashStatus", {"thread_id": "t1", "trash": False}, {"action": "untrash", "thread_ids": ["t1"]}),
+    (
+        "Gmail.ChangeEmailLabels",
+        {"email_id": "m1", "labels_to_add": ["A"]},
+        {"message_ids": ["m1"], "add_labels": ["A"]},
+    ),
+    ("Gmail.CreateLabel", {"label_name": "A"}, {"action": "create", "name": "A"}),
+    ("Gmail.UpdateLabel", {"name": "A", "new_name": "B"}, {"action": "rename", "new_name": "B"}),
+    ("Gmail.DeleteLabel", {"name": "A"}, {"action": "delete"}),
+    ("Gmail.GetEmail", {"email_id": "m1"}, {"message_id": "m1"}),
+    ("Gmail.ListEmailAttachmentMetadata", {"email_id": "m1"}, {"part": "headers"}),
+    (
+        "Gmail.ReplyToEmail",
+        {"reply_to_message_id": "m1", "body": "b", "reply_to_whom": "every_recipient"},
+        {"all_": True},
+    ),
+    ("Gmail.WriteDraftReplyEmail", {"reply_to_message_id": "m1", "body": "b"}, {"reply_to": "m1"}),
+    ("Gmail.UpdateDraftEmail", {"draft_email_id": "r1", "body": "b"}, {"draft_id": "r1"}),
+    ("Gmail.SendDraftEmail", {"email_id": "r1"}, {"draft_id": "r1"}),
+    ("Gmail.ListDraftEmails", {"n_drafts": 3}, {"limit": 3}),
+    ("Gmail.UnsubscribeFromEmail", {"email_id": "m1"}, {"message_id": "m1"}),
+]
+
+
+@pytest.mark.parametrize(("name", "theirs", "ours"), CALLS, ids=[f"{n}-{one[0]}" for n, one in enumerate(CALLS)])
+def test_arguments_come_by_their_other_names(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    catalog = Catalog([TOOLKIT])
+    for spelled in (name, name.replace(".", "_")):
+        valid = catalog.tool(spelled).validate(theirs)
+        assert {key: valid[key] for key in ours} == ours
+
+
+def test_what_a_name_stands_for_gives_way_to_what_is_said() -> None:
+    tool = Catalog([TOOLKIT]).tool("Gmail.ArchiveEmail")
+    assert tool.validate({"email_id": "m1", "action": "star"})["action"] == "star"
+    with pytest.raises(InvalidInput, match="message_ids is given twice"):
+        tool.validate({"email_id": "m1", "message_ids": ["m2"]})
+
+
+def test_an_alias_says_once_what_the_tool_is_called(caplog: pytest.LogCaptureFixture) -> None:
+    catalog = Catalog([TOOLKIT])
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            catalog.tool("Gmail.ListEmails")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Gmail.ListEmails is called gmail_search_emails here."
+    ]
+
+
+def test_the_effect_of_an_alias_is_that_of_the_arguments_it_sets() -> None:
+    trash, star = (Catalog([TOOLKIT]).tool(f"Gmail.{one}") for one in ("TrashEmail", "ArchiveEmail"))
+    assert trash.effect_of(trash.validate({"email_id": "m1"})).words() == "destructive"
+    assert star.effect_of(star.validate({"email_id": "m1"})).words() == "writes"
+
+
+def test_no_toolkit_shows_a_hidden_spelling_and_all_built_in_ones_take_them() -> None:
+    for toolkit in find_toolkits().values():
+        for tool in toolkit.tools.values():
+            for theirs, ours in ACCEPTS.items():
+                if theirs in tool.parameters or ours not in tool.parameters:
+                    continue
+                assert f'"{theirs}"' not in json.dumps(tool.schema)
+                assert tool.accepts.get(theirs) == ours, f"{tool.name} does not take {theirs}"
+
+
+def test_a_spelling_means_something_only_where_it_is_not_an_argument_of_its_own() -> None:
+    kit = Toolkit("kit", "google", api="gmail", accepts=ACCEPTS)
+
+    @kit.tool(aliases=[Alias("Kit.Say", {"who": "people[]"}, values={"loud": {"yes": True}})])
+    def say(text: str, body: str = "", people: list[str] | None = None, loud: bool = False) -> Steps:
+        """Say it."""
+        yield from ()
+
+    tool = kit.tools["kit_say"]
+    assert tool.validate({"text": "a", "message": "b"}) == {"text": "a", "body": "b", "people": None, "loud": False}
+    called = Catalog([kit]).tool("Kit.Say")
+    assert called.validate({"text": "a", "who": "x", "loud": "yes"})["people"] == ["x"]
+    assert called.validate({"text": "a", "who": ["x", "y"], "loud": "yes"})["loud"] is True
+    for wrong in ({"text": "a", "message": "b", "body": "c"}, {"text": "a", "user": "x"}, {"text": "a", 5: "x"}):
+        with pytest.raises(InvalidInput):
+            tool.validate(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput):
+        called.validate({"text": "a", "who": {"x": 1}, "loud": ["yes"]})

@@ -1,0 +1,316 @@
+"""Linear writes at most once, whatever becomes of an answer, and says honestly how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from deputize.core import (
+    Call,
+    Conflict,
+    DeputizeError,
+    Deputy,
+    InvalidInput,
+    NotFound,
+    OrgBlocked,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+    allow_all,
+)
+from deputize.sandbox import Sandbox, faults
+from deputize.sandbox.linear import api, changes
+from deputize.sandbox.linear.seed import stable_id
+from deputize.sandbox.pytest_plugin import Granting
+from deputize.sandbox.switches import Fault
+from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.world import World
+
+CALL = Call("thread", "message", "1")
+PROJECT = "Import rewrite"
+MAKES: list[tuple[str, dict[str, Any], str]] = [
+    ("create_issue", {"team": "ENG", "title": "Once", "labels": ["Bug"], "assignee": "me"}, "issues"),
+    ("create_issue", {"team": "ENG", "title": "Once", "link_url": "https://example.test/x"}, "attachments"),
+    ("write_comment", {"target": "ENG-1", "body": "Once."}, "comments"),
+    ("relate_issues", {"issue": "ENG-1", "related": "ENG-2"}, "relations"),
+    ("link_url", {"issue": "ENG-1", "url": "https://example.test/x"}, "attachments"),
+    ("link_url", {"issue": "ENG-1", "url": "https://github.com/acme/app/pull/7"}, "attachments"),
+    ("save_project", {"name": "Once", "teams": ["ENG"]}, "projects"),
+    ("save_milestone", {"project": PROJECT, "name": "Once"}, "milestones"),
+    ("post_update", {"project": PROJECT, "body": "Once."}, "project_updates"),
+    ("post_update", {"initiative": "Reliability", "body": "Once."}, "initiative_updates"),
+    ("save_initiative", {"name": "Once", "add_projects": [PROJECT]}, "initiatives"),
+    ("save_initiative", {"name": "Once", "add_projects": [PROJECT]}, "initiative_links"),
+    ("save_document", {"title": "Once", "project": PROJECT}, "documents"),
+    ("save_label", {"name": "Once", "color": "#112233"}, "labels"),
+    ("save_label", {"name": "Once", "kind": "project", "color": "#112233"}, "project_labels"),
+    ("create_project_status", {"name": "Once", "type": "started"}, "statuses"),
+    ("create_customer_need", {"customer": "Example Mills", "body": "Once.", "issue": "ENG-1"}, "needs"),
+]
+IDS = [f"{tool} {kind} {number}" for number, (tool, _, kind) in enumerate(MAKES)]
+by_kind = pytest.mark.parametrize(("tool", "arguments", "kind"), MAKES, ids=IDS)
+
+
+@pytest.fixture
+def alice(deputy: Deputy, grant: Granting) -> Deputy:
+    grant("alice", "read", "write", "admin", provider="linear")
+    deputy.policy = allow_all
+    return deputy
+
+
+async def act(deputy: Deputy, tool: str, call: Call | None = None, **arguments: Any) -> Any:
+    return await deputy.act(f"linear_{tool}", arguments, user="alice", call=call)
+
+
+def count(sandbox: Sandbox, kind: str) -> int:
+    return len(sandbox.service("linear")[kind])
+
+
+def bend(monkeypatch: pytest.MonkeyPatch, *ways: str) -> None:
+    """What becomes of the next writes: ``before`` and ``after`` acting a proxy answers in Linear's place, or the caller
+    is cancelled after it. After ``gone`` nothing is answered any more, reads included.
+    """
+    whole, left, gone = api.answer, list(ways), [False]
+
+    def answer(ask: Ask, world: World) -> Reply:
+        broken = Reply(502, (), b"<html>bad gateway</html>", changes=False)
+        writes = str(ask.content().get("query")).startswith("mutation")
+        way = left.pop(0) if writes and left else ""
+        if gone[0] or way == "before":
+            return broken
+        reply = whole(ask, world)
+        if way == "cancel":
+            raise asyncio.CancelledError
+        gone[0] = way == "gone"
+        return broken if way else reply
+
+    monkeypatch.setattr(api, "answer", answer)
+
+
+@by_kind
+@pytest.mark.parametrize("lost", [1, 2, 3])
+async def test_what_is_made_is_made_once_though_answers_are_lost(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str, lost: int
+) -> None:
+    before = count(sandbox, kind)
+    sandbox.switches.drop_after_commit.extend(["api.linear.app/graphql"] * lost)
+    made = await act(alice, tool, CALL, **arguments)
+    assert made == await act(alice, tool, CALL, **arguments) and count(sandbox, kind) == before + 1
+    assert "warnings" not in made
+
+
+@by_kind
+@pytest.mark.parametrize("ways", [("after",) * 3, ("after", "before"), ("before", "after"), ("before", "before")])
+async def test_it_is_made_once_though_a_proxy_answers_in_linears_place(
+    alice: Deputy,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    tool: str,
+    arguments: dict[str, Any],
+    kind: str,
+    ways: tuple[str, ...],
+) -> None:
+    before = count(sandbox, kind)
+    bend(monkeypatch, *ways)
+    made = await act(alice, tool, CALL, **arguments)
+    assert made == await act(alice, tool, CALL, **arguments) and count(sandbox, kind) == before + 1
+
+
+@by_kind
+async def test_what_never_arrived_is_said_to_have_failed_and_may_be_done_again(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = count(sandbox, kind)
+    bend(monkeypatch, *["before"] * (6 if "github" in str(arguments) else 3))
+    with pytest.raises(ProviderUnavailable):
+        await act(alice, tool, CALL, **arguments)
+    assert count(sandbox, kind) == before
+    await act(alice, tool, CALL, **arguments)
+    assert count(sandbox, kind) == before + 1
+
+
+MADE_WITH_AN_ID = [one for one in MAKES if one[2] not in ("attachments", "initiative_links")]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "kind"), MADE_WITH_AN_ID)
+async def test_what_nobody_can_tell_is_unknown_until_a_later_run_finds_it(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = count(sandbox, kind)
+    with pytest.MonkeyPatch.context() as broken:
+        bend(broken, "gone")
+        with pytest.raises(OutcomeUnknown):
+            await act(alice, tool, CALL, **arguments)
+    made = await act(alice, tool, CALL, **arguments)
+    assert made["existed"] and count(sandbox, kind) == before + 1
+
+
+@by_kind
+async def test_a_run_that_is_cancelled_is_taken_up_again(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = count(sandbox, kind)
+    bend(monkeypatch, "cancel")
+    with pytest.raises(asyncio.CancelledError):
+        await act(alice, tool, CALL, **arguments)
+    await act(alice, tool, CALL, **arguments)
+    assert count(sandbox, kind) == before + 1
+
+
+@by_kind
+async def test_the_same_act_twice_at_once_is_one_act(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = count(sandbox, kind)
+    one, other = await asyncio.gather(*(act(alice, tool, CALL, **arguments) for _ in range(2)))
+    assert one == other and count(sandbox, kind) == before + 1
+
+
+@by_kind
+async def test_the_undo_of_what_was_made_works(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    made = await act(alice, tool, **arguments)
+    if "undo" in made:
+        done = await alice.act(made["undo"]["tool"], made["undo"]["args"], user="alice")
+        assert "gone already" not in str(done)
+
+
+# ----------------------------------------------------------------- parts of a write
+
+
+async def test_an_initiative_says_which_of_its_projects_did_not_come(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("One", "Two"):
+        await act(alice, "save_project", name=name, teams=["ENG"])
+    whole = changes.link_project
+    refused = stable_id("project", "import")
+
+    def some(call: Any, one: Any) -> Any:
+        if one.arguments["input"]["projectId"] == refused:
+            raise changes.failed(403, "Forbidden", "forbidden", "FORBIDDEN")
+        return whole(call, one)
+
+    monkeypatch.setitem(changes.MUTATIONS, "initiativeToProjectCreate", some)
+    made = await act(alice, "save_initiative", CALL, name="New", add_projects=["One", PROJECT, "Two"])
+    assert made["projects_added"] == ["One", "Two"] and "Import rewrite was not added" in made["warnings"][0]
+    again = await act(
+        alice, "save_initiative", initiative="New", add_projects=["One"], remove_projects=[PROJECT, "Two"]
+    )
+    assert "projects_added" not in again and again["projects_removed"] == ["Two"]
+
+
+async def test_a_link_that_nobody_knows_of_is_said_to_be_unsure(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bend(monkeypatch, "", "after", "after", "after")
+    made = await act(alice, "create_issue", team="ENG", title="With", link_url="https://example.test/x")
+    assert "did not say" in made["warnings"][0] and count(sandbox, "attachments") == 1
+
+
+async def test_a_document_that_was_changed_between_two_runs_is_not_overwritten(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = stable_id("document", "design")
+    read = (await act(alice, "get_document", document=design))["updated"]
+    bend(monkeypatch, *["before"] * 3)
+    mine = {"document": design, "content": "Mine.", "unmodified_since": read}
+    with pytest.raises(ProviderUnavailable):
+        await act(alice, "save_document", CALL, **mine)
+    sandbox._world.services["linear"]["documents"][0] |= {"content": "Bob's.", "updatedAt": "2027-01-01T00:00:00.000Z"}
+    with pytest.raises(Conflict):
+        await act(alice, "save_document", CALL, **mine)
+    assert (await act(alice, "get_document", document=design))["content"]["text"] == "Bob's."
+
+
+async def test_a_document_that_an_earlier_run_wrote_is_written(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = stable_id("document", "design")
+    read = (await act(alice, "get_document", document=design))["updated"]
+    bend(monkeypatch, "cancel")
+    mine = {"document": design, "content": "Mine.", "unmodified_since": read.replace("Z", "+00:00")}
+    with pytest.raises(asyncio.CancelledError):
+        await act(alice, "save_document", CALL, **mine)
+    assert (await act(alice, "save_document", CALL, **mine))["id"] == design
+
+
+async def test_notifications_that_were_not_reached_are_named(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = stable_id("notification", "1")
+    rows = sandbox._world.services["linear"]["notifications"]
+    rows += [rows[0] | {"id": stable_id("notification", str(number))} for number in (2, 3)]
+    ids = [note, stable_id("notification", "2"), stable_id("x"), stable_id("notification", "3")]
+    bend(monkeypatch, "", *["before"] * 3)
+    done = await act(alice, "update_notifications", notification_ids=ids, action="read")
+    assert done["done"] == [note] and [one["id"] for one in done["failed"]] == ids[1:]
+    done = await act(alice, "update_notifications", notification_ids=ids, action="archive")
+    assert [one["id"] for one in done["failed"]] == [stable_id("x")]
+
+
+# ----------------------------------------------------------------- failures, by their rows in the table
+
+
+def failed(status: int, message: str = "x", **extensions: Any) -> Fault:
+    return status, {}, {"errors": [{"message": message, "extensions": extensions}]}
+
+
+def limited(name: str) -> Fault:
+    import time
+
+    made: Fault = getattr(faults, name)(time.time())
+    return made
+
+
+FAILS: list[tuple[str, Fault | str, type[DeputizeError] | None, float | None]] = [
+    ("L05", failed(200, code="AUTHENTICATION_ERROR"), None, None),
+    ("L09", failed(403, "Forbidden", type="forbidden", code="FORBIDDEN"), NotFound, None),
+    ("L10", "linear_rate_limited", RateLimited, 90),
+    ("L11", "linear_complexity_limited", RateLimited, 1800),
+    ("L12", (429, {"retry-after": "20"}, {"errors": [{"message": "Rate limit exceeded"}]}), None, None),
+    ("L13", failed(400, "Rate limit exceeded", code="RATELIMITED"), RateLimited, 60),
+    ("L14", failed(200, "Entity not found: Issue", type="invalid input", code="INPUT_ERROR"), NotFound, None),
+    ("L16", failed(400, "Argument Validation Error", code="INVALID_INPUT"), InvalidInput, None),
+    ("L17", failed(400, "Cannot query field", code="GRAPHQL_VALIDATION_FAILED"), InvalidInput, None),
+    ("L18", failed(400, "Query too complex", type="invalid input"), InvalidInput, None),
+    ("L19", faults.linear_plan_limit(), OrgBlocked, None),
+    ("L20", failed(200, type="feature not accessible"), OrgBlocked, None),
+    ("L21", failed(200, type="lock timeout"), None, None),
+    ("L22", failed(500, type="internal error", code="INTERNAL_SERVER_ERROR"), None, None),
+]
+
+
+@pytest.mark.parametrize(("row", "fault", "error", "wait"), FAILS, ids=[one[0] for one in FAILS])
+@pytest.mark.parametrize("tool", ["read", "write"])
+async def test_a_failure_is_waited_out_or_said(
+    alice: Deputy, sandbox: Sandbox, tool: str, row: str, fault: Fault | str, error: Any, wait: float | None
+) -> None:
+    given = limited(fault) if isinstance(fault, str) else fault
+    sandbox.switches.faults["POST", "api.linear.app/graphql"] = [given]
+    before = count(sandbox, "comments")
+    name, arguments = ("list_issues", {}) if tool == "read" else ("resolve_comment", {"comment_id": "x"})
+    if tool == "write":
+        arguments = {"comment_id": stable_id("comment", "1")}
+    if error is None:
+        await act(alice, name, CALL, **arguments)
+    else:
+        with pytest.raises(error) as said:
+            await act(alice, name, CALL, **arguments)
+        assert wait is None or wait - 5 <= said.value.retry_after <= wait
+        sandbox.switches.faults.clear()
+        await act(alice, name, CALL, **arguments)
+    assert count(sandbox, "comments") == before
+
+
+async def test_what_comes_in_part_says_so(alice: Deputy, sandbox: Sandbox) -> None:
+    page = {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+    body = {
+        "data": {"issues": page},
+        "errors": [{"message": "x", "path": ["a"], "extensions": {"type": "internal error"}}],
+    }
+    sandbox.switches.faults["POST", "api.linear.app/graphql"] = [(200, {}, body)]
+    assert "incomplete" in await act(alice, "list_issues")

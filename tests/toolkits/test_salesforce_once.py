@@ -1,0 +1,304 @@
+"""Salesforce writes at most once, whatever becomes of an answer, and says honestly how it ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import (
+    Call,
+    Conflict,
+    DeputizeError,
+    Deputy,
+    InvalidInput,
+    NotFound,
+    OrgBlocked,
+    OutcomeUnknown,
+    RateLimited,
+    allow_all,
+)
+from deputize.sandbox import Sandbox, faults
+from deputize.sandbox.pytest_plugin import Granting
+from deputize.sandbox.salesforce import api
+from deputize.sandbox.salesforce.seed import record_id
+from deputize.sandbox.switches import Fault
+from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.world import World
+
+ACCOUNT, CONTACT, LEAD = (record_id(kind, 1) for kind in ("Account", "Contact", "Lead"))
+CALL = Call("thread", "message", "1")
+HERE = "acme.my.salesforce.com/services/data/v64.0"
+FOX = {"LastName": "Fox", "Email": "fox@example.test"}
+MAKES: list[tuple[str, dict[str, Any], str]] = [
+    ("create_record", {"object": "Contact", "fields": FOX}, "Contact"),
+    ("log_activity", {"kind": "call", "subject": "Rang", "contact_or_lead": CONTACT}, "Task"),
+    ("log_activity", {"kind": "task", "subject": "Ring", "owner": "me"}, "Task"),
+    ("log_activity", {"kind": "event", "subject": "Meet", "start": "2026-12-01", "duration_minutes": 5}, "Event"),
+    ("log_activity", {"kind": "note", "subject": "Said", "account_or_opportunity": ACCOUNT}, "ContentNote"),
+]
+by_kind = pytest.mark.parametrize(
+    ("tool", "arguments", "kind"), MAKES, ids=[f"{m[0]} {m[2]} {n}" for n, m in enumerate(MAKES)]
+)
+
+
+@pytest.fixture
+def alice(deputy: Deputy, grant: Granting) -> Deputy:
+    grant("alice", "api", "refresh_token", provider="salesforce")
+    deputy.policy = allow_all
+    return deputy
+
+
+async def act(deputy: Deputy, tool: str, call: Call | None = None, **arguments: Any) -> Any:
+    return await deputy.act(f"salesforce_{tool}", arguments, user="alice", call=call)
+
+
+def rows(sandbox: Sandbox, kind: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sandbox.service("salesforce")["records"][kind]
+    return found
+
+
+def answers_502_after(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """The next write below this path happens, and a proxy answers in the provider's place."""
+    whole, left = api.answer, [path]
+
+    def answer(ask: Ask, world: World) -> Reply:
+        reply = whole(ask, world)
+        if left and ask.method != "GET" and ask.path.endswith(left[0]):
+            left.clear()
+            return Reply(502, (), b"<html>bad gateway</html>", changes=True)
+        return reply
+
+    monkeypatch.setattr(api, "answer", answer)
+
+
+@by_kind
+async def test_what_is_made_is_made_once_though_its_answer_is_lost(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = len(rows(sandbox, kind))
+    sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/{kind}")
+    made = await act(alice, tool, CALL, **arguments)
+    assert made == await act(alice, tool, CALL, **arguments) and len(rows(sandbox, kind)) == before + 1
+    assert made["id"] == rows(sandbox, kind)[-1]["Id"]
+
+
+@by_kind
+async def test_it_is_made_once_though_a_proxy_answers_in_salesforces_place(
+    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = len(rows(sandbox, kind))
+    answers_502_after(monkeypatch, f"/sobjects/{kind}")
+    made = await act(alice, tool, CALL, **arguments)
+    assert len(rows(sandbox, kind)) == before + 1 and made["id"] == rows(sandbox, kind)[-1]["Id"]
+
+
+@by_kind
+async def test_what_was_not_made_is_not_mistaken_for_one_that_looks_the_same(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    await act(alice, tool, Call("t", "m", "0"), **arguments)
+    before = len(rows(sandbox, kind))
+    sandbox.switches.faults["POST", f"{HERE}/sobjects/{kind}"] = [faults.bad_gateway()]
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await act(alice, tool, CALL, **arguments)
+    assert len(rows(sandbox, kind)) == before
+
+
+@by_kind
+async def test_a_second_one_that_looks_the_same_is_found_though_its_answer_is_lost(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    first = await act(alice, tool, Call("t", "m", "0"), **arguments)
+    sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/{kind}")
+    second = await act(alice, tool, CALL, **arguments)
+    assert second["id"] == rows(sandbox, kind)[-1]["Id"] != first["id"]
+
+
+@by_kind
+async def test_what_was_refused_may_be_tried_again(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = len(rows(sandbox, kind))
+    sandbox.switches.faults["POST", f"{HERE}/sobjects/{kind}"] = [faults.salesforce_rate_limited()]
+    with pytest.raises(RateLimited):
+        await act(alice, tool, CALL, **arguments)
+    await act(alice, tool, CALL, **arguments)
+    assert len(rows(sandbox, kind)) == before + 1
+
+
+async def test_what_is_made_for_somebody_whose_tasks_are_hidden_stays_unknown(alice: Deputy, sandbox: Sandbox) -> None:
+    before = len(rows(sandbox, "Task"))
+    sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Task")
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await act(alice, "log_activity", CALL, kind="task", subject="Ring", owner="Bob Brown")
+    assert len(rows(sandbox, "Task")) == before + 1
+
+
+NOTE = MAKES[-1][1]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_note_is_on_its_record_once_though_the_link_s_answer_is_lost(
+    alice: Deputy, sandbox: Sandbox, lost: int
+) -> None:
+    sandbox.switches.drop_after_commit.extend([f"{HERE}/sobjects/ContentDocumentLink"] * lost)
+    made = await act(alice, "log_activity", CALL, **NOTE)
+    (link,) = rows(sandbox, "ContentDocumentLink")
+    assert (link["ContentDocumentId"], link["LinkedEntityId"]) == (made["id"], ACCOUNT)
+    assert len(rows(sandbox, "ContentNote")) == 1
+
+
+async def test_a_run_that_ended_between_note_and_link_is_taken_up(alice: Deputy, sandbox: Sandbox) -> None:
+    sandbox.switches.faults["POST", f"{HERE}/sobjects/ContentDocumentLink"] = [faults.bad_gateway()] * 3
+    with pytest.raises(OutcomeUnknown):
+        await act(alice, "log_activity", CALL, **NOTE)
+    made = await act(alice, "log_activity", CALL, **NOTE)
+    (link,) = rows(sandbox, "ContentDocumentLink")
+    assert link["ContentDocumentId"] == made["id"] and len(rows(sandbox, "ContentNote")) == 1
+
+
+async def test_a_note_that_cannot_be_put_on_its_record_leaves_nothing(alice: Deputy, sandbox: Sandbox) -> None:
+    elsewhere = record_id("Account", 99)
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            await act(alice, "log_activity", CALL, **NOTE | {"account_or_opportunity": elsewhere})
+    assert rows(sandbox, "ContentNote") == rows(sandbox, "ContentDocumentLink") == []
+
+
+async def test_where_there_are_no_notes_of_the_new_kind_a_plain_one_is_made_once(
+    alice: Deputy, sandbox: Sandbox
+) -> None:
+    refused: Fault = (
+        400,
+        {},
+        [{"errorCode": "INVALID_TYPE", "message": "sObject type is not supported."}],
+    )
+    sandbox.switches.faults["POST", f"{HERE}/sobjects/ContentNote"] = [refused]
+    sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Note")
+    made = await act(alice, "log_activity", CALL, **NOTE)
+    assert [row["Id"] for row in rows(sandbox, "Note")] == [made["id"]]
+    assert (await alice.act(made["undo"]["tool"], made["undo"]["args"], user="alice"))["deleted"]
+    assert rows(sandbox, "Note") == []
+
+
+@by_kind
+async def test_the_undo_of_what_was_made_takes_it_away(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = [row["Id"] for row in rows(sandbox, kind)]
+    undo = (await act(alice, tool, **arguments))["undo"]
+    await alice.act(undo["tool"], undo["args"], user="alice")
+    assert [row["Id"] for row in rows(sandbox, kind)] == before
+
+
+# ----------------------------------------------------------------- changes and removals
+
+
+async def test_a_guarded_change_whose_answer_was_lost_is_no_conflict(alice: Deputy, sandbox: Sandbox) -> None:
+    now = (await act(alice, "get_record", object="Lead", record=LEAD))["fields"]["LastModifiedDate"]
+    sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Lead")
+    change = {"object": "Lead", "id": LEAD, "unmodified_since": now}
+    assert (await act(alice, "update_record", fields={"Status": "Working"}, **change))["fields"] == {
+        "Status": "Working"
+    }
+    with pytest.raises(Conflict):
+        await act(alice, "update_record", fields={"Status": "Closed"}, **change)
+
+
+async def test_a_change_that_cannot_be_read_back_is_still_said_to_be_done(alice: Deputy, sandbox: Sandbox) -> None:
+    sandbox.switches.faults["GET", f"{HERE}/sobjects/Lead/0"] = [faults.salesforce_rate_limited()]
+    done = await act(alice, "update_record", object="Lead", id=LEAD, fields={"Status": "Working"})
+    assert done["changed"] == ["Status"] and done["warnings"]
+
+
+async def test_what_a_user_may_not_delete_is_not_said_to_be_deleted(alice: Deputy, sandbox: Sandbox) -> None:
+    for kind, id in (
+        ("Account", record_id("Account", 2)),
+        ("Task", record_id("Task", 1)),
+        ("Task", record_id("Task", 9)),
+    ):
+        before = len(rows(sandbox, kind))
+        with pytest.raises(NotFound):
+            await act(alice, "delete_record", object=kind, id=id)
+        assert len(rows(sandbox, kind)) == before
+
+
+async def test_deleting_says_what_goes_too_and_survives_a_lost_answer(alice: Deputy, sandbox: Sandbox) -> None:
+    sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Account")
+    done = await act(alice, "delete_record", object="Account", id=ACCOUNT)
+    assert done["deleted"] and done["name"] == "Northwind" and done["also_deleted"] == {"Contact": 1, "Opportunity": 1}
+
+
+# ----------------------------------------------------------------- failures, by their rows in the table
+
+LOCKED = faults.salesforce_row_locked()
+
+
+def failed(status: int, code: str, message: str = "x") -> Fault:
+    return status, {}, [{"errorCode": code, "message": message, "fields": []}]
+
+
+READ_FAILS: list[tuple[str, Fault, type[DeputizeError] | None]] = [
+    ("F11", faults.salesforce_rate_limited(), RateLimited),
+    ("F12", faults.salesforce_concurrent_limit(), None),
+    ("F13", faults.salesforce_api_disabled(), OrgBlocked),
+    ("F14", failed(400, "INSUFFICIENT_ACCESS_OR_READONLY"), NotFound),
+    ("F15", failed(404, "NOT_FOUND"), NotFound),
+    ("F17", failed(400, "MALFORMED_QUERY"), InvalidInput),
+    ("F18", failed(400, "INVALID_FIELD"), InvalidInput),
+    ("F27", failed(503, "SERVER_UNAVAILABLE"), None),
+]
+
+
+@pytest.mark.parametrize(("row", "fault", "error"), READ_FAILS, ids=[one[0] for one in READ_FAILS])
+async def test_a_failure_of_a_read_is_waited_out_or_said(
+    alice: Deputy, sandbox: Sandbox, row: str, fault: Fault, error: type[DeputizeError] | None
+) -> None:
+    sandbox.switches.faults["GET", f"{HERE}/query"] = [fault]
+    if error is None:
+        assert (await act(alice, "list_org", kind="users"))["items"]
+    else:
+        with pytest.raises(error) as said:
+            await act(alice, "list_org", kind="users")
+        assert said.value.hint or said.value.message
+        assert row != "F11" or said.value.retry_after is None  # type: ignore[attr-defined]
+
+
+WRITE_FAILS: list[tuple[str, Fault, type[DeputizeError] | None]] = [
+    ("F12", faults.salesforce_concurrent_limit(), None),
+    ("F19", failed(400, "REQUIRED_FIELD_MISSING"), InvalidInput),
+    ("F20", failed(400, "FIELD_CUSTOM_VALIDATION_EXCEPTION"), InvalidInput),
+    ("F21", failed(400, "DUPLICATES_DETECTED"), Conflict),
+    ("F22", failed(400, "DUPLICATE_VALUE"), Conflict),
+    ("F23", LOCKED, None),
+    ("F26", failed(500, "UNKNOWN_EXCEPTION"), OutcomeUnknown),
+]
+
+
+@pytest.mark.parametrize(("row", "fault", "error"), WRITE_FAILS, ids=[one[0] for one in WRITE_FAILS])
+async def test_a_failure_of_a_write_is_waited_out_or_said_and_never_doubles_it(
+    alice: Deputy, sandbox: Sandbox, row: str, fault: Fault, error: type[DeputizeError] | None
+) -> None:
+    sandbox.switches.faults["POST", f"{HERE}/sobjects/Contact"] = [fault]
+    before = len(rows(sandbox, "Contact"))
+    if error is None:
+        await act(alice, "create_record", CALL, object="Contact", fields=FOX)
+    else:
+        with pytest.raises(error):
+            await act(alice, "create_record", CALL, object="Contact", fields=FOX)
+    assert len(rows(sandbox, "Contact")) == before + (error is None)
+
+
+async def test_a_session_that_ended_is_renewed_once(alice: Deputy, sandbox: Sandbox) -> None:
+    ended = (401, {}, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}])
+    sandbox.switches.faults["POST", f"{HERE}/sobjects/Contact"] = [ended]
+    before = len(rows(sandbox, "Contact"))
+    await act(alice, "create_record", object="Contact", fields=FOX)
+    assert len(rows(sandbox, "Contact")) == before + 1
+    assert sum(one.path.endswith("/oauth2/token") for one in sandbox.requests) == 1
+    sandbox.switches.faults["GET", f"{HERE}/query"] = [ended, ended]
+    with pytest.raises(OrgBlocked):
+        await act(alice, "list_org", kind="users")

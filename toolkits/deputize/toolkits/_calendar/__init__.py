@@ -1,0 +1,1 @@
+"""The tools of Google Calendar, one module a subject."""

@@ -1,0 +1,173 @@
+"""Requests to Calendar's API, and the calendar that a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from difflib import get_close_matches
+from typing import Any, Final
+
+from deputize.core.act.toolkit import Request
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._calendar.base import (
+    KNOWS_LIST,
+    KNOWS_SETTINGS,
+    PRIMARY,
+    READS_ALL,
+    READS_OWN,
+    Asks,
+    Json,
+    is_id,
+)
+from deputize.toolkits._calendar.when import known_zone, stamp
+from deputize.toolkits._text import Outside
+
+_PAGE: Final = 250
+_MOST_PAGES: Final = 8
+SETTINGS_LIST: Final = Request("GET", "/users/me/settings")
+UPDATES: Final = {"all": "all", "external": "externalOnly", "none": "none"}
+
+
+def get_event(calendar: str, event_id: str) -> Request:
+    """events.get"""
+    return Request("GET", "/calendars/{calendar}/events/{event}", at={"calendar": calendar, "event": event_id})
+
+
+def list_events(calendar: str, params: Mapping[str, Any]) -> Request:
+    """events.list"""
+    return Request("GET", "/calendars/{calendar}/events", at={"calendar": calendar}, params=params)
+
+
+def list_instances(calendar: str, series_id: str, params: Mapping[str, Any]) -> Request:
+    """events.instances"""
+    at = {"calendar": calendar, "event": series_id}
+    return Request("GET", "/calendars/{calendar}/events/{event}/instances", at=at, params=params)
+
+
+def insert_event(calendar: str, body: Json, params: Mapping[str, Any]) -> Request:
+    """events.insert: a write that is looked up by its id, and not repeated, when its answer is lost."""
+    return Request("POST", "/calendars/{calendar}/events", at={"calendar": calendar}, json=body, params=params)
+
+
+def patch_event(calendar: str, event: Mapping[str, Any], body: Json, params: Mapping[str, Any]) -> Request:
+    """events.patch of what was read, and of nothing newer."""
+    return Request(
+        "PATCH",
+        "/calendars/{calendar}/events/{event}",
+        at={"calendar": calendar, "event": str(event.get("id", ""))},
+        json=body,
+        params=params,
+        headers={"if-match": str(event["etag"])} if event.get("etag") else {},
+        repeat="idem",
+    )
+
+
+def delete_event(calendar: str, event: Mapping[str, Any], params: Mapping[str, Any]) -> Request:
+    """events.delete of what was read, and of nothing newer."""
+    return Request(
+        "DELETE",
+        "/calendars/{calendar}/events/{event}",
+        at={"calendar": calendar, "event": str(event.get("id", ""))},
+        params=params,
+        headers={"if-match": str(event["etag"])} if event.get("etag") else {},
+        repeat="idem",
+    )
+
+
+def move_event(calendar: str, event_id: str, destination: str, params: Mapping[str, Any]) -> Request:
+    """events.move"""
+    at = {"calendar": calendar, "event": event_id}
+    return Request(
+        "POST",
+        "/calendars/{calendar}/events/{event}/move",
+        at=at,
+        params={"destination": destination, **params},
+        repeat="idem",
+    )
+
+
+# ----------------------------------------------------------------- calendars by name
+
+
+def all_calendars(*, hidden: bool = True) -> Asks[list[Json]]:
+    """calendarList.list, all of it."""
+    found: list[Json] = []
+    params: dict[str, Any] = {"maxResults": _PAGE, "showHidden": hidden}
+    for _ in range(_MOST_PAGES):
+        page = yield Request("GET", "/users/me/calendarList", params=params)
+        found += page.get("items") or ()
+        if not page.get("nextPageToken"):
+            break
+        params["pageToken"] = str(page["nextPageToken"])
+    return found
+
+
+def name_of(entry: Mapping[str, Any]) -> str:
+    """What the user calls a calendar."""
+    return str(entry.get("summaryOverride") or entry.get("summary") or "")
+
+
+def calendar_ids(*calendars: str, field: str = "calendar") -> Asks[list[str]]:
+    """The ids of calendars named by id or name. Raises `InvalidInput` with candidates for a name that is not one's."""
+    if all(map(is_id, calendars)):
+        return list(calendars)
+    entries = yield from all_calendars()
+    return [one if is_id(one) else _called(one, entries, field) for one in calendars]
+
+
+def _called(name: str, entries: Sequence[Json], field: str) -> str:
+    by_id = [one for one in entries if one.get("id") == name]
+    exact = [one for one in entries if name_of(one) == name]
+    alike = [one for one in entries if name_of(one).casefold() == name.strip().casefold()]
+    found = by_id or exact or alike
+    if len(found) == 1:
+        return PRIMARY if found[0].get("primary") else str(found[0]["id"])
+    shown = ", ".join(_candidate(one) for one in (found or _near(name, entries))[:5])
+    what = "several calendars have this name" if found else "no calendar has this name"
+    raise InvalidInput(f"{field}: {what}.", hint=f"There are: {shown}." if shown else "List the calendars.")
+
+
+def _candidate(entry: Mapping[str, Any]) -> str:
+    return f"{Outside().line(name_of(entry), 60)} ({entry.get('id')}, {entry.get('accessRole')})"
+
+
+def _near(name: str, entries: Sequence[Json]) -> list[Json]:
+    by_name = {name_of(one).casefold(): one for one in entries}
+    wanted = name[:200].casefold()
+    parts = [one for other, one in by_name.items() if wanted in other or other in wanted]
+    close = [by_name[other] for other in get_close_matches(wanted, list(by_name), 5, 0.5)]
+    return list({id(one): one for one in [*parts, *close]}.values()) or list(entries)
+
+
+# ----------------------------------------------------------------- zones
+
+
+def zone_of(calendar: str, granted: frozenset[str]) -> Asks[tzinfo | None]:
+    """The user's time zone: of their settings, else of this calendar, as far as the grant lets us look; None else."""
+    if granted & KNOWS_SETTINGS:
+        settings = yield from optional(SETTINGS_LIST)
+        if zone := known_zone(settings_in(settings).get("timezone")):
+            return zone
+    if granted & (READS_OWN if calendar == PRIMARY else READS_ALL):
+        far = stamp(datetime(2100, 1, 1, tzinfo=UTC))
+        page = yield from optional(list_events(calendar, {"maxResults": 1, "timeMin": far}))
+        if zone := known_zone((page or {}).get("timeZone")):
+            return zone
+    if granted & KNOWS_LIST:
+        for one in (yield from all_calendars()):
+            if one.get("id") == calendar or (calendar == PRIMARY and one.get("primary")):
+                return known_zone(one.get("timeZone"))
+    return None
+
+
+def settings_in(answer: Any) -> dict[str, str]:
+    """The settings in an answer of settings.list."""
+    return {str(one.get("id")): str(one.get("value")) for one in (answer or {}).get("items") or ()}
+
+
+def optional(request: Request) -> Asks[Any]:
+    """The answer, or None where it is refused: for what is nice to know."""
+    try:
+        return (yield request)
+    except DeputizeError:
+        return None

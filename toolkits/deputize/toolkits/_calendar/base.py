@@ -1,0 +1,103 @@
+"""What all Calendar tools share: the toolkit, its scopes, and which of them a method accepts.
+
+API: developers.google.com/workspace/calendar/api/v3/reference. What a method accepts is from its discovery document,
+calendar.v3 of 2026-10-30, without the scopes that are not enough for what the tools do: calendar.app.created opens
+only calendars that the app made, calendar.events.freebusy shows no titles, and calendar.events.public.readonly opens
+public calendars only. calendar.events.owned opens the user's own calendars; only of ``primary`` it is known beforehand
+that the user owns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Need, Step, Toolkit, any_of
+from deputize.toolkits._arguments import ACCEPTS
+
+CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS)
+
+WHOLE: Final = "https://www.googleapis.com/auth/calendar"
+READONLY, EVENTS, EVENTS_READONLY, OWNED, OWNED_READONLY = (
+    f"{WHOLE}.{name}" for name in "readonly events events.readonly events.owned events.owned.readonly".split()
+)
+FREEBUSY, EVENTS_FREEBUSY, LIST, LIST_READONLY, CALENDARS, APP_CREATED = (
+    f"{WHOLE}.{name}"
+    for name in "freebusy events.freebusy calendarlist calendarlist.readonly calendars app.created".split()
+)
+ACLS, ACLS_READONLY, SETTINGS, SETTINGS_READONLY = (
+    f"{WHOLE}.{name}" for name in "acls acls.readonly settings settings.readonly".split()
+)
+
+PRIMARY: Final = "primary"
+KNOWS_SETTINGS: Final = frozenset({SETTINGS_READONLY, SETTINGS, READONLY, WHOLE})
+KNOWS_LIST: Final = frozenset({LIST_READONLY, LIST, READONLY, WHOLE})
+READS_OWN: Final = frozenset({OWNED_READONLY, OWNED, EVENTS_READONLY, EVENTS, READONLY, WHOLE})
+READS_ALL: Final = frozenset({EVENTS_READONLY, EVENTS, READONLY, WHOLE})
+
+T = TypeVar("T")
+Asks = Generator[Step, Any, T]
+"""Steps that end in a T: ``value = yield from asks``."""
+Json = dict[str, Any]
+Event = Mapping[str, Any]
+Noted = Mapping[str, Any] | None
+
+CalendarName = Annotated[str, Field(description="id or name")]
+Notify = Annotated[Literal["all", "external", "none"], Field(description="who gets mail")]
+Until = Annotated[str, Field(description="or 30m")]
+Start = Annotated[str, Field(description="ISO; date = all day")]
+Zone = Annotated[str | None, Field(description="IANA")]
+Show = Literal["busy", "free"]
+Visibility = Literal["default", "public", "private"]
+Rules = Annotated[list[str], Field(description="RRULE lines")]
+Minutes = Annotated[list[int], Field(description="minutes before")]
+
+
+def is_id(calendar: str) -> bool:
+    """Whether a calendar is named by its id, so that no list is needed."""
+    return calendar == PRIMARY or "@" in calendar
+
+
+def reads(method: str, *calendars: str) -> list[Need]:
+    """The needs of a method that reads events on these calendars."""
+    name = f"calendar.events.{method}"
+    if all(one == PRIMARY for one in calendars):
+        return [any_of(OWNED_READONLY, EVENTS_READONLY, READONLY, OWNED, EVENTS, WHOLE, method=name)]
+    return [any_of(EVENTS_READONLY, READONLY, EVENTS, WHOLE, method=name), *names(*calendars)]
+
+
+def writes(methods: str, *calendars: str) -> list[Need]:
+    """The needs of methods that write events on these calendars, and of reading them on the way: one scope asked."""
+    ask = OWNED if all(one == PRIMARY for one in calendars) else EVENTS
+    return [
+        *(replace(need, ask=ask) for need in reads("get", *calendars) if need.method == "calendar.events.get"),
+        *(_written(ask, method) for method in methods.split()),
+        *names(*calendars),
+    ]
+
+
+def _written(ask: str, method: str) -> Need:
+    broader = (EVENTS, WHOLE) if ask == OWNED else (WHOLE,)
+    return any_of(ask, *broader, method=f"calendar.events.{method}")
+
+
+def names(*calendars: str) -> list[Need]:
+    """The need of finding calendars by their names."""
+    return [] if all(map(is_id, calendars)) else [lists("list")]
+
+
+def lists(method: str) -> Need:
+    """The need of a method of the list of calendars."""
+    if method == "list":
+        return any_of(LIST_READONLY, LIST, READONLY, WHOLE, method="calendar.calendarList.list")
+    return any_of(LIST, WHOLE, method=f"calendar.calendarList.{method}")
+
+
+def shares(method: str) -> Need:
+    """The need of a method of a calendar's access rules."""
+    if method == "list":
+        return any_of(ACLS_READONLY, ACLS, WHOLE, method="calendar.acl.list")
+    return any_of(ACLS, WHOLE, method=f"calendar.acl.{method}")

@@ -1,0 +1,138 @@
+"""Calendar: cancel and answer events, of a series one, the following or all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any, Literal
+
+from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Steps
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.toolkits._calendar import api
+from deputize.toolkits._calendar.base import (
+    CALENDAR,
+    PRIMARY,
+    CalendarName,
+    Json,
+    Noted,
+    Notify,
+    writes,
+)
+from deputize.toolkits._calendar.following import cut_off, split_of
+from deputize.toolkits._calendar.rows import ANSWERS, guests, lean, mine, start_of, title
+from deputize.toolkits._calendar.target import Reach, not_yours, patched, target_of
+from deputize.toolkits._calendar.when import full
+from deputize.toolkits._calendar.words import updates
+from deputize.toolkits._text import Outside
+
+
+def _delete_needs(arguments: Arguments) -> Sequence[Need]:
+    return writes("patch" if arguments["apply_to"] == "following" else "delete", arguments["calendar"])
+
+
+@CALENDAR.tool(
+    needs=_delete_needs,
+    effect=Effect.DESTRUCTIVE | Effect.SENDS,
+    aliases=[
+        Alias("GoogleCalendar.DeleteEvent", {"send_updates": "notify"}, values={"notify": {"externalOnly": "external"}})
+    ],
+)
+def delete_event(
+    event_id: str,
+    apply_to: Reach = "this",
+    calendar: CalendarName = PRIMARY,
+    notify: Notify = "all",
+    *,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Cancel an event: one, the following or all occurrences."""
+    (found,) = yield from api.calendar_ids(calendar)
+    if apply_to == "following":
+        split = yield from split_of(found, event_id, noted)
+        if split is not None:
+            yield from cut_off(found, split, None, None, notify, noted)
+            rest = split.rest | {"id": split.series["id"]}
+            return {**_gone(rest, notify), "summary": "Cancelled from this occurrence on."}
+    try:
+        event = (yield from target_of(found, event_id, apply_to, now)).event
+    except NotFound:
+        if not noted:
+            raise
+        return {"id": noted["event"], "deleted": True, "summary": "It is gone already."}
+    if not noted:
+        yield Note({"event": event.get("id")})
+    for again in (True, False):
+        try:
+            yield api.delete_event(found, event, updates(notify, guests=bool(guests(event))))
+            return {**_gone(event, notify), "summary": "Cancelled."}
+        except NotFound as refused:
+            if refused.reason == "user_lacks_rights":
+                raise not_yours(event) from None
+            return {**_gone(event, notify), "summary": "It is gone already."}
+        except Conflict as conflict:
+            if conflict.reason != "stale":
+                return {**_gone(event, notify), "summary": "It is gone already."}
+            if not again:
+                raise
+        event = dict((yield api.get_event(found, str(event["id"]))))
+    return {**_gone(event, notify)}
+
+
+def _gone(event: Mapping[str, Any], notify: str) -> Json:
+    outside = Outside()
+    told_ = bool(guests(event)) and notify != "none"
+    row = {"id": event.get("id"), "title": title(event, outside, 60), "start": full(start_of(event, UTC))}
+    return {**lean(row), "notified": told_, "deleted": True}
+
+
+# ----------------------------------------------------------------- answer
+
+
+@CALENDAR.tool(
+    needs=lambda arguments: writes("patch", arguments["calendar"]),
+    effect=Effect.SENDS,
+    aliases=[
+        Alias(
+            "GoogleCalendar.RespondToEvent",
+            {"response_status": "response", "send_notifications_to_attendees": "notify"},
+            values={"notify": {"externalOnly": "external"}},
+        )
+    ],
+)
+def respond_to_event(
+    event_id: str,
+    response: Literal["accepted", "declined", "tentative"],
+    comment: str | None = None,
+    apply_to: Literal["this", "series"] = "this",
+    calendar: CalendarName = PRIMARY,
+    notify: Notify = "all",
+    *,
+    noted: Noted,
+) -> Steps:
+    """Answer an invitation: accept, decline or maybe. To propose another time, say so in the comment."""
+    (found,) = yield from api.calendar_ids(calendar)
+    event = dict((yield api.get_event(found, event_id)))
+    if apply_to == "series" and event.get("recurringEventId"):
+        event = dict((yield api.get_event(found, str(event["recurringEventId"]))))
+    own = mine(event)
+    if own is None:
+        raise InvalidInput("event_id: the user is not invited to this event.")
+    answer: Json = {"email": own["email"], "responseStatus": response}
+    answer |= {"comment": comment.strip()[:500]} if comment else {}
+    if not noted:
+        yield Note({"event": event.get("id"), "was": own.get("responseStatus")})
+    was = str((noted or {}).get("was") or own.get("responseStatus") or "")
+    outside = Outside()
+    row = {
+        "id": event.get("id"),
+        "title": title(event, outside, 60),
+        "my_response": response,
+        "was": ANSWERS.get(was, was),
+    }
+    outside.mark(row)
+    if all(own.get(name, "") == value for name, value in answer.items()):
+        return {**row, "summary": "It is so already."}
+    body = {"attendeesOmitted": True, "attendees": [answer]}
+    yield from patched(found, event, lambda _: body, notify)
+    return {**row, "summary": "Answered."}

@@ -1,0 +1,223 @@
+"""Calendar: change events, of a series one, the following or all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, tzinfo
+from typing import Any, Literal
+
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Steps
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.vault.grant import Account
+from deputize.toolkits._calendar import api
+from deputize.toolkits._calendar.base import (
+    CALENDAR,
+    PRIMARY,
+    Asks,
+    CalendarName,
+    Json,
+    Minutes,
+    Noted,
+    Notify,
+    Rules,
+    Show,
+    Start,
+    Until,
+    Visibility,
+    Zone,
+    writes,
+)
+from deputize.toolkits._calendar.create import clashes, looks, told, with_call
+from deputize.toolkits._calendar.following import Split, cut_off, split_of
+from deputize.toolkits._calendar.rows import guests, kind, made, start_of
+from deputize.toolkits._calendar.rules import Recurrence, read_recurrence
+from deputize.toolkits._calendar.target import Reach, Target, patched, target_of
+from deputize.toolkits._calendar.when import full, moment_of
+from deputize.toolkits._calendar.wish import UNSAID, Wish, changes_of, zone_for
+from deputize.toolkits._calendar.words import colour_called, conference, fields, invited, updates
+
+Emails = list[str]
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    calendars = [arguments["calendar"], *([arguments["move_to"]] if arguments["move_to"] else [])]
+    methods = "patch" + (" insert" if arguments["apply_to"] == "following" else "")
+    return [*writes(methods + (" move" if arguments["move_to"] else ""), *calendars), *looks(*calendars)]
+
+
+@CALENDAR.tool(
+    needs=_needs,
+    effect=Effect.SENDS,
+    aliases=[
+        Alias(
+            "GoogleCalendar.UpdateEvent",
+            {
+                "updated_summary": "title",
+                "updated_start_datetime": "start",
+                "updated_end_datetime": "end",
+                "updated_description": "description",
+                "updated_location": "location",
+                "updated_visibility": "visibility",
+                "attendee_emails_to_add": "add_attendees",
+                "attendee_emails_to_remove": "remove_attendees",
+                "send_notifications_to_attendees": "notify",
+            },
+            values={"notify": {"externalOnly": "external"}},
+        )
+    ],
+)
+def update_event(
+    event_id: str,
+    title: str | None = None,
+    start: Start | None = None,
+    end: Until | None = None,
+    time_zone: Zone = None,
+    description: str | None = None,
+    location: str | None = None,
+    recurrence: Rules | None = None,
+    reminders: Minutes | None = None,
+    show_as: Show | None = None,
+    visibility: Visibility | None = None,
+    color: str | None = None,
+    add_attendees: Emails | None = None,
+    remove_attendees: Emails | None = None,
+    meet: Literal["add", "remove"] | None = None,
+    move_to: str | None = None,
+    apply_to: Reach = "this",
+    calendar: CalendarName = PRIMARY,
+    notify: Notify = "all",
+    *,
+    key: ActKey,
+    account: Account,
+    granted: frozenset[str],
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Change an event: only the given fields; one, the following or all occurrences."""
+    plain = fields(title, description, location, reminders, show_as, visibility, color)
+    add = invited(add_attendees, None, account)
+    wish = Wish(plain, start, end, time_zone, recurrence, add, remove_attendees or (), meet)
+    if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
+        raise InvalidInput("Nothing to change: give at least one field.")
+    if time_zone and not wish.moves:
+        raise InvalidInput("time_zone: goes with start or end.")
+    named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
+    found = named[0]
+    if apply_to == "following":
+        split = yield from split_of(found, event_id, noted)
+        if split is not None:
+            return (yield from _from_here_on(found, split, wish, key, granted, notify, noted))
+    target = yield from target_of(found, event_id, apply_to, now)
+    if move_to and (target.event.get("recurringEventId") or kind(target.event) != "default"):
+        raise InvalidInput("move_to: only ordinary events move, and a series only as a whole.")
+    zone = yield from zone_for(found, target.event, wish, granted)
+    if not noted:
+        yield Note({"event": target.event.get("id")})
+    before = target.event
+    after = yield from patched(found, before, lambda event: changes_of(event, target, wish, zone, key), notify, add)
+    after = (yield from with_call(found, after)) if meet == "add" else after
+    if move_to and named[1] != found:
+        after = yield from _moved(found, after, named[1], notify)
+    return (yield from _said(found, before, after, wish, zone, calendar, notify, move_to))
+
+
+def _moved(calendar: str, event: Json, destination: str, notify: str) -> Asks[Json]:
+    params = updates(notify, guests=bool(guests(event)))
+    try:
+        return dict((yield api.move_event(calendar, str(event["id"]), destination, params)))
+    except NotFound:
+        return dict((yield api.get_event(destination, str(event["id"]))))  # a lost answer: it is there already
+
+
+# ----------------------------------------------------------------- what was done
+
+_CALLED = {
+    **{"summary": "title", "transparency": "show_as", "colorId": "color", "conferenceData": "meet"},
+    "attendees": "attendees",
+}
+
+
+def _said(
+    calendar: str,
+    before: Json,
+    after: Json,
+    wish: Wish,
+    zone: tzinfo,
+    name: str,
+    notify: str,
+    move_to: str | None,
+) -> Asks[Json]:
+    names = (*wish.plain, "start", "end", "recurrence", "attendees", "conferenceData", "location", "description")
+    changed = [_CALLED.get(one, one) for one in dict.fromkeys(names) if before.get(one) != after.get(one)]
+    changed += ["calendar"] if move_to else []
+    start, end = moment_of(after.get("start"), zone), moment_of(after.get("end"), zone)
+    result = made(after, zone) | {"changed": changed}
+    if wish.recurrence and start:
+        result |= told(read_recurrence(wish.recurrence, start), start)
+    if undo := _undo(before, after, wish, name, notify, move_to):
+        result["undo"] = undo
+    result["summary"] = "Changed." if changed else "It was so already."
+    if start and end and wish.moves and not move_to:
+        result |= yield from clashes(calendar, after, start, end, zone, None)
+    return result
+
+
+def _undo(
+    before: Mapping[str, Any], after: Mapping[str, Any], wish: Wish, name: str, notify: str, move_to: str | None
+) -> Json | None:
+    """The call that brings back what was; None where no call would do exactly that."""
+    if wish.meet or (wish.recurrence is not None and not before.get("recurrence")) or wish.remove:
+        return None
+    args: Json = {"event_id": after.get("id"), "calendar": move_to or name, "notify": notify}
+    args |= {"move_to": name} if move_to else {}
+    args |= {"apply_to": "series"} if after.get("recurrence") else {}
+    if wish.moves:
+        start, end = start_of(before, UTC), moment_of(before.get("end"), UTC)
+        args |= {"start": full(start), "end": full(end.plus(-1) if end and end.all_day else end)}
+    args |= {"recurrence": list(before["recurrence"])} if wish.recurrence is not None else {}
+    args |= {"remove_attendees": [one["email"] for one in wish.add]} if wish.add else {}
+    for field in wish.plain:
+        value = before.get(field, UNSAID.get(field, ""))
+        match field:
+            case "reminders" | "colorId" if not value or (field == "reminders" and value.get("useDefault")):
+                return None
+            case "reminders":
+                args["reminders"] = [one.get("minutes", 0) for one in value.get("overrides") or ()]
+            case "colorId":
+                args["color"] = colour_called(value)
+            case "transparency":
+                args["show_as"] = "free" if value == "transparent" else "busy"
+            case _:
+                if len(str(value)) > 200:
+                    return None
+                args[_CALLED.get(field, field)] = value
+    return {"tool": "calendar_update_event", "args": args}
+
+
+# ----------------------------------------------------------------- from one occurrence on
+
+
+def _from_here_on(
+    calendar: str, split: Split, wish: Wish, key: ActKey, granted: frozenset[str], notify: str, noted: Noted
+) -> Asks[Json]:
+    """Two writes: the rest as a series of its own, then the end of the old one. Never the other way round."""
+    zone = yield from zone_for(calendar, split.rest, wish, granted)
+    body = split.rest | {
+        name: value for name, value in changes_of(split.rest, Target(split.rest), wish, zone, key).items()
+    }
+    body = {name: value for name, value in body.items() if value is not None}
+    if wish.recurrence is None:
+        body["recurrence"] = split.lines
+    for name in ("start", "end"):
+        body[name] = {part: value for part, value in body[name].items() if value is not None}
+    if split.has_call and wish.meet != "remove":
+        body["conferenceData"] = conference(key)
+    event = yield from cut_off(calendar, split, body, key, notify, noted)
+    event = yield from with_call(calendar, event)
+    start = moment_of(event.get("start"), zone)
+    recurrence = read_recurrence(body["recurrence"], start) if start else Recurrence()
+    result = made(event, zone) | (told(recurrence, start) if start else {})
+    return result | {
+        "was": split.series["id"],
+        "summary": "Changed from this occurrence on; it is a series of its own now.",
+    }

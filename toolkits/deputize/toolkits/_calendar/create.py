@@ -1,0 +1,231 @@
+"""Calendar: make an event, once. Its id is made from the act, so a second try finds the first one's event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, tzinfo
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Steps, Wait
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.vault.grant import Account
+from deputize.toolkits._calendar import api
+from deputize.toolkits._calendar.base import (
+    CALENDAR,
+    EVENTS,
+    OWNED,
+    PRIMARY,
+    Asks,
+    CalendarName,
+    Json,
+    Minutes,
+    Noted,
+    Notify,
+    Rules,
+    Show,
+    Start,
+    Until,
+    Visibility,
+    Zone,
+    reads,
+    writes,
+)
+from deputize.toolkits._calendar.rows import end_of, lean, made, mine, start_of
+from deputize.toolkits._calendar.rows import title as shown_title
+from deputize.toolkits._calendar.rules import Recurrence, in_words, read_recurrence
+from deputize.toolkits._calendar.series import next_dates
+from deputize.toolkits._calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
+from deputize.toolkits._calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
+from deputize.toolkits._text import Outside
+
+LOST: Final = (OutcomeUnknown, ProviderUnavailable)
+
+Emails = list[str]
+_MAP: Final = {
+    "summary": "title",
+    "start_datetime": "start",
+    "end_datetime": "end",
+    "attendee_emails": "attendees",
+    "send_notifications_to_attendees": "notify",
+    "add_google_meet": "meet",
+    "calendar_id": "calendar",
+}
+_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {"notify": {"externalOnly": "external"}}
+
+
+def looks(*calendars: str) -> list[Need]:
+    """The need of seeing what else happens then, under the scope of writing."""
+    ask = OWNED if all(one == PRIMARY for one in calendars) else EVENTS
+    return [replace(need, ask=ask) for need in reads("list", *calendars) if need.method == "calendar.events.list"]
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    return [*writes("insert", arguments["calendar"]), *looks(arguments["calendar"])]
+
+
+def _effect(arguments: Arguments) -> Effect:
+    return Effect.SENDS if arguments["attendees"] or arguments["optional_attendees"] else Effect.WRITES
+
+
+@CALENDAR.tool(
+    needs=_needs,
+    effect=_effect,
+    gravest=Effect.SENDS,
+    aliases=[Alias(name, _MAP, values=_VALUES) for name in ("Google.CreateEvent", "GoogleCalendar.CreateEvent")],
+)
+def create_event(
+    title: str,
+    start: Start,
+    end: Until,
+    time_zone: Zone = None,
+    attendees: Annotated[Emails | None, Field(description="emails")] = None,
+    optional_attendees: Emails | None = None,
+    description: str | None = None,
+    location: str | None = None,
+    recurrence: Rules | None = None,
+    meet: bool = False,
+    reminders: Minutes | None = None,
+    show_as: Show | None = None,
+    visibility: Visibility | None = None,
+    color: str | None = None,
+    kind: Kind = "default",
+    calendar: CalendarName = PRIMARY,
+    notify: Notify = "all",
+    *,
+    key: ActKey,
+    account: Account,
+    granted: frozenset[str],
+    noted: Noted,
+) -> Steps:
+    """Create an event and invite people and rooms."""
+    guests = invited(attendees, optional_attendees, account)
+    body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
+    (found,) = yield from api.calendar_ids(calendar)
+    if kind != "default" and (found != PRIMARY or guests or meet):
+        raise InvalidInput(f"kind: {kind} goes on the main calendar, without guests and video call.")
+    begins, ends = yield from _times(start, end, time_zone, found, granted, recurring=bool(recurrence))
+    if kind in ("focusTime", "outOfOffice") and begins.all_day:
+        raise InvalidInput(f"start: {kind} has hours, not days.")
+    repeats = read_recurrence(recurrence or (), begins)
+    body |= {"id": key.base32, "start": begins.resource, "end": ends.resource}
+    body |= {"attendees": guests} if guests else {}
+    body |= {"recurrence": repeats.lines} if recurrence else {}
+    body |= {"conferenceData": conference(key)} if meet else {}
+    params = updates(notify, guests=bool(guests)) | ({"conferenceDataVersion": "1"} if meet else {})
+    event = yield from insert(found, body, params, noted)
+    event = (yield from with_call(found, event)) if meet else event
+    zone = begins.zone or UTC
+    result = made(event, zone) | told(repeats, begins) | {"undo": _undo(event, calendar, notify)}
+    notes = [
+        f"{name} comes twice that day; the first is meant."
+        for name, one in (("start", begins), ("end", ends))
+        if one.twice
+    ]
+    result["summary"] = " ".join(["Created." if not guests else "Created, and guests invited.", *notes])
+    return result | (yield from clashes(found, event, begins, ends, zone, show_as))
+
+
+def _times(
+    start: str, end: str, time_zone: str | None, calendar: str, granted: frozenset[str], *, recurring: bool
+) -> Asks[tuple[Moment, Moment]]:
+    """When it begins and ends, in a zone that somebody named: the caller, the settings or the calendar."""
+    zone: tzinfo | None = zone_called(time_zone) if time_zone else None
+    timed = not read_moment(start, zone or UTC, "start").all_day
+    if zone is None and (needs_zone(start) or needs_zone(end) or (recurring and timed)):
+        zone = yield from api.zone_of(calendar, granted)
+    begins = read_moment(start, zone, "start")
+    if recurring and not begins.all_day and not isinstance(begins.zone, ZoneInfo):
+        raise InvalidInput("time_zone: an event that recurs needs one.", hint="Such as Europe/Berlin.")
+    return begins, read_end(end, begins, zone)
+
+
+def insert(calendar: str, body: Json, params: Mapping[str, Any], noted: Noted) -> Asks[Json]:
+    """events.insert under an id of our own. After a lost answer it is looked for before it is sent once more.
+
+    Raises `Conflict` if the event was made and deleted since, `OutcomeUnknown` if nobody can tell.
+    """
+    event_id = str(body["id"])
+    if noted and (there := (yield from _there(calendar, event_id))):
+        return there
+    if not noted:
+        yield Note({"event": event_id})
+    for _ in range(2):
+        try:
+            return dict((yield api.insert_event(calendar, body, params)))
+        except Conflict:
+            pass
+        except ProviderUnavailable as lost:
+            if not lost.sent:
+                raise
+        except OutcomeUnknown:
+            pass
+        if there := (yield from _there(calendar, event_id)):
+            return there
+    raise OutcomeUnknown("Google did not say whether the event was made.", hint="Look at the calendar.")
+
+
+def _there(calendar: str, event_id: str) -> Asks[Json | None]:
+    try:
+        found = dict((yield api.get_event(calendar, event_id)))
+    except NotFound:
+        return None
+    except DeputizeError:
+        raise OutcomeUnknown("Google did not say whether the event was made.", hint="Look at the calendar.") from None
+    if found.get("status") == "cancelled":
+        raise Conflict("This event was made and has been deleted since.", reason="already_done")
+    return found
+
+
+def with_call(calendar: str, event: Json) -> Asks[Json]:
+    """The event once its video call is there, or as it is after a second."""
+    if not pending(event):
+        return event
+    yield Wait(1)
+    return (yield from api.optional(api.get_event(calendar, str(event["id"])))) or event
+
+
+def told(repeats: Recurrence, begins: Moment) -> Json:
+    """What a recurrence comes to: in words, and its first dates."""
+    if not repeats.lines:
+        return {}
+    return {"repeats": in_words(repeats), "dates": [full(one) for one in next_dates(repeats, begins)]}
+
+
+def clashes(
+    calendar: str, event: Mapping[str, Any], start: Moment, end: Moment, zone: tzinfo, show_as: str | None
+) -> Asks[Json]:
+    """What else keeps the user busy then; nothing is ever refused for it."""
+    if show_as == "free":
+        return {}
+    params = {"timeMin": stamp(start.at), "timeMax": stamp(end.at), "singleEvents": True, "maxResults": 10}
+    page = (yield from api.optional(api.list_events(calendar, params))) or {}
+    found = [one for one in page.get("items") or () if _in_the_way(one, event)]
+    outside = Outside()
+    rows = [
+        f"{shown_title(one, outside, 40)} ({short(start_of(one, zone), zone)} to {short(end_of(one, zone), zone)})"
+        for one in found[:3]
+    ]
+    return lean({"conflicts": rows, "from_outside": bool(rows)})
+
+
+def _in_the_way(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    ours = {event.get("id"), event.get("recurringEventId")}
+    own = mine(one) or {}
+    return (
+        not {one.get("id"), one.get("recurringEventId")} & (ours - {None})
+        and one.get("transparency") != "transparent"
+        and one.get("status") != "cancelled"
+        and own.get("responseStatus") != "declined"
+        and one.get("eventType") != "workingLocation"
+    )
+
+
+def _undo(event: Mapping[str, Any], calendar: str, notify: str) -> Json:
+    args = {"event_id": event.get("id"), "calendar": calendar, "notify": notify}
+    if event.get("recurrence"):
+        args["apply_to"] = "series"
+    return {"tool": "calendar_delete_event", "args": args}

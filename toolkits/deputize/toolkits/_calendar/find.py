@@ -1,0 +1,207 @@
+"""Calendar: find events, and read one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits import _time
+from deputize.toolkits._arguments import Cursor, Limit, Offset
+from deputize.toolkits._calendar import api
+from deputize.toolkits._calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
+from deputize.toolkits._calendar.rows import event_detail, event_row
+from deputize.toolkits._calendar.when import known_zone, moment_of, stamp
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
+
+_EMPTY_PAGES: Final = 5
+_DONE: Final = "-"  # in a cursor: this calendar has no more
+_MOST_CALENDARS: Final = 10
+_WEEK: Final = timedelta(days=7)
+
+Kind = Literal["default", "focusTime", "outOfOffice", "workingLocation", "birthday", "fromGmail"]
+
+
+def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    return reads("instances" if arguments["series_id"] else "list", *(arguments["calendars"] or (PRIMARY,)))
+
+
+@CALENDAR.tool(
+    needs=_list_needs,
+    aliases=[
+        Alias(
+            "GoogleCalendar.ListEvents",
+            {"min_end_datetime": "after", "max_start_datetime": "before", "calendar_id": "calendars[]"},
+        )
+    ],
+)
+def list_events(
+    calendars: Annotated[list[str] | None, Field(description="default primary")] = None,
+    query: str = "",
+    after: Annotated[str | None, Field(description="ISO or -7d, default now")] = None,
+    before: Annotated[str | None, Field(description="default after+7d")] = None,
+    series_id: str | None = None,
+    expand: bool = True,
+    kinds: list[Kind] | None = None,
+    updated_after: Annotated[str | None, Field(description="includes cancelled")] = None,
+    limit: Limit = 25,
+    cursor: Cursor = None,
+    *,
+    account: Account,
+    granted: frozenset[str],
+    now: float,
+) -> Steps:
+    """List or search events in a time window, or the occurrences of a series."""
+    named = list(dict.fromkeys(calendars or [PRIMARY]))
+    if len(named) > _MOST_CALENDARS:
+        raise InvalidInput(f"calendars: at most {_MOST_CALENDARS}.")
+    if series_id and (query or kinds or updated_after or len(named) > 1):
+        raise InvalidInput("series_id: goes with one calendar and a window, and with nothing else.")
+    filters = (named, query, after, before, series_id, expand, kinds, updated_after)
+    place = Place.of(("calendar_list_events", account.subject, *filters), cursor, len(named), limit, now)
+    ids = yield from api.calendar_ids(*named, field="calendars")
+    dated = any(map(_time.names_a_day, (after, before, updated_after)))
+    zone = (yield from api.zone_of(ids[0], granted)) if dated else None
+    if dated and zone is None:
+        raise InvalidInput("after and before: dates in which time zone?", hint="Give date-times with an offset.")
+    params = _window(after, before, updated_after, place.since, zone, bounded=not (series_id or updated_after))
+    if not series_id:
+        params |= {"singleEvents": expand, **({"orderBy": "startTime"} if expand else {})}
+        params |= {"q": query.strip()} if query.strip() else {}
+        params |= {"eventTypes": list(kinds)} if kinds else {}
+    pages = []
+    for at, one in enumerate(ids):
+        page = yield from _page(place, at, one, series_id, params)
+        pages.append(page)
+    zone = zone or next((found for page in pages if (found := page.zone)), None) or UTC
+    names = named if len(named) > 1 else [""]
+    rows, taken = Rows(), [0] * len(pages)
+    short = _merge(pages, names, zone, rows, taken, limit)
+    following = [page.after(place, at, taken[at]) for at, page in enumerate(pages)]
+    more = any(token != _DONE for token, _ in following)
+    return {
+        "items": rows.items,
+        "next": place.write(following) if more else None,
+        "truncated": short,
+        "time_zone": str(zone),
+    }
+
+
+def _window(
+    after: str | None, before: str | None, updated: str | None, since: int, zone: tzinfo | None, *, bounded: bool
+) -> dict[str, Any]:
+    """What overlaps [after, before): Google's timeMin bounds the end, its timeMax the start."""
+    here = zone or UTC
+    start = _time.moment(after, since, "after", here) if after else datetime.fromtimestamp(since, UTC)
+    end = _time.moment(before, since, "before", here) if before else None
+    if bounded and end is None:
+        end = (start.astimezone(here) + _WEEK).astimezone(UTC)
+    if end is not None and end <= start:
+        raise InvalidInput("after must lie before before.", hint="after is the earlier end of the window.")
+    params = {"timeMin": stamp(start)} if after or not updated else {}
+    params |= {"timeMax": stamp(end)} if end else {}
+    return params | ({"updatedMin": stamp(_time.moment(updated, since, "updated_after", here))} if updated else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a list goes on: of each calendar a page token and how many rows of that page were given.
+
+    ``since``: the time from which relative times are counted, the same on all pages. ``size``: rows of Google's pages.
+    """
+
+    bound_to: tuple[Any, ...]
+    since: int
+    size: int
+    tokens: Sequence[tuple[str, int]]
+
+    @classmethod
+    def of(cls, bound_to: tuple[Any, ...], cursor: str | None, count: int, limit: int, now: float) -> Place:
+        """The place a cursor says, or the start. Raises `InvalidInput` for a cursor of another list."""
+        if not cursor:
+            return cls(bound_to, int(now), limit, [("", 0)] * count)
+        since, size, *rest = read_cursor(bound_to, cursor, (int, int, *(str, int) * count))
+        return cls(bound_to, since, min(max(size, 1), 100), list(zip(rest[::2], rest[1::2], strict=True)))
+
+    def write(self, tokens: Sequence[tuple[str, int]]) -> str:
+        """The cursor for what comes next."""
+        return write_cursor(self.bound_to, [self.since, self.size, *(part for one in tokens for part in one)])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of one calendar that were not given yet. ``token``: of this page; ``skip``: its rows given before."""
+
+    items: Sequence[Mapping[str, Any]]
+    token: str
+    skip: int
+    following: str
+    zone: tzinfo | None
+
+    def after(self, place: Place, at: int, taken: int) -> tuple[str, int]:
+        """Where this calendar goes on after so many rows."""
+        if taken < len(self.items):
+            return self.token, self.skip + taken
+        return (self.following, 0) if self.following else (_DONE, 0)
+
+
+def _page(place: Place, at: int, calendar: str, series_id: str | None, params: Mapping[str, Any]) -> Asks[Page]:
+    """The next rows of a calendar; pages without a row are passed over."""
+    token, skip = place.tokens[at]
+    if token == _DONE:
+        return Page((), _DONE, 0, "", None)
+    page = Page((), token, skip, "", None)
+    for _ in range(_EMPTY_PAGES):
+        answer = yield _request(calendar, series_id, {**params, "maxResults": place.size}, token)
+        items, following = list(answer.get("items") or ())[skip:], str(answer.get("nextPageToken") or "")
+        page = Page(items, token, skip, following, known_zone(answer.get("timeZone")))
+        if items or not following:
+            break
+        token, skip = following, 0
+    return page
+
+
+def _request(calendar: str, series_id: str | None, params: Mapping[str, Any], token: str) -> Request:
+    params = {**params, "pageToken": token} if token else params
+    return api.list_instances(calendar, series_id, params) if series_id else api.list_events(calendar, params)
+
+
+def _merge(pages: Sequence[Page], names: Sequence[str], zone: tzinfo, rows: Rows, taken: list[int], limit: int) -> bool:
+    """Rows of all calendars by start, as many as there is room for; whether the budget ended it."""
+    while len(rows.items) < limit:
+        open_ = [at for at, page in enumerate(pages) if taken[at] < len(page.items)]
+        if not open_ or any(page.following and taken[at] == len(page.items) for at, page in enumerate(pages)):
+            return False  # what is next of a calendar is on a page that is not here yet
+        at = min(open_, key=lambda at: _order(pages[at].items[taken[at]], zone))
+        if not rows.add(event_row(pages[at].items[taken[at]], zone, names[at])):
+            return True
+        taken[at] += 1
+    return False
+
+
+def _order(event: Mapping[str, Any], zone: tzinfo) -> datetime:
+    start = moment_of(event.get("start") or event.get("originalStartTime"), zone)
+    if start is None:
+        return datetime.max.replace(tzinfo=UTC)
+    return start.at if not start.all_day else start.at.replace(tzinfo=zone).astimezone(UTC)
+
+
+# ----------------------------------------------------------------- one event
+
+
+@CALENDAR.tool(needs=lambda arguments: reads("get", arguments["calendar"]))
+def get_event(
+    event_id: str,
+    calendar: CalendarName = PRIMARY,
+    offset: Annotated[Offset, Field(description="continue a long description")] = 0,
+) -> Steps:
+    """Read one event in full."""
+    (found,) = yield from api.calendar_ids(calendar)
+    event: Json = yield api.get_event(found, event_id)
+    return event_detail(event, UTC, calendar, offset)

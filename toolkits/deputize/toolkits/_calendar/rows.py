@@ -1,0 +1,239 @@
+"""How events and calendars are shown. What others wrote is cleaned and marked; what is empty is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from typing import Any, Final
+
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._calendar.base import Event, Json
+from deputize.toolkits._calendar.rules import in_words, read_recurrence
+from deputize.toolkits._calendar.when import Moment, full, moment_of, short
+from deputize.toolkits._headers import Person
+from deputize.toolkits._html import read_html
+from deputize.toolkits._text import Outside, window
+
+_TEXT: Final = 1_000  # bytes of a description in a detail
+_PEOPLE: Final = 8  # guests in a detail
+ROOM: Final = "resource.calendar.google.com"
+
+ANSWERS: Final = {
+    "accepted": "accepted",
+    "declined": "declined",
+    "tentative": "tentative",
+    "needsAction": "not answered",
+}
+
+
+def by_the_user(event: Event) -> bool:
+    """Whether nobody but the user can have written an event's words."""
+    creator, organizer = event.get("creator") or {}, event.get("organizer") or {}
+    return bool(organizer.get("self") and creator.get("self") and not event.get("guestsCanModify"))
+
+
+def marked(row: Json, outside: Outside, event: Event) -> Json:
+    """The row without what is empty, marked if somebody else can have written in it."""
+    if not by_the_user(event) or outside.hidden:
+        outside.mark(row)
+    return lean(row)
+
+
+def lean(row: Json) -> Json:
+    """Without what is empty."""
+    return {name: value for name, value in row.items() if value not in (None, "", [], {}, False)}
+
+
+def title(event: Event, outside: Outside, limit: int = 80) -> str:
+    """What an event is called; what others keep private is only "busy"."""
+    return outside.line(str(event.get("summary") or ""), limit) or ("busy" if not event.get("summary") else "")
+
+
+def guests(event: Event) -> list[Json]:
+    """The people and rooms that are invited."""
+    return [one for one in event.get("attendees") or () if isinstance(one, dict)]
+
+
+def mine(event: Event) -> Json | None:
+    """The user's own entry among the guests."""
+    return next((one for one in guests(event) if one.get("self")), None)
+
+
+def shown(guest: Mapping[str, Any], outside: Outside) -> str:
+    """A guest with the address beside the name, always."""
+    address = outside.line(str(guest.get("email") or ""), 80)
+    return str(Person(outside.line(str(guest.get("displayName") or ""), 40), address))
+
+
+def others(event: Event, outside: Outside, most: int) -> list[str]:
+    """The addresses of guests besides the user, the first of many."""
+    found = [outside.line(str(one.get("email") or ""), 60) for one in guests(event) if not one.get("self")]
+    return found[:most] + ([f"and {len(found) - most} more"] if len(found) > most else [])
+
+
+def meeting(event: Event) -> str:
+    """The address of the video call."""
+    return str(event.get("hangoutLink") or "")
+
+
+def start_of(event: Event, zone: tzinfo) -> Moment | None:
+    """When it begins."""
+    return moment_of(event.get("start"), zone)
+
+
+def end_of(event: Event, zone: tzinfo) -> Moment | None:
+    """When it ends; of an all-day event the last day."""
+    end = moment_of(event.get("end"), zone)
+    return end.plus(-1) if end and end.all_day else end
+
+
+def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
+    """An event in a list. Times in ``zone``."""
+    outside = Outside()
+    start, end = start_of(event, zone), end_of(event, zone)
+    own = mine(event) or {}
+    status = str(event.get("status") or "")
+    row: Json = {
+        "id": event.get("id"),
+        "calendar": calendar,
+        "title": title(event, outside, 60),
+        "start": short(start, zone),
+        "end": short(end, zone),
+        "all_day": bool(start and start.all_day),
+        "where": outside.line(str(event.get("location") or ""), 40),
+        "meet": bool(meeting(event)),
+        "people": others(event, outside, 2),
+        "my_response": ANSWERS.get(str(own.get("responseStatus") or ""), ""),
+        "series": event.get("recurringEventId") or bool(event.get("recurrence")),
+        "status": status if status in ("cancelled", "tentative") else "",
+        "kind": kind(event) if kind(event) != "default" else "",
+    }
+    return marked(row, outside, event)
+
+
+def kind(event: Event) -> str:
+    """Focus time, out of office and the like; mostly "default"."""
+    return str(event.get("eventType") or "default")
+
+
+def event_detail(event: Event, zone: tzinfo, calendar: str, offset: int = 0) -> Json:
+    """One event in full, its description from ``offset`` on."""
+    outside = Outside()
+    start, end = start_of(event, zone), end_of(event, zone)
+    said = read_html(str(event.get("description") or "").replace("\n", "<br>")).text
+    text, more = window(outside.text(said), offset, _TEXT)
+    people, own = guests(event), mine(event)
+    organizer = event.get("organizer") or {}
+    detail: Json = {
+        "id": event.get("id"),
+        "calendar": calendar,
+        "title": title(event, outside, 200),
+        "start": full(start),
+        "end": full(end),
+        "all_day": bool(start and start.all_day),
+        "time_zone": str((event.get("start") or {}).get("timeZone") or "") or str(zone),
+        "where": outside.line(str(event.get("location") or ""), 200),
+        "description": text,
+        "next": more,
+        "total_chars": len(said) if more or offset else None,
+        "organizer": shown(organizer, outside) if organizer.get("email") else "",
+        "people": [_guest(one, outside) for one in people[:_PEOPLE]],
+        "more_people": max(len(people) - _PEOPLE, 0),
+        "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
+        "meet": meeting(event),
+        **_repeats(event, start),
+        "series": event.get("recurringEventId"),
+        "reminders": _reminders(event),
+        "show_as": "free" if event.get("transparency") == "transparent" else "busy",
+        "visibility": str(event.get("visibility") or "default"),
+        "kind": kind(event),
+        "status": str(event.get("status") or ""),
+        "etag": event.get("etag"),
+        "url": event.get("htmlLink"),
+    }
+    return marked(detail, outside, event)
+
+
+def _guest(one: Mapping[str, Any], outside: Outside) -> Json:
+    row: Json = {
+        "email": outside.line(str(one.get("email") or ""), 80),
+        "name": outside.line(str(one.get("displayName") or ""), 40),
+        "response": ANSWERS.get(str(one.get("responseStatus") or ""), ""),
+        "comment": outside.line(str(one.get("comment") or ""), 80),
+        "optional": bool(one.get("optional")),
+        "room": bool(one.get("resource")),
+    }
+    return lean(row)
+
+
+def _repeats(event: Event, start: Moment | None) -> Json:
+    lines = [str(one) for one in event.get("recurrence") or ()]
+    try:
+        words = in_words(read_recurrence(lines, start)) if lines and start else ""
+    except InvalidInput:
+        words = ""  # a rule of another program, of a kind that we do not know
+    return {"recurrence": [one[:120] for one in lines[:3]], "repeats": words}
+
+
+def _reminders(event: Event) -> Any:
+    told = event.get("reminders") or {}
+    if told.get("useDefault") or not told.get("overrides"):
+        return "default" if told.get("useDefault") else None
+    return [int(one.get("minutes", 0)) for one in told["overrides"][:5]]
+
+
+def made(event: Event, zone: tzinfo) -> Json:
+    """What the result of a write says of the event it left."""
+    outside = Outside()
+    start, end = start_of(event, zone), end_of(event, zone)
+    return lean(
+        {
+            "id": event.get("id"),
+            "title": title(event, outside, 60),
+            "start": full(start),
+            "end": full(end),
+            "people": others(event, outside, 3),
+            "meet": meeting(event),
+            "url": event.get("htmlLink"),
+        }
+    )
+
+
+def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None) -> Json:
+    """A calendar in the user's list."""
+    outside = Outside()
+    row: Json = {
+        "id": entry.get("id"),
+        "name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), 60),
+        "role": ROLES.get(str(entry.get("accessRole")), entry.get("accessRole")),
+        "primary": bool(entry.get("primary")),
+        "time_zone": entry.get("timeZone"),
+        "colour": entry.get("backgroundColor"),
+        "hidden": bool(entry.get("hidden")),
+        "shared_with": [_rule(one) for one in shared or ()][:10],
+    }
+    if not entry.get("primary") and entry.get("accessRole") != "owner":
+        outside.mark(row)
+    return lean(row)
+
+
+ROLES: Final = {
+    "freeBusyReader": "free_busy",
+    "reader": "reader",
+    "writerWithoutPrivateAccess": "writer",
+    "writer": "writer",
+    "owner": "owner",
+    "none": "none",
+}
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    scope = rule.get("scope") or {}
+    who = "public" if scope.get("type") == "default" else str(scope.get("value") or "")
+    return f"{Outside().line(who, 60)}: {ROLES.get(str(rule.get('role')), '')}"
+
+
+def own_name(account: Account) -> str:
+    """The user's own address, in lower case."""
+    return account.name.lower()

@@ -1,0 +1,249 @@
+"""Recurrence: RRULE, RDATE and EXDATE lines (RFC 5545 3.3.10, 3.8.5), checked and taken apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, tzinfo
+from typing import Final, Literal
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._calendar.when import Moment, known_zone
+
+DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+Freq = Literal["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]
+_FREQS: Final[Mapping[str, Freq]] = {"DAILY": "DAILY", "WEEKLY": "WEEKLY", "MONTHLY": "MONTHLY", "YEARLY": "YEARLY"}
+_MOST_LINES: Final = 10
+_FORM: Final = "Such as RRULE:FREQ=WEEKLY;BYDAY=MO,WE;COUNT=10."
+_LINE: Final = re.compile(r"[A-Z0-9:;=,+\-./_a-z]{1,1000}")
+_BYDAY: Final = re.compile(r"([+-]?[0-9]{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
+_STAMP: Final = re.compile(r"[0-9]{8}(?:T[0-9]{6}Z?)?")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One RRULE. ``until``: the last moment in UTC, or the last day; ``by_day``: (which one, 0: each; weekday)."""
+
+    freq: Freq
+    interval: int = 1
+    count: int | None = None
+    until: date | datetime | None = None
+    by_day: tuple[tuple[int, int], ...] = ()
+    by_month_day: tuple[int, ...] = ()
+    by_month: tuple[int, ...] = ()
+    by_set_pos: tuple[int, ...] = ()
+    week_start: int = 0
+
+    @property
+    def line(self) -> str:
+        """The rule as Google takes it."""
+        numbers = {"BYMONTH": self.by_month, "BYMONTHDAY": self.by_month_day, "BYSETPOS": self.by_set_pos}
+        parts = {
+            "FREQ": self.freq,
+            "INTERVAL": str(self.interval) if self.interval > 1 else "",
+            "COUNT": str(self.count or ""),
+            "UNTIL": written(self.until) if self.until else "",
+            "WKST": DAYS[self.week_start] if self.week_start else "",
+            **{name: ",".join(map(str, values)) for name, values in numbers.items()},
+            "BYDAY": ",".join(f"{nth or ''}{DAYS[day]}" for nth, day in self.by_day),
+        }
+        return "RRULE:" + ";".join(f"{name}={value}" for name, value in parts.items() if value)
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """When an event takes place again: rules, and single dates added and taken out."""
+
+    rules: tuple[Rule, ...] = ()
+    added: tuple[Moment, ...] = ()
+    left_out: tuple[Moment, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines as Google takes them."""
+        singles = (("RDATE", self.added), ("EXDATE", self.left_out))
+        return [rule.line for rule in self.rules] + [_single(name, one) for name, ones in singles for one in ones]
+
+
+def written(at: date | datetime) -> str:
+    """A date, or a moment in UTC, as rules write it."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if isinstance(at, datetime) else f"{at:%Y%m%d}"
+
+
+def _single(name: str, moment: Moment) -> str:
+    if moment.all_day:
+        return f"{name};VALUE=DATE:{written(moment.local)}"
+    return f"{name}:{written(moment.at)}"
+
+
+def read_recurrence(lines: Iterable[str], start: Moment) -> Recurrence:
+    """The lines of an event that starts then, checked. Raises `InvalidInput`, saying what is wrong with which."""
+    read, lines = Recurrence(), list(lines)
+    if len(lines) > _MOST_LINES:
+        raise InvalidInput(f"recurrence: at most {_MOST_LINES} lines.")
+    for at, line in enumerate(lines):
+        name = f"recurrence[{at}]"
+        line = line.strip()
+        if not _LINE.fullmatch(line):
+            raise InvalidInput(f"{name}: not a recurrence line.", hint=_FORM)
+        kind, colon, value = line.partition(":")
+        if not colon and "FREQ=" in line.upper():
+            kind, value = "RRULE", line
+        read = _added(read, kind, value, start, name)
+    return read
+
+
+def _added(read: Recurrence, kind: str, value: str, start: Moment, name: str) -> Recurrence:
+    kind, _, params = kind.partition(";")
+    kind = kind.upper()
+    if kind == "RRULE" and not params:
+        return replace(read, rules=(*read.rules, read_rule(value, start, name)))
+    if kind in ("RDATE", "EXDATE"):
+        moments = _singles(value, params, start, name)
+        if kind == "RDATE":
+            return replace(read, added=(*read.added, *moments))
+        return replace(read, left_out=(*read.left_out, *moments))
+    raise InvalidInput(f"{name}: only RRULE, RDATE and EXDATE.", hint="Start and end are arguments of their own.")
+
+
+def _singles(value: str, params: str, start: Moment, name: str) -> list[Moment]:
+    zone = known_zone(params.partition("TZID=")[2].partition(";")[0]) or start.zone
+    found = [_stamp(one, zone) for one in value.split(",")]
+    if any(one is None or one.all_day != start.all_day for one in found):
+        raise InvalidInput(
+            f"{name}: dates for an all-day event, date-times for another.", hint="Such as 20261201T100000Z."
+        )
+    return [one for one in found if one]
+
+
+def _stamp(text: str, zone: tzinfo | None) -> Moment | None:
+    if not _STAMP.fullmatch(text):
+        return None
+    try:
+        if len(text) == 8:
+            return Moment(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date())
+        at = datetime.strptime(text[:15], "%Y%m%dT%H%M%S").replace(tzinfo=UTC if text.endswith("Z") else zone)
+    except ValueError:
+        return None
+    return Moment.of(at, zone or UTC) if at.tzinfo else None
+
+
+# ----------------------------------------------------------------- one rule
+
+
+def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
+    """An RRULE's value. Raises `InvalidInput` for what it must not say, or what we do not know how to count."""
+    parts: dict[str, str] = {}
+    for part in text.upper().strip(";").split(";"):
+        key, equals, value = part.partition("=")
+        if not equals or not value or key in parts:
+            raise InvalidInput(f"{name}: {part[:20] or 'an empty part'} is no part of a rule.", hint=_FORM)
+        parts[key] = value
+    freq = _FREQS.get(parts.pop("FREQ", ""))
+    if freq is None:
+        raise InvalidInput(f"{name}: FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY.", hint=_FORM)
+    if "COUNT" in parts and "UNTIL" in parts:
+        raise InvalidInput(f"{name}: COUNT or UNTIL, not both.")
+    until = parts.pop("UNTIL", "")
+    rule = Rule(freq, until=_until(until, start, name) if until else None)
+    for key, value in parts.items():
+        rule = _with(rule, key, value, name)
+    if freq not in ("MONTHLY", "YEARLY") and any(nth for nth, _ in rule.by_day):
+        raise InvalidInput(f"{name}: only a month or a year has a first or last weekday.")
+    if freq == "WEEKLY" and rule.by_month_day:
+        raise InvalidInput(f"{name}: a weekly rule has no BYMONTHDAY.")
+    return rule
+
+
+def _with(rule: Rule, key: str, value: str, name: str) -> Rule:
+    match key:
+        case "COUNT":
+            return replace(rule, count=_number(value, 1, 9999, key, name))
+        case "INTERVAL":
+            return replace(rule, interval=_number(value, 1, 999, key, name))
+        case "WKST" if value in DAYS:
+            return replace(rule, week_start=DAYS.index(value))
+        case "BYDAY":
+            return replace(rule, by_day=tuple(_weekday(one, name) for one in value.split(",")))
+        case "BYMONTHDAY":
+            return replace(rule, by_month_day=_numbers(value, 31, key, name))
+        case "BYMONTH":
+            months = _numbers(value, 12, key, name)
+            if min(months) > 0:
+                return replace(rule, by_month=months)
+        case "BYSETPOS":
+            return replace(rule, by_set_pos=_numbers(value, 366, key, name))
+    raise InvalidInput(f"{name}: {key}={value[:20]} is not supported.", hint=_FORM)
+
+
+def _number(text: str, least: int, most: int, key: str, name: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,4}", text) or not least <= int(text) <= most:
+        raise InvalidInput(f"{name}: {key} is a number from {least} to {most}.")
+    return int(text)
+
+
+def _numbers(text: str, most: int, key: str, name: str) -> tuple[int, ...]:
+    found = tuple(dict.fromkeys(_number(one, -most, most, key, name) for one in text.split(",")))
+    if 0 in found:
+        raise InvalidInput(f"{name}: {key} has no 0.")
+    return found
+
+
+def _weekday(text: str, name: str) -> tuple[int, int]:
+    found = _BYDAY.fullmatch(text)
+    if not found or abs(int(found[1] or 1)) not in range(1, 54):
+        raise InvalidInput(f"{name}: BYDAY names weekdays, such as MO or -1FR.")
+    return int(found[1] or 0), DAYS.index(found[2])
+
+
+def _until(text: str, start: Moment, name: str) -> date | datetime:
+    moment = _stamp(text, UTC)
+    if moment is None or moment.all_day != start.all_day or (not start.all_day and not text.endswith("Z")):
+        wanted = "a date, such as 20261231" if start.all_day else "in UTC, such as 20261231T225959Z"
+        raise InvalidInput(f"{name}: UNTIL must be {wanted}.")
+    return moment.day if moment.all_day else moment.at
+
+
+# ----------------------------------------------------------------- in words
+
+_EACH: Final = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}
+_NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS: Final = "January February March April May June July August September October November December".split()
+_NTH: Final = {1: "first ", 2: "second ", 3: "third ", 4: "fourth ", 5: "fifth ", -1: "last ", -2: "second to last "}
+
+
+def in_words(recurrence: Recurrence) -> str:
+    """What the lines say, for people."""
+    told = [_rule_in_words(rule) for rule in recurrence.rules]
+    if recurrence.added:
+        told.append(f"on {len(recurrence.added)} more dates")
+    if recurrence.left_out:
+        told.append(f"without {len(recurrence.left_out)} dates")
+    return ", ".join(told)
+
+
+def _rule_in_words(rule: Rule) -> str:
+    unit = _EACH[rule.freq]
+    words = [f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"]
+    if rule.by_month:
+        words.append("in " + _listed([_MONTHS[one - 1] for one in rule.by_month]))
+    if rule.by_month_day:
+        words.append("on day " + _listed([str(one) for one in rule.by_month_day]))
+    if rule.by_day:
+        named = [
+            f"{'the ' if nth else ''}{_NTH.get(nth, f'{nth}. ' if nth else '')}{_NAMES[day]}"
+            for nth, day in rule.by_day
+        ]
+        words.append("on " + _listed(named))
+    if rule.by_set_pos:
+        words.append(f"(only no. {_listed([str(one) for one in rule.by_set_pos])} of them)")
+    if rule.count:
+        words.append(f"{rule.count} times" if rule.count > 1 else "once")
+    if rule.until:
+        words.append(f"until {rule.until:%Y-%m-%d}")
+    return " ".join(words)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

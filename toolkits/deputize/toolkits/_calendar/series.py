@@ -1,0 +1,144 @@
+"""The occurrences of a recurring event, counted out."""
+
+from __future__ import annotations
+
+import calendar
+import heapq
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from deputize.toolkits._calendar.rules import Recurrence, Rule
+from deputize.toolkits._calendar.when import Moment
+
+_EMPTY: Final = 1_000  # periods without an occurrence, after which a rule is taken to have no more
+_LAST: Final = 9_990  # year
+
+
+def occurrences(recurrence: Recurrence, start: Moment) -> Iterator[Moment]:
+    """When an event that starts then takes place, in order: possibly without an end."""
+    gone = {one.at for one in recurrence.left_out}
+    before: datetime | None = None
+    for one in heapq.merge(
+        *(_of_rule(rule, start) for rule in recurrence.rules),
+        sorted(recurrence.added, key=lambda one: one.at),
+        *([[start]] if not recurrence.rules else []),
+        key=lambda one: one.at,
+    ):
+        if one.at != before and one.at not in gone:
+            yield one
+        before = one.at
+
+
+def next_dates(recurrence: Recurrence, start: Moment, count: int = 3) -> list[Moment]:
+    """The first occurrences."""
+    return list(islice(occurrences(recurrence, start), count))
+
+
+def _of_rule(rule: Rule, start: Moment) -> Iterator[Moment]:
+    """The occurrences of one rule. A time that the clocks skip is taken as they go on counting (RFC 5545 3.3.5)."""
+    for counted, day in enumerate(_days(rule, start.day)):
+        if rule.count is not None and counted >= rule.count:
+            return
+        one = _at(start, day)
+        if rule.until is not None and _after(one, rule.until):
+            return
+        yield one
+
+
+def _at(start: Moment, day: date) -> Moment:
+    if not isinstance(start.local, datetime) or start.zone is None:
+        return Moment(day)
+    wall = datetime.combine(day, start.time)
+    return Moment.of(wall.replace(tzinfo=start.zone).astimezone(UTC), start.zone)
+
+
+def _after(one: Moment, until: date | datetime) -> bool:
+    return one.at > until if isinstance(until, datetime) else one.day > until
+
+
+def _days(rule: Rule, first: date) -> Iterator[date]:
+    """The days of a rule from the first on."""
+    empty = 0
+    for period in _periods(rule, first):
+        found = [day for day in _chosen(rule, period) if day >= first]
+        empty = 0 if found else empty + 1
+        if empty > _EMPTY:
+            return
+        yield from found
+
+
+def _chosen(rule: Rule, days: list[date]) -> list[date]:
+    if not rule.by_set_pos:
+        return days
+    places = {at - 1 if at > 0 else len(days) + at for at in rule.by_set_pos}
+    return [day for at, day in enumerate(days) if at in places]
+
+
+def _periods(rule: Rule, first: date) -> Iterator[list[date]]:
+    """The days that a rule names, day by day, week by week, month by month or year by year."""
+    match rule.freq:
+        case "DAILY":
+            yield from ([day] if _fits(rule, day) else [] for day in _every(first, rule.interval))
+        case "WEEKLY":
+            monday = first - timedelta(days=(first.weekday() - rule.week_start) % 7)
+            weekdays = {day for _, day in rule.by_day} or {first.weekday()}
+            for week in _every(monday, 7 * rule.interval):
+                days = [week + timedelta(days=n) for n in range(7)]
+                yield [day for day in days if day.weekday() in weekdays and _in_month(rule, day)]
+        case "MONTHLY":
+            months = first.year * 12 + first.month - 1
+            for month in range(months, _LAST * 12, rule.interval):
+                yield _of_month(rule, month // 12, month % 12 + 1, first.day)
+        case "YEARLY":
+            for year in range(first.year, _LAST, rule.interval):
+                yield _of_year(rule, year, first)
+
+
+def _every(day: date, step: int) -> Iterator[date]:
+    while day.year < _LAST:
+        yield day
+        day += timedelta(days=step)
+
+
+def _in_month(rule: Rule, day: date) -> bool:
+    return not rule.by_month or day.month in rule.by_month
+
+
+def _fits(rule: Rule, day: date) -> bool:
+    """Whether a day is one of those that the rule's lists leave over."""
+    weekdays = {weekday for _, weekday in rule.by_day}
+    return _in_month(rule, day) and (not weekdays or day.weekday() in weekdays) and _is_day_of_month(rule, day)
+
+
+def _is_day_of_month(rule: Rule, day: date) -> bool:
+    length = calendar.monthrange(day.year, day.month)[1]
+    return not rule.by_month_day or bool({day.day, day.day - length - 1} & set(rule.by_month_day))
+
+
+def _of_month(rule: Rule, year: int, month: int, usual: int) -> list[date]:
+    days = [date(year, month, n) for n in range(1, calendar.monthrange(year, month)[1] + 1)]
+    if not _in_month(rule, days[0]):
+        return []
+    if not (rule.by_day or rule.by_month_day):
+        return [day for day in days if day.day == usual]
+    return [day for day in days if _is_day_of_month(rule, day) and _is_nth(rule, day, days)]
+
+
+def _is_nth(rule: Rule, day: date, days: list[date]) -> bool:
+    """Whether a day is one of the rule's weekdays, counted within these days from either end."""
+    if not rule.by_day:
+        return True
+    from_start, from_end = (day - days[0]).days // 7 + 1, (days[-1] - day).days // 7 + 1
+    return any(day.weekday() == weekday and nth in (0, from_start, -from_end) for nth, weekday in rule.by_day)
+
+
+def _of_year(rule: Rule, year: int, first: date) -> list[date]:
+    months = sorted(set(rule.by_month)) or range(1, 13)
+    if rule.by_month or rule.by_month_day:
+        return [day for month in months for day in _of_month(rule, year, month, first.day)]
+    if rule.by_day:
+        days = [date(year, 1, 1) + timedelta(days=n) for n in range(366 if calendar.isleap(year) else 365)]
+        return [day for day in days if _is_nth(rule, day, days)]
+    return _of_month(rule, year, first.month, first.day)

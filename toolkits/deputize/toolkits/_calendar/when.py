@@ -1,0 +1,229 @@
+"""Times of events: zones of the IANA database, days and moments, and the hours that a clock skips or shows twice.
+
+A moment goes to Google as the time on the wall with its zone, so that it stays there when a government changes the
+rules. Minutes and hours of a duration are added as time that passes, days as days on the wall.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from deputize.core.errors import InvalidInput
+
+_FORMS: Final = "Use an ISO date (all day) or an ISO date-time such as 2026-12-01T10:00."
+_DURATION: Final = re.compile(r"(?:[0-9]{1,5}[mhdw])+")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def zone_called(name: str, field: str = "time_zone") -> ZoneInfo:
+    """The zone of this IANA name. Raises `InvalidInput` for any other."""
+    try:
+        return ZoneInfo(name.strip())
+    except (ValueError, OSError, UnicodeError):  # unknown (ZoneInfoNotFoundError is a KeyError), or no name at all
+        raise _no_zone(field) from None
+    except KeyError:
+        raise _no_zone(field) from None
+
+
+def _no_zone(field: str) -> InvalidInput:
+    return InvalidInput(
+        f"{field}: not a time zone.", hint="Use an IANA name such as Europe/Berlin or America/New_York."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time of an event: a day (``local`` is a date), or a time on the wall in ``zone``.
+
+    ``zone`` is a fixed offset where the caller gave one and no zone was known. ``twice``: the clock shows this time
+    twice that day, and the first is meant.
+    """
+
+    local: date | datetime
+    zone: tzinfo | None = None
+
+    @property
+    def all_day(self) -> bool:
+        """Whether it is a day."""
+        return not isinstance(self.local, datetime)
+
+    @property
+    def day(self) -> date:
+        """The day on the wall."""
+        return self.local.date() if isinstance(self.local, datetime) else self.local
+
+    @property
+    def time(self) -> time:
+        """The time on the wall; midnight for a day."""
+        return self.local.time() if isinstance(self.local, datetime) else time()
+
+    @property
+    def at(self) -> datetime:
+        """The moment in UTC; a day begins at midnight there."""
+        if not isinstance(self.local, datetime):
+            return datetime(self.local.year, self.local.month, self.local.day, tzinfo=UTC)
+        return self.local.replace(tzinfo=self.zone).astimezone(UTC)
+
+    @property
+    def twice(self) -> bool:
+        """Whether the clock shows this time twice that day."""
+        return isinstance(self.local, datetime) and _offset(self.local, 0, self.zone) != _offset(
+            self.local, 1, self.zone
+        )
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """As Google takes it."""
+        if not isinstance(self.local, datetime):
+            return {"date": self.local.isoformat()}
+        stamp = self.local.replace(tzinfo=self.zone)
+        if not isinstance(self.zone, ZoneInfo):
+            return {"dateTime": stamp.isoformat(timespec="seconds")}
+        shown = stamp if self.twice else self.local.replace(fold=0)
+        return {"dateTime": shown.isoformat(timespec="seconds"), "timeZone": self.zone.key}
+
+    def plus(self, days: int, rest: timedelta = timedelta()) -> Moment:
+        """So many days later on the wall, and then so much time."""
+        if not isinstance(self.local, datetime) or self.zone is None:
+            return Moment(self.local + timedelta(days=days))
+        later = (self.local + timedelta(days=days)).replace(tzinfo=self.zone).astimezone(UTC) + rest
+        return Moment.of(later, self.zone)
+
+    @classmethod
+    def of(cls, at: datetime, zone: tzinfo) -> Moment:
+        """This moment on the wall of a zone."""
+        return cls(at.astimezone(zone).replace(tzinfo=None), zone)
+
+
+def _offset(local: datetime, fold: int, zone: tzinfo | None) -> timedelta | None:
+    return local.replace(tzinfo=zone, fold=fold).utcoffset()
+
+
+def needs_zone(text: str | None) -> bool:
+    """Whether a time of an event can only be understood in a zone."""
+    read = _parsed(text or "")
+    return isinstance(read, datetime) and read.tzinfo is None
+
+
+def _parsed(text: str) -> date | datetime | None:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text.strip()).replace(microsecond=0)
+    except ValueError:
+        return None
+
+
+def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
+    """The day or moment a text means. ``zone``: of a time without offset, and to show others in, if known.
+
+    Raises `InvalidInput` for what is neither, and for a time that the clocks skip there.
+    """
+    read = _parsed(text)
+    if read is None:
+        raise InvalidInput(f"{field}: not a date or date-time.", hint=_FORMS)
+    if not isinstance(read, datetime):
+        return Moment(read)
+    try:
+        if read.tzinfo is not None:
+            offset = read.utcoffset() or timedelta()
+            return Moment.of(read, zone or timezone(offset))
+        if zone is None:
+            raise InvalidInput(f"{field}: in which time zone?", hint="Give time_zone, such as Europe/Berlin.")
+        return _on_the_wall(read, zone, field)
+    except OverflowError:
+        raise InvalidInput(f"{field}: not a date or date-time.", hint=_FORMS) from None
+
+
+def _on_the_wall(local: datetime, zone: tzinfo, field: str) -> Moment:
+    early, late = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
+    if early.astimezone(zone).replace(tzinfo=None) != local and late.astimezone(zone).replace(tzinfo=None) != local:
+        around = " or ".join(one.astimezone(zone).strftime("%H:%M") for one in (early, late))
+        raise InvalidInput(f"{field}: the clocks skip this time on that day.", hint=f"Did the user mean {around}?")
+    return Moment(local, zone)
+
+
+def duration(text: str) -> tuple[int, timedelta] | None:
+    """A duration such as ``1h30m`` or ``2d`` as days and the rest; None for what is none."""
+    words = text.strip().lower()
+    if not _DURATION.fullmatch(words):
+        return None
+    parts = [(int(count), unit) for count, unit in re.findall(r"(\d+)([mhdw])", words)]
+    days = sum(count * (7 if unit == "w" else 1) for count, unit in parts if unit in "dw")
+    rest = sum((timedelta(**{_UNITS[unit]: count}) for count, unit in parts if unit in "mh"), timedelta())
+    return days, rest
+
+
+def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
+    """The end of an event that starts then, as Google counts it: a day of an all-day event is the first that is free.
+
+    Raises `InvalidInput` for an end before the start, and for a day where a time is due, or the other way round.
+    """
+    try:
+        if (length := duration(text)) is not None:
+            if start.all_day and (length[1] or not length[0]):
+                raise InvalidInput("end: an all-day event lasts whole days.", hint="Such as 1d, or its last day.")
+            return start.plus(*length)
+        end = read_moment(text, start.zone or zone, "end")
+        if end.all_day != start.all_day:
+            raise InvalidInput("start and end: both dates, or both date-times.")
+        if end.all_day:
+            end = end.plus(1)  # they name the last day
+        elif end.twice and end.at < start.at and isinstance(end.local, datetime):
+            end = Moment(end.local.replace(fold=1), end.zone)
+    except OverflowError:
+        raise InvalidInput("end: too far away.") from None
+    if end.at < start.at or (end.all_day and end.at == start.at):
+        raise InvalidInput("end: must not lie before start.")
+    return end
+
+
+# ----------------------------------------------------------------- what Google says
+
+
+def moment_of(resource: Mapping[str, Any] | None, zone: tzinfo) -> Moment | None:
+    """The time of an event of the API, shown in its own zone, else in ``zone``; None for none."""
+    resource = resource or {}
+    read = _parsed(str(resource.get("dateTime") or resource.get("date") or "").replace("Z", "+00:00"))
+    if read is None or not isinstance(read, datetime):
+        return None if read is None else Moment(read)
+    own = _known(str(resource.get("timeZone") or "")) or zone
+    return Moment(read, own) if read.tzinfo is None else Moment.of(read, own)
+
+
+def _known(name: str) -> ZoneInfo | None:
+    try:
+        return zone_called(name) if name else None
+    except InvalidInput:
+        return None
+
+
+def known_zone(name: Any) -> ZoneInfo | None:
+    """The zone that Google names, if there is one of that name here."""
+    return _known(str(name or ""))
+
+
+def short(moment: Moment | None, zone: tzinfo) -> str:
+    """A row's time in ``zone``: ``YYYY-MM-DD HH:MM``, or the day."""
+    if moment is None:
+        return ""
+    return moment.local.isoformat() if moment.all_day else f"{moment.at.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+def full(moment: Moment | None) -> str:
+    """A detail's time: ISO 8601 with offset, or the day."""
+    if moment is None or not isinstance(moment.local, datetime):
+        return moment.local.isoformat() if moment else ""
+    return moment.local.replace(tzinfo=moment.zone).isoformat(timespec="minutes")
+
+
+def stamp(at: datetime) -> str:
+    """A moment as query parameters take it (RFC 3339, UTC)."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,124 @@
+"""What is to change in an event, and what that comes to for the event that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from deputize.core.act.toolkit import ActKey
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._calendar import api
+from deputize.toolkits._calendar.base import (
+    Asks,
+    Json,
+)
+from deputize.toolkits._calendar.rows import guests
+from deputize.toolkits._calendar.rules import read_recurrence
+from deputize.toolkits._calendar.target import Target
+from deputize.toolkits._calendar.when import Moment, moment_of, read_end, read_moment, zone_called
+from deputize.toolkits._calendar.words import conference, invited_of
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to change: fields for Google, and times and guests, which depend on what is there."""
+
+    plain: Json
+    start: str | None
+    end: str | None
+    time_zone: str | None
+    recurrence: Sequence[str] | None
+    add: Sequence[Json]
+    remove: Sequence[str]
+    meet: str | None
+
+    @property
+    def moves(self) -> bool:
+        """Whether the times change."""
+        return bool(self.start or self.end)
+
+
+def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, granted: frozenset[str]) -> Asks[tzinfo]:
+    """The zone that times are meant in: the caller's, the event's, else the user's."""
+    if wish.time_zone:
+        return zone_called(wish.time_zone)
+    own = moment_of(event.get("start"), UTC)
+    if own and isinstance(own.zone, ZoneInfo) and (event.get("start") or {}).get("timeZone"):
+        return own.zone
+    return ((yield from api.zone_of(calendar, granted)) if wish.moves else None) or (own and own.zone) or UTC
+
+
+def changes_of(event: Json, target: Target, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
+    """The fields that differ from what is there; arrays as a whole, as Google replaces them."""
+    body = {name: value for name, value in wish.plain.items() if event.get(name, UNSAID.get(name)) != value}
+    start, end = _times(event, target.occurrence, wish, zone)
+    if wish.moves:
+        new = {"start": _replacing(event.get("start"), start), "end": _replacing(event.get("end"), end)}
+        body |= {name: value for name, value in new.items() if not _same(event.get(name), value, zone)}
+    if wish.recurrence is not None:
+        if event.get("recurringEventId"):
+            raise InvalidInput("recurrence: one occurrence does not recur.", hint="Say apply_to=series or following.")
+        if start is not None and not start.all_day and not isinstance(start.zone, ZoneInfo):
+            raise InvalidInput("time_zone: an event that recurs needs one.", hint="Such as Europe/Berlin.")
+        lines = read_recurrence(wish.recurrence, start).lines if start and wish.recurrence else []
+        body |= {"recurrence": lines} if lines != list(event.get("recurrence") or ()) else {}
+    if wish.add or wish.remove:
+        people = invited_of(event, wish.add, wish.remove)
+        if [one.get("email") for one in people] != [one.get("email") for one in guests(event)]:
+            body["attendees"] = people
+    if wish.meet == "add" and not event.get("conferenceData"):
+        body["conferenceData"] = conference(key)
+    if wish.meet == "remove" and event.get("conferenceData"):
+        body["conferenceData"] = None
+    return body
+
+
+UNSAID = {"transparency": "opaque", "visibility": "default"}
+
+
+def _times(
+    event: Mapping[str, Any], occurrence: Mapping[str, Any] | None, wish: Wish, zone: tzinfo
+) -> tuple[Moment | None, Moment | None]:
+    """The new start and end. A new start keeps the length; a series moves as far as the occurrence that was named."""
+    base = occurrence if occurrence and wish.moves else event
+    old_start, old_end = moment_of(base.get("start"), zone), moment_of(base.get("end"), zone)
+    if old_start is None or old_end is None or not wish.moves:
+        return old_start, old_end
+    start = read_moment(wish.start, zone, "start") if wish.start else old_start
+    if wish.end:
+        end = read_end(wish.end, start, zone)
+    elif start.all_day != old_start.all_day:
+        raise InvalidInput("end: needed where an event becomes all-day, or gets hours.")
+    else:
+        length = old_end.at - old_start.at
+        end = start.plus(length.days) if start.all_day else start.plus(0, length)
+    first = moment_of(event.get("start"), zone) if occurrence else None
+    return _shifted(first, old_start, start, end) if first else (start, end)
+
+
+def _shifted(series: Moment, shown: Moment, start: Moment, end: Moment) -> tuple[Moment, Moment]:
+    """A series' start, moved on the wall by as much as this occurrence is."""
+    days = (start.day - shown.day).days
+    length = end.at - start.at
+    if start.all_day:
+        moved = series.plus(days)
+        return moved, moved.plus(length.days)
+    moved = Moment(datetime.combine(series.day, start.time), start.zone).plus(days)
+    return moved, moved.plus(0, length)
+
+
+def _replacing(old: Mapping[str, Any] | None, new: Moment | None) -> Json:
+    """A time as it replaces another: what made it a day, or gave it hours, is taken away."""
+    resource: Json = dict(new.resource) if new else {}
+    if old and ("date" in old) != ("date" in resource):
+        resource |= {"dateTime": None, "timeZone": None} if "date" in resource else {"date": None}
+    return resource
+
+
+def _same(old: Mapping[str, Any] | None, new: Mapping[str, Any], zone: tzinfo) -> bool:
+    before, after = moment_of(old, zone), moment_of(new, zone)
+    same_zone = not new.get("timeZone") or (old or {}).get("timeZone", new["timeZone"]) == new["timeZone"]
+    return bool(before and after and before.all_day == after.all_day and before.at == after.at and same_zone)

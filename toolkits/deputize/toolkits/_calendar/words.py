@@ -1,0 +1,132 @@
+"""What the arguments of a write say, as Google takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from deputize.core.act.toolkit import ActKey
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._calendar.api import UPDATES
+from deputize.toolkits._calendar.base import Json
+from deputize.toolkits._calendar.rows import ROOM, own_name
+from deputize.toolkits._headers import person, single_line
+from deputize.toolkits._text import LARGEST
+
+MOST_GUESTS: Final = 200
+COLOURS: Final = {  # of events; names as in Google's web page
+    **{"lavender": "1", "sage": "2", "grape": "3", "flamingo": "4", "banana": "5", "tangerine": "6", "peacock": "7"},
+    **{"graphite": "8", "blueberry": "9", "basil": "10", "tomato": "11"},
+}
+_KEPT: Final = ("id", "email", "displayName", "optional", "resource", "responseStatus", "comment", "additionalGuests")
+Kind = Literal["default", "focusTime", "outOfOffice", "workingLocation"]
+
+
+def fields(
+    title: str | None,
+    description: str | None,
+    location: str | None,
+    reminders: Sequence[int] | None,
+    show_as: str | None,
+    visibility: str | None,
+    color: str | None,
+) -> Json:
+    """The plain fields of an event that were given."""
+    given: Json = {
+        "summary": None if title is None else single_line(title, "title"),
+        "description": _prose(description),
+        "location": None if location is None else single_line(location, "location"),
+        "reminders": None if reminders is None else _reminders(reminders),
+        "transparency": {"busy": "opaque", "free": "transparent"}.get(show_as or ""),
+        "visibility": visibility,
+        "colorId": None if color is None else _colour(color),
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _prose(text: str | None) -> str | None:
+    if text is not None and len(text) > 8_000:
+        raise InvalidInput("description: longer than 8000 characters.")
+    return None if text is None else text[:LARGEST].replace("\0", "")
+
+
+def _reminders(minutes: Sequence[int]) -> Json:
+    if len(minutes) > 5 or not all(0 <= one <= 40_320 for one in minutes):
+        raise InvalidInput("reminders: at most 5, each 0 to 40320 minutes before.")
+    overrides = [{"method": "popup", "minutes": one} for one in dict.fromkeys(minutes)]
+    return {"useDefault": False, "overrides": overrides}
+
+
+def _colour(name: str) -> str:
+    found = COLOURS.get(name.strip().lower())
+    if found is None:
+        raise InvalidInput("color: not a colour of events.", hint=f"Use one of {', '.join(COLOURS)}.")
+    return found
+
+
+def colour_called(number: Any) -> str:
+    """The name of an event's colour, or ""."""
+    return next((name for name, one in COLOURS.items() if one == str(number)), "")
+
+
+def invited(people: Sequence[str] | None, optional: Sequence[str] | None, account: Account) -> list[Json]:
+    """The guests that a model named, each once, without the user. Raises `InvalidInput`, naming the entry."""
+    found: dict[str, Json] = {}
+    for field, named in (("attendees", people), ("optional_attendees", optional)):
+        for at, one in enumerate(named or ()):
+            read = person(one, f"{field}[{at}]")
+            guest: Json = {"email": read.address} | ({"displayName": read.name} if read.name else {})
+            guest |= {"optional": True} if field == "optional_attendees" else {}
+            guest |= {"resource": True} if read.key.endswith(f"@{ROOM}") else {}
+            found.setdefault(read.key, guest)
+    found.pop(own_name(account), None)
+    if len(found) > MOST_GUESTS:
+        raise InvalidInput(f"At most {MOST_GUESTS} guests.", hint="Invite a group's address instead.")
+    return list(found.values())
+
+
+def invited_of(event: Mapping[str, Any], add: Sequence[Json], remove: Sequence[str]) -> list[Json]:
+    """The guest list with these added and those gone. Raises `InvalidInput` where it was not shown as a whole."""
+    if event.get("attendeesOmitted"):
+        raise InvalidInput("This event has too many guests to be shown, so its guest list cannot be changed here.")
+    gone = {person(one, f"remove_attendees[{at}]").key for at, one in enumerate(remove)}
+    old = [{name: one[name] for name in _KEPT if name in one} for one in event.get("attendees") or ()]
+    kept = [one for one in old if str(one.get("email", "")).lower() not in gone]
+    there = {str(one.get("email", "")).lower() for one in kept}
+    return kept + [one for one in add if one["email"].lower() not in there]
+
+
+def conference(key: ActKey) -> Json:
+    """The wish for a video call; the same act's wish is the same."""
+    return {"createRequest": {"requestId": key.hex, "conferenceSolutionKey": {"type": "hangoutsMeet"}}}
+
+
+def pending(event: Mapping[str, Any]) -> bool:
+    """Whether the video call is still being made."""
+    status = ((event.get("conferenceData") or {}).get("createRequest") or {}).get("status") or {}
+    return status.get("statusCode") == "pending"
+
+
+def updates(notify: str, *, guests: bool) -> dict[str, str]:
+    """Who gets mail. Google's own default is nobody, so it is always said where there is anybody."""
+    return {"sendUpdates": UPDATES[notify]} if guests else {}
+
+
+def of_kind(kind: Kind, location: str | None) -> Json:
+    """What makes an event focus time, out of office or a working location. Nothing is declined by itself."""
+    match kind:
+        case "focusTime":
+            return {"eventType": kind, "focusTimeProperties": {"autoDeclineMode": "declineNone"}}
+        case "outOfOffice":
+            return {"eventType": kind, "outOfOfficeProperties": {"autoDeclineMode": "declineNone"}}
+        case "workingLocation":
+            home = (location or "home").strip().lower() == "home"
+            place: Json = {"type": "homeOffice", "homeOffice": {}} if home else _custom(location or "")
+            shown = {"visibility": "public", "transparency": "transparent"}
+            return {"eventType": kind, "workingLocationProperties": place, **shown}
+    return {}
+
+
+def _custom(label: str) -> Json:
+    return {"type": "customLocation", "customLocation": {"label": single_line(label, "location")}}

@@ -1,0 +1,84 @@
+"""Gmail: fetch an attachment. Its bytes stay on our side under a handle; a model reads at most its text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import File, Keep, Steps
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._arguments import Offset
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.api import Asks
+from deputize.toolkits._gmail.base import GETS, GMAIL, reads
+from deputize.toolkits._gmail.files import MOST
+from deputize.toolkits._html import read_html
+from deputize.toolkits._mail_in import Mail, Part, unpacked
+from deputize.toolkits._text import Outside, clip, decode, window
+
+_TEXT: Final = 1_800  # bytes of a text in one result
+_READABLE: Final = frozenset({"application/json", "application/csv", "application/ics"})
+
+
+@GMAIL.tool(needs=[GETS, reads("messages.attachments.get")])
+def get_attachment(
+    message_id: str,
+    part: Annotated[str, Field(description="part id or file name")],
+    offset: Annotated[Offset, Field(description="continue a long text")] = 0,
+) -> Steps:
+    """Fetch an attachment: its text if readable, and a file handle to attach elsewhere."""
+    mail = Mail((yield api.get_message(message_id)))
+    found = _part(mail, part)
+    name = mail.file_name(found)
+    row: dict[str, Any] = {"name": clip(name, 120), "type": mail.outside.line(found.type, 100), "size": found.size}
+    if found.size > MOST:
+        mail.outside.mark(row)
+        return row | {"summary": f"Too large to be fetched: at most {MOST} bytes."}
+    content = yield from _bytes(mail, found)
+    row |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    if not offset:
+        kept: Mapping[str, Any] = yield Keep(File(name, found.type, content))
+        row |= {"handle": kept["file"], "expires": kept["expires"]}
+    row |= _readable(content, found, offset, mail.outside)
+    mail.outside.mark(row)
+    return row
+
+
+def _part(mail: Mail, wanted: str) -> Part:
+    """The file of this part id, or of this name. Raises `InvalidInput` with what there is."""
+    files = mail.files()
+    names = [mail.file_name(one) for one in files]
+    by_id = [one for one in files if one.id == wanted]
+    by_name = [one for one, name in zip(files, names, strict=True) if name.casefold() == wanted.strip().casefold()]
+    found = by_id or by_name
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{one.id} ({clip(name, 60)})" for one, name in zip(files[:10], names, strict=False))
+    what = "several files are called so" if found else "no such file in this email"
+    raise InvalidInput(f"part: {what}.", hint=f"There are: {listed}." if listed else "It has no files.")
+
+
+def _bytes(mail: Mail, part: Part) -> Asks[bytes]:
+    """A file's bytes; ids of attachments may change from look to look, so they come from the look just taken."""
+    if part.data or not part.attachment:
+        return unpacked(part.data)
+    answer = yield api.get_attachment(mail.id, part.attachment)
+    return unpacked(str(answer.get("data") or ""))
+
+
+def _readable(content: bytes, part: Part, offset: int, outside: Outside) -> dict[str, Any]:
+    """The text of a file that is text, from an offset on; nothing for any other."""
+    if not (part.type.startswith("text/") or part.type in _READABLE):
+        return {}
+    text = decode(content, part.charset)
+    if part.type == "text/html":
+        page = read_html(text)
+        outside.hidden += page.hidden
+        text = page.text
+    text = outside.text(text)
+    piece, more = window(text, offset, _TEXT)
+    said: dict[str, Any] = {"text": piece, "next": more, "total_chars": len(text) if more or offset else None}
+    return {name: value for name, value in said.items() if value is not None}

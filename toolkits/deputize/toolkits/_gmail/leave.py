@@ -1,0 +1,145 @@
+"""Gmail: leave a mailing list, as its mail says how (RFC 2369, RFC 8058).
+
+One click only where the list asks for it, over https, in a mail that Google found to be genuine. The request goes to an
+address that a stranger chose: it leaves without anything of the user's, and nothing of its answer is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from email.utils import getaddresses
+from typing import Annotated, Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, PublicRequest, Request, Steps
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
+from deputize.core.vault.grant import Account
+from deputize.toolkits._gmail import api
+from deputize.toolkits._gmail.api import Asks
+from deputize.toolkits._gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
+from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits._headers import LONGEST, person
+from deputize.toolkits._mail_in import Mail
+from deputize.toolkits._mail_out import Letter, Recipients, Text
+
+_ONE_CLICK: Final = b"List-Unsubscribe=One-Click"
+_ANSWER: Final = 65_536  # bytes of an answer that nobody reads
+
+
+class Way(NamedTuple):
+    """How the list can be left, and where."""
+
+    how: str
+    url: str
+
+    @property
+    def host(self) -> str:
+        """Whom it leads to: a host, or the domain of an address."""
+        if self.how == "mailto":
+            return unquote(urlsplit(self.url).path).rpartition("@")[2]
+        return urlsplit(self.url).hostname or ""
+
+
+def _needs(arguments: Arguments) -> Sequence[Need]:
+    needs = [GETS, *([SENDS] if arguments["by_email"] else [])]
+    if arguments["trash"]:  # whose scope is enough for the rest
+        return [modifies("messages.trash"), *(replace(need, ask=MODIFY) for need in needs)]
+    return needs
+
+
+@GMAIL.tool(needs=_needs, effect=Effect.SENDS, aliases=["Gmail.UnsubscribeFromEmail"], toolset="more")
+def unsubscribe(
+    message_id: str,
+    trash: bool = False,
+    by_email: Annotated[bool, Field(description="send an email if the list wants one")] = False,
+    *,
+    key: ActKey,
+    account: Account,
+    granted: frozenset[str],
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Ask a mailing list to stop: one-click or mailto; may trash the message."""
+    mail = Mail((yield api.get_message(message_id, "metadata", _HEADERS)))
+    if {"SPAM", "TRASH"} & set(mail.labels):
+        raise InvalidInput("message_id: not for mail in spam or in the bin; it would tell a spammer that you read it.")
+    way = _way(mail)
+    result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "from_outside": True}
+    if way.how == "one_click":
+        refused = yield from _clicked(way.url)
+        if refused:
+            return result | {"status": "refused", "summary": refused}
+    elif way.how == "mailto" and (by_email or granted & (DRAFTING | {SEND})):
+        yield from _mailed(way.url, Attempt(key, granted, account, noted, now))
+    else:
+        return result | {"status": "manual", "url": mail.outside.line(way.url, 300), "summary": _BY_HAND[way.how]}
+    summary = "The list was asked to stop."
+    if trash:
+        summary += yield from _trashed(message_id)
+    return result | {"status": "requested", "summary": summary}
+
+
+_HEADERS: Final = ("From", "List-Unsubscribe", "List-Unsubscribe-Post", "Authentication-Results")
+_BY_HAND: Final = {
+    "mailto": "The list wants an email: call again with by_email=true.",
+    "link": "The list has only a page; the user may open it.",
+}
+
+
+def _way(mail: Mail) -> Way:
+    """How this mail's list can be left. Raises `InvalidInput` where it does not say."""
+    urls = [one.strip() for one in re.findall(r"<([^<>]*)>", mail.header("List-Unsubscribe")[:LONGEST])]
+    how = mail.unsubscribe()
+    start = {"one_click": "https:", "mailto": "mailto:", "link": "http"}.get(how)
+    found = next((one for one in urls if start and one.lower().startswith(start)), "")
+    if not found:
+        raise InvalidInput("message_id: this email does not say how its list can be left.")
+    return Way(how, found)
+
+
+def _clicked(url: str) -> Asks[str]:
+    """Send the one request; why it was refused, or "". A redirect is a refusal: nobody follows it (RFC 8058 3.1).
+
+    Raises `OutcomeUnknown` where the answer was lost.
+    """
+    try:
+        answer = yield PublicRequest(
+            url,
+            "POST",
+            content=_ONE_CLICK,
+            content_type="application/x-www-form-urlencoded",
+            max_bytes=_ANSWER,
+        )
+    except (InvalidInput, NotFound, OrgBlocked, Conflict):
+        return "The list's server refused."
+    return "" if 200 <= answer.status < 300 else "The list's server answered with something else."
+
+
+def _mailed(url: str, attempt: Attempt) -> Asks[None]:
+    """Send the mail that the list asks for: its address, subject and text, and nothing else that it may name."""
+    parts = urlsplit(url)
+    named = [address for _, address in getaddresses([unquote(parts.path)]) if address]
+    if len(named) != 1:
+        raise InvalidInput("message_id: the list does not name one address to write to.")
+    fields = {name.lower(): value for name, value in reversed(parse_qsl(parts.query, max_num_fields=20))}
+    to = [person(named[0], "the list's address")]
+    letter = Letter(
+        " ".join(fields.get("subject", "unsubscribe").split())[:200],
+        Text(fields.get("body", "unsubscribe")[:500]),
+        Recipients(to),
+        extra=mark(attempt.key),
+    )
+    yield from deliver(Outgoing(letter.content(), attempt.key, "", to[0].address), attempt)
+
+
+def _trashed(message_id: str) -> Asks[str]:
+    """Put the message into the bin; what to say of it. It comes last, and its failure undoes nothing."""
+    try:
+        yield Request("POST", "/users/me/messages/{id}/trash", at={"id": message_id}, repeat="idem")
+    except DeputizeError:
+        return " The message could not be moved to the bin."
+    return " The message is in the bin."

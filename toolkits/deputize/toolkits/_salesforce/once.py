@@ -1,0 +1,76 @@
+"""Making a record at most once, where it has no key of its own.
+
+Before it is made, the records that look just like it are noted. After a lost answer, one more of them is the one that
+was made. Not finding it proves nothing: then the outcome stays unknown, and a later run of the same act looks again
+and makes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from deputize.core.act.toolkit import Note, Request, Wait
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.vault.grant import Account
+from deputize.toolkits._salesforce.base import DATA, Asks, Json, found, me
+from deputize.toolkits._salesforce.soql import select, text
+
+_SKEW: Final = 300.0  # seconds by which Salesforce's clock and ours may differ
+_PAUSES: Final = (2.0, 8.0)  # seconds before looking
+_MOST: Final = 50  # records alike; among more, one more says nothing
+
+Noted = Mapping[str, Any] | None
+
+
+def once(request: Request, alike: Sequence[str], account: Account, noted: Noted, now: float) -> Asks[tuple[str, bool]]:
+    """The id of the record that ``request`` makes, and whether an earlier try had made it.
+
+    ``alike``: conditions that it will meet. Raises `OutcomeUnknown` where it may have been made and is not found.
+    """
+    kind = request.at["object"]
+    if noted and noted.get("sent"):
+        return (yield from _looked_for(kind, alike, account, noted)), True
+    note: Json = {"kind": kind, "since": now - _SKEW, "sent": True}
+    note["before"] = yield from _alike(kind, alike, account, note["since"])
+    yield Note(note)
+    try:
+        answer = yield request
+    except OutcomeUnknown:
+        return (yield from _looked_for(kind, alike, account, note)), True
+    except DeputizeError:
+        yield Note({"sent": False})  # it was refused: a later run may try
+        raise
+    return str(answer["id"]), False
+
+
+def creates(kind: str, values: Json, *, headers: Mapping[str, str] | None = None, prepares: bool = False) -> Request:
+    """The request that makes a record."""
+    path, at = f"{DATA}/sobjects/{{object}}", {"object": kind}
+    return Request("POST", path, at=at, json=values, headers=headers or {}, prepares=prepares)
+
+
+def _looked_for(kind: str, alike: Sequence[str], account: Account, note: Mapping[str, Any]) -> Asks[str]:
+    """The one record that was not there before."""
+    for pause in _PAUSES if note["before"] is not None else ():
+        yield Wait(pause)
+        there = yield from _alike(kind, alike, account, float(note["since"]))
+        new = [id for id in there or () if id not in note["before"]]
+        if len(new) == 1:
+            return new[0]
+    raise OutcomeUnknown(
+        f"Salesforce did not say whether the {kind} was made, and it cannot be told from others.",
+        hint=f"Look for the {kind} before trying again.",
+    )
+
+
+def _alike(kind: str, alike: Sequence[str], account: Account, since: float) -> Asks[list[str] | None]:
+    """The records that this user has made since then and that meet the conditions; None where it cannot be told."""
+    stamp = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    mine = [f"CreatedById = {text(me(account))}", f"CreatedDate >= {stamp}", *alike]
+    try:
+        rows = yield from found(select(("Id",), kind, mine, ("CreatedDate DESC",), _MOST + 1))
+    except (InvalidInput, NotFound):  # a field that cannot be filtered by
+        return None
+    return [str(row["Id"]) for row in rows] if len(rows) <= _MOST else None

@@ -1,0 +1,65 @@
+"""Lists by key: a cursor holds the last row's value and id, and the next query asks for what comes after them.
+
+SOQL's OFFSET ends at 2,000, and rows that come and go would shift it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._salesforce.base import Asks, Json, found, record_id
+from deputize.toolkits._salesforce.soql import literal, select, text
+
+_LONGEST: Final = 400  # characters of a value in a cursor; a longer one is asked for again
+_TYPES: Final = frozenset("id string double currency percent int long date datetime email phone url reference".split())
+
+
+def sorts(type: str) -> bool:
+    """Whether fields of a type are compared as they are sorted. Picklists go by their own order, booleans by none."""
+    return type in _TYPES
+
+
+def order(by: str, way: str) -> tuple[str, ...]:
+    """The order of a list: by a field, what has no value last, and by id where values are equal."""
+    return (f"Id {way}",) if by == "Id" else (f"{by} {way} NULLS LAST", f"Id {way}")
+
+
+def listed(records: list[Json], limit: int, bound: tuple[Any, ...], by: str, row: Callable[[Json], Json]) -> Json:
+    """A page of a list that was read one record further than it shows."""
+    rows = Rows()
+    taken = list(takewhile(lambda one: rows.add(row(one), whole=True), records[:limit]))
+    cut = len(taken) < len(records)
+    more = _cursor(bound, taken[-1], by) if cut and taken else None
+    return {"items": rows.items, "next": more, "truncated": cut and len(taken) < limit}
+
+
+def _cursor(bound: Sequence[Any], row: Json, by: str) -> str:
+    """The cursor of the list that goes on behind this row."""
+    value = row.get(by)
+    said = "" if value is None else f"={quote(str(value))}"
+    return write_cursor(bound, [said if len(said) <= _LONGEST else "?", str(row["Id"])])
+
+
+def beyond(bound: Sequence[Any], cursor: str, kind: str, by: str, type: str, way: str) -> Asks[str]:
+    """The condition of what comes behind the cursor. Raises `InvalidInput` for one that is none of this list."""
+    said, id = read_cursor(bound, cursor, (str, str))
+    last, sign = text(record_id(id, "cursor")), "<" if way == "DESC" else ">"
+    if by == "Id":
+        return f"Id {sign} {last}"
+    value = unquote(said[1:]) if said != "?" else (yield from _value(kind, by, last))
+    if not value:
+        return f"({by} = NULL AND Id {sign} {last})"
+    same = literal(value, type, by)
+    return f"({by} {sign} {same} OR {by} = NULL OR ({by} = {same} AND Id {sign} {last}))"
+
+
+def _value(kind: str, by: str, id: str) -> Asks[str]:
+    rows = yield from found(select((by,), kind, [f"Id = {id}"], limit=1))
+    if not rows:
+        raise InvalidInput("cursor: the record it stands at is gone.", hint="Begin the list again.")
+    return str(rows[0].get(by) or "")
