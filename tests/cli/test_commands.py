@@ -55,6 +55,26 @@ def test_revoke_tells_when_the_provider_could_not_be_told(cli: Command, home: Pa
     assert json.loads(cli("grants", "--json", **settings).stdout) == []
 
 
+def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    assert "Nothing was connected" in cli("revoke", "--everything", "--user", "bob", **settings).stdout
+    assert "Nothing was connected" in cli("revoke", "--tenant", "acme", "--yes", **settings).stdout
+    refused = cli("revoke", "--all", stdin="n\n", **settings)
+    assert refused.exit_code == 1 and provider.sandbox.live_tokens()["alice@example.test"] > 0
+    ended = cli("revoke", "--all", "--leaked", stdin="y\n", **settings)
+    assert "Disconnected alice@example.test. Google ended its tokens too." in ended.stdout
+    assert provider.sandbox.live_tokens()["alice@example.test"] == 0
+    connected(home, provider, "gmail.readonly")
+    assert "Disconnected alice@example.test." in cli("revoke", "--everything", **settings).stdout
+
+
+def test_revoke_wants_to_know_what(cli: Command, provider: Provider) -> None:
+    for words in ([], ["google", "--all"], ["--tenant", "a", "--everything"], ["google", "--owed"]):
+        assert cli("revoke", *words, **provider.settings()).exit_code == 2
+
+
 def test_act_prints_the_result_as_json_and_nothing_else_on_stdout(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     found = cli("act", "gmail_search_emails", '{"query": "from:bob"}', **settings)
@@ -104,6 +124,10 @@ def test_tools_are_listed_without_any_settings(cli: Command, home: Path) -> None
     assert "gmail.users.messages.list" in {need["method"] for need in search["needs"]}
     assert all(need["asks"] in need["accepts"] for tool in told.values() for need in tool["needs"])
     assert 200 < search["bytes"] < 4000
+    assert search["toolset"] == "core" and 150 < search["tokens"] < 350
+    assert cli("tools", "gmail:nosuch").exit_code != 0
+    [one] = json.loads(cli("tools", "gmail_search_emails", "--json").stdout)
+    assert one == search
     assert not (home / "deputize").exists()
 
 

@@ -100,3 +100,43 @@ def test_no_secret_is_shown(secret: str, cli: Command, provider: Provider) -> No
     settings = provider.settings() | {"DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": secret, "DEPUTIZE_KEY": secret}
     found = cli("doctor", **settings)
     assert found.exit_code == 1 and secret not in found.output
+
+
+def test_V2_a_vault_that_was_rolled_back_is_found_with_what_the_audit_saw(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    vault = home / "deputize" / "vault.sqlite"
+    before = vault.read_bytes()
+    assert cli("revoke", "google", **settings).exit_code == 0
+    vault.write_bytes(before)
+    found = cli("doctor", "--json", "--offline", **settings)
+    bad(found, "rollback", "alice@example.test of alice", "generation 1", "saw 2")
+
+
+def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    assert lines(cli("doctor", "--json", "--offline", **settings))["grants"]["found"].startswith("1 live, 0 lost, 0 ")
+    provider.sandbox.switches.down = True
+    cli("revoke", "google", **settings)
+    told = lines(cli("doctor", "--json", "--offline", **settings))
+    assert told["grants"]["found"] == "0 live, 0 lost, 1 disconnected"
+    assert (told["owed to google"]["state"], told["owed to google"]["todo"]) == ("open", "deputize revoke --owed")
+    assert "1 tokens must still be ended" in told["owed to google"]["found"]
+    assert "1//" not in str(told) and "ya29" not in str(told)
+    assert "0 told, 1 still" in cli("revoke", "--owed", **settings).stdout
+    provider.sandbox.switches.down = False
+    assert "1 told, 0 still" in cli("revoke", "--owed", **settings).stdout
+    assert provider.sandbox.live_tokens()["alice@example.test"] == 0
+    assert "owed to google" not in lines(cli("doctor", "--json", "--offline", **settings))
+    assert "Nothing is owed." in cli("revoke", "--owed", **settings).stdout
+
+
+def test_records_under_an_older_key_are_told(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    file = home / "deputize" / "key"
+    file.write_text(f"{new_key()}\n{file.read_text()}")
+    told = lines(cli("doctor", "--json", "--offline", **settings))
+    assert (told["sealing"]["state"], told["sealing"]["todo"]) == ("open", "deputize key reseal")

@@ -1,4 +1,4 @@
-"""``demo --auto``: thirteen steps that all hold, and that notice when one does not."""
+"""``demo --auto``: seventeen steps that all hold, and that notice when one does not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
     found = run("demo", "--auto", "--json", home=home, TMPDIR=str(home / "tmp"))
     steps = [json.loads(line) for line in found.stdout.splitlines()]
     assert found.returncode == 0, found
-    assert len(steps) == 13 and all(step["ok"] for step in steps)
+    assert len(steps) == 17 and all(step["ok"] for step in steps)
     assert all(list(step)[:2] == ["step", "ok"] for step in steps)
     assert list((home / "tmp").iterdir()) == [] and not (home / "deputize").exists()
     assert not any(mark in found.stdout + found.stderr for mark in ("ya29.", "1//0", "state="))
@@ -51,7 +51,7 @@ def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
 def test_a_named_folder_is_kept_and_the_lines_are_for_people(home: Path) -> None:
     found = run("demo", "--auto", "--folder", str(home / "kept"), home=home)
     assert found.returncode == 0, found
-    assert [line[:4] for line in found.stdout.splitlines()] == ["ok  "] * 13
+    assert [line[:4] for line in found.stdout.splitlines()] == ["ok  "] * 17
     assert (home / "kept" / "vault.sqlite").exists()
     again = run("demo", "--auto", "--folder", str(home / "kept"), home=home)
     assert again.returncode == 1 and "--fresh" in again.stderr and again.stdout == ""

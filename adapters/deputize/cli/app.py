@@ -12,7 +12,9 @@ import typer
 from deputize.cli import show
 from deputize.cli.commands import Commands
 from deputize.cli.common import AccountOption, BrowserOption, JsonOption, UserOption, WaitOption, opened, who
-from deputize.cli.records import audit_app, key_app
+from deputize.cli.keys import key_app
+from deputize.cli.records import audit_app
+from deputize.cli.vaults import vault_app
 
 if TYPE_CHECKING:
     from deputize.core import Deputy
@@ -28,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(audit_app, name="audit")
 app.add_typer(key_app, name="key")
+app.add_typer(vault_app, name="vault")
 
 # ------------------------------------------------------------- demo
 
@@ -68,39 +71,54 @@ def demo(
 
 @app.command()
 def connect(
-    provider: Annotated[str, typer.Argument(help="google, ...")],
+    provider: Annotated[str, typer.Argument(help="google, ...; not needed with --tool")] = "",
     scopes: Annotated[
         list[str] | None,
         typer.Option(help="What to ask for, in full or by its last part: gmail.readonly. Repeat it, or use commas."),
     ] = None,
+    tool: Annotated[
+        list[str] | None, typer.Option(help="Ask for what this tool needs, of whichever provider. Repeat it.")
+    ] = None,
     user: UserOption = "",
     account: AccountOption = "",
     registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
+    another: Annotated[bool, typer.Option("--another", help="One more account, beside those connected.")] = False,
+    switch: Annotated[bool, typer.Option("--switch", help="Act with the account that you choose from now on.")] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="No browser here: enter a code on another device (GitHub).")
+    ] = False,
     browser: BrowserOption = True,
     wait: WaitOption = 600,
 ) -> None:
     """Connect an account: shows a link to our own page, and waits until you have been to the provider.
 
-    Example: deputize connect google --scopes gmail.readonly
+    Examples: deputize connect google --scopes gmail.readonly, deputize connect --tool gmail_send_email
     """
+    if not provider and not tool:
+        raise typer.BadParameter("Say which provider to connect, or which --tool is to be used.")
     from deputize.cli.asking import Asking, ended_well
 
     wanted = [part for given in scopes or () for part in given.replace(",", " ").split()]
     with opened() as deputy:
-        label = _label(deputy, provider)
-        asking = Asking(deputy, who(user), browser, wait)
+        named = {_known_provider(deputy, provider)} if provider else set()
+        families = {*map(deputy.registry.family, named), *(deputy.catalog.tool(name).provider for name in tool or ())}
+        asking = Asking(deputy, who(user), browser, wait, device=device)
         asked = deputy.run(
             deputy.connect(
                 asking.user,
                 provider,
                 scopes=_known(deputy, provider, wanted),
+                tools=tool or (),
                 app=registration,
                 account=account or None,
+                another=another,
+                allow_switch=switch,
             )
         )
         for consent in asking.consents(asked) if asked else ():
-            ended_well(consent, label)
-        show.connections([c for c in deputy.run(deputy.connections(asking.user)) if c.provider == provider])
+            ended_well(consent, asking.label(consent.provider))
+        held = deputy.run(deputy.connections(asking.user))
+        show.connections([one for one in held if deputy.registry.family(one.provider) in families])
 
 
 @app.command()
@@ -134,17 +152,38 @@ def grants(user: UserOption = "", as_json: JsonOption = False) -> None:
 
 @app.command()
 def revoke(
-    provider: Annotated[str, typer.Argument(help="google, ...")],
+    provider: Annotated[str, typer.Argument(help="google, ...; or else one of --everything, --tenant, --all")] = "",
     user: UserOption = "",
     account: AccountOption = "",
     registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
+    everything: Annotated[bool, typer.Option("--everything", help="From all providers.")] = False,
+    tenant: Annotated[str, typer.Option(help="All users of this tenant, from all providers.")] = "",
+    everybody: Annotated[bool, typer.Option("--all", help="All users, from all providers.")] = False,
+    leaked: Annotated[
+        bool, typer.Option("--leaked", help="Others may have the tokens: end them without the app too, where possible.")
+    ] = False,
+    owed: Annotated[bool, typer.Option("--owed", help="Only tell providers what could not be told before.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --tenant and --all: do not ask first.")] = False,
 ) -> None:
     """Disconnect: here at once, at the provider as soon as it can be reached."""
+    if sum(map(bool, (provider, everything, tenant, everybody, owed))) != 1:
+        raise typer.BadParameter("Say what: a provider, --everything, --tenant, --all or --owed.")
+    if (tenant or everybody) and not yes:
+        typer.confirm(f"Disconnect {f'all users of {tenant}' if tenant else 'everybody'}?", abort=True, err=True)
     with opened() as deputy:
-        label = _label(deputy, provider)
+        label = _label(deputy, provider) if provider else "The provider"
         with show.waiting(f"Telling {label} ..."):
-            ended = deputy.run(deputy.revoke(who(user), provider, app=registration, account=account or None))
-    show.revoked(ended, label)
+            if owed:
+                show.owed(deputy.run(deputy.revoker.retry()))
+                return
+            if tenant or everybody:
+                work = deputy.revoke_all(tenant=tenant or None, leaked=leaked)
+            else:
+                named = account or None
+                work = deputy.revoke(who(user), provider, app=registration, account=named, leaked=leaked)
+            ended = deputy.run(work)
+    labels = {name: row.label for name, row in deputy.providers.items()}
+    show.revoked(ended, label, labels=labels)
 
 
 # ------------------------------------------------------------- acting
@@ -156,6 +195,7 @@ def act(
     arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
     user: UserOption = "",
     account: AccountOption = "",
+    registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where several lead there.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without being asked.")] = False,
     browser: BrowserOption = True,
     wait: WaitOption = 600,
@@ -168,19 +208,24 @@ def act(
 
     given = _arguments(arguments)
     with opened() as deputy:
-        result = Asking(deputy, who(user), browser, wait, yes).act(tool, given, account or None)
+        result = Asking(deputy, who(user), browser, wait, yes).act(tool, given, account or None, registration)
     show.data(result)
 
 
 @app.command()
 def tools(
-    toolkits: Annotated[list[str] | None, typer.Argument(help="Only of these toolkits: gmail ...")] = None,
+    toolkits: Annotated[
+        list[str] | None, typer.Argument(help="Only of these toolkits, toolsets and names: gmail, github:actions ...")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the tools: what each does, changes and asks for. Needs no settings."""
-    from deputize.core.act.toolkit import find_toolkits
+    """List the tools: what each does, changes and asks for. Needs no settings.
 
-    found = [tool for kit in find_toolkits(*toolkits or ()).values() for tool in kit.tools.values()]
+    A toolkit of several toolsets is listed as agents get it: github is its core, github:all everything.
+    """
+    from deputize.core.act.catalog import Catalog
+
+    found = Catalog().tools(*toolkits or ())
     if not as_json:
         show.tools(found)
         return
@@ -214,18 +259,22 @@ def doctor(
 
 
 def _label(deputy: Deputy, provider: str) -> str:
+    return deputy.providers[_known_provider(deputy, provider)].label
+
+
+def _known_provider(deputy: Deputy, provider: str) -> str:
     from deputize.core import InvalidInput
 
     if provider not in deputy.providers:
         raise InvalidInput(f"No provider is called {provider!r}.", hint=f"There are: {', '.join(deputy.providers)}.")
-    return deputy.providers[provider].label
+    return provider
 
 
 def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
     """The scopes, if each is written in full or known by its last part: providers only say "invalid scope"."""
     from deputize.core import InvalidInput
 
-    known = deputy.providers[provider].scope_words
+    known = deputy.providers[provider].scope_words if provider else {}
     for scope in scopes:
         if known and "://" not in scope and not any(scope == full or full.endswith(f"/{scope}") for full in known):
             names = ", ".join(full.rpartition("/")[2] for full in known)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import sys
 import time
 import webbrowser
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +30,20 @@ from deputize.core import (
 
 @dataclass(frozen=True)
 class Asking:
-    """How to ask. ``seconds``: how long to wait for a consent; ``yes``: approve without asking."""
+    """How to ask. ``seconds``: how long to wait for a consent; ``yes``: approve without asking; ``device``: by a code
+    that is entered elsewhere, instead of a link."""
 
     deputy: Deputy
     user: str
     browser: bool = True
     seconds: float = 600.0
     yes: bool = False
+    device: bool = False
 
     def consents(self, asked: Sequence[Consent], seconds: float | None = None) -> list[Consent]:
         """Show each link, wait until all have ended, and say how. Unanswered ones are pending or expired."""
+        if self.device:
+            return [self.deputy.run(self._by_device(one)) for one in asked]
         for one in asked:
             show.consent(one.payload(), self.label(one.provider), one.agent or self.deputy.agent)
             if self.browser:
@@ -45,13 +51,25 @@ class Asking:
         with show.waiting("Waiting for you in the browser (Ctrl-C to stop) ..."):
             return self.deputy.run(self.deputy.wait(asked, timeout=self.seconds if seconds is None else seconds))
 
-    def act(self, tool: str, arguments: Mapping[str, Any], account: str | None) -> Any:
+    async def _by_device(self, asked: Consent) -> Consent:
+        """Show a code, and wait until it was entered at the provider."""
+        payload = asked.payload() | {"link": ""}
+        show.consent(payload, self.label(asked.provider), asked.agent or self.deputy.agent)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.seconds):
+                with show.waiting("Waiting for the code to be entered (Ctrl-C to stop) ..."):
+                    return await self.deputy.by_device(self.user, asked, show.code)
+        return await self.deputy.consents.status(asked.id) or asked
+
+    def act(self, tool: str, arguments: Mapping[str, Any], account: str | None, app: str = "") -> Any:
         """One act, asking for what it needs on the way. Raises `DeputizeError` where it is not to be."""
         token, deadline = secrets.token_hex(16), time.monotonic() + self.seconds
         call = Call(thread="cli", message=token, id=token)
         while True:
             try:
-                return self.deputy.run(self.deputy.act(tool, arguments, user=self.user, account=account, call=call))
+                return self.deputy.run(
+                    self.deputy.act(tool, arguments, user=self.user, account=account, app=app, call=call)
+                )
             except ConsentRequired as needed:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -68,7 +86,7 @@ class Asking:
     def _decide(self, needed: ApprovalRequired) -> None:
         """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
         approval = needed.approval
-        draft = self.deputy.run(draft_of(self.deputy, self.user, approval.tool, approval.preview))
+        draft = self.deputy.run(draft_of(self.deputy, self.user, approval.tool, approval.preview, approval.account))
         show.draft(draft, approval.tool, approval.account)
         good = self.yes or asked("Do this? [y/N] ")
         if good is None:

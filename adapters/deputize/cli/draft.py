@@ -8,16 +8,20 @@ from typing import Any
 from deputize.core import DeputizeError, Deputy
 
 
-async def draft_of(deputy: Deputy, user: str, tool: str, preview: Mapping[str, Any]) -> dict[str, Any]:
+async def draft_of(
+    deputy: Deputy, user: str, tool: str, preview: Mapping[str, Any], account: str = ""
+) -> dict[str, Any]:
     """An approval's preview with the mail it is about instead of that mail's id: for a reply, whom it goes to.
 
-    The mail is read as the user. Where that is not possible the preview is shown as it is.
+    The mail is read as the user, in the account that would act. Where that fails the preview is shown as it is.
     """
     draft = dict(preview)
     if "message_id" not in draft:
         return draft
     try:
-        mail = await deputy.act("gmail_get_email", {"message_id": draft["message_id"]}, user=user)
+        mail = await deputy.act(
+            "gmail_get_email", {"message_id": draft["message_id"]}, user=user, account=account or None
+        )
     except DeputizeError:
         return draft
     del draft["message_id"]

@@ -20,7 +20,8 @@ from langchain_core.runnables import Runnable
 
 WHAT_I_CAN: Final = (
     "I am a small scripted model and understand a few sentences: “anything from Bob this week?”, “answer him yes”, "
-    "“answer him no, I am away”, “who am I?”."
+    "“answer him no, I am away”, “turn his mail into a Linear issue in ENG, open a GitHub issue in acme/website that "
+    "links to it, tell the design channel”, “who am I?”."
 )
 _SPANS: Final = {"today": "-1d", "yesterday": "-2d", "this week": "-7d", "this month": "-31d"}
 _PERIOD = rf"(?:\s+(?P<span>{'|'.join(_SPANS)}))?"
@@ -73,6 +74,11 @@ class _History:
         """A tool call. Its id counts the messages before it, so that no id comes twice in a conversation."""
         call = {"name": name, "args": arguments, "id": f"call_{len(self.messages)}", "type": "tool_call"}
         return AIMessage("", tool_calls=[call])
+
+    def calls(self, *wanted: tuple[str, dict[str, Any]]) -> AIMessage:
+        """Several tool calls in one message."""
+        calls = [self.call(name, **arguments).tool_calls[0] for name, arguments in wanted]
+        return AIMessage("", tool_calls=[{**call, "id": f"{call['id']}_{n}"} for n, call in enumerate(calls)])
 
     def result(self, tool: str) -> Any:
         """What this tool answered since the person last spoke; None if it was not called."""
@@ -142,6 +148,30 @@ def _answer_him(history: _History, match: re.Match[str]) -> AIMessage:
     return history.call("gmail_reply_email", message_id=mail["id"], body=f"Hi {theirs},\n\n{said}\n\n{mine}")
 
 
+def _into_work(history: _History, match: re.Match[str]) -> AIMessage:
+    """Make work of the mail that was read last: all three at once, then what could not be known before."""
+    mail = history.last_mail()
+    if mail is None:
+        return AIMessage("Which mail? Ask me first whether there is anything from somebody.")
+    title, where = str(mail["subject"]), {"repo": match["repo"]}
+    made, opened = history.result("linear_create_issue"), history.result("github_create_issue")
+    if made is None or opened is None:
+        told = f"{_name(mail['from'])} wrote: {str(mail.get('body', '')).strip()[:_QUOTED]}"
+        said = f"New work out of a mail of {_name(mail['from'])}: {title}"
+        return history.calls(
+            ("linear_create_issue", {"team": match["team"], "title": title, "description": told}),
+            ("github_create_issue", {**where, "title": title, "body": told}),
+            ("slack_send_message", {"conversation": f"#{match['channel']}", "body": said}),
+        )
+    if history.result("github_write_comment") is None:
+        linked = f"Planned as [{made['identifier']}]({made['url']})."
+        return history.call("github_write_comment", **where, number=opened["number"], body=linked)
+    return AIMessage(
+        f"Done: {made['identifier']} at Linear, {match['repo']}#{opened['number']} at GitHub, which links to it, and a "
+        f"word in #{match['channel']}."
+    )
+
+
 def _who_am_i(history: _History, match: re.Match[str]) -> AIMessage:
     who = history.result("gmail_whoami")
     if who is None:
@@ -161,6 +191,14 @@ def _name(address: str) -> str:
 
 _Answer = Callable[[_History, re.Match[str]], AIMessage]
 _INTENTS: Final[tuple[tuple[re.Pattern[str], _Answer], ...]] = (
+    (
+        re.compile(
+            r"\bturn\b.*\bmail into\b.*\blinear\b.*\bin (?P<team>\w+).*\bgithub\b.*\bin (?P<repo>[\w.-]+/[\w.-]+).*"
+            r"\btell\b.*?#?(?P<channel>[\w-]+) channel",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        _into_work,
+    ),
     (re.compile(r"\bwho am i\b|\bwhose (?:account|mailbox)\b", re.IGNORECASE), _who_am_i),
     (re.compile(r"\b(?:answer|reply|respond|tell)\b.*?\b(?P<word>yes|no)\b(?P<rest>.*)", re.IGNORECASE), _answer_him),
     (re.compile(rf"\bfrom\s+(?P<who>[\w.+-]+(?:@[\w.-]+)?){_PERIOD}", re.IGNORECASE), _from_somebody),

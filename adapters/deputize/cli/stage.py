@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -30,15 +30,14 @@ from deputize.cli.draft import draft_of
 from deputize.cli.folder import DemoFolder
 from deputize.core import (
     PROVIDERS,
-    App,
     Conflict,
     Deputy,
     NotFound,
     ProviderUnavailable,
-    Secret,
     SettingsError,
 )
 from deputize.core.act.approval import Decision
+from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import Audit
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
@@ -48,11 +47,12 @@ from deputize.core.web.local import LocalPages
 from deputize.core.web.loopback import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.asgi import AsgiApp
-from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from deputize.sandbox.deputies import CLIENTS, apps
 
 AGENT: Final = "demo assistant"
 USER: Final = "alice"
-TOOLKITS: Final = ("gmail",)
+TOOLKITS: Final = ("gmail", "slack", "github", "linear")
+PLAYED: Final = ("google", "slack", "github", "linear")
 THREAD: Final = "demo"
 
 Payload = dict[str, Any]
@@ -129,7 +129,8 @@ class Chat:
 
     async def draft_of(self, approval: Payload) -> Payload:
         """What an approval is about, for a person."""
-        return await draft_of(self.deputy, self.user, approval["tool"], approval["preview"])
+        account = approval.get("account", "")
+        return await draft_of(self.deputy, self.user, approval["tool"], approval["preview"], account)
 
 
 @dataclass
@@ -153,8 +154,17 @@ def demo_stage(
     run = portal().run
     base = run(portal().enter(serve(front(sandbox), ports["sandbox"])))
     deputy = run(_demo_deputy(folder, base, ports["pages"]))
-    with _chat(deputy, model, folder.file("checkpoints.sqlite"), USER) as chat:
-        yield Stage(deputy, chat, run(deputy.pages.base_url()), sandbox, base)
+    with _chat(deputy, model, folder.file("checkpoints.sqlite"), USER, TOOLKITS) as chat:
+        pages = run(deputy.pages.base_url())
+        _come_back_to(pages, sandbox, deputy)
+        yield Stage(deputy, chat, pages, sandbox, base)
+
+
+def _come_back_to(pages: str, sandbox: Sandbox, deputy: Deputy) -> None:
+    """Register the addresses of our pages at the providers that want them exactly."""
+    for name in PLAYED:
+        back = deputy.providers[name].redirect_uri(pages, deputy.apps[name])
+        sandbox.register(replace(CLIENTS[name], redirect_uris=(*CLIENTS[name].redirect_uris, back)))
 
 
 @contextmanager
@@ -168,7 +178,9 @@ def live_stage(folder: DemoFolder, model: BaseChatModel, user: str) -> Iterator[
         hint = "Set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET, or [apps.google] in deputize.toml."
         raise SettingsError("--live needs an OAuth app of your own at Google.", hint=hint)
     deputy = Deputy.from_settings(settings, agent=AGENT)
-    with _chat(deputy, model, folder.file("live-checkpoints.sqlite"), user) as chat:
+    mine = {deputy.providers[app.provider].plays or app.provider for app in deputy.apps.values()}
+    toolkits = [name for name, kit in find_toolkits(*TOOLKITS).items() if kit.provider in mine]
+    with _chat(deputy, model, folder.file("live-checkpoints.sqlite"), user, toolkits) as chat:
         yield Stage(deputy, chat, deputy.run(deputy.pages.base_url()))
 
 
@@ -183,35 +195,37 @@ async def _demo_deputy(folder: DemoFolder, base: str, port: int) -> Deputy:
     pages = LocalPages(port)
     deputy = Deputy(
         vault,
-        [App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))],
+        [app for app in apps() if app.name in PLAYED],
         pages=pages,
         audit=Audit(folder.file("audit"), vault.keys.audit),
         agent=AGENT,
-        providers={"google": PROVIDERS["google"].moved_to(base)},
+        providers={name: PROVIDERS[name].moved_to(base) for name in PLAYED},
     )
     pages.deputy = deputy
     return deputy
 
 
 @contextmanager
-def _chat(deputy: Deputy, model: BaseChatModel, checkpoints: Path, user: str) -> Iterator[Chat]:
+def _chat(
+    deputy: Deputy, model: BaseChatModel, checkpoints: Path, user: str, toolkits: Sequence[str]
+) -> Iterator[Chat]:
     """The conversation that this file holds; the deputy is closed with it."""
     with deputy:
         checkpoints.touch(mode=0o600)
         held, run = AsyncExitStack(), deputy.run
         saver = run(held.enter_async_context(AsyncSqliteSaver.from_conn_string(str(checkpoints))))
         try:
-            yield Chat(deputy, _graph(deputy, model, saver, user), user)
+            yield Chat(deputy, _graph(deputy, model, saver, user, toolkits), user)
         finally:
             run(held.aclose())
 
 
 def _graph(
-    deputy: Deputy, model: BaseChatModel, saver: AsyncSqliteSaver, user: str
+    deputy: Deputy, model: BaseChatModel, saver: AsyncSqliteSaver, user: str, toolkits: Sequence[str]
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """agent -> act -> agent."""
     try:
-        bound = model.bind_tools(tools(deputy, *TOOLKITS, core=True))
+        bound = model.bind_tools(tools(deputy, *(f"{name}:core" for name in toolkits)))
     except NotImplementedError:
         raise SettingsError("This chat model cannot call tools.", hint="Choose another one: --model NAME") from None
 
@@ -220,7 +234,7 @@ def _graph(
 
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState)
     builder.add_node("agent", agent)
-    builder.add_node("tools", act_node(deputy, *TOOLKITS, user=user, agent=AGENT))
+    builder.add_node("tools", act_node(deputy, *toolkits, user=user, agent=AGENT))
     builder.add_edge(START, "agent")
     builder.add_conditional_edges("agent", tools_condition)
     builder.add_edge("tools", "agent")

@@ -33,6 +33,10 @@ ALICE: Final = "alice@example.test"
 BOB: Final = "bob@example.test"
 READ: Final = "https://www.googleapis.com/auth/gmail.readonly"
 SEND: Final = "https://www.googleapis.com/auth/gmail.send"
+WORK: Final = (
+    "Turn Bob's mail into a Linear issue in ENG, open a GitHub issue in acme/website that links to it, "
+    "tell the design channel"
+)
 PATIENCE: Final = 20.0
 
 Detail = dict[str, Any]
@@ -83,8 +87,12 @@ class Story:
         yield "allow: the draft waits for approval", self.allow_sending
         yield "approve: one mail leaves", self.approve
         yield "resume once more: still one mail", self.resume_again
-        yield "nobody else's mail was touched", self.only_alice
-        yield "revoke: gone here and at the provider", self.revoke
+        yield "turn his mail into work: one pause, three consents", self.plan
+        yield "allow all three: three approvals", self.allow_three
+        yield "approve: one issue here, one there, one message", self.work
+        yield "approve the link: it is made once", self.tie
+        yield "nobody else's things were touched", self.only_alice
+        yield "revoke: gone here and at the providers", self.revoke
         yield "ask again: asked again", self.ask_again
         yield "say no: the model goes on without", self.deny
         yield "the audit's chain is whole", self.audit
@@ -153,6 +161,44 @@ class Story:
         expect(len(self.sandbox.sent(ALICE)) == 1, "the mail left a second time")
         return {"sent": 1}
 
+    # ------------------------------------------------------------- three more products
+
+    def plan(self) -> Detail:
+        """What needs three accounts that were never connected; Google's is."""
+        turn = self._turn(self.chat.ask(WORK))
+        asks = {ask["provider"]: ask["scopes"] for ask in turn.consents}
+        expect(len(turn.consents) == 3 and not turn.approvals, f"{len(turn.consents)} consents, not three")
+        expect(set(asks) == {"linear", "github", "slack"}, f"it asks for {sorted(asks)}")
+        self.links = [ask["link"] for ask in turn.consents]
+        return {"scopes": asks}
+
+    def allow_three(self) -> Detail:
+        """Three pages, in any order, and one pause that shows all that others will see."""
+        turn = self._turn(self._all_clicked(self.links))
+        expect(len(turn.approvals) == 3 and not turn.consents, f"{len(turn.approvals)} approvals, not three")
+        expect(self._made() == (0, 0, 0), "something was made before it was approved")
+        self.asked = [ask["approval_id"] for ask in turn.approvals]
+        return {"tools": sorted(ask["tool"] for ask in turn.approvals)}
+
+    def work(self) -> Detail:
+        """Each exactly once. The link is known only now."""
+        turn = self._turn(self.chat.decide(dict.fromkeys(self.asked, "approve")))
+        expect(self._made() == (1, 1, 1), f"made {self._made()}, not one of each")
+        expect(len(turn.approvals) == 1 and not turn.consents, "there is not exactly one approval for the link")
+        self.asked = [turn.approvals[0]["approval_id"]]
+        return {"linear": 1, "github": 1, "slack": 1}
+
+    def tie(self) -> Detail:
+        """The issue at GitHub names the one at Linear."""
+        turn = self._turn(self.chat.decide(dict.fromkeys(self.asked, "approve")))
+        self._turn(self.chat.look_again())
+        [issue] = self._issues_at_linear()
+        comments = json.dumps(self.sandbox.service("github"))
+        expect(self._made() == (1, 1, 1), f"made {self._made()}, not one of each")
+        expect(comments.count(f"/issue/ENG-{issue['number']}") == 1, "the link was not made once")
+        expect("links to it" in turn.text, "the model does not say that it is done")
+        return {"said": turn.text}
+
     def only_alice(self) -> Detail:
         """Each call carried Alice's token or none, and Bob's secret is nowhere."""
         callers = {seen.who for seen in self.sandbox.requests} - {""}
@@ -164,11 +210,12 @@ class Story:
 
     def revoke(self) -> Detail:
         """A grant that is gone is gone everywhere."""
-        ended = self._run(self.stage.deputy.revoke(USER, "google"))
-        expect([one.upstream for one in ended] == ["done"], "the provider was not told")
+        held = {one.provider for one in self._run(self.stage.deputy.connections(USER))}
+        ended = [self._run(self.stage.deputy.revoke(USER, provider))[0] for provider in sorted(held)]
+        expect([one.upstream for one in ended] == ["done"] * 4, "a provider was not told")
         expect(not self._run(self.stage.deputy.connections(USER)), "the grant is still here")
         expect(self.sandbox.live_tokens()[ALICE] == 0, "the provider still accepts a token")
-        return {"account": ended[0].account, "live_tokens": 0}
+        return {"accounts": [one.account for one in ended], "live_tokens": 0}
 
     def ask_again(self) -> Detail:
         """The next question begins anew."""
@@ -244,6 +291,30 @@ class Story:
         expect(not any(part in given for part in foreign), "the pause holds an address of the provider")
         self.link = ask["link"]
         return ask
+
+    async def _all_clicked(self, links: list[str]) -> Turn:
+        """The same for several links, one after the other."""
+        waiting = asyncio.create_task(self.chat.wait(PATIENCE))
+        try:
+            async with httpx.AsyncHTTPTransport() as transport:
+                for link in links:
+                    await Browser(transport).allow(link, as_=ALICE)
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    def _issues_at_linear(self) -> list[Detail]:
+        """Those that were made out of the mail."""
+        title = self._from_bob().subject
+        return [row for row in self.sandbox.service("linear")["issues"] if row["title"] == title]
+
+    def _made(self) -> tuple[int, int, int]:
+        """How many issues at Linear and at GitHub, and messages at Slack, were made out of the mail."""
+        title = self._from_bob().subject
+        issues = [one for rows in self.sandbox.service("github")["issues"].values() for one in rows]
+        messages = [one for row in self.sandbox.service("slack")["channels"].values() for one in row["messages"]]
+        at_github = sum(one["title"] == title for one in issues)
+        return len(self._issues_at_linear()), at_github, sum(title in str(one["text"]) for one in messages)
 
     async def _clicked(self, link: str, *, deny: bool = False) -> Turn:
         """What the chat says after somebody has been to the pages, while it waits by itself."""

@@ -12,6 +12,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.asgi import AsgiApp, Receive, Scope, Send
 
 _SECRET: Final = {"access_token", "refresh_token", "id_token", "code", "state", "code_verifier", "client_secret"}
+_TOKENS: Final = ("/token", "/access_token", "/oauth.v2.access")
 
 
 class Wire:
@@ -41,11 +42,18 @@ class Wire:
                 await send(message)
 
             await sandbox.app(scope, hear, tell)
-            if scope["path"].endswith("/token"):
+            if scope["path"].endswith(_TOKENS):
                 self._note(parse_qs(asked.decode()))
-                self._note({name: [value] for name, value in json.loads(answered).items()})
+                self._hear(json.loads(answered))
 
         return app
+
+    def _hear(self, answer: Any) -> None:
+        """A token endpoint's answer, whatever the token lies in."""
+        if isinstance(answer, dict):
+            self._note({name: [value] for name, value in answer.items() if isinstance(value, str)})
+            for value in answer.values():
+                self._hear(value)
 
     def _note(self, fields: Mapping[str, Sequence[Any]]) -> None:
         self.heard |= {str(value): name for name, values in fields.items() if name in _SECRET for value in values}
