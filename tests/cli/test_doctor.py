@@ -140,3 +140,13 @@ def test_records_under_an_older_key_are_told(cli: Command, home: Path, provider:
     file.write_text(f"{new_key()}\n{file.read_text()}")
     told = lines(cli("doctor", "--json", "--offline", **settings))
     assert (told["sealing"]["state"], told["sealing"]["todo"]) == ("open", "deputize key reseal")
+
+
+def test_it_changes_nothing_not_even_what_has_expired(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    file = home / "deputize" / "vault.sqlite"
+    with Deputy.from_settings(Settings.load(home=home / "deputize", port=0)) as deputy:
+        deputy.run(deputy.vault.insert("ticket", "late", {"expires": 1.0}))
+    cli("doctor", "--offline", **settings)
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("SELECT count(*) FROM vault WHERE key = 'ticket/late'").fetchone() == (1,)

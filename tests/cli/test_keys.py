@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from deputize.core.vault.keys import new_key, read_key_file
 from deputize.core.vault.seal import id_of
 from tests.cli.conftest import Command, Provider, connected
@@ -182,3 +184,44 @@ def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_t
     assert cli("act", "gmail_search_emails", "{}", **settings).exit_code == 0
     assert provider.sandbox.count("oauth2.googleapis.com", "/token") == before + 1
     assert "backup:" not in cli("doctor", "--offline", **settings).stdout
+
+
+def test_V4_a_key_given_where_an_id_belongs_is_not_shown(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    key = (home / "deputize" / "key").read_text().strip()
+    told = cli("key", "remove", key, **settings)
+    refused(told, "settings_error", "deputize key list")
+    assert key not in told.output
+
+
+def test_V10_a_vault_that_is_lost_is_put_back_with_its_key_and_nothing_is_made_in_its_place(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    folder, copy = home / "deputize", home / "copy"
+    key, vault = folder / "key", folder / "vault.sqlite"
+    assert cli("vault", "backup", str(copy), **settings).exit_code == 0
+    vault.unlink()
+    kept = key.read_text()
+    key.unlink()
+    refused(cli("vault", "restore", str(copy), **settings), "settings_error", "no key")
+    assert not key.exists() and not vault.exists()
+    key.write_text(f"{new_key()}\n")
+    key.chmod(0o600)
+    refused(cli("vault", "restore", str(copy), **settings), "vault_error")
+    assert not vault.exists()
+    key.write_text(kept)
+    back = cli("vault", "restore", str(copy), **settings)
+    assert back.exit_code == 0 and "Restored." in back.stdout, back.output
+    assert [one["account"] for one in json.loads(cli("grants", "--json", **settings).stdout)] == ["alice@example.test"]
+    assert "backup:" not in cli("doctor", "--offline", **settings).stdout
+
+
+@pytest.mark.parametrize("wide", [("--all",), ("--tenant", "acme"), ("--owed",)])
+@pytest.mark.parametrize("narrow", [("--account", "bob"), ("--app", "google")])
+def test_an_option_that_would_narrow_a_disconnect_of_everybody_is_not_ignored(
+    cli: Command, home: Path, provider: Provider, wide: tuple[str, ...], narrow: tuple[str, ...]
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    assert cli("revoke", *wide, *narrow, "--yes", **settings).exit_code == 2
+    assert json.loads(cli("grants", "--json", **settings).stdout)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import App, Call, ConsentRequired, Deputy, Secret, allow_all
+from deputize.core import App, Call, ConsentRequired, Deputy, Secret, User, allow_all
 from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import DeputizeError, NotFound
 from deputize.sandbox import Sandbox
@@ -188,3 +188,47 @@ async def test_every_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[s
     with capsys.disabled():
         print("\n" + "\n".join(f"calendar_{tool:20} {', '.join(places)}" for tool, places in where.items()))
     assert len(where) == 11 and all(where.values())
+
+
+async def shapes(transport: httpx.AsyncBaseTransport, token: str) -> dict[str, tuple[int, set[str]]]:
+    """What the same requests are answered: status, and the names in the answer."""
+    root = "https://www.googleapis.com/calendar/v3"
+    times = {name: {"dateTime": f"2026-12-01T1{n}:00:00Z"} for n, name in enumerate(("start", "end"))}
+    event = {"summary": "Once", "attendees": [{"email": "carol@example.test"}], **times}
+    window = {"timeMin": "2026-12-01T00:00:00Z", "timeMax": "2026-12-02T00:00:00Z"}
+    found: dict[str, tuple[int, set[str]]] = {}
+    async with httpx.AsyncClient(transport=transport, headers={"authorization": f"Bearer {token}"}) as http:
+
+        async def send(step: str, method: str, path: str, body: Any = None, **params: str) -> Any:
+            reply = await http.request(method, root + path, json=body, params=params)
+            answer = reply.json() if reply.content else {}
+            rows = answer.get("items") or [{}]
+            members = set(answer) | {f"items.{name}" for name in rows[0]}
+            found[step] = (reply.status_code, members)
+            return answer
+
+        made = await send("insert", "POST", "/calendars/primary/events", event)
+        listed = await send("list", "GET", "/calendars/primary/events", **window)
+        assert [one["summary"] for one in listed["items"]] == ["Once"]
+        busy = await send("freeBusy", "POST", "/freeBusy", {**window, "items": [{"id": "primary"}]})
+        assert [one["start"][:13] for one in busy["calendars"]["primary"]["busy"]] == ["2026-12-01T10"]
+        await send("calendars", "GET", "/users/me/calendarList")
+        await send("delete", "DELETE", f"/calendars/primary/events/{made['id']}")
+        await send("nothing", "DELETE", "/calendars/primary/events/neverwas0")
+        await send("nowhere", "GET", "/calendars/nobody@example.test/events")
+    return found
+
+
+async def test_the_sandbox_answers_as_emulate_does_where_both_can(
+    deputy: Deputy, strict_google: StrictTransport
+) -> None:
+    await allow(deputy, strict_google, "alice", "")
+    grant = await deputy.vault.find(User("alice"), "google", "google")
+    assert grant is not None
+    theirs = await shapes(strict_google, grant.access_token.reveal())
+    empty = Sandbox(clock=Clock())
+    empty._world.services["calendar"]["events"].clear()
+    ours = await shapes(empty.transport(), empty.give("google", "alice@example.test", [SCOPE])["access_token"])
+    assert {step: one[0] for step, one in ours.items()} == {step: one[0] for step, one in theirs.items()}
+    for step, (_, members) in theirs.items():
+        assert members <= ours[step][1], step

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from deputize.core import Conflict, InvalidInput, NotFound
+from deputize.core.act.toolkit import Tool
 from deputize.sandbox.github.git import commit, packed
 from deputize.sandbox.github.seed import login
 from deputize.toolkits._github import names
@@ -423,3 +425,19 @@ def test_the_names_of_another_toolkit_lead_to_one_tool_each() -> None:
     aliases = {alias.name: name for name, tool in TOOLKIT.tools.items() for alias in tool.aliases}
     assert sum(len(tool.aliases) for tool in TOOLKIT.tools.values()) == len(aliases) == 43
     assert aliases == {f"GitHub.{name}": f"github_{tool}" for name, tool in ELSEWHERE.items()}
+
+
+@pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
+def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
+    assert len(tool.name) <= 40 and tool.name.startswith("github_")
+    assert 0 < len(tool.description.split()) <= 20
+    assert tool.schema["additionalProperties"] is False
+    forbidden = {"user", "account", "token", "key", "granted", "noted", "now", "host", "base_url"}
+    assert not forbidden & set(tool.schema.get("properties", {}))
+    assert "anyOf" not in json.dumps(tool.schema)
+
+
+def test_the_toolsets_are_these() -> None:
+    count = Counter(tool.toolset for tool in TOOLKIT.tools.values())
+    rest = {"code": 1, "actions": 4, "releases": 2, "inbox": 3, "repos": 1, "gists": 2, "discussions": 2, "projects": 3}
+    assert count == {"core": 30, **rest, "security": 1}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Deputy, InvalidInput, NotFound, allow_all
-from deputize.core.act.toolkit import Effect
+from deputize.core.act.toolkit import Effect, Request
 from deputize.core.vault.grant import Account
 from deputize.sandbox import Sandbox
 from deputize.sandbox.people import ALICE, BOB
@@ -172,7 +172,7 @@ def test_a_query_goes_on_where_salesforce_ended_its_batch() -> None:
     who = Account(subject="00D:005", name="alice@example.test")
     text = "SELECT Id FROM Account"
     rows = [{"Id": str(n)} for n in range(3)]
-    steps = query(text, 20, None, account=who)  # type: ignore[call-arg]
+    steps = query(text, 20, None, account=who)
     next(steps)
     with pytest.raises(StopIteration) as first:
         steps.send(
@@ -183,9 +183,10 @@ def test_a_query_goes_on_where_salesforce_ended_its_batch() -> None:
             }
         )
     assert first.value.value["next"] and first.value.value["truncated"]
-    steps = query(text, 20, first.value.value["next"], account=who)  # type: ignore[call-arg]
+    steps = query(text, 20, first.value.value["next"], account=who)
     request = next(steps)
-    assert request.path.endswith("/query/{batch}") and request.at == {"batch": f"{'0' * 15}-3"}
+    assert isinstance(request, Request) and request.path.endswith("/query/{batch}")
+    assert request.at == {"batch": f"{'0' * 15}-3"}
     with pytest.raises(StopIteration) as second:
         steps.send({"records": rows[:2], "totalSize": 5, "done": True})
     assert second.value.value["next"] is None and len(second.value.value["items"]) == 2

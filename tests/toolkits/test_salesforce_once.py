@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -137,6 +138,44 @@ async def test_what_is_made_for_somebody_whose_tasks_are_hidden_stays_unknown(al
     assert len(rows(sandbox, "Task")) == before + 1
 
 
+@by_kind
+async def test_a_run_that_is_cancelled_is_taken_up_again(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before, whole = len(rows(sandbox, kind)), api.answer
+
+    def answer(ask: Ask, world: World) -> Reply:
+        reply = whole(ask, world)
+        if ask.method == "POST" and ask.path.endswith(f"/sobjects/{kind}"):
+            raise asyncio.CancelledError
+        return reply
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(api, "answer", answer)
+        with pytest.raises(asyncio.CancelledError):
+            await act(alice, tool, CALL, **arguments)
+    made = await act(alice, tool, CALL, **arguments)
+    assert len(rows(sandbox, kind)) == before + 1 and made["id"] == rows(sandbox, kind)[-1]["Id"]
+
+
+async def test_values_that_cannot_be_compared_do_not_stand_in_the_way(alice: Deputy, sandbox: Sandbox) -> None:
+    long = {"Title": "Long", "Content": "eA==" * 3_000}
+    sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/ContentNote")
+    made = await act(alice, "create_record", object="ContentNote", fields=long)
+    told = {**FOX, "Description": "x\x0by" * 2_000, "Title": "a\nb"}
+    await act(alice, "create_record", object="Contact", fields=told)
+    assert made["existed"] and [row["Id"] for row in rows(sandbox, "ContentNote")] == [made["id"]]
+
+
+@by_kind
+async def test_the_same_act_twice_at_once_is_one_act(
+    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    before = len(rows(sandbox, kind))
+    one, other = await asyncio.gather(*(act(alice, tool, CALL, **arguments) for _ in range(2)))
+    assert one == other and len(rows(sandbox, kind)) == before + 1
+
+
 NOTE = MAKES[-1][1]
 
 
@@ -158,6 +197,18 @@ async def test_a_run_that_ended_between_note_and_link_is_taken_up(alice: Deputy,
     made = await act(alice, "log_activity", CALL, **NOTE)
     (link,) = rows(sandbox, "ContentDocumentLink")
     assert link["ContentDocumentId"] == made["id"] and len(rows(sandbox, "ContentNote")) == 1
+
+
+async def test_where_nobody_can_tell_of_the_link_the_note_stays_and_the_outcome_is_unknown(
+    alice: Deputy, sandbox: Sandbox
+) -> None:
+    sandbox.switches.faults["POST", f"{HERE}/sobjects/ContentDocumentLink"] = [failed(400, "FIELD_INTEGRITY_EXCEPTION")]
+    looks = [failed(404, "NOT_FOUND"), failed(404, "NOT_FOUND")]  # before the note is made, and after the link
+    sandbox.switches.faults["GET", f"{HERE}/query"] = looks
+    with pytest.raises(OutcomeUnknown):
+        await act(alice, "log_activity", CALL, **NOTE)
+    made = await act(alice, "log_activity", CALL, **NOTE)
+    assert [row["Id"] for row in rows(sandbox, "ContentNote")] == [made["id"]]
 
 
 async def test_a_note_that_cannot_be_put_on_its_record_leaves_nothing(alice: Deputy, sandbox: Sandbox) -> None:
@@ -293,7 +344,7 @@ async def test_a_failure_of_a_write_is_waited_out_or_said_and_never_doubles_it(
 
 
 async def test_a_session_that_ended_is_renewed_once(alice: Deputy, sandbox: Sandbox) -> None:
-    ended = (401, {}, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}])
+    ended: Fault = (401, {}, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}])
     sandbox.switches.faults["POST", f"{HERE}/sobjects/Contact"] = [ended]
     before = len(rows(sandbox, "Contact"))
     await act(alice, "create_record", object="Contact", fields=FOX)

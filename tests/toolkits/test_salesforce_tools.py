@@ -375,6 +375,7 @@ def test_definitions_are_small_closed_and_say_that_this_was_checked_against_docu
     assert max(costs.values()) <= 330 and sum(costs.values()) / len(costs) <= 150
     for tool in TOOLKIT.tools.values():
         assert tool.schema["additionalProperties"] is False and 0 < len(tool.description.split()) <= 20
+        assert "documentation" in tool.remark
     assert {n.removeprefix("salesforce_") for n, t in TOOLKIT.tools.items() if t.toolset == "expert"} == {
         "query",
         "run_report",

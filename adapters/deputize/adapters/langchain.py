@@ -175,6 +175,7 @@ def _one(tool: Tool, host: Host) -> BaseTool:
         "provider": tool.provider,
         "scopes": sorted({need.ask for need in tool.usual_needs()}),
         "effect": tool.gravest.words(),
+        **({"remark": tool.remark} if tool.remark else {}),
     }
     return ActTool.from_function(
         func=act_now,

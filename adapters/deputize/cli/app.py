@@ -168,6 +168,8 @@ def revoke(
     """Disconnect: here at once, at the provider as soon as it can be reached."""
     if sum(map(bool, (provider, everything, tenant, everybody, owed))) != 1:
         raise typer.BadParameter("Say what: a provider, --everything, --tenant, --all or --owed.")
+    if (tenant or everybody or owed) and (account or registration):
+        raise typer.BadParameter("--account and --app go with one user's: not with --tenant, --all and --owed.")
     if (tenant or everybody) and not yes:
         typer.confirm(f"Disconnect {f'all users of {tenant}' if tenant else 'everybody'}?", abort=True, err=True)
     with opened() as deputy:

@@ -10,6 +10,7 @@ others and all programs restarted, then in front and restarted again, `key resea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -84,6 +85,8 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
     from deputize.core import SettingsError
     from deputize.core.vault.keys import remove_key
 
+    if not re.fullmatch("[0-9a-f]{16}", id):  # not shown: it may be a key
+        raise SettingsError("That is no id of a key.", hint="deputize key list shows them.")
     with opened() as deputy:
 
         async def take_out() -> Path:

@@ -180,6 +180,7 @@ def tool_facts(tool: Tool) -> dict[str, Any]:
         "effect": tool.gravest.words(),
         "needs": needs,
         "toolset": tool.toolset,
+        "remark": tool.remark,
         "bytes": len(definition(tool)),
         "tokens": tokens(tool),
     }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deputize.cli import show
 from deputize.cli.common import opened
+
+if TYPE_CHECKING:
+    from deputize.core.settings import Settings
 
 vault_app = typer.Typer(help="Backups of the vault.", no_args_is_help=True)
 
@@ -28,13 +31,36 @@ def backup(to: Annotated[Path, typer.Argument(help="A file that is not there yet
 
 @vault_app.command()
 def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault backup made.")]) -> None:
-    """Put a backup back, while programs go on. What it grants is confirmed with the providers before it is used."""
+    """Put a backup back, while programs go on, or where the vault is lost. What it grants is confirmed before use."""
     from deputize.core.settings import Settings
     from deputize.core.vault.backup import restore as put_back
 
     settings = Settings.load()
+    if settings.new_vault():
+        _instead_of_none(settings, backup.expanduser())
+        return
     with opened() as deputy:
         folder, owe = settings.audit_folder, deputy.outbox.owe_in
         work = put_back(deputy.vault, backup.expanduser(), settings.keys(), deputy.audit, folder, owe)
         doubted = deputy.run(work)
     show.out.print(f"Restored. {doubted} grants are confirmed when they are next used, or asked for anew.")
+
+
+def _instead_of_none(settings: Settings, backup: Path) -> None:
+    """Make the backup the vault, if the key that is there opens it. Neither a key nor an empty vault is made first."""
+    from deputize.core import SettingsError, VaultError
+    from deputize.core.vault.backup import put_in_place
+    from deputize.core.vault.stores.vaultfile import remove
+
+    if settings.vault_url.startswith("memory:"):
+        raise SettingsError("This vault lies in no file, so there is no backup of it.")
+    if settings.key_path and not settings.key_path.exists():
+        raise SettingsError("There is no key.", hint=f"Put the key of the backup to {settings.key_path} first.")
+    path = Path(settings.vault_url.removeprefix("sqlite://"))
+    put_in_place(backup, path)
+    try:
+        with opened():  # doubts it, as any start does
+            show.out.print("Restored. What it grants is confirmed when it is next used, or asked for anew.")
+    except VaultError:
+        remove(path)
+        raise

@@ -437,6 +437,8 @@ async def test_a_clock_that_is_set_back_does_not_end_the_sweeping() -> None:
     assert await rows(store) == 4  # Bob's of today is gone; that of the future stays, and Alice's
 
 
-@pytest.mark.parametrize("unseen", ["\U000e0041\U000e0042", "\u00ad", "\u180e", "\U000e0100", "\ufff9", "\u206a", "\u3164"])
+@pytest.mark.parametrize(
+    "unseen", ["\U000e0041\U000e0042", "\u00ad", "\u180e", "\U000e0100", "\ufff9", "\u206a", "\u3164"]
+)
 def test_nothing_can_be_written_unseen_into_a_name(unseen: str) -> None:
     assert one_segment(f"in{unseen}voice{unseen}.pdf") == "invoice.pdf"

@@ -375,11 +375,11 @@ async def test_a_read_that_failed_leaves_the_yes_and_a_known_one_may_be_run_agai
     house.deputy.policy = always(Verdict.ASK)
     for call in (UNKNOWN, CALL):
         with pytest.raises(ApprovalRequired) as caught:
-            await house.deputy.act("gmail_get", {"id": "nosuch"}, user="alice", call=call)
+            await house.deputy.act("gmail_get", {"id": "00000000000000ff"}, user="alice", call=call)
         await house.deputy.decide(caught.value.approval, "approve", by="alice")
         for _ in range(2):
             with pytest.raises(NotFound):
-                await house.deputy.act("gmail_get", {"id": "nosuch"}, user="alice", call=call)
+                await house.deputy.act("gmail_get", {"id": "00000000000000ff"}, user="alice", call=call)
     with pytest.raises(ApprovalRequired) as caught:
         await house.act("search")
     await house.deputy.decide(caught.value.approval, "approve", by="alice")
@@ -417,8 +417,9 @@ async def test_what_the_user_wrote_for_one_call_is_not_put_into_another_that_loo
 @pytest.mark.parametrize(
     "url",
     [
-        *("http://github.com/sso", "javascript://github.com/%0aalert(1)", "https://[", "https://github.com\\@evil.test/"),
-        *("https://evil.example.test/sso", "https://github.com:99999999/", "https://a@github.com/x", "//github.com/x", ""),
+        *("http://github.com/sso", "javascript://github.com/%0aalert(1)", "https://[", "//github.com/x", ""),
+        *("https://github.com\\@evil.test/", "https://evil.example.test/sso", "https://github.com:99999999/"),
+        "https://a@github.com/x",
     ],
 )
 def test_an_address_to_sign_in_at_is_the_providers_own_or_not_shown(url: str) -> None:

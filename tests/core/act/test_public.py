@@ -543,7 +543,8 @@ async def test_D6_a_drip_is_cut_off_in_time(
 
 
 @pytest.mark.parametrize(
-    "where", ["https://[", "https://[::1", "//[x]/", "https://[v1.x]/", "https://h]/", "https://\u2100/", "\x00[", "[" * 99]
+    "where",
+    ["https://[", "https://[::1", "//[x]/", "https://[v1.x]/", "https://h]/", "https://\u2100/", "\x00[", "[" * 99],
 )
 async def test_a_redirect_that_leads_nowhere_is_the_addresss_fault_and_the_tool_may_go_on(
     probe: Probe, where: str
@@ -559,7 +560,7 @@ async def test_a_redirect_that_leads_nowhere_is_the_addresss_fault_and_the_tool_
         return "fetched"
 
     got = await probe.script(body)
-    assert got == ["invalid_input", "agent"] or (got == "fetched" and where == "[" * 99)
+    assert got == ["invalid_input", "agent"] or (got == "fetched" and "//" not in where)  # a path on the same host
     assert {request.url.host for request in probe.line.sent} == {HOST}
 
 

@@ -268,14 +268,16 @@ async def test_a_lost_answer_to_a_raw_read_is_asked_for_again(probe: Probe) -> N
 
 
 @pytest.mark.parametrize("status", [200, 302])
-async def test_a1_a_token_that_comes_back_in_a_header_is_masked(probe: Probe, status: int) -> None:
+async def test_a_token_that_comes_back_in_a_header_is_masked(probe: Probe, status: int) -> None:
     sent: list[str] = []
 
     def echo(request: httpx.Request) -> httpx.Response:
         token = request.headers["authorization"].removeprefix("Bearer ")
         sent.append(token)
-        headers = {"x-debug": f"got {token}", "location": f"https://x.example.test/?t={quote(token, safe='')}", "etag": "7"}
-        return httpx.Response(status, content=b"{}", headers=headers)
+        where = f"https://x.example.test/?t={quote(token, safe='')}"
+        return httpx.Response(
+            status, content=b"{}", headers={"x-debug": f"got {token}", "location": where, "etag": "7"}
+        )
 
     probe.line.answers[GMAIL_API] = [echo]
     got = await probe.run(Request("GET", PATH, whole=True))
@@ -283,7 +285,7 @@ async def test_a1_a_token_that_comes_back_in_a_header_is_masked(probe: Probe, st
     assert sent[0] not in str(got) and quote(sent[0], safe="") not in str(got)
 
 
-async def test_a1_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> None:
+async def test_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> None:
     grant = await probe.deputy.vault.find(User("alice"), "google", "google")
     assert grant is not None
     token = "00D5g!AQ/x+y=" + "z" * 40  # what Salesforce's look like, and more

@@ -30,8 +30,10 @@ from deputize.core import (
     allow_all,
     any_of,
 )
+from deputize.core.audit import Audit
 from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.vault.grant import Grant
+from deputize.core.vault.told import ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox, google
 from deputize.sandbox.oauth import App as Client
@@ -319,6 +321,37 @@ async def test_a_choice_is_still_there_after_a_restart_and_gone_with_the_user(tm
     assert await acts_as(deputy) == BOB
     await deputy.erase("alice")
     assert await vault.scan("chosen") == []
+    await deputy.close()
+
+
+async def test_the_account_that_acts_after_the_chosen_one_is_gone_is_shown_as_that() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB, DECOY):
+        await added(deputy, sandbox, one, another=True)
+    await deputy.choose("alice", "google", BOB)
+    await deputy.revoke("alice", "google", account=BOB)
+    acting = await acts_as(deputy)
+    assert {account for (_, account), acts in (await defaults(deputy)).items() if acts} == {acting}
+    await added(deputy, sandbox, BOB, another=True)
+    assert await acts_as(deputy) == acting  # a new account changes nothing
+
+
+async def test_V2_a_choice_that_is_undone_in_the_vault_is_found_and_none_is_a_false_alarm(tmp_path: Path) -> None:
+    vault = await new_vault(tmp_path / "v" / "v.sqlite", b"k" * 32)
+    deputy, sandbox = await house(vault=vault)
+    deputy.accounts.audit.close()
+    audit = Audit(tmp_path / "audit", vault.keys.audit)
+    deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[mail], policy=allow_all)
+    for one in (ALICE, BOB):
+        await added(deputy, sandbox, one, another=True)
+    before = [await vault.get("grant", key) for key, _ in await vault.store.scan("grant")]
+    await deputy.choose("alice", "google", BOB)
+    audit.flush()
+    assert await ahead(vault, tmp_path / "audit") == await behind(vault, tmp_path / "audit") == []
+    for record in before:
+        assert record and (now := await vault.get("grant", record.key))
+        assert await vault.store.swap("grant", record.key, now.sealed, record.sealed)
+    assert {one.account for one in await behind(vault, tmp_path / "audit")} == {ALICE, BOB}
     await deputy.close()
 
 

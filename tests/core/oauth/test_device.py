@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -355,3 +356,27 @@ async def test_A11_no_terminal_shows_a_strangers_address_or_an_odd_code(house: H
 def test_an_odd_interval_neither_floods_nor_hangs(interval: Any, waited: float) -> None:
     good = {"device_code": "d" * 40, "user_code": "WDJB-MJHT", "verification_uri": "https://github.com/login/device"}
     assert flow.parse_device_codes(GITHUB, good | {"interval": interval}).interval == waited
+
+
+async def test_R36_tokens_that_come_when_nobody_waits_any_more_are_kept(house: House) -> None:
+    answered = asyncio.Event()
+
+    async def slow() -> None:
+        await asyncio.sleep(0.3)
+        answered.set()
+
+    house.then[1], house.line.before = house.enter, slow
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await house.run(await house.ask())
+    async with asyncio.timeout(5):
+        while not await house.deputy.connections("alice"):
+            await asyncio.sleep(0.01)
+    assert house.live() >= 1
+
+
+@pytest.mark.parametrize("reply", [{"access_token": "x y"}, {"access_token": "x", "token_type": "mac"}])
+async def test_a_yes_without_a_usable_token_ends_it(house: House, reply: dict[str, str]) -> None:
+    house.sandbox.switches.faults[POLLS] = [(200, {}, reply)]
+    ended = await house.run(await house.ask())
+    assert (ended.status, ended.why) == ("failed", "no_token") and len(house.waits) == 1

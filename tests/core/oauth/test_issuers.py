@@ -26,6 +26,7 @@ from deputize.core import (
 )
 from deputize.core.act.catalog import Catalog
 from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.oauth.discover import discover
 from deputize.core.oauth.issuers import KnownIssuers
 from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
@@ -173,3 +174,24 @@ async def test_private_addresses_are_called_only_where_settings_say_so(server: A
     inside = AppSettings(client_id="a", issuer="https://127.0.0.1")
     with pytest.raises(SettingsError):
         await Settings.load(apps={"acme": inside}).find_providers(vault, server)
+
+
+async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_they_are_not(
+    server: Acme, vault: Vault
+) -> None:
+    inside, known = "https://idp.example.test/me", KnownIssuers(vault)
+    server.said["userinfo_endpoint"] = inside
+    await discover(ISSUER, name="acme", private=True, transport=server, known=known)
+    server.down = True
+
+    async def resolve(host: str) -> list[str]:
+        return ["10.0.0.7"] if host in inside else ["93.184.215.14"]
+
+    with pytest.raises(SettingsError, match="not a public host"):
+        await discover(ISSUER, name="acme", transport=server, resolve=resolve, known=known)
+
+    async def none(host: str) -> list[str]:
+        raise OSError("no names now")
+
+    row = await discover(ISSUER, name="acme", transport=server, resolve=none, known=known)
+    assert row.identity.url == inside

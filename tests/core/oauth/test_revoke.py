@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from deputize.core import PROVIDERS, App, ConsentRequired, Deputy, Revoked, Secret, User
+from deputize.core import PROVIDERS, App, ConsentRequired, Deputy, Revoked, Secret, User, VaultError
 from deputize.core.audit import Audit, verify
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.oauth.refresh import GrantLost
 from deputize.core.vault.grant import Account, Grant
 from deputize.core.vault.told import ahead
+from deputize.core.vault.vault import KINDS
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import (
     GITHUB_APP_CLIENT_ID,
@@ -130,6 +131,47 @@ async def test_R35_everybody_is_disconnected_here_though_the_provider_is_down() 
     assert await house.deputy.revoker.retry() == ["done"] * 3
     assert sum(house.live(name) for name in ("alice", "bob", "decoy")) == 0
     await house.deputy.close()
+
+
+async def test_R35_a_damaged_row_keeps_nobody_else_connected_and_is_told() -> None:
+    house = await House().begin()
+    await _three(house)
+    store, place = house.deputy.vault.store, house.deputy.vault.place(BOB)
+    for kind in ("grant", "consent"):
+        [(key, sealed), *_] = await store.scan(kind, place)
+        assert await store.swap(kind, key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    with pytest.raises(VaultError, match=r"Disconnected 2, but 1 grants"):
+        await house.deputy.revoke_all()
+    assert await _standing(house, ALICE) == await _standing(house, ELSEWHERE) == (0, 0)
+    assert house.live("alice") == house.live("decoy") == 0
+    with pytest.raises(VaultError, match=r"Disconnected 0, but 1"):
+        await house.deputy.revoke(BOB)
+    assert await house.deputy.revoke(ALICE) == []  # another user's damage is not hers
+    await house.deputy.close()
+
+
+async def test_an_account_is_disconnected_by_its_name_in_any_case_and_by_its_id_alone(house: House) -> None:
+    user = User("alice")
+    [first] = await house.deputy.vault.grants(user)
+    odd = Account("other", first.account.subject)  # called as the first one's id
+    await house.deputy.vault.add(replace(first, account=odd, access_token=Secret("ya29.odd"), refresh_token=None))
+    [ended] = await house.deputy.revoke(user, "google", account=first.account.subject)
+    assert ended.account == first.account.name
+    [left] = await house.deputy.connections(user)
+    assert left.account == odd.name
+    [other] = await house.deputy.revoke(user, "google", account="other")
+    assert other.account == odd.name and await house.deputy.connections(user) == []
+    await house.connected(READ)
+    [again] = await house.deputy.revoke(user, account="Alice@Example.TEST")
+    assert again.account == first.account.name
+
+
+async def test_what_a_provider_said_of_a_person_is_gone_with_the_grant(house: House) -> None:
+    grant = await house.grant()
+    assert grant and await house.deputy.vault.replace(grant, replace(grant, extra={"email": "alice@home.example"}))
+    await house.deputy.erase("alice")
+    kept = [record.plain for kind in KINDS for record in await house.deputy.vault.scan(kind)]
+    assert kept and b"alice@home.example" not in b"".join(kept)
 
 
 async def test_R36_every_token_that_may_live_is_a_live_grant_or_owed(house: House) -> None:

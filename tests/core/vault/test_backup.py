@@ -10,6 +10,7 @@ import stat
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,12 @@ from deputize.core import (
     VaultError,
     ask_before_sending,
 )
-from deputize.core.audit import Audit
+from deputize.core.audit import Audit, verify
+from deputize.core.vault import backup as backup_file
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.restored import take_into_use
-from deputize.core.vault.told import behind
+from deputize.core.vault.stores.vaultfile import copy
+from deputize.core.vault.told import ahead, behind
 from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
 from tests.support.faults import TOKEN
@@ -326,4 +329,82 @@ async def test_copies_do_not_hold_up_the_event_loop(home: Home) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
     ticking.cancel()
     assert ticks > 1
+    await home.deputy.close()
+
+
+async def test_U10_a_restore_brings_no_replaced_audit_key_back(home: Home) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await home.deputy.vault.renew_audit_key()
+    new = home.deputy.vault.keys.audits
+    await home.deputy.close()
+    await home.start()
+    await home.restore(home.backup)
+    other = await new_vault(home.file, KEY)
+    assert other.keys.audits == new
+    home.deputy.audit.flush()
+    assert await behind(other, home.folder) == [] and verify(home.folder, new).rows
+    await other.close()
+    await home.deputy.close()
+
+
+@pytest.mark.parametrize("way", ["copied back", "restored"])
+async def test_V2_after_a_restore_the_audit_counts_anew_and_an_older_row_is_found_at_once(home: Home, way: str) -> None:
+    with closing(sqlite3.connect(home.file)) as db:
+        [older] = db.execute("SELECT key, value FROM vault WHERE key LIKE 'grant/%'")
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    await (home.put_back() if way == "copied back" else home.restore(home.backup))
+    home.deputy.audit.flush()
+    assert await behind(home.deputy.vault, home.folder) == await ahead(home.deputy.vault, home.folder) == []
+    with closing(sqlite3.connect(home.file, isolation_level=None)) as db:
+        db.execute("UPDATE vault SET value = ? WHERE key = ?", older[::-1])
+    assert [one.user for one in await behind(home.deputy.vault, home.folder)] == [ALICE]
+    await home.deputy.close()
+
+
+async def test_R32_a_disconnect_while_a_backup_is_put_back_is_not_undone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    over, loop = backup_file._over, asyncio.get_running_loop()
+
+    def after_a_disconnect(made: Path, path: Path) -> None:
+        asyncio.run_coroutine_threadsafe(home.deputy.revoke("alice"), loop).result(10)
+        over(made, path)
+
+    monkeypatch.setattr(backup_file, "_over", after_a_disconnect)
+    await home.restore(home.backup)
+    assert await home.deputy.connections("alice") == [] and home.sandbox.live_tokens()["alice@example.test"] == 0
+    await home.deputy.close()
+
+
+async def test_R33_a_row_of_the_same_generation_but_another_past_is_not_written_over(home: Home) -> None:
+    """A refresher that read a grant before a backup was put back must not take the backup's row for the one it read."""
+    vault = home.deputy.vault
+    read = await vault.find(ALICE, "google", "google")
+    assert read
+    stone = replace(read.tombstone(), generation=read.generation)
+    record = await vault.get("grant", vault.place_of(read))
+    assert record
+    await vault.store.swap(
+        "grant", record.key, record.sealed, vault.sealer.seal("grant", record.key, record.generation, stone.pack())
+    )
+    assert await vault.replace(read, replace(read, expires_at=2.0)) is None
+    assert await home.deputy.connections("alice") == []
+    await home.deputy.close()
+
+
+async def test_V10_a_backup_has_the_first_record_as_it_was_when_it_was_copied(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def after_a_change(path: Path, to: Path, changes: Any) -> None:
+        asyncio.run_coroutine_threadsafe(home.deputy.vault.renew_audit_key(), loop).result(10)
+        copy(path, to, changes)
+
+    monkeypatch.setattr(backup_file, "copy", after_a_change)
+    await back_up(home.deputy.vault, home.backup, 7.0)
+    copied = await new_vault(home.backup, KEY)
+    assert copied.keys == replace(home.deputy.vault.keys, copied_at=7.0)
+    await copied.close()
     await home.deputy.close()

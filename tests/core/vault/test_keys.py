@@ -247,3 +247,24 @@ def test_weak_keys_are_not_handed_out_either(monkeypatch: pytest.MonkeyPatch) ->
     drawn = iter([b"\0" * 32, good])
     monkeypatch.setattr(secrets, "token_bytes", lambda _: next(drawn))
     assert parse_keys(new_key()) == [good]
+
+
+def test_V6_two_changes_of_one_key_file_at_once_lose_no_key(tmp_path: Path) -> None:
+    """Two vaults may share a file: a key that one was sealed with must not vanish in the other's rotation."""
+    path = tmp_path / "keys" / "key"
+    [first] = make_key_file(path)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: add_key(path), range(16)))
+    assert {keys[0] for keys in made} | {first} == set(read_key_file(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert {one.name for one in path.parent.iterdir()} == {"key", ".key.lock"}
+
+
+def test_V4_a_link_to_a_key_file_stays_one_and_the_file_behind_it_changes(tmp_path: Path) -> None:
+    path, link = tmp_path / "keys" / "key", tmp_path / "link"
+    [first] = make_key_file(path)
+    link.symlink_to(path)
+    new, _ = add_key(link)
+    assert link.is_symlink() and read_key_file(path) == [new, first]
+    remove_key(link, id_of(first))
+    assert link.is_symlink() and read_key_file(path) == [new]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Declined, InvalidInput, User
+from deputize.core import ApprovalRequired, Declined, InvalidInput, Secret, User
+from deputize.core.vault.grant import Account
 from deputize.core.web.links import (
     ME_LIFE,
     approval_link,
@@ -463,3 +465,23 @@ async def test_a_link_waits_on_the_page_until_it_is_used() -> None:
     page = await browser.open("/connections")
     assert path_of(consent) not in page.text and "Connected" in page.text
     assert all(r.status_code < 500 for _, r in net(browser).seen)
+
+
+async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one() -> None:
+    world = await make()
+    await world.connected("readonly")
+    vault = world.deputy.vault
+    [first] = await vault.grants(User("alice"))
+    twin = replace(first, account=Account("twin", first.account.name), access_token=Secret("ya29.twin"))
+    await vault.add(twin)
+    browser = world.browser()
+    page = await browser.open("/connections")
+    [choose] = [form for form in page.forms if form.action.endswith("/choose")]
+    assert choose.offers("account") == ["twin"]
+    page = await browser.submit(page, choose)
+    acting = await vault.find(User("alice"), "google", "google")
+    assert page.status == 200 and acting and acting.account.subject == "twin"
+    page = await browser.submit(page, _of(page, first.account.subject, "/revoke"))
+    assert f"No agent can act as {first.account.name} at Google" in words_of(page)
+    [left] = [grant for grant in await vault.grants(User("alice")) if grant.status != "revoked"]
+    assert left.account.subject == "twin"

@@ -1,8 +1,8 @@
 """Salesforce: find, read and change records, log what was done, run reports.
 
-Checked against its documentation and our own sandbox only: no live org and no counterpart was at hand. The tools live in
-`deputize.toolkits._salesforce`. Queries are built from parts that are checked one by one, never from text; objects of
-setup and identity are out of reach, in queries of the model's own too.
+Checked against its documentation and our own sandbox only: no live org and no counterpart was at hand. The tools live
+in `deputize.toolkits._salesforce`. Queries are built from parts that are checked one by one, never from text; objects
+of setup and identity are out of reach, in queries of the model's own too.
 
 Leads are not converted: there is no REST call for it, and the SOAP call wants the user's token in its body.
 """

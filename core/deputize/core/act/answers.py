@@ -58,25 +58,26 @@ def shown(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items() if name.lower() not in _KEPT_BACK}
 
 
-def unechoed(answer: httpx.Response, token: Secret) -> tuple[bytes, Mapping[str, str]]:
-    """Body and headers, without the token where it was sent back to us: as it is, in an address, or in JSON."""
-    body, headers = answer.content, answer.headers
+def unechoed(body: bytes, token: Secret) -> bytes:
+    """What came back, without the token where it was sent back to us: as it is, in an address, or in JSON."""
     for form in _forms(token.reveal()):
-        seen = form.encode()
-        if seen in body:
-            body = body.replace(seen, b"***")
-        if any(seen in value for _, value in headers.raw):
-            headers = httpx.Headers([(name, value.replace(seen, b"***")) for name, value in headers.raw])
-    return body, headers
+        if form in body:
+            body = body.replace(form, b"***")
+    return body
 
 
-def _forms(token: str) -> tuple[str, ...]:
+def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
+    """The same for headers."""
+    return httpx.Headers([(name, unechoed(value, token)) for name, value in headers.raw])
+
+
+def _forms(token: str) -> tuple[bytes, ...]:
     """The ways to write a token; mostly one, since few have characters that anybody escapes."""
     quoted = quote(token, safe="")
     if quoted == token:
-        return (token,)
+        return (token.encode(),)
     lower = re.sub("%..", lambda code: code[0].lower(), quoted)
-    return token, quoted, lower, quote(token), token.replace("/", "\\/")
+    return tuple(form.encode() for form in (token, quoted, lower, quote(token), token.replace("/", "\\/")))
 
 
 def own_address(provider: Provider, url: str) -> str:

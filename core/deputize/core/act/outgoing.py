@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -23,7 +24,7 @@ _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,998}[\x21-\x7e])?")
 
 def address_of(root: str, request: Request) -> str:
     """The API's root, the path with each placeholder as one segment, the query. Raises `InvalidInput`."""
-    if not _TEMPLATE.fullmatch(request.path):
+    if not _is_below(request.path):
         raise InvalidInput("A path must stay below the API's root.", fix_by="operator")
     try:
         path = _PLACE.sub(lambda place: segment(place[1], request.at[place[1]]), request.path)
@@ -33,6 +34,14 @@ def address_of(root: str, request: Request) -> str:
     if len(url) > LONGEST_URL:
         raise InvalidInput("The arguments are too long for an address.", hint="Ask for less at once.")
     return url
+
+
+@lru_cache(maxsize=1024)
+def _is_below(path: str) -> bool:
+    return _TEMPLATE.fullmatch(path) is not None
+
+
+_name = lru_cache(maxsize=1024)(quote_plus)
 
 
 def segment(name: str, value: str) -> str:
@@ -49,7 +58,7 @@ def _query(params: Mapping[str, Any] | None) -> str:
         for one in value if isinstance(value, list | tuple) else (value,):
             if one is not None:
                 text = str(one).lower() if isinstance(one, bool) else str(one)
-                pairs.append(f"{quote_plus(name)}={quote_plus(text)}")
+                pairs.append(f"{_name(name)}={quote_plus(text)}")
     return "?" + "&".join(pairs) if pairs else ""
 
 

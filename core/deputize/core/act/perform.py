@@ -39,7 +39,8 @@ class Performer:
         """
         grant = await self.refresher.live(grant)
         if act.effect is Effect.READS:
-            return _plain(await self._read(act, grant, facts))
+            read = self._approved_read if act.approved else self.sender.perform
+            return _plain(await read(act, grant, facts))
         async with self.ledger.once(act, grant.account.subject) as entry:
             if isinstance(entry, tuple):
                 return entry[0]
@@ -48,9 +49,8 @@ class Performer:
                 await self.audit.settle()
             return await self._write(act, grant, facts, entry)
 
-    async def _read(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
-        if not act.approved:
-            return await self.sender.perform(act, grant, facts)
+    async def _approved_read(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
+        """What the user has said yes to: the yes is for one read, too."""
         await self.approvals.take(act, grant.account)
         try:
             return await self.sender.perform(act, grant, facts)

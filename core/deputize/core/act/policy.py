@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from deputize.core.act.toolkit import ActKey, Effect, Need, Tool
@@ -32,7 +33,7 @@ class Call:
         return ActKey.of("ask", self.thread, self.message).hex[:32] if self.message else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Act:
     """One tool call as a user, validated and not yet done: what a policy decides about.
 
@@ -55,12 +56,12 @@ class Act:
     asked: Mapping[str, Any] | None = None
     approved: bool = False
 
-    @property
+    @cached_property
     def needs(self) -> Sequence[Need]:
         """What these arguments need, in the words of the provider that is asked."""
         return self.tool.needs_of(self.arguments, self.kind or self.provider)
 
-    @property
+    @cached_property
     def key(self) -> ActKey:
         """What makes two calls the same act."""
         call, name = self.call, self.call.id or self.nonce

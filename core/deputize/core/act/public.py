@@ -76,7 +76,10 @@ class Outside:
             headers.append(("content-type", visible("content-type", request.content_type)))
         if len(url) > LONGEST_URL:
             raise _refused()
-        made = LeanRequest(request.method, _played(url, provider), headers, request.content or b"")
+        try:
+            made = LeanRequest(request.method, _played(url, provider), headers, request.content or b"")
+        except InvalidInput:  # nobody's fault here: a stranger wrote it
+            raise _refused() from None
         address = "" if _is_stand_in(made, provider) else await self._address(made)
         return await self.http.send(
             made, timeout=SECONDS, max_bytes=min(request.max_bytes, MOST_BYTES), address=address

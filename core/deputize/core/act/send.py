@@ -24,6 +24,7 @@ from deputize.core.act.answers import (
     pause_of,
     unanswered,
     unechoed,
+    unechoed_headers,
     whole,
 )
 from deputize.core.act.budget import STRANGERS, Budgets
@@ -248,7 +249,9 @@ class Run:
             )
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
-        status, (content, headers) = answer.status_code, unechoed(answer, grant.access_token)
+        status, headers, content = answer.status_code, answer.headers, unechoed(answer.content, grant.access_token)
+        if request.whole or status >= 300:  # else nobody sees them
+            headers = unechoed_headers(headers, grant.access_token)
         if request.whole and status in REDIRECTS and "location" in headers:
             return Outcome(Kind.OK, data=whole(status, headers, None))
         outcome = classify(

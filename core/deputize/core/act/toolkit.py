@@ -312,6 +312,7 @@ class Tool:
     toolset: str = "core"
     accepts: Mapping[str, str] = field(default_factory=dict)
     called: Alias | None = None
+    remark: str = ""
 
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""
@@ -376,13 +377,14 @@ class Toolkit:
     """The tools of one product. ``api`` names the provider's API root they live below (default: the name).
 
     ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
-    where a tool has an argument of our name and none of theirs.
+    where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
     """
 
     name: str
     provider: str
     api: str = ""
     accepts: Mapping[str, str] = field(default_factory=dict)
+    remark: str = ""
     tools: dict[str, Tool] = field(default_factory=dict)
 
     def tool(
@@ -421,6 +423,7 @@ class Toolkit:
                 aliases=tuple(Alias(a) if isinstance(a, str) else a for a in aliases),
                 toolset=toolset,
                 accepts=self.accepts,
+                remark=self.remark,
             )
             return steps
 

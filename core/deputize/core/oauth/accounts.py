@@ -1,5 +1,7 @@
 """Which of a user's accounts acts: the one that is named, else the one the user chose, else the first connected.
 
+Where that one is disconnected, another of the same app takes its place, the same each time, until the user chooses.
+
 Accounts of one app are told apart by a mark in their grants, so that no act has to look twice. Where tools can be used
 through several apps (github.com beside a company's own server), a record says which app the user chose.
 """
@@ -11,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from deputize.core.audit import Audit
 from deputize.core.errors import AccountMismatch
-from deputize.core.oauth.outbox import facts_of
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.registry import Registry
 from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.told import facts_of
 from deputize.core.vault.vault import Vault, called
 
 
@@ -60,29 +62,38 @@ class Accounts:
 
     async def prefer(self, grant: Grant) -> None:
         """Let the account of this grant act, whichever did before."""
-        await self._mark(grant, chosen=True)
+        marked = await self._mark(grant, chosen=True)
         for other in await self._held(grant.user, [self.registry.apps[grant.app]]):
             if other.default and other.account.subject != grant.account.subject:
                 await self._mark(other, chosen=False)
         family = self.registry.family(grant.provider)
         if len(self.registry.apps_for(family)) > 1:
             await self._note(grant.user, family, grant.app)
-        self.audit.write("account.chosen", **facts_of(grant, self.audit))
+        self.audit.write("account.chosen", **facts_of(marked or grant, self.audit))
 
     async def acting(self, user: User, grant: Grant) -> bool:
         """Whether this account acts where none is named."""
-        if not grant.default or grant.app not in self.registry.apps:
+        if grant.app not in self.registry.apps:
             return grant.default
-        return (await self.app(user, self.registry.family(grant.provider))).name == grant.app
+        if (await self.app(user, self.registry.family(grant.provider))).name != grant.app:
+            return False
+        acts = await self.vault.find(user, grant.provider, grant.app)
+        return acts is not None and acts.account.subject == grant.account.subject
 
     async def _held(self, user: User, apps: Sequence[App]) -> list[Grant]:
         found = [grant for app in apps for grant in await self.vault.grants(user, app.provider, app.name)]
         return [grant for grant in found if grant.status != "revoked"]
 
-    async def _mark(self, grant: Grant, *, chosen: bool) -> None:
+    async def _mark(self, grant: Grant, *, chosen: bool) -> Grant | None:
+        """The grant as it is marked now; None for one that was revoked meanwhile."""
         while (now := await self.vault.grant(self.vault.place_of(grant))) and now.status != "revoked":
-            if now.default is chosen or await self.vault.replace(now, replace(now, default=chosen)):
-                return
+            if now.default is chosen:
+                return now
+            if marked := await self.vault.replace(now, replace(now, default=chosen)):
+                if not chosen:
+                    self.audit.write("account.set_aside", **facts_of(marked, self.audit))
+                return marked
+        return None
 
     async def _chosen(self, user: User, provider: str) -> str:
         note = await self.vault.get("chosen", self.vault.place(user, self.registry.family(provider)))

@@ -183,7 +183,8 @@ class Consents(Devices):
     async def cancel(self, user: User, provider: str, app: str) -> int:
         """End what is pending for this user and app; how many consents that were."""
         ended = 0
-        for found in await self.vault.scan("consent", self.vault.place(user, provider, app)):
+        waiting, _ = await self.vault.scan_open("consent", self.vault.place(user, provider, app))
+        for found in waiting:  # one that does not open cannot be completed either
             record: Record | None = found
             while record and record.json["status"] in PENDING:
                 if await self._end(record, "cancelled", "disconnected"):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -61,7 +62,9 @@ class Devices(Visits):
         while interval is not None:
             await sleep(interval)
             opened = await self._opened(record)
-            interval = await self._asked_again(opened, interval) if opened else None
+            if opened is None:
+                break
+            interval = await portal().hop(partial(self._asked_again, opened, interval))
         ended = await self._by("asked", consent_id)
         return await self._public((ended or record).json)
 
@@ -126,13 +129,16 @@ class Devices(Visits):
         return None
 
     async def _asked_again(self, record: Record, interval: float) -> float | None:
-        """Ask the provider once; how long to wait before the next time, None where its answer has ended it."""
+        """Ask the provider once; how long to wait before the next time, None where its answer has ended it.
+
+        Runs to its end once begun: tokens that are on their way are kept or ended, though nobody waits any more.
+        """
         content, asked_at = record.json, self.clock()
         provider, app = self._row(content)
         outcome = await self._polled(provider, app, Secret(content["device"]["code"]))
         if outcome.kind is Kind.OK:
             endpoint = Endpoint(self.http, provider, app, self.clock)
-            await portal().hop(lambda: self._entered(record, endpoint, outcome, asked_at))
+            await self._entered(record, endpoint, outcome, asked_at)
             return None
         match _name(outcome):
             case "authorization_pending":
@@ -157,8 +163,12 @@ class Devices(Visits):
         return classify(provider.rules, "code", answer.status_code, answer.headers, answer.content, now=self.clock())
 
     async def _entered(self, record: Record, endpoint: Endpoint, outcome: Outcome, asked_at: float) -> None:
-        """The tokens are here: keep them, if the consent still waits for them. Runs to its end once begun."""
-        tokens = flow.parse_tokens(endpoint.provider, outcome.data)
+        """The tokens are here: keep them, if the consent still waits for them."""
+        try:
+            tokens = flow.parse_tokens(endpoint.provider, outcome.data)
+        except ProviderUnavailable:
+            await self._end(record, "failed", "no_token")
+            return
         while True:
             taken: Content = {"status": "confirmed", "visits": [], "device": {}, "returned": self.clock()}
             if confirmed := await self.vault.swap(record, record.json | taken):

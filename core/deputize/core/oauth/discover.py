@@ -12,6 +12,7 @@ import json
 import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext, suppress
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -75,11 +76,11 @@ async def discover(
         before = await known.read(issuer) if known else None
         if before is None:
             raise
-        return _row(issuer, before, name, label, api or {}, resource)
+        row = _row(issuer, before, name, label, api or {}, resource)
+        await guard.check_all(row, down=True)
+        return row
     row = _row(issuer, said, name, label, api or {}, resource)
-    for url in (row.authorize, row.token, row.revoke, row.device, row.identity.url, *row.api.values()):
-        if url:
-            await guard.check(url)
+    await guard.check_all(row)
     if known is not None:
         await known.write(issuer, said)
     return row
@@ -235,6 +236,13 @@ class _Guard:
                 f"{host} is not a public host.", hint="private=True allows it, where that is meant: an intranet."
             )
         self._known.add(host)
+
+    async def check_all(self, row: Provider, *, down: bool = False) -> None:
+        """The same for each address of a row. ``down``: names may be unknown now; then nothing can be sent there."""
+        for url in (row.authorize, row.token, row.revoke, row.device, row.identity.url, *row.api.values()):
+            with suppress(ProviderUnavailable) if down else nullcontext():
+                if url:
+                    await self.check(url)
 
 
 def _host(url: str) -> str:

@@ -169,15 +169,3 @@ class Outbox:
         if self.clock() >= self._rest_until:
             self._rest_until = self.clock() + REST
             await self.retry()
-
-
-def facts_of(grant: Grant, audit: Audit) -> dict[str, str | int | None]:
-    """What an audit row says of a grant."""
-    return {
-        "tenant": grant.user.tenant or None,
-        "user": grant.user.id,
-        "provider": grant.provider,
-        "app": grant.app,
-        "account_hash": audit.digest(grant.account.subject),
-        "grant_gen": grant.generation,
-    }

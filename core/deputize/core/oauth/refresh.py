@@ -25,11 +25,12 @@ from deputize.core.failures import Kind, Outcome
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
-from deputize.core.oauth.outbox import Outbox, facts_of
+from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, Secret
+from deputize.core.vault.told import facts_of
 from deputize.core.vault.vault import Record, Vault
 
 LOCK_WAIT: Final = 30.0

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from deputize.core.audit import Audit
+from deputize.core.errors import VaultError
 from deputize.core.oauth.consent import Consents
-from deputize.core.oauth.outbox import Outbox, Upstream, facts_of
+from deputize.core.oauth.outbox import Outbox, Upstream
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.told import all_grants
-from deputize.core.vault.vault import Record, Vault
+from deputize.core.vault.told import facts_of
+from deputize.core.vault.vault import Record, Vault, called
 
 Ended: TypeAlias = tuple[Grant, Record | None]
 """A grant after its end, and what is still owed to its provider."""
@@ -48,26 +49,42 @@ class Revoker:
     ) -> list[Revoked]:
         """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject).
 
-        ``leaked``: others may have the tokens; see `Outbox.owe_grant`.
+        ``leaked``: others may have the tokens; see `Outbox.owe_grant`. Raises `VaultError` where a grant of theirs does
+        not open, when all others have ended.
         """
-        return await self._tell(await self._end_here(user, provider, app, account, leaked))
+        told = await self._tell(await self._end_here(user, provider, app, account, leaked))
+        return await self._all_of(told, self.vault.place(user))
 
     async def disconnect_all(self, tenant: str | None = None, *, leaked: bool = False) -> list[Revoked]:
         """End the grants of all users there are, or of all of one tenant: first all of them here, then upstream.
 
         Places are keyed digests and show no tenant, so every grant and every pending consent is opened to see whose it
-        is. It can be cut off anywhere and done again.
+        is. It can be cut off anywhere and done again. Raises `VaultError` where a grant does not open, when all others
+        have ended.
         """
         ended: list[Ended] = []
         for user in await self._users(tenant):
             ended += await self._end_here(user, "", "", None, leaked)
-        return await self._tell(ended)
+        return await self._all_of(await self._tell(ended), "")
 
     async def _users(self, tenant: str | None) -> list[User]:
-        met = [grant.user for grant in await all_grants(self.vault) if grant.status != "revoked"]
-        asked = [record.json for record in await self.vault.scan("consent")]
+        met = [grant.user for grant in await self._grants("") if grant.status != "revoked"]
+        asked = [record.json for record in (await self.vault.scan_open("consent"))[0]]
         met += [User(content["user"], content["tenant"]) for content in asked]
         return [user for user in dict.fromkeys(met) if tenant in (None, user.tenant)]
+
+    async def _grants(self, place: str) -> list[Grant]:
+        """The grants there that open: a damaged one must not keep the others alive."""
+        records, _ = await self.vault.scan_open("grant", place)
+        return [Grant.unpack(record.plain, record.generation) for record in records]
+
+    async def _all_of(self, told: list[Revoked], place: str) -> list[Revoked]:
+        if shut := (await self.vault.scan_open("grant", place))[1]:
+            raise VaultError(
+                f"Disconnected {len(told)}, but {shut} grants in the vault do not open: whose they are cannot be seen.",
+                hint="deputize key list shows whether a key is missing. Their tokens can be ended at the providers.",
+            )
+        return told
 
     async def _end_here(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
         ended = await self._bury(user, provider, app, account, leaked)
@@ -81,9 +98,10 @@ class Revoker:
     async def _bury(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
         """Tombstones for all that match; what each grant still owes to the provider."""
         ended = []
-        for grant in await self.vault.grants(user, provider if app else "", app):
-            mine = provider in ("", grant.provider) and account in (None, grant.account.name, grant.account.subject)
-            if mine and grant.status != "revoked":
+        found = await self._grants(self.vault.place(user, provider if app else "", app))
+        theirs = [grant for grant in found if provider in ("", grant.provider)]
+        for grant in theirs if account is None else called(theirs, account):
+            if grant.status != "revoked":
                 ended += await self._end(grant, leaked)
         return ended
 

@@ -14,7 +14,6 @@ from deputize.core.failures import Outcome, denied
 from deputize.core.oauth import flow
 from deputize.core.oauth.accounts import Accounts
 from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.outbox import facts_of
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.records import (
@@ -30,6 +29,7 @@ from deputize.core.oauth.records import (
 from deputize.core.oauth.registry import Registry
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Account, Grant, Secret, User
+from deputize.core.vault.told import facts_of
 from deputize.core.vault.vault import Record
 
 

@@ -14,13 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from deputize.core.audit import Audit
-from deputize.core.errors import SettingsError, VaultError
+from deputize.core.errors import SettingsError
 from deputize.core.vault.housekeys import HouseKeys
-from deputize.core.vault.private import beside
-from deputize.core.vault.restored import Owe, distrust
-from deputize.core.vault.stores.vaultfile import FORMAT, check, connect, copy, told
-from deputize.core.vault.told import RESTORED, Tale
+from deputize.core.vault.private import beside, private_folder
+from deputize.core.vault.restored import Owe, count_anew, distrust, end_revoked
+from deputize.core.vault.stores.vaultfile import FORMAT, check, connect, copy, remove, told
+from deputize.core.vault.told import Tale
 from deputize.core.vault.vault import Vault
+
+_ROWS_OF_OTHERS = 0.6
+"""Seconds after which what other processes did is in the audit: see `deputize.core.audit.writer.GATHER`."""
 
 
 def path_of(vault: Vault) -> Path:
@@ -37,12 +40,27 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
 
     Raises `SettingsError` where something is there already or nothing can be written, and leaves nothing behind then.
     """
-    path, record = path_of(vault), await vault.get("meta", "vault")
-    if record is None:
-        raise VaultError("The vault has lost its first record.")
-    marked = replace(HouseKeys.unpack(record.plain), copied_at=now)
-    sealed = vault.sealer.seal("meta", "vault", record.generation, marked.pack())
-    await asyncio.to_thread(copy, path, to, {"meta/vault": FORMAT + sealed})
+    path = path_of(vault)
+    await vault.get("meta", "vault")  # with keys that open it now
+
+    def marked(cell: bytes) -> bytes:
+        generation, plain = vault.sealer.open("meta", "vault", cell[len(FORMAT) :])
+        keys = replace(HouseKeys.unpack(plain), copied_at=now)
+        return FORMAT + vault.sealer.seal("meta", "vault", generation, keys.pack())
+
+    await asyncio.to_thread(copy, path, to, {"meta/vault": marked})
+
+
+def put_in_place(backup: Path, path: Path) -> None:
+    """Where there is no vault any more: make a backup the vault, to be doubted when it is opened.
+
+    Raises `StoreUnavailable`, `VaultError` or `SettingsError` where it is none, or where a vault lies there.
+    """
+    check(backup)
+    private_folder(path.parent)
+    if path.with_name(f"{path.name}-wal").exists():  # of the vault that is gone: it would be read into this one
+        raise SettingsError("The vault is gone, but its log is there.", hint=f"Move {path}-wal away first.")
+    copy(backup, path, {})
 
 
 async def restore(vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, folder: Path, owe: Owe) -> int:
@@ -66,14 +84,15 @@ async def restore(vault: Vault, backup: Path, root_keys: Sequence[bytes], audit:
             for key, sealed in await vault.store.scan("outbox"):
                 await copied.store.insert("outbox", key, sealed)
             at = copied.keys.copied_at
-            await copied.accept_copy()
+            await copied.accept_copy(vault.keys)
         finally:
             await copied.close()
         await asyncio.to_thread(_over, made, path)
     finally:
-        for name in (made.name, f"{made.name}-wal", f"{made.name}-shm"):
-            made.with_name(name).unlink(missing_ok=True)
-    audit.write(RESTORED, copied_at=round(at), grants=doubted)
+        remove(made)
+    await asyncio.sleep(_ROWS_OF_OTHERS)
+    await end_revoked(vault, Tale(folder, vault.keys.audits), owe)  # what was revoked meanwhile was written over
+    await count_anew(vault, audit, at, doubted)
     return doubted
 
 

@@ -113,9 +113,15 @@ class Grant:
     generation: int = 0
 
     def tombstone(self) -> Grant:
-        """What stays of a revoked grant: whose it was, and nothing that could be used."""
+        """What stays of a revoked grant: whose it was, and nothing that could be used or that is said of them."""
         return replace(
-            self, status="revoked", reason="disconnected", scopes=frozenset(), access_token=_EMPTY, refresh_token=None
+            self,
+            status="revoked",
+            reason="disconnected",
+            scopes=frozenset(),
+            access_token=_EMPTY,
+            refresh_token=None,
+            extra={},
         )
 
     def dead(self, reason: str) -> Grant:

@@ -8,15 +8,18 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from deputize.core.errors import SettingsError
+from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.private import beside, check_private, new_file, private_folder, publish, sync
 from deputize.core.vault.seal import KEY_BYTES, id_of
 
 _NEW = "Make one with: deputize key new"
 _MOST_BYTES = 65536  # of a key file
+_PATIENCE = 5.0  # seconds another change of it may take
 
 
 def new_key() -> str:
@@ -113,9 +116,10 @@ def add_key(path: Path) -> list[bytes]:
 
     Raises `SettingsError` where the file cannot be read or written, and has changed nothing then.
     """
-    keys = read_key_file(path)
-    _rewrite(path, [new_key(), *map(_text, keys)])
-    return read_key_file(path)
+    with _held(path):
+        keys = parse_keys(new_key()) + read_key_file(path)
+        _rewrite(path, keys)
+    return keys
 
 
 def remove_key(path: Path, id: str) -> Path:
@@ -123,27 +127,51 @@ def remove_key(path: Path, id: str) -> Path:
 
     Raises `SettingsError` where it is not there, or is the newest. Whether a vault still needs it, the caller knows.
     """
-    newest, *older = read_key_file(path)
-    gone = next((key for key in older if id_of(key) == id), None)
-    if gone is None:
-        what = "is the newest, which seals" if id == id_of(newest) else "is not in the key file"
-        raise SettingsError(f"The key with the id {id} {what}.", hint=f"Look at: deputize key list ({path})")
-    kept = path.with_name(f"{path.name}.{id}")
-    _rewrite(kept, [_text(gone)])
-    _rewrite(path, [_text(key) for key in (newest, *older) if key != gone])
+    with _held(path):
+        newest, *older = read_key_file(path)
+        gone = next((key for key in older if id_of(key) == id), None)
+        if gone is None:
+            what = "is the newest, which seals" if id == id_of(newest) else "is not in the key file"
+            raise SettingsError(f"The key with the id {id} {what}.", hint=f"Look at: deputize key list ({path})")
+        kept = path.with_name(f"{path.name}.{id}")
+        _rewrite(kept, [gone])
+        _rewrite(path, [key for key in (newest, *older) if key != gone])
     return kept
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """One change of a key file at a time: several vaults may share it, and a key that gets lost shuts one for good."""
+    from filelock import FileLock, Timeout
+
+    real = path.resolve()
+    lock = FileLock(real.with_name(f".{real.name}.lock"), thread_local=False, fallback_to_soft=False, mode=0o600)
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        raise StoreUnavailable("Another command is changing the keys.", hint="Try again when it has ended.") from None
+    except OSError as error:
+        raise SettingsError("The key file cannot be written.", hint=f"{path}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _text(key: bytes) -> str:
     return base64.urlsafe_b64encode(key).decode().rstrip("=")
 
 
-def _rewrite(path: Path, keys: list[str]) -> None:
-    """Replace a key file as a whole: whoever reads it meanwhile, or a power cut, finds the old or the new one."""
+def _rewrite(path: Path, keys: list[bytes]) -> None:
+    """Replace a key file as a whole: whoever reads it meanwhile, or a power cut, finds the old or the new one.
+
+    A link stays a link: the file that it leads to is replaced, since others may read that one by its own name.
+    """
+    path = path.resolve()
     made = beside(path)
     try:
         with open(new_file(made), "w", encoding="ascii") as file:
-            file.write("".join(f"{key}\n" for key in keys))
+            file.write("".join(f"{_text(key)}\n" for key in keys))
             file.flush()
             os.fsync(file.fileno())
         made.replace(path)

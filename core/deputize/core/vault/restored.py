@@ -4,12 +4,16 @@ Since it was made, refresh tokens were used up, approvals spent and grants revok
 
     questions that were open       gone: they are asked again
     a grant the audit saw revoked  revoked, and its provider is told once more
-    any other grant                not used before the provider has confirmed it: it is refreshed first. A refresh
-                                   token that was used up leads to a new consent, once
+    any other that can be          not used before the provider has confirmed it: it is refreshed first. A refresh
+    refreshed                      token that was used up leads to a new consent, once
+    any other                      used as it is: the provider refuses a token that has ended
+
+The audit is told the generation that each grant has now: from there on it counts anew.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +21,10 @@ from typing import TypeAlias
 
 from deputize.core.audit import Audit
 from deputize.core.vault.grant import Grant
-from deputize.core.vault.told import RESTORED, Tale
+from deputize.core.vault.told import RESTORED, Tale, all_grants, facts_of
 from deputize.core.vault.vault import EXPIRING, Vault
+
+log = logging.getLogger("deputize")
 
 Owe: TypeAlias = Callable[[Vault, Grant], Awaitable[object]]
 """Writes down in a vault that a grant's tokens must end at the provider."""
@@ -30,9 +36,17 @@ async def take_into_use(vault: Vault, audit: Audit, folder: Path, owe: Owe) -> N
     """For the start: where the vault is a backup that was put back, doubt what is in it. Else do nothing."""
     if not (at := vault.keys.copied_at):
         return
+    log.warning("The vault is a backup that was put back: what it grants is confirmed before it is used.")
     doubted = await distrust(vault, Tale(folder, vault.keys.audits), owe)
-    audit.write(RESTORED, copied_at=round(at), grants=doubted)
+    await count_anew(vault, audit, at, doubted)
     await vault.accept_copy()
+
+
+async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
+    """Tell the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
+    audit.write(RESTORED, copied_at=round(copied_at), grants=doubted)
+    for grant in await all_grants(vault):
+        audit.write("grant.restored", **facts_of(grant, audit))
 
 
 async def distrust(vault: Vault, tale: Tale, owe: Owe) -> int:
@@ -43,15 +57,22 @@ async def distrust(vault: Vault, tale: Tale, owe: Owe) -> int:
     for kind in EXPIRING:
         for record in await vault.scan(kind) if kind != "act" else ():
             await vault.delete(record)
+    await end_revoked(vault, tale, owe)
     doubted = 0
     for record in await vault.scan("grant"):
         grant = Grant.unpack(record.plain, record.generation)
-        last = tale.of(grant)
-        if grant.status != "revoked" and last and last.revoked and last.generation > grant.generation:
-            await owe(vault, grant)
-            await vault.swap(record, grant.tombstone().pack())
-        elif grant.status == "active":
+        if grant.status == "active":
             doubted += 1
             if grant.refresh_token:
                 await vault.swap(record, replace(grant, expires_at=_LONG_AGO).pack())
     return doubted
+
+
+async def end_revoked(vault: Vault, tale: Tale, owe: Owe) -> None:
+    """End what the audit last saw revoked and lives here; of the same generation, too, which had another past."""
+    for record in await vault.scan("grant"):
+        grant = Grant.unpack(record.plain, record.generation)
+        last = tale.of(grant)
+        if grant.status != "revoked" and last and last.revoked and last.generation >= grant.generation:
+            await owe(vault, grant)
+            await vault.swap(record, grant.tombstone().pack())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from deputize.core.audit import Audit
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.vault.grant import Grant, User
@@ -44,6 +45,18 @@ class Differing:
     account: str
     generation: int
     told: int
+
+
+def facts_of(grant: Grant, audit: Audit) -> dict[str, str | int | None]:
+    """What an audit row says of a grant."""
+    return {
+        "tenant": grant.user.tenant or None,
+        "user": grant.user.id,
+        "provider": grant.provider,
+        "app": grant.app,
+        "account_hash": audit.digest(grant.account.subject),
+        "grant_gen": grant.generation,
+    }
 
 
 class Tale:

@@ -126,6 +126,16 @@ class Vault:
         """All records of a kind whose key begins so, opened, in key order."""
         return [self._opened(kind, key, sealed) for key, sealed in await self.store.scan(kind, prefix)]
 
+    async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
+        """Those of them that open, and how many do not: for work that one damaged record must not stop."""
+        found, shut = [], 0
+        for key, sealed in await self.store.scan(kind, prefix):
+            try:
+                found.append(self._opened(kind, key, sealed))
+            except VaultError:
+                shut += 1
+        return found, shut
+
     def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
         generation, plain = self._unsealed(kind, key, sealed)
         return Record(kind, key, generation, plain, sealed)
@@ -150,11 +160,7 @@ class Vault:
         """Remove what has expired; how many records that were. What cannot be opened is left for `deputize doctor`."""
         gone = 0
         for kind in EXPIRING:
-            for key, sealed in await self.store.scan(kind):
-                try:
-                    record = self._opened(kind, key, sealed)
-                except VaultError:
-                    continue
+            for record in (await self.scan_open(kind))[0]:
                 if record.json.get("expires", now + 1) <= now:
                     gone += await self.delete(record)
         return gone
@@ -200,9 +206,10 @@ class Vault:
         """
         await self._renew(HouseKeys.with_new_audit)
 
-    async def accept_copy(self) -> None:
-        """This vault was a backup, and is the vault from now on."""
-        await self._renew(lambda keys: replace(keys, copied_at=0.0))
+    async def accept_copy(self, newer: HouseKeys | None = None) -> None:
+        """This vault was a backup, and is the vault from now on. ``newer``: its own keys, where they are known as they
+        were last: an audit key that was replaced since does not come back with the backup."""
+        await self._renew(lambda keys: replace(newer or keys, copied_at=0.0))
 
     async def _renew(self, change: Callable[[HouseKeys], HouseKeys]) -> None:
         """Change the vault's own keys where they lie, and here."""
@@ -285,9 +292,9 @@ class Vault:
                 return replace(fresh, generation=stored.generation)
 
     async def replace(self, old: Grant, new: Grant) -> Grant | None:
-        """Write ``new`` where ``old`` lies, if its generation is still the same. None: another write came first."""
+        """Write ``new`` where ``old`` lies. None: another write came first, or a backup with the same generation."""
         place = self.place_of(old)
-        while (record := await self.get("grant", place)) and record.generation == old.generation:
+        while (record := await self.get("grant", place)) and Grant.unpack(record.plain, record.generation) == old:
             if stored := await self.swap(record, new.pack()):
                 return replace(new, generation=stored.generation)
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -10,8 +12,10 @@ from starlette.responses import Response
 
 from deputize.core.act.approval import Decision
 from deputize.core.asks import Approval, Consent
+from deputize.core.deputy import Connection
 from deputize.core.errors import AccountMismatch, Conflict, InvalidInput, NotFound
-from deputize.core.vault.grant import User
+from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.vault import called
 from deputize.core.web import words
 from deputize.core.web.records import behind
 from deputize.core.web.shown import page, root_of, see_other
@@ -25,6 +29,7 @@ async def connections(site: Site, request: Request) -> Response:
         return site.nobody(request, "/connections")
     deputy, path = site.deputy, here(request)
     held = await deputy.connections(user)
+    names = _names(held, await deputy.vault.grants(user))
     families = [deputy.registry.family(one.provider) for one in held]
     return await site.with_forms(
         request,
@@ -34,12 +39,26 @@ async def connections(site: Site, request: Request) -> Response:
         path=path,
         above=path.removesuffix("/connections"),
         signed_in="" if site.local else user.id,
-        accounts=[(c, site.label(c.provider)) for c in held],
+        accounts=[(c, site.label(c.provider), name) for c, name in zip(held, names, strict=True)],
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
         words=words,
     )
+
+
+def _names(held: Sequence[Connection], grants: Sequence[Grant]) -> list[str]:
+    """What forms call these accounts: by name, or by id where the name is not one account's alone."""
+    ids, names = defaultdict[tuple[str, str, str], list[str]](list), []
+    live = [grant for grant in grants if grant.status != "revoked"]
+    for grant in live:
+        ids[grant.provider, grant.app, grant.account.name].append(grant.account.subject)
+    for one in held:
+        found = called([grant for grant in live if (grant.provider, grant.app) == (one.provider, one.app)], one.account)
+        alone = [grant.account.name for grant in found] == [one.account]
+        same = ids[one.provider, one.app, one.account]
+        names.append(one.account if alone or not same else same.pop(0))
+    return names
 
 
 async def revoke(site: Site, request: Request) -> Response:
@@ -49,6 +68,7 @@ async def revoke(site: Site, request: Request) -> Response:
         return site.nobody(request, "/connections")
     provider, app, account = await _account(site, request, user)
     label, ended = site.label(provider), await site.deputy.revoke(user, provider, app=app, account=account)
+    account = ended[0].account if ended else account
     told = [words.said(words.UPSTREAM, one.upstream, "", label) for one in ended]
     back = here(request).removesuffix("/revoke")
     return page(request, "revoked.html", label=label, account=account, told=told, back=back)

@@ -26,7 +26,7 @@ _FIELDS = {
     "Event": "Subject StartDateTime:datetime EndDateTime:datetime Description:textarea WhoId:reference "
     "WhatId:reference AccountId:reference",
     "Note": "Title Body:textarea ParentId:reference",
-    "ContentNote": "Title Content:textarea",
+    "ContentNote": "Title Content:base64",
     "ContentDocumentLink": "ContentDocumentId:reference LinkedEntityId:reference ShareType",
     "EmailMessage": "Subject FromAddress:email MessageDate:datetime RelatedToId:reference",
     "OpportunityContactRole": "OpportunityId:reference ContactId:reference Role",

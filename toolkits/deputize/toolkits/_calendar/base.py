@@ -46,10 +46,10 @@ Event = Mapping[str, Any]
 Noted = Mapping[str, Any] | None
 
 CalendarName = Annotated[str, Field(description="id or name")]
-Notify = Annotated[Literal["all", "external", "none"], Field(description="who gets mail")]
+Notify = Literal["all", "external", "none"]
 Until = Annotated[str, Field(description="or 30m")]
 Start = Annotated[str, Field(description="ISO; date = all day")]
-Zone = Annotated[str | None, Field(description="IANA")]
+Zone = str | None
 Show = Literal["busy", "free"]
 Visibility = Literal["default", "public", "private"]
 Rules = Annotated[list[str], Field(description="RRULE lines")]

@@ -70,7 +70,7 @@ def whoami(*, account: Account, granted: frozenset[str], now: float) -> Steps:
     aliases=[Alias("GoogleCalendar.ListCalendars", {"show_hidden": "hidden"})],
 )
 def list_calendars(
-    query: str = "",
+    query: str | None = None,
     hidden: bool = False,
     sharing: bool = False,
     limit: Limit = 50,
@@ -82,7 +82,7 @@ def list_calendars(
     bound_to = ("calendar_list_calendars", account.subject, query, hidden, sharing)
     start = read_cursor(bound_to, cursor, (int,))[0] if cursor else 0
     every = yield from api.all_calendars(hidden=hidden)
-    wanted = query.strip().casefold()
+    wanted = (query or "").strip().casefold()
     found = [one for one in every if wanted in api.name_of(one).casefold() and not one.get("deleted")]
     page = found[start : start + limit]
     rules = (yield from _rules_of(page)) if sharing else [None] * len(page)

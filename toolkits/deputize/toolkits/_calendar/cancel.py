@@ -110,7 +110,7 @@ def respond_to_event(
     *,
     noted: Noted,
 ) -> Steps:
-    """Answer an invitation: accept, decline or maybe. To propose another time, say so in the comment."""
+    """Answer an invitation. Other times can only be proposed in the comment."""
     (found,) = yield from api.calendar_ids(calendar)
     event = dict((yield api.get_event(found, event_id)))
     if apply_to == "series" and event.get("recurringEventId"):

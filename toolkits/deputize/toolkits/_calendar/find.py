@@ -43,7 +43,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 )
 def list_events(
     calendars: Annotated[list[str] | None, Field(description="default primary")] = None,
-    query: str = "",
+    query: str | None = None,
     after: Annotated[str | None, Field(description="ISO or -7d, default now")] = None,
     before: Annotated[str | None, Field(description="default after+7d")] = None,
     series_id: str | None = None,
@@ -73,7 +73,7 @@ def list_events(
     params = _window(after, before, updated_after, place.since, zone, bounded=not (series_id or updated_after))
     if not series_id:
         params |= {"singleEvents": expand, **({"orderBy": "startTime"} if expand else {})}
-        params |= {"q": query.strip()} if query.strip() else {}
+        params |= {"q": query.strip()} if query and query.strip() else {}
         params |= {"eventTypes": list(kinds)} if kinds else {}
     pages = []
     for at, one in enumerate(ids):

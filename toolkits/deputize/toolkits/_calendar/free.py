@@ -62,7 +62,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     ],
 )
 def find_times(
-    attendees: Annotated[People | None, Field(description="emails; the user is always included")] = None,
+    attendees: Annotated[People | None, Field(description="the user is always included")] = None,
     rooms: Annotated[People | None, Field(description="any one must be free")] = None,
     duration: Annotated[str | None, Field(description="30m; omit to see busy times")] = None,
     after: str | None = None,

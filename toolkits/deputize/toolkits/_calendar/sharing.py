@@ -40,7 +40,7 @@ def _share_effect(arguments: Arguments) -> Effect:
 
 @CALENDAR.tool(needs=_share_needs, effect=_share_effect, gravest=Effect.SENDS | Effect.DESTRUCTIVE, toolset="more")
 def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notify: bool = True) -> Steps:
-    """Share a calendar with an email, a domain or "public", change the role, or stop sharing (none)."""
+    """Share a calendar with an email, a domain or "public"; role none stops sharing."""
     scope = _scope(who)
     (found,) = yield from api.calendar_ids(calendar)
     before = yield from _rule_for(found, scope)

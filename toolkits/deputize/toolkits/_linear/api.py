@@ -69,13 +69,13 @@ def make(operation: str, given: Json, look: Callable[[str], Asks[Json | None]]) 
     try:
         return entity((yield from change(operation, input=given))), False
     except (Conflict, InvalidInput, NotFound, ProviderUnavailable) as refused:
-        found = yield from _found(look(str(given["id"])), refused)
+        found = yield from found_after(look(str(given["id"])), refused)
         if found is None:
             raise refused from None
         return found, True
 
 
-def _found(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | None]:
+def found_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | None]:
     """What looking finds. A refusal stays one, whatever becomes of the look; silence twice is an unknown outcome."""
     try:
         return (yield from look)

@@ -6,10 +6,10 @@ import re
 from typing import Final, Literal
 
 from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
-from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, change, get, gone_is_done, make, remember
+from deputize.toolkits._linear.api import Asks, change, found_after, get, gone_is_done, make, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
 from deputize.toolkits._linear.create import https
 from deputize.toolkits._linear.rows import lean, nodes, said
@@ -82,15 +82,24 @@ def link_url(
     yield from remember(noted, key.uuid)
     kind = _GITHUB.fullmatch(address)
     wanted = {"id": key.uuid, "issueId": found["id"], "url": address, "title": title}
-    made = yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)
-    return {
+    existed = False
+    try:
+        made = yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)
+    except ProviderUnavailable as lost:
+        there = yield from found_after(_there(found, address), lost)
+        if there is None:
+            raise lost from None
+        made, existed = there, True
+    result = {
         "attachment_id": made.get("id"),
         "title": said(made.get("title")),
         "url": said(made.get("url"), 2_000),
         "kind": made.get("sourceType"),
         "issue": found["identifier"],
+        "existed": existed,
         "undo": {"tool": "linear_link_url", "args": {"issue": found["identifier"], "url": address, "remove": True}},
     }
+    return lean(result)
 
 
 def _linked(github: str, wanted: Json) -> Asks[Json]:
@@ -104,16 +113,22 @@ def _linked(github: str, wanted: Json) -> Asks[Json]:
     return dict((yield from change("AttachmentLinkUrl", **wanted))["attachment"])
 
 
-def _unlinked(found: Json, address: str) -> Asks[Json]:
+def _there(found: Json, address: str) -> Asks[Json | None]:
+    """The link on an issue that leads to this address."""
     blocks = {"comments": False, "attachments": True, "relations": False, "children": False}
     node = yield from get("Issue", id=found["id"], **blocks)
-    there = [one for one in nodes(node.get("attachments")) if str(one.get("url")).rstrip("/") == address.rstrip("/")]
-    if not there:
+    same = [one for one in nodes(node.get("attachments")) if str(one.get("url")).rstrip("/") == address.rstrip("/")]
+    return same[0] if same else None
+
+
+def _unlinked(found: Json, address: str) -> Asks[Json]:
+    there = yield from _there(found, address)
+    if there is None:
         raise NotFound(
             "url: the issue has no such link.", hint="linear_get_issue with include=[attachments] lists them."
         )
-    yield from gone_is_done(change("AttachmentDelete", id=there[0]["id"]))
-    return {"attachment_id": there[0]["id"], "issue": found["identifier"], "summary": "Removed."}
+    yield from gone_is_done(change("AttachmentDelete", id=there["id"]))
+    return {"attachment_id": there["id"], "issue": found["identifier"], "summary": "Removed."}
 
 
 @LINEAR.tool(

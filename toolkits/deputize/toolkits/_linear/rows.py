@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from deputize.toolkits._linear.base import PRIORITIES, Json
@@ -13,11 +13,12 @@ from deputize.toolkits._text import Outside, window
 BODY: Final = 1_200  # bytes of a text in a detail
 PIECE: Final = 6_000  # bytes of a document's text in one result
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
-BLOCK: Final = 2_000  # tokens of one block of a detail
+BLOCK: Final = 1_900  # tokens of one block of a detail
 DETAIL: Final = 3_900  # tokens of a detail with its blocks
 _IMAGE: Final = re.compile(r"!\[([^\[\]\n]{0,500})\]\([^()\s]{0,2000}\)")
 _BAD_LINK: Final = re.compile(
-    r"\[([^\[\]\n]{0,500})\]\(\s*<?(?:javascript|data|vbscript):[^()\n]{0,2000}\)", re.IGNORECASE
+    r"\[([^\[\]\n]{0,500})\]\(\s{0,9}<?(?:javascript|data|vbscript):(?:[^()\n]|\([^()\n]{0,200}\)){0,2000}\)",
+    re.IGNORECASE,
 )
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
@@ -53,12 +54,12 @@ def said(text: Any, limit: int = 120) -> str:
     return Outside().line(str(text or ""), limit)
 
 
-def with_blocks(detail: Json, blocks: Iterable[tuple[str, list[Json]]]) -> Json:
+def with_blocks(detail: Json, blocks: Iterable[tuple[str, Sequence[Any]]]) -> Json:
     """A detail with what was asked for beside it, each cut to what it may cost; ``cut`` names what is not whole."""
     cut_short = []
     for name, every in blocks:
         left = min(BLOCK, DETAIL - tokens(detail))
-        shown: list[Json] = []
+        shown: list[Any] = []
         for row in every:
             left -= tokens(row)
             if left < 0:

@@ -12,8 +12,8 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Listing, get
-from deputize.toolkits._linear.base import LINEAR, READ
-from deputize.toolkits._linear.rows import cycle_row, issue_list, issue_row, lean, marked, name, nodes
+from deputize.toolkits._linear.base import LINEAR, READ, Json
+from deputize.toolkits._linear.rows import cycle_row, issue_list, issue_row, lean, marked, name, nodes, with_blocks
 from deputize.toolkits._text import Outside
 
 
@@ -30,18 +30,25 @@ def get_team(team: Annotated[str, Field(description="key or name")]) -> Steps:
         "name": outside.line(str(node.get("name") or ""), 80),
         "description": outside.line(str(node.get("description") or ""), 200),
         "time_zone": node.get("timezone"),
-        "states": [{"name": outside.line(name(one), 40), "type": one.get("type")} for one in nodes(node.get("states"))],
         "default_state": outside.line(name(node.get("defaultIssueState")), 40),
-        "labels": [outside.line(name(one), 40) for one in nodes(node.get("labels"))],
-        "members": [
-            lean({"name": outside.line(name(one), 40), "email": one.get("email")}) for one in nodes(node.get("members"))
-        ],
         "active_cycle": cycle_row(active) if active else None,
         "estimates": node.get("issueEstimationType"),
         "cycles": node.get("cyclesEnabled"),
         "triage": node.get("triageEnabled"),
     }
-    return marked(detail, outside)
+    blocks = (
+        (
+            "states",
+            [{"name": outside.line(name(one), 40), "type": one.get("type")} for one in nodes(node.get("states"))],
+        ),
+        ("members", [_member(one, outside) for one in nodes(node.get("members"))]),
+        ("labels", [outside.line(name(one), 40) for one in nodes(node.get("labels"))]),
+    )
+    return with_blocks(marked(detail, outside), blocks)
+
+
+def _member(one: Json, outside: Outside) -> Json:
+    return lean({"name": outside.line(name(one), 40), "email": outside.line(str(one.get("email") or ""), 80)})
 
 
 @LINEAR.tool(needs=[READ], aliases=["Linear.GetCycle"])

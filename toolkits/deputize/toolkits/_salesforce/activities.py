@@ -141,17 +141,28 @@ def _plain(title: str, body: str, parent: str, account: Account, noted: Noted, n
 def _put_on(note: str, parent: str) -> Asks[None]:
     """Link a note to a record. The same link twice is one; a note that cannot be linked is taken away again."""
     link = {"ContentDocumentId": note, "LinkedEntityId": parent, "ShareType": "V"}
-    where = [f"{name} = {text(link[name])}" for name in ("ContentDocumentId", "LinkedEntityId")]
     path, at = f"{DATA}/sobjects/{{object}}", {"object": "ContentDocumentLink"}
     try:
         yield Request("POST", path, at=at, json=link, repeat="idem")
-    except (Conflict, InvalidInput, NotFound, ProviderUnavailable) as refused:
-        if (yield from found(select(("Id",), "ContentDocumentLink", where, limit=1))):
+    except Conflict:  # it is there already: an answer was lost
+        return
+    except (InvalidInput, NotFound, ProviderUnavailable) as refused:
+        there = yield from _is_on(note, parent)
+        if there:
             return
-        if isinstance(refused, ProviderUnavailable):
+        if there is None or isinstance(refused, ProviderUnavailable):
             raise OutcomeUnknown("The note is made, but Salesforce did not say whether it is on the record.") from None
         yield from _taken_away(note)
         raise refused from None
+
+
+def _is_on(note: str, parent: str) -> Asks[bool | None]:
+    """Whether a note is linked to a record; None where that cannot be told."""
+    where = [f"ContentDocumentId = {text(note)}", f"LinkedEntityId = {text(parent)}"]
+    try:
+        return bool((yield from found(select(("Id",), "ContentDocumentLink", where, limit=1))))
+    except DeputizeError:
+        return None
 
 
 def _taken_away(note: str) -> Asks[None]:

@@ -15,7 +15,12 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import ACCEPTS
 
-SALESFORCE = Toolkit("salesforce", provider="salesforce", accepts=ACCEPTS)
+SALESFORCE = Toolkit(
+    "salesforce",
+    provider="salesforce",
+    accepts=ACCEPTS,
+    remark="Checked against Salesforce's documentation and our own sandbox only, not against an org.",
+)
 API: Final = any_of("api", "full", method="REST")
 KNOWN_BY: Final = any_of("openid", "id", "api", "full", method="userinfo")
 DATA: Final = "/data/v64.0"

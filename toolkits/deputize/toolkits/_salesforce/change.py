@@ -31,11 +31,13 @@ from deputize.toolkits._salesforce.base import (
 )
 from deputize.toolkits._salesforce.describe import Described, field_in, fields_of, owner_id, required
 from deputize.toolkits._salesforce.once import Noted, creates, once
+from deputize.toolkits._salesforce.paging import sorts
 from deputize.toolkits._salesforce.rows import FIELDS, NAME, record_fields
 from deputize.toolkits._salesforce.soql import condition, count, field_called, select, text
 from deputize.toolkits._text import Outside
 
 _NUMBERS: Final = {"double", "currency", "percent"}
+_COMPARED: Final = 255  # characters of a value by which a record is looked for
 Values = Annotated[dict[str, str], Field(min_length=1, max_length=100, description="API names to values")]
 
 
@@ -89,14 +91,14 @@ def create_record(
 
 
 def _alike(known: Described, values: Json) -> list[str]:
-    """Conditions that a record with these values meets."""
+    """Conditions that a record with these values meets, as far as short values can be compared."""
     where = []
-    for name, value in list(values.items())[:10]:
-        field = known[name.lower()]
-        if field.get("filterable", True) and field.get("type") != "textarea" and value is not None:
-            said = str(value).lower() if isinstance(value, bool) else str(value)
-            where.append(condition(name, "eq", said, str(field.get("type") or "string")))
-    return where
+    for name, value in values.items():
+        type, said = str(known[name.lower()].get("type") or "string"), str(value)
+        compares = known[name.lower()].get("filterable", True) and (sorts(type) or type in ("picklist", "boolean"))
+        if compares and value is not None and said.isprintable() and len(said) <= _COMPARED:
+            where.append(condition(name, "eq", said, type))
+    return where[:10]
 
 
 def _upserted(kind: str, known: Described, external_id: str, values: Json) -> Asks[Json]:

@@ -53,10 +53,11 @@ def creates(kind: str, values: Json, *, headers: Mapping[str, str] | None = None
 
 def _looked_for(kind: str, alike: Sequence[str], account: Account, note: Mapping[str, Any]) -> Asks[str]:
     """The one record that was not there before."""
-    for pause in _PAUSES if note["before"] is not None else ():
+    before: Sequence[str] | None = note["before"]
+    for pause in _PAUSES if before is not None else ():
         yield Wait(pause)
         there = yield from _alike(kind, alike, account, float(note["since"]))
-        new = [id for id in there or () if id not in note["before"]]
+        new = [id for id in there or () if id not in (before or ())]
         if len(new) == 1:
             return new[0]
     raise OutcomeUnknown(

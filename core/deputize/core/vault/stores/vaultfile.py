@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -66,16 +66,20 @@ def make(path: Path) -> None:
         made.unlink(missing_ok=True)
 
 
-def copy(path: Path, to: Path, cells: Mapping[str, bytes]) -> None:
-    """A consistent copy of a vault in use, mode 0600, with these cells instead of its own. Raises `SettingsError` where
-    ``to`` is there already or cannot be written. Through SQLite: what lies in the log is in the copy too."""
+def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
+    """A consistent copy of a vault in use, mode 0600, in which these cells are changed. Raises `SettingsError` where
+    ``to`` is there already or cannot be written, `VaultError` where such a cell is missing. Through SQLite: what lies
+    in the log is in the copy too."""
     made = beside(to)
     try:
         os.close(new_file(made))
         with closing(connect(path)) as source, closing(connect(made, mode="rw")) as copied:
             source.backup(copied)
-            for key, value in cells.items():
-                copied.execute(f'UPDATE "{TABLE}" SET value = ? WHERE key = ?', (value, key))  # noqa: S608
+            for key, change in changes.items():
+                cell = copied.execute(f'SELECT value FROM "{TABLE}" WHERE key = ?', (key,)).fetchone()  # noqa: S608
+                if not cell or not isinstance(cell[0], bytes):
+                    raise VaultError("The vault has lost its first record.")
+                copied.execute(f'UPDATE "{TABLE}" SET value = ? WHERE key = ?', (change(cell[0]), key))  # noqa: S608
         sync(made)
         if not publish(made, to):
             raise SettingsError("There is a file of that name already.", hint=str(to))
@@ -84,7 +88,13 @@ def copy(path: Path, to: Path, cells: Mapping[str, bytes]) -> None:
     except OSError as error:
         raise SettingsError("The copy cannot be written.", hint=f"{to}: {error.strerror}") from None
     finally:
-        made.unlink(missing_ok=True)
+        remove(made)
+
+
+def remove(made: Path) -> None:
+    """Remove a file of SQLite that got no name, with all that it keeps beside it."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        made.with_name(made.name + ending).unlink(missing_ok=True)
 
 
 def check(path: Path) -> tuple[int, int]:

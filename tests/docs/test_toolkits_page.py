@@ -1,0 +1,32 @@
+"""What docs/toolkits.md says of the toolkits is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.toolkit import find_toolkits
+from deputize.core.oauth.providers import PROVIDERS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "toolkits.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| (\d+) \| ([\w, ]+) \|", PAGE, re.MULTILINE)
+
+
+def test_the_table_names_every_toolkit_with_its_providers_tools_and_toolsets() -> None:
+    kits = find_toolkits()
+    assert {row[0] for row in ROWS} == set(kits)
+    for name, providers, tools, toolsets in ROWS:
+        kit = kits[name]
+        plays = {kit.provider, *(row.name for row in PROVIDERS.values() if row.plays == kit.provider)}
+        assert set(providers.split(", ")) == plays, name
+        assert int(tools) == len(kit.tools), name
+        assert set(toolsets.split(", ")) == {tool.toolset for tool in kit.tools.values()}, name
+
+
+def test_every_name_by_which_tools_are_chosen_works() -> None:
+    catalog = Catalog()
+    for name in re.findall(r'^\| `"([\w:]+)"` \|', PAGE, re.MULTILINE):
+        assert catalog.tools(name), name
+    for alias in re.findall(r"`([A-Z]\w+\.[A-Z]\w+)`", PAGE):
+        assert catalog.tool(alias), alias
