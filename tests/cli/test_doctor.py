@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deputize.core import Deputy
+from deputize.core.settings import Settings
 from deputize.core.vault.keys import new_key
 from tests.cli.conftest import Command, Provider, connected
 

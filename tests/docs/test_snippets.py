@@ -219,7 +219,7 @@ def test_a_command_of_the_readme_exists_with_its_arguments_and_options(line: str
     assert f" {line.split()[1]} " in parse(line)
 
 
-@pytest.mark.parametrize("line", ["deputize conect google", "deputize connect google --scope x", "deputize revoke"])
+@pytest.mark.parametrize("line", ["deputize conect google", "deputize connect google --scope x", "deputize act"])
 def test_a_command_that_does_not_exist_would_be_noticed(line: str) -> None:
     with pytest.raises(Exception, match=r"conect|[Nn]o such option|Missing parameter"):
         parse(line)

@@ -20,7 +20,7 @@ NUMBERS: Final = frozenset({"limit", "count", "page", "length", "num_minutes", "
 FLAGS: Final = frozenset(
     {
         *("exclude_archived", "include_num_members", "include_all_metadata", "inclusive", "is_private", "force"),
-        *("include_count", "unfurl_links", "unfurl_media", "reply_broadcast"),
+        *("include_count", "unfurl_links", "unfurl_media", "reply_broadcast", "link_names"),
     }
 )
 STRUCTURED: Final = frozenset({"blocks", "metadata", "files", "profile", "changes", "document_content", "channel_ids"})

@@ -167,7 +167,7 @@ def test_effects_follow_from_the_arguments() -> None:
     commit = {"repo": SITE, "branch": "b", "message": "m"}
     assert effects("commit_files", **commit, files=[{"path": "a", "content": "b"}]) == writes
     assert effects("commit_files", **commit, delete_paths=["a"]) == destroys
-    assert effects("control_run", repo=SITE, run_id=1, action="rerun") == writes
+    assert effects("control_run", repo=SITE, run_id=1, action="rerun") == sends
     assert effects("control_run", repo=SITE, run_id=1, action="force_cancel") == destroys
     assert effects("save_release", repo=SITE, tag="v1") == writes
     assert effects("save_release", repo=SITE, tag="v1", draft=False) == sends

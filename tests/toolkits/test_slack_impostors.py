@@ -51,7 +51,9 @@ async def test_a_display_name_that_is_somebodys_real_name_leads_to_neither() -> 
         assert BOB in several.value.hint and DECOY in several.value.hint and nothing_was_said(alice)
 
 
-@pytest.mark.parametrize("twin", ["Bob Brown\u200b", "\u202eBob Brown", "\uff22ob Brown", "Bob\u00a0Brown", "bob  brown "])
+@pytest.mark.parametrize(
+    "twin", ["Bob Brown\u200b", "\u202eBob Brown", "\uff22ob Brown", "Bob\u00a0Brown", "bob  brown "]
+)
 @pytest.mark.parametrize("meant", ["Bob Brown", "{twin}"])
 async def test_a_name_that_looks_the_same_leads_to_neither(twin: str, meant: str) -> None:
     async with world() as alice:
@@ -166,6 +168,32 @@ async def test_a_search_in_a_private_channel_by_name_asks_for_its_right() -> Non
         assert asked.value.consent.scopes == ("search:read.private",)
 
 
+@pytest.mark.parametrize("scopes", [(), ("chat:write", "channels:read", "users:read", "im:write", "im:read")])
+async def test_a_list_of_people_is_never_a_channel(scopes: tuple[str, ...]) -> None:
+    async with world(*scopes) as alice:
+        channel(alice, "C0TRAP00001", "bob")
+        asked = {"usernames": ["bob"], "message": "secret"}
+        sent = await alice.deputy.act("Slack.SendMessage", asked, user="alice", call=CALL)
+        assert sent["conversation"] == DM
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("search", {"query": "x", "from": " "}),
+        ("list_files", {"user": " "}),
+        ("manage_members", {"conversation": ENG, "action": "remove", "users": [" "]}),
+        ("manage_members", {"conversation": ENG, "action": "invite", "users": ["@bob", ""]}),
+        ("create_channel", {"name": "x", "invite": [""]}),
+    ],
+)
+async def test_a_person_without_a_name_is_refused_and_nobody_is_left_out_silently(tool: str, arguments: Any) -> None:
+    async with world() as alice:
+        with pytest.raises(InvalidInput) as refused:
+            await alice.act(tool, **arguments)
+        assert "empty" in refused.value.message
+
+
 # ------------------------------------------------------------------ calls to everybody
 
 
@@ -185,7 +213,9 @@ def section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
-@pytest.mark.parametrize("text", ["@channel look", "hi @here", "(@everyone)", "@Channel", "x\n@here", "<!here>", "\uff20here"])
+@pytest.mark.parametrize(
+    "text", ["@channel look", "hi @here", "(@everyone)", "@Channel", "x\n@here", "<!here>", "\uff20here"]
+)
 @pytest.mark.parametrize("kind", ["mrkdwn", "markdown", "rich_text"])
 async def test_blocks_that_call_everybody_in_plain_words_are_refused(text: str, kind: str) -> None:
     rich = {"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}
@@ -310,7 +340,12 @@ async def test_a_file_that_may_not_be_shown_there_is_refused_and_may_be_shown_el
 
 @pytest.mark.parametrize(
     "url",
-    ["https://acme.slack.com/upload", "https://files.slack.com:8443/u", "https://x@files.slack.com/u", "ftp://slack.com"],
+    [
+        "https://acme.slack.com/upload",
+        "https://files.slack.com:8443/u",
+        "https://x@files.slack.com/u",
+        "ftp://slack.com",
+    ],
 )
 async def test_bytes_go_to_slacks_host_for_files_alone(url: str) -> None:
     async with world() as alice:
@@ -319,6 +354,22 @@ async def test_bytes_go_to_slacks_host_for_files_alone(url: str) -> None:
         with pytest.raises(DeputizeError):
             await alice.act("upload_file", conversation=ENG, attachments=[handle])
         assert not [one for one in alice.wire.seen if b"mine" in one.content]
+
+
+async def test_a_canvas_that_is_a_channels_own_keeps_the_rights_that_slack_gave_it() -> None:
+    async with world() as alice:
+        await alice.act("write_canvas", title="Ours", body="x", conversation="#eng")
+        assert "canvases.access.set" not in alice.wire.methods()
+        await alice.act("write_canvas", title="Another", body="x", conversation="#eng")
+        assert alice.wire.methods().count("canvases.access.set") == 1
+
+
+async def test_those_who_were_removed_are_told_although_the_rest_was_refused() -> None:
+    async with world() as alice:
+        alice.sandbox._world.services["slack"]["channels"][ENG]["members"].append(DECOY)
+        alice.wire.say["conversations.kick"] = [{"ok": True}, {"ok": False, "error": "restricted_action"}]
+        told = await alice.act("manage_members", conversation=ENG, action="remove", users=["@bob", "@decoy"])
+        assert told["done"] == [BOB] and told["failed"][0]["user"] == DECOY
 
 
 # ------------------------------------------------------------------ budgets
@@ -330,20 +381,28 @@ async def test_a_conversation_full_of_long_words_keeps_to_the_budget() -> None:
         members = [f"U0MEMBER{n:04d}" for n in range(200)]
         row = {"id": "Bk1", "title": "\u6f22" * 90, "link": "https://x.test/" + "a" * 300}
         pins = [alice.put(ENG, "\u6f22" * 400) for _ in range(30)]
-        store["channels"][ENG] |= {"bookmarks": [row] * 30, "pins": pins, "topic": "\u6f22" * 250, "members": [ALICE, *members]}
+        store["channels"][ENG] |= {
+            "bookmarks": [row] * 30,
+            "pins": pins,
+            "topic": "\u6f22" * 250,
+            "members": [ALICE, *members],
+        }
         store["channels"][ENG]["purpose"] = "\u6f22" * 250
         user = {"id": "U1", "name": "x", "profile": {"real_name": "\u6f22" * 60, "title": "\u6f22" * 60}}
         alice.wire.say["users.info"] = [{"ok": True, "user": user}] * 500
-        found = await alice.act("get_conversation", conversation=ENG, include=["members", "pins", "bookmarks"], limit=200)
+        found = await alice.act(
+            "get_conversation", conversation=ENG, include=["members", "pins", "bookmarks"], limit=200
+        )
         assert tokens(found) <= BUDGET and found["pins"] and found["bookmarks"] and found["members"]
         assert found["truncated"] is True and found["next"]
 
 
 async def test_names_of_nobody_keep_to_the_budget_and_none_is_forgotten_silently() -> None:
     async with world() as alice:
-        people = [{"id": f"U0NEAR{n:05d}", "name": f"near{n}", "profile": {"real_name": "Near " + "\u6f22" * 60}} for n in range(9)]
+        people = [
+            {"id": f"U0NEAR{n:05d}", "name": f"near{n}", "profile": {"real_name": "Near " + "\u6f22" * 60}}
+            for n in range(9)
+        ]
         alice.wire.say["users.list"] = [{"ok": True, "members": people}]
-        found = await alice.act("find_users", users=[f"nea{n}" + "r" * 60 for n in range(50)])
+        found = await alice.act("find_users", users=[f"near{n}" + "x" * 60 for n in range(50)])
         assert tokens(found) <= BUDGET and found["truncated"] is True and found["not_found"]
-
-

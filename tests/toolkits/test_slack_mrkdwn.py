@@ -127,6 +127,12 @@ def test_hidden_characters_are_counted_and_links_that_mislead_are_told() -> None
         ("bank.test", "https://user@evil.test/", True),
         ("bank.test", "https://[evil", True),
         ("the bank", "https://evil.test/", False),
+        ("b\u00e4nk.test", "https://evil.test/", True),
+        ("b\u00e4nk.test", "https://xn--bnk-qla.test/", False),
+        ("b\u0430nk.test", "https://bank.test/", True),
+        ("sign in at https://bank.test/login.", "https://evil.test/", True),
+        ("sign in (www.bank.test)", "https://bank.test/", False),
+        ("\u200bbank.test", "https://evil.test/", True),
     ],
 )
 def test_a_link_misleads_if_it_shows_another_host_than_it_leads_to(words: str, target: str, wrong: bool) -> None:

@@ -22,7 +22,7 @@ from deputize.core.errors import (
 )
 from deputize.toolkits.slack import TOOLKIT
 from tests.toolkits.slack_calls import CASES, Case, filled, lost
-from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, LEADS, World, world
+from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, LEADS, World, method_of, world
 
 CALL = Call("thread", "message", "call")
 HISTORY = {f"{kind}:history" for kind in ("channels", "groups", "im", "mpim")}
@@ -214,6 +214,27 @@ async def test_a_write_whose_answer_was_lost_has_happened_once_and_is_told_so(me
         assert counted[0] == counted[1]
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("acted", [True, False], ids=["after it acted", "before it acted"])
+@pytest.mark.parametrize("method", SINGLE)
+async def test_whatever_is_lost_how_often_nothing_happens_twice_and_no_zero_is_told_as_one(
+    method: str, acted: bool, times: int
+) -> None:
+    tool, raw = SINGLE[method]
+    async with world() as alice, world() as other, world() as still:
+        hers, its, _ = [await filled(one, raw) for one in (alice, other, still)]
+        alice.wire.say[method] = [httpx.ReadError("lost") if acted else httpx.Response(503) for _ in range(times)]
+        told = []
+        for _ in range(2):
+            try:
+                told.append(await alice.act(tool, CALL, **hers))
+            except (OutcomeUnknown, ProviderUnavailable):
+                told.append(None)
+        await other.act(tool, CALL, **its)
+        once, never, now = (_counted(one.sandbox.service("slack")) for one in (other, still, alice))
+        assert now == once or (now == never and told == [None, None])
+
+
 def _counted(store: dict[str, Any]) -> dict[str, Any]:
     """What there is, in numbers: without what an id was given away for in vain."""
     channels = store["channels"].values()
@@ -231,15 +252,42 @@ def _counted(store: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def test_a_run_that_dies_before_its_answer_is_saved_never_sends_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", SINGLE)
+async def test_a_run_that_dies_before_its_answer_is_saved_never_acts_again(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool, raw = SINGLE[method]
     async with world() as alice:
+        arguments = await filled(alice, raw)
         monkeypatch.setattr("deputize.core.act.ledger.Entry.done", _dies)
         with pytest.raises(RuntimeError):
-            await alice.act("send_message", CALL, conversation=ENG, body="Once")
+            await alice.act(tool, CALL, **arguments)
         monkeypatch.undo()
+        count = len(alice.wire.seen)
         with pytest.raises(OutcomeUnknown):
-            await alice.act("send_message", CALL, conversation=ENG, body="Once")
-        assert alice.texts(ENG).count("Once") == 1
+            await alice.act(tool, CALL, **arguments)
+        assert len(alice.wire.seen) == count
+
+
+@pytest.mark.parametrize("method", SINGLE)
+async def test_a_run_that_dies_in_the_middle_of_its_write_never_acts_again(method: str) -> None:
+    tool, raw = SINGLE[method]
+    async with world() as alice:
+        arguments, inner = await filled(alice, raw), alice.wire.inner
+
+        async def killed(request: httpx.Request) -> httpx.Response:
+            answer = await inner.handle_async_request(request)
+            if method_of(request) == method:
+                raise asyncio.CancelledError
+            return answer
+
+        alice.wire.inner = httpx.MockTransport(killed)
+        with pytest.raises(asyncio.CancelledError):
+            await alice.act(tool, CALL, **arguments)
+        alice.wire.inner, after = inner, _counted(alice.sandbox.service("slack"))
+        with pytest.raises(OutcomeUnknown):
+            await alice.act(tool, CALL, **arguments)
+        assert _counted(alice.sandbox.service("slack")) == after
 
 
 async def _dies(self: object, result: object) -> None:

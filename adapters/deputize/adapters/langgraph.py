@@ -29,6 +29,7 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command, Interrupt, Send, interrupt
 from pydantic import BaseModel, ConfigDict
 
+from deputize.adapters.direct import First, Step, direct
 from deputize.adapters.langchain import Host
 from deputize.core import (
     Approval,
@@ -123,7 +124,25 @@ class _ActNode:
         builder.add_node("act", self._both("act", self.act), destinations=("gate", END))
         builder.add_node("own_tools", self.own)
         builder.add_edge(START, "gate")
-        return builder.compile(name="act")
+        return direct(builder.compile(name="act"), First(self.only_reads, self.at_once, self.at_once_blocking))
+
+    def only_reads(self, given: Any) -> bool:
+        """Whether the gate itself does all of it, if the user need not be asked: then nothing has to be kept before."""
+        messages = given.get("messages") if isinstance(given, Mapping) else None
+        last = messages[-1] if isinstance(messages, list) and messages else None
+        calls = last.tool_calls if isinstance(last, AIMessage) and last.id else []
+        return bool(calls) and all(call["name"] in self.reads for call in calls)
+
+    async def at_once(self, given: Mapping[str, Any], config: RunnableConfig, user: User | None = None) -> Step:
+        """The gate without a graph around it. A pause is left to the graph, whose gate looks again."""
+        seen = await self.gate({"messages": given["messages"]}, config, user or self._user(config))
+        if not seen.update or seen.goto not in ("gate", END):
+            return Step({}, whole=False)
+        return Step({"messages": add_messages(given["messages"], seen.update["messages"])}, whole=seen.goto == END)
+
+    def at_once_blocking(self, given: Mapping[str, Any], config: RunnableConfig) -> Step:
+        """See `at_once`."""
+        return self.host.deputy.run(self.at_once(given, config, self._user(config)))
 
     def _both(self, name: str, body: Callable[..., Coroutine[Any, Any, Command[Any]]]) -> Runnable[Any, Any]:
         """A node's body for sync and async graphs alike."""

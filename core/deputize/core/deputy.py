@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from deputize.core.act.answers import MissingScope
 from deputize.core.act.approval import Approvals, Decision, Edit
+from deputize.core.act.asking import Asking, Lacking
 from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
@@ -22,16 +23,13 @@ from deputize.core.act.perform import Performer
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
 from deputize.core.act.public import Outside
 from deputize.core.act.send import Sender, Sleep
-from deputize.core.act.toolkit import Effect, File, Need, Tool, Toolkit, asks_of, wanted_of
+from deputize.core.act.toolkit import Effect, File, Tool, Toolkit, asks_of, wanted_of
 from deputize.core.asks import Approval, Consent
 from deputize.core.audit import Audit
 from deputize.core.errors import (
-    AccountMismatch,
-    ConsentRequired,
     DeputizeError,
     InvalidInput,
     PolicyDenied,
-    ReconsentRequired,
     SettingsError,
 )
 from deputize.core.http import Http, Transport
@@ -70,14 +68,6 @@ class Connection:
     status: GrantStatus
     reason: str
     default: bool
-
-
-class Lacking(Exception):
-    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy."""
-
-    def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "") -> None:
-        super().__init__("lacking")
-        self.act, self.scopes, self.held, self.why = act, scopes, held, why
 
 
 class Deputy:
@@ -120,6 +110,7 @@ class Deputy:
         self.refresher = Refresher(vault, providers, self.apps, self.http, self.audit, self.outbox, clock)
         self.revoker = Revoker(vault, self.apps, self.audit, self.consents, self.outbox)
         self.accounts = Accounts(vault, self.registry, self.audit)
+        self.asking = Asking(vault, self.registry, self.accounts, self.consents)
         self.approvals = Approvals(vault, self.audit, clock)
         self.files, budgets = Files(vault, clock), Budgets(requests_per_minute, clock)
         self.sender = Sender(self.http, providers, self.refresher, self.outside, self.files, budgets, clock, sleep)
@@ -197,7 +188,7 @@ class Deputy:
                 facts["called"] = tool
             result = await self.performer.done(act) or (await self._performed(act, facts),)
         except Lacking as lacking:
-            error = await self._ask([lacking])
+            error = await self.asking.about(lacking)
             self.audit.write("act.result", **facts, decision=error.code, duration_ms=_since(began))
             raise error from None
         except BaseException as e:
@@ -227,11 +218,7 @@ class Deputy:
                 ways.append(None)
             except (DeputizeError, Lacking) as e:
                 ways.append(e)
-        lacking = [way for way in ways if isinstance(way, Lacking)]
-        answers: dict[int, DeputizeError] = {}
-        for app in {one.act.app for one in lacking}:
-            together = [one for one in lacking if one.act.app == app]
-            answers |= await self._ask_together(together)
+        answers = await self.asking.together([way for way in ways if isinstance(way, Lacking)])
         return [answers[id(way)] if isinstance(way, Lacking) else way for way in ways]
 
     async def _plan(
@@ -327,34 +314,6 @@ class Deputy:
 
     # ------------------------------------------------------------- asking the user
 
-    async def _ask_together(self, lacking: Sequence[Lacking]) -> dict[int, DeputizeError]:
-        """One consent for all of them; each on its own if the user has just refused a part."""
-        error = await self._ask(lacking)
-        if isinstance(error, ConsentRequired) or len(lacking) == 1:
-            return {id(one): error for one in lacking}
-        return {id(one): (await self._ask_together([one]))[id(one)] for one in lacking}
-
-    async def _ask(self, lacking: Sequence[Lacking]) -> DeputizeError:
-        """The error that asks the user for what these acts lack, and for nothing else; or says why not to ask."""
-        act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
-        try:
-            consent = await self.consents.require(
-                act.user,
-                self.apps[act.app],
-                [scope for one in lacking for scope in one.scopes],
-                held=held if held is not None and held.status != "revoked" else None,
-                account=act.account or "",
-                ask=act.call.ask,
-                why="" if why == "disconnected" else why,
-                agent=act.agent,
-            )
-        except DeputizeError as refused:
-            return refused
-        label = self.providers[act.provider].label
-        if consent.why:
-            return ReconsentRequired(f"{label} must be connected again first.", consent=consent, reason=why)
-        return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
-
     async def connect(
         self,
         user: User | str | None,
@@ -377,51 +336,11 @@ class Deputy:
         if another and allow_switch:
             raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
         who, other = User.of(user), _other(another, allow_switch)
-        consents = []
-        for name, needs in (await self._wanted(who, provider, scopes, tools, app, account)).items():
-            one = self.apps[name]
-            held = await self._held(who, one, account)
-            if (lacking := self._lacking(one, needs, held, other)) is not None:
-                consents.append(
-                    await self.consents.require(
-                        who, one, lacking, held=held, account=account or "", insist=True, other=other
-                    )
-                )
+        chosen = [self.catalog.tool(name) for name in tools]
+        wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
+        consents = await self.asking.beforehand(who, wanted, account, other)
         await self.outbox.pay()
         return consents
-
-    async def _wanted(
-        self, user: User, provider: str, scopes: Iterable[str], tools: Iterable[str], app: str, account: str | None
-    ) -> dict[str, list[Need]]:
-        """What these scopes and tools need, by app."""
-        wanted: dict[str, list[Need]] = {}
-        if provider or app:
-            one = await self.accounts.app(user, provider, app, account)
-            wanted[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
-        for name in tools:
-            tool = self.catalog.tool(name)
-            serves = app if app and self.registry.serves(app, tool.provider) else ""
-            one = await self.accounts.app(user, tool.provider, serves, account)
-            wanted.setdefault(one.name, []).extend(tool.usual_needs(self.providers[one.provider].kind))
-        return wanted
-
-    def _lacking(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
-        """The scopes to ask for beside those held; None where nothing has to be asked."""
-        row = self.providers[app.provider]
-        if other:
-            had = held.scopes if held and other == "switch" else frozenset[str]()
-            moved = had - set(row.always) - row.spoils.keys()
-            return [*asks_of(needs, moved), *moved]
-        granted = row.covered(held.scopes) if held and held.status == "active" else None
-        lacking = asks_of(needs, granted or frozenset())
-        return lacking if lacking or granted is None else None
-
-    async def _held(self, user: User, app: App, account: str | None) -> Grant | None:
-        """The grant that a consent would widen; None for a first one, or for one more account."""
-        try:
-            return await self.vault.find(user, app.provider, app.name, account)
-        except AccountMismatch:
-            return None
 
     async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until each of these consents has ended, wherever that happens; how they ended, in order.

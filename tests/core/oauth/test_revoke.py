@@ -161,7 +161,7 @@ async def test_an_account_is_disconnected_by_its_name_in_any_case_and_by_its_id_
     assert left.account == odd.name
     [other] = await house.deputy.revoke(user, "google", account="other")
     assert other.account == odd.name and await house.deputy.connections(user) == []
-    await house.connected(READ)
+    await house.connected(*ALL)
     [again] = await house.deputy.revoke(user, account="Alice@Example.TEST")
     assert again.account == first.account.name
 

@@ -7,9 +7,11 @@ import hashlib
 import hmac
 import os
 import secrets
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keyring
@@ -18,13 +20,16 @@ import pytest
 
 from deputize.core.errors import SettingsError
 from deputize.core.vault.keys import (
+    add_key,
     derive,
     keyring_keys,
     make_key_file,
     new_key,
     parse_keys,
     read_key_file,
+    remove_key,
 )
+from deputize.core.vault.seal import id_of
 
 
 def text_of(key: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A stand-in for five OAuth providers, for demos and tests: Google with Gmail, Slack, GitHub, Linear and Salesforce.
+"""A stand-in for five OAuth providers: Google with Gmail and Calendar, Slack, GitHub, Linear and Salesforce.
 
     sandbox = Sandbox()
     client = httpx.AsyncClient(transport=sandbox.transport())       # production URLs, no network

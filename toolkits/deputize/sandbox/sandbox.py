@@ -47,7 +47,7 @@ class Seen:
 
 
 class Sandbox:
-    """A stand-in for five OAuth providers and their APIs: Google with Gmail, Slack, GitHub, Linear, Salesforce.
+    """A stand-in for Google with Gmail and Calendar, Slack, GitHub, Linear and Salesforce, and for their APIs.
 
     ``state`` names a file that keeps everything over a restart (tokens only as hashes); without it all stays in
     memory. ``clock`` gives epoch seconds and decides every date and lifetime.

@@ -9,6 +9,8 @@ from typing import Final
 from deputize.core.errors import InvalidInput
 
 ZONE: Final = "UTC"
+YEARS: Final = (1900, 2500)
+"""The years that a text may mean: room enough, and no sum of a time and a distance leaves the calendar."""
 _FORMS = "Use an ISO date or date-time, now, today, or a distance such as -7d, -1d2h or +2h (units m h d w)."
 _DISTANCE = re.compile(r"[+-](?:[0-9]{1,6}[mhdw])+")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -23,7 +25,10 @@ def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
     words = text.strip().lower()
     try:
         here = datetime.fromtimestamp(now, zone).replace(microsecond=0)
-        return _read(text.strip(), words, here).astimezone(UTC)
+        found = _read(text.strip(), words, here).astimezone(UTC)
+        if not YEARS[0] <= found.year <= YEARS[1]:
+            raise ValueError(found.year)
+        return found
     except (ValueError, OverflowError):
         raise InvalidInput(f"{field}: not a point in time.", hint=_FORMS) from None
 

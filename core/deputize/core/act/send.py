@@ -192,7 +192,7 @@ class Run:
             if wait := self._wait_for_budget(STRANGERS):
                 await self.sender.sleep(wait)
             outcome = await self.sender.outside.fetch(request, self.provider)
-            pause = self._pause(outcome, request.call, attempt)
+            pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
             if pause is None:

@@ -80,7 +80,7 @@ class PublicRequest:
 
     ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
     follows. The tool is sent an `Answer` whose ``data`` are the bytes; of a write, it may be a redirect. Any other
-    status is raised as a typed error.
+    status is raised as a typed error. ``repeat``, ``prepares`` and ``max_bytes``: as in `Request`.
     """
 
     url: str
@@ -88,6 +88,7 @@ class PublicRequest:
     content: bytes | None = None
     content_type: str = ""
     repeat: Repeat | None = None
+    prepares: bool = False
     max_bytes: int = 10 * MIB
 
     @property

@@ -194,29 +194,13 @@ class Visits(Records):
             await self._end(record, "failed", reason_of(refusal.outcome))
             return False
         user = User(content["user"], content["tenant"])
-        if not _expected(account, content):
-            await self._end(record, "failed", "account_mismatch")
-            return await self._covered(user, endpoint.provider, content["app"], account)
-        if content.get("other") and await self._narrower(user, endpoint.provider, content["app"], account, granted):
-            await self._end(record, "failed", "same_account")
+        if why := await self._unwanted(content, endpoint.provider, account, granted):
+            await self._end(record, "failed", why)
             return await self._covered(user, endpoint.provider, content["app"], account)
         if not await self._still(record):
             return False
         accounts, before = self._accounts(), await self.vault.find(user, content["provider"], content["app"])
-        grant = await self.vault.add(
-            Grant(
-                user=user,
-                provider=content["provider"],
-                app=content["app"],
-                account=account,
-                scopes=granted,
-                access_token=tokens.access,
-                refresh_token=tokens.refresh,
-                expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
-                obtained_at=asked_at,
-                extra={**extra, **tokens.extra},
-            )
-        )
+        grant = await self.vault.add(_granted(user, content, account, granted, tokens, asked_at, extra))
         if content.get("other") == "switch":
             await accounts.prefer(grant)
         missing = sorted(set(content["scopes"]) - endpoint.provider.covered(granted))
@@ -235,6 +219,15 @@ class Visits(Records):
             if content.get("other") == "switch" and before:
                 await accounts.prefer(before)
         return ended is not None
+
+    async def _unwanted(self, content: Content, provider: Provider, account: Account, granted: frozenset[str]) -> str:
+        """Why the tokens of this account must not be kept; empty if they may be."""
+        if not _expected(account, content):
+            return "account_mismatch"
+        user = User(content["user"], content["tenant"])
+        if content.get("other") and await self._narrower(user, provider, content["app"], account, granted):
+            return "same_account"
+        return ""
 
     def _accounts(self) -> Accounts:
         return Accounts(self.vault, Registry(self.apps.values(), self.providers), self.audit)
@@ -270,6 +263,30 @@ class Visits(Records):
         """End tokens that must not be kept."""
         user = User(content["user"], content["tenant"])
         await self.outbox.end(user, content["provider"], content["app"], tokens)
+
+
+def _granted(
+    user: User,
+    content: Content,
+    account: Account,
+    scopes: frozenset[str],
+    tokens: flow.Tokens,
+    asked_at: float,
+    extra: Mapping[str, str],
+) -> Grant:
+    """The grant that these tokens are, asked for at ``asked_at``, from when on their lifetime counts."""
+    return Grant(
+        user=user,
+        provider=content["provider"],
+        app=content["app"],
+        account=account,
+        scopes=scopes,
+        access_token=tokens.access,
+        refresh_token=tokens.refresh,
+        expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
+        obtained_at=asked_at,
+        extra={**extra, **tokens.extra},
+    )
 
 
 def _expected(account: Account, content: Content) -> bool:

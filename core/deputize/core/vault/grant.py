@@ -89,7 +89,7 @@ _PART = "\0"
 NEVER = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Grant:
     """One user's account consented, for one app: these scopes, these tokens.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, VaultError
 from deputize.core.vault.grant import Grant, User
@@ -60,6 +61,7 @@ class Vault:
     ) -> None:
         self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
         self._place = lru_cache(maxsize=8192)(self._hash)
+        self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
 
     @classmethod
     async def open(
@@ -170,6 +172,7 @@ class Vault:
     def rekey(self, root_keys: Sequence[bytes]) -> None:
         """Use these root keys from now on, newest first."""
         self.sealer = Sealer(root_keys)
+        self._shared.clear()
 
     async def reseal(self) -> Resealed:
         """Seal with the newest key whatever an older one sealed, the vault's own keys first.
@@ -300,8 +303,13 @@ class Vault:
         return None
 
     def _grant(self, place: str, sealed: bytes) -> Grant:
-        generation, plain = self._unsealed("grant", place, sealed)
-        return Grant.unpack(plain, generation)
+        """The grant of a row. Acts at the same time share the one that is open; with the last of them it is gone."""
+        row = place, sealed
+        grant = self._shared.get(row)
+        if grant is None:
+            generation, plain = self._unsealed("grant", place, sealed)
+            grant = self._shared[row] = Grant.unpack(plain, generation)
+        return grant
 
     async def close(self) -> None:
         """Let go of the store."""

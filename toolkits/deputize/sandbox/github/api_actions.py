@@ -243,6 +243,15 @@ def by_tag(call: Call, repo: Json, tag: str) -> Reply:
     return call.reply(_release(call, repo, row))
 
 
+@route("GET", "R/releases/{release_id}", "contents:read")
+def by_number(call: Call, repo: Json, release_id: str) -> Reply:
+    """One by its number; a draft only for those who may push."""
+    row = next((one for one in call.kept("releases", repo) if str(one["id"]) == release_id), None)
+    if row is None or (row["draft"] and not call.pushes(repo)):
+        raise call.missing()
+    return call.reply(_release(call, repo, row))
+
+
 @route("POST", "R/releases", "contents:write", push=True)
 def create(call: Call, repo: Json) -> Reply:
     """201; 422 for a tag that has a published one."""

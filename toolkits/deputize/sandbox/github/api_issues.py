@@ -305,14 +305,26 @@ def write(call: Call, repo: Json, issue_number: str) -> Reply:
     return call.reply(comment(call, repo, row), 201)
 
 
-def own(call: Call, rows: list[Json], id: str, repo: Json) -> Json:
-    """A comment that I may change: mine, or any where I may push."""
+def numbered(call: Call, rows: list[Json], id: str) -> Json:
+    """The row of this number; 404 where there is none."""
     row = next((one for one in rows if str(one["id"]) == id), None)
     if row is None:
         raise call.missing()
+    return row
+
+
+def own(call: Call, rows: list[Json], id: str, repo: Json) -> Json:
+    """A comment that I may change: mine, or any where I may push."""
+    row = numbered(call, rows, id)
     if row["user"] != call.me and not call.pushes(repo):
         raise Refused(call.refusal(403, "Must have admin rights to Repository."))
     return row
+
+
+@route("GET", "R/issues/comments/{comment_id}", "issues:read")
+def one_comment(call: Call, repo: Json, comment_id: str) -> Reply:
+    """One comment, by its number."""
+    return call.reply(comment(call, repo, numbered(call, call.kept("comments", repo), comment_id)))
 
 
 @route("PATCH", "R/issues/comments/{comment_id}", "issues:write")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deputize.sandbox.github.api_issues import association, own
+from deputize.sandbox.github.api_issues import association, numbered, own
 from deputize.sandbox.github.api_pulls import PULL, READ, WRITE, changed, head_of, pull_of
 from deputize.sandbox.github.call import HOST, Call, Json
 from deputize.sandbox.github.routes import route
@@ -131,6 +131,12 @@ def reply(call: Call, repo: Json, pull_number: str, comment_id: str) -> Reply:
     if to is None or to["number"] != pull["number"]:
         raise call.missing()
     return call.reply(comment(call, repo, _keep(call, repo, pull, call.body(), to)), 201)
+
+
+@route("GET", "R/pulls/comments/{comment_id}", READ)
+def one_comment(call: Call, repo: Json, comment_id: str) -> Reply:
+    """One comment, by its number."""
+    return call.reply(comment(call, repo, numbered(call, call.kept("review_comments", repo), comment_id)))
 
 
 @route("PATCH", "R/pulls/comments/{comment_id}", WRITE)

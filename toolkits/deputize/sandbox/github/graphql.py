@@ -241,6 +241,15 @@ def _find_discussion(call: Call, id: str) -> tuple[Json, Json]:
     raise Failed("NOT_FOUND", "Could not resolve to a node.")
 
 
+def node(call: Call, id: str) -> Json:
+    """A comment of a discussion, by its id."""
+    for name, rows in call.store["discussions"].items():
+        for row in rows:
+            if any(one["id"] == id for one in row["comments"]):
+                return {"id": id, "discussion": _brief(call, _repo(call, name), row)}
+    raise Failed("NOT_FOUND", "Could not resolve to a node.")
+
+
 def create_discussion(call: Call, input: Json) -> Json:
     """A new one."""
     name = next((r["full_name"] for r in call.store["repos"].values() if f"R_{r['id']}" == input["repositoryId"]), "")
@@ -377,6 +386,7 @@ def delete_label(call: Call, input: Json) -> Json:
 
 ROOTS: dict[str, Callable[..., Json]] = {
     "repository": repository,
+    "node": node,
     "search": search,
     "resolveReviewThread": _resolved(True),
     "unresolveReviewThread": _resolved(False),

@@ -117,9 +117,8 @@ def calendar_ids(*calendars: str, field: str = "calendar") -> Asks[list[str]]:
 
 def _called(name: str, entries: Sequence[Json], field: str) -> str:
     by_id = [one for one in entries if one.get("id") == name]
-    exact = [one for one in entries if name_of(one) == name]
-    alike = [one for one in entries if name_of(one).casefold() == name.strip().casefold()]
-    found = by_id or exact or alike
+    alike = [one for one in entries if name_of(one).strip().casefold() == name.strip().casefold()]
+    found = by_id or alike
     if len(found) == 1:
         return PRIMARY if found[0].get("primary") else str(found[0]["id"])
     shown = ", ".join(_candidate(one) for one in (found or _near(name, entries))[:5])

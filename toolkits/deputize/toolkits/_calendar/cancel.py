@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
@@ -19,7 +19,7 @@ from deputize.toolkits._calendar.base import (
     writes,
 )
 from deputize.toolkits._calendar.following import cut_off, split_of
-from deputize.toolkits._calendar.rows import ANSWERS, guests, lean, mine, start_of, title
+from deputize.toolkits._calendar.rows import ANSWERS, guests, marked, mine, start_of, title
 from deputize.toolkits._calendar.target import Reach, not_yours, patched, target_of
 from deputize.toolkits._calendar.when import full
 from deputize.toolkits._calendar.words import updates
@@ -48,7 +48,7 @@ def delete_event(
 ) -> Steps:
     """Cancel an event: one, the following or all occurrences."""
     (found,) = yield from api.calendar_ids(calendar)
-    if apply_to == "following":
+    if apply_to == "following" and (not noted or "ended" in noted):
         split = yield from split_of(found, event_id, noted)
         if split is not None:
             yield from cut_off(found, split, None, None, notify, noted)
@@ -83,10 +83,12 @@ def _gone(event: Mapping[str, Any], notify: str) -> Json:
     outside = Outside()
     told_ = bool(guests(event)) and notify != "none"
     row = {"id": event.get("id"), "title": title(event, outside, 60), "start": full(start_of(event, UTC))}
-    return {**lean(row), "notified": told_, "deleted": True}
+    return {**marked(row, outside, event), "notified": told_, "deleted": True}
 
 
 # ----------------------------------------------------------------- answer
+
+_COMMENT: Final = 500  # characters
 
 
 @CALENDAR.tool(
@@ -109,17 +111,18 @@ def respond_to_event(
     notify: Notify = "all",
     *,
     noted: Noted,
+    now: float,
 ) -> Steps:
     """Answer an invitation. Other times can only be proposed in the comment."""
+    if comment and len(comment.strip()) > _COMMENT:
+        raise InvalidInput(f"comment: longer than {_COMMENT} characters.")
     (found,) = yield from api.calendar_ids(calendar)
-    event = dict((yield api.get_event(found, event_id)))
-    if apply_to == "series" and event.get("recurringEventId"):
-        event = dict((yield api.get_event(found, str(event["recurringEventId"]))))
+    event = (yield from target_of(found, event_id, apply_to, now)).event
     own = mine(event)
     if own is None:
         raise InvalidInput("event_id: the user is not invited to this event.")
     answer: Json = {"email": own["email"], "responseStatus": response}
-    answer |= {"comment": comment.strip()[:500]} if comment else {}
+    answer |= {"comment": comment.strip()} if comment else {}
     if not noted:
         yield Note({"event": event.get("id"), "was": own.get("responseStatus")})
     was = str((noted or {}).get("was") or own.get("responseStatus") or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any, Literal
 
@@ -33,7 +34,7 @@ from deputize.toolkits._calendar.rows import guests, kind, made, start_of
 from deputize.toolkits._calendar.rules import Recurrence, read_recurrence
 from deputize.toolkits._calendar.target import Reach, Target, patched, target_of
 from deputize.toolkits._calendar.when import full, moment_of
-from deputize.toolkits._calendar.wish import UNSAID, Wish, changes_of, zone_for
+from deputize.toolkits._calendar.wish import UNSAID, Wish, changes_of, settled, zone_for
 from deputize.toolkits._calendar.words import colour_called, conference, fields, invited, updates
 
 Emails = list[str]
@@ -93,32 +94,52 @@ def update_event(
     noted: Noted,
     now: float,
 ) -> Steps:
-    """Change an event: only the given fields; one, the following or all occurrences."""
+    """Change the given fields of an event: one, the following or all occurrences."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
     add = invited(add_attendees, None, account)
-    wish = Wish(plain, start, end, time_zone, recurrence, add, remove_attendees or (), meet)
+    wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
     if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
         raise InvalidInput("Nothing to change: give at least one field.")
     if time_zone and not wish.moves:
         raise InvalidInput("time_zone: goes with start or end.")
+    if move_to and apply_to == "following":
+        raise InvalidInput("move_to: only ordinary events move, and a series only as a whole.")
     named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
     found = named[0]
-    if apply_to == "following":
+    if apply_to == "following" and (not noted or "ended" in noted):
         split = yield from split_of(found, event_id, noted)
         if split is not None:
             return (yield from _from_here_on(found, split, wish, key, granted, notify, noted))
-    target = yield from target_of(found, event_id, apply_to, now)
+    if noted:
+        found, event = yield from _taken_up(named, str(noted["event"]))
+        target, wish = Target(event), replace(wish, start=noted.get("start", start), end=noted.get("end", end))
+    else:
+        target = yield from target_of(found, event_id, apply_to, now)
     if move_to and (target.event.get("recurringEventId") or kind(target.event) != "default"):
         raise InvalidInput("move_to: only ordinary events move, and a series only as a whole.")
     zone = yield from zone_for(found, target.event, wish, granted)
+    wish = settled(wish, target, zone)
     if not noted:
-        yield Note({"event": target.event.get("id")})
+        yield Note({"event": target.event.get("id"), "start": wish.start, "end": wish.end})
     before = target.event
-    after = yield from patched(found, before, lambda event: changes_of(event, target, wish, zone, key), notify, add)
+    after = yield from patched(found, before, lambda event: changes_of(event, wish, zone, key), notify, add)
     after = (yield from with_call(found, after)) if meet == "add" else after
+    move_to = move_to if named[-1] != named[0] else None
     if move_to and named[1] != found:
         after = yield from _moved(found, after, named[1], notify)
     return (yield from _said(found, before, after, wish, zone, calendar, notify, move_to))
+
+
+def _taken_up(calendars: Sequence[str], event_id: str) -> Asks[tuple[str, Json]]:
+    """The calendar on which an event is that an earlier run began to change, and the event: it may have moved."""
+    for calendar in dict.fromkeys(calendars):
+        try:
+            event = dict((yield api.get_event(calendar, event_id)))
+        except NotFound:
+            continue
+        if event.get("status") != "cancelled":
+            return calendar, event
+    raise NotFound("This event has been cancelled.")
 
 
 def _moved(calendar: str, event: Json, destination: str, notify: str) -> Asks[Json]:
@@ -202,12 +223,8 @@ def _from_here_on(
 ) -> Asks[Json]:
     """Two writes: the rest as a series of its own, then the end of the old one. Never the other way round."""
     zone = yield from zone_for(calendar, split.rest, wish, granted)
-    body = split.rest | {
-        name: value for name, value in changes_of(split.rest, Target(split.rest), wish, zone, key).items()
-    }
-    body = {name: value for name, value in body.items() if value is not None}
-    if wish.recurrence is None:
-        body["recurrence"] = split.lines
+    rest = split.rest | {"recurrence": split.lines}
+    body = {name: value for name, value in (rest | changes_of(rest, wish, zone, key)).items() if value is not None}
     for name in ("start", "end"):
         body[name] = {part: value for part, value in body[name].items() if value is not None}
     if split.has_call and wish.meet != "remove":

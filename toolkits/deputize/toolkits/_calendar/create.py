@@ -108,6 +108,8 @@ def create_event(
     if kind != "default" and (found != PRIMARY or guests or meet):
         raise InvalidInput(f"kind: {kind} goes on the main calendar, without guests and video call.")
     begins, ends = yield from _times(start, end, time_zone, found, granted, recurring=bool(recurrence))
+    if kind == "workingLocation" and visibility == "private":
+        raise InvalidInput("visibility: a working location is seen by whoever sees the calendar.")
     if kind in ("focusTime", "outOfOffice") and begins.all_day:
         raise InvalidInput(f"start: {kind} has hours, not days.")
     repeats = read_recurrence(recurrence or (), begins)

@@ -199,7 +199,7 @@ def _order(event: Mapping[str, Any], zone: tzinfo) -> datetime:
 def get_event(
     event_id: str,
     calendar: CalendarName = PRIMARY,
-    offset: Annotated[Offset, Field(description="continue a long description")] = 0,
+    offset: Annotated[Offset, Field(description="in the description")] = 0,
 ) -> Steps:
     """Read one event in full."""
     (found,) = yield from api.calendar_ids(calendar)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
 from deputize.core.act.toolkit import ActKey, Note
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._calendar import api
 from deputize.toolkits._calendar.base import Asks, Json, Noted
-from deputize.toolkits._calendar.create import insert
+from deputize.toolkits._calendar.create import LOST, insert
 from deputize.toolkits._calendar.rows import guests
 from deputize.toolkits._calendar.rules import Recurrence, Rule, read_recurrence
 from deputize.toolkits._calendar.series import occurrences
@@ -66,7 +66,7 @@ def _cut(recurrence: Recurrence, start: Moment, at: Moment) -> tuple[Recurrence,
     gone = replace(gone, added=tuple(one for one in recurrence.added if one.at < at.at))
     gone = replace(gone, left_out=tuple(one for one in recurrence.left_out if one.at < at.at))
     rest = Recurrence(
-        tuple(_rest_of(rule, start, at) for rule in recurrence.rules),
+        tuple(rest for rule in recurrence.rules if (rest := _rest_of(rule, start, at))),
         tuple(one for one in recurrence.added if one.at >= at.at),
         tuple(one for one in recurrence.left_out if one.at >= at.at),
     )
@@ -74,17 +74,25 @@ def _cut(recurrence: Recurrence, start: Moment, at: Moment) -> tuple[Recurrence,
 
 
 def _ended(rule: Rule, at: Moment) -> Rule:
-    last = at.plus(-1).local if at.all_day else at.at - timedelta(seconds=1)
+    last = _before(at)
     if rule.until is not None and _sooner(rule.until, last):
         return rule
     return replace(rule, count=None, until=last)
+
+
+def _before(at: Moment) -> date | datetime:
+    """The last second, or day, before."""
+    return at.plus(-1).local if at.all_day else at.at - timedelta(seconds=1)
 
 
 def _sooner(one: Any, other: Any) -> bool:
     return bool(one <= other)
 
 
-def _rest_of(rule: Rule, start: Moment, at: Moment) -> Rule:
+def _rest_of(rule: Rule, start: Moment, at: Moment) -> Rule | None:
+    """The rule from a moment on; None for one that has ended by then."""
+    if rule.until is not None and _sooner(rule.until, _before(at)):
+        return None
     if rule.count is None:
         return rule
     before = 0
@@ -92,7 +100,7 @@ def _rest_of(rule: Rule, start: Moment, at: Moment) -> Rule:
         if one.at >= at.at:
             break
         before += 1
-    return replace(rule, count=max(rule.count - before, 1))
+    return replace(rule, count=rule.count - before) if before < rule.count else None
 
 
 def begins_at(start: Moment, at: Moment) -> Moment:
@@ -138,11 +146,25 @@ def cut_off(
         event = yield from insert(calendar, body | {"id": key.base32}, people | call, noted or {"event": key.base32})
     try:
         yield from _end(calendar, split, told)
-    except DeputizeError:
-        if event:
-            yield from api.optional(api.delete_event(calendar, event, people))
+    except DeputizeError as failure:
+        if isinstance(failure, LOST) and (yield from _has_ended(calendar, split)):
+            return event
+        if event:  # whatever became of its etag: it is ours, and nobody has seen it for longer than a moment
+            yield from api.optional(api.delete_event(calendar, {"id": event["id"]}, people))
         raise
     return event
+
+
+def _has_ended(calendar: str, split: Split) -> Asks[bool]:
+    """Whether a series was cut though the answer was lost. Raises `OutcomeUnknown` if nobody can tell: then the rest
+    stays, since taking it back could lose events."""
+    try:
+        series = yield api.get_event(calendar, str(split.series["id"]))
+    except DeputizeError:
+        raise OutcomeUnknown(
+            "Google did not say whether the series was cut.", hint="Look at the calendar: events may be there twice."
+        ) from None
+    return list(series.get("recurrence") or ()) == split.ended
 
 
 def _end(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:

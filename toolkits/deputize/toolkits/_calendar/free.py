@@ -156,14 +156,17 @@ def _busy(calendars: Sequence[str], window: Span) -> Asks[tuple[dict[str, list[S
         requests += [_query(calendars[at : at + AT_ONCE], start, end) for at in range(0, len(calendars), AT_ONCE)]
         start = end
     busy: dict[str, list[Span]] = {}
-    unseen = set(calendars)
+    seen, unseen = set[str](), set[str]()
     for at in range(0, len(requests), 10):
         for answer in (yield requests[at : at + 10]):
             for who, told in (answer.get("calendars") or {}).items():
-                if who.lower() in calendars and not told.get("errors"):
-                    unseen.discard(who.lower())
+                if told.get("errors"):
+                    unseen.add(who.lower())
+                elif who.lower() in calendars:
+                    seen.add(who.lower())
                     busy.setdefault(who.lower(), []).extend(map(_span, told.get("busy") or ()))
-    return {who: spans for who, spans in busy.items() if who not in unseen}, [one for one in calendars if one in unseen]
+    seen -= unseen  # who cannot be seen all the time is not free the rest of it
+    return {who: spans for who, spans in busy.items() if who in seen}, [one for one in calendars if one not in seen]
 
 
 def _query(calendars: Sequence[str], start: datetime, end: datetime) -> Request:

@@ -187,17 +187,16 @@ def made(event: Event, zone: tzinfo) -> Json:
     """What the result of a write says of the event it left."""
     outside = Outside()
     start, end = start_of(event, zone), end_of(event, zone)
-    return lean(
-        {
-            "id": event.get("id"),
-            "title": title(event, outside, 60),
-            "start": full(start),
-            "end": full(end),
-            "people": others(event, outside, 3),
-            "meet": meeting(event),
-            "url": event.get("htmlLink"),
-        }
-    )
+    row: Json = {
+        "id": event.get("id"),
+        "title": title(event, outside, 60),
+        "start": full(start),
+        "end": full(end),
+        "people": others(event, outside, 3),
+        "meet": meeting(event),
+        "url": event.get("htmlLink"),
+    }
+    return marked(row, outside, event)
 
 
 def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None) -> Json:

@@ -34,7 +34,8 @@ def _share_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _share_effect(arguments: Arguments) -> Effect:
-    grave = arguments["role"] in ("owner", "none") or arguments["who"].strip().lower() == "public"
+    many = "@" not in arguments["who"]  # everybody, or everybody of a domain
+    grave = arguments["role"] in ("owner", "none") or many
     return Effect.SENDS | Effect.DESTRUCTIVE if grave else Effect.SENDS
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._time import YEARS
 
 _FORMS: Final = "Use an ISO date (all day) or an ISO date-time such as 2026-12-01T10:00."
 _DURATION: Final = re.compile(r"(?:[0-9]{1,5}[mhdw])+")
@@ -127,7 +128,7 @@ def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
     Raises `InvalidInput` for what is neither, and for a time that the clocks skip there.
     """
     read = _parsed(text)
-    if read is None:
+    if read is None or not YEARS[0] <= read.year <= YEARS[1]:
         raise InvalidInput(f"{field}: not a date or date-time.", hint=_FORMS)
     if not isinstance(read, datetime):
         return Moment(read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from deputize.toolkits._calendar.base import (
 )
 from deputize.toolkits._calendar.rows import guests
 from deputize.toolkits._calendar.rules import read_recurrence
+from deputize.toolkits._calendar.shift import moved
 from deputize.toolkits._calendar.target import Target
 from deputize.toolkits._calendar.when import Moment, moment_of, read_end, read_moment, zone_called
 from deputize.toolkits._calendar.words import conference, invited_of
@@ -51,11 +52,25 @@ def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, granted: froze
     return ((yield from api.zone_of(calendar, granted)) if wish.moves else None) or (own and own.zone) or UTC
 
 
-def changes_of(event: Json, target: Target, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
+def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
+    """The wish with times that do not depend on the occurrence that was named, so that nothing is moved twice."""
+    start, end = _times(target.event, target.occurrence, wish, zone)
+    if target.occurrence is None or not wish.moves or start is None or end is None:
+        return wish
+    return replace(wish, start=_iso(start), end=_iso(end.plus(-1) if end.all_day else end))
+
+
+def _iso(moment: Moment) -> str:
+    local = moment.local
+    return local.replace(tzinfo=moment.zone).isoformat() if isinstance(local, datetime) else local.isoformat()
+
+
+def changes_of(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
     """The fields that differ from what is there; arrays as a whole, as Google replaces them."""
     body = {name: value for name, value in wish.plain.items() if event.get(name, UNSAID.get(name)) != value}
-    start, end = _times(event, target.occurrence, wish, zone)
+    start, end = _times(event, None, wish, zone)
     if wish.moves:
+        body |= _moved_rules(event, start, zone) if wish.recurrence is None else {}
         new = {"start": _replacing(event.get("start"), start), "end": _replacing(event.get("end"), end)}
         body |= {name: value for name, value in new.items() if not _same(event.get(name), value, zone)}
     if wish.recurrence is not None:
@@ -74,6 +89,15 @@ def changes_of(event: Json, target: Target, wish: Wish, zone: tzinfo, key: ActKe
     if wish.meet == "remove" and event.get("conferenceData"):
         body["conferenceData"] = None
     return body
+
+
+def _moved_rules(event: Json, start: Moment | None, zone: tzinfo) -> Json:
+    old = moment_of(event.get("start"), zone)
+    if not event.get("recurrence") or start is None or old is None or (start.all_day == old.all_day and start == old):
+        return {}
+    before = read_recurrence([str(one) for one in event["recurrence"]], old)
+    after = moved(before, old, start)
+    return {"recurrence": after.lines} if after != before else {}
 
 
 UNSAID = {"transparency": "opaque", "visibility": "default"}

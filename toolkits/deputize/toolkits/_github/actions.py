@@ -317,8 +317,8 @@ def _control_needs(arguments: Arguments) -> Sequence[Need]:
 
 @GITHUB.tool(
     needs=_control_needs,
-    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if "cancel" in arguments["action"] else Effect.WRITES,
-    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if "cancel" in arguments["action"] else SENDS,
+    gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="actions",
 )
 @in_repo("this run")

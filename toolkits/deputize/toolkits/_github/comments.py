@@ -16,7 +16,7 @@ from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.issues import moment
 from deputize.toolkits._github.once import Noted, once
 from deputize.toolkits._github.places import Number, Repo
-from deputize.toolkits._github.prose import Body, Prose, is_marked, marked
+from deputize.toolkits._github.prose import Body, Prose, is_marked, is_own, marked
 from deputize.toolkits._github.rows import ZONED, comment
 
 Kind = Literal["conversation", "review"]
@@ -115,9 +115,12 @@ def _thread(node: Mapping[str, Any]) -> Json:
 
 def _write_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["comment_id"]:
-        where = "pulls" if arguments["comment_kind"] == "review" else "issues"
-        method = f"PATCH R/{where}/comments/{{comment_id}}"
-    elif arguments["reply_to"]:
+        review = arguments["comment_kind"] == "review"
+        path = f"R/{'pulls' if review else 'issues'}/comments/{{comment_id}}"
+        rights = ("pull_requests",) if review else ("issues", "pull_requests")
+        look = reads(f"GET {path}", *(f"{one}:read" for one in rights))
+        return [*changes(f"PATCH {path}", *(f"{one}:write" for one in rights)), look]
+    if arguments["reply_to"]:
         method = "POST R/pulls/{pull_number}/comments/{comment_id}/replies"
     else:
         method = "POST R/issues/{issue_number}/comments"
@@ -140,6 +143,7 @@ def write_comment(
     comment_kind: Kind = "conversation",
     *,
     key: ActKey,
+    account: Account,
     noted: Noted,
     now: float,
 ) -> Steps:
@@ -149,15 +153,7 @@ def write_comment(
     if comment_id:
         if number or reply_to:
             raise InvalidInput("comment_id: alone, to edit a comment.")
-        where = "pulls" if comment_kind == "review" else "issues"
-        edit = rest(
-            f"PATCH R/{where}/comments/{{comment_id}}",
-            repo,
-            at={"comment_id": comment_id},
-            json={"body": body},
-            repeat="idem",
-        )
-        return _receipt((yield from api.send(edit)).data, "Edited.")
+        return (yield from _edited(repo, comment_id, comment_kind, body, account))
     if not number:
         raise InvalidInput("number: of the issue or pull request.")
     text = {"body": marked(body, key)}
@@ -170,7 +166,7 @@ def write_comment(
         request = rest("POST R/issues/{issue_number}/comments", repo, at=at, json=text)
         since = moment("-1d", now, "since")
         listed = rest("GET R/issues/{issue_number}/comments", repo, at=at, params={"per_page": 100, "since": since})
-    made = yield from once(noted, _sent(request), lambda: _marked(listed, key), "comment")
+    made = yield from once(noted, _sent(request), lambda: _marked(listed, key, account), "comment")
     return _receipt(made, "Written.") | {"number": number}
 
 
@@ -181,11 +177,20 @@ def _sent(request: Request) -> Asks[Json]:
     return dict((yield from api.send(request)).data)
 
 
-def _marked(listed: Request, key: ActKey) -> Asks[Json | None]:
+def _edited(repo: str, id: int, kind: Kind, body: str, account: Account) -> Asks[Json]:
+    """A comment of the user's own with other words; who may push could change those of others, too."""
+    path, at = f"R/{'pulls' if kind == 'review' else 'issues'}/comments/{{comment_id}}", {"comment_id": id}
+    if not is_own((yield from api.get(path, repo, at=at)), account):
+        raise InvalidInput("comment_id: a comment of somebody else.", hint="Only one's own are edited.")
+    edit = rest(f"PATCH {path}", repo, at=at, json={"body": body}, repeat="idem")
+    return _receipt((yield from api.send(edit)).data, "Edited.")
+
+
+def _marked(listed: Request, key: ActKey, account: Account) -> Asks[Json | None]:
     """The comment of this act, if it is there."""
     for _ in range(3):
         answer = yield from api.send(listed)
-        if found := next((dict(row) for row in answer.data if is_marked(row, key)), None):
+        if found := next((dict(row) for row in answer.data if is_marked(row, key, account)), None):
             return found
         page = api.following(answer.headers)
         if not page:

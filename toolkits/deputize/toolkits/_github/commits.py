@@ -15,12 +15,12 @@ from deputize.toolkits import _time
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, Asks, changes, reads
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.diffs import diff, file_list
-from deputize.toolkits._github.files import workflow_need
+from deputize.toolkits._github.files import commit_effect, workflow_need
 from deputize.toolkits._github.once import again
 from deputize.toolkits._github.places import Branch, Head, Login, NewPath, Number, Path, Ref, Repo, Sha
-from deputize.toolkits._github.prose import Prose, Title, code
+from deputize.toolkits._github.prose import Content, Prose, Title, code, is_own
 from deputize.toolkits._github.repos import branch_row
 from deputize.toolkits._github.rows import ZONED, commit_row, full, login, outer, short
 from deputize.toolkits._text import window
@@ -293,7 +293,7 @@ class NewFile(BaseModel):
 
     model_config = {"extra": "forbid", "hide_input_in_errors": True}
     path: NewPath
-    content: str
+    content: Content
 
 
 def _some(files: list[NewFile]) -> list[NewFile]:
@@ -318,10 +318,15 @@ def _commit_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
+def _commit_effect(arguments: Arguments) -> Effect:
+    effect = commit_effect(_paths(arguments), arguments["message"])
+    return effect | Effect.DESTRUCTIVE if arguments["delete_paths"] else effect
+
+
 @GITHUB.tool(
     needs=_commit_needs,
-    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if arguments["delete_paths"] else Effect.WRITES,
-    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+    effect=_commit_effect,
+    gravest=SENDS | Effect.DESTRUCTIVE,
 )
 @in_repo("this branch")
 def commit_files(
@@ -331,6 +336,8 @@ def commit_files(
     files: Files | None = None,
     delete_paths: list[NewPath] | None = None,
     expected_head: Sha | None = None,
+    *,
+    account: Account,
 ) -> Steps:
     """One commit that writes and/or deletes several files on a branch."""
     written, deleted = list(files or ()), list(dict.fromkeys(delete_paths or ()))
@@ -356,7 +363,7 @@ def commit_files(
         "expectedHeadOid": head,
         "fileChanges": change,
     }
-    commit = yield from again(lambda: _committed(given), lambda: _already_on(repo, branch, head, message))
+    commit = yield from again(lambda: _committed(given), lambda: _already_on(repo, branch, head, message, account))
     return {
         "commit": {"sha": commit.get("oid"), "url": commit.get("url")},
         "branch": branch,
@@ -371,13 +378,17 @@ def _committed(given: Mapping[str, Any]) -> Asks[Json]:
     return dict((data.get("createCommitOnBranch") or {}).get("commit") or {})
 
 
-def _already_on(repo: str, branch: str, head: str, message: str) -> Asks[Json | None]:
+def _already_on(repo: str, branch: str, head: str, message: str, account: Account) -> Asks[Json | None]:
     """Our commit, if the branch now ends in it; None if the branch has not moved."""
     now = yield from _head_of(repo, branch)
     if now in (None, head):
         return None
     found = yield from api.get("R/commits/{ref}", repo, wide={"ref": str(now)})
     ours = [one.get("sha") for one in found.get("parents") or ()] == [head]
-    if ours and str(found["commit"]["message"]).partition("\n")[0] == message:
+    if (
+        ours
+        and is_own({"user": found.get("author")}, account)
+        and str(found["commit"]["message"]).partition("\n")[0] == message
+    ):
         return {"oid": now, "url": found.get("html_url")}
     raise Conflict("The branch has moved in the meantime.", reason="stale", hint="Read it again.")

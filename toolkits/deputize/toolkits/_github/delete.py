@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
-from deputize.core.errors import InvalidInput
+from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._github import api, documents, names
 from deputize.toolkits._github.api import Json, in_repo, rest
-from deputize.toolkits._github.base import GITHUB, Asks, changes, needs, reads
+from deputize.toolkits._github.base import GITHUB, Asks, changes, needs, optional, reads
 from deputize.toolkits._github.places import Repo, awkward, label_of, ref_of
 
 Kind = Literal["branch", "tag", "comment", "review_comment", "label", "milestone", "release", "gist"]
@@ -28,13 +29,15 @@ _LOOKUPS: Final = {
     "tag": ["GET R/git/ref/{ref}"],
     "label": ["GET R/labels"],
     "milestone": ["GET R/milestones"],
+    **{kind: [method.replace("DELETE", "GET")] for kind, (method, _) in _METHODS.items() if method.endswith("_id}")},
 }
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
     kind = arguments["kind"] or "branch"
     if kind == "gist":
-        return [needs("DELETE /gists/{gist_id}", "gist", app=("gists:write",))]
+        look = optional("GET /gists/{gist_id}", "gist")
+        return [needs("DELETE /gists/{gist_id}", "gist", app=("gists:write",)), look]
     method, right = _METHODS[kind]
     looks = [reads(one, right.replace("write", "read"), right) for one in _LOOKUPS.get(kind, ())]
     if kind == "label" and awkward(arguments["id"] or ""):
@@ -51,6 +54,7 @@ def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
     if kind == "gist":
         if not re.fullmatch(r"[0-9a-f]{20,40}", id):
             raise InvalidInput("id: not a gist's id.")
+        yield from api.get("/gists/{gist_id}", at={"gist_id": id})
         return (yield from _gone(kind, id, rest("DELETE /gists/{gist_id}", at={"gist_id": id}, repeat="idem")))
     if kind in ("branch", "tag"):
         return (yield from _ref(str(repo), kind, _checked(ref_of, id)))
@@ -62,6 +66,8 @@ def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
         raise InvalidInput("id: a number.")
     method = _METHODS[kind][0]
     place = method.rpartition("{")[2].rstrip("}")
+    if kind != "milestone":
+        yield from api.get(method.partition(" ")[2], str(repo), at={place: id})
     return (yield from _gone(kind, id, rest(method, str(repo), at={place: id}, repeat="idem")))
 
 
@@ -72,9 +78,27 @@ def _checked(check: Any, text: str) -> str:
         raise InvalidInput(f"id: {wrong}.") from None
 
 
-def _gone(kind: str, id: str, request: Any) -> Asks[Json]:
-    yield from api.send(request)
+def _gone(kind: str, id: str, request: Request) -> Asks[Json]:
+    """Delete what was seen to be there. So if it is not found now, an answer was lost, and it is gone."""
+    try:
+        yield from api.send(request)
+    except NotFound as missing:
+        if "right" in missing.message:
+            raise
+    except InvalidInput:
+        if kind not in ("branch", "tag") or (yield from _still(request)):
+            raise
     return {"kind": kind, "id": id, "deleted": True}
+
+
+def _still(request: Request) -> Asks[bool]:
+    """Whether a branch or tag is there: GitHub says the same of a missing one and of one that it protects."""
+    path = request.path.replace("/git/refs/", "/git/ref/", 1)
+    try:
+        yield from api.send(replace(request, method="GET", path=path, repeat=None))
+    except NotFound:
+        return False
+    return True
 
 
 def _ref(repo: str, kind: str, name: str) -> Asks[Json]:

@@ -151,7 +151,8 @@ def _comment(node: Mapping[str, Any]) -> Json:
 
 def _write_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["answer_id"]:
-        return changes("GRAPHQL DiscussionAnswer", "discussions:write")
+        look = reads("GRAPHQL DiscussionComment", "discussions:read")
+        return [*changes("GRAPHQL DiscussionAnswer", "discussions:write"), look]
     if arguments["number"]:
         one = [reads("GRAPHQL Discussion", "discussions:read")]
         return [*changes("GRAPHQL DiscussionReply", "discussions:write"), *one]
@@ -171,19 +172,21 @@ def write_discussion(
     answer_id: Annotated[Node | None, Field(description="mark this comment")] = None,
     *,
     key: ActKey,
+    account: Account,
     noted: Noted,
 ) -> Steps:
     """Start a discussion, comment or reply in one, or mark the answer."""
     if answer_id:
         if body or title or reply_to:
             raise InvalidInput("answer_id: alone, to mark an answer.")
+        yield from _belongs(repo, number, answer_id)
         data = yield from documents.query(documents.DISCUSSION_ANSWER, "idem", id=answer_id)
         there = (data.get("markDiscussionCommentAsAnswer") or {}).get("discussion") or {}
         return {"number": there.get("number"), "id": answer_id, "url": there.get("url"), "summary": "Marked."}
     if not body.strip():
         raise InvalidInput("body: something to say.")
     if number:
-        return (yield from _replied(repo, number, body, reply_to, key, noted))
+        return (yield from _replied(repo, number, body, reply_to, key, account, noted))
     if not title or not category:
         raise InvalidInput("title, category: needed for a new discussion.", hint="github_list_discussions names them.")
     known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
@@ -191,8 +194,17 @@ def write_discussion(
     chosen = pick(category, categories, "category", lambda one: str(one["name"]))
     given = {"repositoryId": known["id"], "categoryId": chosen["id"], "title": title, "body": marked(body, key)}
     write = _sent(documents.DISCUSSION_CREATE, given, "createDiscussion", "discussion")
-    made = yield from once(noted, write, lambda: _started(repo, title, key), "discussion")
+    made = yield from once(noted, write, lambda: _started(repo, title, key, account), "discussion")
     return {"number": made.get("number"), "id": made.get("id"), "url": made.get("url"), "summary": "Started."}
+
+
+def _belongs(repo: str, number: int | None, comment: str) -> Asks[None]:
+    """Nothing if a comment is one of this repository's: an id alone could be of any that the user may write to."""
+    data = yield from documents.query(documents.DISCUSSION_COMMENT, id=comment)
+    there = (data.get("node") or {}).get("discussion") or {}
+    home = str((there.get("repository") or {}).get("nameWithOwner", ""))
+    if elsewhere(repo, None, home) or number not in (None, there.get("number")):
+        raise InvalidInput("answer_id: not a comment of this repository or discussion.")
 
 
 def _sent(document: str, given: Mapping[str, Any], field: str, part: str) -> Asks[Json]:
@@ -200,27 +212,29 @@ def _sent(document: str, given: Mapping[str, Any], field: str, part: str) -> Ask
     return dict((data.get(field) or {}).get(part) or {})
 
 
-def _started(repo: str, title: str, key: ActKey) -> Asks[Json | None]:
+def _started(repo: str, title: str, key: ActKey, account: Account) -> Asks[Json | None]:
     """The discussion of this act, among the newest of its title."""
     data = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=20)
     for node in documents.page_of(data.get("discussions") or {}).rows:
         if node.get("title") == title:
             whole = yield from _discussion(repo, int(node["number"]))
-            if is_marked(whole, key):
+            if is_marked(whole, key, account):
                 return whole
     return None
 
 
-def _replied(repo: str, number: int, body: str, reply_to: str | None, key: ActKey, noted: Noted) -> Asks[Json]:
+def _replied(
+    repo: str, number: int, body: str, reply_to: str | None, key: ActKey, account: Account, noted: Noted
+) -> Asks[Json]:
     there = yield from _discussion(repo, number)
     given: Json = {"discussionId": there["id"], "body": marked(body, key)}
     given |= {"replyToId": reply_to} if reply_to else {}
     write = _sent(documents.DISCUSSION_REPLY, given, "addDiscussionComment", "comment")
-    made = yield from once(noted, write, lambda: _marked_in(repo, number, key), "comment")
+    made = yield from once(noted, write, lambda: _marked_in(repo, number, key, account), "comment")
     return {"number": number, "id": made.get("id"), "url": made.get("url"), "summary": "Written."}
 
 
-def _marked_in(repo: str, number: int, key: ActKey) -> Asks[Json | None]:
+def _marked_in(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
     """The comment or reply of this act."""
     after = ""
     for _ in range(5):
@@ -228,7 +242,7 @@ def _marked_in(repo: str, number: int, key: ActKey) -> Asks[Json | None]:
         page = documents.page_of(node.get("comments") or {})
         for one in page.rows:
             for text in (one, *((one.get("replies") or {}).get("nodes") or ())):
-                if is_marked(text, key):
+                if is_marked(text, key, account):
                     return dict(text)
         after = page.following
         if not after:

@@ -89,6 +89,10 @@ DISCUSSION_ANSWER: Final = (
     "mutation DiscussionAnswer($id: ID!) { markDiscussionCommentAsAnswer(input: {id: $id}) { "
     "discussion { number url } } }"
 )
+DISCUSSION_COMMENT: Final = (
+    "query DiscussionComment($id: ID!) { node(id: $id) { ... on DiscussionComment { id discussion { number "
+    "repository { nameWithOwner } } } } }"
+)
 UNLABEL: Final = (
     "mutation Unlabel($id: ID!, $labels: [ID!]!) { removeLabelsFromLabelable(input: {labelableId: $id, "
     "labelIds: $labels}) { clientMutationId } }"

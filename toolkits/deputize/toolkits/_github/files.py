@@ -14,10 +14,10 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import MATCHES, RAW, Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, Asks, changes, needs, reads
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, reads
 from deputize.toolkits._github.once import again
 from deputize.toolkits._github.places import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
-from deputize.toolkits._github.prose import Prose, Title, code
+from deputize.toolkits._github.prose import Content, Prose, Title, calls_many, code
 from deputize.toolkits._github.rows import outer
 from deputize.toolkits._github.search import MOST, checked, elsewhere, qualified
 from deputize.toolkits._page import tokens
@@ -216,6 +216,12 @@ def workflow_need(method: str, paths: Sequence[str | None]) -> list[Need]:
     return []
 
 
+def commit_effect(paths: Sequence[str], message: str) -> Effect:
+    """What a commit does: a workflow runs when it is there, and GitHub tells whom a message mentions."""
+    runs = any(path.lower().startswith(".github/") for path in paths)
+    return SENDS if runs or calls_many(message) else Effect.WRITES
+
+
 def _write_needs(arguments: Arguments) -> Sequence[Need]:
     method = "PUT R/contents/{path}"
     return [
@@ -227,7 +233,8 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
 
 @GITHUB.tool(
     needs=_write_needs,
-    effect=Effect.WRITES,
+    effect=lambda arguments: commit_effect([arguments["path"]], arguments["message"]),
+    gravest=SENDS,
     aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
 )
 @in_repo("this branch or path")
@@ -235,7 +242,7 @@ def write_file(
     repo: Repo,
     path: NewPath,
     message: Title,
-    content: str,
+    content: Content,
     branch: Branch | None = None,
     mode: Mode = "create",
     start_line: int | None = None,

@@ -103,10 +103,16 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
     return [needs(method, "gist", app=("gists:write",))]
 
 
+def _save_effect(arguments: Arguments) -> Effect:
+    """One that is changed may be public, and a file without text is deleted."""
+    effect = SENDS if arguments["public"] or arguments["gist_id"] else Effect.WRITES
+    return effect if all((arguments["files"] or {}).values()) else effect | Effect.DESTRUCTIVE
+
+
 @GITHUB.tool(
     needs=_save_needs,
-    effect=lambda arguments: SENDS if arguments["public"] else Effect.WRITES,
-    gravest=SENDS,
+    effect=_save_effect,
+    gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="gists",
 )
 def save_gist(

@@ -18,7 +18,8 @@ from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, 
 from deputize.toolkits._github.once import Noted, once
 from deputize.toolkits._github.places import Label, Number, Owner, Person, Repo, Word, awkward
 from deputize.toolkits._github.prose import Body, Prose, Title, body_part, is_body_cursor, is_marked, marked
-from deputize.toolkits._github.rows import ZONED, assoc, comment, full, issue_row, labels, login, logins, outer, repo_of
+from deputize.toolkits._github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
+from deputize.toolkits._github.rows import labels as label_list
 from deputize.toolkits._github.search import MOST, checked, elsewhere, private_left_out, qualified
 
 State = Literal["open", "closed", "all"]
@@ -161,9 +162,9 @@ def _issue(row: Mapping[str, Any], outside: Prose) -> Json:
         "author": login(row.get("user")),
         "assoc": assoc(row.get("author_association")),
         "assignees": logins(row.get("assignees")),
-        "labels": labels(row, outside),
+        "labels": label_list(row, outside),
         "milestone": outside.line(str(milestone.get("title", "")), 100) if milestone else None,
-        "type": (row.get("type") or {}).get("name"),
+        "type": outside.line(str((row.get("type") or {}).get("name") or ""), 60) or None,
         "is_pull": bool(row.get("pull_request")),
         "locked": bool(row.get("locked")),
         "comments_count": row.get("comments", 0),
@@ -263,7 +264,7 @@ def create_issue(
         "id": issue.get("id"),
         "url": issue.get("html_url"),
         "title": title,
-        "labels": [one.get("name") for one in issue.get("labels") or ()],
+        "labels": label_list(issue, outside),
         "assignees": logins(issue.get("assignees")),
         **({"project_item": item} if item else {}),
         **({"warnings": [outside.line(one, 200) for one in warnings]} if warnings else {}),
@@ -279,7 +280,7 @@ def find_marked(repo: str, key: ActKey, account: Account) -> Asks[Json | None]:
     """The issue of this act among the newest of the account's."""
     params = {"creator": account.name, "state": "all", "sort": "created", "per_page": 30}
     rows = yield from api.get("R/issues", repo, params=params)
-    return next((dict(row) for row in rows if is_marked(row, key)), None)
+    return next((dict(row) for row in rows if is_marked(row, key, account)), None)
 
 
 def _dropped(issue: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
@@ -387,13 +388,14 @@ def update_issue(
         change = api.send(rest(method, repo, at=at, json={} if locked else None, repeat="idem"))
         yield from api.attempt(change, "locked", changed, warnings)
     row = yield from api.get("R/issues/{issue_number}", repo, at=at)
+    outside = Prose()
     return {
         "number": number,
         "url": row.get("html_url"),
         "state": row.get("state"),
-        "labels": [str(one.get("name")) for one in row.get("labels") or ()],
+        "labels": label_list(row, outside),
         "assignees": logins(row.get("assignees")),
-        "milestone": (row.get("milestone") or {}).get("title"),
+        "milestone": outside.title((row.get("milestone") or {}).get("title")) or None,
         "changed": list(dict.fromkeys(", ".join(changed).split(", "))) if changed else [],
         **({"warnings": warnings} if warnings else {}),
     }

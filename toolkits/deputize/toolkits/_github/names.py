@@ -11,6 +11,7 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import rest
 from deputize.toolkits._github.base import Asks
+from deputize.toolkits._github.prose import Prose
 
 
 def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]) -> Any:
@@ -25,7 +26,8 @@ def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]
 
 def near_to(asked: str, known: Iterable[str]) -> list[str]:
     """Up to five known names like this one."""
-    by_lower = {one.lower(): one for one in known}
+    outside = Prose()
+    by_lower = {one.lower(): outside.line(one, 80) for one in known}
     close = get_close_matches(asked.lower(), by_lower, 5, 0.5)
     close += [one for one in by_lower if asked.lower() in one and one not in close]
     return [by_lower[one] for one in close[:5]]

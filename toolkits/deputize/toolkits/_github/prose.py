@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 
 from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
 from deputize.toolkits._page import read_cursor, write_cursor
 from deputize.toolkits._text import Outside, clean, window
 
@@ -36,7 +37,7 @@ _BAD_LINK: Final = re.compile(
     re.IGNORECASE,
 )
 _UNSEEN: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
 )
 _SECRET: Final = re.compile(
@@ -49,6 +50,12 @@ _MARK: Final = re.compile(r"\n{0,2}<!-- deputize:[0-9a-f]{16} -->\s{0,9}\Z")
 
 class Prose(Outside):
     """Cleans what others wrote, and counts in ``hidden`` what it took out."""
+
+    def text(self, text: str) -> str:
+        """Cleaned, with its lines."""
+        kept, unseen = _UNSEEN.subn("", super().text(text))
+        self.hidden += unseen
+        return kept
 
     def prose(self, text: Any) -> str:
         """Markdown without what its readers do not see. Our own mark goes uncounted."""
@@ -88,7 +95,7 @@ def code(text: str) -> tuple[str, int]:
 def plain_log(text: str) -> str:
     """A log without colours and other controls."""
     text = re.sub(r"\x1b\[[0-9;?]{0,20}[ -/]?[@-~]|\x1b\][^\x07\n]{0,500}(?:\x07|\x1b\\)", "", text)
-    return clean(text)[0]
+    return _UNSEEN.sub("", clean(text)[0])
 
 
 def body_part(bound_to: tuple[Any, ...], text: str, cursor: str | None = None, first: int = BODY) -> dict[str, Any]:
@@ -119,15 +126,27 @@ def is_body_cursor(bound_to: tuple[Any, ...], cursor: str | None) -> bool:
 # ----------------------------------------------------------------- what we write
 
 
-def _outgoing(text: str) -> str:
+def _no_secret(text: str) -> str:
     if _SECRET.search(text):
         raise ValueError("holds what looks like a secret; leave it out")
-    if len(text) > 65_536:
+    return text
+
+
+def _outgoing(text: str) -> str:
+    if len(_no_secret(text)) > 65_536:
         raise ValueError("at most 65536 characters")
     return text.replace("\x00", "")
 
 
 Body = Annotated[str, AfterValidator(_outgoing)]
+Content = Annotated[str, AfterValidator(_no_secret)]
+_MENTION: Final = re.compile(r"(?<![\w/`])@[A-Za-z0-9][\w-]{0,38}(?:/[\w-]{1,100})?", re.ASCII)
+_MANY: Final = 10
+
+
+def calls_many(*texts: str | None) -> bool:
+    """Whether texts mention more people than may be told without asking the user."""
+    return len({one.lower() for text in texts for one in _MENTION.findall(text or "")}) > _MANY
 
 
 def _one_line(text: str) -> str:
@@ -150,6 +169,16 @@ def marked(body: str | None, key: ActKey) -> str:
     return f"{body}\n\n{mark(key)}" if body else mark(key)
 
 
-def is_marked(row: Mapping[str, Any], key: ActKey) -> bool:
-    """Whether a text carries the mark of this act."""
-    return mark(key) in str(row.get("body") or "")
+def is_marked(row: Mapping[str, Any], key: ActKey, account: Account) -> bool:
+    """Whether a text carries the mark of this act and is the account's own: anybody may copy or guess a mark."""
+    return mark(key) in str(row.get("body") or "") and is_own(row, account)
+
+
+def is_own(row: Mapping[str, Any], account: Account) -> bool:
+    """Whether the account wrote it. GraphQL names people by their login alone, which no two have at a time."""
+    who = row.get("user") or row.get("author") or {}
+    return str(who["id"]) == account.subject if "id" in who else _same(who.get("login"), account.name)
+
+
+def _same(login: Any, name: str) -> bool:
+    return bool(login) and str(login).lower() == name.lower()

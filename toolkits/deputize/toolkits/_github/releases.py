@@ -14,7 +14,7 @@ from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.once import LOST, raise_if_unsent
 from deputize.toolkits._github.places import Branch, Ref, Repo
-from deputize.toolkits._github.prose import Body, Prose, Title
+from deputize.toolkits._github.prose import Body, Prose, Title, calls_many
 from deputize.toolkits._github.rows import ZONED, full, login, outer, short
 from deputize.toolkits._text import window
 
@@ -87,9 +87,14 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
+def _save_effect(arguments: Arguments) -> Effect:
+    quiet = arguments["draft"] and not calls_many(arguments["body"])
+    return Effect.WRITES if quiet else SENDS
+
+
 @GITHUB.tool(
     needs=_save_needs,
-    effect=lambda arguments: Effect.WRITES if arguments["draft"] else SENDS,
+    effect=_save_effect,
     gravest=SENDS,
     toolset="releases",
 )
@@ -101,9 +106,9 @@ def save_release(
     body: Body | None = None,
     target: Ref | None = None,
     draft: bool = True,
-    prerelease: bool = False,
+    prerelease: bool | None = None,
     generate_notes: bool = False,
-    latest: Literal["true", "false", "legacy"] = "true",
+    latest: Literal["true", "false", "legacy"] | None = None,
 ) -> Steps:
     """Create or change a release; a draft unless told otherwise. target: branch or sha for a new tag."""
     given: Json = {
@@ -123,6 +128,10 @@ def save_release(
         if created:
             return _receipt(row, "Created.", created=True)
         there = row
+    if draft and not there.get("draft"):  # else a new name would take a release away from everybody
+        raise Conflict(
+            "This release is published already.", reason="published", hint="draft=false changes it; none is withdrawn."
+        )
     at = {"release_id": there["id"]}
     row = dict(
         (yield from api.send(rest("PATCH R/releases/{release_id}", repo, at=at, json=given, repeat="idem"))).data

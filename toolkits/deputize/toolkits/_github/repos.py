@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Steps, Wait
@@ -12,7 +13,7 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, Asks, needs, reads
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, reads
 from deputize.toolkits._github.names import near_to
 from deputize.toolkits._github.once import LOST, raise_if_unsent
 from deputize.toolkits._github.places import NewName, Owner, Repo, RepoName
@@ -235,7 +236,13 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     return [needs(method, *accepted, app=("administration:write",)), reads("GET R")]
 
 
-@GITHUB.tool(needs=_create_needs, effect=Effect.WRITES, toolset="repos")
+def _create_effect(arguments: Arguments) -> Effect:
+    """A fork is as public as what it is a fork of."""
+    shown = not arguments["private"] or (arguments["source"] and arguments["source_kind"] == "fork")
+    return SENDS if shown else Effect.WRITES
+
+
+@GITHUB.tool(needs=_create_needs, effect=_create_effect, gravest=SENDS, toolset="repos")
 def create_repo(
     name: NewName,
     org: Owner | None = None,
@@ -246,6 +253,7 @@ def create_repo(
     init: bool = True,
     *,
     account: Account,
+    now: float,
 ) -> Steps:
     """Create a repository: empty, from a template, or as a fork."""
     owner = org or account.name
@@ -267,7 +275,7 @@ def create_repo(
         made = (yield from api.send(request)).data
     except LOST as lost:
         raise_if_unsent(lost)
-        made = yield from _there(full_name, lost)
+        made = yield from _there(full_name, lost, now if not source else None)
     except (Conflict, InvalidInput) as refused:
         raise (yield from _taken(full_name, refused)) from None
     found = yield from _ready(str(made["full_name"]))
@@ -282,13 +290,17 @@ def create_repo(
     }
 
 
-def _there(repo: str, lost: DeputizeError) -> Asks[Json]:
-    """The repository that a lost answer was about; the loss, if there is none."""
+def _there(repo: str, lost: DeputizeError, since: float | None) -> Asks[Json]:
+    """The repository that a lost answer was about; the loss, if there is none, or one that is older."""
     yield Wait(2)
     try:
-        return dict((yield from api.get("R", repo)))
+        found = dict((yield from api.get("R", repo)))
     except NotFound:
         raise lost from None
+    made = str(found.get("created_at") or "")
+    if since is not None and made < f"{datetime.fromtimestamp(since - 60, UTC):%Y-%m-%dT%H:%M:%SZ}":
+        raise lost
+    return found
 
 
 def _taken(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
 from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.vault.grant import Account
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, in_repo, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.once import Noted, again, once
 from deputize.toolkits._github.places import NewPath, Node, Number, Repo, Sha
-from deputize.toolkits._github.prose import Body, Title, is_marked, marked
+from deputize.toolkits._github.prose import Body, Title, is_marked, is_own, marked
 from deputize.toolkits._github.pulls import readiness
 
 _PULL: Final = "R/pulls/{pull_number}"
@@ -73,7 +74,10 @@ def review_pull(
     if event == "REQUEST_CHANGES" and not body.strip():
         raise InvalidInput("body: which changes.")
     at = {"pull_number": number}
-    sha = head_sha or str((yield from api.get(_PULL, repo, at=at))["head"]["sha"])
+    head = str((yield from api.get(_PULL, repo, at=at))["head"]["sha"])
+    if head_sha and head != head_sha and not noted:
+        raise _stale()
+    sha = head_sha or head
     on_lines = [one.on_line() for one in given if one.line]
     on_files = [one for one in given if not one.line]
     posted: Json = {"state": "commented"}
@@ -85,7 +89,7 @@ def review_pull(
         posted = yield from once(
             noted, write, lambda: _find(repo, number, key, account, sha, event, bool(text)), "review"
         )
-    warnings = yield from _on_files(repo, number, sha, on_files, key)
+    warnings = yield from _on_files(repo, number, sha, on_files, key, account, noted)
     return {
         "review_id": posted.get("id"),
         "state": str(posted.get("state", "")).lower(),
@@ -129,21 +133,33 @@ def _find(
     rows = yield from api.every(f"{_PULL}/reviews", repo, at={"pull_number": number})
     for row in reversed(rows):
         bare = not row.get("body") and row.get("state") == "APPROVED" and row.get("commit_id") == sha
-        mine = str((row.get("user") or {}).get("id")) == account.subject
-        if is_marked(row, key) or (not has_text and event == "APPROVE" and bare and mine):
+        if is_marked(row, key, account) or (not has_text and event == "APPROVE" and bare and is_own(row, account)):
             return dict(row)
     return None
 
 
-def _on_files(repo: str, number: int, sha: str, comments: Sequence[LineComment], key: ActKey) -> Asks[list[str]]:
-    """Comments on whole files, each found again by its mark; what went wrong with some of them."""
+def _on_files(
+    repo: str, number: int, sha: str, comments: Sequence[LineComment], key: ActKey, account: Account, noted: Noted
+) -> Asks[list[str]]:
+    """Comments on whole files, each found again by its mark; what went wrong with some of them.
+
+    A run that takes up another writes none: it does not know how far that one came.
+    """
     warnings: list[str] = []
     for n, one in enumerate(comments):
         own = key.nth(n + 1)
+        if noted:
+            if (yield from _comment(repo, number, own, account)) is None:
+                raise OutcomeUnknown(
+                    "GitHub did not say which comments were made, and not all are to be found.",
+                    hint="Look for the comments before trying again.",
+                )
+            continue
         body = {"path": one.path, "body": marked(one.body, own), "commit_id": sha, "subject_type": "file"}
         write = _commented(rest(f"POST {_PULL}/comments", repo, at={"pull_number": number}, json=body))
         try:
-            yield from once(None, write, lambda own=own: _comment(repo, number, own), "comment")  # type: ignore[misc]
+            look = partial(_comment, repo, number, own, account)
+            yield from once(None, write, look, "comment")
         except (InvalidInput, NotFound, Conflict) as refused:
             warnings.append(f"{one.path}: {refused.message}")
     return warnings
@@ -153,10 +169,10 @@ def _commented(request: Any) -> Asks[Json]:
     return dict((yield from api.send(request)).data)
 
 
-def _comment(repo: str, number: int, key: ActKey) -> Asks[Json | None]:
+def _comment(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
     params = {"sort": "created", "direction": "desc", "per_page": 100}
     rows = yield from api.get(f"{_PULL}/comments", repo, at={"pull_number": number}, params=params)
-    return next((dict(row) for row in rows if is_marked(row, key)), None)
+    return next((dict(row) for row in rows if is_marked(row, key, account)), None)
 
 
 @GITHUB.tool(
@@ -181,7 +197,8 @@ def resolve_thread(thread_id: Node, resolved: bool = True) -> Steps:
 def _merge_needs(arguments: Arguments) -> Sequence[Need]:
     method = "GRAPHQL AutoMergeOn" if arguments["when_ready"] else f"PUT {_PULL}/merge"
     found = [*changes(method, "contents:write"), *changes(method, "pull_requests:write")]
-    found += changes("DELETE R/git/refs/{ref}", "contents:write") if arguments["delete_branch"] else []
+    if arguments["delete_branch"]:
+        found += [*changes("DELETE R/git/refs/{ref}", "contents:write"), reads("GET R/git/ref/{ref}", "contents:read")]
     return [*found, reads(f"GET {_PULL}", "pull_requests:read")]
 
 
@@ -202,11 +219,7 @@ def merge_pull(
     if row.get("merged"):
         return _merged(row, str(row.get("merge_commit_sha") or ""), existed=True)
     if row["head"]["sha"] != head_sha:
-        raise Conflict(
-            "The pull request has new commits since it was read.",
-            reason="stale",
-            hint="Read it again: github_get_pull.",
-        )
+        raise _stale()
     if when_ready:
         return (yield from _auto(row, head_sha, method, title, message))
     body: Json = {"sha": head_sha, "merge_method": method, "commit_title": title, "commit_message": message}
@@ -228,9 +241,12 @@ def _merge(repo: str, number: int, body: Json) -> Asks[str]:
             state = yield from readiness(repo, number, row)
             blockers = ", ".join(state["blockers"]) or "rules of the branch"
             raise Conflict("It cannot be merged.", reason="not_mergeable", hint=f"In the way: {blockers}.") from None
-        raise Conflict(
-            "The pull request has moved in the meantime.", reason="stale", hint="Read it again: github_get_pull."
-        ) from None
+        raise _stale() from None
+
+
+def _stale() -> Conflict:
+    hint = "Read it again: github_get_pull."
+    return Conflict("The pull request has new commits since it was read.", reason="stale", hint=hint)
 
 
 def _is_merged(repo: str, number: int) -> Asks[str | None]:
@@ -257,10 +273,13 @@ def _branch_deleted(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
         return {"warnings": ["The branch belongs to another repository and was left alone."]}
     if head["ref"] in (base["repo"].get("default_branch"), base["ref"]):
         return {"warnings": ["The branch is the repository's default one and was left alone."]}
+    ref = {"ref": f"heads/{head['ref']}"}
     try:
-        ref = {"ref": f"heads/{head['ref']}"}
+        now = yield from api.get("R/git/ref/{ref}", repo, wide=ref)
+        if (now.get("object") or {}).get("sha") != head["sha"]:
+            return {"warnings": ["The branch has commits that were not merged, and was left alone."]}
         yield from api.send(rest("DELETE R/git/refs/{ref}", repo, wide=ref, repeat="idem"))
-    except (NotFound, InvalidInput):
+    except NotFound:
         return {"branch_deleted": True}
     except DeputizeError as refused:
         return {"warnings": [f"Merged, but the branch is still there: {refused.message}"]}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from deputize.core.errors import InvalidInput
 
 MOST: Final = "Search shows the first 1000 results."
-_WIDER: Final = re.compile(r"(?:^|[\s(\-])(?:repo|org|user|owner|enterprise)\s*:|[()]|\bOR\b", re.IGNORECASE)
+_WIDER: Final = re.compile(r"(?<!\w)(?:repo|org|user|owner|enterprise)\s*:|[()]|\bOR\b", re.IGNORECASE)
 
 
 def checked(query: str, *, fixed: bool) -> str:
@@ -27,6 +27,8 @@ def checked(query: str, *, fixed: bool) -> str:
             "query: names of places, parentheses and OR cannot be used where repo or org is given.",
             hint="Leave them out, or leave repo and org out.",
         )
+    if '\\"' in text:  # GitHub would read on to the next quotation mark, past our own qualifiers
+        raise InvalidInput("query: a quotation mark cannot be searched for.")
     if text.count('"') % 2:
         raise InvalidInput("query: a quotation mark is missing.")
     return text
@@ -43,8 +45,8 @@ def qualified(query: str, qualifiers: Mapping[str, str | bool | Sequence[str] | 
 
 
 def _value(text: str) -> str:
-    if '"' in text:
-        raise InvalidInput("A quotation mark cannot be searched for.")
+    if '"' in text or "\\" in text:
+        raise InvalidInput("Neither a quotation mark nor a backslash can be searched for.")
     return text if re.fullmatch(r"[\w@./:<>=+-]+", text, re.ASCII) else f'"{text}"'
 
 

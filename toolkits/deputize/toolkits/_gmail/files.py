@@ -26,7 +26,8 @@ def taken(handles: Sequence[str] | None) -> Asks[list[File]]:
     files: list[File] = []
     for handle in dict.fromkeys(handles or ()):
         found = yield Take(handle)
-        files.append(File(Outside().line(found.name, 120) or "file", found.mime, found.content))
+        name = Outside().line(found.name, 120).replace("\\", "/").rpartition("/")[2].lstrip(". ")
+        files.append(File(name or "file", found.mime, found.content))
         fits(sum(len(one.data) for one in files), "Send fewer files, or a link.")
     return files
 

@@ -27,9 +27,17 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return [lists, sets("filters.create"), *([replace(KNOWS_LABELS, ask=LABELS)] if arguments["add_labels"] else [])]
 
 
+def _effect(arguments: Arguments) -> Effect:
+    """A standing order that hides mail from its reader, or lets spam through, is as grave as deleting one."""
+    labels = [one.strip().casefold() for one in arguments["add_labels"] or ()]
+    moves = any(one in ("trash", "spam") or one.startswith("category_") for one in labels)
+    hides = moves or arguments["archive"] or arguments["mark_read"] or arguments["never_spam"]
+    return Effect.DESTRUCTIVE if arguments["action"] == "delete" or hides else Effect.WRITES
+
+
 @GMAIL.tool(
     needs=_needs,
-    effect=lambda arguments: Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES,
+    effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     toolset="more",
 )

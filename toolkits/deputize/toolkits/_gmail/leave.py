@@ -65,7 +65,7 @@ def unsubscribe(
 ) -> Steps:
     """Ask a mailing list to stop: one-click or mailto; may trash the message."""
     mail = Mail((yield api.get_message(message_id, "metadata", _HEADERS)))
-    if {"SPAM", "TRASH"} & set(mail.labels):
+    if not noted and {"SPAM", "TRASH"} & set(mail.labels):
         raise InvalidInput("message_id: not for mail in spam or in the bin; it would tell a spammer that you read it.")
     way = _way(mail)
     result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "from_outside": True}
@@ -96,9 +96,16 @@ def _way(mail: Mail) -> Way:
     how = mail.unsubscribe()
     start = {"one_click": "https:", "mailto": "mailto:", "link": "http"}.get(how)
     found = next((one for one in urls if start and one.lower().startswith(start)), "")
-    if not found:
+    if not found or not _is_address(found):
         raise InvalidInput("message_id: this email does not say how its list can be left.")
     return Way(how, found)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname) or url.lower().startswith("mailto:")
+    except ValueError:  # brackets that hold no address, or letters that stand for others
+        return False
 
 
 def _clicked(url: str) -> Asks[str]:
@@ -125,7 +132,7 @@ def _mailed(url: str, attempt: Attempt) -> Asks[None]:
     named = [address for _, address in getaddresses([unquote(parts.path)]) if address]
     if len(named) != 1:
         raise InvalidInput("message_id: the list does not name one address to write to.")
-    fields = {name.lower(): value for name, value in reversed(parse_qsl(parts.query, max_num_fields=20))}
+    fields = _fields(parts.query)
     to = [person(named[0], "the list's address")]
     letter = Letter(
         " ".join(fields.get("subject", "unsubscribe").split())[:200],
@@ -134,6 +141,14 @@ def _mailed(url: str, attempt: Attempt) -> Asks[None]:
         extra=mark(attempt.key),
     )
     yield from deliver(Outgoing(letter.content(), attempt.key, "", to[0].address), attempt)
+
+
+def _fields(query: str) -> dict[str, str]:
+    """What a mailto address says of the mail, the first of each name; a plus in it is a plus (RFC 6068 5)."""
+    try:
+        return dict(reversed([(k.lower(), v) for k, v in parse_qsl(query.replace("+", "%2B"), max_num_fields=20)]))
+    except ValueError:
+        raise InvalidInput("message_id: the list asks for more than an address, a subject and a text.") from None
 
 
 def _trashed(message_id: str) -> Asks[str]:

@@ -136,9 +136,9 @@ def _unlinked(found: Json, address: str) -> Asks[Json]:
     effect=Effect.WRITES,
     aliases=["Linear.ManageIssueSubscription"],
 )
-def set_subscription(issue: str, subscribed: bool = True, user: str = "me", *, account: Account) -> Steps:
+def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, account: Account) -> Steps:
     """Subscribe me (or a person) to an issue, or unsubscribe."""
     found = yield from names.issue(issue)
-    who = yield from names.user_id(user, account, "user")
+    who = yield from names.user_id(person, account, "person")
     yield from change("IssueSubscribe" if subscribed else "IssueUnsubscribe", id=found["id"], userId=who)
-    return {"issue": found.get("identifier"), "user": user, "subscribed": subscribed}
+    return {"issue": found.get("identifier"), "person": person, "subscribed": subscribed}

@@ -7,6 +7,7 @@ names all it may be, and Slack says which it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -35,11 +36,17 @@ Asks = Generator[Step, Any, T]
 Json = dict[str, Any]
 Row = Mapping[str, Any]
 Noted = Mapping[str, Any] | None
+EMOJI = re.compile(r"[\w+'-]{1,100}(?:::skin-tone-[2-6])?")
+
+
+_NAME = re.compile(r"(?![CDGUW][A-Z0-9]{7,20}$)[^@#<,]+")
 
 
 def joined(value: Any) -> Any:
-    """Several people as one text: other toolkits take lists of them."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+    """Several people as one text: other toolkits take lists of them. A bare name in a list is no channel's."""
+    if not isinstance(value, list | tuple):
+        return value
+    return ",".join(f"@{one.strip()}" if _NAME.fullmatch(one.strip()) else one for one in map(str, value))
 
 
 Conversation = Annotated[str, BeforeValidator(joined), Field(description="id, #channel, @user, email or link")]

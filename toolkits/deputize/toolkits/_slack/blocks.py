@@ -7,6 +7,8 @@ Slack makes to wherever the model says, and ``<!channel>`` calls everybody.
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -23,6 +25,8 @@ _PARTS: Final = frozenset(
         *("rich_text_section", "rich_text_list", "rich_text_preformatted", "rich_text_quote"),
     }
 )
+_ADDRESSED: Final = frozenset({"link", "date"})  # what may have an address: people see where it leads
+_CALLS = re.compile(r"<!|(?<![\w.])@(?:here|channel|everyone)\b", re.IGNORECASE)
 _HINT: Final = "Use section, header, divider, context, rich_text, markdown, or image with slack_file."
 
 
@@ -31,20 +35,36 @@ def checked(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(blocks) > MOST or len(json.dumps(blocks)) > LONGEST:
         raise InvalidInput(f"blocks: at most {MOST}, and {LONGEST} characters together.")
     for block in blocks:
-        if block.get("type") not in _BLOCKS:
+        if not _is_of(_BLOCKS, block.get("type")):
             raise InvalidInput("blocks: a kind of block that is not sent.", hint=_HINT)
         for part in _inside(block, 0):
             _check(part)
-    return list(blocks)
+    return [_verbatim(block) for block in blocks]
+
+
+def _is_of(kinds: frozenset[str], kind: object) -> bool:
+    return isinstance(kind, str) and kind in kinds
+
+
+def _verbatim(value: Any) -> Any:
+    """The same, but that Slack makes nothing out of plain words: no names, no links."""
+    if isinstance(value, list):
+        return [_verbatim(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    made = {name: _verbatim(one) for name, one in value.items()}
+    return made | ({"verbatim": True} if made.get("type") == "mrkdwn" else {})
 
 
 def _check(part: Any) -> None:
     if isinstance(part, str):
-        if "<!" in part:
+        if _CALLS.search(unicodedata.normalize("NFKC", part)):
             raise InvalidInput("blocks: they may not call everybody.", hint="Leave out <!channel> and the like.")
-    elif "type" in part and part["type"] not in _BLOCKS | _PARTS:
+    elif "type" in part and not _is_of(_BLOCKS | _PARTS, part["type"]):
         raise InvalidInput("blocks: a kind of element that is not sent.", hint=_HINT)
-    elif any(str(name).endswith("_url") for name in part):
+    elif any(str(name).endswith("_url") for name in part) or (
+        "url" in part and not _is_of(_ADDRESSED, part.get("type"))
+    ):
         raise InvalidInput("blocks: no pictures from elsewhere.", hint=_HINT)
 
 

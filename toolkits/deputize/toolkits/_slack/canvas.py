@@ -59,12 +59,12 @@ def write_canvas(
         raise InvalidInput("title: only a new canvas is given one.")
     attempt = Attempt(key, Caller(granted, account), noted, now)
     spot = (yield from places.find(conversation, attempt.caller, sends=True)) if conversation else None
+    made, own = canvas_id or "", False
     if canvas_id:
         yield from _changed(canvas_id, mode, content, attempt)
-        made, said = canvas_id, "Changed."
     else:
-        made, said = (yield from _created(title, content, spot, attempt)), "Created."
-    failed = (yield from api.each({"share": _sharing(made, spot)}))[1] if spot else []
+        made, own = yield from _created(title, content, spot, attempt)
+    failed = (yield from api.each({"share": _sharing(made, spot)}))[1] if spot and not own else []
     return rows.without_empty(
         {
             "canvas_id": made,
@@ -72,7 +72,7 @@ def write_canvas(
             **(spot.shown if spot else {}),
             "url": (yield from _link(made, attempt.caller)),
             "failed": failed,
-            "summary": said,
+            "summary": "Changed." if canvas_id else "Created.",
         }
     )
 
@@ -105,33 +105,33 @@ def _nothing() -> Asks[bool | None]:
     yield
 
 
-def _created(title: str | None, content: Json, spot: places.Spot | None, attempt: Attempt) -> Asks[str]:
-    """A new canvas; of a conversation that has none yet, its own."""
+def _created(title: str | None, content: Json, spot: places.Spot | None, attempt: Attempt) -> Asks[tuple[str, bool]]:
+    """A new canvas; of a conversation that has none yet, its own, whose rights Slack sets. And whether it is that."""
     asked = {"title": title, "document_content": content}
     return (
         yield from once(attempt, {"title": title}, lambda: _made(asked, spot), lambda: _made_before(title, attempt))
     )
 
 
-def _made(asked: Json, spot: places.Spot | None) -> Asks[str]:
+def _made(asked: Json, spot: places.Spot | None) -> Asks[tuple[str, bool]]:
     if spot:
         try:
             own = {"channel_id": spot.id, **asked}
-            return str((yield api.call("conversations.canvases.create", own, repeat="write"))["canvas_id"])
+            return str((yield api.call("conversations.canvases.create", own, repeat="write"))["canvas_id"]), True
         except InvalidInput as refused:
             if refused.reason != _TAKEN:
                 raise
-    return str((yield api.call("canvases.create", asked, repeat="write"))["canvas_id"])
+    return str((yield api.call("canvases.create", asked, repeat="write"))["canvas_id"]), False
 
 
-def _made_before(title: str | None, attempt: Attempt) -> Asks[str | None]:
+def _made_before(title: str | None, attempt: Attempt) -> Asks[tuple[str, bool] | None]:
     """The one canvas of this title that the user has made since; None where it is not one, or may not be looked for."""
     if not title or "files:read" not in attempt.caller.granted:
         return None
     since = str(int(attempt.began) - _SKEW)
     answer = yield api.call("files.list", {"types": "canvases", "user": attempt.caller.user, "ts_from": since})
     hits: list[Row] = [one for one in answer.get("files") or () if one.get("title") == title]
-    return str(hits[0]["id"]) if len(hits) == 1 else None
+    return (str(hits[0]["id"]), False) if len(hits) == 1 else None
 
 
 def _sharing(canvas: str, spot: places.Spot) -> Request:

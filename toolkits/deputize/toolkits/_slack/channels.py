@@ -29,7 +29,8 @@ from deputize.toolkits._slack.text import Reader
 
 _NAME: Final = 80  # characters
 _ABOUT: Final = 250  # characters of a topic or purpose
-_FRESH: Final = 3_600  # seconds: a channel that we made in this act is no older
+_SKEW: Final = 5  # seconds by which Slack's clock and ours may differ
+_NOTATION = re.compile(r"<(?:[!@#]|https?:|mailto:)", re.IGNORECASE)
 _UNFIT = re.compile(r"[^\w-]+")
 
 About = Annotated[str | None, Field(max_length=_ABOUT)]
@@ -41,6 +42,13 @@ def channel_name(name: str, field: str = "name") -> str:
     if not re.search(r"\w", made.replace("_", "")):
         raise InvalidInput(f"{field}: a channel's name has letters or digits.")
     return made
+
+
+def _check_about(topic: str | None, purpose: str | None) -> None:
+    """Raises `InvalidInput` for Slack's own notation: a topic is also told to everybody in the channel."""
+    for field, value in (("topic", topic), ("purpose", purpose)):
+        if value and _NOTATION.search(value):
+            raise InvalidInput(f"{field}: plain text only.", hint="Leave out <!channel>, <@...> and <link|text>.")
 
 
 # ----------------------------------------------------------------- create
@@ -74,22 +82,31 @@ def create_channel(
     """Create a channel and invite people."""
     caller = Caller(granted, account)
     wanted = channel_name(name)
+    _check_about(topic, purpose)
     users = (yield from people.find(invite, "invite", caller)) if invite else []
     channel = yield from _created(wanted, private, caller, now)
     identity = str(channel["id"])
     said = (("setTopic", topic), ("setPurpose", purpose))
     _, failed = yield from api.each({how: _about(how, identity, value) for how, value in said if value is not None})
-    done, uninvited = (yield from invited(identity, users, caller)) if users else ([], [])
+    done, uninvited = yield from _welcomed(identity, users, caller)
     return rows.without_empty(
         {
             "id": identity,
-            "name": str(channel.get("name") or wanted),
+            "name": Reader().line(str(channel.get("name") or wanted), 240),
             "url": places.url_of(caller, identity),
             "invited": done,
             "failed": [*failed, *uninvited],
             "summary": "Created.",
         }
     )
+
+
+def _welcomed(identity: str, users: Sequence[Row], caller: Caller) -> Asks[tuple[list[str], list[Json]]]:
+    """The same as inviting, but whatever goes wrong, the channel is there."""
+    try:
+        return (yield from invited(identity, users, caller))
+    except DeputizeError as refused:
+        return [], [{"user": str(user["id"]), "error": refused.message} for user in users]
 
 
 def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
@@ -110,7 +127,7 @@ def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
 
 
 def _own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | None]:
-    """The channel of this name, if the user made it just now: then an earlier try of this act made it."""
+    """The channel of this name, if the user made it since this run began: then a try whose answer was lost made it."""
     kinds: list[Kind] = caller.kinds_with("read", "private" if private else "public")
     if not kinds:
         return None
@@ -123,7 +140,7 @@ def _own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | Non
     except DeputizeError:
         return None
     hits = [one for one in listed.rows if one.get("name") == name and one.get("creator") == caller.user]
-    return next((one for one in hits if now - float(one.get("created") or 0) < _FRESH), None)
+    return next((one for one in hits if float(one.get("created") or 0) >= now - _SKEW), None)
 
 
 def _about(method: str, conversation: str, value: str) -> Request:
@@ -173,6 +190,7 @@ def update_channel(
     if not changes:
         raise InvalidInput("Give at least one of name, topic, purpose and archived.")
     caller = Caller(granted, account)
+    _check_about(topic, purpose)
     if name is not None:
         changes["name"] = name = channel_name(name)
     spot = yield from places.find(conversation, caller)
@@ -219,4 +237,8 @@ def _as_it_is(spot: places.Spot, caller: Caller) -> Asks[Json]:
     if not isinstance(channel, dict):
         return {}
     about = {name: Reader().text(str((channel.get(name) or {}).get("value") or "")) for name in ("topic", "purpose")}
-    return {"name": channel.get("name"), "archived": bool(channel.get("is_archived")), **about}
+    return {
+        "name": Reader().line(str(channel.get("name") or ""), 240),
+        "archived": bool(channel.get("is_archived")),
+        **about,
+    }

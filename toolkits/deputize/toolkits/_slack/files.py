@@ -212,7 +212,7 @@ def upload_file(
     ref = refs.read(conversation)
     comment = to_mrkdwn(body) if body else None
     if noted:
-        spot = Spot(str(noted["conversation"]), ref.kinds, str(noted["name"]))
+        spot = Spot.of_note(noted)
         ids = [str(one) for one in noted["files"]]
     else:
         files = yield from _taken(attachments)
@@ -228,7 +228,7 @@ def upload_file(
     }
     done = yield from once(
         attempt,
-        {"conversation": spot.id, "name": spot.name, "files": ids},
+        {**spot.noted, "files": ids},
         lambda: _completed(asked),
         lambda: _shared(ids, spot.id, attempt.caller),
     )
@@ -254,20 +254,21 @@ def _laid_up(files: Sequence[File]) -> Asks[list[str]]:
         asked = {"filename": file.name, "length": len(file.content)}
         try:
             told = yield api.call("files.getUploadURLExternal", asked, repeat="idem", prepares=True)
-            yield _put(str(told["upload_url"]), file)
+            answer: Answer = yield _put(str(told["upload_url"]), file)
         except OutcomeUnknown:
             raise ProviderUnavailable("Slack could not take the file; nothing was shown to anybody.") from None
+        if answer.status >= 300:
+            raise ProviderUnavailable("Slack did not take the file; nothing was shown to anybody.")
         ids.append(str(told["file_id"]))
     return ids
 
 
 def _put(url: str, file: File) -> PublicRequest:
     """The bytes, to the address that Slack gave: its own only, although no token goes there."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if not (host == "slack.com" or host.endswith(".slack.com")):
+    if not url.startswith((f"https://{_HOST}/", "https://slack.com/")):
         raise InvalidInput("Slack named an upload address that is not its own.", fix_by="operator")
-    return PublicRequest(url, "POST", file.content, "application/octet-stream", repeat="idem", max_bytes=MIB)
+    mime = "application/octet-stream"
+    return PublicRequest(url, "POST", file.content, mime, repeat="idem", prepares=True, max_bytes=MIB)
 
 
 def _completed(asked: Mapping[str, object]) -> Asks[list[Row]]:

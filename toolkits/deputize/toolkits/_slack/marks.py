@@ -12,10 +12,9 @@ from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps, a
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._slack import api, places, refs, rows
-from deputize.toolkits._slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits._slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
 from deputize.toolkits._slack.text import Reader
 
-_EMOJI = re.compile(r"[\w+'-]{1,100}(?:::skin-tone-[2-6])?")
 _LINK = re.compile(r"https?://[^\s<>|]{3,2000}")
 _TITLE: Final = 150  # characters
 
@@ -53,7 +52,7 @@ def react(
 ) -> Steps:
     """Add or remove an emoji reaction."""
     name = emoji.strip().strip(":")
-    if not _EMOJI.fullmatch(name):
+    if not EMOJI.fullmatch(name):
         raise InvalidInput("emoji: not a name such as thumbsup.")
     spot = yield from places.find(conversation, Caller(granted, account))
     method = "reactions.remove" if remove else "reactions.add"

@@ -17,6 +17,8 @@ from deputize.toolkits._slack.text import Reader
 Names = Annotated[list[str], Field(max_length=100)]
 Action = Literal["invite", "remove", "join", "leave"]
 
+_OF_THE_PLACE: Final = ("channel_not_found", "user_lacks_rights")
+
 _EFFECTS: Final = {
     "invite": Effect.SENDS,
     "remove": Effect.DESTRUCTIVE,
@@ -85,8 +87,7 @@ def invited(conversation: str, users: Sequence[Row], caller: Caller) -> Asks[tup
     except (Conflict, NotFound, InvalidInput) as refused:
         if len(ids) == 1:
             return _one(ids[0], refused)
-        done, failed = yield from _invited_singly(conversation, ids)
-        return done, failed
+        return (yield from _invited_singly(conversation, ids))
     return [one for one in ids if one not in {row["user"] for row in failed}], failed
 
 
@@ -100,11 +101,13 @@ def _refused_of(answer: Row) -> list[Json]:
     ]
 
 
-def _one(user: str, refused: DeputizeError) -> tuple[list[str], list[Json]]:
-    """How it stands with one person after a refusal. Raises it where it is not about the person."""
+def _one(user: str, refused: DeputizeError, *, begun: bool = False) -> tuple[list[str], list[Json]]:
+    """How it stands with one person after a refusal. Raises it where it is not about the person, unless the act has
+    ``begun``: then what was done has to be told."""
     if isinstance(refused, Conflict) and refused.reason == "already_done":
         return [user], []
-    if isinstance(refused, NotFound | InvalidInput) and refused.reason in ("channel_not_found", "user_lacks_rights"):
+    about = isinstance(refused, Conflict | NotFound | InvalidInput) and refused.reason not in _OF_THE_PLACE
+    if not begun and not about:
         raise refused
     return [], [{"user": user, "error": refused.message}]
 
@@ -116,8 +119,8 @@ def _invited_singly(conversation: str, ids: Sequence[str]) -> Asks[tuple[list[st
         try:
             yield api.call("conversations.invite", {"channel": conversation, "users": user}, repeat="idem")
             done.append(user)
-        except (Conflict, NotFound, InvalidInput) as refused:
-            fine, not_fine = _one(user, refused)
+        except DeputizeError as refused:
+            fine, not_fine = _one(user, refused, begun=bool(done))
             done, failed = done + fine, failed + not_fine
     return done, failed
 
@@ -129,13 +132,15 @@ def _removed(spot: places.Spot, users: Sequence[Row], caller: Caller) -> Asks[tu
         try:
             yield api.call("conversations.kick", {"channel": spot.id, "user": user}, repeat="idem")
             done.append(user)
-        except (Conflict, NotFound, InvalidInput) as refused:
-            fine, not_fine = yield from _absent(spot, user, caller, refused)
+        except DeputizeError as refused:
+            fine, not_fine = yield from _absent(spot, user, caller, refused, begun=bool(done))
             done, failed = done + fine, failed + not_fine
     return done, failed
 
 
-def _absent(spot: places.Spot, user: str, caller: Caller, refused: DeputizeError) -> Asks[tuple[list[str], list[Json]]]:
+def _absent(
+    spot: places.Spot, user: str, caller: Caller, refused: DeputizeError, *, begun: bool
+) -> Asks[tuple[list[str], list[Json]]]:
     """Slack's not_in_channel may be said of either: only the list of members tells."""
     lacks = isinstance(refused, NotFound) and refused.reason == "user_lacks_rights"
     if lacks and caller.may("read", *(kind for kind in spot.kinds if kind in CHANNELS)):
@@ -143,4 +148,4 @@ def _absent(spot: places.Spot, user: str, caller: Caller, refused: DeputizeError
         members = (answer or {}).get("members") or ()
         if caller.user in members and user not in members and not api.following(answer):
             return [user], []
-    return _one(user, refused)
+    return _one(user, refused, begun=begun)

@@ -21,6 +21,9 @@ from deputize.toolkits._slack.text import unescaped
 EVENT: Final = "deputize_write"
 """The type of the metadata by which a message of ours is found."""
 
+AS_WRITTEN: Final = {"parse": "none", "link_names": False}
+"""Slack reads nothing out of a text by itself: no names, no calls to everybody. chat.update would, unless told so."""
+
 LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 _LOOKS: Final = 2
 _PAUSE: Final = 3.0  # seconds before each look
@@ -63,6 +66,7 @@ class Draft:
             "blocks": self.blocks,
             "thread_ts": self.thread_ts,
             "reply_broadcast": True if self.broadcast else None,
+            **AS_WRITTEN,
             "unfurl_links": self.unfurl,
             "unfurl_media": self.unfurl,
         }
@@ -70,7 +74,7 @@ class Draft:
     @property
     def noted(self) -> Json:
         """What a later run needs to find it."""
-        return {"conversation": self.spot.id, "name": self.spot.name, "text": self.text}
+        return {**self.spot.noted, "text": self.text}
 
 
 def once(
@@ -154,14 +158,15 @@ def _is_it(message: Row, draft: Draft, attempt: Attempt) -> bool:
     metadata = message.get("metadata") or {}
     if metadata.get("event_type") == EVENT:
         return bool((metadata.get("event_payload") or {}).get("key") == _mark(attempt.key))
-    if message.get("user") != attempt.caller.user or not _since(message, attempt.began - _SKEW):
+    own = message.get("user") == attempt.caller.user and message.get("ts") != draft.thread_ts
+    if not own or not _since(message.get("ts"), attempt.began - _SKEW):
         return False
     thread = message.get("thread_ts")
     return same(message.get("text"), draft.text) and (thread == draft.thread_ts or (not draft.thread_ts and not thread))
 
 
-def _since(message: Row, began: float) -> bool:
-    seconds = str(message.get("ts", "")).partition(".")[0]
+def _since(ts: object, began: float) -> bool:
+    seconds = str(ts or "").partition(".")[0]
     return seconds.isdigit() and int(seconds) >= int(began)
 
 
@@ -178,7 +183,7 @@ def schedule(draft: Draft, at: int, attempt: Attempt) -> Asks[Row]:
             attempt,
             {**draft.noted, "post_at": at},
             lambda: _sent(api.call("chat.scheduleMessage", arguments, repeat="write")),
-            lambda: _scheduled_before(draft, at),
+            lambda: _scheduled_before(draft, at, attempt),
         )
     )
 
@@ -187,8 +192,10 @@ def _sent(request: Request) -> Asks[Row]:
     return dict((yield request))
 
 
-def _scheduled_before(draft: Draft, at: int) -> Asks[Row | None]:
-    asked = {"channel": draft.spot.id, "oldest": str(at), "latest": str(at), "limit": 100}
+def _scheduled_before(draft: Draft, at: int, attempt: Attempt) -> Asks[Row | None]:
+    """The entry among those that wait; one that was planned before this act was another's."""
+    asked = {"channel": draft.spot.id, "oldest": str(at - 1), "latest": str(at + 1), "limit": 100}
     answer = yield api.call("chat.scheduledMessages.list", asked)
-    listed = answer.get("scheduled_messages") or ()
+    began = attempt.began - _SKEW
+    listed = [one for one in answer.get("scheduled_messages") or () if _since(one.get("date_created", at), began)]
     return next((one for one in listed if one.get("post_at") == at and same(one.get("text"), draft.text)), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
@@ -14,6 +16,14 @@ from deputize.toolkits._text import Outside
 
 _NAME: Final = 40  # bytes
 _LOOKED_UP: Final = 10  # people whose names are fetched for one result
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200e\u200f\u2061-\u206f\u3164\ufe00-\ufe0f\uffa0]"
+)
+_ALIKE: Final = str.maketrans(  # small letters of Cyrillic and Greek that look like Latin ones, or whose capitals do
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u0456\u0458\u04bb\u0501"
+    "\u03b1\u03b2\u03b5\u03b9\u03ba\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u0131",
+    "abekmhopctyxsijhd" + "abeikvoptuxi",
+)
 
 
 def info(user: str) -> Request:
@@ -50,8 +60,13 @@ def shown_name(user: Row) -> str:
 
 def with_id(user: Row) -> str:
     """A user's name beside the id, always: a display name proves nothing."""
-    name = shown_name(user)
-    return f"{name} ({user.get('id')})" if name else str(user.get("id"))
+    name, told = shown_name(user), f"{user.get('id')}{', external' if is_external(user) else ''}"
+    return f"{name} ({told})" if name else told
+
+
+def is_external(user: Row) -> bool:
+    """Whether somebody comes from another workspace, or is a guest."""
+    return bool(user.get("is_stranger") or user.get("is_restricted"))
 
 
 def row(user: Row) -> Json:
@@ -68,7 +83,7 @@ def row(user: Row) -> Json:
         "status": outside.line(f"{profile.get('status_emoji') or ''} {profile.get('status_text') or ''}", 60),
         "bot": bool(user.get("is_bot") or user.get("id") == "USLACKBOT"),
         "deleted": bool(user.get("deleted")),
-        "external": bool(user.get("is_stranger") or user.get("is_restricted")),
+        "external": is_external(user),
     }
     outside.mark(found)
     return {name: value for name, value in found.items() if value}
@@ -82,7 +97,7 @@ def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
 
     Raises `NotFound`, naming who comes near, for anybody who is not exactly one: nobody is guessed.
     """
-    found, missing = yield from look(asked, caller)
+    found, missing = yield from look(asked, caller, field)
     if missing:
         name, near = next(iter(missing.items()))
         hint = f"Near: {', '.join(near)}." if near else "Look with slack_find_users."
@@ -94,9 +109,11 @@ def _quoted(name: str) -> str:
     return f'"{Outside().line(name, 60)}"'
 
 
-def look(asked: Sequence[str], caller: Caller) -> Asks[tuple[list[Json], dict[str, list[str]]]]:
-    """The users that are exactly meant, in order, and for the others who comes near."""
-    asked = list(dict.fromkeys(one.strip() for one in asked if one.strip()))
+def look(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list[Json], dict[str, list[str]]]]:
+    """The users that are exactly meant, in order, and for the others who comes near. Raises `InvalidInput`."""
+    asked = list(dict.fromkeys(one.strip() for one in asked))
+    if "" in asked:
+        raise InvalidInput(f"{field}: a name is empty.")
     direct = {one: request for one in asked if (request := _direct(one, caller))}
     answers = dict(zip(direct, (yield from api.many(list(direct.values()))), strict=True))
     by_name = [one for one in asked if not refs.user_id(one) and not refs.email(one)]
@@ -133,26 +150,32 @@ def everyone(caller: Caller, wanted: Sequence[str]) -> Asks[api.Listed]:
         raise InvalidInput("users: a name is empty.")
 
     def met(users: Sequence[Json]) -> bool:
-        return handles <= {str(user.get("name") or "").casefold() for user in users}
+        return handles <= {folded(str(user.get("name") or "")) for user in users}
 
     return (yield from api.every(lambda cursor: listing(caller, cursor), "members", met))
 
 
 def _wanted(name: str) -> str:
-    return name.strip().removeprefix("@").casefold()
+    return folded(name.strip().removeprefix("@"))
+
+
+def folded(name: str) -> str:
+    """What of a name a reader can tell from another: no case, width or blanks, nothing invisible, no alphabet."""
+    seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", Outside().text(name)))
+    return " ".join(seen.casefold().translate(_ALIKE).split())
 
 
 def exact(everybody: api.Listed, name: str) -> list[Json]:
-    """Those of exactly this handle; else of this display name; else of this real name.
+    """Those of exactly this handle; else whose display name or real name it is, or looks like.
 
-    Only handles are nobody else's: where not everybody was looked at, no other name tells who is meant.
+    Only handles are nobody else's: where not everybody was looked at, no other name tells who is meant. The others
+    everybody chooses, so that a display name counts no more than the real name of somebody else.
     """
     wanted = _wanted(name)
     living = [user for user in everybody.rows if not user.get("deleted")]
-    for nth in range(3 if everybody.whole else 1):
-        if hits := [dict(user) for user in living if names_of(user)[nth].casefold() == wanted]:
-            return hits
-    return []
+    if hits := [dict(user) for user in living if folded(names_of(user)[0]) == wanted]:
+        return hits
+    return [dict(user) for user in living if everybody.whole and wanted in map(folded, names_of(user)[1:])]
 
 
 def near(users: Iterable[Row], name: str) -> list[str]:

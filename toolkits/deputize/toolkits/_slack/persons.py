@@ -11,13 +11,14 @@ from deputize.core.act.toolkit import Arguments, Need, Steps, any_of
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor
-from deputize.toolkits._page import Rows
+from deputize.toolkits._page import BUDGET, Rows
 from deputize.toolkits._slack import api, people, refs
 from deputize.toolkits._slack.api import Place
 from deputize.toolkits._slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
 from deputize.toolkits._text import Outside
 
 _MOST = 50  # people asked for at once
+_FOR_MISSES = 1_200  # tokens of a result
 _INFO = any_of("users:read", method="users.info")
 _GROUPS = any_of("usergroups:read", method="usergroups.list")
 _GROUP_MEMBERS = any_of("usergroups:read", method="usergroups.users.list")
@@ -64,8 +65,8 @@ def find_users(
 
 def _asked(users: Sequence[str], caller: Caller) -> Asks[Json]:
     """Those who were named, and for the others who comes near."""
-    found, missing = yield from people.look(users, caller)
-    kept = Rows()
+    found, missing = yield from people.look(users, caller, "users")
+    kept = Rows(BUDGET - (_FOR_MISSES if missing else 0))
     shown = [people.row(one) for one in found]
     if len(found) == 1 and "users:read" in caller.granted:
         request = api.call("users.getPresence", {"user": found[0]["id"]})
@@ -73,8 +74,10 @@ def _asked(users: Sequence[str], caller: Caller) -> Asks[Json]:
     done = next((n for n, row in enumerate(shown) if not kept.add(row)), len(shown))
     outside = Outside()
     misses = [{"asked": outside.line(one, 80), "suggestions": near} for one, near in missing.items()]
-    result: Json = {"items": kept.items, "next": None, "truncated": done < len(shown)}
-    return result | ({"not_found": misses} if misses else {})
+    told = Rows(_FOR_MISSES)
+    cut = not all(told.add(one) for one in misses)
+    result: Json = {"items": kept.items, "next": None, "truncated": cut or done < len(shown)}
+    return result | ({"not_found": told.items} if misses else {})
 
 
 def _listed(query: str, place: Place, caller: Caller, *, bots: bool) -> Asks[tuple[list[Json], str]]:

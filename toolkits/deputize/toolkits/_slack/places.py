@@ -28,13 +28,24 @@ class Spot:
     members: int | None = None
     ts: str = ""
     thread_ts: str = ""
+    external: bool = False
 
     @property
     def shown(self) -> Json:
         """What a result says of it."""
         kind = self.kinds[0] if len(self.kinds) == 1 else None
         said = {"conversation": self.id, "name": self.name, "type": kind, "members": self.members}
-        return {name: value for name, value in said.items() if value}
+        return {name: value for name, value in (said | {"external": self.external}).items() if value}
+
+    @property
+    def noted(self) -> Json:
+        """What a later run needs to know of it."""
+        return {"conversation": self.id, "name": self.name, "kinds": list(self.kinds)}
+
+    @classmethod
+    def of_note(cls, note: Row) -> Spot:
+        """The conversation that an earlier run has noted."""
+        return cls(str(note["conversation"]), tuple(note["kinds"]), str(note["name"]))
 
 
 def kind_of(channel: Row) -> Kind:
@@ -65,10 +76,15 @@ def row(channel: Row, names: dict[str, str]) -> Json:
         "members": channel.get("num_members"),
         "topic": outside.line(str(topic.get("value") or "") if isinstance(topic, dict) else "", 60),
         "archived": bool(channel.get("is_archived")),
-        "external": bool(channel.get("is_ext_shared")),
+        "external": _is_external(channel),
     }
     outside.mark(found)
     return {name: value for name, value in found.items() if value}
+
+
+def _is_external(channel: Row) -> bool:
+    """Whether people of other workspaces are in it, or are about to be."""
+    return bool(channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"))
 
 
 # ----------------------------------------------------------------- which one is meant
@@ -92,29 +108,57 @@ def _called(ref: Ref, caller: Caller, *, sends: bool) -> Asks[Spot]:
     """The one channel, or the one person, of exactly this name."""
     wanted = refs.channel_name(ref.name)
     channels = yield from _channels(wanted, caller)
-    hits = [_spot(one) for one in channels if wanted in _names(one)]
+    hits = [_spot(one) for one in _named(channels, wanted)]
     everybody = (yield from _everybody(ref, caller)) if ref.how == "word" else api.Listed([], True)
     persons = people.exact(everybody, ref.name)
     if len(hits) == 1 and not persons:
+        if sends and _may_be_somebody(ref, everybody, caller):
+            hint = f"Write {hits[0].name} for the channel, @handle for a person."
+            raise NotFound("conversation: this may be a person who could not be looked for.", hint=hint)
         return hits[0]
     if len(persons) == 1 and not hits:
+        if not (caller.may("read", "dm") or (sends and caller.may("write", "dm"))):
+            hint = f"Write @{people.names_of(persons[0])[0]}."
+            raise NotFound(f"conversation: this is a person, {people.with_id(persons[0])}.", hint=hint)
         return (yield from _with(persons, caller, sends=sends))
     raise _miss(ref, hits, persons, channels, everybody.rows, _unseen(caller))
 
 
 def _everybody(ref: Ref, caller: Caller) -> Asks[api.Listed]:
     if "users:read" not in caller.granted:
-        return api.Listed([], True)
+        return api.Listed([], False)
     return (yield from people.everyone(caller, [ref.name]))
 
 
-def _names(channel: Row) -> set[str]:
-    return {str(name).casefold() for name in (channel.get("name"), channel.get("name_normalized")) if name}
+def _may_be_somebody(ref: Ref, everybody: api.Listed, caller: Caller) -> bool:
+    """Whether a word may mean a person who was not looked at: anybody can make a public channel of that name.
+
+    Where nobody may be looked at, a word that is spelled as channels are is one.
+    """
+    unseen = ref.how == "word" and not everybody.whole
+    return unseen and ("users:read" in caller.granted or ref.name != refs.channel_name(ref.name))
+
+
+def _named(channels: Sequence[Json], wanted: str) -> list[Json]:
+    """The channels of this name, which Slack gives once; else those for which it is another spelling.
+
+    Open ones stand before closed ones. Letters of other alphabets may be there to deceive: then so do look-alikes.
+    """
+    for field in ("name", "name_normalized"):
+        if hits := [one for one in channels if str(one.get(field) or "").lower() == wanted]:
+            hits += [one for one in channels if one not in hits and not wanted.isascii() and _alike(one, wanted)]
+            return [one for one in hits if not one.get("is_archived")] or hits
+    return []
+
+
+def _alike(channel: Row, wanted: str) -> bool:
+    return people.folded(str(channel.get("name") or "")) == people.folded(wanted)
 
 
 def _spot(channel: Row) -> Spot:
     name = Outside().line(str(channel.get("name") or ""), _NAME)
-    return Spot(str(channel["id"]), (kind_of(channel),), f"#{name}", channel.get("num_members"))
+    external = _is_external(channel)
+    return Spot(str(channel["id"]), (kind_of(channel),), f"#{name}", channel.get("num_members"), external=external)
 
 
 def _channels(wanted: str, caller: Caller) -> Asks[list[Json]]:
@@ -126,7 +170,7 @@ def _channels(wanted: str, caller: Caller) -> Asks[list[Json]]:
         return []
 
     def there(rows: Sequence[Json]) -> bool:
-        return any(wanted in _names(one) for one in rows)
+        return wanted.isascii() and any(one.get("name") == wanted and not one.get("is_archived") for one in rows)
 
     rows = (yield from joined(kinds, caller, there)).rows
     if there(rows) or "public" not in kinds:
@@ -187,6 +231,7 @@ def _near(channels: Sequence[Row], wanted: str) -> list[str]:
 
 def _with(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
     """The DM, or the group DM, with these people; opened if need be and allowed."""
+    users = [user for user in users if user["id"] != caller.user] or users[:1]  # oneself is in it anyway
     ids = list(dict.fromkeys(str(user["id"]) for user in users))
     kind: Kind = "group_dm" if len(ids) > 1 else "dm"
     name = ", ".join(people.with_id(user) for user in users)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -33,6 +33,8 @@ _PARTS: Mapping[str, Need] = {
     "pins": any_of("pins:read", method="pins.list"),
     "bookmarks": any_of("bookmarks:read", method="bookmarks.list"),
 }
+
+_FOR_MEMBERS, _FOR_PINS, _FOR_BOOKMARKS = 2_200, 900, 750  # tokens of a result
 
 Include = Literal["members", "pins", "bookmarks"]
 Page = Annotated[int, Field(ge=1, le=200)]
@@ -116,7 +118,7 @@ def _matching(
     token, rows_ = place.token or None, list[Json]()
     for _ in range(api.MOST_PAGES if wanted else 1):
         answer = yield api.conversations(caller, kinds, token, size, joined=joined, archived=archived)
-        rows_ += [one for one in answer.get("channels") or () if wanted in str(one.get("name") or "").casefold()]
+        rows_ += [one for one in answer.get("channels") or () if wanted in str(one.get("name") or "").lower()]
         token = api.following(answer) or None
         if token is None:
             break
@@ -156,15 +158,18 @@ def get_conversation(
     spot = yield from places.find(conversation, caller)
     channel = (yield api.call("conversations.info", {"channel": spot.id, "include_num_members": True}))["channel"]
     names = yield from people.names([str(channel.get("user") or ""), str(channel.get("creator") or "")], caller)
-    found = _described(channel, names, caller)
+    found, cut = _described(channel, names, caller), False
     if "members" in parts:
-        found |= yield from _members(spot.id, place, limit, caller)
+        members, cut = yield from _members(spot.id, place, limit, caller)
+        found |= members
     if "pins" in parts:
-        found["pins"] = yield from _pins(spot.id, caller)
+        found["pins"], more = yield from _pins(spot.id, caller)
+        cut |= more
     if "bookmarks" in parts:
         answer = yield api.call("bookmarks.list", {"channel_id": spot.id})
-        found["bookmarks"] = [_bookmark(one) for one in (answer.get("bookmarks") or ())[:20]]
-    return found
+        found["bookmarks"], more = _fitting(map(_bookmark, answer.get("bookmarks") or ()), _FOR_BOOKMARKS)
+        cut |= more
+    return found | ({"truncated": True} if cut else {})
 
 
 def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
@@ -188,15 +193,20 @@ def _said(said: object, reader: Reader) -> str:
     return window(reader.mrkdwn(str(said.get("value") or "")), 0, 400)[0] if isinstance(said, dict) else ""
 
 
-def _members(conversation: str, place: Place, limit: int, caller: Caller) -> Asks[Json]:
+def _fitting(rows_: Iterable[Json], budget: int) -> tuple[list[Json], bool]:
+    """The rows that the budget holds, and whether there were more."""
+    kept = Rows(budget)
+    cut = not all(kept.add(row) for row in rows_)
+    return kept.items, cut
+
+
+def _members(conversation: str, place: Place, limit: int, caller: Caller) -> Asks[tuple[Json, bool]]:
     answer = yield places.members(conversation, place.token or None, place.size)
     ids = [str(one) for one in answer.get("members") or ()]
     here = ids[place.skip :][:limit]
     known = (yield from _users(here)) if "users:read" in caller.granted else {}
-    found = Rows(2_500)
-    rows_ = [_member(one, known.get(one, {})) for one in here]
-    done = next((n for n, one in enumerate(rows_) if not found.add(one)), len(here))
-    return {"members": found.items, "next": place.after(done, len(ids), api.following(answer), limit)}
+    found, cut = _fitting([_member(one, known.get(one, {})) for one in here], _FOR_MEMBERS)
+    return {"members": found, "next": place.after(len(found), len(ids), api.following(answer), limit)}, cut
 
 
 def _users(ids: Sequence[str]) -> Asks[dict[str, Row]]:
@@ -210,11 +220,11 @@ def _member(user: str, known: Row) -> Json:
     return {"id": user} | {name: row[name] for name in ("name", "title", "bot", "deleted") if name in row}
 
 
-def _pins(conversation: str, caller: Caller) -> Asks[list[Json]]:
+def _pins(conversation: str, caller: Caller) -> Asks[tuple[list[Json], bool]]:
     answer = yield api.call("pins.list", {"channel": conversation})
-    pinned = [one["message"] for one in answer.get("items") or () if isinstance(one.get("message"), dict)][:20]
+    pinned = [one["message"] for one in answer.get("items") or () if isinstance(one.get("message"), dict)]
     names = yield from rows.names_in(pinned, caller)
-    return [rows.message_row(one, names, 200) for one in pinned]
+    return _fitting((rows.message_row(one, names, 200) for one in pinned), _FOR_PINS)
 
 
 def _bookmark(bookmark: Row) -> Json:

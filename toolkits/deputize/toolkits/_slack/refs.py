@@ -65,7 +65,7 @@ def read(conversation: str, field: str = "conversation") -> Ref:
         return _among(people, field)
     if not channel_name(text):
         raise InvalidInput(f"{field}: names no conversation.", hint="Use an id, #channel, @user, email or link.")
-    if text.startswith("#"):
+    if text.startswith("#") or _says_channel(text):
         return Ref("channel", ("public", "private"), name=channel_name(text))
     return Ref("word", ("public", "private"), name=text)
 
@@ -101,9 +101,14 @@ def _among(people: Sequence[str], field: str) -> Ref:
     return Ref("people", ("group_dm",) if len(people) > 1 else ("dm",), people=tuple(people))
 
 
+def _says_channel(text: str) -> bool:
+    """Whether a text says that it means a channel, and which."""
+    return text.lower().split()[-1] == "channel" and channel_name(text) not in ("", "channel")
+
+
 def channel_name(text: str) -> str:
     """A channel's name as Slack writes it, from what people say: "the Design Team channel" -> design-team."""
-    words = text.strip().removeprefix("#").casefold().split()
+    words = text.strip().removeprefix("#").lower().split()
     if len(words) > 1 and words[0] == "the":
         words = words[1:]
     if len(words) > 1 and words[-1] == "channel":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Need, Request, Steps, any_of
+from deputize.core.act.toolkit import Arguments, Need, Steps, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
@@ -82,6 +82,8 @@ def search(
     terms = yield from _terms(spot, from_, caller)
     known = spot.kinds if spot and len(spot.kinds) == 1 else _implied(conversation)
     where = list(dict.fromkeys(types or known))
+    if not types and _OLD not in granted and set(known) - set(_implied(conversation)):
+        _check_place(known, granted)
     if _OLD in granted and not all(_SCOPES[one] in granted for one in _granular(what, where)):
         return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
     asked = {
@@ -105,6 +107,12 @@ def search(
         return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
     found = [row for kind in what for row in map(_SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]
     return _page(found, place, api.following(answer), limit)
+
+
+def _check_place(kinds: Sequence[Kind], granted: frozenset[str]) -> None:
+    """A name does not tell the kind of its place beforehand, so that its right may not have been asked for yet."""
+    if lacking := [kind for kind in kinds if _SCOPES[kind] not in granted]:
+        raise InvalidInput("types: the conversation is of another kind.", hint=f"Add types: {lacking}.")
 
 
 def _granular(what: Sequence[str], where: Sequence[str]) -> list[str]:
@@ -157,15 +165,11 @@ def _older(
         "page": place.page,
         "team_id": caller.team,
     }
-    answer = (yield _search(what[0], asked)).get(what[0]) or {}
+    answer = (yield api.call(f"search.{what[0]}", asked)).get(what[0]) or {}
     matches = [one for one in answer.get("matches") or () if isinstance(one, dict)]
     paging = answer.get("paging") or {}
     more = str(place.page + 1) if int(paging.get("pages") or 0) > place.page else ""
     return _page([_OLDER[what[0]](one) for one in matches if _inside(one, start, end)], place, more, limit)
-
-
-def _search(what: str, asked: Mapping[str, Any]) -> Request:
-    return api.call(f"search.{what}", asked)
 
 
 def _day(seconds: int, days: int) -> str:

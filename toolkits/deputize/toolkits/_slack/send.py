@@ -31,7 +31,7 @@ from deputize.toolkits._slack.base import (
 from deputize.toolkits._slack.blocks import checked, fallback
 from deputize.toolkits._slack.messages import one_message
 from deputize.toolkits._slack.mrkdwn import names_in, to_mrkdwn
-from deputize.toolkits._slack.once import Attempt, Draft, post, schedule
+from deputize.toolkits._slack.once import AS_WRITTEN, Attempt, Draft, post, schedule
 from deputize.toolkits._slack.places import Spot
 from deputize.toolkits._slack.text import Reader, text_of
 from deputize.toolkits._text import clip, window
@@ -80,7 +80,7 @@ def send_message(
         raise InvalidInput("broadcast: only an answer in a thread can also be shown in its channel.")
     text = to_mrkdwn(body) if body else fallback(shaped or ())
     if noted:
-        spot, text = Spot(str(noted["conversation"]), ref.kinds, str(noted["name"])), str(noted["text"])
+        spot, text = Spot.of_note(noted), str(noted["text"])
     else:
         spot = yield from places.find(conversation, attempt.caller, sends=True)
         text = to_mrkdwn(body, (yield from mentions(body, attempt.caller))) if body else text
@@ -167,7 +167,7 @@ def update_message(
     spot = yield from places.find(conversation, caller)
     text = to_mrkdwn(body, (yield from mentions(body, caller)))
     before = yield from _before(spot, ts, caller)
-    arguments = {"channel": spot.id, "ts": ts, "text": text}
+    arguments = {"channel": spot.id, "ts": ts, "text": text, **AS_WRITTEN}
     yield api.call("chat.update", arguments, repeat="idem")
     old = text_of(before) if before else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}

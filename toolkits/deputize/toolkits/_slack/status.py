@@ -13,13 +13,12 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
 from deputize.toolkits._slack import api, people, rows
-from deputize.toolkits._slack.base import SLACK, Asks, Caller, Json
+from deputize.toolkits._slack.base import EMOJI, SLACK, Asks, Caller, Json
 from deputize.toolkits._text import Outside
 
 _TEXT: Final = 100  # characters of a status
 _LONGEST: Final = 7 * 24 * 60  # minutes of peace
 _MINUTES = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,5})m?)?")
-_EMOJI = re.compile(r"[\w+'-]{1,100}(?:::skin-tone-[2-6])?")
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
@@ -101,7 +100,7 @@ def _peace(minutes: int | None, now: float) -> str:
 def _symbol(emoji: str | None) -> str | None:
     """``:name:``, "" to have none."""
     name = emoji.strip().strip(":") if emoji is not None else None
-    if name and not _EMOJI.fullmatch(name):
+    if name and not EMOJI.fullmatch(name):
         raise InvalidInput("emoji: not a name such as palm_tree.")
     return f":{name}:" if name else name
 

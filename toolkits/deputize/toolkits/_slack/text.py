@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from deputize.toolkits._text import Outside
+from deputize.toolkits._text import Outside, clean
 
 _TOKEN = re.compile(r"<([^<>\n]{1,4000})>")
 _USER = re.compile(r"@([UW][A-Z0-9]{1,20})(?:\|([^<>]*))?")
 _CHANNEL = re.compile(r"#([CGD][A-Z0-9]{1,20})(?:\|([^<>]*))?")
-_HOST = re.compile(r"(?:https?://)?((?:[a-z0-9-]+\.)+[a-z]{2,24})(?=[/:?#]|$)", re.IGNORECASE)
+_HOST = re.compile(r"(?:https?://)?((?:[\w-]+\.)+[^\W\d_]{2,24})(?=[/:?#]|$)", re.IGNORECASE)
 _DEEPEST: Final = 12
 _ENTITIES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
@@ -61,16 +61,23 @@ def unescaped(text: str) -> str:
 
 
 def misleads(words: str, target: str) -> bool:
-    """Whether a link's words are a host's, and it leads to another."""
-    shown = _HOST.match(words.strip())
+    """Whether a link's words are a host's address, or hold one, and it leads to another."""
     try:
-        host = (urlsplit(target).hostname or "").lower()
+        host = _ascii(urlsplit(target).hostname or "").removeprefix("www.")
     except ValueError:
         host = ""
-    if not shown:
-        return False
-    named = shown[1].lower().removeprefix("www.")
-    return not (host.removeprefix("www.") == named or host.endswith(f".{named}"))
+    shown = clean(words)[0].split()
+    parts = shown if len(shown) == 1 else [one for one in shown if "://" in one or "www." in one.lower()]
+    named = [_ascii(found[1]).removeprefix("www.") for one in parts if (found := _HOST.match(one.strip("\"'().,;")))]
+    return any(host != one and not host.endswith(f".{one}") for one in named)
+
+
+def _ascii(host: str) -> str:
+    """A host as the network knows it, so that letters of other alphabets are others."""
+    try:
+        return host.lower().encode("idna").decode()
+    except UnicodeError:
+        return host.lower()
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -1,0 +1,119 @@
+"""From what acts lack to what the user is asked: the narrowest scopes that are missing, one consent for each app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deputize.core.act.policy import Act
+from deputize.core.act.toolkit import Need, Tool, asks_of
+from deputize.core.asks import Consent
+from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, ReconsentRequired
+from deputize.core.oauth.accounts import Accounts
+from deputize.core.oauth.consent import Consents
+from deputize.core.oauth.provider import App
+from deputize.core.oauth.records import Other
+from deputize.core.oauth.registry import Registry
+from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.vault import Vault
+
+
+class Lacking(Exception):
+    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy."""
+
+    def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "") -> None:
+        super().__init__("lacking")
+        self.act, self.scopes, self.held, self.why = act, scopes, held, why
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Asks users, for what acts lack and beforehand."""
+
+    vault: Vault
+    registry: Registry
+    accounts: Accounts
+    consents: Consents
+
+    async def together(self, lacking: Sequence[Lacking]) -> dict[int, DeputizeError]:
+        """For each (by its ``id``) the error to raise: one consent for all of one app; each on its own if the user has
+        just refused a part."""
+        errors: dict[int, DeputizeError] = {}
+        for app in {one.act.app for one in lacking}:
+            errors |= await self._together([one for one in lacking if one.act.app == app])
+        return errors
+
+    async def _together(self, lacking: Sequence[Lacking]) -> dict[int, DeputizeError]:
+        error = await self.about(*lacking)
+        if isinstance(error, ConsentRequired) or len(lacking) == 1:
+            return {id(one): error for one in lacking}
+        return {id(one): await self.about(one) for one in lacking}
+
+    async def about(self, *lacking: Lacking) -> DeputizeError:
+        """The error that asks the user for what these acts lack, and for nothing else; or says why not to ask."""
+        act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
+        try:
+            consent = await self.consents.require(
+                act.user,
+                self.registry.apps[act.app],
+                [scope for one in lacking for scope in one.scopes],
+                held=held if held is not None and held.status != "revoked" else None,
+                account=act.account or "",
+                ask=act.call.ask,
+                why="" if why == "disconnected" else why,
+                agent=act.agent,
+            )
+        except DeputizeError as refused:
+            return refused
+        label = self.registry.providers[act.provider].label
+        if consent.why:
+            return ReconsentRequired(f"{label} must be connected again first.", consent=consent, reason=why)
+        return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
+
+    async def beforehand(
+        self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other
+    ) -> list[Consent]:
+        """One consent for each app whose needs are not met yet. ``other``: for another account than the one held."""
+        consents = []
+        for name, needs in wanted.items():
+            app = self.registry.apps[name]
+            held = await self._held(user, app, account)
+            scopes = self._missing(app, needs, held, other)
+            if scopes is not None:
+                one = await self.consents.require(
+                    user, app, scopes, held=held, account=account or "", insist=True, other=other
+                )
+                consents.append(one)
+        return consents
+
+    async def wanted(
+        self, user: User, provider: str, scopes: Iterable[str], tools: Iterable[Tool], app: str, account: str | None
+    ) -> dict[str, list[Need]]:
+        """What these scopes and tools need, by app."""
+        wanted: dict[str, list[Need]] = {}
+        if provider or app:
+            one = await self.accounts.app(user, provider, app, account)
+            wanted[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
+        for tool in tools:
+            serves = app if app and self.registry.serves(app, tool.provider) else ""
+            one = await self.accounts.app(user, tool.provider, serves, account)
+            wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].kind))
+        return wanted
+
+    def _missing(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
+        """The scopes to ask for beside those held; None where nothing has to be asked."""
+        row = self.registry.providers[app.provider]
+        if other:
+            had = held.scopes if held and other == "switch" else frozenset[str]()
+            moved = had - set(row.always) - row.spoils.keys()
+            return [*asks_of(needs, moved), *moved]
+        granted = row.covered(held.scopes) if held and held.status == "active" else None
+        missing = asks_of(needs, granted or frozenset())
+        return missing if missing or granted is None else None
+
+    async def _held(self, user: User, app: App, account: str | None) -> Grant | None:
+        """The grant that a consent would widen; None for a first one, or for one more account."""
+        try:
+            return await self.vault.find(user, app.provider, app.name, account)
+        except AccountMismatch:
+            return None

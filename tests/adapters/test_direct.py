@@ -1,0 +1,213 @@
+"""The act node's way without a graph of its own: when it is taken, and that nothing else changes by it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Command
+
+from deputize.adapters import direct
+from deputize.adapters.langgraph import act_node
+from deputize.core import Deputy, PolicyDenied
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEARCH, SEND, Context, asking, config, grant_all, plain, tool_messages, wired
+from tests.support.house import build, connect, consent
+
+ALICE, BOB = Context("alice"), Context("bob")
+WAKE: Command[Any] = Command(resume={"wake": True})
+WHO: dict[str, Any] = {"name": "gmail_whoami", "args": {}, "id": "who"}
+INSIDE = ("SAVER", "PAD")
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+async def run(mode: str, graph: Any, given: Any, who: Context = ALICE) -> Any:
+    """Run a graph in an event loop, or in a thread."""
+    if mode == "sync":
+        return await asyncio.to_thread(graph.invoke, given, config(), context=who)
+    return await graph.ainvoke(given, config(), context=who)
+
+
+def inner(saver: InMemorySaver) -> set[str]:
+    """The namespaces of graphs inside of which something is kept."""
+    return {name for name, rows in saver.storage["1"].items() if name and rows}
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_what_only_reads_is_answered_at_once_and_leaves_no_checkpoint_of_its_own(
+    mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "readonly")
+    saver = InMemorySaver()
+    state = await run(mode, plain(deputy, saver=saver), asking(SEARCH, WHO))
+    assert [m.status for m in tool_messages(state).values()] == ["success", "success"]
+    assert [m.type for m in state["messages"]] == ["human", "ai", "tool", "tool"] and inner(saver) == set()
+
+
+@pytest.mark.parametrize("calls", [(SEND,), (SEARCH, SEND)])
+async def test_what_changes_something_has_its_own_checkpoints(
+    calls: tuple[dict[str, Any], ...], deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "readonly", "send")
+    saver = InMemorySaver()
+    await plain(deputy, saver=saver).ainvoke(asking(*calls), config(), context=ALICE)
+    assert len(inner(saver)) == 1
+
+
+@pytest.mark.parametrize("missing", [*INSIDE, ""])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_pause_of_reads_is_its_owners_whatever_langgraph_calls_its_keys(
+    missing: str, mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setattr(direct, missing, "__renamed")
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    graph, before = plain(deputy), sandbox.count("gmail.googleapis.com")
+    await run(mode, graph, asking(SEARCH))
+    for answer in (WAKE, None):
+        with pytest.raises(PolicyDenied):
+            await run(mode, graph, answer, BOB)
+    assert sandbox.count("gmail.googleapis.com") == before, "nothing was read as Bob"
+    await grant_all(deputy, sandbox, graph, config())
+    assert tool_messages(await run(mode, graph, WAKE))["search"].status == "success"
+
+
+@pytest.mark.parametrize("missing", INSIDE)
+async def test_where_langgraph_has_other_keys_the_graph_runs_as_always(
+    missing: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, missing, "__renamed")
+    await connect(deputy, sandbox, "readonly")
+    saver = InMemorySaver()
+    state = await plain(deputy, saver=saver).ainvoke(asking(SEARCH), config(), context=ALICE)
+    assert tool_messages(state)["search"].status == "success" and len(inner(saver)) == 1
+
+
+async def test_whoever_listens_to_the_graphs_inside_hears_the_gate(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    graph = plain(deputy)
+    heard = graph.astream(asking(SEARCH), config(), context=ALICE, stream_mode="updates", subgraphs=True)
+    names = [name async for _, part in heard for name in part]
+    assert names == ["gate", "tools"]
+    alone = graph.astream(asking(SEARCH), config(), context=ALICE, stream_mode="updates")
+    [update] = [part["tools"] async for part in alone]
+    assert isinstance(update["messages"][-1], ToolMessage)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("named", [True, False], ids=["with config", "without"])
+async def test_two_uses_in_one_node_keep_their_pauses_apart(
+    named: bool, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    """The first only reads and is answered; the second pauses. When the node runs again, neither takes the other's."""
+    await connect(deputy, sandbox, "readonly")
+    acting = act_node(deputy, "gmail")
+    first = {"messages": [AIMessage("", id="first", tool_calls=[SEARCH])]}
+    second = {"messages": [AIMessage("", id="second", tool_calls=[SEND])]}
+
+    def both(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        how = config if named else None
+        return {"messages": [acting.invoke(given, how)["messages"][-1] for given in (first, second)]}
+
+    async def aboth(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        how = config if named else None
+        return {"messages": [(await acting.ainvoke(given, how))["messages"][-1] for given in (first, second)]}
+
+    graph = wired(both if mode == "sync" else aboth)
+    await run(mode, graph, {"messages": [HumanMessage("go on")]})
+    await grant_all(deputy, sandbox, graph, config())
+    await run(mode, graph, WAKE)
+    [pause] = (await graph.aget_state(config())).interrupts
+    ids = [ask["approval_id"] for ask in pause.value["approvals"]]
+    state = await run(mode, graph, Command(resume={"decisions": dict.fromkeys(ids, "approve")}))
+    answers = tool_messages(state)
+    assert "Bob Brown" in str(answers["search"].content) and answers["send"].status == "success"
+    assert len(sandbox.sent("alice@example.test")) == 1
+
+
+async def test_a_grant_that_ends_between_the_look_and_the_act_leads_to_a_pause(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(deputy, sandbox, "readonly")
+    looked, saver = deputy.prepare, InMemorySaver()
+
+    async def looking(*calls: Any, **how: Any) -> Any:
+        found = await looked(*calls, **how)
+        monkeypatch.undo()
+        await deputy.revoke("alice", "google")
+        return found
+
+    monkeypatch.setattr(deputy, "prepare", looking)
+    graph = plain(deputy, saver=saver)
+    await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
+    [pause] = (await graph.aget_state(config())).interrupts
+    assert pause.value["type"] == "deputize.consent"
+    found = await deputy.consents.status(pause.value["consents"][0]["consent_id"])
+    assert found and (await consent(deputy, sandbox, found)).status == "granted"
+    assert tool_messages(await graph.ainvoke(WAKE, config(), context=ALICE))["search"].status == "success"
+
+
+async def test_what_was_answered_before_the_other_call_lost_its_grant_is_kept(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(deputy, sandbox, "readonly")
+    acted = deputy.act
+
+    async def acting(tool: str, *given: Any, **how: Any) -> Any:
+        if tool == SEARCH["name"]:
+            monkeypatch.undo()
+            await asyncio.sleep(0.1)  # the other call has its answer
+            await deputy.revoke("alice", "google")
+        return await acted(tool, *given, **how)
+
+    monkeypatch.setattr(deputy, "act", acting)
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEARCH, WHO), config(), context=ALICE)
+    asked = sandbox.count("gmail.googleapis.com")
+    await grant_all(deputy, sandbox, graph, config())
+    answers = tool_messages(await graph.ainvoke(WAKE, config(), context=ALICE))
+    assert [m.status for m in answers.values()] == ["success", "success"] and set(answers) == {"search", "who"}
+    assert asked == 1, "who I am was asked once"
+
+
+async def test_messages_are_handed_back_whole_to_a_state_that_replaces_them(deputy: Deputy, sandbox: Sandbox) -> None:
+    class Replaced(TypedDict):
+        messages: list[Any]
+
+    await connect(deputy, sandbox, "readonly")
+    builder = StateGraph(Replaced, context_schema=Context)
+    builder.add_node("tools", act_node(deputy, "gmail"))
+    builder.add_edge(START, "tools")
+    builder.add_edge("tools", END)
+    given = [HumanMessage("go on"), AIMessage("", id="asked", tool_calls=[SEARCH])]
+    state = await builder.compile().ainvoke({"messages": given}, context=ALICE)
+    assert [m.type for m in state["messages"]] == ["human", "ai", "tool"] and state["messages"][-1].id
+
+
+async def test_without_a_user_a_read_is_refused_at_once(deputy: Deputy, sandbox: Sandbox) -> None:
+    saver = InMemorySaver()
+    state = await plain(deputy, saver=saver).ainvoke(asking(SEARCH), config())
+    assert tool_messages(state)["search"].status == "error" and inner(saver) == set() and sandbox.requests == []
+
+
+async def test_a_copy_of_the_node_with_other_settings_works_like_it(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    saver = InMemorySaver()
+    graph = wired(act_node(deputy, "gmail").with_config(tags=["mail"]), saver)
+    state = await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
+    assert tool_messages(state)["search"].status == "success"

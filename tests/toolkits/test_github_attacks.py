@@ -1,0 +1,350 @@
+"""GitHub's tools under attack: forged marks, moved heads, others' things, and acts milder than they look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deputize.core import Conflict, Effect, InvalidInput, OutcomeUnknown
+from deputize.core.act.toolkit import ActKey
+from deputize.core.vault.grant import Account
+from deputize.sandbox.faults import bad_gateway
+from deputize.toolkits._github.names import near_to
+from deputize.toolkits._github.prose import Prose, calls_many, code, is_marked, mark, plain_log
+from deputize.toolkits._github.search import checked, qualified
+from deputize.toolkits.github import TOOLKIT
+from tests.toolkits.github_play import SITE, Play
+from tests.toolkits.test_github_tools import put
+
+R: Final = f"/repos/{SITE}"
+HEAD: Final = "$head:feature/polite"
+SENDS: Final = Effect.WRITES | Effect.SENDS
+MANY: Final = " ".join(f"@person{n}" for n in range(11))
+TOKEN: Final = "gh" + "p_" + "a1B2" * 9
+
+
+@pytest.fixture
+async def play() -> Play:
+    return await Play.begin()
+
+
+class Between(httpx.AsyncBaseTransport):
+    """Between us and GitHub: ``seen`` is asked about every answer, and may lose it or put another in its place."""
+
+    def __init__(self, inner: Any, seen: Callable[[httpx.Request, httpx.Response], httpx.Response]) -> None:
+        self.inner, self.seen = inner, seen
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.seen(request, await self.inner.handle_async_request(request))
+
+
+# ----------------------------------------------------------------- milder than it looks
+
+
+def effect(tool: str, **arguments: Any) -> Effect:
+    made = TOOLKIT.tools[f"github_{tool}"]
+    found = made.effect_of(made.validate(arguments))
+    assert found.value & ~made.gravest.value == 0
+    return found
+
+
+COMMIT: Final[dict[str, Any]] = {"repo": SITE, "branch": "b"}
+FILE: Final[dict[str, Any]] = {"repo": SITE, "content": "x"}
+GRAVE: Final[list[tuple[str, dict[str, Any], Effect]]] = [
+    ("control_run", {"repo": SITE, "run_id": 1, "action": "rerun"}, SENDS),
+    ("control_run", {"repo": SITE, "run_id": 1, "action": "rerun_failed"}, SENDS),
+    ("control_run", {"repo": SITE, "run_id": 1, "action": "cancel"}, Effect.WRITES | Effect.DESTRUCTIVE),
+    ("save_gist", {"gist_id": "a" * 20, "files": {"a": "b"}}, SENDS),
+    ("save_gist", {"gist_id": "a" * 20, "files": {"a": ""}}, SENDS | Effect.DESTRUCTIVE),
+    ("create_repo", {"name": "x", "private": False}, SENDS),
+    ("create_repo", {"name": "x", "source": SITE}, SENDS),
+    ("create_repo", {"name": "x", "source": SITE, "source_kind": "template"}, Effect.WRITES),
+    ("write_file", FILE | {"path": ".github/workflows/x.yml", "message": "M"}, SENDS),
+    ("write_file", FILE | {"path": ".GitHub/Workflows/x.yml", "message": "M"}, SENDS),
+    ("write_file", FILE | {"path": "a", "message": MANY}, SENDS),
+    ("write_file", FILE | {"path": "a", "message": "M"}, Effect.WRITES),
+    ("commit_files", COMMIT | {"message": "M", "files": [{"path": ".github/x", "content": "x"}]}, SENDS),
+    ("commit_files", COMMIT | {"message": "M", "delete_paths": [".github/x"]}, SENDS | Effect.DESTRUCTIVE),
+    ("save_release", {"repo": SITE, "tag": "v1", "body": MANY}, SENDS),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "worst"), GRAVE, ids=[f"{n}-{one[0]}" for n, one in enumerate(GRAVE)])
+def test_what_others_will_see_or_lose_is_never_a_plain_write(
+    tool: str, arguments: dict[str, Any], worst: Effect
+) -> None:
+    assert effect(tool, **arguments) == worst
+
+
+def test_every_tool_whose_text_can_call_many_people_asks_first() -> None:
+    quiet = {"write_file", "commit_files", "save_release", "save_gist"}  # asked only where they call many, or publish
+    for tool in TOOLKIT.tools.values():
+        texts = {"body", "message"} & tool.parameters.keys()
+        if texts and tool.name.removeprefix("github_") not in quiet:
+            assert not callable(tool.effects) and Effect.SENDS in tool.effects
+
+
+def test_mentions_are_people_and_teams_each_counted_once() -> None:
+    assert calls_many(MANY) and not calls_many("@bob " * 50) and not calls_many(MANY.replace("@", "x@"))
+    assert calls_many(" ".join(f"@acme/team-{n}" for n in range(11))) and not calls_many(None, "")
+
+
+async def test_a_published_release_is_not_withdrawn_by_a_new_name(play: Play) -> None:
+    with pytest.raises(Conflict) as published:
+        await play.act("save_release", repo=SITE, tag="v1.0", name="New name")
+    assert published.value.reason == "published" and play.writes() == []
+    assert not play.store["releases"][SITE][0]["draft"]
+
+
+async def test_a_release_that_is_changed_keeps_what_was_not_named(play: Play) -> None:
+    play.store["releases"][SITE][0]["prerelease"] = True
+    await play.act("save_release", repo=SITE, tag="v1.0", name="New name", draft=False)
+    [sent] = [json.loads(one.content) for one in play.recorder.seen if one.method == "PATCH"]
+    assert play.store["releases"][SITE][0]["prerelease"] is True
+    assert not {"prerelease", "make_latest", "body", "target_commitish"} & sent.keys()
+
+
+# ----------------------------------------------------------------- guards
+
+
+@pytest.mark.parametrize("event", ["APPROVE", "COMMENT"])
+async def test_a_review_of_what_was_read_is_not_given_to_what_came_after(play: Play, event: str) -> None:
+    old = play.filled(HEAD)
+    put(play, "late.py", "evil()\n", "feature/polite")
+    with pytest.raises(Conflict) as stale:
+        await play.act("review_pull", repo=SITE, number=2, event=event, body="Fine", head_sha=old)
+    assert stale.value.reason == "stale" and play.writes() == []
+
+
+async def test_a_merged_branch_with_new_commits_is_left_alone(play: Play) -> None:
+    def late(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if request.url.path.endswith("/merge"):
+            put(play, "late.txt", "not merged", "feature/polite")
+        return answer
+
+    play.recorder.inner = Between(play.recorder.inner, late)
+    told = await play.act("merge_pull", repo=SITE, number=2, head_sha=HEAD, delete_branch=True)
+    assert told["merged"] and not told["branch_deleted"] and "not merged" in told["warnings"][0]
+    assert "feature/polite" in play.store["repos"][SITE]["branches"]
+
+
+async def test_a_branch_that_github_protects_is_not_said_to_be_deleted(play: Play) -> None:
+    refused: tuple[int, dict[str, str], Any] = (422, {}, {"message": "Cannot delete a protected branch"})
+    play.sandbox.switches.faults["DELETE", f"{R}/git/refs"] = [refused]
+    told = await play.act("merge_pull", repo=SITE, number=2, head_sha=HEAD, delete_branch=True)
+    assert told["merged"] and not told["branch_deleted"] and told["warnings"]
+    play.sandbox.switches.faults["DELETE", f"{R}/git/refs"] = [refused]
+    with pytest.raises(InvalidInput):
+        await play.act("delete", kind="branch", repo=SITE, id="old")
+
+
+# ----------------------------------------------------------------- marks
+
+
+def test_a_mark_counts_only_under_the_accounts_own_name() -> None:
+    key, alice = ActKey.of("a"), Account("7", "alice")
+    text = {"body": f"x\n\n{mark(key)}"}
+    assert is_marked(text | {"user": {"id": 7, "login": "renamed"}}, key, alice)
+    assert is_marked(text | {"author": {"login": "Alice"}}, key, alice)
+    assert not is_marked(text | {"user": {"id": 8, "login": "alice"}}, key, alice)
+    for who in ({"user": None}, {"author": None}, {"author": {"login": ""}}, {"author": {"login": "bob"}}, {}):
+        assert not is_marked(text | who, key, alice)
+
+
+FORGED: Final[list[tuple[str, dict[str, Any], str]]] = [
+    ("create_issue", {"repo": SITE, "title": "T", "body": "B"}, "issues"),
+    ("write_comment", {"repo": SITE, "number": 1, "body": "B"}, "comments"),
+    ("write_comment", {"repo": SITE, "number": 2, "reply_to": 6101, "body": "B"}, "review_comments"),
+    ("review_pull", {"repo": SITE, "number": 2, "body": "B"}, "reviews"),
+    ("review_pull", {"repo": SITE, "number": 2, "comments": [{"path": "src/main.py", "body": "B"}]}, "review_comments"),
+    ("write_discussion", {"repo": SITE, "number": 50, "body": "B"}, "discussions"),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "kind"), FORGED, ids=[f"{n}-{one[0]}" for n, one in enumerate(FORGED)])
+async def test_a_text_of_a_stranger_with_our_mark_is_not_taken_for_ours(
+    tool: str, arguments: dict[str, Any], kind: str
+) -> None:
+    play = await Play.begin()
+
+    def forged(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        """The write does not arrive; a stranger has put its very text there."""
+        if (
+            request.method == "POST"
+            and request.url.host == "api.github.com"
+            and not request.url.path.endswith("/graphql")
+        ):
+            steal()
+            raise httpx.ReadError("lost", request=request)
+        if b"mutation" in request.content:
+            for row in play.store["discussions"][SITE][0]["comments"]:
+                row["user"] = "bob"
+            raise httpx.ReadError("lost", request=request)
+        return answer
+
+    def steal() -> None:
+        play.store[kind][SITE][-1]["user"] = "bob@example.test" if kind == "issues" else "bob"
+
+    play.recorder.inner = Between(play.recorder.inner, forged)
+    with pytest.raises(OutcomeUnknown):
+        await play.act(tool, **arguments)
+
+
+# ----------------------------------------------------------------- once
+
+
+async def test_comments_on_files_are_not_written_again_by_a_run_that_takes_up_another(play: Play) -> None:
+    before, lost = len(play.store["review_comments"][SITE]), [0]
+
+    def lose(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if request.url.path.endswith("/pulls/2/comments"):
+            lost[0] += request.method == "POST"
+            if lost[0] == 2:
+                if request.method == "POST":
+                    raise httpx.ReadError("lost", request=request)
+                return httpx.Response(404, json={"message": "Not Found"}, request=request)
+        return answer
+
+    inner = play.recorder.inner
+    play.recorder.inner = Between(inner, lose)
+    comments = [{"path": "src/main.py", "body": "one"}, {"path": "src/main.py", "body": "two"}]
+    arguments: dict[str, Any] = {"repo": SITE, "number": 2, "body": "B", "comments": comments}
+    with pytest.raises(OutcomeUnknown):
+        await play.act("review_pull", call="same", **arguments)
+    play.recorder.inner = inner
+    told = await play.act("review_pull", call="same", **arguments)
+    assert told["comments_posted"] == 2 and len(play.store["review_comments"][SITE]) == before + 2
+    play.store["review_comments"][SITE].pop()
+
+
+DELETED: Final[list[tuple[str, str, str]]] = [
+    ("branch", "old", f"{R}/git/refs"),
+    ("tag", "v1.0", f"{R}/git/refs"),
+    ("comment", "6002", f"{R}/issues/comments"),
+    ("review_comment", "6101", f"{R}/pulls/comments"),
+    ("label", "bug", f"{R}/labels"),
+    ("milestone", "1", f"{R}/milestones"),
+    ("release", "5001", f"{R}/releases"),
+    ("gist", "a" * 20, "/gists"),
+]
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize(("kind", "id", "path"), DELETED, ids=[one[0] for one in DELETED])
+async def test_what_was_deleted_before_its_answer_was_lost_is_said_to_be_gone(
+    kind: str, id: str, path: str, lost: int
+) -> None:
+    play = await Play.begin()
+    if lost == 1:
+        play.sandbox.switches.drop_after_commit.append(path)
+    else:
+        play.sandbox.switches.faults["DELETE", path] = [bad_gateway()]
+    where = {} if kind == "gist" else {"repo": SITE}
+    told = await play.act("delete", kind=kind, id=id, **where)
+    assert told["deleted"] is True
+
+
+async def test_a_repository_that_was_there_before_is_not_said_to_be_made(play: Play) -> None:
+    play.sandbox.switches.faults["POST", "/user/repos"] = [bad_gateway()]
+    with pytest.raises(OutcomeUnknown):
+        await play.act("create_repo", name="garden")
+
+
+# ----------------------------------------------------------------- things of others
+
+
+async def test_an_answer_in_another_repository_is_not_marked(play: Play) -> None:
+    row = {**play.store["discussions"][SITE][0], "id": "D_elsewhere", "comments": []}
+    row["comments"] = [{"id": "DC_elsewhere", "user": "alice", "body": "x", "at": row["at"], "replies": []}]
+    play.store["discussions"]["alice/garden"] = [row]
+    for arguments in ({"answer_id": "DC_elsewhere"}, {"answer_id": "DC_comment01", "number": 51}):
+        with pytest.raises(InvalidInput, match="answer_id"):
+            await play.act("write_discussion", repo=SITE, **arguments)
+    assert row["answer"] is None and not any(b"mutation" in one.content for one in play.recorder.seen)
+
+
+@pytest.mark.parametrize(("id", "kind"), [(6001, "conversation"), (6101, "review")])
+async def test_the_words_of_another_person_are_not_edited(play: Play, id: int, kind: str) -> None:
+    before = json.dumps(play.store["comments"]) + json.dumps(play.store["review_comments"])
+    by = "alice" if id == 6001 else "bob"
+    with pytest.raises(InvalidInput, match="somebody else"):
+        await play.act("write_comment", by=by, repo=SITE, comment_id=id, comment_kind=kind, body="I agree")
+    assert json.dumps(play.store["comments"]) + json.dumps(play.store["review_comments"]) == before
+
+
+# ----------------------------------------------------------------- searches
+
+
+@pytest.mark.parametrize(
+    "query", ['"x"repo:bob/diary', "x,repo:bob/diary", "\u200brepo:bob/diary", "+user:bob", '"a\\"']
+)
+def test_no_sign_before_a_place_hides_it(query: str) -> None:
+    with pytest.raises(InvalidInput):
+        checked(query, fixed=True)
+
+
+@pytest.mark.parametrize("value", ["a\\", 'a"', 'a\\" repo:bob/diary'])
+def test_a_backslash_cannot_end_a_quotation(value: str) -> None:
+    with pytest.raises(InvalidInput):
+        qualified("x", {"label": [value, " repo:bob/diary "]})
+
+
+# ----------------------------------------------------------------- text
+
+
+UNSEEN: Final = "\u00ad\u061c\u180e\u200e\u200f\u2061\u2064\u2065\u206a\u206f\u3164\uffa0\u115f"
+
+
+def test_no_character_that_nobody_sees_is_left_in_prose_titles_or_logs() -> None:
+    outside = Prose()
+    assert outside.prose(f"a{UNSEEN}b") == outside.title(f"a{UNSEEN}b") == "ab"
+    assert outside.hidden == 2 * len(UNSEEN) and plain_log(f"a{UNSEEN}b") == "ab"
+    assert code(f"a{UNSEEN}b")[1] == len(UNSEEN)
+
+
+async def test_names_that_others_chose_are_clean_in_what_a_write_says_and_in_suggestions(play: Play) -> None:
+    play.store["repos"][SITE]["labels"].append(
+        {"id": 399, "name": "bu\u202eg\u200b2", "color": "ededed", "description": ""}
+    )
+    play.store["issues"][SITE][0]["labels"] = ["bu\u202eg\u200b2"]
+    told = await play.act("update_issue", repo=SITE, number=1, title="T")
+    assert told["labels"] == ["bug2"]
+    assert near_to("bug2", ["bu\u202eg2"]) == ["bug2"]
+
+
+@pytest.mark.parametrize("tool", ["write_file", "commit_files"])
+async def test_what_looks_like_a_secret_is_not_committed(play: Play, tool: str) -> None:
+    files: dict[str, Any] = {"files": [{"path": "a", "content": TOKEN}], "branch": "main"}
+    given = files if tool == "commit_files" else {"path": "a", "content": TOKEN}
+    with pytest.raises(InvalidInput, match="secret") as refused:
+        await play.act(tool, repo=SITE, message="M", **given)
+    assert TOKEN not in str(refused.value) and play.asked == []
+
+
+# ----------------------------------------------------------------- logs
+
+
+WHERE: Final = [
+    *("http://evil.example.test/x", "https://127.0.0.1/x", "https://169.254.169.254/latest", "https://[::1]/x"),
+    *(
+        "//evil.example.test/x",
+        "file:///etc/passwd",
+        "https://evil.example.test:8443/x",
+        "https://a@evil.example.test/",
+    ),
+    *("https://evil.example.test/x", "https://api.github.com/user", ""),
+]
+
+
+@pytest.mark.parametrize("location", WHERE)
+async def test_no_token_follows_a_log_wherever_it_leads(play: Play, location: str) -> None:
+    play.sandbox.switches.faults["GET", f"{R}/actions/jobs"] = [(302, {"location": location}, {})]
+    [log] = (await play.act("get_run", repo=SITE, run_id=9001, include=["logs"]))["logs"]
+    first, *others = [one for one in play.recorder.seen if "/actions/runs/" not in one.url.path]
+    assert first.url.path.endswith("/logs") and len({str(one.url) for one in others}) <= 1
+    assert all(one.url.scheme == "https" and one.url.port is None for one in others)
+    assert not any({"authorization", "cookie"} & set(one.headers) for one in others)
