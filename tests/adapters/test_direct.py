@@ -14,10 +14,11 @@ from langgraph.types import Command
 
 from deputize.adapters import direct
 from deputize.adapters.langgraph import act_node
-from deputize.core import Deputy, PolicyDenied
+from deputize.core import Deputy, PolicyDenied, Request, Steps, Toolkit, any_of
 from deputize.sandbox import Sandbox
+from deputize.toolkits.gmail import TOOLKIT as GMAIL_TOOLS
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, grant_all, plain, tool_messages, wired
-from tests.support.house import build, connect, consent
+from tests.support.house import GMAIL, build, connect, consent
 
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})
@@ -138,6 +139,30 @@ async def test_two_uses_in_one_node_keep_their_pauses_apart(
     answers = tool_messages(state)
     assert "Bob Brown" in str(answers["search"].content) and answers["send"].status == "success"
     assert len(sandbox.sent("alice@example.test")) == 1
+
+
+async def test_the_pause_of_a_second_use_in_one_node_is_its_owners_too(sandbox: Sandbox) -> None:
+    kit = Toolkit("odd", "google", api="gmail")
+
+    @kit.tool(needs=[any_of(f"{GMAIL}labels")])
+    def labels() -> Steps:
+        """List labels."""
+        return (yield Request("GET", "/users/me/labels"))
+
+    async with await build(sandbox, toolkits=[GMAIL_TOOLS, kit]) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        await connect(deputy, sandbox, "readonly", "labels", user="bob", as_="bob@example.test")
+        acting = act_node(deputy, "gmail", "odd")
+
+        async def both(state: MessagesState, config: RunnableConfig) -> Any:
+            await acting.ainvoke({"messages": [AIMessage("", id="first", tool_calls=[SEARCH])]}, config)
+            call = {"name": "odd_labels", "args": {}, "id": "labels"}
+            return await acting.ainvoke({"messages": [AIMessage("", id="second", tool_calls=[call])]}, config)
+
+        graph = wired(both)
+        await graph.ainvoke({"messages": [HumanMessage("go on")]}, config(), context=ALICE)
+        with pytest.raises(PolicyDenied):
+            await graph.ainvoke(WAKE, config(), context=BOB)
 
 
 async def test_a_grant_that_ends_between_the_look_and_the_act_leads_to_a_pause(

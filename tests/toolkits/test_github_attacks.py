@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
@@ -343,8 +344,82 @@ WHERE: Final = [
 @pytest.mark.parametrize("location", WHERE)
 async def test_no_token_follows_a_log_wherever_it_leads(play: Play, location: str) -> None:
     play.sandbox.switches.faults["GET", f"{R}/actions/jobs"] = [(302, {"location": location}, {})]
-    [log] = (await play.act("get_run", repo=SITE, run_id=9001, include=["logs"]))["logs"]
+    await play.act("get_run", repo=SITE, run_id=9001, include=["logs"])
     first, *others = [one for one in play.recorder.seen if "/actions/runs/" not in one.url.path]
     assert first.url.path.endswith("/logs") and len({str(one.url) for one in others}) <= 1
     assert all(one.url.scheme == "https" and one.url.port is None for one in others)
     assert not any({"authorization", "cookie"} & set(one.headers) for one in others)
+
+
+async def test_the_log_of_a_renamed_repository_is_read(play: Play) -> None:
+    [log] = (await play.act("get_run", repo="acme/homepage", run_id=9001, include=["logs"]))["logs"]
+    assert "##[error]" in log["text"]
+
+
+async def test_a_bare_name_is_refused_where_there_are_more_repositories_than_are_read(play: Play) -> None:
+    row = play.store["repos"]["alice/garden"]
+    for n in range(520):
+        play.store["repos"][f"alice/r{n}"] = {**row, "id": 7000 + n, "full_name": f"alice/r{n}"}
+    with pytest.raises(InvalidInput, match="repo"):
+        await play.act("set_star", repo="website")
+    assert play.writes() == []
+
+
+OUTGOING: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("run_workflow", {"repo": SITE, "workflow": "ci.yml", "inputs": {"key": TOKEN}}),
+    ("create_repo", {"name": "x", "description": TOKEN}),
+    ("save_gist", {"files": {"a": "b"}, "description": TOKEN}),
+    ("update_project_item", {"owner": "acme", "project": "1", "item": "501", "set": {"Status": TOKEN}}),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments"), OUTGOING, ids=[one[0] for one in OUTGOING])
+async def test_nothing_that_looks_like_a_secret_leaves_in_a_field_beside(
+    play: Play, tool: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput, match="secret"):
+        await play.act(tool, **arguments)
+    assert play.asked == []
+
+
+async def test_a_link_in_a_repository_is_shown_with_what_nobody_sees_written_out(play: Play) -> None:
+    answer = {"type": "symlink", "path": "a", "sha": "0" * 40, "target": "x\u202e\x1b[31m"}
+    play.sandbox.switches.faults["GET", f"{R}/contents/a"] = [(200, {}, answer)]
+    assert (await play.act("get_file", repo=SITE, path="a"))["target"] == "x\\u{202E}\\u{001B}[31m"
+
+
+PEM: Final = "-----BEGIN " + "RSA PRIVATE KEY-----\nMIIEow/+==\nabc\n"
+
+
+@pytest.mark.parametrize("secret", [TOKEN, PEM], ids=["token", "key"])
+async def test_a_secret_that_others_left_in_code_a_log_or_an_issue_is_masked(play: Play, secret: str) -> None:
+    play.store["runs"][SITE][0]["jobs"][0]["log"] = f"set {secret}"
+    play.store["issues"][SITE][0] |= {"title": f"T {secret}", "body": f"B {secret}"}
+    put(play, "s.txt", f"key={secret}\n", "feature/polite")
+    reads: list[tuple[str, dict[str, Any]]] = [
+        ("get_run", {"run_id": 9001, "include": ["logs"]}),
+        ("get_issue", {"number": 1}),
+        ("list_issues", {"state": "all"}),
+        ("get_file", {"path": "s.txt", "ref": "feature/polite"}),
+        ("get_pull", {"number": 2, "include": ["diff"]}),
+    ]
+    for tool, arguments in reads:
+        shown = json.dumps(await play.act(tool, repo=SITE, **arguments))
+        assert secret.split("\n")[1 if "\n" in secret else 0] not in shown and "[redacted]" in shown
+
+
+def started(play: Play) -> None:
+    """Alice has just started a run by hand."""
+    run = {**play.store["runs"][SITE][0], "id": 9900, "event": "workflow_dispatch", "actor": "alice"}
+    stamp = datetime.fromtimestamp(play.sandbox.clock() - 20, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    play.store["runs"][SITE].append(run | {"at": stamp, "created_at": stamp})
+
+
+async def test_a_run_that_was_there_before_is_not_taken_for_the_one_that_was_asked_for(play: Play) -> None:
+    started(play)
+    play.sandbox.switches.faults["POST", f"{R}/actions"] = [bad_gateway()]
+    with pytest.raises(OutcomeUnknown):
+        await play.act("run_workflow", repo=SITE, workflow="ci.yml")
+    play.store["old_host"] = True
+    told = await play.act("run_workflow", repo=SITE, workflow="ci.yml")
+    assert told["run_id"] == play.store["runs"][SITE][-1]["id"] != 9900

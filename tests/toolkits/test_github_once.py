@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -117,6 +118,55 @@ async def test_what_cannot_be_looked_for_now_is_found_by_a_later_run(write: Writ
     play.deputy.sender.sleep = no_time
     found = await play.act(write.tool, call="same", **write.arguments)
     assert found["url"] and write.there(play) == before + 1
+
+
+@every
+@pytest.mark.parametrize("lost", [2, 3])
+async def test_answers_that_are_lost_again_and_again_make_nothing_twice(write: Write, lost: int) -> None:
+    play = await Play.begin()
+    before = write.there(play)
+    play.sandbox.switches.drop_after_commit.extend([write.path] * lost)
+    play.sandbox.switches.faults["GET", write.looks] = [bad_gateway()] * 3 * (lost - 1)
+    ends = set()
+    for _ in range(lost + 1):
+        try:
+            ends.add(str((await play.act(write.tool, call="same", **write.arguments))["url"]))
+        except OutcomeUnknown:
+            continue
+        except ProviderUnavailable:  # before the write
+            assert write.there(play) == before
+    assert len(ends) == 1 and write.there(play) == before + 1
+
+
+@every
+async def test_a_run_that_was_cut_off_after_its_write_is_not_made_again(write: Write) -> None:
+    play = await Play.begin()
+    before, inner = write.there(play), play.recorder.inner
+
+    class Cut(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await inner.handle_async_request(request)
+            if request.method == "POST":
+                raise asyncio.CancelledError
+            return answer
+
+    play.recorder.inner = Cut()
+    with pytest.raises(asyncio.CancelledError):
+        await play.act(write.tool, call="same", **write.arguments)
+    play.recorder.inner = inner
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await play.act(write.tool, call="same", **write.arguments)
+    assert write.there(play) == before + 1
+
+
+@every
+async def test_the_same_act_twice_at_once_is_done_once(write: Write) -> None:
+    play = await Play.begin()
+    before = write.there(play)
+    both = [play.act(write.tool, call="same", **write.arguments) for _ in range(2)]
+    first, second = await asyncio.gather(*both)
+    assert first == second and write.there(play) == before + 1
 
 
 async def test_a_request_that_cannot_have_left_is_a_plain_failure_and_may_be_tried_again() -> None:

@@ -181,7 +181,7 @@ async def test_a_list_of_people_is_never_a_channel(scopes: tuple[str, ...]) -> N
     ("tool", "arguments"),
     [
         ("search", {"query": "x", "from": " "}),
-        ("list_files", {"user": " "}),
+        ("list_files", {"by": " "}),
         ("manage_members", {"conversation": ENG, "action": "remove", "users": [" "]}),
         ("manage_members", {"conversation": ENG, "action": "invite", "users": ["@bob", ""]}),
         ("create_channel", {"name": "x", "invite": [""]}),

@@ -565,7 +565,7 @@ async def test_a_redirect_that_leads_nowhere_is_the_addresss_fault_and_the_tool_
 
 
 @pytest.mark.parametrize("address", ["2606:4700::1111", "93.184.215.14"])
-async def test_the_address_that_was_checked_is_the_one_that_is_connected_to_in_either_family(
+async def test_D7_the_address_that_was_checked_is_the_one_that_is_connected_to_in_either_family(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[httpx.Request] = []

@@ -223,7 +223,7 @@ def _from_here_on(
 ) -> Asks[Json]:
     """Two writes: the rest as a series of its own, then the end of the old one. Never the other way round."""
     zone = yield from zone_for(calendar, split.rest, wish, granted)
-    rest = split.rest | {"recurrence": split.lines}
+    rest: Json = {**split.rest, "recurrence": split.lines}
     body = {name: value for name, value in (rest | changes_of(rest, wish, zone, key)).items() if value is not None}
     for name in ("start", "end"):
         body[name] = {part: value for part, value in body[name].items() if value is not None}

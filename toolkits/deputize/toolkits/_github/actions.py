@@ -1,4 +1,4 @@
-"""GitHub Actions: runs and their logs; start, repeat and cancel one."""
+"""GitHub Actions: runs and their logs."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import MOST_BYTES, Answer, Arguments, Effect, Need, PublicRequest, Steps
+from deputize.core.act.toolkit import MOST_BYTES, Answer, Arguments, Need, PublicRequest, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits._github.base import GITHUB, Asks, reads
 from deputize.toolkits._github.issues import moment
 from deputize.toolkits._github.names import pick
-from deputize.toolkits._github.once import LOST, Noted, once, raise_if_unsent
-from deputize.toolkits._github.places import Branch, Login, Number, Ref, Repo, Sha, Word, Workflow
+from deputize.toolkits._github.places import Branch, Login, Number, Repo, Sha, Word, Workflow
 from deputize.toolkits._github.prose import Prose, plain_log
 from deputize.toolkits._github.rows import ZONED, full, login, outer, short
 
 Status = Literal["queued", "in_progress", "completed", "success", "failure", "cancelled", "action_required"]
-_WORKFLOWS: Final = "GET R/actions/workflows"
+WORKFLOWS: Final = "GET R/actions/workflows"
 _LOG: Final = 8_000  # bytes of a log in a result
 _BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     runs = "GET R/actions/workflows/{workflow_id}/runs" if arguments["workflow"] else "GET R/actions/runs"
-    return [reads(runs, "actions:read"), reads(_WORKFLOWS, "actions:read")]
+    return [reads(runs, "actions:read"), reads(WORKFLOWS, "actions:read")]
 
 
 @GITHUB.tool(needs=_list_needs, toolset="actions")
@@ -63,7 +62,7 @@ def list_runs(
     bound = ("github_list_runs", account.subject, repo, workflow, *params.values())
     method, at = "R/actions/runs", {}
     if workflow:
-        method, at = "R/actions/workflows/{workflow_id}/runs", {"workflow_id": (yield from _id_of(repo, workflow))}
+        method, at = "R/actions/workflows/{workflow_id}/runs", {"workflow_id": (yield from id_of(repo, workflow))}
     listing = List(bound, pages(method, repo, rows="workflow_runs", at=at, params=params), _run, more=ZONED)
     shown = yield from listing.show(limit, cursor)
     if cursor:
@@ -72,7 +71,7 @@ def list_runs(
     return {"workflows": [_workflow(row) for row in rows[:20]], **shown}
 
 
-def _id_of(repo: str, workflow: str) -> Asks[str]:
+def id_of(repo: str, workflow: str) -> Asks[str]:
     """What GitHub takes for a workflow: its file or id as it is; a name is looked up."""
     if workflow.isdecimal() or re.fullmatch(r"[A-Za-z0-9._-]{1,255}\.ya?ml", workflow):
         return workflow
@@ -210,7 +209,10 @@ def _logs(
 
 def _log(repo: str, job: int) -> Asks[str]:
     """A job's log: GitHub names a signed address, which is fetched without the user's token."""
-    answer: Answer = yield rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True)
+    request = rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True)
+    answer: Answer = yield request
+    if answer.status in (301, 307, 308):  # the repository was renamed; a log is at the end of a 302
+        answer = yield api.moved(request, answer)
     if 300 <= answer.status < 400:
         answer = yield PublicRequest(answer.headers.get("location", ""), max_bytes=MOST_BYTES)
     return answer.data.decode(errors="replace") if isinstance(answer.data, bytes) else str(answer.data or "")
@@ -236,121 +238,3 @@ def _end(log: str, tail: int, most: int) -> Json:
             "note": f"The last {len(kept)} lines; tail_lines asks for more, job_id for one job.",
         }
     return told
-
-
-# ----------------------------------------------------------------- start
-
-
-@GITHUB.tool(
-    needs=lambda arguments: [
-        *changes("POST R/actions/workflows/{workflow_id}/dispatches", "actions:write"),
-        reads(_WORKFLOWS, "actions:read"),
-        *([] if arguments["ref"] else [reads("GET R")]),
-    ],
-    effect=SENDS,
-    toolset="actions",
-)
-@in_repo("this workflow")
-def run_workflow(
-    repo: Repo,
-    workflow: Annotated[Workflow, Field(description="name, file or id")],
-    ref: Ref | None = None,
-    inputs: dict[str, str] | None = None,
-    *,
-    account: Account,
-    noted: Noted,
-    now: float,
-) -> Steps:
-    """Start a workflow_dispatch workflow."""
-    if len(inputs or {}) > 25:
-        raise InvalidInput("inputs: at most 25.")
-    at = {"workflow_id": (yield from _id_of(repo, workflow))}
-    on = ref or str((yield from api.get("R", repo))["default_branch"])
-    body: Json = {"ref": on, "return_run_details": True} | ({"inputs": inputs} if inputs else {})
-    request = rest("POST R/actions/workflows/{workflow_id}/dispatches", repo, at=at, json=body)
-
-    def look() -> Asks[Json | None]:
-        return (yield from _started(repo, at, account, now))
-
-    made = yield from once(noted, _dispatched(request), look, "run")
-    if not made:  # an older host says nothing
-        made = (yield from look()) or {}
-    run = made.get("workflow_run_id") or made.get("id")
-    return {
-        "workflow": workflow,
-        "ref": on,
-        "run_id": run,
-        "url": made.get("html_url"),
-        "summary": "Started." if run else "Started; its run is not to be seen yet.",
-    }
-
-
-def _dispatched(request: Any) -> Asks[Json]:
-    return dict((yield from api.send(request)).data or {})
-
-
-def _started(repo: str, at: Json, account: Account, now: float) -> Asks[Json | None]:
-    """The newest run that this account has started by hand since."""
-    since = moment("-2m", now, "now")
-    params = {"event": "workflow_dispatch", "actor": account.name, "created": f">={since}", "per_page": 5}
-    found = yield from api.get("R/actions/workflows/{workflow_id}/runs", repo, at=at, params=params)
-    rows = (found or {}).get("workflow_runs") or []
-    return dict(rows[0]) if len(rows) == 1 else None
-
-
-# ----------------------------------------------------------------- repeat, cancel
-
-Action = Literal["rerun", "rerun_failed", "cancel", "force_cancel"]
-_PATHS: Final = {
-    "rerun": "rerun",
-    "rerun_failed": "rerun-failed-jobs",
-    "cancel": "cancel",
-    "force_cancel": "force-cancel",
-}
-
-
-def _control_needs(arguments: Arguments) -> Sequence[Need]:
-    run = "R/actions/runs/{run_id}"
-    path = _PATHS.get(arguments["action"], "rerun")
-    return [*changes(f"POST {run}/{path}", "actions:write"), reads(f"GET {run}", "actions:read")]
-
-
-@GITHUB.tool(
-    needs=_control_needs,
-    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if "cancel" in arguments["action"] else SENDS,
-    gravest=SENDS | Effect.DESTRUCTIVE,
-    toolset="actions",
-)
-@in_repo("this run")
-def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False) -> Steps:
-    """Re-run, re-run failed jobs, or cancel a workflow run."""
-    if debug and "cancel" in action:
-        raise InvalidInput("debug: only to run again.")
-    at = {"run_id": run_id}
-    before = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
-    if "cancel" in action and before.get("status") == "completed":
-        return _controlled(before, "It had ended already.")
-    body = {"enable_debug_logging": True} if debug else None
-    cancels = "cancel" in action
-    request = rest(
-        f"POST R/actions/runs/{{run_id}}/{_PATHS[action]}", repo, at=at, json=body, repeat="idem" if cancels else None
-    )
-    try:
-        yield from api.send(request)
-    except LOST as lost:
-        raise_if_unsent(lost)
-        after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
-        if after.get("run_attempt") == before.get("run_attempt") and not cancels:
-            raise
-    after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
-    return _controlled(after, "Cancelling." if cancels else "Running again.")
-
-
-def _controlled(row: Mapping[str, Any], summary: str) -> Json:
-    return {
-        "run_id": row.get("id"),
-        "attempt": row.get("run_attempt"),
-        "status": row.get("conclusion") or row.get("status"),
-        "url": row.get("html_url"),
-        "summary": summary,
-    }

@@ -24,6 +24,7 @@ MATCHES: Final = "application/vnd.github.text-match+json"
 VERSION: Final = "2022-11-28"
 AT_ONCE: Final = 5  # requests
 PAGES: Final = 5  # of GitHub's, for one of ours
+_MOST_REPOS: Final = 5  # pages of a user's repositories that a bare name is looked for in
 
 Json = dict[str, Any]
 P = ParamSpec("P")
@@ -71,8 +72,13 @@ def send(request: Request) -> Asks[Answer]:
         answer: Answer = yield request
         if answer.status < 300 or answer.status == 304:
             return answer
-        request = _moved(request, answer)
+        request = moved(request, answer)
     raise NotFound("GitHub: moved more than once.", hint="Use the name it has now.")
+
+
+def sent(request: Request) -> Asks[Json]:
+    """What a write came to, where that is an object; nothing where GitHub says nothing."""
+    return dict((yield from send(request)).data or {})
 
 
 def get(method: str, repo: str = "", **more: Any) -> Asks[Any]:
@@ -100,7 +106,7 @@ def many(requests: Sequence[Request]) -> Asks[list[Any]]:
     return found
 
 
-def _moved(request: Request, answer: Answer) -> Request:
+def moved(request: Request, answer: Answer) -> Request:
     """The request for where something went: a repository by its number, or by its new name."""
     if answer.status not in (301, 302, 307, 308):
         raise ProviderUnavailable("GitHub could not answer now.")
@@ -160,9 +166,9 @@ def whole_name(repo: str) -> Asks[str]:
     """``owner/name`` for a bare name, if exactly one repository of the user's is called so."""
     if "/" in repo:
         return repo
-    rows = yield from get("/user/repos", params={"per_page": 100, "sort": "pushed"})
+    rows = yield from every("/user/repos", "", _MOST_REPOS, params={"sort": "pushed"})
     same = [str(row["full_name"]) for row in rows if str(row["name"]).lower() == repo.lower()]
-    if len(same) == 1:
+    if len(same) == 1 and len(rows) < _MOST_REPOS * 100:  # else another of this name may be beyond
         return same[0]
     near = same or [str(row["full_name"]) for row in rows if repo.lower() in str(row["name"]).lower()]
     raise InvalidInput("repo: write owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")

@@ -21,6 +21,7 @@ REPO: Final = "repo"
 PUBLIC: Final = "public_repo"
 SENDS: Final = Effect.WRITES | Effect.SENDS
 APP: Final = "github_app"
+PULL: Final = "R/pulls/{pull_number}"
 
 T = TypeVar("T")
 Asks = Generator[Step, Any, T]

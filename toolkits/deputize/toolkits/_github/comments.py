@@ -166,15 +166,11 @@ def write_comment(
         request = rest("POST R/issues/{issue_number}/comments", repo, at=at, json=text)
         since = moment("-1d", now, "since")
         listed = rest("GET R/issues/{issue_number}/comments", repo, at=at, params={"per_page": 100, "since": since})
-    made = yield from once(noted, _sent(request), lambda: _marked(listed, key, account), "comment")
+    made = yield from once(noted, api.sent(request), lambda: _marked(listed, key, account), "comment")
     return _receipt(made, "Written.") | {"number": number}
 
 
 _NEWEST = {"sort": "created", "direction": "desc", "per_page": 100}
-
-
-def _sent(request: Request) -> Asks[Json]:
-    return dict((yield from api.send(request)).data)
 
 
 def _edited(repo: str, id: int, kind: Kind, body: str, account: Account) -> Asks[Json]:

@@ -51,8 +51,9 @@ def get_file(
     if isinstance(found, list):
         return _directory(repo, path, ref, found)
     if found.get("type") != "file":
-        shown = {"path": path, "type": found.get("type"), "sha": found.get("sha"), "target": found.get("target")}
-        return {**shown, "submodule": found.get("submodule_git_url"), "from_outside": True}
+        target = code(str(found.get("target") or found.get("submodule_git_url") or ""))[0][:500]
+        shown = {"path": path, "type": found.get("type"), "sha": found.get("sha"), "target": target}
+        return {**shown, "from_outside": True}
     return (yield from _file(repo, found, ref, start_line, end_line))
 
 
@@ -94,7 +95,7 @@ def _entries(rows: Sequence[Json]) -> tuple[list[Json], bool]:
 
 def _file(repo: str, found: Mapping[str, Any], ref: str | None, start: int | None, end: int | None) -> Asks[Json]:
     """A file as text, some lines of it; what is no text is kept aside for the user."""
-    path = str(found.get("path", ""))
+    path = code(str(found.get("path", "")))[0]
     shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
     shown = {name: value for name, value in shown.items() if value is not None} | {"from_outside": True}
     data = yield from _bytes(repo, found, ref)
@@ -289,7 +290,7 @@ def write_file(
 
 def _put(repo: str, path: str, body: Json) -> Asks[Json]:
     try:
-        return dict((yield from api.send(rest("PUT R/contents/{path}", repo, wide={"path": path}, json=body))).data)
+        return (yield from api.sent(rest("PUT R/contents/{path}", repo, wide={"path": path}, json=body)))
     except Conflict as moved:
         if moved.reason == "stale":
             raise Conflict("The file has changed in the meantime.", reason="stale", hint="Read it again.") from None

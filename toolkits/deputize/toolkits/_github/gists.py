@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
+from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
@@ -17,7 +17,7 @@ from deputize.toolkits._github.api import Json, List, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, optional
 from deputize.toolkits._github.once import Noted, once
 from deputize.toolkits._github.places import Gist, Login
-from deputize.toolkits._github.prose import Body, Prose, code
+from deputize.toolkits._github.prose import Body, Content, Prose, code
 from deputize.toolkits._github.rows import ZONED, full, login, outer, short
 
 _TEXT: Final = 8_000  # bytes of all files
@@ -118,7 +118,7 @@ def _save_effect(arguments: Arguments) -> Effect:
 def save_gist(
     files: Annotated[dict[str, Body], AfterValidator(_names)],
     gist_id: Gist | None = None,
-    description: str | None = None,
+    description: Content | None = None,
     public: bool = False,
     *,
     account: Account,
@@ -137,12 +137,8 @@ def save_gist(
         raise InvalidInput("files: a new gist's files are not empty.")
     given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
     look = lambda: _made(given, now)  # noqa: E731
-    row = yield from once(noted, _sent(rest("POST /gists", json=given)), look, "gist")
+    row = yield from once(noted, api.sent(rest("POST /gists", json=given)), look, "gist")
     return _receipt(row, "Created.")
-
-
-def _sent(request: Request) -> Asks[Json]:
-    return dict((yield from api.send(request)).data)
 
 
 def _made(given: Mapping[str, Any], now: float) -> Asks[Json | None]:

@@ -17,7 +17,7 @@ from deputize.toolkits._github.api import Json, List, pages, rest
 from deputize.toolkits._github.base import GITHUB, Asks, needs, reads
 from deputize.toolkits._github.names import pick
 from deputize.toolkits._github.places import Number, Owner, Word
-from deputize.toolkits._github.prose import Prose
+from deputize.toolkits._github.prose import Content, Prose
 from deputize.toolkits._github.rows import ZONED, logins, outer, repo_of, short, state_of
 
 _PROJECT: Final = "projectsV2/{project_number}"
@@ -214,7 +214,7 @@ def update_project_item(
     owner: Owner,
     project: Annotated[Word, Field(description="number or title")],
     item: Annotated[str, AfterValidator(_which), Field(description="owner/repo#n or item id")],
-    set: Annotated[dict[str, str] | None, Field(description='field to value, "" clears')] = None,
+    set: Annotated[dict[str, Content] | None, Field(description='field to value, "" clears')] = None,
     remove: bool = False,
 ) -> Steps:
     """Add an issue or pull request to a project, set its fields, or remove it."""
@@ -239,7 +239,7 @@ def update_project_item(
     if set:
         known = yield from api.every(f"{home}/{_PROJECT}/fields", "", 2, at=at, by="after")
         values = [_value(name, value, known) for name, value in set.items()]
-        row = dict((yield from api.send(rest(f"PATCH {path}", at=there, json={"fields": values}, repeat="idem"))).data)
+        row = yield from api.sent(rest(f"PATCH {path}", at=there, json={"fields": values}, repeat="idem"))
     elif found[3]:
         raise InvalidInput("set, remove: what to do with the item.")
     return {
@@ -262,7 +262,7 @@ def _added(home: str, at: Json, repo: str, number: int) -> Asks[Json]:
     name, _, rest_of = repo.partition("/")
     body = {"type": kind, "owner": name, "repo": rest_of, "number": number}
     request = rest(f"POST {home}/{_PROJECT}/items", at=at, json=body, repeat="idem")
-    return dict((yield from api.send(request)).data or {})
+    return (yield from api.sent(request))
 
 
 def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:

@@ -43,9 +43,14 @@ _UNSEEN: Final = re.compile(
 _SECRET: Final = re.compile(
     r"\b(?:gh[opurs]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[a-z]-[\w-]{10,}|ya29\.[\w-]{20,}"
     r"|lin_(?:api|oauth)_\w{16,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9_-]{32,})"
-    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY(?:-----[^-]{0,20000})?"
 )
 _MARK: Final = re.compile(r"\n{0,2}<!-- deputize:[0-9a-f]{16} -->\s{0,9}\Z")
+
+
+def masked(text: str) -> str:
+    """The text without tokens and private keys: a log, a diff or a file may hold those of others."""
+    return _SECRET.sub("[redacted]", text)
 
 
 class Prose(Outside):
@@ -55,7 +60,7 @@ class Prose(Outside):
         """Cleaned, with its lines."""
         kept, unseen = _UNSEEN.subn("", super().text(text))
         self.hidden += unseen
-        return kept
+        return masked(kept)
 
     def prose(self, text: Any) -> str:
         """Markdown without what its readers do not see. Our own mark goes uncounted."""
@@ -85,7 +90,11 @@ def _alts(tag: str) -> tuple[str, ...]:
 
 
 def code(text: str) -> tuple[str, int]:
-    """Code as it is, with every character that nobody can see written out; and how many there were."""
+    """Code as it is, with every character that nobody can see written out; and how many there were.
+
+    What looks like a secret is masked, as in all that a model is shown.
+    """
+    text = masked(text)
     if _UNSEEN.search(text) is None:
         return text, 0
     text = text.replace("\r\n", "\n")
@@ -95,7 +104,7 @@ def code(text: str) -> tuple[str, int]:
 def plain_log(text: str) -> str:
     """A log without colours and other controls."""
     text = re.sub(r"\x1b\[[0-9;?]{0,20}[ -/]?[@-~]|\x1b\][^\x07\n]{0,500}(?:\x07|\x1b\\)", "", text)
-    return _UNSEEN.sub("", clean(text)[0])
+    return masked(_UNSEEN.sub("", clean(text)[0]))
 
 
 def body_part(bound_to: tuple[Any, ...], text: str, cursor: str | None = None, first: int = BODY) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def _there(repo: str, tag: str) -> Asks[Json | None]:
 def _created(repo: str, tag: str, given: Json) -> Asks[tuple[Json, bool]]:
     """The new release, or the one that was there; the tag is GitHub's own key."""
     try:
-        return dict((yield from api.send(rest("POST R/releases", repo, json=given))).data), True
+        return (yield from api.sent(rest("POST R/releases", repo, json=given))), True
     except LOST as lost:
         raise_if_unsent(lost)
         yield Wait(2)

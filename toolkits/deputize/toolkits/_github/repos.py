@@ -17,7 +17,7 @@ from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, reads
 from deputize.toolkits._github.names import near_to
 from deputize.toolkits._github.once import LOST, raise_if_unsent
 from deputize.toolkits._github.places import NewName, Owner, Repo, RepoName
-from deputize.toolkits._github.prose import BODY, Prose, code
+from deputize.toolkits._github.prose import BODY, Content, Prose, code
 from deputize.toolkits._github.rows import full, login, outer, repo_row, short
 from deputize.toolkits._github.search import MOST, checked, private_left_out, qualified
 from deputize.toolkits._text import window
@@ -246,7 +246,7 @@ def _create_effect(arguments: Arguments) -> Effect:
 def create_repo(
     name: NewName,
     org: Owner | None = None,
-    description: str = "",
+    description: Content = "",
     private: bool = True,
     source: RepoName | None = None,
     source_kind: Literal["fork", "template"] = "fork",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -14,13 +14,12 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, in_repo, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits._github.base import GITHUB, PULL, SENDS, Asks, changes, reads
 from deputize.toolkits._github.once import Noted, again, once
 from deputize.toolkits._github.places import NewPath, Node, Number, Repo, Sha
 from deputize.toolkits._github.prose import Body, Title, is_marked, is_own, marked
 from deputize.toolkits._github.pulls import readiness
 
-_PULL: Final = "R/pulls/{pull_number}"
 Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
 
@@ -43,10 +42,10 @@ class LineComment(BaseModel):
 
 
 def _review_needs(arguments: Arguments) -> Sequence[Need]:
-    methods = [f"POST {_PULL}/reviews"]
-    methods += [f"POST {_PULL}/comments"] if any(not one.line for one in arguments["comments"] or ()) else []
+    methods = [f"POST {PULL}/reviews"]
+    methods += [f"POST {PULL}/comments"] if any(not one.line for one in arguments["comments"] or ()) else []
     found = [need for method in methods for need in changes(method, "pull_requests:write")]
-    return [*found, reads(f"GET {_PULL}", "pull_requests:read")]
+    return [*found, reads(f"GET {PULL}", "pull_requests:read")]
 
 
 @GITHUB.tool(
@@ -74,7 +73,7 @@ def review_pull(
     if event == "REQUEST_CHANGES" and not body.strip():
         raise InvalidInput("body: which changes.")
     at = {"pull_number": number}
-    head = str((yield from api.get(_PULL, repo, at=at))["head"]["sha"])
+    head = str((yield from api.get(PULL, repo, at=at))["head"]["sha"])
     if head_sha and head != head_sha and not noted:
         raise _stale()
     sha = head_sha or head
@@ -101,9 +100,9 @@ def review_pull(
 
 
 def _reviewed(repo: str, number: int, review: Json) -> Asks[Json]:
-    request = rest(f"POST {_PULL}/reviews", repo, at={"pull_number": number}, json=review)
+    request = rest(f"POST {PULL}/reviews", repo, at={"pull_number": number}, json=review)
     try:
-        return dict((yield from api.send(request)).data)
+        return (yield from api.sent(request))
     except InvalidInput as refused:
         if not review.get("comments"):
             raise
@@ -116,7 +115,7 @@ def _reviewed(repo: str, number: int, review: Json) -> Asks[Json]:
 
 def _ranges(repo: str, number: int, paths: set[str]) -> Asks[str]:
     """Which lines of these files a comment may be on."""
-    files = yield from api.every(f"{_PULL}/files", repo, at={"pull_number": number})
+    files = yield from api.every(f"{PULL}/files", repo, at={"pull_number": number})
     told = []
     for file in files:
         if file["filename"] in paths and file.get("patch"):
@@ -130,7 +129,7 @@ def _find(
     repo: str, number: int, key: ActKey, account: Account, sha: str, event: Event, has_text: bool
 ) -> Asks[Json | None]:
     """The review of this act: by its mark, or an approval of this commit without words."""
-    rows = yield from api.every(f"{_PULL}/reviews", repo, at={"pull_number": number})
+    rows = yield from api.every(f"{PULL}/reviews", repo, at={"pull_number": number})
     for row in reversed(rows):
         bare = not row.get("body") and row.get("state") == "APPROVED" and row.get("commit_id") == sha
         if is_marked(row, key, account) or (not has_text and event == "APPROVE" and bare and is_own(row, account)):
@@ -156,7 +155,7 @@ def _on_files(
                 )
             continue
         body = {"path": one.path, "body": marked(one.body, own), "commit_id": sha, "subject_type": "file"}
-        write = _commented(rest(f"POST {_PULL}/comments", repo, at={"pull_number": number}, json=body))
+        write = api.sent(rest(f"POST {PULL}/comments", repo, at={"pull_number": number}, json=body))
         try:
             look = partial(_comment, repo, number, own, account)
             yield from once(None, write, look, "comment")
@@ -165,13 +164,9 @@ def _on_files(
     return warnings
 
 
-def _commented(request: Any) -> Asks[Json]:
-    return dict((yield from api.send(request)).data)
-
-
 def _comment(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
     params = {"sort": "created", "direction": "desc", "per_page": 100}
-    rows = yield from api.get(f"{_PULL}/comments", repo, at={"pull_number": number}, params=params)
+    rows = yield from api.get(f"{PULL}/comments", repo, at={"pull_number": number}, params=params)
     return next((dict(row) for row in rows if is_marked(row, key, account)), None)
 
 
@@ -195,11 +190,11 @@ def resolve_thread(thread_id: Node, resolved: bool = True) -> Steps:
 
 
 def _merge_needs(arguments: Arguments) -> Sequence[Need]:
-    method = "GRAPHQL AutoMergeOn" if arguments["when_ready"] else f"PUT {_PULL}/merge"
+    method = "GRAPHQL AutoMergeOn" if arguments["when_ready"] else f"PUT {PULL}/merge"
     found = [*changes(method, "contents:write"), *changes(method, "pull_requests:write")]
     if arguments["delete_branch"]:
         found += [*changes("DELETE R/git/refs/{ref}", "contents:write"), reads("GET R/git/ref/{ref}", "contents:read")]
-    return [*found, reads(f"GET {_PULL}", "pull_requests:read")]
+    return [*found, reads(f"GET {PULL}", "pull_requests:read")]
 
 
 @GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE, aliases=["GitHub.MergePullRequest"])
@@ -215,7 +210,7 @@ def merge_pull(
     when_ready: bool = False,
 ) -> Steps:
     """Merge a pull request, or set auto-merge. head_sha comes from github_get_pull."""
-    row = yield from api.get(_PULL, repo, at={"pull_number": number})
+    row = yield from api.get(PULL, repo, at={"pull_number": number})
     if row.get("merged"):
         return _merged(row, str(row.get("merge_commit_sha") or ""), existed=True)
     if row["head"]["sha"] != head_sha:
@@ -233,11 +228,11 @@ def merge_pull(
 
 def _merge(repo: str, number: int, body: Json) -> Asks[str]:
     try:
-        request = rest(f"PUT {_PULL}/merge", repo, at={"pull_number": number}, json=body)
+        request = rest(f"PUT {PULL}/merge", repo, at={"pull_number": number}, json=body)
         return str((yield from api.send(request)).data.get("sha", ""))
     except Conflict as refused:
         if refused.reason == "not_mergeable":
-            row = yield from api.get(_PULL, repo, at={"pull_number": number})
+            row = yield from api.get(PULL, repo, at={"pull_number": number})
             state = yield from readiness(repo, number, row)
             blockers = ", ".join(state["blockers"]) or "rules of the branch"
             raise Conflict("It cannot be merged.", reason="not_mergeable", hint=f"In the way: {blockers}.") from None
@@ -250,7 +245,7 @@ def _stale() -> Conflict:
 
 
 def _is_merged(repo: str, number: int) -> Asks[str | None]:
-    row = yield from api.get(_PULL, repo, at={"pull_number": number})
+    row = yield from api.get(PULL, repo, at={"pull_number": number})
     return str(row.get("merge_commit_sha") or "") if row.get("merged") else None
 
 

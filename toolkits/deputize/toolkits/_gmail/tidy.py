@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
@@ -15,48 +15,16 @@ from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
 from deputize.toolkits._gmail.deliver import Noted
-from deputize.toolkits._gmail.names import Label, label_called, labels_in
-from deputize.toolkits._gmail.query import out_of_sight, says_which
+from deputize.toolkits._gmail.plan import Action, Plan, change_of, ids_of, planned
+from deputize.toolkits._gmail.query import says_which
 from deputize.toolkits._gmail.rows import email_row
 from deputize.toolkits._mail_in import Mail
 
-Action = Literal[
-    "read",
-    "unread",
-    "star",
-    "unstar",
-    "archive",
-    "to_inbox",
-    "important",
-    "not_important",
-    "spam",
-    "not_spam",
-    "trash",
-    "untrash",
-]
-_STATES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {  # labels to add and to remove
-    "read": ((), ("UNREAD",)),
-    "unread": (("UNREAD",), ()),
-    "star": (("STARRED",), ()),
-    "unstar": ((), ("STARRED",)),
-    "archive": ((), ("INBOX",)),
-    "to_inbox": (("INBOX",), ()),
-    "important": (("IMPORTANT",), ()),
-    "not_important": ((), ("IMPORTANT",)),
-    "spam": (("SPAM",), ("INBOX",)),
-    "not_spam": (("INBOX",), ("SPAM",)),
-    "trash": (("TRASH",), ()),
-    "untrash": ((), ("TRASH",)),
-}
 _OPPOSITE: Final = {
     **{"read": "unread", "star": "unstar", "archive": "to_inbox", "important": "not_important"},
     **{"spam": "not_spam", "trash": "untrash"},
 }
 _OPPOSITES: Final = _OPPOSITE | {after: before for before, after in _OPPOSITE.items()}
-_NARROWED: Final = {  # what a query adds to find only what would change, where Gmail has a term for it
-    **{"read": "is:unread", "unread": "is:read", "unstar": "is:starred", "archive": "in:inbox"},
-    **{"not_important": "is:important", "not_spam": "in:spam", "untrash": "in:trash"},
-}
 _LARGE_STEPS: Final = frozenset({"trash", "spam", "archive"})
 _MOST: Final = 1000  # ids that batchModify takes
 _UNDO: Final = 100  # ids that an undo carries
@@ -127,8 +95,8 @@ def update_emails(
     if noted:
         plan = Plan(**noted)
     else:
-        change = yield from _change(action, add_labels or (), remove_labels or ())
-        plan = yield from _planned(kind, given, query or "", limit, change)
+        change = yield from change_of(action, add_labels or (), remove_labels or ())
+        plan = yield from planned(kind, given, query or "", limit, change)
         if plan.ids:
             yield Note(vars(plan))
     failed = yield from _carry_out(plan)
@@ -150,109 +118,6 @@ def _check(
         raise InvalidInput("Give at least one of action, add_labels and remove_labels.")
     if query and action in _LARGE_STEPS and not says_which(query):
         raise InvalidInput(f"query: {action} needs a term that chooses, such as from:, subject: or a word.")
-
-
-# ----------------------------------------------------------------- planning
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Labels to add and to remove, by id, and what people call the same."""
-
-    add: Sequence[str]
-    remove: Sequence[str]
-    action: str | None
-    names: Mapping[str, Names]
-
-    def touches(self, labels: Collection[str]) -> bool:
-        """Whether a mail with these labels would change."""
-        return not set(self.add) <= set(labels) or bool(set(self.remove) & set(labels))
-
-    def is_whole(self, labels: Collection[str]) -> bool:
-        """Whether all of it is new to such a mail, so that the opposite brings it back."""
-        return not set(self.add) & set(labels) and set(self.remove) <= set(labels)
-
-
-@dataclass
-class Plan:
-    """What will be done to which emails, in a form that can be noted and worked off by a later run."""
-
-    kind: str
-    ids: list[str]
-    add: list[str]
-    remove: list[str]
-    action: str | None
-    names: dict[str, Names]
-    requested: int
-    unchanged: int
-    failed: list[dict[str, str]]
-    exact: bool
-    remaining: bool
-
-
-def _change(action: str | None, add: Sequence[str], remove: Sequence[str]) -> Asks[Change]:
-    """The change as labels by id. Raises `InvalidInput` for names that are not the user's own labels."""
-    added, removed = (list(part) for part in _STATES.get(action or "", ((), ())))
-    labels = labels_in((yield api.LIST_LABELS)) if add or remove else []
-    added += [_own(labels, name, "add_labels") for name in add]
-    removed += [_own(labels, name, "remove_labels") for name in remove]
-    if set(added) & set(removed):
-        raise InvalidInput("A label cannot be added and removed at once.")
-    return Change(added, removed, action, {"add_labels": list(add), "remove_labels": list(remove)})
-
-
-def _own(labels: Sequence[Label], name: str, field: str) -> str:
-    label = label_called(labels, name, field)
-    if label.get("type") == "system":
-        raise InvalidInput(f"{field}: {label['name']} is a state of Gmail's.", hint="Use action for states.")
-    return str(label["id"])
-
-
-def _planned(kind: str, given: Sequence[str], query: str, limit: int, change: Change) -> Asks[Plan]:
-    """Which of the emails would really change: only those are touched, and only those can be undone."""
-    ids, remaining = (given, False) if given else (yield from _found(query, change.action, limit))
-    look = api.get_thread if kind == "threads" else api.get_message
-    answers = yield from api.many([look(one, "minimal") for one in ids])
-    pairs = list(zip(ids, answers, strict=True))
-    touched = {one: parts for one, answer in pairs if (parts := _touched(answer, change))}
-    failed = [{"id": one, "error": answer.message} for one, answer in pairs if isinstance(answer, DeputizeError)]
-    return Plan(
-        kind=kind,
-        ids=list(touched),
-        add=list(change.add),
-        remove=list(change.remove),
-        action=change.action,
-        names=dict(change.names),
-        requested=len(ids),
-        unchanged=len(ids) - len(touched) - len(failed),
-        failed=failed,
-        exact=all(change.is_whole(labels) for parts in touched.values() for labels in parts),
-        remaining=remaining,
-    )
-
-
-def _touched(answer: Any, change: Change) -> Sequence[Collection[str]]:
-    """The labels of each message, of a message or conversation, if one of them would change."""
-    if isinstance(answer, DeputizeError):
-        return []
-    labels = [one.get("labelIds") or () for one in answer.get("messages", [answer])]
-    return labels if any(change.touches(one) for one in labels) else []
-
-
-def _found(query: str, action: str | None, limit: int) -> Asks[tuple[list[str], bool]]:
-    """The ids that a query finds, and whether there are more than were asked for."""
-    q = " ".join(part for part in (query.strip(), _NARROWED.get(action or "", "")) if part)
-    ids: list[str] = []
-    token: Any = None
-    while len(ids) < limit:
-        params = {"q": q, "maxResults": min(limit - len(ids), 500)}
-        params |= {"includeSpamTrash": True} if out_of_sight(q) else {}
-        page = yield Request("GET", "/users/me/messages", params=params | ({"pageToken": token} if token else {}))
-        ids += [str(one["id"]) for one in page.get("messages") or ()]
-        token = page.get("nextPageToken")
-        if not token:
-            break
-    return ids[:limit], bool(token)
 
 
 # ----------------------------------------------------------------- doing
@@ -320,7 +185,7 @@ def _undo(plan: Plan, changed: Sequence[str]) -> dict[str, Any] | None:
 
 def _preview(kind: str, given: Sequence[str], query: str, action: str | None, limit: int) -> Asks[dict[str, Any]]:
     """How many emails it would be, and the first five of them."""
-    ids, remaining = (given, False) if given else (yield from _found(query, action, limit))
+    ids, remaining = (given, False) if given else (yield from ids_of(query, action, limit))
     look = api.get_thread if kind == "threads" else api.get_message
     answers = yield from api.many([look(one, "metadata") for one in ids[:5]])
     found = [one.get("messages", [one])[-1] for one in answers if isinstance(one, dict)]

@@ -168,10 +168,16 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
     return found
 
 
+def _update_effect(arguments: Arguments) -> Effect:
+    """A new name, topic or purpose is told to everybody in the channel."""
+    says = any(arguments[name] is not None for name in ("name", "topic", "purpose"))
+    return (Effect.DESTRUCTIVE if arguments["archived"] else Effect.WRITES) | (Effect.SENDS if says else Effect.READS)
+
+
 @SLACK.tool(
     needs=_update_needs,
-    effect=lambda arguments: Effect.DESTRUCTIVE if arguments["archived"] else Effect.WRITES,
-    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+    effect=_update_effect,
+    gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
     toolset="more",
 )
 def update_channel(

@@ -57,7 +57,7 @@ Handles = Annotated[list[str], Field(min_length=1, max_length=10, description="f
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     named = arguments["conversation"]
-    user = [arguments["user"]] if arguments["user"] else []
+    user = [arguments["by"]] if arguments["by"] else []
     found = [*(refs.naming(refs.safely(named)) if named else []), *refs.naming_people(user)]
     return [*found, any_of("files:read", method="files.list")]
 
@@ -65,7 +65,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 @SLACK.tool(needs=_list_needs, toolset="more")
 def list_files(
     conversation: Conversation | None = None,
-    user: str | None = None,
+    by: str | None = None,
     types: list[Types] | None = None,
     after: After = None,
     before: str | None = None,
@@ -78,11 +78,11 @@ def list_files(
 ) -> Steps:
     """List files shared in a conversation or by someone."""
     caller = Caller(granted, account)
-    bound_to = ("slack_list_files", account.subject, conversation, user, types, after, before)
+    bound_to = ("slack_list_files", account.subject, conversation, by, types, after, before)
     place = Place.of(bound_to, cursor, limit, now)
     start, end = _time.window(after, before, place.since)
     spot = (yield from places.find(conversation, caller)) if conversation else None
-    [owner] = (yield from people.find([user], "user", caller)) if user else [{}]
+    [owner] = (yield from people.find([by], "by", caller)) if by else [{}]
     asked = {
         "channel": spot.id if spot else None,
         "user": owner.get("id"),

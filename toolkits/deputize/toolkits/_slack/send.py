@@ -157,7 +157,7 @@ def _own_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming(ref), any_of("chat:write", method=method)]
 
 
-@SLACK.tool(needs=_own_needs, effect=Effect.WRITES, toolset="more")
+@SLACK.tool(needs=_own_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
 def update_message(
     conversation: Conversation, ts: Ts, body: Body, *, account: Account, granted: frozenset[str]
 ) -> Steps:

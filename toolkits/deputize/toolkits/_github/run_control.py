@@ -1,0 +1,137 @@
+"""GitHub Actions: start, repeat and cancel a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
+from deputize.core.errors import InvalidInput
+from deputize.core.vault.grant import Account
+from deputize.toolkits._github import api
+from deputize.toolkits._github.actions import WORKFLOWS, id_of
+from deputize.toolkits._github.api import Json, in_repo, rest
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits._github.issues import moment
+from deputize.toolkits._github.once import LOST, Noted, once, raise_if_unsent
+from deputize.toolkits._github.places import Number, Ref, Repo, Workflow
+from deputize.toolkits._github.prose import Content
+
+_RUNS: Final = "R/actions/workflows/{workflow_id}/runs"
+
+
+@GITHUB.tool(
+    needs=lambda arguments: [
+        *changes("POST R/actions/workflows/{workflow_id}/dispatches", "actions:write"),
+        reads(WORKFLOWS, "actions:read"),
+        reads(f"GET {_RUNS}", "actions:read"),
+        *([] if arguments["ref"] else [reads("GET R")]),
+    ],
+    effect=SENDS,
+    toolset="actions",
+)
+@in_repo("this workflow")
+def run_workflow(
+    repo: Repo,
+    workflow: Annotated[Workflow, Field(description="name, file or id")],
+    ref: Ref | None = None,
+    inputs: dict[str, Content] | None = None,
+    *,
+    account: Account,
+    noted: Noted,
+    now: float,
+) -> Steps:
+    """Start a workflow_dispatch workflow."""
+    if len(inputs or {}) > 25:
+        raise InvalidInput("inputs: at most 25.")
+    at = {"workflow_id": (yield from id_of(repo, workflow))}
+    on = ref or str((yield from api.get("R", repo))["default_branch"])
+    body: Json = {"ref": on, "return_run_details": True} | ({"inputs": inputs} if inputs else {})
+    request = rest("POST R/actions/workflows/{workflow_id}/dispatches", repo, at=at, json=body)
+
+    before = 0 if noted else max([0, *(int(row["id"]) for row in (yield from _by_hand(repo, at, account, now)))])
+
+    def look() -> Asks[Json | None]:
+        rows = yield from _by_hand(repo, at, account, now)
+        new = [dict(row) for row in rows if int(row["id"]) > before]
+        return new[0] if len(new) == 1 else None
+
+    made = yield from once(noted, api.sent(request), look, "run")
+    if not made:  # an older host says nothing
+        made = (yield from look()) or {}
+    run = made.get("workflow_run_id") or made.get("id")
+    return {
+        "workflow": workflow,
+        "ref": on,
+        "run_id": run,
+        "url": made.get("html_url"),
+        "summary": "Started." if run else "Started; its run is not to be seen yet.",
+    }
+
+
+def _by_hand(repo: str, at: Json, account: Account, now: float) -> Asks[list[Json]]:
+    """The newest runs that this account has started by hand."""
+    since = moment("-2m", now, "now")
+    params = {"event": "workflow_dispatch", "actor": account.name, "created": f">={since}", "per_page": 5}
+    found = yield from api.get(_RUNS, repo, at=at, params=params)
+    return list((found or {}).get("workflow_runs") or ())
+
+
+# ----------------------------------------------------------------- repeat, cancel
+
+Action = Literal["rerun", "rerun_failed", "cancel", "force_cancel"]
+_PATHS: Final = {
+    "rerun": "rerun",
+    "rerun_failed": "rerun-failed-jobs",
+    "cancel": "cancel",
+    "force_cancel": "force-cancel",
+}
+
+
+def _control_needs(arguments: Arguments) -> Sequence[Need]:
+    run = "R/actions/runs/{run_id}"
+    path = _PATHS.get(arguments["action"], "rerun")
+    return [*changes(f"POST {run}/{path}", "actions:write"), reads(f"GET {run}", "actions:read")]
+
+
+@GITHUB.tool(
+    needs=_control_needs,
+    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if "cancel" in arguments["action"] else SENDS,
+    gravest=SENDS | Effect.DESTRUCTIVE,
+    toolset="actions",
+)
+@in_repo("this run")
+def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False) -> Steps:
+    """Re-run, re-run failed jobs, or cancel a workflow run."""
+    if debug and "cancel" in action:
+        raise InvalidInput("debug: only to run again.")
+    at = {"run_id": run_id}
+    before = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
+    if "cancel" in action and before.get("status") == "completed":
+        return _controlled(before, "It had ended already.")
+    body = {"enable_debug_logging": True} if debug else None
+    cancels = "cancel" in action
+    request = rest(
+        f"POST R/actions/runs/{{run_id}}/{_PATHS[action]}", repo, at=at, json=body, repeat="idem" if cancels else None
+    )
+    try:
+        yield from api.send(request)
+    except LOST as lost:
+        raise_if_unsent(lost)
+        after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
+        if after.get("run_attempt") == before.get("run_attempt") and not cancels:
+            raise
+    after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
+    return _controlled(after, "Cancelling." if cancels else "Running again.")
+
+
+def _controlled(row: Mapping[str, Any], summary: str) -> Json:
+    return {
+        "run_id": row.get("id"),
+        "attempt": row.get("run_attempt"),
+        "status": row.get("conclusion") or row.get("status"),
+        "url": row.get("html_url"),
+        "summary": summary,
+    }
