@@ -200,7 +200,7 @@ CASES: Final = [
     Case("list_files", {}),
     Case(
         "list_files",
-        {"conversation": "#eng", "user": "@bob", "types": ["snippets", "canvases"], "after": "-30d", "before": "now"},
+        {"conversation": "#eng", "by": "@bob", "types": ["snippets", "canvases"], "after": "-30d", "before": "now"},
     ),
     Case("get_file", {"file_id": REPORT}),
     Case("upload_file", {"conversation": "#eng", "attachments": [HANDLE]}),
