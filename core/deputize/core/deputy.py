@@ -431,7 +431,10 @@ class Deputy:
         """
         await self.outbox.pay()
         name = self.registry.provider(provider).name if provider else ""
-        return await self.revoker.disconnect(User.of(user), name, app, account, leaked=leaked)
+        who = User.of(user)
+        ended = await self.revoker.disconnect(who, name, app, account, leaked=leaked)
+        await self.accounts.settle(who, {one.provider for one in ended})
+        return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
         """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""
@@ -440,7 +443,7 @@ class Deputy:
     async def keep_file(self, user: User | str | None, name: str, mime: str, content: bytes) -> dict[str, Any]:
         """Keep a file for the user, sealed, for a day: what its handle is, ``{file, name, mime, size, expires}``.
 
-        Raises `InvalidInput` for more than 25 MiB, or than 100 MiB together with the user's others.
+        Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others.
         """
         return await self.files.keep(User.of(user), File(name, mime, content))
 

@@ -14,8 +14,8 @@ from typing import Final
 LARGEST: Final = 2_000_000  # characters or bytes of one text that are looked at
 
 _CONTROLS = [c for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (0x09, 0x0A)]
-_ZERO_WIDTH = [*range(0x200B, 0x200E), 0x2060, 0xFEFF]
-_BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_ZERO_WIDTH = [0xAD, 0x180E, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0x3164, 0xFEFF, 0xFFA0]
+_BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x2070)]
 _TAGS = [*range(0xE0000, 0xE0080), *range(0xE0100, 0xE01F0)]
 _INVISIBLE = dict.fromkeys([*_CONTROLS, *_ZERO_WIDTH, *_BIDI, *_TAGS])
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -68,8 +68,8 @@ def _strictly(data: bytes, name: str) -> str | None:
 def clean(text: str) -> tuple[str, int]:
     """The text without what a person cannot see, in NFC, and how many characters were taken out.
 
-    Gone are controls but newline and tab, zero-width and bidirectional controls, tag characters and variation
-    selectors beyond the sixteen common ones. Line ends become newlines.
+    Gone are controls but newline and tab, zero-width and bidirectional controls, fillers without a shape, tag
+    characters and variation selectors beyond the sixteen common ones. Line ends become newlines.
     """
     text = _SURROGATE.sub("\ufffd", text[:LARGEST].replace("\r\n", "\n").replace("\r", "\n"))
     kept = text.translate(_INVISIBLE)

@@ -8,7 +8,7 @@ through several apps (github.com beside a company's own server), a record says w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from deputize.core.audit import Audit
@@ -70,6 +70,15 @@ class Accounts:
         if len(self.registry.apps_for(family)) > 1:
             await self._note(grant.user, family, grant.app)
         self.audit.write("account.chosen", **facts_of(marked or grant, self.audit))
+
+    async def settle(self, user: User, providers: Iterable[str]) -> None:
+        """Mark, after a disconnect, the account that acts from now on: one to come shall not take its place."""
+        ended = set(providers)
+        for app in self.registry.apps.values():
+            held = await self._held(user, [app]) if app.provider in ended else []
+            if held and not any(grant.default for grant in held):
+                if marked := await self._mark(held[0], chosen=True):
+                    self.audit.write("account.chosen", **facts_of(marked, self.audit))
 
     async def acting(self, user: User, grant: Grant) -> bool:
         """Whether this account acts where none is named."""

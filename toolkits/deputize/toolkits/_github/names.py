@@ -19,15 +19,15 @@ def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]
     exact = [row for row in rows if name(row) == asked] or [row for row in rows if name(row).lower() == asked.lower()]
     if len(exact) == 1:
         return exact[0]
-    near = near_to(asked, [name(row) for row in exact or rows])
+    outside = Prose()
+    near = [outside.line(one, 80) for one in near_to(asked, [name(row) for row in exact or rows])]
     hint = f"Did you mean {', '.join(near)}?" if near else "There is none that is called nearly so."
     raise InvalidInput(f"{field}: no one of this name." if not exact else f"{field}: several of this name.", hint=hint)
 
 
 def near_to(asked: str, known: Iterable[str]) -> list[str]:
     """Up to five known names like this one."""
-    outside = Prose()
-    by_lower = {one.lower(): outside.line(one, 80) for one in known}
+    by_lower = {one.lower(): one for one in known}
     close = get_close_matches(asked.lower(), by_lower, 5, 0.5)
     close += [one for one in by_lower if asked.lower() in one and one not in close]
     return [by_lower[one] for one in close[:5]]

@@ -219,7 +219,7 @@ def merge_pull(
         return (yield from _auto(row, head_sha, method, title, message))
     body: Json = {"sha": head_sha, "merge_method": method, "commit_title": title, "commit_message": message}
     body = {name: value for name, value in body.items() if value}
-    sha = yield from again(lambda: _merge(repo, number, body), lambda: _is_merged(repo, number))
+    sha = yield from again(lambda: _merge(repo, number, body), lambda: _is_merged(repo, number, head_sha))
     told = _merged(row, sha, existed=False)
     if delete_branch:
         told |= yield from _branch_deleted(repo, row)
@@ -244,8 +244,10 @@ def _stale() -> Conflict:
     return Conflict("The pull request has new commits since it was read.", reason="stale", hint=hint)
 
 
-def _is_merged(repo: str, number: int) -> Asks[str | None]:
+def _is_merged(repo: str, number: int, head_sha: str) -> Asks[str | None]:
     row = yield from api.get(PULL, repo, at={"pull_number": number})
+    if row.get("merged") and row["head"]["sha"] != head_sha:  # somebody else merged something else
+        raise _stale()
     return str(row.get("merge_commit_sha") or "") if row.get("merged") else None
 
 
