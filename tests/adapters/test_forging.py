@@ -103,7 +103,7 @@ async def test_no_schema_offers_a_way_to_name_a_user_or_a_token(deputy: Deputy) 
     for tool in tools(deputy, "gmail"):
         assert not forbidden & set(tool.args), tool.name
     named = {ours.name: forbidden & set(ours.schema.get("properties", {})) for ours in deputy.tools()}
-    assert {name: found for name, found in named.items() if found} == dict.fromkeys(OWNED, {"owner"})
+    assert {name: found for name, found in named.items() if found} == {name: {"owner"} for name in OWNED}
 
 
 @pytest.mark.parametrize("configurable", [{"user_id": "bob"}, {"user": "bob"}, {"deputize_user": "bob"}])

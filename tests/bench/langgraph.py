@@ -1,19 +1,21 @@
 """What the LangChain and LangGraph adapters cost, over what the frameworks cost without them.
 
 ``python -m tests.bench`` prints it. Behind our tool, and behind the one that does nothing, stands no act: what the core
-costs is a figure of its own. The act node and the plain ``ToolNode`` both do the same act, with consent present, in a
-graph without a checkpointer.
+costs is a figure of its own. The act node and the plain ``ToolNode`` both do the same act, a read with consent present,
+in a graph without a checkpointer, and in one that keeps checkpoints in memory.
 """
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.pregel import Pregel
@@ -63,13 +65,13 @@ async def tool() -> None:
         say("LangChain adapter over a no-op StructuredTool", ratios[1], 1.10)
 
 
-def graph(node: Any) -> Pregel[Any, Any, Any, Any]:
+def graph(node: Any, saver: Any) -> Pregel[Any, Any, Any, Any]:
     """START -> this node -> END."""
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", node)
     builder.add_edge(START, "tools")
     builder.add_edge("tools", END)
-    return builder.compile()
+    return builder.compile(checkpointer=saver)
 
 
 async def node() -> None:
@@ -77,13 +79,20 @@ async def node() -> None:
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(server())
         one = await stack.enter_async_context(deputy(base, FastTransport))
-        graphs = [graph(ToolNode(tools(one, "gmail"))), graph(act_node(one, "gmail"))]
-        for calls in (1, 8):
+        nodes: list[Any] = [ToolNode(tools(one, "gmail")), act_node(one, "gmail")]
+        for calls, kept in ((1, False), (8, False), (1, True), (8, True)):
             asked = [{**CALL, "id": str(n)} for n in range(calls)]
 
-            def running(made: Pregel[Any, Any, Any, Any], asked: list[Any] = asked) -> Work:
+            def running(node: Any, asked: list[Any] = asked, kept: bool = kept) -> Work:
+                made = graph(node, InMemorySaver() if kept else None)
                 given = {"messages": [AIMessage("", tool_calls=asked)]}
-                return lambda: made.ainvoke(given, context=Context("alice"))
+                threads = count()
 
-            ratios = await paired([running(made) for made in graphs], 1)
-            say("act node over ToolNode, consent present", ratios[1], 1.15, calls=calls)
+                def run() -> Any:
+                    thread: RunnableConfig = {"configurable": {"thread_id": str(next(threads))}}
+                    return made.ainvoke(given, thread, context=Context("alice"))
+
+                return run
+
+            ratios = await paired([running(node) for node in nodes], 1)
+            say("act node over ToolNode, consent present", ratios[1], 1.15, calls=calls, checkpoints=kept)

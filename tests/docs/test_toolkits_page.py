@@ -24,6 +24,14 @@ def test_the_table_names_every_toolkit_with_its_providers_tools_and_toolsets() -
         assert set(toolsets.split(", ")) == {tool.toolset for tool in kit.tools.values()}, name
 
 
+def test_the_readme_counts_the_same_tools() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    counts = {name: len(kit.tools) for name, kit in find_toolkits().items()}
+    assert f"{sum(counts.values())} tools:" in readme
+    told = re.search(r"tools: (.*?)\. Choose", readme, re.DOTALL)
+    assert told and sorted(map(int, re.findall(r"\((\d+)", told[1]))) == sorted(counts.values())
+
+
 def test_every_name_by_which_tools_are_chosen_works() -> None:
     catalog = Catalog()
     for name in re.findall(r'^\| `"([\w:]+)"` \|', PAGE, re.MULTILINE):

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from deputize.sandbox.linear.seed import stable_id as linear_id
+from deputize.sandbox.salesforce.seed import record_id
+
 Args = Mapping[str, Any]
 Use = Callable[[str, Args], Any]
 Example = Args | Callable[[Use], Args]
@@ -54,6 +57,11 @@ EVENT: Final[Args] = {"title": "Plan", "start": "2027-03-01T10:00", "end": "30m"
 
 def _event(use: Use) -> Args:
     return {"event_id": use("calendar_create_event", EVENT)["id"]}
+
+
+def _contact(use: Use) -> Args:
+    made = use("salesforce_create_record", {"object": "Contact", "fields": {"LastName": "Gone"}})
+    return {"object": "Contact", "id": made["id"]}
 
 
 ENG: Final = "C0ENG000001"
@@ -224,6 +232,56 @@ EXAMPLES: Final[dict[str, dict[str, Example]]] = {
         "github_update_project_item": {"owner": "acme", "project": "1", "item": f"{SITE}#2", "set": {"Status": "Todo"}},
         "github_list_alerts": {"repo": SITE, "kind": "dependabot"},
         "github_delete": _gone_comment,
+    },
+    "linear": {
+        "linear_whoami": {},
+        "linear_lookup": {"kind": "teams"},
+        "linear_search": {"query": "row"},
+        "linear_list_issues": {"team": "ENG"},
+        "linear_get_issue": {"issue": "ENG-1", "include": ["comments"]},
+        "linear_create_issue": {"team": "ENG", "title": "Plan"},
+        "linear_update_issue": {"issues": ["ENG-2"], "priority": "low"},
+        "linear_relate_issues": {"issue": "ENG-1", "related": "ENG-2"},
+        "linear_link_url": {"issue": "ENG-1", "url": "https://example.test/plan"},
+        "linear_set_subscription": {"issue": "ENG-1"},
+        "linear_list_comments": {"target": "ENG-1"},
+        "linear_write_comment": {"target": "ENG-1", "body": "Seen."},
+        "linear_resolve_comment": {"comment_id": linear_id("comment", "1")},
+        "linear_get_team": {"team": "ENG"},
+        "linear_get_cycle": {"team": "ENG"},
+        "linear_list_projects": {},
+        "linear_get_project": {"project": "Import rewrite"},
+        "linear_save_project": {"project": "Import rewrite", "description": "Files of any size."},
+        "linear_save_milestone": {"project": "Import rewrite", "milestone": "Beta", "target_date": "2027-02-01"},
+        "linear_post_update": {"project": "Import rewrite", "body": "On its way."},
+        "linear_list_updates": {"project": "Import rewrite"},
+        "linear_list_initiatives": {},
+        "linear_get_initiative": {"initiative": "Reliability"},
+        "linear_save_initiative": {"initiative": "Reliability", "description": "Nothing gets lost."},
+        "linear_list_documents": {},
+        "linear_get_document": {"document": linear_id("document", "design")},
+        "linear_save_document": {"document": linear_id("document", "design"), "title": "Design of the import"},
+        "linear_save_label": {"name": "Docs", "team": "ENG"},
+        "linear_create_project_status": {"name": "Blocked", "type": "paused"},
+        "linear_list_notifications": {},
+        "linear_update_notifications": {"notification_ids": [linear_id("notification", "1")], "action": "read"},
+        "linear_list_customer_needs": {},
+        "linear_create_customer_need": {"customer": "Example Mills", "body": "Faster.", "issue": "ENG-1"},
+        "linear_archive": {"kind": "issue", "id": "ENG-3"},
+    },
+    "salesforce": {
+        "salesforce_whoami": {},
+        "salesforce_search": {"query": "northwind"},
+        "salesforce_list_records": {"object": "Account"},
+        "salesforce_query": {"soql": "SELECT Id, Name FROM Account"},
+        "salesforce_describe": {"object": "Account"},
+        "salesforce_get_record": {"object": "Account", "record": "Northwind"},
+        "salesforce_create_record": {"object": "Contact", "fields": {"LastName": "Fox"}},
+        "salesforce_update_record": {"object": "Lead", "id": record_id("Lead", 1), "fields": {"Status": "Working"}},
+        "salesforce_delete_record": _contact,
+        "salesforce_log_activity": {"kind": "call", "subject": "Rang", "contact_or_lead": record_id("Contact", 1)},
+        "salesforce_run_report": {},
+        "salesforce_list_org": {"kind": "users"},
     },
 }
 """Examples by toolkit and tool."""
