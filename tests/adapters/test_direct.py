@@ -37,7 +37,7 @@ async def deputy(sandbox: Sandbox) -> Any:
         yield deputy
 
 
-async def run(mode: str, graph: Any, given: Any, who: Context = ALICE) -> Any:
+async def run(mode: str, graph: Any, given: Any, who: Context | None = ALICE) -> Any:
     """Run a graph in an event loop, or in a thread."""
     if mode == "sync":
         return await asyncio.to_thread(graph.invoke, given, config(), context=who)
@@ -224,9 +224,10 @@ async def test_messages_are_handed_back_whole_to_a_state_that_replaces_them(depu
     assert [m.type for m in state["messages"]] == ["human", "ai", "tool"] and state["messages"][-1].id
 
 
-async def test_without_a_user_a_read_is_refused_at_once(deputy: Deputy, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_without_a_user_a_read_is_refused_at_once(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     saver = InMemorySaver()
-    state = await plain(deputy, saver=saver).ainvoke(asking(SEARCH), config())
+    state = await run(mode, plain(deputy, saver=saver), asking(SEARCH), None)
     assert tool_messages(state)["search"].status == "error" and inner(saver) == set() and sandbox.requests == []
 
 

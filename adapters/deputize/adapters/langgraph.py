@@ -6,7 +6,7 @@ Inside: gate -> wait -> gate -> tools. The gate looks at every call of the model
 effects but never pauses. A wait node pauses, once, and does nothing else, so that nothing is ever run twice; a run that
 comes to it late, when all was decided, passes. A resume is a wake-up: the gate looks again. First one pause lists every
 consent the message needs, then one every approval. What a resume value says of an approval is recorded as the resuming
-user's decision; the recorded row counts.
+user's decision; the recorded row counts. Where all calls only read and nothing is missing, the gate does it all, alone.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class _ActNode:
         builder.add_node("act", self._both("act", self.act), destinations=("gate", END))
         builder.add_node("own_tools", self.own)
         builder.add_edge(START, "gate")
-        return direct(builder.compile(name="act"), First(self.only_reads, self.at_once, self.at_once_blocking))
+        return direct(builder.compile(name="act"), First(self.only_reads, self.at_once, self.at_once_now))
 
     def only_reads(self, given: Any) -> bool:
         """Whether the gate itself does all of it, if the user need not be asked: then nothing has to be kept before."""
@@ -133,16 +133,19 @@ class _ActNode:
         calls = last.tool_calls if isinstance(last, AIMessage) and last.id else []
         return bool(calls) and all(call["name"] in self.reads for call in calls)
 
-    async def at_once(self, given: Mapping[str, Any], config: RunnableConfig, user: User | None = None) -> Step:
+    async def at_once(self, given: Mapping[str, Any], config: RunnableConfig) -> Step:
         """The gate without a graph around it. A pause is left to the graph, whose gate looks again."""
-        seen = await self.gate({"messages": given["messages"]}, config, user or self._user(config))
+        return await self._gate_alone(given, config, self._user(config))
+
+    def at_once_now(self, given: Mapping[str, Any], config: RunnableConfig) -> Step:
+        """See `at_once`; blocking."""
+        return self.host.deputy.run(self._gate_alone(given, config, self._user(config)))
+
+    async def _gate_alone(self, given: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Step:
+        seen = await self.gate({"messages": given["messages"]}, config, user)
         if not seen.update or seen.goto not in ("gate", END):
             return Step({}, whole=False)
         return Step({"messages": add_messages(given["messages"], seen.update["messages"])}, whole=seen.goto == END)
-
-    def at_once_blocking(self, given: Mapping[str, Any], config: RunnableConfig) -> Step:
-        """See `at_once`."""
-        return self.host.deputy.run(self.at_once(given, config, self._user(config)))
 
     def _both(self, name: str, body: Callable[..., Coroutine[Any, Any, Command[Any]]]) -> Runnable[Any, Any]:
         """A node's body for sync and async graphs alike."""

@@ -444,11 +444,11 @@ async def test_V31_V32_a_vault_locked_elsewhere_holds_up_its_writer_and_nothing_
             assert reads > 50
             over.set()
             lags.append(await lag)
-            if lags[-1] < 0.02:
+            if lags[-1] < 0.25:
                 break
         go_on(other)
         assert heard(other) == ""
-    assert min(lags) < 0.02, lags
+    assert min(lags) < 0.25, lags
     assert await store.swap("test", "a", b"1", b"2")
 
 
@@ -477,9 +477,9 @@ async def test_V31_a_vault_nobody_else_may_even_read_holds_up_its_reader_and_not
                 await store.get("test", "a")
             over.set()
             lags.append(await lag)
-        if lags[-1] < 0.02:
+        if lags[-1] < 0.25:
             break
-    assert min(lags) < 0.02, lags
+    assert min(lags) < 0.25, lags
     assert await store.get("test", "a") == b"1"
 
 

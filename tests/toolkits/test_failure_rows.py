@@ -1,0 +1,89 @@
+"""The providers' known refusals of a reading call, through one real tool of each toolkit: error, waits, and the grant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from deputize.core import DeputizeError, OrgBlocked, ReconsentRequired, User, allow_all
+from deputize.core.act.answers import LONGEST_WAIT, TRIES
+from deputize.core.act.toolkit import find_toolkits
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from tests.core.act.test_rows import KIND, answer_of
+from tests.support.faults import Line, shown
+from tests.support.house import build
+
+ROWS: Final[list[dict[str, Any]]] = json.loads(
+    (Path(__file__).parents[1] / "core" / "failures" / "rows.json").read_text(encoding="utf-8")
+)
+TOOLS: Final = {  # by toolkit: the tool, and where its first request goes
+    "gmail": ("gmail_list_labels", "gmail", "/users/me/labels"),
+    "calendar": ("calendar_list_calendars", "calendar", "/users/me/calendarList"),
+    "slack": ("slack_list_conversations", "slack", "/users.conversations"),
+    "github": ("github_whoami", "github", "/user"),
+    "linear": ("linear_whoami", "linear", "/graphql"),
+    "salesforce": ("salesforce_describe", "salesforce", "/data/v64.0/sobjects"),
+}
+CASES: Final = [
+    (kit, row)
+    for kit, found in find_toolkits(*TOOLS).items()
+    for row in ROWS
+    if row["call"] == "read" and row["provider"] in (found.provider, "generic") and row["expect"]["kind"] != "OK"
+]
+
+
+def test_every_toolkit_has_a_tool_here_and_every_provider_rows() -> None:
+    assert TOOLS.keys() == find_toolkits().keys() and {kit for kit, _ in CASES} == TOOLS.keys()
+    assert len(CASES) == 77
+
+
+@pytest.mark.parametrize(("kit", "row"), CASES, ids=[f"{kit}-row_{row['id']}" for kit, row in CASES])
+async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]) -> None:
+    name, api, path = TOOLS[kit]
+    provider, want = find_toolkits(kit)[kit].provider, row["expect"]
+    sandbox = Sandbox()
+    line, waited = Line(sandbox.transport()), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    ours = [app for app in apps() if app.provider == provider]
+    async with await build(
+        sandbox, apps=ours, toolkits=[find_toolkits(kit)[kit]], transport=line, policy=allow_all, clock=sandbox.clock
+    ) as deputy:
+        deputy.sender.sleep = sleep
+        scopes = [need.ask for need in deputy.catalog.tool(name).usual_needs(provider)]
+        grant = give_grant(sandbox, deputy, "alice", scopes, provider=provider, email="alice@example.test")
+        root = urlsplit(deputy.providers[provider].for_grant(grant.extra).api[api])
+        place = (root.netloc, root.path + path)
+        line.answers[place] = [answer_of(row)] * 9
+        with pytest.raises(DeputizeError) as refused:
+            await deputy.act(name, {}, user="alice")
+        assert type(refused.value) in _kinds(want), refused.value
+        assert grant.access_token.reveal() not in shown(refused.value)
+        renewed = want["kind"] == "REFRESH_ONCE" and grant.refresh_token is not None
+        assert line.count(place) == (2 if renewed else _tries(want))
+        assert all(seconds <= LONGEST_WAIT for seconds in waited) and len(waited) == _tries(want) - 1
+        if (wait := want.get("wait")) is not None and waited:
+            assert waited == [wait] * len(waited)
+        alive = [one.status for one in await deputy.vault.grants(User("alice"))] == ["active"]
+        assert alive is (want["kind"] not in ("REAUTH", "REFRESH_ONCE") or provider == "salesforce")
+
+
+def _kinds(want: dict[str, Any]) -> set[type[DeputizeError]]:
+    if want["kind"] == "REFRESH_ONCE":
+        return {ReconsentRequired, OrgBlocked}
+    if (want["kind"], want["fix_by"]) == ("MISSING_SCOPE", "admin"):
+        return {OrgBlocked}
+    return {KIND[want["kind"]]}
+
+
+def _tries(want: dict[str, Any]) -> int:
+    wait = want.get("wait")
+    limited = want["kind"] == "RATE_LIMITED" and (wait is not None or want.get("backoff"))
+    return TRIES if (want["kind"] == "TRANSIENT" or limited) and (wait is None or wait <= LONGEST_WAIT) else 1
