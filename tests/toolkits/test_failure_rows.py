@@ -1,4 +1,4 @@
-"""The providers' known refusals of a reading call, through one real tool of each toolkit: error, waits, and the grant."""
+"""The providers' known refusals of a reading call, through one real tool of each toolkit: error, waits, grant."""
 
 from __future__ import annotations
 
