@@ -85,7 +85,7 @@ def alice(deputy: Deputy, grant: Granting) -> Deputy:
     return deputy
 
 
-async def act(deputy: Deputy, tool: str, call: Call | None = None, **arguments: Any) -> Any:
+async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **arguments: Any) -> Any:
     return await deputy.act(f"salesforce_{tool}", arguments, user="alice", call=call)
 
 
