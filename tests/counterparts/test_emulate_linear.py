@@ -112,6 +112,17 @@ async def test_teams_labels_states_cycles_and_projects_are_looked_up(deputy: Dep
     assert (await act(deputy, "alice", "list_projects"))["items"][0]["name"] == "Local Project"
 
 
+async def test_a_project_a_cycle_and_the_comments_of_an_issue_are_read(deputy: Deputy) -> None:
+    project = (await act(deputy, "alice", "list_projects"))["items"][0]
+    assert (await act(deputy, "alice", "get_project", project=project["id"]))["name"] == "Local Project"
+    cycle = (await act(deputy, "alice", "lookup", kind="cycles"))["items"][0]
+    assert (await act(deputy, "alice", "get_cycle", cycle=cycle["id"]))["number"] == 1
+    made = await act(deputy, "alice", "create_issue", team="ENG", title="Talked about")
+    await act(deputy, "bob", "write_comment", target=made["identifier"], body="Well.")
+    found = await act(deputy, "alice", "list_comments", target=made["identifier"])
+    assert "Well." in {row["body"] for row in found["items"]}
+
+
 async def test_a_label_is_made_and_retired(deputy: Deputy) -> None:
     made = await act(deputy, "alice", "save_label", name="Docs", color="#00ff00", team="ENG")
     again = await act(deputy, "alice", "save_label", name="docs", team="ENG")
