@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._page import Rows, read_cursor, tokens, write_cursor
+from deputize.toolkits._page import Rows, lean, read_cursor, tokens, write_cursor
 
 LIST = ("tool", "account", "filter", None, ["a"], True)
 SHAPE = (str, int, int)
@@ -105,3 +105,11 @@ def test_the_first_row_always_fits() -> None:
 
 def test_tokens_are_counted_by_bytes_so_that_other_alphabets_do_not_pass_for_free() -> None:
     assert tokens("日" * 100) > 2 * tokens("d" * 100)
+
+
+def test_a_row_is_without_what_is_empty_and_keeps_its_zeros() -> None:
+    empty: dict[str, Any] = {"none": None, "text": "", "list": [], "object": {}, "no": False}
+    rows = Rows()
+    assert rows.add({"unread": 0, "progress": 0.0, "yes": True, **empty})
+    assert rows.items == [{"unread": 0, "progress": 0.0, "yes": True}]
+    assert lean({"estimate": 0, **empty}) == {"estimate": 0}

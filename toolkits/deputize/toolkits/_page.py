@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
@@ -30,6 +30,11 @@ def _compact(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
+def lean(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without what is empty: no value, no text, an empty list or object, no. A zero is a value."""
+    return {name: value for name, value in row.items() if value is not False and value not in (None, "", [], {})}
+
+
 class Rows:
     """Rows of a list, as many as its budget holds; the first always fits."""
 
@@ -40,7 +45,7 @@ class Rows:
     def add(self, row: dict[str, Any], *, whole: bool = False) -> bool:
         """Take a row without what is empty in it, or ``whole``. False, and not taken, if the budget is spent."""
         if not whole:
-            row = {name: value for name, value in row.items() if value not in (None, "", [], False)}
+            row = lean(row)
         self._left -= tokens(row)
         if self._left < 0 and self.items:
             return False

@@ -58,6 +58,8 @@ MOST_WAITING: Final = 30.0
 SECONDS: Final = 20.0
 SECONDS_FOR_MUCH: Final = 60.0
 MUCH: Final = 10 * 2**20
+UNDONE: Final = "undone"
+"""Of an answer that sends the same request elsewhere (RFC 9110 15.4.8, 15.4.9): nothing was done here."""
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +99,7 @@ class Sender:
 class Run:
     """One tool's steps on their way.
 
-    ``wrote``: how many writes the provider has confirmed; ``doubt``: whether the answer to one was lost; ``waited``:
+    ``wrote``: how many writes the provider has not refused; ``doubt``: whether the answer to one was lost; ``waited``:
     seconds the tool has waited; ``incomplete``: what good answers said they lack.
     """
 
@@ -227,7 +229,7 @@ class Run:
     def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
         """Seconds until the same may be sent again, None: never. What the outcome says about writes is remembered."""
         if outcome.kind is Kind.OK:
-            self.wrote += call != "read"
+            self.wrote += call != "read" and outcome.detail != UNDONE
             if outcome.warning:
                 self.incomplete.append(outcome.warning)
             return None
@@ -253,7 +255,7 @@ class Run:
         if request.whole or status >= 300:  # else nobody sees them
             headers = unechoed_headers(headers, grant.access_token)
         if request.whole and status in REDIRECTS and "location" in headers:
-            return Outcome(Kind.OK, data=whole(status, headers, None))
+            return Outcome(Kind.OK, detail=UNDONE if status in (307, 308) else "", data=whole(status, headers, None))
         outcome = classify(
             self.provider.rules,
             request.call,

@@ -9,14 +9,15 @@ that the user owns it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Need, Step, Toolkit, any_of
+from deputize.core.act.toolkit import Need, Toolkit, any_of
 from deputize.toolkits._arguments import ACCEPTS
+from deputize.toolkits._steps import Asks as Asks
 
 CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS)
 
@@ -38,9 +39,6 @@ KNOWS_LIST: Final = frozenset({LIST_READONLY, LIST, READONLY, WHOLE})
 READS_OWN: Final = frozenset({OWNED_READONLY, OWNED, EVENTS_READONLY, EVENTS, READONLY, WHOLE})
 READS_ALL: Final = frozenset({EVENTS_READONLY, EVENTS, READONLY, WHOLE})
 
-T = TypeVar("T")
-Asks = Generator[Step, Any, T]
-"""Steps that end in a T: ``value = yield from asks``."""
 Json = dict[str, Any]
 Event = Mapping[str, Any]
 Noted = Mapping[str, Any] | None

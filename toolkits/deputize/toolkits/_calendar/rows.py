@@ -13,6 +13,7 @@ from deputize.toolkits._calendar.rules import in_words, read_recurrence
 from deputize.toolkits._calendar.when import Moment, full, moment_of, short
 from deputize.toolkits._headers import Person
 from deputize.toolkits._html import read_html
+from deputize.toolkits._page import lean as lean
 from deputize.toolkits._text import Outside, window
 
 _TEXT: Final = 1_000  # bytes of a description in a detail
@@ -38,11 +39,6 @@ def marked(row: Json, outside: Outside, event: Event) -> Json:
     if not by_the_user(event) or outside.hidden:
         outside.mark(row)
     return lean(row)
-
-
-def lean(row: Json) -> Json:
-    """Without what is empty."""
-    return {name: value for name, value in row.items() if value not in (None, "", [], {}, False)}
 
 
 def title(event: Event, outside: Outside, limit: int = 80) -> str:

@@ -8,12 +8,12 @@ GitHub's answer says when more would have been needed.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from deputize.core.act.toolkit import Effect, Need, Step, Toolkit, any_of
+from deputize.core.act.toolkit import Effect, Need, Toolkit, any_of
 from deputize.toolkits._arguments import ACCEPTS
+from deputize.toolkits._steps import Asks as Asks
 
 GITHUB = Toolkit("github", provider="github", accepts=ACCEPTS)
 
@@ -22,10 +22,6 @@ PUBLIC: Final = "public_repo"
 SENDS: Final = Effect.WRITES | Effect.SENDS
 APP: Final = "github_app"
 PULL: Final = "R/pulls/{pull_number}"
-
-T = TypeVar("T")
-Asks = Generator[Step, Any, T]
-"""Steps that end in a T: ``value = yield from asks``."""
 
 
 @dataclass(frozen=True, slots=True)

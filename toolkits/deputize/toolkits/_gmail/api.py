@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from deputize.core.act.toolkit import MOST_BYTES, Request, Step
-from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.act.toolkit import MOST_BYTES, Request
+from deputize.core.errors import DeputizeError
 from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._steps import AT_ONCE as AT_ONCE
+from deputize.toolkits._steps import Asks as Asks
+from deputize.toolkits._steps import many as many
 
 HEADERS: Final = ("From", "To", "Cc", "Subject")
-AT_ONCE: Final = 10  # requests
-
-T = TypeVar("T")
-Asks = Generator[Step, Any, T]
-"""Steps that end in a T: ``value = yield from asks``."""
 
 
 def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HEADERS) -> Request:
@@ -51,31 +49,6 @@ def get_attachment(message_id: str, attachment_id: str) -> Request:
 
 
 LIST_LABELS: Final = Request("GET", "/users/me/labels")
-
-
-def many(requests: Sequence[Request]) -> Asks[list[Any]]:
-    """The answers to any number of requests, ten at a time. What is gone or refused has its error for an answer.
-
-    A batch with a refusal in it is asked again one by one, so the requests must bear repetition.
-    """
-    answers: list[Any] = []
-    for start in range(0, len(requests), AT_ONCE):
-        batch = list(requests[start : start + AT_ONCE])
-        try:
-            answers += yield batch
-        except (NotFound, InvalidInput) as refused:
-            answers += [refused] if len(batch) == 1 else (yield from _one_by_one(batch))
-    return answers
-
-
-def _one_by_one(batch: Sequence[Request]) -> Asks[list[Any]]:
-    answers: list[Any] = []
-    for request in batch:
-        try:
-            answers.append((yield request))
-        except (NotFound, InvalidInput) as refused:
-            answers.append(refused)
-    return answers
 
 
 def fill(

@@ -6,22 +6,19 @@ rows a tool may ask for; a test counts them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from deputize.core.act.toolkit import Note, Repeat, Request, Step
+from deputize.core.act.toolkit import Note, Repeat, Request
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._linear.base import Json, Noted
 from deputize.toolkits._linear.documents import changes, document
 from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._steps import Asks as Asks
 
 MOST_PAGES: Final = 5  # of a list that is thinned out on our side
-
-T = TypeVar("T")
-Asks = Generator[Step, Any, T]
-"""Steps that end in a T: ``value = yield from asks``."""
 
 
 def request(operation: str, variables: Mapping[str, Any], repeat: Repeat = "idem") -> Request:

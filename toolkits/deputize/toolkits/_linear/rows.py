@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from deputize.toolkits._linear.base import PRIORITIES, Json
+from deputize.toolkits._page import lean as lean
 from deputize.toolkits._page import tokens
 from deputize.toolkits._text import Outside, window
 
@@ -36,11 +37,6 @@ def name(one: Any) -> str:
 def nodes(connection: Any) -> list[Json]:
     """The rows of a connection that may be missing."""
     return list(connection.get("nodes") or ()) if isinstance(connection, dict) else []
-
-
-def lean(row: Json) -> Json:
-    """Without what is empty."""
-    return {key: value for key, value in row.items() if value not in (None, "", [], {}, False)}
 
 
 def prose(outside: Outside, text: Any) -> str:

@@ -7,13 +7,14 @@ that is tested serves them all.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
-from deputize.core.act.toolkit import Request, Step, Toolkit, any_of
+from deputize.core.act.toolkit import Request, Toolkit, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import ACCEPTS
+from deputize.toolkits._steps import Asks as Asks
 
 SALESFORCE = Toolkit(
     "salesforce",
@@ -39,9 +40,6 @@ _ID: Final = re.compile(r"[A-Za-z0-9]{15}(?:[A-Z0-5]{3})?")
 _SUFFIX: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 Json = dict[str, Any]
-T = TypeVar("T")
-Asks = Generator[Step, Any, T]
-"""Steps that end in a T: ``value = yield from asks``."""
 
 
 def object_called(wanted: str, *, write: bool = False) -> str:

@@ -12,11 +12,11 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from deputize.core.act.toolkit import Repeat, Request
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._page import read_cursor, write_cursor
 from deputize.toolkits._slack.base import TYPES, Asks, Caller, Json
+from deputize.toolkits._steps import many as many
 
-AT_ONCE: Final = 10  # requests
 FORM: Final = "application/x-www-form-urlencoded"
 PAGE: Final = 200  # rows
 MOST_PAGES: Final = 5
@@ -44,31 +44,6 @@ def optional(request: Request) -> Asks[Any]:
         return (yield request)
     except DeputizeError:
         return None
-
-
-def many(requests: Sequence[Request]) -> Asks[list[Any]]:
-    """The answers to any number of requests, ten at a time. What is gone or refused has its error for an answer.
-
-    A batch with a refusal in it is asked again one by one, so the requests must bear repetition.
-    """
-    answers: list[Any] = []
-    for start in range(0, len(requests), AT_ONCE):
-        batch = list(requests[start : start + AT_ONCE])
-        try:
-            answers += yield batch
-        except (NotFound, InvalidInput) as refused:
-            answers += [refused] if len(batch) == 1 else (yield from _one_by_one(batch))
-    return answers
-
-
-def _one_by_one(batch: Sequence[Request]) -> Asks[list[Any]]:
-    answers: list[Any] = []
-    for request in batch:
-        try:
-            answers.append((yield request))
-        except (NotFound, InvalidInput) as refused:
-            answers.append(refused)
-    return answers
 
 
 def each(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:

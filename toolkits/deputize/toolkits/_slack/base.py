@@ -8,15 +8,16 @@ names all it may be, and Slack says which it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from deputize.core.act.toolkit import Need, Step, Toolkit, any_of
+from deputize.core.act.toolkit import Need, Toolkit, any_of
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import ACCEPTS
+from deputize.toolkits._steps import Asks as Asks
 
 SLACK = Toolkit("slack", provider="slack", accepts=ACCEPTS)
 
@@ -30,9 +31,6 @@ TYPES: Final[Mapping[str, str]] = {
 }
 CHANNELS: Final[tuple[Kind, ...]] = ("public", "private")
 
-T = TypeVar("T")
-Asks = Generator[Step, Any, T]
-"""Steps that end in a T: ``value = yield from asks``."""
 Json = dict[str, Any]
 Row = Mapping[str, Any]
 Noted = Mapping[str, Any] | None

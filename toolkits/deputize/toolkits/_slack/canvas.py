@@ -65,7 +65,7 @@ def write_canvas(
     else:
         made, own = yield from _created(title, content, spot, attempt)
     failed = (yield from api.each({"share": _sharing(made, spot)}))[1] if spot and not own else []
-    return rows.without_empty(
+    return rows.lean(
         {
             "canvas_id": made,
             "title": clip(title or "", 60),

@@ -89,7 +89,7 @@ def create_channel(
     said = (("setTopic", topic), ("setPurpose", purpose))
     _, failed = yield from api.each({how: _about(how, identity, value) for how, value in said if value is not None})
     done, uninvited = yield from _welcomed(identity, users, caller)
-    return rows.without_empty(
+    return rows.lean(
         {
             "id": identity,
             "name": Reader().line(str(channel.get("name") or wanted), 240),
@@ -203,7 +203,7 @@ def update_channel(
     before = yield from _as_it_is(spot, caller)
     done, failed = yield from api.all_of(_changes(spot.id, name, topic, purpose, archived))
     undo = {field: before[field] for field in done if field in before and before[field] != changes[field]}
-    return rows.without_empty(
+    return rows.lean(
         {
             "id": spot.id,
             "name": name or spot.name.removeprefix("#") or before.get("name"),

@@ -233,7 +233,7 @@ def upload_file(
         lambda: _shared(ids, spot.id, attempt.caller),
     )
     url = next((str(one.get("permalink") or "") for one in done), "")
-    return rows.without_empty({**spot.shown, "file_ids": ids, "url": Reader().line(url, 200), "summary": "Uploaded."})
+    return rows.lean({**spot.shown, "file_ids": ids, "url": Reader().line(url, 200), "summary": "Uploaded."})
 
 
 def _taken(handles: Sequence[str]) -> Asks[list[File]]:

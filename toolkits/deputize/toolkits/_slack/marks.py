@@ -58,7 +58,7 @@ def react(
     method = "reactions.remove" if remove else "reactions.add"
     changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, "emoji": name, **({} if remove else {"remove": True})}
-    return rows.without_empty(
+    return rows.lean(
         {
             **spot.shown,
             "ts": ts,
@@ -107,7 +107,7 @@ def pin(
     method = "pins.remove" if remove else "pins.add"
     changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, **({} if remove else {"remove": True})}
-    return rows.without_empty(
+    return rows.lean(
         {
             "id": ts,
             "conversation": spot.id,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from deputize.toolkits import _time
+from deputize.toolkits._page import lean as lean
 from deputize.toolkits._slack import people
 from deputize.toolkits._slack.base import Asks, Caller, Json, Row
 from deputize.toolkits._slack.text import Reader, mentioned, text_of
@@ -111,11 +112,6 @@ def file_row(file: Row, names: Mapping[str, str]) -> Json:
     }
     reader.mark(row)
     return {name: value for name, value in row.items() if value}
-
-
-def without_empty(result: Mapping[str, Any]) -> Json:
-    """A write's result without what is empty."""
-    return {name: value for name, value in result.items() if value not in (None, "", [], False)}
 
 
 def writers_of(files: Iterable[Row]) -> list[str]:

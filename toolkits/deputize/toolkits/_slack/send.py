@@ -100,9 +100,7 @@ def _later(send_at: str, now: float) -> int:
 def _receipt(message: Row, draft: Draft) -> Asks[Json]:
     ts = str(message.get("ts", ""))
     url = yield from permalink(draft.spot.id, ts)
-    return rows.without_empty(
-        {**draft.spot.shown, "ts": ts, "thread_ts": draft.thread_ts, "url": url, "summary": "Sent."}
-    )
+    return rows.lean({**draft.spot.shown, "ts": ts, "thread_ts": draft.thread_ts, "url": url, "summary": "Sent."})
 
 
 def permalink(conversation: str, ts: str) -> Asks[str]:
@@ -114,7 +112,7 @@ def permalink(conversation: str, ts: str) -> Asks[str]:
 def _planned(entry: Row, draft: Draft, at: int) -> Json:
     scheduled = str(entry.get("scheduled_message_id") or entry.get("id") or "")
     undo = {"conversation": draft.spot.id, "scheduled_id": scheduled}
-    return rows.without_empty(
+    return rows.lean(
         {
             **draft.spot.shown,
             "scheduled_id": scheduled,
@@ -171,7 +169,7 @@ def update_message(
     yield api.call("chat.update", arguments, repeat="idem")
     old = text_of(before) if before else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}
-    return rows.without_empty(
+    return rows.lean(
         {
             **spot.shown,
             "ts": ts,
@@ -213,13 +211,13 @@ def delete_message(
         arguments = {"channel": spot.id, "scheduled_message_id": scheduled_id}
         gone = yield from _gone(api.call("chat.deleteScheduledMessage", arguments, repeat="idem"))
         said = "It is gone already." if gone else "Canceled."
-        return rows.without_empty({**spot.shown, "scheduled_id": scheduled_id, "deleted": True, "summary": said})
+        return rows.lean({**spot.shown, "scheduled_id": scheduled_id, "deleted": True, "summary": said})
     before = yield from _before(spot, ts or "", caller)
     gone = yield from _gone(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
     reader = Reader()
     text = window(reader.mrkdwn(text_of(before)), 0, rows.TEXT)[0] if before else ""
     said = "It is gone already." if gone else "Deleted."
-    return rows.without_empty({**spot.shown, "ts": ts, "deleted": True, "text": text, "summary": said})
+    return rows.lean({**spot.shown, "ts": ts, "deleted": True, "text": text, "summary": said})
 
 
 def _gone(request: Request) -> Asks[bool]:

@@ -61,7 +61,7 @@ def set_status(
     requests = _requests(_profile(text, symbol, ends) if said else None, presence, minutes)
     done, failed = yield from api.all_of(requests)
     undo = {"tool": "slack_set_status", "args": before} if before and "status" in done else None
-    return rows.without_empty(
+    return rows.lean(
         {
             "status": (f"{symbol or ''} {text or ''}".strip() or "none") if "status" in done else None,
             "until": _time.full(ends * 1000) if ends and "status" in done else None,

@@ -1,0 +1,40 @@
+"""Steps that toolkits share: what leads to a value, and any number of requests, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, Final, TypeVar
+
+from deputize.core.act.toolkit import Request, Step
+from deputize.core.errors import InvalidInput, NotFound
+
+AT_ONCE: Final = 10  # requests
+
+T = TypeVar("T")
+Asks = Generator[Step, Any, T]
+"""Steps that end in a T: ``value = yield from asks``."""
+
+
+def many(requests: Sequence[Request]) -> Asks[list[Any]]:
+    """The answers to any number of requests, ten at a time. What is gone or refused has its error for an answer.
+
+    A batch with a refusal in it is asked again one by one, so the requests must bear repetition.
+    """
+    answers: list[Any] = []
+    for start in range(0, len(requests), AT_ONCE):
+        batch = list(requests[start : start + AT_ONCE])
+        try:
+            answers += yield batch
+        except (NotFound, InvalidInput) as refused:
+            answers += [refused] if len(batch) == 1 else (yield from _one_by_one(batch))
+    return answers
+
+
+def _one_by_one(batch: Sequence[Request]) -> Asks[list[Any]]:
+    answers: list[Any] = []
+    for request in batch:
+        try:
+            answers.append((yield request))
+        except (NotFound, InvalidInput) as refused:
+            answers.append(refused)
+    return answers
