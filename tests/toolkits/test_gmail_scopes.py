@@ -81,6 +81,18 @@ def test_every_request_is_one_that_google_describes_and_the_grant_allows(case: C
             SPEC.check(outgoing(request), granted)
 
 
+def test_the_table_of_all_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    counts, failures = dict.fromkeys(TOOLKIT.tools, 0), 0
+    for case in CASES:
+        for request in requests_of(case, asked_for(case)):
+            counts[f"gmail_{case.tool}"] += 1
+            failures += not SPEC.accepted(outgoing(request)) & asked_for(case)
+    with capsys.disabled():
+        print(f"\ngmail: {len(counts)} tools, {sum(counts.values())} requests checked, failures {failures}")
+    assert len(counts) == 21 and failures == 0
+    assert [tool for tool, count in counts.items() if not count] == ["gmail_whoami"]  # the account says it all
+
+
 @every_case
 def test_with_what_was_asked_for_only_declared_methods_are_called(case: Case) -> None:
     declared = {need.method for need in needs_of(case)}

@@ -4,7 +4,7 @@ The tools live in `deputize.toolkits._gmail`, one module a subject; importing a 
 not Gmail's alone (text, HTML, MIME, cursors, times) lies beside it, in modules that begin with an underscore.
 
 Every text that somebody else could have written is cleaned, marked ``from_outside`` and never more than text. Nothing
-is deleted for good but drafts and labels, and nothing is sent twice: see `deputize.toolkits._gmail.deliver`.
+is deleted for good but drafts, labels and filters, and nothing is sent twice: see `deputize.toolkits._gmail.deliver`.
 """
 
 from __future__ import annotations
