@@ -1,0 +1,123 @@
+"""Pages that are made from the code: python -m tests.docs.generated writes docs/settings.md and docs/errors.md."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from deputize.core import errors
+from deputize.core.errors import DeputizeError
+from deputize.core.settings import AppSettings, Settings
+from tests.docs.blocks import ROOT
+
+MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
+
+
+def settings_page() -> str:
+    """Every setting: its variable, its line in the file, its default, and what it is for."""
+    rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name != "apps"]
+    apps = [_app(name, field) for name, field in AppSettings.model_fields.items()]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            MADE,
+            "",
+            "From variables of the environment, then from `deputize.toml`; what is passed in code counts before both.",
+            "`deputize doctor` says what is set, what is missing, and what to do about it.",
+            "",
+            "| variable | line in `deputize.toml` | default | |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## OAuth apps",
+            "",
+            "One table for each OAuth client, called as you like; the name of a provider where there is one for it:",
+            "`DEPUTIZE_APPS__GOOGLE__CLIENT_ID=...`, or",
+            "",
+            "```toml",
+            "[apps.google]",
+            'client_id = "..."',
+            'client_secret = "..."',
+            "```",
+            "",
+            "| field | default |",
+            "|---|---|",
+            *apps,
+            "",
+            *_paragraph(AppSettings),
+            "",
+            "Providers, servers of your own and several accounts: [providers.md](providers.md).",
+            "",
+        ]
+    )
+
+
+def _setting(name: str, field: FieldInfo) -> str:
+    return f"| `DEPUTIZE_{name.upper()}` | `{name}` | {_default(name, field)} | {field.description} |"
+
+
+def _app(name: str, field: FieldInfo) -> str:
+    return f"| `{name}` | {'required' if field.is_required() else _default(name, field)} |"
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if name == "home":
+        return "the platform's folder for data"
+    value = field.get_default(call_default_factory=True)
+    if get_origin(field.annotation) is Literal:
+        return " or ".join(f"`{one}`" for one in get_args(field.annotation)) + f"; `{value}`"
+    return "" if value in (None, "", {}) or isinstance(value, SecretStr) else f"`{str(value).lower()}`"
+
+
+def _paragraph(described: type[Any]) -> list[str]:
+    text = re.sub(r"``(.*?)``", r"`\1`", inspect.getdoc(described) or "")
+    return text.partition("\n\n")[2].splitlines()
+
+
+def errors_page() -> str:
+    """Every error: its code, when it is raised, what it carries, and what to do."""
+    rows = [_error(kind) for kind in _kinds()]
+    return "\n".join(
+        [
+            "# Errors",
+            "",
+            MADE,
+            "",
+            "`Deputy.act` returns the tool's result, or raises one of these. All are `deputize.core.DeputizeError`:",
+            "`error.code` is stable, for programs; `str(error)` is one sentence that may be shown to a model;",
+            "`error.hint` says what to do about it. None holds a token, a request, an answer or a link in its text.",
+            "",
+            "| error | code | when | also carries | usual hint |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _kinds() -> Iterator[type[DeputizeError]]:
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, DeputizeError) and kind is not DeputizeError:
+            yield kind
+
+
+def _error(kind: type[DeputizeError]) -> str:
+    more = [name for name in inspect.signature(kind).parameters if name not in ("message", "hint")]
+    when = re.sub(r"``(.*?)``", r"`\1`", " ".join((inspect.getdoc(kind) or "").split()))
+    carries = ", ".join(f"`{name}`" for name in more)
+    return f"| `{kind.__name__}` | `{kind.code}` | {when} | {carries} | {kind.default_hint} |"
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {"docs/settings.md": settings_page, "docs/errors.md": errors_page}
+
+
+if __name__ == "__main__":
+    for page, made in PAGES.items():
+        (ROOT / page).write_text(made())
+        print(f"wrote {page}")
