@@ -28,16 +28,16 @@ ALLOWED = {"p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ul", "ol", "li"
         ("# One\n### Three ###", "<h1>One</h1>\n<h3>Three</h3>"),
         ("***\n---", "<hr>\n<hr>"),
         ("- a\n- b", "<ul>\n<li>a</li>\n<li>b</li>\n</ul>"),
-        ("1. a\n\n2. b", "<ol>\n<li>a</li>\n<li>b</li>\n</ol>"),
+        ("1. a\n\n2. b", "<ol>\n<li>\n<p>a</p>\n</li>\n<li>\n<p>b</p>\n</li>\n</ol>"),
         ("3) c", '<ol start="3">\n<li>c</li>\n</ol>'),
-        ("- a\n  - b", "<ul>\n<li>a\n<ul>\n<li>b</li>\n</ul></li>\n</ul>"),
+        ("- a\n  - b", "<ul>\n<li>a\n<ul>\n<li>b</li>\n</ul>\n</li>\n</ul>"),
         ("text\n- a", "<p>text</p>\n<ul>\n<li>a</li>\n</ul>"),
         ("> q\n> > r", "<blockquote>\n<p>q</p>\n<blockquote>\n<p>r</p>\n</blockquote>\n</blockquote>"),
         ("```py\na < b\n```\nc", "<pre><code>a &lt; b</code></pre>\n<p>c</p>"),
         ("[site](https://a.test/?x=1&y=2)", '<p><a href="https://a.test/?x=1&amp;y=2">site</a></p>'),
         ("![pic](https://a.test/i.png)", '<p><a href="https://a.test/i.png">pic</a></p>'),
         ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>"),
-        ('[x](https://a.test/"onclick="y)', '<p><a href="https://a.test/&quot;onclick=&quot;y">x</a></p>'),
+        ('[x](https://a.test/"onclick="y)', '<p><a href="https://a.test/%22onclick=%22y">x</a></p>'),
         ("<b onclick=x>&amp;", "<p>&lt;b onclick=x&gt;&amp;amp;</p>"),
         ("", ""),
     ],
@@ -97,3 +97,32 @@ def test_a_giant_text_takes_no_time(piece: str) -> None:
     began = time.process_time()
     to_html(text)
     assert time.process_time() - began < 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["> " * 200 + "deep", "- " * 200 + "deep", "".join(f"{'  ' * n}- x\n" for n in range(60)) + "deep"],
+)
+def test_what_lies_deeper_than_the_parser_goes_is_not_lost(text: str) -> None:
+    assert "deep" in to_html(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hi\n--\nAlice",
+        "[a]: https://x.test\ndefined",
+        "    indented",
+        "<!-- a comment -->",
+        "&copy; 2026",
+        "a | b\n--|--",
+    ],
+)
+def test_markdown_that_would_hide_or_change_words_of_a_mail_stays_text(text: str) -> None:
+    shown = read_html(to_html(text)).text
+    assert shown.split() == text.split()
+
+
+def test_a_links_title_is_read_and_one_without_words_shows_where_it_leads() -> None:
+    assert to_html('[a](https://x.test "the plan")') == '<p><a href="https://x.test">a</a> (the plan)</p>'
+    assert to_html("[](https://x.test)") == '<p><a href="https://x.test">https://x.test</a></p>'

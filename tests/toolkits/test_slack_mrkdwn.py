@@ -79,7 +79,7 @@ def to_text(text: str) -> str:
 
 
 def test_names_are_looked_for_in_prose_only() -> None:
-    text = "@bob **@eve** `@code` [x](https://x.test/@link) a@mail.test #eng\n```\n@fenced #f\n```\n| @table |"
+    text = "@bob **@eve** `@code` [x](https://x.test/@link) a@mail.test #eng\n```\n@fenced #f\n```\n| @table |\n|---|"
     assert names_in(text) == {"@bob", "@eve", "#eng"}
 
 

@@ -1,154 +1,118 @@
-"""Markdown as models write it in mail, to HTML. Line ends stay line ends; pictures become links; HTML stays text."""
+"""Markdown as models write it (CommonMark 0.31), parsed once for all renderers; here to HTML for mail.
+
+Parsed by markdown-it-py, with everything off that would change or hide words in a message: raw HTML, entities, link
+definitions, code by indentation and headings by underline stay the text they are. Line ends stay line ends. A picture
+is a link, since nothing is embedded; only http, https and mailto are links.
+"""
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final
 
-_FENCE = re.compile(r"\s{0,3}(```+|~~~+)\s*[\w+-]*\s*")
-_HEADING = re.compile(r"\s{0,3}(#{1,6})\s+(.*?)(?:\s+#+)?\s*")
-_RULE = re.compile(r"\s{0,3}([-*_])(?:\s*\1){2,}\s*")
-_QUOTE = re.compile(r"\s{0,3}> ?(.*)")
-_ITEM = re.compile(r"(\s*)(?:([-*+])|(\d{1,9})[.)])\s+(.*)")
-_DEEPEST: Final = 8  # quotes and lists inside each other
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
 
-_INLINE = re.compile(
-    r"`(?P<code>[^`\n]+)`"
-    r"|!?\[(?P<words>[^\[\]\n]*)\]\((?P<to>(?:https?://|mailto:)[^\s()<>]{1,2000})\)"
-    r"|\*\*(?P<strong>\S(?:[^*\n]*[^*\s])?)\*\*"
-    r"|(?<!\w)__(?P<strong_>[^\s_](?:[^_\n]*[^_\s])?)__(?!\w)"
-    r"|\*(?P<em>[^\s*](?:[^*\n]*[^*\s])?)\*"
-    r"|(?<!\w)_(?P<em_>[^\s_](?:[^_\n]*[^_\s])?)_(?!\w)"
-    r"|~~(?P<del>\S(?:[^~\n]*[^~\s])?)~~"
-    r"|\\(?P<literal>[\\`*_{}\[\]()#+.!>~-])"
-)
+_OFF: Final = ("entity", "reference", "lheading", "code", "html_block", "html_inline", "autolink")
+_LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s<>]{1,2000}", re.IGNORECASE)
+_BARE: Final = re.compile(r"://[^\s<>|()]{1,2000}[^\s<>|().,;:!?'\"*_~`]")
+_NESTING: Final = 100
+_MOST_BRACKETS: Final = 5_000
+_TOO_DEEP: Final = re.compile(r"^[\s>*+\-\d.)]{90,}", re.MULTILINE)
+
+
+def parse(text: str, *, bare_links: bool = False, tables: bool = False) -> list[Token]:
+    """The text as markdown-it's block tokens; every link has words, and titles and pictures are words and links.
+
+    ``bare_links``: addresses without brackets are links, too. ``tables``: those of GitHub's dialect are tables. Quotes
+    and lists inside each other deeper than any writer means stay text, since the parser would drop what is in them; so
+    do links where brackets are many, since each one that is left open is looked for to the end.
+    """
+    flat, open_ended = bool(_TOO_DEEP.search(text)), text.count("[") > _MOST_BRACKETS
+    tokens = _parser(bare_links, tables, flat, open_ended).parse(text.replace("\x00", ""))
+    for token in tokens:
+        if token.children is not None:
+            token.children = list(_with_words(token.children))
+    return tokens
+
+
+@cache
+def _parser(bare_links: bool, tables: bool, flat: bool, open_ended: bool) -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False, "breaks": True, "maxNesting": _NESTING})
+    parser.enable(["strikethrough", *(["table"] if tables else [])]).disable(list(_OFF))
+    if flat:
+        parser.disable(["list", "blockquote"])
+    if open_ended:
+        parser.disable(["link", "image"])
+    if bare_links:
+        parser.inline.ruler.before("escape", "bare_link", _bare_link)
+    parser.validateLink = _is_link  # type: ignore[method-assign]
+    parser.add_render_rule("fence", _fence)
+    return parser
+
+
+def _is_link(url: str) -> bool:
+    return bool(_LINK.fullmatch(url))
+
+
+def _bare_link(state: StateInline, silent: bool) -> bool:
+    """An address in the text, from its ``:`` on; what stands before that is pending already."""
+    scheme = next((s for s in ("https", "http") if state.pending.lower().endswith(s)), "")
+    found = _BARE.match(state.src, state.pos) if scheme and state.linkLevel == 0 else None
+    if found is None:
+        return False
+    if not silent:
+        url = state.pending[-len(scheme) :] + found[0]
+        state.pending = state.pending[: -len(scheme)]
+        opened = state.push("link_open", "a", 1)
+        opened.attrs = {"href": url}
+        state.push("text", "", 0).content = url
+        state.push("link_close", "a", -1)
+    state.pos = found.end()
+    return True
+
+
+def _with_words(children: Sequence[Token]) -> Iterator[Token]:
+    """Inline tokens in which a picture is a link, a title is words, and a link without words shows its address."""
+    open_links: list[Token] = []
+    last: Token | None = None
+    for token in children:
+        if token.type == "image":
+            yield from _link(str(token.attrs["src"]), token.content or str(token.attrs["src"]))
+        elif token.type == "link_close":
+            opened = open_links.pop()
+            title = opened.attrs.pop("title", None)
+            if last is opened:
+                yield _text(str(opened.attrs["href"]))
+            yield token
+            if title:
+                yield _text(f" ({title})")
+        else:
+            if token.type == "link_open":
+                open_links.append(token)
+            if token.tag == "s":
+                token.tag = "del"
+            yield token
+        last = token
+
+
+def _link(url: str, words: str) -> Iterable[Token]:
+    return Token("link_open", "a", 1, attrs={"href": url}), _text(words), Token("link_close", "a", -1)
+
+
+def _text(words: str) -> Token:
+    return Token("text", "", 0, content=words)
+
+
+def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    return f"<pre><code>{escapeHtml(tokens[at].content.removesuffix(chr(10)))}</code></pre>\n"
 
 
 def to_html(text: str) -> str:
     """The text as HTML: paragraphs, headings, lists, quotes, code, links, emphasis. Everything else is escaped."""
-    return "\n".join(_blocks(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 0))
-
-
-def _blocks(lines: list[str], depth: int) -> Iterator[str]:
-    """The blocks these lines are made of."""
-    at = 0
-    while at < len(lines):
-        if not lines[at].strip():
-            at += 1
-            continue
-        for read in (_fence, _heading, _quote, _list):
-            if found := read(lines, at, depth):
-                block, at = found
-                yield block
-                break
-        else:
-            end = at + 1
-            while end < len(lines) and lines[end].strip() and not _starts_block(lines[end], depth):
-                end += 1
-            yield "<p>" + "<br>\n".join(inline(line.strip()) for line in lines[at:end]) + "</p>"
-            at = end
-
-
-def _starts_block(line: str, depth: int) -> bool:
-    return bool(
-        _FENCE.fullmatch(line)
-        or _HEADING.fullmatch(line)
-        or _RULE.fullmatch(line)
-        or (depth < _DEEPEST and (_QUOTE.fullmatch(line) or _ITEM.fullmatch(line)))
-    )
-
-
-Found = tuple[str, int] | None
-"""A block's HTML and the line after it."""
-
-
-def _fence(lines: list[str], at: int, depth: int) -> Found:
-    opened = _FENCE.fullmatch(lines[at])
-    if not opened:
-        return None
-    end = at + 1
-    while end < len(lines) and not lines[end].strip().startswith(opened[1]):
-        end += 1
-    code = html.escape("\n".join(lines[at + 1 : end]), quote=False)
-    return f"<pre><code>{code}</code></pre>", end + 1
-
-
-def _heading(lines: list[str], at: int, depth: int) -> Found:
-    if heading := _HEADING.fullmatch(lines[at]):
-        level = len(heading[1])
-        return f"<h{level}>{inline(heading[2])}</h{level}>", at + 1
-    return ("<hr>", at + 1) if _RULE.fullmatch(lines[at]) else None
-
-
-def _quote(lines: list[str], at: int, depth: int) -> Found:
-    inner, end = [], at
-    while end < len(lines) and depth < _DEEPEST and (quoted := _QUOTE.fullmatch(lines[end])):
-        inner.append(quoted[1])
-        end += 1
-    if not inner:
-        return None
-    return "<blockquote>\n" + "\n".join(_blocks(inner, depth + 1)) + "\n</blockquote>", end
-
-
-def _list(lines: list[str], at: int, depth: int) -> Found:
-    """A list: items of one kind, each with the deeper lines that follow it."""
-    first = _ITEM.fullmatch(lines[at])
-    if not first or depth >= _DEEPEST:
-        return None
-    margin = len(first[1])
-    items: list[list[str]] = []
-    while at < len(lines):
-        item = _ITEM.fullmatch(lines[at])
-        if item and len(item[1]) <= margin and bool(item[2]) == bool(first[2]):
-            items.append([item[4]])
-        elif not lines[at].strip() and at + 1 < len(lines) and _goes_on(lines[at + 1], first):
-            pass
-        elif items and _is_deeper(lines[at], margin):
-            items[-1].append(lines[at][margin + 2 :] if not lines[at][: margin + 2].strip() else lines[at].lstrip())
-        else:
-            break
-        at += 1
-    start = f' start="{int(first[3])}"' if first[3] and int(first[3]) != 1 else ""
-    opened, closed = ("<ul>", "</ul>") if first[2] else (f"<ol{start}>", "</ol>")
-    return f"{opened}\n" + "\n".join(f"<li>{_item(one, depth)}</li>" for one in items) + f"\n{closed}", at
-
-
-def _is_deeper(line: str, margin: int) -> bool:
-    return bool(line.strip()) and len(line) - len(line.lstrip()) > margin
-
-
-def _goes_on(line: str, first: re.Match[str]) -> bool:
-    """Whether a list goes on with this line after an empty one."""
-    item = _ITEM.fullmatch(line)
-    return _is_deeper(line, len(first[1])) or bool(item and bool(item[2]) == bool(first[2]))
-
-
-def _item(lines: list[str], depth: int) -> str:
-    head, *rest = lines
-    return "\n".join([inline(head), *_blocks(rest, depth + 1)])
-
-
-def inline(text: str) -> str:
-    """One line with its emphasis, code and links."""
-    return "".join(_spans(text, 0))
-
-
-def _spans(text: str, depth: int) -> Iterator[str]:
-    end = 0
-    for found in _INLINE.finditer(text) if depth < _DEEPEST else ():
-        yield html.escape(text[end : found.start()], quote=False)
-        yield _span(found, lambda words: "".join(_spans(words, depth + 1)))
-        end = found.end()
-    yield html.escape(text[end:], quote=False)
-
-
-def _span(found: re.Match[str], inner: Callable[[str], str]) -> str:
-    kind = (found.lastgroup or "").rstrip("_")
-    if kind == "to":
-        return f'<a href="{html.escape(found["to"])}">{inner(found["words"]) or html.escape(found["to"])}</a>'
-    words = found[found.lastgroup or 0]
-    if kind == "literal":
-        return html.escape(words, quote=False)
-    return f"<code>{html.escape(words, quote=False)}</code>" if kind == "code" else f"<{kind}>{inner(words)}</{kind}>"
+    parser = _parser(False, False, False, False)
+    return str(parser.renderer.render(parse(text), parser.options, {})).removesuffix("\n")

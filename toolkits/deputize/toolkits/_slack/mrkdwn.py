@@ -7,32 +7,21 @@ mention or a call to everybody by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
+from markdown_it.tree import SyntaxTreeNode
+
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._markdown import parse
 
 LONGEST: Final = 12_000  # characters
-_FENCE = re.compile(r"\s{0,3}(```+|~~~+)[^`]*")
-_HEADING = re.compile(r"\s{0,3}#{1,6}\s+(.*?)(?:\s+#+)?\s*")
-_ITEM = re.compile(r"(\s*)[-*+]\s+(.*)")
-_QUOTE = re.compile(r"\s{0,3}>\s?(.*)")
-_ROW = re.compile(r"\s*\|.*\|\s*")
-_RULE = re.compile(r"\s{0,3}([-*_])(?:\s*\1){2,}\s*")
-_INLINE = re.compile(
-    r"`(?P<code>[^`\n]+)`"
-    r"|!?\[(?P<words>[^\[\]\n]*)\]\((?P<to>(?:https?://|mailto:)[^\s()<>|]{1,2000})\)"
-    r"|(?P<url>https?://[^\s<>|()]{1,2000}[^\s<>|().,;:!?'\"])"
-    r"|\*\*(?P<strong>\S(?:[^*\n]*[^*\s])?)\*\*"
-    r"|(?<!\w)__(?P<strong_>[^\s_](?:[^_\n]*[^_\s])?)__(?!\w)"
-    r"|(?<!\w)\*(?P<em>[^\s*](?:[^*\n]*[^*\s])?)\*(?!\w)"
-    r"|(?<!\w)_(?P<em_>[^\s_](?:[^_\n]*[^_\s])?)_(?!\w)"
-    r"|~~(?P<del>\S(?:[^~\n]*[^~\s])?)~~"
-    r"|\\(?P<literal>[\\`*_{}\[\]()#+.!>~-])"
-    r"|(?<![\w@.&/-])(?P<mention>@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])"
-)
-_MARKS: Final = {"strong": "*", "em": "_", "del": "~"}
-_DEEPEST: Final = 6
+_MENTION: Final = re.compile(r"(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])")
+_MARKS: Final = {"strong": "*", "em": "_", "s": "~"}
+_RULE: Final = "\u2014" * 3
+_BULLET: Final = "\u2022"
 
 
 def escaped(text: str) -> str:
@@ -45,7 +34,8 @@ def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str =
 
     Raises `InvalidInput` for an empty text, and for one that is too long for a message.
     """
-    converted = "\n".join(_lines(_split(text), mentions or {})).strip("\n")
+    tree, lines = _tree(text)
+    converted = "\n".join(_Notation(lines, mentions or {}).blocks(tree.children)).strip("\n")
     if not converted.strip():
         raise InvalidInput(f"{field}: empty.")
     if len(converted) > LONGEST:
@@ -56,99 +46,107 @@ def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str =
     return converted
 
 
-def _split(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").split("\n")
-
-
-def _lines(lines: list[str], mentions: Mapping[str, str]) -> Iterator[str]:
-    at = 0
-    while at < len(lines):
-        if opened := _FENCE.fullmatch(lines[at]):
-            end = _closing(lines, at, opened[1])
-            yield from ("```", *map(escaped, lines[at + 1 : end]), "```")
-            at = end + 1
-        elif _ROW.fullmatch(lines[at]):
-            end = next((n for n in range(at, len(lines)) if not _ROW.fullmatch(lines[n])), len(lines))
-            yield from ("```", *(escaped(line.strip()) for line in lines[at:end]), "```")
-            at = end
-        else:
-            yield _line(lines[at], mentions)
-            at += 1
-
-
-def _closing(lines: list[str], at: int, fence: str) -> int:
-    return next((n for n in range(at + 1, len(lines)) if lines[n].strip().startswith(fence)), len(lines))
-
-
-def _line(line: str, mentions: Mapping[str, str]) -> str:
-    if _RULE.fullmatch(line):
-        return "\u2014" * 3
-    if heading := _HEADING.fullmatch(line):
-        return f"*{_inline(_without_stars(heading[1]), mentions)}*" if heading[1] else ""
-    if quote := _QUOTE.fullmatch(line):
-        return f"> {_inline(quote[1], mentions)}"
-    if item := _ITEM.fullmatch(line):
-        return f"{item[1]}\u2022 {_inline(item[2], mentions)}"
-    return _inline(line, mentions)
-
-
-def _without_stars(heading: str) -> str:
-    return heading.replace("**", "").replace("__", "")
-
-
-def _inline(text: str, mentions: Mapping[str, str], depth: int = 0) -> str:
-    return "".join(_spans(text, mentions, depth))
-
-
-def _spans(text: str, mentions: Mapping[str, str], depth: int) -> Iterator[str]:
-    end = 0
-    for found in _INLINE.finditer(text) if depth < _DEEPEST else ():
-        yield escaped(text[end : found.start()])
-        yield _span(found, mentions, lambda words: _inline(words, mentions, depth + 1))
-        end = found.end()
-    yield escaped(text[end:])
-
-
-def _span(found: re.Match[str], mentions: Mapping[str, str], inner: Callable[[str], str]) -> str:
-    kind = (found.lastgroup or "").rstrip("_")
-    words = found[found.lastgroup or 0]
-    if kind == "to":
-        return f"<{escaped(words)}|{_label(found['words'])}>" if found["words"].strip() else f"<{escaped(words)}>"
-    if kind == "url":
-        return f"<{escaped(words)}>"
-    if kind == "code":
-        return f"`{escaped(words)}`"
-    if kind == "mention":
-        return mentions.get(words.casefold()) or escaped(words)
-    if kind == "literal":
-        return escaped(words)
-    return f"{_MARKS[kind]}{inner(words)}{_MARKS[kind]}"
-
-
-def _label(words: str) -> str:
-    """What a link shows: one text, in which a bar would end the address."""
-    return escaped(words.replace("|", "/"))
-
-
 def names_in(text: str) -> set[str]:
     """What in a text may be a mention, in lower case: ``@handle`` and ``#channel``, but not in code or links."""
+    tree, _ = _tree(text)
     found = set[str]()
-    fence = ""
-    for line in _split(text):
-        opened = _FENCE.fullmatch(line)
-        if fence or opened:
-            fence = "" if fence and line.strip().startswith(fence) else fence or (opened[1] if opened else "")
-        elif not _ROW.fullmatch(line):
-            found |= _mentions(line, 0)
+    for node in tree.walk():
+        if node.type == "text" and not _inside(node, "link", "table"):
+            found |= {name.casefold() for name in _MENTION.findall(node.content)}
     return found
 
 
-def _mentions(text: str, depth: int) -> set[str]:
-    found = set[str]()
-    for one in _INLINE.finditer(text) if depth < _DEEPEST else ():
-        kind = (one.lastgroup or "").rstrip("_")
-        if kind == "mention":
-            found.add(one["mention"].casefold())
-        elif kind in _MARKS:
-            found |= _mentions(one[one.lastgroup or 0], depth + 1)
-    return found
+def _tree(text: str) -> tuple[SyntaxTreeNode, list[str]]:
+    """The text as a tree, and the lines that its nodes name."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+    return SyntaxTreeNode(parse(text, bare_links=True, tables=True)), text.split("\n")
+
+
+def _inside(node: SyntaxTreeNode, *kinds: str) -> bool:
+    above = node.parent
+    while above is not None and above.type not in kinds:
+        above = above.parent
+    return above is not None
+
+
+@dataclass(frozen=True)
+class _Notation:
+    """Nodes as lines of Slack's notation. ``lines``: of the source."""
+
+    lines: Sequence[str]
+    mentions: Mapping[str, str]
+
+    def blocks(self, nodes: Sequence[SyntaxTreeNode]) -> Iterator[str]:
+        """Blocks one after another, with an empty line where the writer left one."""
+        if nodes:
+            yield from self._block(nodes[0])
+        for _, node in pairwise(nodes):
+            if node.map and not self.lines[node.map[0] - 1].strip(" \t>"):
+                yield ""
+            yield from self._block(node)
+
+    def _block(self, node: SyntaxTreeNode) -> Iterator[str]:
+        match node.type:
+            case "fence":
+                yield from ("```", *map(escaped, node.content.removesuffix("\n").split("\n")), "```")
+            case "table":
+                begin, end = node.map or (0, 0)
+                yield from ("```", *(escaped(line.strip()) for line in self.lines[begin:end]), "```")
+            case "hr":
+                yield _RULE
+            case "heading":
+                words = self._inline(node.children, bold=True)
+                yield f"*{words}*" if words.strip() else ""
+            case "blockquote":
+                yield from (f"> {line}".rstrip() for line in list(self.blocks(node.children)) or [""])
+            case "bullet_list" | "ordered_list":
+                yield from self._items(node)
+            case _:
+                yield from self._inline(node.children).split("\n")
+
+    def _items(self, node: SyntaxTreeNode) -> Iterator[str]:
+        """A list; what lies deeper in an item is indented."""
+        for item in node.children:
+            mark = f"{item.info}{item.markup}" if node.type == "ordered_list" else _BULLET
+            first, *rest = list(self.blocks(item.children)) or [""]
+            yield f"{mark} {first}"
+            yield from (f"  {line}" if line else "" for line in rest)
+
+    def _inline(self, nodes: Sequence[SyntaxTreeNode], *, bold: bool = False) -> str:
+        """Spans. ``bold``: all of it is bold already, as a heading is."""
+        return "".join(self._span(node, bold) for node in nodes)
+
+    def _span(self, node: SyntaxTreeNode, bold: bool) -> str:
+        match node.type:
+            case "text":
+                return self._text(node.content)
+            case "code_inline":
+                return f"`{escaped(node.content)}`"
+            case "softbreak" | "hardbreak":
+                return "\n"
+            case "link":
+                return _link(str(node.attrs["href"]), _words(node))
+            case "strong" | "em" | "s":
+                mark = "" if bold and node.type == "strong" else _MARKS[node.type]
+                return f"{mark}{self._inline(node.children, bold=bold)}{mark}"
+            case _:
+                return self._inline(node.children, bold=bold)
+
+    def _text(self, text: str) -> str:
+        """A text in which the names that were looked up are mentions."""
+        parts, end = [], 0
+        for found in _MENTION.finditer(text):
+            mention = self.mentions.get(found[0].casefold()) or escaped(found[0])
+            parts += [escaped(text[end : found.start()]), mention]
+            end = found.end()
+        return "".join([*parts, escaped(text[end:])])
+
+
+def _words(node: SyntaxTreeNode) -> str:
+    return "".join(one.content for one in node.walk() if one.type in ("text", "code_inline"))
+
+
+def _link(url: str, words: str) -> str:
+    """A link with what it shows: one text, in which a bar would end the address."""
+    url = url.replace("|", "%7C")
+    return f"<{escaped(url)}>" if words in ("", url) else f"<{escaped(url)}|{escaped(words.replace('|', '/'))}>"
