@@ -178,6 +178,32 @@ def test_whatever_else_stands_for_a_recipient_is_refused_by_its_place(text: str)
         person(text, "to[3]")
 
 
+@pytest.mark.parametrize(
+    ("domain", "known_as"),
+    [
+        ("faß.de", "xn--fa-hia.de"),
+        ("βόλος.com", "xn--nxasmm1c.com"),
+        ("BÜCHER.Example", "xn--bcher-kva.Example"),
+        ("bu\u0308cher.test", "xn--bcher-kva.test"),
+        ("\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.com", "xn--mgba3gch31f060k.com"),
+        ("mail.例え.test", "mail.xn--r8jz45g.test"),
+        ("xn--fa-hia.de", "xn--fa-hia.de"),
+    ],
+)
+def test_an_international_domain_is_the_one_that_was_written_by_idna_2008(domain: str, known_as: str) -> None:
+    assert person(f"Bob <bob@{domain}>", "to[0]").address == f"bob@{known_as}"
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["ban\u212a.test", "example\u3002test", "x\uff45.test", "☃.test", "a\u200db\u00fc.test", "\u0130x.test", "ü" * 70],
+)
+def test_a_domain_that_idna_2008_would_have_to_map_is_refused_and_named(domain: str) -> None:
+    with pytest.raises(InvalidInput, match=r"to\[0\]: .*IDNA 2008") as refused:
+        person(f"bob@{domain}", "to[0]")
+    assert repr(domain) in refused.value.message
+
+
 @settings(max_examples=300, deadline=None)
 @given(hostile)
 def test_whoever_is_accepted_as_a_recipient_is_written_as_exactly_one(text: str) -> None:

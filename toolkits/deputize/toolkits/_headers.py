@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Self
 
+import idna
+
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._text import decode
 
@@ -154,15 +156,48 @@ def person(text: str, field: str) -> Person:
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
     local, _, domain = address.strip().rpartition("@")
-    try:
-        found = Person(name, f"{local}@{domain if domain.isascii() else domain.encode('idna').decode()}")
-    except UnicodeError:
-        found = Person(name, "")
+    found = Person(name, f"{local}@{_ascii_domain(domain, field)}")
     if not found.reachable:
         raise InvalidInput(
             f"{field}: not one email address.", hint="Give one per entry: a@b.example or Name <a@b.example>."
         )
     return found
+
+
+def _ascii_domain(domain: str, field: str) -> str:
+    """A domain as DNS knows it: IDNA 2008 (RFC 5891), and of mapping only case and composition (RFC 5895, 1 and 3).
+
+    Anything that maps more, as IDNA 2003 and UTS 46 do, could lead to another domain than the one that was shown.
+    Raises `InvalidInput`, naming it, for a domain that IDNA 2008 does not allow.
+    """
+    try:
+        return ascii_host(domain)
+    except UnicodeError:
+        raise InvalidInput(
+            f"{field}: {domain[:80]!r} is not allowed as an international domain (IDNA 2008).",
+            hint="Write the domain in its usual spelling, or in its ASCII form (xn--...).",
+        ) from None
+
+
+def ascii_host(host: str) -> str:
+    """A host's name with its international labels as A-labels. Raises UnicodeError for what IDNA 2008 refuses."""
+    return ".".join(label if label.isascii() else _a_label(label) for label in host.split("."))
+
+
+def network_host(host: str) -> str:
+    """A link's host as browsers look it up, as far as it can be told: for comparing and showing, never for sending."""
+    for form in (ascii_host, lambda name: name.encode("idna").decode()):
+        try:
+            return form(host)
+        except UnicodeError:
+            continue
+    return host
+
+
+def _a_label(label: str) -> str:
+    lower = "".join(one.lower() if len(one.lower()) == 1 else one for one in label)
+    composed = unicodedata.normalize("NFC", lower)
+    return idna.alabel(label if composed.isascii() else composed).decode()  # a Kelvin sign is no k
 
 
 def people_in(value: str) -> list[Person]:

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+from deputize.toolkits._headers import network_host
 from deputize.toolkits._quotes import Line
 from deputize.toolkits._style import ROOT, Look, look
 from deputize.toolkits._text import LARGEST
@@ -257,17 +258,9 @@ def _address(href: str) -> str:
     split = _split(href)
     if split is None:
         return ""
-    host = _ascii(split.netloc.rpartition("@")[2])
+    host = network_host(split.netloc.rpartition("@")[2])
     whole = split._replace(netloc=host).geturl().translate({ord("<"): "%3C", ord(">"): "%3E"})
     return whole if len(whole) <= _LONGEST_LINK else f"{split.scheme}://{host}{split.path[:60]}\u2026"
-
-
-def _ascii(host: str) -> str:
-    """A host as the network knows it, so that letters of other alphabets show."""
-    try:
-        return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
-        return host
 
 
 def _misleads(shown: str, split: SplitResult | None) -> bool:
@@ -275,10 +268,10 @@ def _misleads(shown: str, split: SplitResult | None) -> bool:
     if split is None or not split.hostname:
         return False
     words = [shown] if " " not in shown else [w for w in shown.split() if "://" in w or w.lower().startswith("www.")]
-    target = _ascii(split.hostname)
+    target = network_host(split.hostname)
     for word in words:
         named = _HOST.fullmatch(word.strip(".,;()[]\"'"))
-        if named and not _FILE.search(word) and not _same_site(_ascii(named[1].lower()), target):
+        if named and not _FILE.search(word) and not _same_site(network_host(named[1].lower()), target):
             return True
     return False
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from deputize.toolkits._headers import network_host
 from deputize.toolkits._text import Outside, clean
 
 _TOKEN = re.compile(r"<([^<>\n]{1,4000})>")
@@ -63,21 +64,14 @@ def unescaped(text: str) -> str:
 def misleads(words: str, target: str) -> bool:
     """Whether a link's words are a host's address, or hold one, and it leads to another."""
     try:
-        host = _ascii(urlsplit(target).hostname or "").removeprefix("www.")
+        host = network_host((urlsplit(target).hostname or "").lower()).removeprefix("www.")
     except ValueError:
         host = ""
     shown = clean(words)[0].split()
     parts = shown if len(shown) == 1 else [one for one in shown if "://" in one or "www." in one.lower()]
-    named = [_ascii(found[1]).removeprefix("www.") for one in parts if (found := _HOST.match(one.strip("\"'().,;")))]
+    hosts = [found[1].lower() for one in parts if (found := _HOST.match(one.strip("\"'().,;")))]
+    named = [network_host(one).removeprefix("www.") for one in hosts]
     return any(host != one and not host.endswith(f".{one}") for one in named)
-
-
-def _ascii(host: str) -> str:
-    """A host as the network knows it, so that letters of other alphabets are others."""
-    try:
-        return host.lower().encode("idna").decode()
-    except UnicodeError:
-        return host.lower()
 
 
 def text_of(message: Mapping[str, Any]) -> str:
