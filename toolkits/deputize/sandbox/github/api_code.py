@@ -109,9 +109,11 @@ def check_runs(call: Call, repo: Json, ref: str) -> Reply:
 def status(call: Call, repo: Json, ref: str) -> Reply:
     """Statuses of the older kind."""
     sha = found(call, repo, ref)
-    rows = [{"id": 1, **one} for one in call.kept("statuses", repo) if one["sha"] == sha]
-    state = "pending" if not rows or any(one["state"] == "pending" for one in rows) else "success"
-    return call.reply({"state": state, "sha": sha, "statuses": rows, "total_count": len(rows)})
+    kept = [one for one in call.kept("statuses", repo) if one["sha"] == sha]
+    rows = [{"id": id, **one} for id, one in enumerate(kept, 1)]
+    states = {str(one["state"]) for one in rows}
+    state = "failure" if states & {"failure", "error"} else "success" if states == {"success"} else "pending"
+    return call.page(rows, "statuses", told={"state": state, "sha": sha})
 
 
 @route("GET", "R/check-runs/{check_run_id}/annotations", "checks:read")

@@ -132,8 +132,15 @@ class Call:
         """404, with what would have been accepted."""
         return Refused(self.reply({"message": "Not Found", "status": "404"}, 404, accepted))
 
-    def page(self, rows: list[Json], wrap: str = "", accepted: tuple[str, ...] = (), by: str = "page") -> Reply:
-        """A page of rows, with a link to the next; ``wrap`` names them inside an object with their number."""
+    def page(
+        self,
+        rows: list[Json],
+        wrap: str = "",
+        accepted: tuple[str, ...] = (),
+        by: str = "page",
+        told: Json | None = None,
+    ) -> Reply:
+        """A page of rows, with a link to the next; ``wrap`` names them in an object with their number and ``told``."""
         size = max(1, min(_number(self.ask.one("per_page"), 30), 100))
         page = max(1, _number(self.ask.one(by).rpartition(":")[2], 1))
         more: list[tuple[str, str]] = []
@@ -142,7 +149,7 @@ class Call:
             query = {name: values[0] for name, values in self.ask.query.items()} | {by: token}
             more = [("link", f'<https://{HOST}{self.ask.path}?{urlencode(query)}>; rel="next"')]
         shown = rows[(page - 1) * size : page * size]
-        content: Any = {"total_count": len(rows), wrap: shown} if wrap else shown
+        content: Any = {"total_count": len(rows), wrap: shown, **(told or {})} if wrap else shown
         if wrap == "items":
             content["incomplete_results"] = False
         return self.reply(content, accepted=accepted, more=more)

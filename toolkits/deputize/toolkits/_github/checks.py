@@ -1,12 +1,16 @@
-"""GitHub: whether CI is green, and what failed. A commit has check runs, and statuses of the older kind."""
+"""GitHub: whether CI is green, and what failed. A commit has check runs, and statuses of the older kind.
+
+Green is said only of what was read to its end: one check that was not read could be the one that failed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.act.toolkit import Arguments, Need, Steps
-from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import Json, in_repo, rest
 from deputize.toolkits._github.base import GITHUB, Asks, optional, reads
@@ -15,6 +19,12 @@ from deputize.toolkits._github.prose import Prose, code
 from deputize.toolkits._page import Rows
 
 _GOOD: Final = {"success", "neutral", "skipped"}
+_SIZE: Final = 100  # of a page
+_PAGES: Final = 10  # of each kind: more than a thousand checks are not read, and told as such
+_KINDS: Final = {  # by method: where its rows are, and what they are called
+    "R/commits/{ref}/check-runs": ("check_runs", "check runs"),
+    "R/commits/{ref}/status": ("statuses", "statuses"),
+}
 _OPEN: Final = {"pending", "queued", "in_progress", "waiting", "requested", "expected"}
 
 
@@ -46,44 +56,84 @@ def get_checks(
         where = str((yield from api.get("R/pulls/{pull_number}", repo, at={"pull_number": pull}))["head"]["sha"])
     if not where:
         where = str((yield from api.get("R", repo))["default_branch"])
-    runs, statuses, sha = yield from _all(repo, where)
-    every = [*map(_run, runs), *map(_status, statuses)]
+    found = yield from _all(repo, where)
+    every = found.rows
     counts = count(every)
     rows = Rows(3_000)
     bad = [one for one in every if one["result"] not in _GOOD | _OPEN]
     for row in bad if failed_only else [*bad, *(one for one in every if one not in bad)]:
         if not rows.add(row):
             break
-    told: Json = {"sha": sha or where, "state": _state(counts), "counts": counts, "items": rows.items}
-    told |= {"truncated": len(rows.items) < (len(bad) if failed_only else len(every))}
+    state = _state(counts, whole=not found.unread)
+    told: Json = {"sha": found.sha or where, "state": state, "counts": counts, "items": rows.items}
+    told |= {"truncated": bool(found.unread) or len(rows.items) < (len(bad) if failed_only else len(every))}
+    told |= {"not_all_read": found.unread} if found.unread else {}
     if annotations:
-        told["annotations"] = yield from _annotations(repo, runs)
+        told["annotations"] = yield from _annotations(repo, found.runs)
     return told | {"from_outside": True}
 
 
 def verdict(repo: str, sha: str) -> Asks[Json]:
-    """How many checks of a commit are good, failed and pending. Nothing where they cannot be seen."""
+    """How many checks of a commit are good, failed and pending; ``not_all_read`` names those that are not all counted.
+
+    Nothing where there is no commit.
+    """
     if not sha:
         return {}
-    runs, statuses, _ = yield from _all(repo, sha)
-    return count([*map(_run, runs), *map(_status, statuses)])
+    try:
+        found = yield from _all(repo, sha)
+    except (NotFound, InvalidInput):
+        return {"not_all_read": ["check runs", "statuses"]}
+    return count(found.rows) | ({"not_all_read": found.unread} if found.unread else {})
 
 
-def _all(repo: str, ref: str) -> Asks[tuple[list[Any], list[Any], str]]:
-    wide = {"ref": ref}
-    runs, status = yield from api.many(
-        [
-            rest("GET R/commits/{ref}/check-runs", repo, wide=wide, params={"per_page": 100}),
-            rest("GET R/commits/{ref}/status", repo, wide=wide, params={"per_page": 100}),
-        ]
-    )
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The checks of a commit. ``unread``: the kinds that were not read to their end."""
+
+    runs: list[Json]
+    statuses: list[Json]
+    sha: str
+    unread: list[str]
+
+    @property
+    def rows(self) -> list[Json]:
+        return [*map(_run, self.runs), *map(_status, self.statuses)]
+
+
+def _all(repo: str, ref: str) -> Asks[_Found]:
+    """Every check of a commit. The pages behind the first are those of the same commit, wherever a branch moves to."""
+    first = [rest(f"GET {method}", repo, wide={"ref": ref}, params={"per_page": _SIZE}) for method in _KINDS]
+    runs, status = yield from api.many(first)
     if isinstance(runs, DeputizeError) and isinstance(status, DeputizeError):
         raise runs
-    runs = {} if isinstance(runs, DeputizeError) else runs
-    status = {} if isinstance(status, DeputizeError) else status
-    found = list(runs.get("check_runs") or ())
-    sha = str(status.get("sha") or (found[0].get("head_sha") if found else "") or "")
-    return found, list(status.get("statuses") or ()), sha
+    sha = "" if isinstance(status, DeputizeError) else str(status.get("sha") or "")
+    if not sha and not isinstance(runs, DeputizeError):
+        sha = str(next((one.get("head_sha") or "" for one in runs.get("check_runs") or ()), ""))
+    found: list[list[Json]] = []
+    unread: list[str] = []
+    for answer, (method, (rows, name)) in zip((runs, status), _KINDS.items(), strict=True):
+        told, whole = yield from _pages(method, repo, sha or ref, rows, answer)
+        found.append(told)
+        unread += [] if whole else [name]
+    return _Found(found[0], found[1], sha, unread)
+
+
+def _pages(method: str, repo: str, ref: str, rows: str, answer: Any) -> Asks[tuple[list[Json], bool]]:
+    """The rows of all pages, the first of which is ``answer``, and whether these are all that GitHub has counted."""
+    if isinstance(answer, DeputizeError):
+        return [], False
+    found: dict[tuple[Any, Any], Json] = {}
+    for page in range(1, _PAGES + 1):
+        if page > 1:
+            params = {"per_page": _SIZE, "page": page}
+            answer = yield from api.get(method, repo, wide={"ref": ref}, params=params)
+        told = answer.get(rows) or ()
+        found |= {(one.get("id"), one.get("context")): one for one in told}  # pages shift while they are read
+        total = answer.get("total_count") or len(found) + (len(told) == _SIZE)
+        if not told or len(found) >= total:
+            break
+    return list(found.values()), len(found) >= total
 
 
 def count(rows: Iterable[Mapping[str, Any]]) -> Json:
@@ -93,9 +143,11 @@ def count(rows: Iterable[Mapping[str, Any]]) -> Json:
     return {"ok": ok, "failed": len(results) - ok - pending, "pending": pending}
 
 
-def _state(counts: Mapping[str, int]) -> str:
+def _state(counts: Mapping[str, int], *, whole: bool) -> str:
     if counts["failed"]:
         return "failure"
+    if not whole:
+        return "unknown"
     return "pending" if counts["pending"] else "success" if counts["ok"] else "none"
 
 

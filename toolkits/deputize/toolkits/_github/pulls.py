@@ -227,6 +227,7 @@ def _blockers(row: Mapping[str, Any], state: Json, checks: Mapping[str, Any], wo
         "a review is required": decision == "REVIEW_REQUIRED",
         "checks failed": checks.get("failed"),
         "checks pending": checks.get("pending"),
+        "unknown: not all checks could be read": checks.get("not_all_read"),
         "behind the base branch": word == "behind",
         "unknown: GitHub is still computing": row.get("mergeable") is None and not row.get("draft"),
     }

@@ -1,0 +1,87 @@
+"""Green is said only where everything was read: checks beyond the first page, and those that cannot be seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.toolkits.github_play import SITE, Play
+
+PULL = 3
+
+
+@pytest.fixture
+async def play() -> Play:
+    """Pull request 3 has nothing in its way but its checks."""
+    play = await Play.begin()
+    row = next(one for one in play.store["issues"][SITE] if one["number"] == PULL)
+    row["pull"] |= {"head": "feature/polite"}
+    play.store["checks"][SITE], play.store["statuses"][SITE] = [], []
+    return play
+
+
+def checked(play: Play, results: list[str], kind: str = "checks") -> None:
+    """The head of the pull request has these check runs, or statuses."""
+    sha = play.store["repos"][SITE]["branches"]["feature/polite"]
+    many = enumerate(results)
+    if kind == "checks":
+        told = {"sha": sha, "run": 1, "job": 1, "annotations": []}
+        rows: list[dict[str, Any]] = [
+            {"id": 100 + n, "name": f"t{n}", "conclusion": result, **told} for n, result in many
+        ]
+    else:
+        rows = [{"sha": sha, "context": f"t{n}", "state": result, "description": ""} for n, result in many]
+    play.store[kind][SITE] = rows
+
+
+@pytest.mark.parametrize("kind", ["checks", "statuses"])
+async def test_a_check_that_failed_on_the_second_page_is_not_green(play: Play, kind: str) -> None:
+    checked(play, ["success"] * 120 + ["failure"] + ["success"] * 29, kind)
+    found = await play.act("get_checks", repo=SITE, pull=PULL)
+    assert found["state"] == "failure" and found["counts"] == {"ok": 149, "failed": 1, "pending": 0}
+    assert found["items"][0]["name"] == "t120"
+    merge = (await play.act("get_pull", repo=SITE, number=PULL))["merge"]
+    assert not merge["ready"] and "checks failed" in merge["blockers"]
+
+
+@pytest.mark.parametrize("kind", ["checks", "statuses"])
+async def test_more_checks_than_are_read_are_neither_green_nor_ready(play: Play, kind: str) -> None:
+    checked(play, ["success"] * 1_001, kind)
+    found = await play.act("get_checks", repo=SITE, pull=PULL)
+    assert found["state"] == "unknown" and found["truncated"]
+    assert found["not_all_read"] == ["check runs" if kind == "checks" else "statuses"]
+    merge = (await play.act("get_pull", repo=SITE, number=PULL))["merge"]
+    assert not merge["ready"] and "unknown: not all checks could be read" in merge["blockers"]
+    asked = [one for one in play.asked if "/commits/" in one]
+    assert len(asked) <= 2 * 11  # ten pages of the one, one of the other, for each of the two tools
+
+
+async def test_a_thousand_good_checks_are_read_and_green(play: Play) -> None:
+    checked(play, ["success"] * 1_000)
+    found = await play.act("get_checks", repo=SITE, pull=PULL)
+    assert found["state"] == "success" and found["counts"]["ok"] == 1_000 and "not_all_read" not in found
+
+
+@pytest.mark.parametrize("hidden", ["check-runs", "status"])
+async def test_checks_that_cannot_be_seen_do_not_count_as_good(play: Play, hidden: str) -> None:
+    checked(play, ["success"])
+    checked(play, ["success"], "statuses")
+    sha = play.store["repos"][SITE]["branches"]["feature/polite"]
+    refused = (404, {}, {"message": "Not Found"})
+    play.sandbox.switches.faults["GET", f"/repos/{SITE}/commits/{sha}/{hidden}"] = [refused] * 9
+    found = await play.act("get_checks", repo=SITE, pull=PULL)
+    assert found["state"] == "unknown" and found["truncated"]
+    merge = (await play.act("get_pull", repo=SITE, number=PULL))["merge"]
+    assert not merge["ready"] and merge["checks"]["not_all_read"]
+
+
+async def test_a_host_that_counts_nothing_is_read_until_a_page_is_not_full(play: Play) -> None:
+    checked(play, ["success"])
+    sha = play.store["repos"][SITE]["branches"]["feature/polite"]
+    page = [{"id": n, "name": f"t{n}", "conclusion": "success", "head_sha": sha} for n in range(100)]
+    last = [{"id": 200, "name": "last", "conclusion": "failure", "head_sha": sha}]
+    answers = [(200, {}, {"check_runs": page}), (200, {}, {"check_runs": last})]
+    play.sandbox.switches.faults["GET", f"/repos/{SITE}/commits/{sha}/check-runs"] = answers
+    found = await play.act("get_checks", repo=SITE, pull=PULL)
+    assert found["state"] == "failure" and found["counts"]["ok"] == 100
