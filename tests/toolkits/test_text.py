@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deputize.toolkits._github.prose import Prose
 from deputize.toolkits._text import Outside, clean, clip, codec, decode, window
 
 ALIASES = sorted(
     {*aliases.aliases, *aliases.aliases.values(), *(m.name for m in pkgutil.iter_modules(encodings.__path__))}
 )
 ODD_CHARSETS = ["", "x-unknown", "utf-8\x00", "é", "a" * 500, "../aliases", "unicode_escape", "rot13", "zlib", "idna"]
+JOINERS = {"\u200c", "\u200d"}
 HIDDEN = [
     *("\x00", "\x08", "\x1b", "\x7f", "\x85", "\x9b"),
     *("\u200b", "\u200c", "\u200d", "\u2060", "\ufeff"),
@@ -93,8 +95,44 @@ def test_line_ends_become_newlines_and_lone_surrogates_become_visible() -> None:
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     once, _ = clean(text)
     assert clean(once) == (once, 0)
-    assert not set(once) & set(HIDDEN)
+    assert not set(once) & (set(HIDDEN) - JOINERS)
     once.encode()
+
+
+SPELT = [
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: I want
+    "\u0915\u094d\u200d\u0937",  # Hindi: a half form
+    "\u0dc1\u0dca\u200d\u0dbb\u0dd3",  # Sinhala: sri
+    *("👩\u200d💻", "👨\u200d👩\u200d👧", "👩🏽\u200d🚀", "❤\ufe0f\u200d🔥", "🏳\ufe0f\u200d🌈"),
+]
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_a_joiner_that_spells_a_word_or_an_emoji_stays(text: str) -> None:
+    assert clean(f"a {text} b") == (f"a {text} b", 0)
+    assert Prose().prose(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "pay\u200dpal",
+            "pay\u200cpal",
+            "\u200d",
+            "x\u200d👩",
+            "👩\u200dx",
+            "👩\u200c💻",
+            "👩\u200d\u200d💻",
+            "1\u200d2",
+        ),
+        *("\u0645\u200c", "\u200c\u0645", "\u0645\u200c\u200c\u062e", "\u0645\u200b\u200c\u062e", "ab\u200d\u0645"),
+        *("שד\u200dה", "日\u200d本"),
+    ],
+)
+def test_a_joiner_that_changes_nothing_to_see_is_taken_out(text: str) -> None:
+    shown, hidden = clean(text)
+    assert not set(shown) & JOINERS and hidden == sum(one in "\u200b\u200c\u200d" for one in text)
 
 
 def test_a_text_of_nothing_but_combining_marks_takes_no_time() -> None:

@@ -40,6 +40,7 @@ _UNSEEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
 )
+_MORE_UNSEEN: Final = re.compile("[\u061c\u115f\u1160\u2065]")  # beyond what is taken out of every text
 _SECRET: Final = re.compile(
     r"\b(?:gh[opurs]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[a-z]-[\w-]{10,}|ya29\.[\w-]{20,}"
     r"|lin_(?:api|oauth)_\w{16,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9_-]{32,})"
@@ -58,7 +59,7 @@ class Prose(Outside):
 
     def text(self, text: str) -> str:
         """Cleaned, with its lines."""
-        kept, unseen = _UNSEEN.subn("", super().text(text))
+        kept, unseen = _MORE_UNSEEN.subn("", super().text(text))
         self.hidden += unseen
         return masked(kept)
 
