@@ -106,28 +106,16 @@ async def test_no_schema_offers_a_way_to_name_a_user_or_a_token(deputy: Deputy) 
     assert {name: found for name, found in named.items() if found} == {name: {"owner"} for name in OWNED}
 
 
-@pytest.mark.parametrize("configurable", [{"user_id": "bob"}, {"user": "bob"}, {"deputize_user": "bob"}])
-async def test_what_a_client_may_configure_does_not_name_the_user(
+@pytest.mark.parametrize("configurable", [{"user": "bob"}, {"deputize_user": "bob"}])
+async def test_other_names_in_the_configuration_mean_nothing(
     deputy: Deputy, sandbox: Sandbox, configurable: dict[str, str]
 ) -> None:
-    """Some servers let clients set ``configurable``: it counts only where the host says so."""
     [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
     await tool.ainvoke({"query": "x"}, {"configurable": configurable})
     assert who_called(sandbox) == {"alice@example.test"}
     [tool] = [t for t in tools(deputy, "gmail") if t.name == "gmail_search_emails"]
     assert "No user" in await tool.ainvoke({"query": "x"}, {"configurable": configurable})
     assert who_called(sandbox) == {"alice@example.test"}
-    [tool] = [t for t in tools(deputy, "gmail", user_from_configurable=True) if t.name == "gmail_search_emails"]
-    await tool.ainvoke({"query": "x"}, {"configurable": {"user_id": "bob"}})
-    assert who_called(sandbox) == {"alice@example.test", "bob@example.test"}
-
-
-async def test_the_context_of_a_run_is_stronger_than_the_bound_user(deputy: Deputy, sandbox: Sandbox) -> None:
-    graph = wired(ToolNode(tools(deputy, "gmail", user="alice")))
-    await graph.ainvoke(
-        asking({"name": "gmail_search_emails", "args": {}, "id": "1"}), config(), context=Context("bob")
-    )
-    assert who_called(sandbox) == {"bob@example.test"}
 
 
 @pytest.mark.parametrize("nobody", [None, "", "  ", User(""), User(" ", "tenant")])

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolkit, ask_before_sending
+from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolkit, User, ask_before_sending
 from deputize.core.audit import Audit
 from deputize.core.http import Transport
 from deputize.core.oauth.consent import AnyLocalUser
@@ -134,7 +134,7 @@ async def at_provider(
 
 
 async def connect(
-    deputy: Deputy, sandbox: Sandbox, *scopes: str, user: str = "alice", as_: str = "alice@example.test"
+    deputy: Deputy, sandbox: Sandbox, *scopes: str, user: User | str = "alice", as_: str = "alice@example.test"
 ) -> None:
     """Give the user's grant these Gmail scopes (by their last part)."""
     for one in await deputy.connect(user, "google", scopes=[f"{GMAIL}{s}" for s in scopes]):

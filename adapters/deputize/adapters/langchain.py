@@ -4,9 +4,9 @@
 
     model.bind_tools(tools(deputy, "gmail", user="alice"))
 
-Who the user is comes from the host, never from the model: the platform's verified user, the runtime's context, the
-user bound here; ``configurable`` only where the host says that clients cannot set it. A missing consent is an error
-message without a link; ``on_consent`` and ``on_approval`` hand the request itself to the host.
+Who the user is comes from one source that the host names in code, never from the model: see `deputize.adapters.host`.
+A missing consent is an error message without a link; ``on_consent`` and ``on_approval`` hand the request itself to the
+host.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, BaseToolkit, StructuredTool, ToolException
 from pydantic import ConfigDict
 
+from deputize.adapters.host import REFUSED, Identity, IdentityRefused, Who
 from deputize.adapters.words import as_text, told
 from deputize.core import (
     Approval,
@@ -33,6 +34,7 @@ from deputize.core import (
     Deputy,
     Tool,
     User,
+    UserRequired,
 )
 
 _call_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
@@ -54,25 +56,25 @@ class Host:
     """What the host application decided, for every tool of one list."""
 
     deputy: Deputy
-    user: User | str | None = None
+    user: Who = None
     agent: str = ""
     user_from_configurable: bool = False
     on_consent: Callable[[Consent], None] | None = None
     on_approval: Callable[[Approval], None] | None = None
+    trust_client_context: bool = False
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """The user this call acts for, from channels that only the host can set. Raises `UserRequired` for none."""
-        server = getattr(getattr(runtime, "server_info", None), "user", None)
-        context = getattr(runtime, "context", None)
-        bound = self.user if isinstance(self.user, User) else User(self.user or "")
-        tenant = str(_field(context, "tenant_id") or bound.tenant)
-        for claimed in (_field(server, "identity"), _field(context, "user_id")):
-            if claimed:
-                return User.of(User(str(claimed), tenant))
-        if self.user:
-            return User.of(bound)
-        chosen = (config.get("configurable") or {}).get("user_id") if self.user_from_configurable else None
-        return User.of(str(chosen) if chosen else None)
+        """The user this call acts for; see `Identity.acting`."""
+        return Identity(self.user, self.user_from_configurable, self.trust_client_context).acting(config, runtime)
+
+    def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
+        """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""
+        try:
+            return self.acting_user(config, runtime)
+        except UserRequired:
+            return None
+        except IdentityRefused:
+            return REFUSED
 
     def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
         """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
@@ -95,10 +97,6 @@ class Host:
         except DeputizeError as error:
             return self.failed(name, call_id, error)
         return ToolMessage(as_text(result), name=name, tool_call_id=call_id, artifact=result)
-
-
-def _field(holder: Any, name: str) -> Any:
-    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
 
 
 class ActTool(StructuredTool):
@@ -202,20 +200,22 @@ def _one(tool: Tool, host: Host) -> BaseTool:
 def tools(
     deputy: Deputy,
     *toolkits: str,
-    user: User | str | None = None,
+    user: Who = None,
     agent: str = "",
     read_only: bool = False,
     user_from_configurable: bool = False,
     on_consent: Callable[[Consent], None] | None = None,
     on_approval: Callable[[Approval], None] | None = None,
+    trust_client_context: bool = False,
 ) -> list[BaseTool]:
     """The tools of these toolkits for LangChain, sync and async. Without a user from anywhere a call is refused.
 
     Names are those of `Deputy.tools`: ``github``, ``github:actions``, ``github:all``, ``gmail_send_email``.
-    ``read_only``: only tools that never change anything. ``user_from_configurable``: also trust
-    ``configurable["user_id"]``; only where clients cannot set it.
+    ``read_only``: only tools that never change anything. ``user``, ``user_from_configurable`` (``configurable`` names
+    ``user_id`` and ``tenant_id``; only where clients cannot set it) and ``trust_client_context``: who acts, see
+    `deputize.adapters.host`.
     """
-    host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval)
+    host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context)
     return [_one(tool, host) for tool in deputy.tools(*toolkits, read_only=read_only)]
 
 
@@ -226,9 +226,11 @@ class DeputyToolkit(BaseToolkit):
 
     deputy: Deputy
     toolkits: tuple[str, ...] = ()
-    user: User | str | None = None
+    user: Who = None
     read_only: bool = False
+    trust_client_context: bool = False
 
     def get_tools(self) -> list[BaseTool]:
         """The tools."""
-        return tools(self.deputy, *self.toolkits, user=self.user, read_only=self.read_only)
+        chosen: dict[str, Any] = {"user": self.user, "trust_client_context": self.trust_client_context}
+        return tools(self.deputy, *self.toolkits, read_only=self.read_only, **chosen)

@@ -30,6 +30,7 @@ from langgraph.types import Command, Interrupt, Send, interrupt
 from pydantic import BaseModel, ConfigDict
 
 from deputize.adapters.direct import First, Step, direct
+from deputize.adapters.host import REFUSED, IdentityRefused, Who
 from deputize.adapters.langchain import Host
 from deputize.core import (
     Approval,
@@ -44,7 +45,6 @@ from deputize.core import (
     NotFound,
     PolicyDenied,
     User,
-    UserRequired,
 )
 
 Payload = dict[str, Any]
@@ -87,17 +87,20 @@ def act_node(
     deputy: Deputy,
     *toolkits: str,
     tools: Iterable[BaseTool | Callable[..., Any]] = (),
-    user: User | str | None = None,
+    user: Who = None,
     agent: str = "",
     user_from_configurable: bool = False,
+    trust_client_context: bool = False,
     state_schema: type[Any] = _Messages,
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """A node that answers every tool call of the last `AIMessage`: the toolkits' as the user, the host's ``tools`` too.
 
     ``state_schema``: the graph's own state, where the host's tools read more of it than ``messages``. The graph needs
-    a checkpointer to be resumed.
+    a checkpointer to be resumed. ``user``, ``user_from_configurable``, ``trust_client_context``: who acts, see
+    `deputize.adapters.host`.
     """
-    node = _ActNode(Host(deputy, user, agent, user_from_configurable), toolkits, ToolNode(list(tools)))
+    host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
+    node = _ActNode(host, toolkits, ToolNode(list(tools)))
     return node.graph(state_schema)
 
 
@@ -159,15 +162,14 @@ class _ActNode:
         return RunnableLambda(blocking, afunc=awaited, name=name)
 
     def _user(self, config: RunnableConfig) -> User | None:
-        try:
-            return self.host.acting_user(config, get_runtime())
-        except UserRequired:
-            return None
+        return self.host.resuming_user(config, get_runtime())
 
     async def gate(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Look what stands between each open call and its act: pause for it, refuse it, or let the calls run."""
         asked, calls = open_calls(state["messages"], config)
         wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.names]
+        if wanted and user is REFUSED:
+            self.host.acting_user(config, get_runtime())  # raises, and says why
         ways = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent))
         asks: dict[str, dict[str, Payload]] = {"consent": {}, "approval": {}}
         faults = (state.get("deputize") or {}).get("faults", {})
@@ -276,7 +278,7 @@ def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
 def same_user(note: Mapping[str, Any], user: User | None) -> User:
     """The user who began. Raises `PolicyDenied` for another one, and the pause stays open for the right one."""
     if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
-        raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
+        raise IdentityRefused("This pause belongs to another user.", hint="Resume as the user who started it.")
     return user
 
 

@@ -17,8 +17,10 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 from langchain_core.messages import ToolMessage
 from langgraph.config import get_config
+from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
+from deputize.adapters.host import Who
 from deputize.adapters.langchain import Host, asked_by
 from deputize.adapters.langgraph import WAKE, Answers, Payload, asking_again, open_calls, record, same_user, where
 from deputize.core import (
@@ -30,7 +32,6 @@ from deputize.core import (
     PolicyDenied,
     SettingsError,
     User,
-    UserRequired,
 )
 
 try:
@@ -52,10 +53,16 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
     answers: ClassVar[Any]
 
     def __init__(
-        self, deputy: Deputy, *, user: User | str | None = None, agent: str = "", user_from_configurable: bool = False
+        self,
+        deputy: Deputy,
+        *,
+        user: Who = None,
+        agent: str = "",
+        user_from_configurable: bool = False,
+        trust_client_context: bool = False,
     ) -> None:
         super().__init__()
-        self.host = Host(deputy, user, agent, user_from_configurable)
+        self.host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
 
     @cached_property
     def _names(self) -> frozenset[str]:
@@ -63,15 +70,12 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         return frozenset(tool.name for tool in self.host.deputy.tools())
 
     def _user(self, runtime: Any) -> User | None:
-        try:
-            return self.host.acting_user(get_config(), runtime)
-        except UserRequired:
-            return None
+        return self.host.resuming_user(get_config(), runtime)
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
         """Note who begins: nobody else may resume."""
         user = self._user(runtime)
-        return {"deputize": {"user": user.id, "tenant": user.tenant} if user else {}}
+        return {"deputize": {"user": user.id, "tenant": user.tenant} if user and user.id else {}}
 
     async def abefore_agent(self, state: Any, runtime: Any) -> Payload | None:
         """See `before_agent`."""
@@ -105,9 +109,10 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         wanted = [(call["name"], call["args"], where(config, asked, call)) for call in ours]
         note = state.get("deputize") or {}
         try:
-            who = same_user(note, user) if ours and user else user
+            who = same_user(note, user) if ours and (user or note) else user
         except PolicyDenied:
             await self._denied(wanted, User(note.get("user", ""), note.get("tenant", "")))
+            self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
             raise
         ways = await self.host.deputy.prepare(wanted, user=who, agent=self.host.agent)
         return list(zip(ours, ways, strict=True))

@@ -1,0 +1,167 @@
+"""Who acts: one source that the host names in code, for every adapter. What others say may agree, never differ.
+
+    user="alice"               bound: a ceiling. A run that names anybody else is refused.
+    user=lambda run: ...       whatever the host's function says; nothing else is asked.
+    user=server_user("org")    the server's verified user, with the tenant from a field of theirs.
+    nothing                    the server's custom authentication on LangGraph Server, the run's context elsewhere.
+
+Who is believed for what: on LangGraph Server the context and ``configurable`` of a run are what its client sent: they
+name nobody there, unless the host trusts all clients (``trust_client_context=True``). The identity of an API key
+(LangSmith's ``StudioUser``) is no end user. A user's tenant comes from the source that named the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from deputize.core import DeputizeError, PolicyDenied, User, UserRequired
+
+SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
+"""What LangGraph Server sets in ``configurable`` of each run (langgraph_api.models.run), whatever its client sends."""
+
+NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom authentication on the server."
+TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
+
+
+class IdentityRefused(PolicyDenied):
+    """A run that may not act as the user it names, or that resumes what another user started."""
+
+    def dict(self) -> dict[str, Any]:
+        """How LangGraph Server tells it to a client; of errors without this one it says "internal error"."""
+        return {"error": PolicyDenied.__name__, "message": str(self), "code": self.code, "status": 403}
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What is known of a run that calls a tool: LangChain's ``config``, LangGraph's ``runtime`` (None outside)."""
+
+    config: Mapping[str, Any]
+    runtime: Any = None
+
+    @property
+    def configurable(self) -> Mapping[str, Any]:
+        """``config["configurable"]``."""
+        return self.config.get("configurable") or {}
+
+    @property
+    def context(self) -> Any:
+        """The run's context, as the graph's schema has it. On LangGraph Server its client wrote it."""
+        return getattr(self.runtime, "context", None)
+
+    @property
+    def on_server(self) -> bool:
+        """Whether LangGraph Server runs this."""
+        return self._server is not None or any(key in self.configurable for key in SERVER_KEYS)
+
+    @property
+    def server_user(self) -> Any:
+        """The end user whom the server's custom authentication verified, with the fields it gave them.
+
+        Raises `IdentityRefused` for an API key's identity, `UserRequired` where nobody was verified.
+        """
+        user = getattr(self._server, "user", None)
+        if user is None or not field(user, "identity"):
+            raise UserRequired("The server has verified no user.", hint=NAME_A_SOURCE)
+        if _is_api_key(user):
+            raise IdentityRefused("The identity of an API key (StudioUser) is no end user.", hint=TRUST)
+        if _is_bare(user) and self.configurable.get("cron_id"):
+            raise IdentityRefused("A scheduled run keeps an id only, which may be an API key's.", hint=NAME_A_SOURCE)
+        return user
+
+    @property
+    def _server(self) -> Any:
+        return getattr(self.runtime, "server_info", None)
+
+
+REFUSED: Final = User("")
+"""In a user's place where the run's identity is refused: nobody who ever started anything, and nobody who may act."""
+
+Who: TypeAlias = User | str | Callable[[RunInfo], User | str | None] | None
+"""How the host names who acts; see the top of this module."""
+
+
+def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
+    """A source: the server's verified user. ``tenant``: which field of theirs, set by the authentication, holds it.
+
+    The source raises `IdentityRefused` where the field is missing or empty: no tenant is another tenant.
+    """
+
+    def named(run: RunInfo) -> User:
+        user = run.server_user
+        where = field(user, tenant) if tenant else ""
+        if tenant and not where:
+            raise IdentityRefused(f"The server's user has no {tenant!r}.", hint="Return it from @auth.authenticate.")
+        return User(str(field(user, "identity")), str(where))
+
+    return named
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The host's decision who acts. ``trust_client_context``: believe what a server's clients say of themselves."""
+
+    user: Who = None
+    user_from_configurable: bool = False
+    trust_client_context: bool = False
+
+    def acting(self, config: Mapping[str, Any], runtime: Any = None) -> User:
+        """The user this run acts for. Raises `UserRequired` for none, `IdentityRefused` where two sources differ."""
+        run = RunInfo(config, runtime)
+        if callable(self.user):
+            return User.of(self.user(run))
+        user = User.of(self.user if self.user is not None else self._unbound(run))
+        for where, said in _claims(run).items():
+            if said.id not in ("", user.id) or said.tenant not in ("", user.tenant):
+                other = "user" if said.id not in ("", user.id) else "tenant"
+                raise IdentityRefused(f"The run's {where} names another {other} than who acts.", hint=NAME_A_SOURCE)
+        return user
+
+    def _unbound(self, run: RunInfo) -> User | None:
+        """The server's user; else the context's, and ``configurable``'s where the host opted in."""
+        problem: DeputizeError
+        try:
+            return _verified(run)
+        except (UserRequired, IdentityRefused) as error:
+            problem = error
+        claims = _claims(run)
+        trusted = ("context", "configurable") if self.user_from_configurable else ("context",)
+        named = [claims[where] for where in trusted if claims[where].id]
+        if not run.on_server or self.trust_client_context:
+            return named[0] if named else None
+        if named and isinstance(problem, UserRequired):
+            raise IdentityRefused("This server verifies nobody: its client chose the user of this run.", hint=TRUST)
+        raise problem
+
+
+def _verified(run: RunInfo) -> User:
+    return User(str(field(run.server_user, "identity")))
+
+
+def _claims(run: RunInfo) -> dict[str, User]:
+    """Which user and tenant each channel names, empty where it names none."""
+    claims = {"context": _claim(run.context), "configurable": _claim(run.configurable)}
+    with suppress(UserRequired, IdentityRefused):  # an API key's identity says nothing about the user
+        claims["server user"] = _verified(run)
+    return claims
+
+
+def _claim(said: Any) -> User:
+    return User(str(field(said, "user_id") or ""), str(field(said, "tenant_id") or ""))
+
+
+def field(holder: Any, name: str) -> Any:
+    """A field of an object or a mapping, None where it has none."""
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
+
+
+def _is_api_key(user: Any) -> bool:
+    """LangSmith's identity of an API key or of Studio, as the object or as what was serialized of it."""
+    return any(kind.__name__ == "StudioUser" for kind in type(user).__mro__) or field(user, "kind") == "StudioUser"
+
+
+def _is_bare(user: Any) -> bool:
+    """Starlette's ``SimpleUser``, which the server makes of an id where it has kept nothing else."""
+    return type(user).__name__ == "SimpleUser"

@@ -1,0 +1,268 @@
+"""Who acts: one source that the host named, in each entry point; on LangGraph Server the client names nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.prebuilt import ToolNode
+from langgraph.types import Command
+from langgraph_sdk.auth.types import StudioUser
+
+from deputize.adapters.host import Identity, IdentityRefused, RunInfo, server_user
+from deputize.adapters.langchain import DeputyToolkit, tools
+from deputize.adapters.langgraph import act_node
+from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.core import Deputy, PolicyDenied, User, UserRequired
+from deputize.sandbox import Sandbox
+from tests.support.created import calling
+from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, tool_messages, wired
+from tests.support.house import build, connect
+
+Mailboxes = set[str]
+BOB = Context("bob")
+GO_ON = {"messages": [HumanMessage("go on")]}
+
+
+class Verified:
+    """What a server's custom authentication returned, as the platform wraps it: fields are attributes."""
+
+    is_authenticated = True
+    permissions: tuple[str, ...] = ()
+
+    def __init__(self, identity: str, **fields: str) -> None:
+        self.identity = self.display_name = identity
+        vars(self).update(fields)
+
+
+class SimpleUser(Verified):
+    """Named like Starlette's, which the platform makes of a bare id."""
+
+
+class _Serialized(Verified):
+    """A `StudioUser` after its way through the platform's queue: its fields, without its class."""
+
+    kind = "StudioUser"
+
+
+def on_server(user: Any = None, **configurable: Any) -> RunnableConfig:
+    """A run's configuration as LangGraph Server makes it (langgraph_api.models.run)."""
+    theirs = {"thread_id": "1", "graph_id": "agent", "assistant_id": "a", "langgraph_auth_user": user}
+    return {"configurable": {**configurable, **theirs}}
+
+
+def by_act_node(deputy: Deputy, call: dict[str, Any] = SEARCH, **who: Any) -> tuple[Graph, Any]:
+    return wired(act_node(deputy, "gmail", **who)), asking(call)
+
+
+def by_tools(deputy: Deputy, **who: Any) -> tuple[Graph, Any]:
+    return wired(ToolNode(tools(deputy, "gmail", **who))), asking(SEARCH)
+
+
+def by_toolkit(deputy: Deputy, **who: Any) -> tuple[Graph, Any]:
+    return wired(ToolNode(DeputyToolkit(deputy=deputy, toolkits=("gmail",), **who).get_tools())), asking(SEARCH)
+
+
+def by_middleware(deputy: Deputy, call: dict[str, Any] = SEARCH, **who: Any) -> tuple[Graph, Any]:
+    gates = [ApprovalMiddleware(deputy, **who), ConsentMiddleware(deputy, **who)]
+    made: Graph = create_agent(
+        calling(call),
+        tools(deputy, "gmail", **who),
+        middleware=gates,
+        context_schema=Context,
+        checkpointer=InMemorySaver(),
+    )
+    return made, GO_ON
+
+
+Entry = Callable[..., tuple[Graph, Any]]
+ENTRIES: list[Entry] = [by_act_node, by_tools, by_toolkit, by_middleware]
+each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.__name__[3:])
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+        await connect(deputy, sandbox, "readonly", user=User("alice", "t2"), as_="decoy@example.test")
+        yield deputy
+
+
+async def mailboxes(
+    sandbox: Sandbox, made: tuple[Graph, Any], config: RunnableConfig, context: Any = None
+) -> Mailboxes:
+    """Whose mailbox the run read; the run may be refused, as a raised error or as an answer."""
+    graph, given = made
+    before = len(sandbox.requests)
+    try:
+        state = await graph.ainvoke(given, config, context=context)
+    except PolicyDenied as refused:
+        assert "another" in str(refused) or "verifies nobody" in str(refused) or "no end user" in str(refused)
+    else:
+        tool_messages(state)
+    return {seen.who for seen in sandbox.requests[before:] if seen.host == "gmail.googleapis.com"}
+
+
+PLAIN: RunnableConfig = {"configurable": {"thread_id": "1"}}
+CONTRADICTED: list[tuple[str, RunnableConfig, Any]] = [
+    ("context names another user", PLAIN, BOB),
+    ("context names another tenant", PLAIN, Context("alice", "t2")),
+    ("context names a tenant alone", PLAIN, Context("", "t2")),
+    ("configurable names another user", {"configurable": {"thread_id": "1", "user_id": "bob"}}, None),
+    ("configurable names another tenant", {"configurable": {"thread_id": "1", "tenant_id": "t2"}}, None),
+    ("the server verified another user", on_server(Verified("bob")), None),
+    ("a client of an open server", on_server(user_id="bob"), BOB),
+]
+
+
+@each_entry
+async def test_a2_a_bound_user_is_a_ceiling_that_no_run_moves(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
+    for what, config, context in CONTRADICTED:
+        assert await mailboxes(sandbox, entry(deputy, user="alice"), config, context) == set(), what
+
+
+@each_entry
+async def test_a_run_that_names_the_bound_user_or_nobody_acts_as_them(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
+    for config in (PLAIN, on_server(Verified("alice")), on_server(), on_server(StudioUser("key"))):
+        for context in (None, Context("alice")):
+            read = await mailboxes(sandbox, entry(deputy, user="alice"), config, context)
+            assert read == {"alice@example.test"}, (config, context)
+
+
+@each_entry
+async def test_f1_beside_a_verified_user_a_client_chooses_neither_tenant_nor_user(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
+    for context in (Context("", "t2"), Context("alice", "t2"), BOB):
+        assert await mailboxes(sandbox, entry(deputy), on_server(Verified("alice")), context) == set(), context
+
+
+@each_entry
+async def test_a_server_that_trusts_its_clients_still_keeps_to_the_user_it_verified(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
+    alice = on_server(Verified("alice"))
+    assert await mailboxes(sandbox, entry(deputy, trust_client_context=True), alice, BOB) == set()
+    assert await mailboxes(sandbox, entry(deputy, trust_client_context=True), alice) == {"alice@example.test"}
+
+
+@each_entry
+async def test_f2_the_identity_of_an_api_key_is_no_end_user(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
+    """LangSmith's own authentication names the key's owner in the runs of all end users."""
+    for key in (StudioUser("alice"), _Serialized("alice")):
+        assert await mailboxes(sandbox, entry(deputy), on_server(key), BOB) == set()
+        assert await mailboxes(sandbox, entry(deputy), on_server(key)) == set()
+        trusting = entry(deputy, trust_client_context=True)
+        assert await mailboxes(sandbox, trusting, on_server(key), BOB) == {"bob@example.test"}
+
+
+@each_entry
+async def test_f3_on_a_server_without_authentication_its_client_names_nobody(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
+    """The server copies ``configurable`` into the context and back: both are what the client sent."""
+    assert await mailboxes(sandbox, entry(deputy), on_server(user_id="bob"), BOB) == set()
+    trusting = entry(deputy, trust_client_context=True)
+    assert await mailboxes(sandbox, trusting, on_server(user_id="bob"), BOB) == {"bob@example.test"}
+
+
+@each_entry
+async def test_the_hosts_function_names_who_acts_and_nothing_else_is_asked(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
+    seen: list[RunInfo] = []
+
+    def host(run: RunInfo) -> User:
+        seen.append(run)
+        return User("alice", "t2")
+
+    assert await mailboxes(sandbox, entry(deputy, user=host), on_server(StudioUser("key")), BOB) == {
+        "decoy@example.test"
+    }
+    assert all(run.on_server and run.context == BOB for run in seen) and seen
+
+
+@each_entry
+async def test_a_verified_user_carries_the_tenant_that_the_authentication_gave_them(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
+    made = entry(deputy, user=server_user(tenant="org"))
+    alice = on_server(Verified("alice", org="t2"))
+    assert await mailboxes(sandbox, made, alice, Context("bob", "t3")) == {"decoy@example.test"}
+
+
+@pytest.mark.parametrize("user", [Verified("alice"), Verified("alice", org=""), StudioUser("alice"), None])
+def test_without_their_tenant_or_their_verification_a_servers_user_is_refused(user: Any) -> None:
+    with pytest.raises((IdentityRefused, UserRequired)):
+        Identity(server_user(tenant="org")).acting(on_server(user), _runtime(user))
+
+
+def _runtime(user: Any) -> Any:
+    class Server:
+        pass
+
+    class Runtime:
+        context = None
+        server_info = Server()
+
+    Server.user = user  # type: ignore[attr-defined]
+    return Runtime()
+
+
+def test_a_scheduled_run_of_whom_only_an_id_is_kept_acts_for_nobody() -> None:
+    """A cron keeps an id: with LangSmith's authentication the API key's, and nothing says so."""
+    user = SimpleUser("alice")
+    assert Identity().acting(on_server(user), _runtime(user)) == User("alice")
+    with pytest.raises(IdentityRefused, match="id only"):
+        Identity().acting(on_server(user, cron_id="c"), _runtime(user))
+
+
+@pytest.mark.parametrize("user", ["", " ", User(""), User(" ", "t")])
+def test_an_empty_bound_user_is_nobody_and_not_whoever_the_run_names(user: Any) -> None:
+    with pytest.raises(UserRequired):
+        Identity(user).acting(PLAIN, type("Runtime", (), {"context": BOB})())
+
+
+@pytest.mark.parametrize("user", [None, "", User("")])
+def test_a_function_that_names_nobody_is_nobody(user: Any) -> None:
+    with pytest.raises(UserRequired):
+        Identity(lambda run: user).acting(PLAIN, type("Runtime", (), {"context": BOB})())
+
+
+def test_configurable_names_the_user_and_their_tenant_only_where_the_host_says_so() -> None:
+    config: RunnableConfig = {"configurable": {"user_id": "bob", "tenant_id": "t2"}}
+    assert Identity(user_from_configurable=True).acting(config) == User("bob", "t2")
+    with pytest.raises(UserRequired):
+        Identity().acting(config)
+    with pytest.raises(IdentityRefused):  # the context's user, and another one's tenant
+        Identity(user_from_configurable=True).acting(config, type("Runtime", (), {"context": BOB})())
+    with pytest.raises(IdentityRefused):
+        Identity(user_from_configurable=True).acting(on_server(user_id="bob"))
+
+
+@pytest.mark.parametrize("entry", [by_act_node, by_middleware], ids=["act_node", "middleware"])
+async def test_a_refused_identity_at_anothers_pause_leaves_no_answer_behind(sandbox: Sandbox, entry: Entry) -> None:
+    """LangGraph keeps the answer of a resume that failed, and hands it to the next one."""
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "readonly", "send")
+        made, given = entry(deputy, SEND, user="alice")
+        await made.ainvoke(given, PLAIN)
+        [asked] = await approvals_of(made, PLAIN)
+        yes: Command[Any] = Command(resume={"decisions": {asked["approval_id"]: "approve"}})
+        with pytest.raises(PolicyDenied):
+            await made.ainvoke(yes, PLAIN, context=BOB)
+        await made.ainvoke(Command(resume={"wake": True}), PLAIN)
+        assert sandbox.sent("alice@example.test") == [] and await approvals_of(made, PLAIN)
