@@ -29,6 +29,7 @@ import httpx
 from deputize.core import PROVIDERS, Account, App, Deputy, Request, Secret, Steps, Toolkit, User, any_of
 from deputize.core.audit import Audit
 from deputize.core.http import FastTransport
+from deputize.core.oauth.origin import origin_of
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
@@ -71,17 +72,17 @@ async def deputy(base: str, transport: Callable[[], httpx.AsyncBaseTransport]) -
     """A deputy as in production: vault and audit on disk, one connected user."""
     with tempfile.TemporaryDirectory() as folder:
         vault = await Vault.open(open_store(f"{folder}/vault.sqlite", create=True), [os.urandom(32)])
-        now = time.time()
+        now, row, app = time.time(), PROVIDERS["google"].moved_to(base), App("google", "client", Secret("secret"))
         await vault.add(
             Grant(User("alice"), "google", "google", Account("1", "alice@example.test"), frozenset({SCOPE}),
-                  Secret(TOKEN), Secret("1//" + "y" * 100), now + 86400, now)
+                  Secret(TOKEN), Secret("1//" + "y" * 100), now + 86400, now, origin=origin_of(row, app))
         )  # fmt: skip
         async with Deputy(
             vault,
-            [App("google", "client", Secret("secret"))],
+            [app],
             pages="http://127.0.0.1:1",
             audit=Audit(Path(folder, "audit"), vault.keys.audit),
-            providers={"google": PROVIDERS["google"].moved_to(base)},
+            providers={"google": row},
             toolkits=[KIT],
             transport=transport,
             requests_per_minute=1e9,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deputize.core import Deputy
+from deputize.core import Deputy, User
 from deputize.core.settings import Settings
 from deputize.core.vault.keys import new_key
 from tests.cli.conftest import Command, Provider, connected
@@ -154,3 +156,27 @@ def test_it_changes_nothing_not_even_what_has_expired(cli: Command, home: Path, 
     cli("doctor", "--offline", **settings)
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("SELECT count(*) FROM vault WHERE key = 'ticket/late'").fetchone() == (1,)
+
+
+def test_a_settings_file_of_the_working_directory_is_not_read_and_doctor_says_so(cli: Command, home: Path) -> None:
+    (home / "deputize.toml").write_text('base_url = "https://evil.example"\n')
+    (home / "deputize.toml").chmod(0o600)
+    rows = [json.loads(line) for line in cli("doctor", "--json", "--offline").stdout.splitlines()]
+    told = [row for row in rows if row["what"] == "settings"]
+    assert [row["state"] for row in told] == ["ok", "open"] and "local mode" in told[0]["found"]
+    assert "is not read" in told[1]["found"] and "DEPUTIZE_CONFIG" in told[1]["todo"]
+    rows = [
+        json.loads(r) for r in cli("--config", "deputize.toml", "doctor", "--json", "--offline").stdout.splitlines()
+    ]
+    told = [row for row in rows if row["what"] == "settings"]
+    assert [row["state"] for row in told] == ["ok"] and "https://evil.example" in told[0]["found"]
+    assert "DEPUTIZE_CONFIG" not in os.environ
+
+
+def test_a_vault_of_real_providers_is_not_opened_beside_a_sandbox(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    with Deputy.from_settings(Settings.load(home=home / "deputize", port=0)) as deputy:
+        [grant] = deputy.run(deputy.vault.grants(User("alice")))
+        assert deputy.run(deputy.vault.replace(grant, replace(grant, origin=None)))
+    found = cli("doctor", "--json", "--offline", **settings)
+    bad(found, "vault", "grants of real providers")

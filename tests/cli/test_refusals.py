@@ -105,7 +105,7 @@ def test_settings_of_the_wrong_kind_are_named_without_their_values(cli: Command,
     refused(found, "settings_error", "port")
     assert "hush-hush" not in found.stderr
     (home / "deputize.toml").write_text("[apps.google\nclient_secret = 'hush-hush'")
-    found = cli("grants")
+    found = cli("--config", "deputize.toml", "grants")
     refused(found, "settings_error", "deputize.toml")
     assert "hush-hush" not in found.stderr
 

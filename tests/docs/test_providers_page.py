@@ -40,7 +40,7 @@ def test_every_block_is_run_here() -> None:
 
 def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deputize.toml").write_text(block(PAGE, "[apps.okta]", "toml"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     said = Settings.load()
     rows = said.all_providers()
     assert rows["github"] is PROVIDERS["github"] and rows["work"].hosts == {"github.example.com"}

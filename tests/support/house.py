@@ -17,6 +17,8 @@ from deputize.core.audit import Audit
 from deputize.core.http import Transport
 from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.oauth.discover import Resolve
+from deputize.core.oauth.origin import origin_of
+from deputize.core.vault.grant import Origin
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Browser, Sandbox
@@ -49,6 +51,11 @@ async def no_sleep(seconds: float) -> None:
 def google_app(name: str = "google") -> App:
     """The sandbox's OAuth client."""
     return App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET), name)
+
+
+def played() -> Origin:
+    """Where grants come from that a sandbox on loopback gave."""
+    return origin_of(PROVIDERS["google"].moved_to("http://127.0.0.1:1"), google_app())
 
 
 async def new_vault(path: Path | None = None, key: bytes | None = None) -> Vault:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +30,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+@app.callback()
+def main(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="The settings file. Default: deputize.toml in home; none of this folder.")
+    ] = None,
+) -> None:
+    """What holds for all commands."""
+    if config is not None:
+        ctx.call_on_close(_named(config))
+
+
+def _named(config: Path) -> Callable[[], None]:
+    """Let every look at the settings read this file; how to undo it."""
+    from deputize.core.configfile import VARIABLE
+
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(config)
+
+    def undo() -> None:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+    return undo
+
+
 app.add_typer(audit_app, name="audit")
 app.add_typer(key_app, name="key")
 app.add_typer(vault_app, name="vault")

@@ -45,6 +45,10 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
         yield _bad("settings", e)
         return
     yield Finding("settings", "ok", f"home {settings.home}; {_mode(settings)}")
+    if settings.unread_file():
+        yield Finding(
+            "settings", "open", "./deputize.toml is not read", "Name it with DEPUTIZE_CONFIG, if it is yours."
+        )
     yield _home(settings.home)
     with _opened(settings) as (vault, findings):
         yield from findings

@@ -125,6 +125,7 @@ def revoked(
     told = {
         "done": "{} ended its tokens too.",
         "queued": "{} could not be reached and will be told later.",
+        "moved": "{} was not told: the settings lead elsewhere than it came from. It will be when they lead back.",
         "not_supported": "{} offers no way to end tokens; they run out by themselves.",
         "gave_up": "{} could not be told. Remove the access in your account there.",
     }
@@ -137,7 +138,7 @@ def revoked(
 
 def owed(told: Sequence[str], console: Console = out) -> None:
     """What became of the debts to providers."""
-    waiting = told.count("queued")
+    waiting = told.count("queued") + told.count("moved")
     console.print(f"{len(told) - waiting} told, {waiting} still to be told." if told else "Nothing is owed.")
 
 

@@ -36,6 +36,7 @@ from deputize.core.http import Http, Transport
 from deputize.core.oauth.accounts import Accounts
 from deputize.core.oauth.consent import Consents, DeviceCode, FixedPages, Pages
 from deputize.core.oauth.discover import Resolve, addresses_of
+from deputize.core.oauth.origin import MOVED, differs, moved
 from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
@@ -139,10 +140,10 @@ class Deputy:
         vault = portal().run(settings.open_vault())
         try:
             providers = portal().run(settings.find_providers(vault, transport))
+            audit = settings.open_audit(vault.keys)
         except BaseException:
             portal().run(vault.close())
             raise
-        audit = settings.open_audit(vault.keys)
         pages = importlib.import_module("deputize.core.web.local").LocalPages(settings.port)
         deputy = cls(
             vault,
@@ -283,6 +284,8 @@ class Deputy:
         if grant is None or grant.status != "active":
             raise Lacking(act, asks_of(act.needs), grant, grant.reason if grant else "")
         row = self.providers[grant.provider]
+        if where := differs(grant.origin, row, self.apps[act.app]):
+            raise moved(grant, row) if where == "place" else Lacking(act, asks_of(act.needs), grant, MOVED)
         if any(row.spoils.get(scope) == act.tool.api for scope in grant.scopes):
             raise await self._spoilt(act, grant)
         covered = row.covered(grant.scopes)
@@ -488,7 +491,8 @@ class Deputy:
         except SettingsError:
             return None
         row, grant = self.providers[app.provider], await self.vault.find(user, app.provider, app.name)
-        return (row.kind, row.covered(grant.scopes)) if grant and grant.status == "active" else None
+        usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
+        return (row.kind, row.covered(grant.scopes)) if grant and usable else None
 
     # ------------------------------------------------------------- from sync code, and the end
 

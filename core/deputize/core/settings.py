@@ -1,4 +1,4 @@
-"""Settings: from ``DEPUTIZE_...`` variables and from ``deputize.toml``, the variables first.
+"""Settings: from ``DEPUTIZE_...`` variables and from ``deputize.toml``, the variables first (which: `configfile`).
 
 DEPUTIZE_APPS__GOOGLE__CLIENT_ID=...          [apps.google]
 DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET=...      client_id = "..."
@@ -8,38 +8,41 @@ DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET=...      client_id = "..."
 from __future__ import annotations
 
 import logging
-import os
+import re
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
+from typing import Final
 
 from deputize.core.errors import SettingsError
 
 try:
     from platformdirs import user_config_path, user_data_path
-    from pydantic import BaseModel, Field, SecretStr, ValidationError
+    from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
     from pydantic_settings import (
         BaseSettings,
+        InitSettingsSource,
         PydanticBaseSettingsSource,
         SettingsConfigDict,
-        TomlConfigSettingsSource,
     )
 except ImportError as missing:
     raise SettingsError(f"{missing.name} is not installed.", hint='pip install "deputize[cli]"') from None
 from deputize.core.audit import Audit, Mode
+from deputize.core.audit.anchors import AnchorFile
+from deputize.core.configfile import config_file, read_config, tell_unread, unread
 from deputize.core.http import Transport
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.issuers import KnownIssuers
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
-from deputize.core.vault.grant import Secret
+from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 
 log = logging.getLogger("deputize")
+_LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
 
 
 class AppSettings(BaseModel):
@@ -101,10 +104,20 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed, then the environment, then the nearest ``deputize.toml``."""
-        files = [Path("deputize.toml"), user_config_path("deputize") / "deputize.toml"]
-        toml = TomlConfigSettingsSource(settings_cls, next((f for f in files if f.is_file()), None))
-        return init_settings, env_settings, toml
+        """What is passed, then the environment, then the settings file."""
+        given = {**env_settings(), **init_settings()}
+        path = config_file(_home(given), user_config_path("deputize"))
+        tell_unread(path)
+        said = read_config(path) if path else {}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=said)
+
+    @field_validator("sandbox")
+    @classmethod
+    def _on_loopback(cls, url: str) -> str:
+        """A stand-in gets codes, tokens and client secrets: it is on this machine."""
+        if url and not _LOOPBACK.fullmatch(url):
+            raise ValueError("a sandbox is on loopback: http://127.0.0.1:PORT")
+        return url
 
     @classmethod
     def load(cls, **given: object) -> Settings:
@@ -116,8 +129,10 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"Settings: {faults}", hint="Check the DEPUTIZE_... variables and deputize.toml."
             ) from None
-        except ValueError as e:
-            raise SettingsError(f"deputize.toml cannot be read: {type(e).__name__}.") from None
+
+    def unread_file(self) -> Path | None:
+        """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""
+        return unread(config_file(self.home, user_config_path("deputize")))
 
     @property
     def local(self) -> bool:
@@ -135,8 +150,11 @@ class Settings(BaseSettings):
         return self.home / "audit"
 
     def open_audit(self, keys: HouseKeys) -> Audit:
-        """The audit, under its newest key; chains that end under an older one are closed."""
-        anchor = partial(_add_line, self.anchors) if self.anchors else None
+        """The audit, under its newest key; chains that end under an older one are closed.
+
+        Raises `SettingsError` where ``anchors`` is a file of something else.
+        """
+        anchor = AnchorFile.open(self.anchors) if self.anchors else None
         return Audit(self.audit_folder, keys.audit, old_keys=keys.old_audit, mode=self.audit, anchor=anchor)
 
     def new_vault(self) -> bool:
@@ -183,12 +201,24 @@ class Settings(BaseSettings):
         store = open_store(self.vault_url, create=self.new_vault())
         try:
             vault = await Vault.open(store, keys, self.keys)
+            if self.sandbox:
+                await self._check_played(vault)
             if sweep:
                 await vault.sweep(time.time())
             return vault
         except BaseException:
             await store.close()
             raise
+
+    async def _check_played(self, vault: Vault) -> None:
+        """Raise `SettingsError` where grants of real providers lie in a vault that is to be used with a sandbox."""
+        for record in (await vault.scan_open("grant"))[0]:
+            grant = Grant.unpack(record.plain, record.generation)
+            if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
+                raise SettingsError(
+                    f"A sandbox is set, but this vault holds grants of real providers: {grant.provider}.",
+                    hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX away.",
+                )
 
     def all_apps(self) -> list[App]:
         """The OAuth clients."""
@@ -254,6 +284,11 @@ class Settings(BaseSettings):
         return rows
 
 
+def _home(given: Mapping[str, object]) -> Path:
+    """Where the home is, before the settings file was read, which may lie there."""
+    return Path(str(given.get("home") or user_data_path("deputize"))).expanduser()
+
+
 def _elsewhere(name: str, app: AppSettings) -> Provider:
     base = app.provider or name
     if base not in PROVIDERS or (name in PROVIDERS and name != base):
@@ -264,8 +299,3 @@ def _elsewhere(name: str, app: AppSettings) -> Provider:
 
 def _said(app: AppSettings) -> tuple[object, ...]:
     return app.issuer, app.label, app.api, app.resource, app.private
-
-
-def _add_line(file: Path, line: str) -> None:
-    with open(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "w", encoding="ascii") as to:
-        to.write(f"{line}\n")

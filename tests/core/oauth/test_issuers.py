@@ -93,7 +93,7 @@ def test_A14_an_issuer_and_a_resource_in_the_settings_are_all_that_a_toolkit_of_
     server: Acme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "deputize.toml").write_text(CONFIG)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DEPUTIZE_PORT", "0")
     with Deputy.from_settings(transport=server, policy=allow_all) as deputy:
@@ -116,7 +116,7 @@ def test_a_start_that_fails_lets_go_of_the_vault_and_the_next_one_works(
     server: Acme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "deputize.toml").write_text(CONFIG)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
     for bad in (True, False):
         server.down, server.said["issuer"] = bad, "https://evil.example.test"

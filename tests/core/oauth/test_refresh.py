@@ -35,7 +35,7 @@ from deputize.core.vault.grant import Grant, Secret
 from deputize.sandbox import Sandbox
 from tests.core.oauth.test_consent import House
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Meddler, answer, broken, shown
-from tests.support.house import build, connect, new_vault
+from tests.support.house import build, connect, new_vault, played
 from tests.support.kits import ALL, gmail
 
 HOUR = 3600.0
@@ -339,7 +339,7 @@ async def _expired(tmp_path: Path, **switches: Any) -> tuple[Sandbox, Path]:
     await connect(deputy, sandbox, *ALL)
     grant = await vault.find(User("alice"), "google", "google")
     assert grant
-    assert await vault.replace(grant, replace(grant, expires_at=1.0))
+    assert await vault.replace(grant, replace(grant, expires_at=1.0, origin=played()))
     await deputy.close()
     sandbox.expire_access_tokens()
     for name, value in switches.items():

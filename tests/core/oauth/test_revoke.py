@@ -30,7 +30,7 @@ from tests.core.oauth import test_refresh
 from tests.core.oauth.test_consent import House
 from tests.core.oauth.test_refresh import _fleet
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Line, answer
-from tests.support.house import build, connect, consent, google_app, new_vault
+from tests.support.house import build, connect, consent, google_app, new_vault, played
 from tests.support.kits import ALL, READ, gmail
 
 ALICE, BOB = User("alice", "acme"), User("bob", "acme")
@@ -330,7 +330,7 @@ async def _expired(tmp_path: Path) -> tuple[Sandbox, Path, Path]:
     sandbox.expire_access_tokens()
     sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
     grant = await vault.find(User("alice"), "google", "google")
-    assert grant and await vault.replace(grant, replace(grant, expires_at=1.0))
+    assert grant and await vault.replace(grant, replace(grant, expires_at=1.0, origin=played()))
     await deputy.close()
     return sandbox, path, folder
 

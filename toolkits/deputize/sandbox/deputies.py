@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from deputize.core import PROVIDERS, App, Deputy, Secret, User
+from deputize.core.oauth.origin import origin_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.vault.grant import NEVER, Grant
 from deputize.core.vault.stores import open_store
@@ -84,6 +85,7 @@ def give_grant(
                 expires_at=NEVER if lives is None else sandbox.clock() + lives,
                 obtained_at=sandbox.clock(),
                 extra={name: reply[name] for name in ("instance_url",) if name in reply},
+                origin=origin_of(deputy.providers[row.name], app),
             )
         )
     )

@@ -11,6 +11,7 @@ from deputize.core.asks import Consent
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, ReconsentRequired
 from deputize.core.oauth.accounts import Accounts
 from deputize.core.oauth.consent import Consents
+from deputize.core.oauth.origin import differs
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.records import Other
 from deputize.core.oauth.registry import Registry
@@ -107,7 +108,8 @@ class Asking:
             had = held.scopes if held and other == "switch" else frozenset[str]()
             moved = had - set(row.always) - row.spoils.keys()
             return [*asks_of(needs, moved), *moved]
-        granted = row.covered(held.scopes) if held and held.status == "active" else None
+        usable = held if held and held.status == "active" and not differs(held.origin, row, app) else None
+        granted = row.covered(usable.scopes) if usable else None
         missing = asks_of(needs, granted or frozenset())
         return missing if missing or granted is None else None
 

@@ -49,6 +49,7 @@ from deputize.core.act.toolkit import (
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, still_refused
 from deputize.core.http import Http, LeanRequest
+from deputize.core.oauth.origin import at_home, moved
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
@@ -86,7 +87,8 @@ class Sender:
         not say so itself.
         Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
         """
-        run = Run(self, act, self.providers[act.provider].for_grant(grant.extra), grant, entry)
+        row = at_home(self.providers[act.provider], grant, self.refresher.apps[act.app])
+        run = Run(self, act, row.for_grant(grant.extra), grant, entry)
         injected = {name: run.offered(name) for name in act.tool.injected}
         result = await run.drive(act.tool.steps(**act.arguments, **injected))
         if not run.incomplete:
@@ -281,7 +283,8 @@ class Run:
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
             raise self._fault("may not send a token in the clear")
         if made.netloc not in self.provider.hosts:
-            raise self._fault("may not call this host")
+            row = self.sender.providers[self.act.provider]
+            raise moved(grant, row) if made.netloc in row.hosts else self._fault("may not call this host")
         made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
         return made
 

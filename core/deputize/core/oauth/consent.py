@@ -69,8 +69,10 @@ class Consents(Devices):
         ``held`` is the grant that lacks them: its account must come back. ``ask`` names the request of the user that
         led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
         ``other``: any account may come back, as ``another`` one or to ``switch`` to; nobody but the user wants that.
-        Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, and `RateLimited` above 20 pending consents.
+        Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, `RateLimited` above 20 pending consents, and
+        `InvalidInput` where the app leads to another server than a grant of the user came from.
         """
+        await self._stay(user, app)
         wanted = tuple(sorted(set(scopes)))
         key = self._key(user, app, wanted, f"{account}\0{other}" if other else account)
         while True:

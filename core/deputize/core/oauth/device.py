@@ -21,6 +21,7 @@ from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsErro
 from deputize.core.failures import Kind, Outcome, classify, lost
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
+from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.records import Content, is_them, refused
 from deputize.core.oauth.visit import Visits, reason_of
@@ -80,6 +81,7 @@ class Devices(Visits):
             provider, app = self._row(content)
             if not provider.device:
                 raise InvalidInput(f"{provider.label} gives no codes for other devices.", hint="Open the link instead.")
+            await self._stay(user, app)
             asked = await self._asked(content, provider)
             given = await self._codes(provider, app, asked)
             expires = self.clock() + min(given.lifetime, LONGEST)
@@ -88,6 +90,7 @@ class Devices(Visits):
                 "device": {"code": given.code.reveal(), "expires": expires},
                 "visit_expires": expires,
                 "asked": sorted(asked | set(provider.always)),
+                **noted(origin_of(provider, app)),
             }
             if stored := await self.vault.swap(record, content):
                 self.audit.write("consent.opened", **self._facts(content), by="device")
@@ -135,6 +138,9 @@ class Devices(Visits):
         """
         content, asked_at = record.json, self.clock()
         provider, app = self._row(content)
+        if origin_in(content) != origin_of(provider, app):
+            await self._end(record, "failed", MOVED)
+            return None
         outcome = await self._polled(provider, app, Secret(content["device"]["code"]))
         if outcome.kind is Kind.OK:
             endpoint = Endpoint(self.http, provider, app, self.clock)

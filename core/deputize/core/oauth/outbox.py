@@ -18,15 +18,18 @@ from deputize.core.failures import Kind
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.origin import differs, noted, origin_in, origin_of
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.vault.grant import Grant, Secret, User
+from deputize.core.vault.grant import Grant, Origin, Secret, User
 from deputize.core.vault.vault import Record, Vault
 
 GIVE_UP: Final = 86400.0
 REST: Final = 60.0
 MARGIN: Final = 10.0
 
-Upstream = Literal["done", "queued", "not_supported", "gave_up"]
+Upstream = Literal["done", "queued", "moved", "not_supported", "gave_up"]
+"""How far a provider knows. ``moved``: the settings lead elsewhere than where the tokens came from, so nobody was told;
+it stays written down for as long as they do."""
 
 
 @dataclass
@@ -44,7 +47,12 @@ class Outbox:
     async def owe(self, user: User, provider: str, app: str, tokens: Tokens) -> Record:
         """Write down that these tokens must end. Durable when it returns."""
         expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
-        return await self._note(user, provider, app, tokens, expires)
+        return await self._note(user, provider, app, tokens, expires, **noted(self._origin(provider, app)))
+
+    def _origin(self, provider: str, app: str) -> Origin | None:
+        """Where tokens come from that were given just now."""
+        row, one = self.providers.get(provider), self.apps.get(app)
+        return origin_of(row, one) if row and one else None
 
     async def owe_grant(self, grant: Grant, *, leaked: bool = False) -> Record | None:
         """Write down that a grant's tokens must end, if it is gone by then; None for one without tokens.
@@ -55,6 +63,7 @@ class Outbox:
             return None
         tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
         more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
+        more |= noted(grant.origin)
         row = self.providers.get(grant.provider)
         if leaked and row and row.revoke_leaked:
             more["leaked"] = [one.reveal() for one in (grant.access_token, grant.refresh_token) if one]
@@ -101,6 +110,8 @@ class Outbox:
             if await self._never_happened(note):
                 await self.vault.delete(owed)
                 told[owed.key] = "done"
+            elif self._moved(note):
+                told[owed.key] = await self._told(owed, "moved")
             elif note.get("leaked") and note["provider"] in self.providers:
                 leaked[note["provider"]].append(owed)
             else:
@@ -138,13 +149,18 @@ class Outbox:
                 told[owed.key] = await self._told(owed, self._stands(owed.json, refused) if refused else "done")
         return told
 
+    def _moved(self, note: dict[str, Any]) -> bool:
+        """Whether the settings lead to another server than the tokens came from, which must not get them."""
+        row, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
+        return bool(row and app and differs(origin_in(note), row, app) == "place")
+
     def _stands(self, note: dict[str, Any], refusal: Refusal) -> Upstream:
         if refusal.outcome.kind is Kind.REAUTH:
             return "done"  # the provider has ended it by itself
         return "queued" if self.clock() < note["since"] + GIVE_UP else "gave_up"
 
     async def _told(self, owed: Record, upstream: Upstream) -> Upstream:
-        if upstream != "queued":
+        if upstream not in ("queued", "moved"):
             await self.vault.delete(owed)
         note = owed.json
         who = {name: note.get(name) or None for name in ("tenant", "user", "provider", "app")}

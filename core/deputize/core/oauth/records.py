@@ -23,6 +23,7 @@ from deputize.core.asks import Consent, ConsentStatus
 from deputize.core.audit import Audit
 from deputize.core.errors import InvalidInput
 from deputize.core.http import Http
+from deputize.core.oauth.origin import differs, moved
 from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
@@ -165,6 +166,14 @@ class Records:
         if provider is None or app is None:
             raise refused("unknown_app")
         return provider, app
+
+    async def _stay(self, user: User, app: App) -> None:
+        """Raise `InvalidInput` where a grant of this app comes from another server than the app leads to now: neither
+        its place in the vault nor the client's secret goes there before it was disconnected."""
+        row = self.providers[app.provider]
+        for grant in await self.vault.grants(user, app.provider, app.name):
+            if grant.status != "revoked" and differs(grant.origin, row, app) == "place":
+                raise moved(grant, row)
 
     async def _held(self, content: Content) -> Grant | None:
         """The grant of the account that must come back, if it still holds."""

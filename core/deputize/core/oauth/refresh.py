@@ -25,6 +25,7 @@ from deputize.core.failures import Kind, Outcome
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.origin import MOVED, differs, moved, origin_of
 from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
@@ -137,6 +138,7 @@ class Refresher:
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.fresh(grant) and grant.access_token != failed:
             return grant  # somebody else did it
+        self._stay(grant)
         if grant.refresh_token is None:
             return (
                 grant if self._usable(grant, failed) else await self._bury(grant, "rejected" if failed else "expired")
@@ -176,11 +178,20 @@ class Refresher:
         except Refusal as refusal:
             raise Unanswered(refusal.outcome) from None
 
-    def _endpoint(self, grant: Grant) -> Endpoint:
+    def _row(self, grant: Grant) -> tuple[Provider, App]:
         provider, app = self.providers.get(grant.provider), self.apps.get(grant.app)
         if provider is None or app is None:
             raise InvalidInput(f"No app {grant.app!r} is set up any more.", fix_by="operator")
-        return Endpoint(self.http, provider, app, self.clock)
+        return provider, app
+
+    def _stay(self, grant: Grant) -> None:
+        """Raise where the token endpoint of now is not the one that this grant came from, or not for its app."""
+        provider, app = self._row(grant)
+        if where := differs(grant.origin, provider, app):
+            raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
+
+    def _endpoint(self, grant: Grant) -> Endpoint:
+        return Endpoint(self.http, *self._row(grant), self.clock)
 
     def _renewed(self, grant: Grant, tokens: Tokens, asked_at: float) -> Grant:
         """The grant with what the reply changed; what it leaves out stays as it was."""
@@ -192,6 +203,7 @@ class Refresher:
             expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
             obtained_at=asked_at,
             extra={**grant.extra, **tokens.extra},
+            origin=origin_of(*self._row(grant)),
         )
 
     async def _save(self, old: Grant, new: Grant) -> Grant:

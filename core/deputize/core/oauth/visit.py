@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deputize.core.asks import Consent
 from deputize.core.failures import Outcome, denied
 from deputize.core.oauth import flow
 from deputize.core.oauth.accounts import Accounts
 from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.records import (
@@ -62,6 +63,7 @@ class Visits(Records):
                 self._suspect("used", self._facts(content))
                 raise refused("used")
             provider, app = self._row(content)
+            await self._stay(User(content["user"], content["tenant"]), app)
             asked = await self._asked(content, provider)
             pkce, state, nonce = new_pkce(), new_state(), new_state()
             visit = {
@@ -76,6 +78,7 @@ class Visits(Records):
                 "visit_expires": now + TICKET_LIFE,
                 "redirect_uri": provider.redirect_uri(base, app),
                 "asked": sorted(asked | set(provider.always)),
+                **noted(origin_of(provider, app)),
             }
             row = {"key": record.key, "id": content["id"], "expires": content["visit_expires"]}
             await self._point("state", state, row)
@@ -160,6 +163,9 @@ class Visits(Records):
         """Spend the code, look whose token it is, and keep the grant. Runs to its end once begun."""
         content = record.json
         provider, app = self._row(content)
+        if origin_in(content) != origin_of(provider, app):  # a start with other settings came between
+            await self._end(record, "failed", MOVED)
+            return
         [visit] = content["visits"]
         code, verifier = Secret(content["code"]), Secret(visit["verifier"])
         spent = {"status": "confirmed", "code": "", "visits": [visit | {"verifier": ""}]}
@@ -200,7 +206,8 @@ class Visits(Records):
         if not await self._still(record):
             return False
         accounts, before = self._accounts(), await self.vault.find(user, content["provider"], content["app"])
-        grant = await self.vault.add(_granted(user, content, account, granted, tokens, asked_at, extra))
+        fresh = _granted(user, content, account, granted, tokens, asked_at, extra)
+        grant = await self.vault.add(replace(fresh, origin=origin_of(endpoint.provider, endpoint.app)))
         if content.get("other") == "switch":
             await accounts.prefer(grant)
         missing = sorted(set(content["scopes"]) - endpoint.provider.covered(granted))

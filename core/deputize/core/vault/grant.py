@@ -6,6 +6,7 @@ import hmac
 import json
 import struct
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal, NoReturn, Self
 
 from deputize.core.errors import UserRequired, VaultError
@@ -82,6 +83,50 @@ class Account:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a grant came from, sealed with it: where its tokens may go, and nowhere else. Made by `origin_of`.
+
+    ``client_id``: of the app. ``endpoints``: issuer, authorization and token endpoint. ``ends``: where tokens end.
+    ``hosts``: of the API. ``built_in``: the provider's row was the table's, so that it still is when a later version
+    of that row says something else. A port of a stand-in on loopback is left out: it changes with each start.
+    """
+
+    client_id: str
+    endpoints: tuple[str, ...]
+    ends: tuple[str, ...]
+    hosts: frozenset[str]
+    built_in: bool = False
+
+    def same_place(self, other: Origin) -> bool:
+        """Whether both are of one server, whatever the app."""
+        return (self.built_in and other.built_in) or (self.endpoints, self.ends) == (other.endpoints, other.ends)
+
+    def same(self, other: Origin) -> bool:
+        """Whether both are of one server and one app there."""
+        return self.client_id == other.client_id and self.same_place(other)
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether this is no real provider, but one that is played on loopback."""
+        return self.endpoints[-1].startswith("http:")
+
+    def pack(self) -> str:
+        """As text."""
+        return json.dumps([self.client_id, self.endpoints, self.ends, sorted(self.hosts), self.built_in])
+
+    @classmethod
+    def unpack(cls, text: str) -> Origin:
+        """What `pack` made; few differ, so they are kept."""
+        return _origin(text)
+
+
+@lru_cache(maxsize=1024)
+def _origin(text: str) -> Origin:
+    client_id, endpoints, ends, hosts, built_in = json.loads(text)
+    return Origin(client_id, tuple(endpoints), tuple(ends), frozenset(hosts), built_in)
+
+
 GrantStatus = Literal["active", "needs_reauth", "revoked"]
 _STATUS: tuple[GrantStatus, ...] = ("active", "needs_reauth", "revoked")
 _HEAD = struct.Struct(">BdII")  # status, expires_at, lengths of access token and scopes
@@ -94,7 +139,8 @@ class Grant:
     """One user's account consented, for one app: these scopes, these tokens.
 
     ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0 means that the token does not expire.
-    ``generation`` grows with every write; ``reason`` says why a grant is not active.
+    ``generation`` grows with every write; ``reason`` says why a grant is not active. ``origin`` None: from before
+    origins were kept, and of the table's row.
     """
 
     user: User
@@ -110,6 +156,7 @@ class Grant:
     reason: str = ""
     default: bool = True
     extra: dict[str, str] = field(default_factory=dict)  # what the provider adds: instance_url, team, hd
+    origin: Origin | None = None
     generation: int = 0
 
     def tombstone(self) -> Grant:
@@ -122,6 +169,7 @@ class Grant:
             access_token=_EMPTY,
             refresh_token=None,
             extra={},
+            origin=None,
         )
 
     def dead(self, reason: str) -> Grant:
@@ -143,6 +191,7 @@ class Grant:
             self.reason,
             "default" if self.default else "",
             json.dumps(self.extra) if self.extra else "",
+            self.origin.pack() if self.origin else "",
         )
         if any(_PART in part for part in rest):
             raise VaultError("A part of this grant holds a character that no vault keeps.")
@@ -155,9 +204,12 @@ class Grant:
         try:
             status, expires_at, a, s = _HEAD.unpack_from(plain)
             scopes_at, rest_at = _HEAD.size + a, _HEAD.size + a + s
-            user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra = (
+            user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *more = (
                 plain[rest_at:].decode().split(_PART)
             )
+            origin = more.pop() if more else ""
+            if more:
+                raise ValueError("more than this version knows")
             return cls(
                 user=User(user, tenant),
                 provider=provider,
@@ -172,6 +224,7 @@ class Grant:
                 reason=reason,
                 default=bool(default),
                 extra=json.loads(extra) if extra else {},
+                origin=Origin.unpack(origin) if origin else None,
                 generation=generation,
             )
         except (struct.error, ValueError, KeyError, IndexError, TypeError):

@@ -273,7 +273,7 @@ class Vault:
     async def add(self, grant: Grant) -> Grant:
         """Store a freshly consented grant, over whatever lies in its place. Returns it with its generation.
 
-        Without a refresh token it keeps the one that lies there now.
+        Without a refresh token it keeps the one that lies there now, if that came from the same server and app.
         """
         place = self.place_of(grant)
         others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
@@ -285,7 +285,7 @@ class Vault:
                     return replace(fresh, generation=stored.generation)
                 continue
             before = Grant.unpack(old.plain, old.generation)
-            alive = before.status == "active"
+            alive = before.status == "active" and _same_origin(before, grant)
             fresh = replace(
                 grant,
                 default=first or (before.default and before.status != "revoked"),
@@ -329,6 +329,12 @@ def called(grants: Sequence[Grant], account: str) -> list[Grant]:
     """Those of the account with this subject; else all whose name is this, in whatever case."""
     exact = [grant for grant in grants if grant.account.subject == account]
     return exact or [grant for grant in grants if grant.account.name.casefold() == account.casefold()]
+
+
+def _same_origin(before: Grant, grant: Grant) -> bool:
+    if grant.origin is None:
+        return before.origin is None
+    return before.origin.same(grant.origin) if before.origin else grant.origin.built_in
 
 
 def _plain(content: bytes | dict[str, Any]) -> bytes:

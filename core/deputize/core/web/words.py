@@ -8,6 +8,7 @@ from typing import Final
 WHY: Final[Mapping[str, str]] = {
     "invalid_grant": "{label} has ended the earlier connection. That happens after a password change, a long pause, or "
     "when access was removed there.",
+    "moved": "The earlier connection was made with another registration of this application.",
     "lost_rotation": "The earlier connection was lost in an interruption and has to be made anew.",
     "rejected": "{label} no longer accepts the earlier connection.",
     "expired": "The earlier connection has expired.",
@@ -32,6 +33,7 @@ ENDED: Final[Mapping[str, str]] = {
     "expired_state": "It took too long to come back from {label}. Nothing was connected.",
     "restart_consent": "{label} did not accept its own answer any more. Nothing was connected.",
     "grant_dead": "{label} did not accept its own answer any more. Nothing was connected.",
+    "moved": "This application was set up for another server than the one you were asked at. Nothing was connected.",
     "operator": "This application is not registered with {label} as it should be. Whoever runs it has to mend that.",
     "invalid_input": "{label} did not accept the question of this application. Whoever runs it has to mend that.",
     "org_blocked": "Your organization does not allow this at {label}. An administrator can change that.",
@@ -54,6 +56,8 @@ EFFECTS: Final[Mapping[str, str]] = {
 UPSTREAM: Final[Mapping[str, str]] = {
     "done": "{label} has ended the access as well.",
     "queued": "{label} could not be reached. It will be told as soon as it can be.",
+    "moved": "{label} was not told, since this application is set up for another server now. Remove the access in the "
+    "account it came from as well.",
     "not_supported": "{label} offers no way to be told. You can remove the access in your {label} account as well.",
     "gave_up": "{label} could not be told. Remove the access in your {label} account as well.",
 }

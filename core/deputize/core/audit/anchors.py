@@ -1,0 +1,70 @@
+"""A file of anchors: lines are added to one that is ours, and to no other."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from deputize.core.audit.rows import parsed
+from deputize.core.errors import SettingsError, StoreUnavailable
+
+_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FIRST: Final = 4096  # bytes: longer is no anchor
+
+
+@dataclass(frozen=True)
+class AnchorFile:
+    """Where anchors go, one a line. Made by `open`."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The file, made with mode 0600 where it is missing.
+
+        Raises `SettingsError` unless it is a regular file of this account that nobody else may write, and empty or
+        begun by an anchor: settings that name another file add nothing to it.
+        """
+        file = cls(path)
+        os.close(file._opened())
+        return file
+
+    def __call__(self, line: str) -> None:
+        """Add a line. Raises `StoreUnavailable` where the file is another one by now."""
+        try:
+            descriptor = self._opened()
+        except SettingsError as error:
+            raise StoreUnavailable(error.message, hint=error.hint) from None
+        with open(descriptor, "w", encoding="ascii") as to:
+            to.write(f"{line}\n")
+
+    def _opened(self) -> int:
+        try:
+            descriptor = os.open(self.path, _FLAGS, 0o600)
+        except OSError as error:
+            raise self._unfit(error.strerror or "it cannot be opened") from None
+        try:
+            self._check(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _check(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise self._unfit("it is no regular file")
+        if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise self._unfit("it is one that others may write")
+        first = os.pread(descriptor, _FIRST, 0).partition(b"\n")[0]
+        row = parsed(first + b"\n") if first else None
+        if status.st_size and (row is None or row["event"] != "chain.anchor"):
+            raise self._unfit("it holds something else")
+
+    def _unfit(self, why: str) -> SettingsError:
+        return SettingsError(
+            f"The file for anchors cannot be used: {why}.", hint=f"{self.path}: name a file that is not there yet."
+        )

@@ -1,0 +1,331 @@
+"""A grant acts, refreshes and ends only where it came from, and no file that was merely found says where that is."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import PROVIDERS, App, Deputy, InvalidInput, ReconsentRequired, Secret, SettingsError, User
+from deputize.core.oauth.origin import origin_of
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.vault.grant import Account, Grant
+
+ACCESS, REFRESH, SECRET = "gho_the-access-token", "ghr_the-refresh-token", "the-client-secret"
+GITHUB = App("github", "Iv1.abc", Secret(SECRET))
+ALICE = User("alice")
+
+
+@dataclass
+class Wire(httpx.AsyncBaseTransport):
+    """Everything that leaves, as text by host. Answers as GitHub would, wherever it is asked."""
+
+    seen: list[tuple[str, str]] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = (await request.aread()).decode()
+        self.seen.append((request.url.netloc.decode(), f"{request.url} {request.headers.raw!r} {body}"))
+        if request.url.path.endswith("/access_token"):
+            return httpx.Response(200, json={"access_token": "gho_new", "token_type": "bearer", "scope": "repo"})
+        return httpx.Response(200, json={"login": "alice", "id": 1, "name": "Alice"})
+
+    def stolen(self, *homes: str) -> list[str]:
+        """Where a token or the client's secret arrived that is not at home there."""
+        from tests.support.canary import hits
+
+        secrets = {ACCESS: "access token", REFRESH: "refresh token", SECRET: "client secret"}
+        return [where for where, text in self.seen if where not in homes and hits(secrets, {where: text})]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home, and a working directory beside it that somebody else could have filled."""
+    for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DEPUTIZE_PORT", "0")
+    monkeypatch.setenv("DEPUTIZE_APPS__GITHUB__CLIENT_ID", GITHUB.client_id)
+    monkeypatch.setenv("DEPUTIZE_APPS__GITHUB__CLIENT_SECRET", SECRET)
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    yield tmp_path / "home"
+
+
+def held(home: Path, **more: Any) -> Grant:
+    """Alice's GitHub account lies in the vault of this home, as a consent at GitHub left it."""
+    grant = Grant(ALICE, "github", "github", Account("1", "alice"), frozenset({"repo", "user"}), Secret(ACCESS))
+    grant = replace(grant, refresh_token=Secret(REFRESH), origin=origin_of(PROVIDERS["github"], GITHUB), **more)
+    kept = []
+
+    async def keep() -> None:
+        vault = await Settings.load(home=home).open_vault()
+        kept.append(await vault.add(grant))
+        await vault.close()
+
+    portal().run(keep())
+    return kept[0]
+
+
+Attack = Callable[[Deputy], Any]
+
+
+def act(deputy: Deputy) -> Any:
+    return deputy.run(deputy.act("github_whoami", {}, user="alice"))
+
+
+def end(deputy: Deputy) -> Any:
+    return deputy.run(deputy.revoke("alice", "github"))
+
+
+def ask(deputy: Deputy) -> Any:
+    return deputy.run(deputy.connect("alice", "github", scopes=["gist"]))
+
+
+def said(attack: Attack, wire: Wire) -> Any:
+    """What an attack came to: the result, or the error."""
+    try:
+        with Deputy.from_settings(transport=wire) as deputy:
+            return attack(deputy)
+    except (InvalidInput, ReconsentRequired, SettingsError) as refused:
+        return refused
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+ELSEWHERE = '[apps.github]\nhost = "github.evil.example"\n'
+SANDBOX = 'sandbox = "https://evil.example"\n'
+LOOPBACK = 'sandbox = "http://127.0.0.1:9"\n'
+
+
+@pytest.mark.parametrize("text", [ELSEWHERE, SANDBOX, LOOPBACK], ids=["host", "sandbox", "loopback"])
+@pytest.mark.parametrize("attack", [act, end])
+@pytest.mark.parametrize("expires_at", [0.0, 1.0], ids=["live", "expired"])
+def test_a_file_in_the_working_directory_receives_no_token_of_an_existing_vault(
+    home: Path, text: str, attack: Attack, expires_at: float
+) -> None:
+    held(home, expires_at=expires_at)
+    write(Path("deputize.toml"), text)
+    said(attack, wire := Wire())
+    assert wire.seen and not wire.stolen("github.com", "api.github.com")
+
+
+@pytest.mark.parametrize("attack", [act, end, ask])
+@pytest.mark.parametrize("expires_at", [0.0, 1.0], ids=["live", "expired"])
+def test_a_grant_is_refused_where_it_does_not_come_from_even_if_the_file_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, attack: Attack, expires_at: float
+) -> None:
+    held(home, expires_at=expires_at)
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(Path("named.toml"), ELSEWHERE)))
+    came_to = said(attack, wire := Wire())
+    assert not wire.stolen()
+    if attack is end:
+        assert [one.upstream for one in came_to] == ["moved"]
+    else:
+        assert isinstance(came_to, InvalidInput) and came_to.reason == "moved" and came_to.fix_by == "operator"
+        assert "github.com" in came_to.hint and "github.evil.example" in came_to.hint
+
+
+def test_what_is_owed_of_a_moved_grant_is_told_as_soon_as_the_settings_are_right_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(home)
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(Path("named.toml"), ELSEWHERE)))
+    said(end, Wire())
+    assert said(lambda deputy: deputy.run(deputy.revoker.retry()), Wire()) == ["moved"]
+    monkeypatch.delenv("DEPUTIZE_CONFIG")
+    assert said(lambda deputy: deputy.run(deputy.revoker.retry()), wire := Wire()) == ["done"]
+    assert [where for where, _ in wire.seen] == ["api.github.com"]
+
+
+def test_a_grant_of_another_registration_is_asked_for_anew_and_its_refresh_token_stays_at_home(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(home, expires_at=1.0)
+    monkeypatch.setenv("DEPUTIZE_APPS__GITHUB__CLIENT_ID", "Iv1.another")
+    came_to = said(act, wire := Wire())
+    assert isinstance(came_to, ReconsentRequired) and came_to.reason == "moved"
+    assert not wire.seen
+
+
+def test_a_grant_without_an_origin_is_one_of_the_tables_row_and_of_no_other(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _old(home)
+    said(act, wire := Wire())
+    assert {where for where, _ in wire.seen} == {"api.github.com"}
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(Path("named.toml"), ELSEWHERE)))
+    came_to = said(act, wire := Wire())
+    assert isinstance(came_to, InvalidInput) and came_to.reason == "moved" and not wire.seen
+
+
+def _old(home: Path) -> None:
+    """A grant as it was stored before grants kept where they come from."""
+
+    async def keep() -> None:
+        vault = await Settings.load(home=home).open_vault()
+        await vault.add(
+            Grant(ALICE, "github", "github", Account("1", "alice"), frozenset({"repo", "user"}), Secret(ACCESS))
+        )
+        await vault.close()
+
+    portal().run(keep())
+
+
+def test_a_consent_brings_a_grant_its_origin_and_takes_no_refresh_token_from_elsewhere(home: Path) -> None:
+    async def moved() -> tuple[Grant, Grant]:
+        vault = await Settings.load(home=home).open_vault()
+        old = await vault.grant(vault.place_of(held_here))
+        assert old is not None
+        there = origin_of(PROVIDERS["github"].at_host("github.example.com"), GITHUB)
+        new = await vault.add(replace(old, refresh_token=None, access_token=Secret("gho_there"), origin=there))
+        await vault.close()
+        return old, new
+
+    held_here = held(home)
+    old, new = portal().run(moved())
+    assert old.refresh_token == Secret(REFRESH) and new.refresh_token is None
+
+
+# ------------------------------------------------------------- the sandbox
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.example", "http://10.0.0.1:80", "http://127.0.0.1.evil.example", "http://user@127.0.0.1:80"]
+)
+def test_a_sandbox_is_on_loopback_or_stops_the_start(home: Path, url: str) -> None:
+    with pytest.raises(SettingsError, match="sandbox"):
+        Settings.load(sandbox=url)
+
+
+def test_a_sandbox_never_stands_beside_grants_of_real_providers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held(home)
+    monkeypatch.setenv("DEPUTIZE_SANDBOX", "http://127.0.0.1:9")
+    came_to = said(act, wire := Wire())
+    assert isinstance(came_to, SettingsError) and "real" in came_to.message and "DEPUTIZE_HOME" in came_to.hint
+    assert not wire.seen
+
+
+def test_a_grant_of_a_sandbox_is_none_of_the_real_provider(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = PROVIDERS["github"].moved_to("http://127.0.0.1:9")
+    grant = held(home)
+
+    async def played() -> None:
+        vault = await Settings.load(home=home).open_vault()
+        assert await vault.replace(grant, replace(grant, origin=origin_of(stand_in, GITHUB)))
+        await vault.close()
+
+    portal().run(played())
+    came_to = said(act, wire := Wire())
+    assert isinstance(came_to, InvalidInput) and came_to.reason == "moved" and not wire.seen
+    monkeypatch.setenv("DEPUTIZE_SANDBOX", "http://127.0.0.1:10")  # the same stand-in, on another port
+    said(act, wire := Wire())
+    assert {where for where, _ in wire.seen} == {"127.0.0.1:10"}
+
+
+# ------------------------------------------------------------- files
+
+
+def test_a_file_that_is_not_read_is_said_once(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(Path("deputize.toml"), 'agent = "found"\n')
+    with caplog.at_level(logging.WARNING, "deputize"):
+        assert Settings.load().agent == Settings.load().agent == "agent"
+    told = [line for line in caplog.messages if "deputize.toml" in line]
+    assert len(told) == 1 and "is not read" in told[0] and "DEPUTIZE_CONFIG" in told[0]
+
+
+def test_a_file_that_is_named_is_read_and_so_is_one_in_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home / "deputize.toml", 'agent = "at home"\n')
+    assert Settings.load().agent == "at home"
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(Path("any.toml"), 'agent = "named"\n')))
+    assert Settings.load().agent == "named"
+    monkeypatch.setenv("DEPUTIZE_CONFIG", "nowhere.toml")
+    with pytest.raises(SettingsError, match=r"nowhere\.toml"):
+        Settings.load()
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o664])
+def test_a_file_that_others_may_write_is_refused_and_says_how_to_close_it(home: Path, mode: int) -> None:
+    path = write(home / "deputize.toml", 'agent = "anybody"\n', mode)
+    with pytest.raises(SettingsError, match="others may write") as refused:
+        Settings.load()
+    assert f"chmod go-w '{path}'" in refused.value.hint
+
+
+def test_a_file_in_a_folder_that_everybody_may_write_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_folder = home.parent / "open"
+    open_folder.mkdir()
+    open_folder.chmod(0o777)
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(open_folder / "any.toml", 'agent = "anybody"\n')))
+    with pytest.raises(SettingsError, match="others may write"):
+        Settings.load()
+
+
+def test_a_file_of_another_account_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(home / "deputize.toml", 'agent = "theirs"\n')
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr("deputize.core.configfile.ROOT", -1)
+    with pytest.raises(SettingsError, match="another account"):
+        Settings.load()
+
+
+# ------------------------------------------------------------- anchors
+
+
+def anchored(path: Path) -> Any:
+    settings = Settings.load(anchors=path)
+
+    async def run() -> None:
+        vault = await settings.open_vault()
+        audit = settings.open_audit(vault.keys)
+        audit.write("act.result", user="alice")
+        audit.close()
+        await vault.close()
+
+    return portal().run(run())
+
+
+def test_anchors_are_added_to_no_file_that_is_something_else(home: Path) -> None:
+    profile = write(home.parent / ".profile", "echo hello\n")
+    with pytest.raises(SettingsError, match="anchors"):
+        anchored(profile)
+    assert profile.read_text() == "echo hello\n"
+
+
+def test_anchors_go_to_a_file_of_their_own_that_grows(home: Path) -> None:
+    path = home.parent / "anchors"
+    anchored(path)
+    anchored(path)
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["chain.anchor"] * 2 and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_anchors_follow_no_link_and_go_to_no_device(home: Path) -> None:
+    target = write(home.parent / "target", "")
+    (home.parent / "link").symlink_to(target)
+    os.mkfifo(home.parent / "pipe")
+    for path in (home.parent / "link", home.parent / "pipe", home.parent):
+        with pytest.raises(SettingsError, match="anchors"):
+            anchored(path)
+    assert target.read_text() == ""
+
+
+def test_anchors_go_to_no_file_that_others_may_write(home: Path) -> None:
+    path = home.parent / "anchors"
+    anchored(path)
+    path.chmod(0o622)
+    with pytest.raises(SettingsError, match="anchors"):
+        anchored(path)
