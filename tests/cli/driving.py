@@ -25,10 +25,11 @@ CLI = [sys.executable, "-W", "error", "-m", "deputize.cli"]
 _OWN_TERMINAL = [
     sys.executable,
     "-c",
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); "
     f"os.execv(sys.executable, [*{CLI!r}, *sys.argv[1:]])",
 ]
-"""The command line with its terminal in charge of it, so that Ctrl-C is what it is for a person."""
+"""The command line with its terminal in charge of it, so that Ctrl-C is what it is for a person, whatever ran us."""
 LINK = r"(http://127\.0\.0\.1:\d+/connect/[\w-]+)"
 PATIENCE = 40.0
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")

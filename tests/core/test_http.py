@@ -321,6 +321,7 @@ async def test_a_response_knows_nothing_of_its_request(transport: Transport) -> 
         ("deflate", zlib.compress(b"plain " * 50, wbits=-15)),
         ("identity", b"plain " * 50),
     ],
+    ids=["gzip", "x-gzip", "upper case", "zlib", "raw deflate", "identity"],
 )
 async def test_a_content_encoding_is_undone(http: Http, coding: str, body: bytes) -> None:
     async with serving(saying(body, f"Content-Encoding: {coding}", "X-Other: kept")) as server:
@@ -346,6 +347,7 @@ async def test_what_a_mock_has_unpacked_is_not_unpacked_again() -> None:
         ("br", b"who asked"),
         ("gzip, gzip", gzip.compress(gzip.compress(b"plain"))),
     ],
+    ids=["no gzip", "cut off", "no deflate", "unknown coding", "twice"],
 )
 async def test_a_body_that_cannot_be_unpacked_counts_as_sent(http: Http, coding: str, body: bytes) -> None:
     async with serving(saying(body, f"Content-Encoding: {coding}")) as server:

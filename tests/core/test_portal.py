@@ -566,6 +566,9 @@ asyncio.run(main())
 
 def test_ctrl_c_while_waiting_cancels_the_work(tmp_path: Path) -> None:
     script = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what started the tests may ignore it
+
 async def work():
     note("up")
     await for_ever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -14,10 +15,9 @@ from tests.support.emulate import BOBS_SECRET, oauth_client
 from tests.support.examples import EXAMPLES
 from tests.support.house import GMAIL, build
 from tests.support.strict import StrictTransport
+from tests.support.used import tools_called
 
 pytestmark = pytest.mark.counterpart
-USED: Final[set[str]] = set()
-BESIDE: Final = {"save_draft", "send_draft", "reply_email", "manage_label", "whoami"}  # in test_emulate_acts.py
 SANDBOX_ONLY: Final = {"set_vacation", "set_signature"}  # emulate answers both with 404
 
 
@@ -33,9 +33,7 @@ async def deputy(strict_google: StrictTransport) -> Any:
 
 
 async def act(deputy: Deputy, tool: str, user: str = "alice", **arguments: Any) -> Any:
-    result = await deputy.act(f"gmail_{tool}", arguments, user=user)
-    USED.add(tool)
-    return result
+    return await deputy.act(f"gmail_{tool}", arguments, user=user)
 
 
 async def test_a_file_goes_out_and_comes_back_the_same(deputy: Deputy) -> None:
@@ -113,13 +111,14 @@ async def test_drafts_are_listed_and_discarded_and_labels_are_known(deputy: Depu
 
 
 def test_every_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """Runs last. That the sandbox has them all is shown by LangChain's own suites (`tests/support/examples.py`)."""
+    """That the sandbox has them all is shown by LangChain's own suites (`tests/support/examples.py`)."""
     sandbox = {name.removeprefix("gmail_") for name in EXAMPLES["gmail"]}
     refused = {"unsubscribe"}  # reached, but no mail of emulate's names a list
+    used = tools_called(TOOLKIT, __file__, Path(__file__).with_name("test_emulate_acts.py"))
+    every = [name.removeprefix("gmail_") for name in TOOLKIT.tools]
     with capsys.disabled():
         print("\ntool | emulate | sandbox")
-        for tool in (name.removeprefix("gmail_") for name in TOOLKIT.tools):
-            there = "yes" if tool in USED | BESIDE else "refused" if tool in refused else "-"
+        for tool in every:
+            there = "refused" if tool in refused else "yes" if tool in used else "-"
             print(f"gmail_{tool} | {there} | {'yes' if tool in sandbox else '-'}")
-    every = {name.removeprefix("gmail_") for name in TOOLKIT.tools}
-    assert every == sandbox and every - USED - BESIDE == refused | SANDBOX_ONLY
+    assert set(every) == sandbox and set(every) - used == SANDBOX_ONLY

@@ -21,6 +21,7 @@ from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
 from tests.support.pruned import PrunedLinear
 from tests.support.strict import StrictTransport, consent_click
+from tests.support.used import tools_called
 from tests.toolkits.linear_calls import EVERY
 
 pytestmark = pytest.mark.counterpart
@@ -58,11 +59,7 @@ async def deputy(emulate: Emulate, linear: PrunedLinear) -> AsyncIterator[Deputy
         yield deputy
 
 
-USED: set[str] = set()
-
-
 async def act(deputy: Deputy, user: str, tool: str, **arguments: Any) -> Any:
-    USED.add(f"linear_{tool}")
     return await deputy.act(f"linear_{tool}", arguments, user=user)
 
 
@@ -142,10 +139,11 @@ async def test_a_team_that_is_not_there_is_no_other_team(deputy: Deputy, linear:
 
 
 def test_each_tool_is_exercised_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    """Runs last: what the tests above used, beside the calls that `test_linear_tools.py` plays in the sandbox."""
-    sandbox = {case.name for case in EVERY}
+    """What the tests above use, beside the calls that `test_linear_tools.py` plays in the sandbox."""
+    used, sandbox = tools_called(TOOLKIT, __file__), {case.name for case in EVERY}
     with capsys.disabled():
         print("\ntool | emulate | sandbox")
         for name in TOOLKIT.tools:
-            print(f"{name} | {'yes' if name in USED else '-'} | {'yes' if name in sandbox else '-'}")
-    assert set(TOOLKIT.tools) == USED | sandbox
+            there = "yes" if name.removeprefix("linear_") in used else "-"
+            print(f"{name} | {there} | {'yes' if name in sandbox else '-'}")
+    assert set(TOOLKIT.tools) == {f"linear_{tool}" for tool in used} | sandbox

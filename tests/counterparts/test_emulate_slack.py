@@ -25,14 +25,14 @@ from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
 from tests.support.house import new_vault, no_sleep, public_names
 from tests.support.strict import StrictTransport, consent_click, lost_after_acting
+from tests.support.used import tools_called
 from tests.toolkits.slack_calls import CASES
 from tests.toolkits.slack_world import EVERYTHING
 
 pytestmark = pytest.mark.counterpart
 PAGES: Final = "https://deputize.example.test"  # Slack sends no browser to loopback without PKCE
 PEOPLE: Final = {"alice": "alice@example.test", "bob": "bob@example.test"}
-NOT_THERE: Final = {"slack_search", "slack_list_user_groups", "slack_write_canvas"}
-RAN: Final = set[str]()
+NOT_THERE: Final = {"search", "list_user_groups", "write_canvas"}
 
 
 class SlackAtEmulate(StrictTransport):
@@ -92,9 +92,7 @@ async def connect(deputy: Deputy, strict: SlackAtEmulate, user: str, *scopes: st
 
 async def act(deputy: Deputy, as_: str, tool: str, call_: Any = None, **arguments: Any) -> Any:
     given = {name.rstrip("_"): value for name, value in arguments.items()}
-    result = await deputy.act(f"slack_{tool}", given, user=as_, call=call_)
-    RAN.add(f"slack_{tool}")
-    return result
+    return await deputy.act(f"slack_{tool}", given, user=as_, call=call_)
 
 
 async def test_alice_and_bob_talk_and_each_is_who_they_are(deputy: Deputy, strict: SlackAtEmulate) -> None:
@@ -272,12 +270,11 @@ async def test_a_private_channel_named_by_its_id_asks_for_the_right_that_it_need
 
 
 def test_every_tool_runs_somewhere(capsys: pytest.CaptureFixture[str]) -> None:
-    if not RAN:
-        pytest.skip("the other tests of this file have not run")
-    in_sandbox = {f"slack_{case.tool}" for case in CASES}
+    used, in_sandbox = tools_called(TOOLKIT, __file__), {case.tool for case in CASES}
+    every = [name.removeprefix("slack_") for name in TOOLKIT.tools]
     with capsys.disabled():
         print("\ntool | emulate | sandbox")
-        for name in TOOLKIT.tools:
-            print(f"{name} | {'yes' if name in RAN else '-'} | {'yes' if name in in_sandbox else '-'}")
-    assert set(TOOLKIT.tools) - RAN == NOT_THERE
-    assert set(TOOLKIT.tools) == in_sandbox
+        for tool in every:
+            print(f"slack_{tool} | {'yes' if tool in used else '-'} | {'yes' if tool in in_sandbox else '-'}")
+    assert set(every) - used == NOT_THERE
+    assert set(every) == in_sandbox

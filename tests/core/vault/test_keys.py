@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import keyring
 import keyring.errors
@@ -72,25 +73,25 @@ def test_no_key_at_all_is_said(text: str) -> None:
     assert "deputize key new" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        text_of(os.urandom(31)),
-        text_of(os.urandom(33)),
-        text_of(os.urandom(16)),
-        new_key()[:-1] + "!",
-        new_key() + "\u00e9",
-        "correct horse battery staple",
-        "=" * 44,
-        text_of(b"\0" * 32),
-        text_of(b"k" * 32),
-        text_of(b"ab" * 16),
-        text_of(bytes(range(32))),
-        text_of(bytes(range(64, 0, -2))),
-        text_of(b"a password of some 32 characters"),
-        os.urandom(32).hex(),
-    ],
-)
+BAD_KEYS: Final = {
+    "31 bytes": text_of(os.urandom(31)),
+    "33 bytes": text_of(os.urandom(33)),
+    "16 bytes": text_of(os.urandom(16)),
+    "a character that is not base64": new_key()[:-1] + "!",
+    "a character that is not ascii": new_key() + "\u00e9",
+    "words": "correct horse battery staple",
+    "padding only": "=" * 44,
+    "zeros": text_of(b"\0" * 32),
+    "one byte again and again": text_of(b"k" * 32),
+    "two bytes again and again": text_of(b"ab" * 16),
+    "counting up": text_of(bytes(range(32))),
+    "counting down": text_of(bytes(range(64, 0, -2))),
+    "a password": text_of(b"a password of some 32 characters"),
+    "hexadecimal": os.urandom(32).hex(),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_KEYS.values(), ids=BAD_KEYS)
 def test_V4_short_malformed_and_weak_keys_are_refused_by_number_and_never_shown(bad: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_keys(f"{new_key()},{bad},{new_key()}")
