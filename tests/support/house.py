@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolkit, User, ask_before_sending
+from deputize.core.act.ledger import KEPT
 from deputize.core.audit import Audit
 from deputize.core.http import Transport
 from deputize.core.oauth.consent import AnyLocalUser
@@ -77,6 +78,7 @@ async def build(
     providers: Mapping[str, Any] = PROVIDERS,
     resolve: Resolve = public_names,
     requests_per_minute: float = math.inf,
+    outcomes_kept: float = KEPT,
 ) -> Deputy:
     """A deputy over the sandbox. Pages have an address but are not served: `consent` walks through them."""
     more: dict[str, Any] = {"clock": clock} if clock else {}
@@ -92,6 +94,7 @@ async def build(
         sleep=no_sleep,
         resolve=resolve,
         requests_per_minute=requests_per_minute,
+        outcomes_kept=outcomes_kept,
         **more,
     )
 

@@ -191,7 +191,7 @@ class _ActNode:
             if waiting and user:
                 pause = {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
                 note = {"user": user.id, "tenant": user.tenant, "pause": pause}
-                return Command(update={"messages": told, "deputize": note}, goto=f"wait_{kind}")
+                return Command(update={"deputize": note}, goto=f"wait_{kind}")  # an answer now could be another call's
         if own or not user or not all(one["call"]["name"] in self.reads for one in ready):
             ours = [Send("act", one) for one in ready]  # in these the user is written down before anything is changed
             return Command(update={"messages": told, "deputize": {}}, goto=[*ours, *own] or END)

@@ -11,6 +11,7 @@ cannot happen. Each gate pauses once for all calls of the model's message, and a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
@@ -144,10 +145,13 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         return {}
 
     def _refused(self, ways: list[tuple[Any, DeputizeError | None]]) -> Payload | None:
+        """The refusals that can be told before tools run. LangChain takes an answer for that of every call of its id:
+        where several have one, each is refused by its own tool."""
+        ids = Counter(call["id"] for call, _ in ways)
         told: list[ToolMessage] = [
             self.host.failed(call["name"], str(call["id"]), way)
             for call, way in ways
-            if way is not None and not isinstance(way, ConsentRequired | ApprovalRequired)
+            if way is not None and not isinstance(way, ConsentRequired | ApprovalRequired) and ids[call["id"]] == 1
         ]
         return {"messages": told} if told else None
 

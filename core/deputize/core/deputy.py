@@ -18,7 +18,7 @@ from deputize.core.act.asking import Asking, Lacking
 from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
-from deputize.core.act.ledger import Ledger
+from deputize.core.act.ledger import KEPT, Ledger
 from deputize.core.act.perform import Performer
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
 from deputize.core.act.public import Outside
@@ -77,7 +77,8 @@ class Deputy:
     ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
     are served; ``policy`` is asked on every act; ``transport`` replaces the network, and ``resolve`` the look-up of
     names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: how many requests one user's agents may
-    send to one provider, infinite for no limit.
+    send to one provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done
+    again.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Deputy:
         sleep: Sleep = asyncio.sleep,
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
+        outcomes_kept: float = KEPT,
     ) -> None:
         self.vault, self.providers, self.agent, self.policy, self.clock = vault, providers, agent, policy, clock
         self.sleep = sleep
@@ -115,7 +117,8 @@ class Deputy:
         self.approvals = Approvals(vault, self.audit, clock)
         self.files, budgets = Files(vault, clock), Budgets(requests_per_minute, clock)
         self.sender = Sender(self.http, providers, self.refresher, self.outside, self.files, budgets, clock, sleep)
-        self.performer = Performer(Ledger(vault, clock), self.approvals, self.sender, self.refresher, self.audit)
+        ledger = Ledger(vault, clock, outcomes_kept)
+        self.performer = Performer(ledger, self.approvals, self.sender, self.refresher, self.audit)
         self._account_hash = lru_cache(maxsize=4096)(self.audit.digest)
         self.catalog = Catalog(toolkits)
 
@@ -155,6 +158,7 @@ class Deputy:
             providers=providers,
             transport=transport,
             requests_per_minute=settings.requests_per_minute,
+            outcomes_kept=settings.outcomes_kept,
         )
         pages.deputy = deputy
         portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.owe_in))

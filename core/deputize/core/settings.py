@@ -93,6 +93,9 @@ class Settings(BaseSettings):
         None, description="File that the audit's anchors are added to. Keep it on another disk or machine."
     )
     requests_per_minute: float = Field(300, ge=1, description="Requests one user's agents may send to one provider.")
+    outcomes_kept: float = Field(
+        86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."
+    )
     sandbox: str = Field("", description="Base URL of a sandbox on loopback that plays the providers.")
 
     @classmethod

@@ -179,8 +179,7 @@ class Approvals:
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
         who = act.key.hex if act.call.known else f"{act.call.thread}/{act.tool.name}"
-        asked = act.arguments if act.asked is None else act.asked
-        exact = json.dumps([who, account.subject, asked], sort_keys=True, default=str).encode()
+        exact = json.dumps([who, account.subject, act.said]).encode()
         return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
 
     def _note(self, event: str, user: User, content: Mapping[str, Any]) -> None:

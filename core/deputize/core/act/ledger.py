@@ -16,17 +16,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from deputize.core.act.policy import Act
+from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.vault.vault import Record, Vault
 
 KEPT: Final = 86400.0
+"""Seconds a recorded outcome is kept, unless the host says otherwise."""
 STRIPES: Final = 1024
 WAIT: Final = 120.0
 
 
 @dataclass
 class Entry:
-    """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None."""
+    """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None.
+
+    ``said``: the digest of the arguments; ``kept``: seconds that the row counts after its last write.
+    """
 
     vault: Vault
     key: str
@@ -34,6 +39,8 @@ class Entry:
     record: Record | None = None
     noted: Mapping[str, Any] | None = None
     account: str = ""
+    said: str = ""
+    kept: float = KEPT
     _notes: dict[str, Any] = field(default_factory=dict)
     _ours: bool = False
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -66,7 +73,8 @@ class Entry:
             await self._write("unknown")
 
     async def _write(self, state: str, **more: Any) -> None:
-        content = {"state": state, "expires": self.clock() + KEPT, "account": self.account, **more}
+        whose = {"account": self.account, "arguments": self.said}
+        content = {"state": state, "expires": self.clock() + self.kept, **whose, **more}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
         )
@@ -77,22 +85,38 @@ class Entry:
 
 @dataclass
 class Ledger:
-    """Rows of acts, in one vault."""
+    """Rows of acts, in one vault. ``kept``: seconds that each counts after its last write."""
 
     vault: Vault
     clock: Callable[[], float] = time.time
+    kept: float = KEPT
 
     async def outcome(self, act: Act) -> tuple[Any] | None:
-        """The recorded result, in a tuple, if this act has one. Raises `OutcomeUnknown` if it has none for good."""
-        return self._read(await self.vault.get("act", self._key(act)))
+        """The recorded result, in a tuple, if this act has one. Raises `OutcomeUnknown` if it has none for good.
 
-    def _read(self, record: Record | None) -> tuple[Any] | None:
-        if record is None or record.json["expires"] <= self.clock():
-            return None
+        Raises `Conflict` where the row is of other arguments.
+        """
+        return await self._told(act, await self._lying(act))
+
+    async def _told(self, act: Act, record: Record | None) -> tuple[Any] | None:
+        """What an act's row tells to a later run of it."""
+        if record is None or self._over(record):
+            return await self._of_earlier_version(act)
         content = record.json
+        if content["arguments"] != act.digest:
+            raise Conflict("This call was recorded with other arguments.", hint="Ask for it as a call of its own.")
         if content["state"] == "unknown":
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
         return (content["result"],) if content["state"] == "done" else None
+
+    async def _of_earlier_version(self, act: Act) -> None:
+        """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
+        old = await self.vault.get("act", self._place(act, act.old_key)) if act.call.known else None
+        if old is not None and not self._over(old):
+            raise OutcomeUnknown(
+                "A call of these ids was recorded by an earlier version, which did not keep its arguments.",
+                hint="Look whether it was done. Such a record counts for a day.",
+            )
 
     @asynccontextmanager
     async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | tuple[Any]]:
@@ -101,24 +125,24 @@ class Ledger:
         ``account``: the subject it acts as; a run that was begun as another account is not taken up.
 
         Raises `OutcomeUnknown` after a run that was cut off and left no note, or if one is still under way for long;
-        `StoreUnavailable` if only other acts stood in the way.
+        `Conflict` where the row is of other arguments; `StoreUnavailable` if only other acts stood in the way.
         """
-        key, stripe = self._key(act), f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
+        stripe = f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
         async with AsyncExitStack() as held:
             try:
                 await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
             except TimeoutError:
-                if await self.vault.get("act", key):
+                if await self._lying(act):
                     raise OutcomeUnknown("Another run of this act is still under way.") from None
                 raise StoreUnavailable("Too many acts are under way.", hint="Try again; nothing was done.") from None
-            record = await self.vault.get("act", key)
-            if (done := self._read(record)) is not None:
+            record = await self._lying(act)
+            if (done := await self._told(act, record)) is not None:
                 yield done
             else:
-                yield await self._entry(key, record, act, account)
+                yield await self._entry(record, act, account)
 
-    async def _entry(self, key: str, record: Record | None, act: Act, account: str) -> Entry:
-        if record is not None and record.json["expires"] <= self.clock():
+    async def _entry(self, record: Record | None, act: Act, account: str) -> Entry:
+        if record is not None and self._over(record):
             await self.vault.delete(record)
             record = None
         if record is not None and record.json.get("account", account) != account:
@@ -126,14 +150,22 @@ class Ledger:
                 "An earlier run of this act was cut off, and began as another account.",
                 hint="Let that account act again, and run it once more: it looks up what became of it.",
             )
-        entry = Entry(self.vault, key, self.clock, record, record.json.get("noted") if record else None, account)
+        noted = record.json.get("noted") if record else None
+        place = self._place(act, act.key)
+        entry = Entry(self.vault, place, self.clock, record, noted, account, act.digest, self.kept)
         if record is not None and (not entry.noted or "noted" not in act.tool.injected):
             await entry.unknown()
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
         return entry
 
-    def _key(self, act: Act) -> str:
-        return self.vault.place(act.user) + act.key.hex
+    async def _lying(self, act: Act) -> Record | None:
+        return await self.vault.get("act", self._place(act, act.key))
+
+    def _over(self, record: Record) -> bool:
+        return bool(record.json["expires"] <= self.clock())
+
+    def _place(self, act: Act, key: ActKey) -> str:
+        return self.vault.place(act.user) + key.hex
 
 
 def recordable(result: Any) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from deputize.core.act.canonical import canonical
 from deputize.core.act.toolkit import ActKey, Effect, Need, Tool
 from deputize.core.vault.grant import User
 
@@ -62,10 +65,29 @@ class Act:
         return self.tool.needs_of(self.arguments, self.kind or self.provider)
 
     @cached_property
+    def said(self) -> str:
+        """What was asked for, in one form; see `deputize.core.act.canonical`. An edit does not change it."""
+        return canonical(self.tool, self.arguments if self.asked is None else self.asked)
+
+    @cached_property
     def key(self) -> ActKey:
-        """What makes two calls the same act."""
+        """What makes two calls the same act. Texts that look alike, in another form of Unicode, are the same."""
+        return ActKey.of(*self._call, unicodedata.normalize("NFC", self.said))
+
+    @property
+    def old_key(self) -> ActKey:
+        """The key of versions that left the arguments out."""
+        return ActKey.of(*self._call)
+
+    @property
+    def digest(self) -> str:
+        """Of what was asked for, to the letter: 32 hexadecimal characters."""
+        return hashlib.sha256(self.said.encode(errors="surrogatepass")).hexdigest()[:32]
+
+    @property
+    def _call(self) -> tuple[str, ...]:
         call, name = self.call, self.call.id or self.nonce
-        return ActKey.of(self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name)
+        return self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name
 
 
 class Verdict(StrEnum):

@@ -1,0 +1,310 @@
+"""Which calls are the same act: equal ids and equal arguments, whatever way the arguments have travelled."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import date
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from deputize.core import (
+    Act,
+    ActKey,
+    ApprovalRequired,
+    Call,
+    Conflict,
+    Effect,
+    InvalidInput,
+    OutcomeUnknown,
+    Request,
+    Steps,
+    Toolkit,
+    User,
+    any_of,
+)
+from deputize.core.act import ledger
+from tests.core.act.test_policy import Asking
+from tests.core.oauth.test_consent import House
+from tests.support.kits import ALL, MAIL, SEND
+
+CAROL = {**MAIL, "to": "carol@example.test"}
+CALL = Call("t", "m1", "c")
+
+
+class Colour(enum.Enum):
+    """An enumeration among arguments."""
+
+    RED = "red"
+
+
+class Line(BaseModel):
+    """A nested argument, with a tag and a default."""
+
+    kind: Literal["line"] = "line"
+    text: str
+    width: float = 1.0
+
+
+class Dot(BaseModel):
+    """Another, which only its tag tells apart."""
+
+    kind: Literal["dot"] = "dot"
+    text: str
+
+
+def tool_of(steps: Callable[..., Steps]) -> Any:
+    """A tool made from a function."""
+    kit = Toolkit("kit", "google", api="gmail")
+    kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)(steps)
+    return kit.tools[f"kit_{steps.__name__}"]
+
+
+def draw(
+    shapes: list[Line | Dot],
+    size: float = 2.0,
+    tags: tuple[str, ...] = (),
+    when: date | None = None,
+    colour: Colour = Colour.RED,
+    extra: dict[str, Any] | None = None,
+) -> Steps:
+    """Draw something."""
+    yield Request("POST", "/users/me/labels", json={})
+
+
+def act_of(arguments: dict[str, Any], steps: Callable[..., Steps] = draw, call: Call = CALL) -> Act:
+    """An act with these arguments, validated."""
+    tool = tool_of(steps)
+    return Act(User("alice"), tool, tool.validate(arguments), Effect.SENDS, call, "agent", "google", "google")
+
+
+def key(arguments: dict[str, Any], steps: Callable[..., Steps] = draw) -> str:
+    """The key of an act with these arguments."""
+    return act_of(arguments, steps).key.hex
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = await House().begin()
+    await made.connected(*ALL)
+    made.line.seen.clear()
+    yield made
+    await made.deputy.close()
+
+
+@pytest.fixture
+async def asking() -> AsyncIterator[Asking]:
+    made = await Asking().begin()
+    await made.connected(*ALL)
+    yield made
+    await made.deputy.close()
+
+
+def receivers(house: House) -> list[str]:
+    """To whom Alice's mails have gone."""
+    mails = house.sandbox.sent("alice@example.test")
+    return sorted("carol" if b"carol@" in mail.raw else "bob" for mail in mails)
+
+
+# ------------------------------------------------------------- no false success
+
+
+async def test_two_calls_of_one_id_with_other_arguments_are_two_acts_each_done_once(house: House) -> None:
+    bob, carol = await house.act("send", **MAIL), await house.act("send", **CAROL)
+    assert bob != carol and receivers(house) == ["bob", "carol"]
+    assert (await house.act("send", **MAIL), await house.act("send", **CAROL)) == (bob, carol)
+    assert receivers(house) == ["bob", "carol"]
+
+
+async def test_two_calls_of_one_id_with_other_arguments_are_asked_about_apart(asking: Asking) -> None:
+    for arguments in (MAIL, CAROL):
+        with pytest.raises(ApprovalRequired) as asked:
+            await asking.act("send", "m1", **arguments)
+        await asking.deputy.decide(asked.value.approval, "approve", by="alice")
+        await asking.act("send", "m1", **arguments)
+    assert receivers(asking) == ["bob", "carol"]
+
+
+async def test_a_yes_to_the_first_of_two_calls_of_one_id_does_nothing_for_the_second(asking: Asking) -> None:
+    approval = await asking.asked()
+    await asking.deputy.decide(approval, "approve", by="alice")
+    await asking.act("send", "m1", **MAIL)
+    with pytest.raises(ApprovalRequired):
+        await asking.act("send", "m1", **CAROL)
+    assert receivers(asking) == ["bob"]
+
+
+async def test_an_act_that_ended_unknown_says_nothing_of_a_call_with_other_arguments(house: House) -> None:
+    house.sandbox.switches.drop_after_commit.append("/gmail")
+    with pytest.raises(OutcomeUnknown):
+        await house.act("send", **MAIL)
+    house.sandbox.switches.drop_after_commit.clear()
+    assert (await house.act("send", **CAROL))["id"]
+    with pytest.raises(OutcomeUnknown):
+        await house.act("send", **MAIL)
+
+
+def test_a_key_that_a_provider_sees_differs_too() -> None:
+    one, two = act_of({"shapes": []}).key, act_of({"shapes": [], "size": 3}).key
+    assert one.base32 != two.base32 and one.uuid != two.uuid
+
+
+# ------------------------------------------------------------- the same arguments
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"shapes": [], "size": 3}, {"shapes": [], "size": 3.0}),
+        ({"shapes": (), "tags": ["a"]}, {"shapes": [], "tags": ("a",)}),
+        ({"shapes": [], "extra": {"a": 1, "b": 2.0}}, {"extra": {"b": 2, "a": 1.0}, "shapes": []}),
+        ({"shapes": [], "when": "2026-11-25"}, {"shapes": [], "when": date(2026, 11, 25)}),
+        ({"shapes": []}, {"shapes": [], "size": 2, "tags": [], "when": None, "colour": "red", "extra": None}),
+        ({"shapes": [{"text": "x", "kind": "line"}]}, {"shapes": [Line(text="x", width=1)]}),
+        ({"shapes": [{"text": "caf\u00e9", "kind": "dot"}]}, {"shapes": [{"text": "cafe\u0301", "kind": "dot"}]}),
+    ],
+)
+def test_arguments_that_travelled_as_json_are_the_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert key(one) == key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"shapes": [], "extra": {"a": 1}}, {"shapes": [], "extra": {"a": True}}),
+        ({"shapes": [], "extra": {"a": 1}}, {"shapes": [], "extra": {"a": "1"}}),
+        ({"shapes": [], "extra": {"a": None}}, {"shapes": [], "extra": {}}),
+        ({"shapes": [], "extra": {}}, {"shapes": []}),
+        ({"shapes": [], "tags": ["a", "b"]}, {"shapes": [], "tags": ["b", "a"]}),
+        ({"shapes": [], "tags": ["a,b"]}, {"shapes": [], "tags": ["a", "b"]}),
+        ({"shapes": [], "tags": ['a","b']}, {"shapes": [], "tags": ["a", "b"]}),
+        ({"shapes": [{"kind": "line", "text": "x"}]}, {"shapes": [{"kind": "dot", "text": "x"}]}),
+        ({"shapes": [], "size": 3}, {"shapes": [], "size": 3.5}),
+        ({"shapes": [], "tags": ["\ud800"]}, {"shapes": [], "tags": ["\ud801"]}),
+    ],
+)
+def test_other_arguments_are_another_act(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert key(one) != key(other)
+
+
+def test_every_argument_survives_a_checkpoint() -> None:
+    """What adapters get back after a pause is JSON of what the model said."""
+    said = {
+        "shapes": [{"kind": "line", "text": "\u00fc\n\U0001f600", "width": 2.0}],
+        "size": 1e20,
+        "extra": {"n": -0.0},
+    }
+    assert key(said) == key(json.loads(json.dumps(said))) == key(json.loads(json.dumps(said, ensure_ascii=False)))
+
+
+def test_a_version_with_one_more_optional_argument_knows_acts_under_way() -> None:
+    def send(to: str) -> Steps:
+        """Send."""
+        yield Request("POST", "/users/me/messages/send", json={})
+
+    before = key({"to": "bob"}, send)
+
+    def send(to: str, urgent: bool = False, copies: tuple[str, ...] = ()) -> Steps:  # type: ignore[no-redef]
+        """Send."""
+        yield Request("POST", "/users/me/messages/send", json={})
+
+    assert key({"to": "bob"}, send) == key({"to": "bob", "urgent": False, "copies": []}, send) == before
+    assert key({"to": "bob", "urgent": True}, send) != before
+
+
+def test_an_edit_keeps_its_act() -> None:
+    act = act_of({"shapes": []})
+    edited = Act(
+        act.user,
+        act.tool,
+        {**act.arguments, "size": 9.0},
+        act.effect,
+        act.call,
+        "agent",
+        "google",
+        "google",
+        asked=act.arguments,
+    )
+    assert edited.key == act.key and edited.digest == act.digest
+
+
+def test_an_argument_that_json_cannot_hold_is_refused_in_words() -> None:
+    act = act_of({"shapes": []})
+    odd = Act(act.user, act.tool, {"shapes": [object()]}, act.effect, act.call, "agent", "google", "google")
+    with pytest.raises(InvalidInput, match="kit_draw: its arguments cannot be written as JSON"):
+        _ = odd.key
+
+
+# ------------------------------------------------------------- belt and braces
+
+
+async def test_texts_that_only_look_alike_are_neither_done_again_nor_told_as_done(house: House) -> None:
+    """One act by the key, since a store may have changed the form; to the letter it is another one: nobody guesses."""
+    await house.act("send", **{**MAIL, "body": "caf\u00e9"})
+    with pytest.raises(Conflict) as told:
+        await house.act("send", **{**MAIL, "body": "cafe\u0301"})
+    assert told.value.hint and receivers(house) == ["bob"]
+
+
+async def test_a_row_of_other_arguments_is_a_conflict(house: House) -> None:
+    await house.act("send", **MAIL)
+    [row] = await house.deputy.vault.scan("act")
+    assert await house.deputy.vault.swap(row, {**row.json, "arguments": "0" * 32})
+    with pytest.raises(Conflict):
+        await house.act("send", **MAIL)
+    assert receivers(house) == ["bob"]
+
+
+# ------------------------------------------------------------- over the upgrade
+
+
+async def _row_of_an_earlier_version(house: House, **content: Any) -> None:
+    vault, who = house.deputy.vault, User("alice")
+    old = ActKey.of("", "alice", "t", "m1", "c", "gmail_send")
+    row = {"expires": house.clock.now + ledger.KEPT, "account": "", **content}
+    assert await vault.insert("act", vault.place(who) + old.hex, row)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"state": "done", "result": {"id": "1"}},
+        {"state": "claimed"},
+        {"state": "unknown"},
+        {"state": "claimed", "noted": {"draft": "d"}},
+    ],
+)
+async def test_what_an_earlier_version_recorded_is_neither_done_again_nor_told_as_done(
+    house: House, row: dict[str, Any]
+) -> None:
+    await _row_of_an_earlier_version(house, **row)
+    for arguments in (MAIL, CAROL):
+        with pytest.raises(OutcomeUnknown):
+            await house.act("send", **arguments)
+    assert receivers(house) == []
+    assert (await house.act("send", "m2", **MAIL))["id"]  # another message is another call
+
+
+async def test_a_day_after_the_upgrade_nothing_of_the_earlier_version_is_looked_at(house: House) -> None:
+    await _row_of_an_earlier_version(house, state="done", result={"id": "1"})
+    house.clock.now += ledger.KEPT
+    house.sandbox.expire_access_tokens()
+    assert (await house.act("send", **MAIL))["id"] != "1" and receivers(house) == ["bob"]
+
+
+# ------------------------------------------------------------- how long
+
+
+async def test_how_long_outcomes_are_kept_is_the_hosts_to_say() -> None:
+    house = await House().begin(outcomes_kept=2 * ledger.KEPT)
+    await house.connected(*ALL)
+    first = await house.act("send", **MAIL)
+    house.clock.now += 2 * ledger.KEPT - 1
+    assert await house.act("send", **MAIL) == first
+    house.clock.now += 2
+    house.sandbox.expire_access_tokens()
+    assert await house.act("send", **MAIL) != first and receivers(house) == ["bob", "bob"]
+    await house.deputy.close()
