@@ -11,18 +11,12 @@ import unicodedata
 from encodings.aliases import aliases
 from typing import Final
 
+from deputize.core.text import replaced
+
 LARGEST: Final = 2_000_000  # characters or bytes of one text that are looked at
 
-_CONTROLS = [c for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (0x09, 0x0A)]
-_ZERO_WIDTH = [0xAD, 0x180E, 0x200B, 0x200E, 0x200F, *range(0x2060, 0x2065), 0x3164, 0xFEFF, 0xFFA0]
-_BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x2070)]
-_TAGS = [*range(0xE0000, 0xE0080), *range(0xE0100, 0xE01F0)]
-_INVISIBLE = dict.fromkeys([*_CONTROLS, *_ZERO_WIDTH, *_BIDI, *_TAGS])
-_JOINER = re.compile("[\u200c\u200d]")
-_JOINED = re.compile(  # the scripts whose letters change with a joiner (Unicode 16, 9.2 and 12.1), and Mongolian
-    "[\u0600-\u07ff\u0840-\u0dff\u1000-\u109f\u1780-\u18af\ua840-\uaaff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00011fff]"
-)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LINE_END = re.compile("\r\n?|[\u2028\u2029]")
 _BLANK = re.compile(r"\s+")
 _PIECE = 512  # characters: sorting combining marks takes quadratic time, so hostile runs are normalised in pieces
 
@@ -72,40 +66,21 @@ def _strictly(data: bytes, name: str) -> str | None:
 def clean(text: str) -> tuple[str, int]:
     """The text without what a person cannot see, in NFC, and how many characters were taken out.
 
-    Gone are controls but newline and tab, zero-width and bidirectional controls, fillers without a shape, tag
-    characters and variation selectors beyond the sixteen common ones. Joiners stay where they spell: between letters
-    of Arabic, Indic and like scripts, and inside an emoji. Line ends become newlines.
+    What that is says `deputize.core.text`: joiners stay between letters that need them. Line ends become newlines.
     """
     text = _SURROGATE.sub("\ufffd", newlined(text[:LARGEST]))
-    spelt = _JOINER.sub(lambda found: found[0] if _spells(text, found.start()) else "", text)
-    kept = spelt.translate(_INVISIBLE)
-    return _composed(kept), len(text) - len(kept)
+    kept, hidden = replaced(text, lambda character: "")
+    return _composed(kept), hidden
 
 
 def newlined(text: str) -> str:
     """The text with newlines for line ends."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return _LINE_END.sub("\n", text)
 
 
 def plain(text: str) -> str:
     """The text in NFC with newlines for line ends: what cleaning makes of a text with nothing to take out."""
     return _composed(newlined(text))
-
-
-def _spells(text: str, at: int) -> bool:
-    """Whether the joiner at this place changes what a reader sees."""
-    before, after = text[at - 1 : at], text[at + 1 : at + 2]
-    if _is_letter(before) and _is_letter(after):
-        return True
-    return text[at] == "\u200d" and _is_emoji(after) and (_is_emoji(before) or before in ("\ufe0f", "\u20e3"))
-
-
-def _is_letter(one: str) -> bool:
-    return bool(_JOINED.match(one)) and unicodedata.category(one)[0] in "LM"
-
-
-def _is_emoji(one: str) -> bool:
-    return "\U0001f000" <= one <= "\U0001faff" or (bool(one) and unicodedata.category(one) == "So")
 
 
 def _composed(text: str) -> str:

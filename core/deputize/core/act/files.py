@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from deputize.core.act.toolkit import MIB, File
 from deputize.core.errors import InvalidInput, NotFound, StoreUnavailable, VaultError
+from deputize.core.text import CONTROLS, UNSEEN
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
 
@@ -33,11 +34,7 @@ LONGEST_NAME: Final = 120
 _HANDLE = re.compile(r"file_([a-z2-7]{10})")
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _MIME = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
-_UNSEEN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
-    r"\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]"
-)
-"""Controls, and what Unicode shows as nothing (DerivedCoreProperties, Default_Ignorable_Code_Point)."""
+_UNSEEN = re.compile(rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]")
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,15 +9,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from deputize.core import text
+
 _HERE: Final = Path(__file__).parent / "templates"
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
-)
 
 
 def visible(value: Any) -> Any:
     """Text whose characters all show: those that reorder or hide what a person reads become their names."""
-    return _HIDDEN.sub(lambda m: f"[U+{ord(m[0]):04X}]", value) if type(value) is str else value
+    return text.visible(value) if type(value) is str else value
 
 
 _templates = Environment(
@@ -34,8 +32,8 @@ _templates.filters["zipped"] = zip
 
 def page(request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any) -> Response:
     """A page. ``forms_to``: where its forms may lead, as in a content security policy; empty where it has none."""
-    text = _templates.get_template(name).render(root=root_of(request), **facts)
-    return HTMLResponse(text, status, headers=_headers(forms_to))
+    content = _templates.get_template(name).render(root=root_of(request), **facts)
+    return HTMLResponse(content, status, headers=_headers(forms_to))
 
 
 def see_other(url: str) -> Response:
@@ -43,9 +41,9 @@ def see_other(url: str) -> Response:
     return RedirectResponse(url, 303, headers=_headers(""))
 
 
-def json_of(text: str) -> Response:
+def json_of(content: str) -> Response:
     """A small answer for programs."""
-    return Response(text, media_type="application/json", headers=_headers(""))
+    return Response(content, media_type="application/json", headers=_headers(""))
 
 
 def style(request: Request) -> Response:

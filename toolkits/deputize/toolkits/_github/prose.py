@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 
 from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import InvalidInput
+from deputize.core.text import replaced
 from deputize.core.vault.grant import Account
 from deputize.toolkits._page import read_cursor, write_cursor
 from deputize.toolkits._text import Outside, clean, window
@@ -36,11 +37,6 @@ _BAD_LINK: Final = re.compile(
     r"\[([^\[\]\n]{0,500})\]\(\s{0,9}<?(?:javascript|data|vbscript):(?:[^()\[\]\n]|\([^()\[\]\n]{0,200}\)){0,2000}\)",
     re.IGNORECASE,
 )
-_UNSEEN: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
-    "\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
-)
-_MORE_UNSEEN: Final = re.compile("[\u061c\u115f\u1160\u2065]")  # beyond what is taken out of every text
 _SECRET: Final = re.compile(
     r"\b(?:gh[opurs]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[a-z]-[\w-]{10,}|ya29\.[\w-]{20,}"
     r"|lin_(?:api|oauth)_\w{16,}|AKIA[0-9A-Z]{16}|sk-[A-Za-z0-9_-]{32,})"
@@ -59,9 +55,7 @@ class Prose(Outside):
 
     def text(self, text: str) -> str:
         """Cleaned, with its lines."""
-        kept, unseen = _MORE_UNSEEN.subn("", super().text(text))
-        self.hidden += unseen
-        return masked(kept)
+        return masked(super().text(text))
 
     def prose(self, text: Any) -> str:
         """Markdown without what its readers do not see. Our own mark goes uncounted."""
@@ -96,16 +90,15 @@ def code(text: str) -> tuple[str, int]:
     What looks like a secret is masked, as in all that a model is shown.
     """
     text = masked(text)
-    if _UNSEEN.search(text) is None:
+    if text.isascii() and text.isprintable():
         return text, 0
-    text = text.replace("\r\n", "\n")
-    return _UNSEEN.subn(lambda found: f"\\u{{{ord(found[0]):04X}}}", text)
+    return replaced(text.replace("\r\n", "\n"), lambda character: f"\\u{{{ord(character):04X}}}")
 
 
 def plain_log(text: str) -> str:
     """A log without colours and other controls."""
     text = re.sub(r"\x1b\[[0-9;?]{0,20}[ -/]?[@-~]|\x1b\][^\x07\n]{0,500}(?:\x07|\x1b\\)", "", text)
-    return masked(_UNSEEN.sub("", clean(text)[0]))
+    return masked(clean(text)[0])
 
 
 def body_part(bound_to: tuple[Any, ...], text: str, cursor: str | None = None, first: int = BODY) -> dict[str, Any]:

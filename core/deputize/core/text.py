@@ -1,0 +1,105 @@
+"""Characters that a person does not see, or takes for others: the one table, for core, pages, terminal and toolkits.
+
+Hidden are controls, what Unicode shows as nothing (DerivedCoreProperties, Default_Ignorable_Code_Point), what turns the
+direction of writing (UAX 9) and blanks that pass for nothing. Some of them are needed to read: joiners between letters
+of scripts that join (UAX 31, A1 to B) and in emoji sequences (UTS 51), a variation selector after a sign. These stay.
+Look-alikes are letters of other scripts inside a Latin word, and signs that pass for a dot, a slash, a
+colon or an @ between Latin letters (UTS 39).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+"""Inside a character class of a regular expression: all but tab and newline."""
+
+UNSEEN: Final = (
+    r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Inside a character class: shown as nothing."""
+
+_JOINING = (
+    r"\u0600-\u06ff\u0700-\u07ff\u0840-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\u1a20-\u1aaf\u1b00-\u1bff"
+    r"\ua840-\ua87f\ua8e0-\ua8ff\ua980-\ua9ff\uaa00-\uaadf\ufb50-\ufdff\ufe70-\ufefc\U00010d00-\U00010d3f"
+    r"\U00011000-\U000118ff\U0001e900-\U0001e95f"
+)
+_SIGN = (
+    r"\xa9\xae\u203c\u2049\u2122\u2139\u2190-\u27bf\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299"
+    r"\U0001f000-\U0001faff"
+)
+_FLAG = "|".join("".join(chr(0xE0000 + ord(c)) for c in name) + "\U000e007f" for name in ("gbeng", "gbsct", "gbwls"))
+_NEEDED = (
+    rf"(?<=[{_JOINING}])[\u200c\u200d](?=[{_JOINING}])"
+    rf"|(?<=[{_SIGN}\ufe0f])\u200d(?=[{_SIGN}])"
+    rf"|(?<=[{_SIGN}0-9#*\u3400-\u9fff])[\ufe00-\ufe0f](?![\ufe00-\ufe0f])"
+    r"|(?<=[\u1800-\u18af])[\u180b-\u180f]|(?<=[\u2801-\u28ff])\u2800(?=[\u2801-\u28ff])"
+    rf"|(?<=\U0001f3f4)(?:{_FLAG})"
+)
+_HIDDEN: Final = re.compile(rf"(?P<needed>{_NEEDED})|[{CONTROLS}{UNSEEN}]")
+
+_LETTERS = (
+    "\u0405\u0406\u0408\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0430"  # Cyrillic
+    "\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458\u04ae\u04af\u04bb\u0501\u050c\u051a\u051b"  # Cyrillic
+    "\u051c\u051d"  # Cyrillic
+    "\u0251\u0261\u0269\u028f\u1d04\u1d0f\u1d20\u1d21\u1d22"  # IPA
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03b1\u03b3"  # Greek
+    "\u03b9\u03ba\u03bd\u03bf\u03c1\u03c5\u03c7\u03f2\u03f3"  # Greek
+    "\u0531\u053c\u054d\u0555\u0566\u0570\u0578\u057d\u0581\u0585"  # Armenian
+)
+_SIGNS = "\u02d0\u2024\u2044\u2215\u2236\u29f8\u3002\ua789\ufe55\ufe6b\uff0e\uff0f\uff1a\uff20\uff61"
+_LATIN = r"[0-9A-Za-z]"
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_FALSE_LETTER: Final = re.compile(f"[{_LETTERS}]")
+_FALSE_SIGN: Final = re.compile(rf"(?<={_LATIN})[{_SIGNS}](?={_LATIN})")
+
+
+def without_hidden(text: str) -> str:
+    """The text without what a person cannot see. What joins letters or emoji that need it stays."""
+    return replaced(text, lambda character: "")[0]
+
+
+def replaced(text: str, by: Callable[[str], str]) -> tuple[str, int]:
+    """The text with ``by`` of each character that a person cannot see in its place, and how many these are."""
+    if _plain(text):
+        return text, 0
+    count = 0
+
+    def one(found: re.Match[str]) -> str:
+        nonlocal count
+        if found["needed"]:
+            return found["needed"]
+        count += 1
+        return by(found[0])
+
+    return _HIDDEN.sub(one, text), count
+
+
+def visible(text: str) -> str:
+    """The text with what cannot be seen, or passes for something else, written out: ``[U+202E]``.
+
+    Nothing is lost: a person reads all that a program would.
+    """
+    text = text.replace("\r\n", "\n")
+    if _plain(text):
+        return text
+    text, _ = replaced(text, _named)
+    return _FALSE_SIGN.sub(lambda found: _named(found[0]), _WORD.sub(_letters, text))
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and (text.isprintable() or not _HIDDEN.search(text))
+
+
+def _letters(word: re.Match[str]) -> str:
+    """A word of Latin letters with those of other scripts written out; a word of another script as it is."""
+    text = word[0]
+    mixed = not text.isascii() and re.search("[A-Za-z]", text)
+    return _FALSE_LETTER.sub(lambda found: _named(found[0]), text) if mixed else text
+
+
+def _named(character: str) -> str:
+    return f"[U+{ord(character):04X}]"

@@ -1,0 +1,71 @@
+"""One table of characters that nobody sees: written out where a yes is asked for, taken out of what models read."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from deputize.core.text import replaced, visible, without_hidden
+from deputize.toolkits._text import clean
+
+HIDDEN = [
+    *("\u202e", "\u2066", "\u200b", "\u200e", "\u061c", "\u034f", "\u115f", "\u180e", "\u2060", "\u2800", "\u3164"),
+    *("\ufeff", "\uffa0", "\ufff9", "\U0001d173", "\U000e0041", "\U000e0101", "\xad", "\x00", "\x1b", "\x9b", "\r"),
+    *("\u2028", "\ud800"),
+]
+NEEDED = [
+    "\u0645\u06cc\u200c\u062e\u0648",
+    "क्\u200dष",
+    "ක්\u200dෂ",
+    "👩\u200d👩\u200d👧",
+    "❤\ufe0f\u200d🔥",
+    "1\ufe0f\u20e3",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "\u1820\u180b",
+    "⠓\u2800⠊",
+]
+
+
+@pytest.mark.parametrize("character", HIDDEN, ids=ascii)
+def test_what_nobody_sees_is_written_out_and_taken_out(character: str) -> None:
+    assert visible(f"a{character}b") == f"a[U+{ord(character):04X}]b"
+    assert without_hidden(f"a{character}b") == "ab"
+    assert replaced(f"a{character}b", lambda one: "?") == ("a?b", 1)
+
+
+@pytest.mark.parametrize("text", NEEDED, ids=ascii)
+def test_what_joins_letters_and_emoji_stays(text: str) -> None:
+    assert visible(text) == without_hidden(text) == text
+    assert clean(text) == (unicodedata.normalize("NFC", text), 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200cb", "\u200d", "я\u200dв", "👩\u200d\u200d👧", "🏴\U000e0061\U000e007f", "a\ufe0f"]
+)
+def test_a_joiner_that_joins_nothing_hides_something(text: str) -> None:
+    assert "[U+" in visible(text) and clean(text)[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("b\u043eb@example.test", "b[U+043E]b@example.test"),
+        ("p\u0430yp\u0430l", "p[U+0430]yp[U+0430]l"),
+        ("\u0391lice", "[U+0391]lice"),
+        ("example\u2024com", "example[U+2024]com"),
+        ("https://bank.test\u2044evil.test", "https://bank.test[U+2044]evil.test"),
+        ("alice\uff20evil.test", "alice[U+FF20]evil.test"),
+    ],
+)
+def test_what_passes_for_a_latin_letter_or_sign_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize("text", ["привет, мир", "Ελλάδα", "日本。語", "5\xa0µm", "naïve café", "a\nb\tc", "שלום"])
+def test_what_people_write_stays_as_it_is(text: str) -> None:
+    assert visible(text) == without_hidden(text) == text
+
+
+def test_line_ends_are_one() -> None:
+    assert visible("a\r\nb") == "a\nb" and visible("pay 1\rpay 9") == "pay 1[U+000D]pay 9"
