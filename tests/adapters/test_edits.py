@@ -82,7 +82,7 @@ async def test_another_users_edit_counts_for_nothing(way: str, deputy: Deputy, s
         await graph.ainvoke(edit(ask, OTHER), config(), context=BOB)
     await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
     [again] = await approvals_of(graph, config())
-    assert again["preview"]["body"] == SEND["args"]["body"] and bodies(sandbox) == []
+    assert again["preview"]["text"] == SEND["args"]["body"] and bodies(sandbox) == []
     assert sandbox.sent("bob@example.test") == []
 
 

@@ -75,7 +75,7 @@ async def test_one_pause_lists_what_all_calls_lack_and_nothing_ran_before_it(dep
     await grant_all(deputy, sandbox, graph, config())
     out = await graph.ainvoke(WAKE, config(), context=ALICE, version="v2")
     [ask] = await approvals_of(graph, config())
-    assert ask["preview"]["to"] == ["bob@example.test"] and ran == [] and sent(sandbox) == 0
+    assert ask["preview"]["to"] == "bob@example.test" and ran == [] and sent(sandbox) == 0
 
     out = await graph.ainvoke(approve(ask["approval_id"]), config(), context=ALICE, version="v2")
     answers = tool_messages(out.value)

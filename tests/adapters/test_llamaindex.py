@@ -231,7 +231,7 @@ async def test_consent_comes_before_approval_and_both_before_the_act(
     await visit(deputy, sandbox, first.consent_id)
     handler.ctx.send_event(ConsentDone(consent_id=first.consent_id))
     [second] = await asked(handler)
-    assert isinstance(second, ApprovalRequest) and second.preview["to"] == ["bob@example.test"] and sent(sandbox) == 0
+    assert isinstance(second, ApprovalRequest) and second.preview["to"] == "bob@example.test" and sent(sandbox) == 0
     handler.ctx.send_event(ApprovalDone(approval_id=second.approval_id, by="alice", decision="approve"))
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
     assert await rest(handler)  # the model's words, and no further request: this would have hung

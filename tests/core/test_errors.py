@@ -26,7 +26,7 @@ CONSENT = Consent("id", "google", "google", ("s",), ("words",), "http://127.0.0.
 MORE: dict[str, dict[str, Any]] = {
     "ConsentRequired": {"consent": CONSENT},
     "ReconsentRequired": {"consent": CONSENT, "reason": "invalid_grant"},
-    "ApprovalRequired": {"approval": Approval("id", "tool", "sends", {"to": ["x"]})},
+    "ApprovalRequired": {"approval": Approval("id", "tool", "sends", {"to": "x"})},
     "RateLimited": {"retry_after": 7.5},
     "ScopeNotGranted": {"scopes": ("a", "b")},
     "InvalidInput": {"fix_by": "user", "reason": "r"},

@@ -6,7 +6,8 @@
 
 Who the user is comes from the host and is bound here, never chosen by the model. What is missing is asked by events in
 the stream: a `ConsentRequest` is woken by a `ConsentDone`, an `ApprovalRequest` by an `ApprovalDone`. An event is a
-wake-up: the vault is asked again. A call waits once for each; woken too early it fails, and may be called again.
+wake-up: the vault is asked again. A call waits for each once, and again where what it would do has changed since the
+yes; woken too early it fails, and may be called again.
 `save_paused` and `resume_paused` carry a waiting run to another process. Outside of an agent a call never waits.
 """
 
@@ -54,6 +55,8 @@ except ImportError:
     raise SettingsError("LlamaIndex is not installed.", hint="pip install 'deputize[llamaindex]'") from None
 
 log = logging.getLogger(__name__)
+ASKS: Final = 3
+"""How often one call asks for a yes, where what it would do changes under the user's eyes."""
 ALONE: Final = Call()
 """Of a call outside of an agent nobody knows where it came from."""
 DRAIN: Final = 10.0
@@ -89,7 +92,11 @@ class ApprovalRequest(InputRequiredEvent):
     tool: str
     effect: str
     account: str
-    preview: dict[str, Any]
+    what: str = ""
+    preview: dict[str, str]
+    more: bool = False
+    changed: tuple[str, ...] = ()
+    link: str = ""
     expires_at: float
     reason: str
 
@@ -155,13 +162,18 @@ class ActTool(FunctionTool):
             if isinstance(way, ConsentRequired):
                 await delivery.wait(ConsentDone, ConsentRequest(**way.consent.payload()), consent_id=way.consent.id)
                 way = await self._way(arguments, delivery.call)
-            if isinstance(way, ApprovalRequired):
+            for _ in range(ASKS):
+                if not isinstance(way, ApprovalRequired):
+                    return
                 request = ApprovalRequest(**way.approval.payload())
                 done = await delivery.wait(ApprovalDone, request, approval_id=way.approval.id, by=delivery.user.id)
                 if done.decision:
                     who = User(done.by, delivery.user.tenant)
                     said: dict[str, Any] = {"reason": done.reason, "arguments": done.arguments}
                     await self.deputy.decide(done.approval_id, done.decision, by=who, **said)
+                asked, way = way.approval.id, await self._way(arguments, delivery.call)
+                if isinstance(way, ApprovalRequired) and way.approval.id == asked:
+                    return  # woken too early
         except WaitingForEvent:
             raise
         except Exception as error:  # decided elsewhere, too late, no store: the vault decides

@@ -9,6 +9,7 @@ The engine: it knows no agent framework. Toolkits say what can be done, adapters
 """
 
 from deputize.core.act.policy import Act, Call, Policy, Verdict, allow_all, ask_before_sending, read_only
+from deputize.core.act.show import Audience, Change, Show, shown_file
 from deputize.core.act.toolkit import (
     ActKey,
     Alias,
@@ -68,7 +69,9 @@ __all__ = [
     "App",
     "Approval",
     "ApprovalRequired",
+    "Audience",
     "Call",
+    "Change",
     "Conflict",
     "Connection",
     "Consent",
@@ -99,6 +102,7 @@ __all__ = [
     "ScopeNotGranted",
     "Secret",
     "SettingsError",
+    "Show",
     "Steps",
     "StoreUnavailable",
     "Take",
@@ -114,4 +118,5 @@ __all__ = [
     "ask_before_sending",
     "discover",
     "read_only",
+    "shown_file",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "expired", "cancelled"]
 
@@ -51,32 +51,53 @@ class Consent:
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "used"]
 
+MOST_IN_PAYLOAD: Final = 2000
+"""Characters of one text in a payload, which frameworks store wherever they keep their state."""
+
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One act that waits for the user's yes: this tool with exactly these arguments.
+    """One act that waits for the user's yes.
 
-    ``preview`` is what a person should see before saying yes; ``expires_at`` is in Unix seconds.
+    ``what`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is a
+    yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
+    ``changed``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as audit
+    rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local mode,
+    whose links approve for whoever has them: see `deputize.core.web.links.approval_link`. ``expires_at`` is in Unix
+    seconds.
     """
 
     id: str
     tool: str
     effect: str
-    preview: Mapping[str, Any] = field(default_factory=dict)
+    preview: Mapping[str, str] = field(default_factory=dict)
     expires_at: float = 0.0
     agent: str = ""
     account: str = ""
     status: ApprovalStatus = "pending"
     reason: str = ""
+    what: str = ""
+    changed: tuple[str, ...] = ()
+    digest: str = ""
+    link: str = ""
 
     def payload(self) -> dict[str, Any]:
-        """The approval as JSON for an interrupt, an event or a page."""
+        """The approval as JSON for an interrupt or an event. ``more``: a text was cut, and the cut says so."""
         return {
             "approval_id": self.id,
             "tool": self.tool,
             "effect": self.effect,
             "account": self.account,
-            "preview": dict(self.preview),
+            "what": self.what,
+            "preview": {name: _cut(text) for name, text in self.preview.items()},
+            "more": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
+            "changed": list(self.changed),
+            "link": self.link,
             "expires_at": self.expires_at,
             "reason": self.reason,
         }
+
+
+def _cut(text: str) -> str:
+    left = len(text) - MOST_IN_PAYLOAD
+    return f"{text[:MOST_IN_PAYLOAD]} [... {left} more characters: not all is shown here]" if left > 0 else text

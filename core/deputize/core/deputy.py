@@ -6,7 +6,8 @@ import asyncio
 import importlib
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import TracebackType
@@ -19,7 +20,8 @@ from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import KEPT, Ledger
-from deputize.core.act.perform import Performer
+from deputize.core.act.perform import Allow, Performer
+from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
 from deputize.core.act.public import Outside
 from deputize.core.act.send import Sender, Sleep
@@ -114,9 +116,11 @@ class Deputy:
         self.revoker = Revoker(vault, self.apps, self.audit, self.consents, self.outbox)
         self.accounts = Accounts(vault, self.registry, self.audit)
         self.asking = Asking(vault, self.registry, self.accounts, self.consents)
-        self.approvals = Approvals(vault, self.audit, clock)
+        home = self.pages.url.rstrip("/") if isinstance(self.pages, FixedPages) else ""
+        self.approvals = Approvals(vault, self.audit, clock, home)
         self.files, budgets = Files(vault, clock), Budgets(requests_per_minute, clock)
         self.sender = Sender(self.http, providers, self.refresher, self.outside, self.files, budgets, clock, sleep)
+        self.planner = Planner(self._judge, self.approvals, self.sender, self.refresher, clock)
         ledger = Ledger(vault, clock, outcomes_kept)
         self.performer = Performer(ledger, self.approvals, self.sender, self.refresher, self.audit)
         self._account_hash = lru_cache(maxsize=4096)(self.audit.digest)
@@ -209,17 +213,19 @@ class Deputy:
         *,
         user: User | str | None,
         agent: str = "",
+        approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
         """Everything that `act` does before it acts, for several calls: what stands in each one's way, or None.
 
-        What several calls lack at one app is asked in one consent.
+        What several calls lack at one app is asked in one consent. ``approved``: is given the ids of the calls that may
+        go on because the user said yes.
         """
         ways: list[DeputizeError | Lacking | None] = []
         for tool, arguments, call in calls:
             try:
                 act = await self._plan(tool, arguments, user, None, call, agent)
-                if not await self.performer.done(act):
-                    await self._permitted(act, {})
+                if not await self.performer.done(act) and await self._asked(act) and approved is not None:
+                    approved.add(call.id)
                 ways.append(None)
             except (DeputizeError, Lacking) as e:
                 ways.append(e)
@@ -253,11 +259,26 @@ class Deputy:
             kind=self.providers[way.provider].kind,
         )
 
+    async def _asked(self, act: Act) -> bool:
+        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it."""
+        if await self.performer.begun(act):
+            return False
+        act, grant = await self._permitted(act, {})
+        if not act.shows:
+            return act.approved
+        async with self._lacking(act, grant):
+            return await self.planner.look(act, grant)
+
     async def _permitted(self, act: Act, facts: dict[str, Any]) -> tuple[Act, Grant]:
-        """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it."""
+        """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it.
+
+        An act that shows what it will do is asked about there, and only a denial counts before.
+        """
         verdict, grant = await self._judged(act)
         facts |= self._of(grant, act)
-        if verdict is Verdict.ASK:
+        if act.shows:
+            act = await self.planner.begun(act, grant)
+        if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
             act = replace(act, approved=True)
         else:
@@ -277,10 +298,13 @@ class Deputy:
 
     async def _judged(self, act: Act) -> tuple[Verdict, Grant]:
         """What the policy says, if it does not say no, and the grant."""
-        verdict = await decide(self.policy, act)
+        verdict = await self._judge(act)
         if verdict is Verdict.DENY:
             raise PolicyDenied(f"{act.tool.name} is not allowed here.")
         return verdict, await self._granted(act)
+
+    async def _judge(self, act: Act) -> Verdict:
+        return await decide(self.policy, act)
 
     async def _granted(self, act: Act) -> Grant:
         """The user's grant with every scope that these arguments need."""
@@ -306,11 +330,33 @@ class Deputy:
         return Lacking(act, asks_of(act.needs), lost.grant, lost.reason)
 
     async def _performed(self, act: Act, facts: dict[str, Any]) -> Any:
-        """The act's result; what the provider says is missing is asked for, whatever the vault believed."""
+        """The act's result. What was read for other acts at the same provider does not outlive one that writes."""
         act, grant = await self._permitted(act, facts)
+        plans = self.planner.plans
+        async with self._lacking(act, grant):
+            if act.effect is Effect.READS:
+                return await self.performer.perform(act, grant, facts, self._allows(grant))
+            planned = plans.take(act, grant) if act.shows else None
+            plans.drop(act, self.clock())
+            try:
+                return await self.performer.perform(act, grant, facts, self._allows(grant), planned)
+            finally:
+                plans.drop(act, self.clock())
+
+    def _allows(self, grant: Grant) -> Allow:
+        """What the policy and the user say of an act once it has shown what it will do."""
+
+        async def allowed(act: Act) -> Act:
+            return await self.planner.allowed(act, grant)
+
+        return allowed
+
+    @asynccontextmanager
+    async def _lacking(self, act: Act, grant: Grant) -> AsyncIterator[None]:
+        """What the provider says is missing is asked for, whatever the vault believed."""
         needs = act.needs
         try:
-            return await self.performer.perform(act, grant, facts)
+            yield
         except GrantLost as lost:
             raise Lacking(act, asks_of(needs), lost.grant, lost.reason) from None
         except MissingScope as missing:
@@ -506,6 +552,7 @@ class Deputy:
 
     async def close(self) -> None:
         """Write out the audit, let go of files and connections. Safe to call twice."""
+        self.planner.plans.close()
         await self.http.close()
         await self.outside.http.close()
         await asyncio.to_thread(self.audit.close)  # it may wait for the disk

@@ -1,10 +1,10 @@
 """A yes to one exact act. The stored row counts; what a client or a resume value says is only a knock on the door.
 
-An approval is bound to the act, to the account it acts from, and to a digest of its validated arguments: with others
-it is another approval. The user may change the arguments with the yes: then it is a yes to those, and the act is done
-with those, whatever was asked for. It is taken by the act that it lets happen, and given back if that was refused
-before it did anything. A re-run of the same act meets a taken approval and finds the recorded outcome; a call that
-cannot be told from another needs a new one.
+An approval is bound to the act, to the account it acts from, to its arguments and to the digest of what was shown: what
+is not as it was shown is another question, under another id, with what changed named. The user may change the
+arguments with the yes: then it is a yes to those, as long as only words differ, and the act is done with those,
+whatever was asked for. A yes is taken by the act that it lets happen, and given back if that was refused before it did
+anything. A call that cannot be told from another needs a new one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from deputize.core.act.policy import Act
-from deputize.core.act.toolkit import Tool
+from deputize.core.act.show import Show, argument_rows, show_rows
+from deputize.core.act.toolkit import Effect, Tool
 from deputize.core.asks import Approval
 from deputize.core.audit import Audit
-from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound
-from deputize.core.failures import redact
+from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record, Vault
 
 LIFE: Final = 3600.0
-SHOWN: Final = 2000
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 Decision = Literal["approve", "reject", "edit"]
@@ -37,10 +36,10 @@ STATUS: Final = {"approve": "approved", "reject": "rejected", "edit": "approved"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Other arguments for an act: as they were given, and as a person sees them."""
+    """Other arguments for an act: as they were given, and as the tool understands them."""
 
     arguments: Mapping[str, Any]
-    preview: Mapping[str, Any]
+    meant: Mapping[str, Any]
 
     @classmethod
     def of(cls, tool: Tool, arguments: Mapping[str, Any]) -> Edit:
@@ -50,31 +49,28 @@ class Edit:
             plain = json.loads(json.dumps(dict(arguments)))
         except (TypeError, ValueError):
             raise InvalidInput(f"{tool.name}: arguments are plain JSON.", fix_by="operator") from None
-        return cls(plain, preview({outer: valid[inner] for outer, inner in tool.parameters.items()}))
+        return cls(plain, _meant(tool, valid))
 
 
 @dataclass
 class Approvals:
-    """Approvals of all users, in one vault."""
+    """Approvals of all users, in one vault. ``home``: where a web application serves their pages, if one does."""
 
     vault: Vault
     audit: Audit
     clock: Callable[[], float] = time.time
+    home: str = ""
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.
 
         Raises `ApprovalRequired`, or `Declined` after a no.
         """
-        key = self._key(act, account)
-        record = await self.vault.get("approval", key)
-        if record is None or self._over(act, record.json):
-            record = await self._ask(act, account, key, record)
-        content = record.json
+        content = (await self._asked(act, account)).json
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
-            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=_public(content))
+            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=self._public(content))
         return content.get("edited")
 
     async def changed(self, act: Act, account: Account) -> Mapping[str, Any] | None:
@@ -82,26 +78,59 @@ class Approvals:
         record = await self.vault.get("approval", self._key(act, account))
         return None if record is None or _spent(act, record.json) else record.json.get("edited")
 
+    async def standing(self, act: Act, account: Account) -> Mapping[str, Any] | None:
+        """What the row of this act holds, as long as it says something about it."""
+        record = await self.vault.get("approval", self._key(act, account))
+        return None if record is None or self._over(act, record.json) else record.json
+
+    async def _asked(self, act: Act, account: Account) -> Record:
+        """The row about just this act, asked anew where there is none, or one about something else. A row that
+        changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
+        key = self._key(act, account)
+        while True:
+            record = await self.vault.get("approval", key)
+            if record is None or self._over(act, record.json):
+                made = await self._ask(act, account, key, record, None)
+            elif _is_about(act, record.json):
+                return record
+            elif _edit_is_about(act, record.json):
+                made = await self.vault.swap(record, record.json | _shown(act) | {"settled": True})
+            else:
+                made = await self._ask(act, account, key, record, _agreed(record.json))
+            if made is not None:
+                return made
+
     def _over(self, act: Act, content: Mapping[str, Any]) -> bool:
         """Whether an approval says nothing about this act any more."""
         return _spent(act, content) or bool(content["expires"] <= self.clock())
 
-    async def _ask(self, act: Act, account: Account, key: str, old: Record | None) -> Record:
+    async def _ask(
+        self, act: Act, account: Account, key: str, old: Record | None, agreed: Mapping[str, Any] | None
+    ) -> Record | None:
+        """A new question; None where somebody was quicker. ``agreed``: what the user had said yes to before."""
         content = {
             "id": _fresh_id(key),
             "tool": act.tool.name,
             "effect": act.effect.words(),
             "agent": act.agent,
             "account": account.name,
-            "preview": preview({outer: act.arguments[inner] for outer, inner in act.tool.parameters.items()}),
+            "thread": act.call.thread,
+            "call": act.call.id,
+            "arguments": _meant(act.tool, act.arguments),
             "status": "pending",
             "reason": "",
+            "asked": self.clock(),
+            "began": act.began,
             "expires": self.clock() + LIFE,
+            **_shown(act),
         }
+        if agreed is not None and act.show is not None:
+            content |= {"agreed": agreed, "changed": act.show.differs(Show.of(agreed))}
+        if old is not None and act.asked is not None:
+            content |= {"edited": old.json["edited"], "settled": True}
         made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
-        if made is None:
-            return await self.vault.get("approval", key) or await self._ask(act, account, key, None)
-        self._note("approval.asked", act.user, content)
+        if made is not None:
+            self._note("approval.asked", act.user, content)
         return made
 
     async def decide(
@@ -109,28 +138,29 @@ class Approvals:
     ) -> Approval:
         """Record the user's answer. Raises `NotFound` for an approval that is not this user's, or has expired.
 
-        The same answer twice is one answer; another answer to a decided approval is a `Conflict`.
+        The same answer twice is one answer. A no counts until the act has begun, whatever was said before; any other
+        answer to a decided approval is a `Conflict`.
         """
         status = STATUS.get(decision) if isinstance(decision, str) else None
         if status is None or (edit is None) == (decision == "edit"):
             raise InvalidInput("A decision is approve, reject, or edit with arguments.", fix_by="operator")
-        changed = {"edited": edit.arguments, "preview": edit.preview} if edit else {}
+        changed = {"edited": edit.arguments, "arguments": edit.meant, "settled": False} if edit else {}
         while True:
             record = await self.row(approval_id, by)
             content = record.json
-            if content["status"] != "pending":
-                if content["status"] == status and content.get("edited") == changed.get("edited"):
-                    return _public(content)
+            if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
+                if content["status"] == status and _is_same(content, edit):
+                    return self._public(content)
                 raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 self._note("approval.edited" if edit else f"approval.{status}", by, content)
-                return _public(content)
+                return self._public(content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
-        return _public(record.json) if record else None
+        return self._public(record.json) if record else None
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -152,17 +182,24 @@ class Approvals:
                 await self.vault.swap(record, record.json | {"id": _fresh_id(record.key)})
 
     async def take(self, act: Act, account: Account) -> None:
-        """The approved act is about to happen: nothing else can happen on this approval.
+        """The approved act is about to happen: nothing else can happen on this approval. For one run at a time.
 
-        Raises `ApprovalRequired` where another call that looks the same was quicker.
+        Raises `ApprovalRequired` where another call that looks the same was quicker, or what is shown has changed, and
+        `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
         """
-        key = self._key(act, account)
-        record = await self.vault.get("approval", key) or await self._ask(act, account, key, None)
-        if act.call.known and record.json["status"] == "used":
-            return  # an earlier run of this act took it
-        approved = record.json["status"] == "approved"
-        if not approved or not await self.vault.swap(record, record.json | {"status": "used"}):
-            raise ApprovalRequired(f"{act.tool.name} needs an approval of its own.", approval=_public(record.json))
+        record = await self._asked(act, account)
+        status = record.json["status"]
+        if act.call.known and status == "used":
+            if act.effect is Effect.READS:
+                return
+            raise OutcomeUnknown(
+                "An earlier run of this act took the user's yes, and nobody knows how it ended.",
+                hint="Look whether it was done before asking for it again.",
+            )
+        if status == "rejected":
+            raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
+        if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
+            raise ApprovalRequired(f"{act.tool.name} needs an approval of its own.", approval=self._public(record.json))
         self._note("approval.used", act.user, record.json)
 
     async def give_back(self, act: Act, account: Account) -> None:
@@ -174,7 +211,7 @@ class Approvals:
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [_public(c) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
+        return [self._public(c) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
@@ -190,7 +227,71 @@ class Approvals:
             agent=content["agent"] or None,
             tool=content["tool"],
             approval_id=content["id"],
+            thread=content.get("thread"),
+            call_id=content.get("call"),
+            show=content.get("digest"),
         )
+
+    def _public(self, content: Mapping[str, Any]) -> Approval:
+        """The approval as a person sees it: what was shown; or the arguments, of a tool that does not show, and of an
+        edit until it is known what it would do."""
+        show = Show.of(content["show"]) if content.get("show") and not _is_unseen_edit(content) else None
+        rows = show_rows(show) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
+        return Approval(
+            id=content["id"],
+            tool=content["tool"],
+            effect=content["effect"],
+            preview=dict(rows),
+            expires_at=content["expires"],
+            agent=content["agent"],
+            account=content["account"],
+            status=content["status"],
+            reason=content["reason"],
+            what=show.what if show else "",
+            changed=tuple(name.replace("_", " ") for name in content.get("changed", ())),
+            digest=content.get("digest", ""),
+            link=f"{self.home}/approve/{content['id']}" if self.home else "",
+        )
+
+
+def _meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
+    """Validated arguments as JSON, under the names that people and models know."""
+    given = {outer: valid[inner] for outer, inner in tool.parameters.items()}
+    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
+    return plain
+
+
+def _shown(act: Act) -> dict[str, Any]:
+    return {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
+
+
+def _is_about(act: Act, content: Mapping[str, Any]) -> bool:
+    """Whether the row is about what is shown now. A no, and a yes that was taken, are about the act."""
+    if act.show is None or content["status"] in ("used", "rejected"):
+        return True
+    return bool(content.get("digest") == act.show.digest)
+
+
+def _edit_is_about(act: Act, content: Mapping[str, Any]) -> bool:
+    """Whether what is shown now is what the user made of it with the yes: other words, and nothing else."""
+    unseen = _is_unseen_edit(content) and content.get("show")
+    return bool(unseen and act.show and not act.show.reaches_beyond(Show.of(content["show"])))
+
+
+def _is_unseen_edit(content: Mapping[str, Any]) -> bool:
+    edited = content["status"] == "approved" and content.get("edited") is not None
+    return edited and not content.get("settled")
+
+
+def _is_same(content: Mapping[str, Any], edit: Edit | None) -> bool:
+    """Whether the yes that was said is this one."""
+    return content.get("edited") == edit.arguments if edit else not _is_unseen_edit(content)
+
+
+def _agreed(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the user last said yes to, if that is what has changed."""
+    found: Mapping[str, Any] | None = content.get("show" if content["status"] == "approved" else "agreed")
+    return found
 
 
 def _spent(act: Act, content: Mapping[str, Any]) -> bool:
@@ -200,33 +301,3 @@ def _spent(act: Act, content: Mapping[str, Any]) -> bool:
 
 def _fresh_id(key: str) -> str:
     return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"
-
-
-def preview(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as a person should see them before saying yes: all of them, long ones cut and said so."""
-    return {name: _shown(value) for name, value in arguments.items() if value not in (None, "", [], ())}
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, str):
-        cut = redact(value)
-        return cut if len(cut) <= SHOWN else f"{cut[:SHOWN]} [... {len(cut) - SHOWN} more characters]"
-    if isinstance(value, list | tuple):
-        return [_shown(part) for part in value]
-    if isinstance(value, Mapping):
-        return {str(k): _shown(v) for k, v in value.items()}
-    return value if isinstance(value, int | float | bool) else str(value)
-
-
-def _public(content: Mapping[str, Any]) -> Approval:
-    return Approval(
-        id=content["id"],
-        tool=content["tool"],
-        effect=content["effect"],
-        preview=content["preview"],
-        expires_at=content["expires"],
-        agent=content["agent"],
-        account=content["account"],
-        status=content["status"],
-        reason=content["reason"],
-    )

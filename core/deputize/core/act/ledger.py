@@ -31,6 +31,8 @@ class Entry:
     """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None.
 
     ``said``: the digest of the arguments; ``kept``: seconds that the row counts after its last write.
+    ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
+    ``taken_up``: that run was interrupted, and this one goes on with what it noted.
     """
 
     vault: Vault
@@ -41,6 +43,9 @@ class Entry:
     account: str = ""
     said: str = ""
     kept: float = KEPT
+    show: str = ""
+    began: float = 0.0
+    taken_up: bool = False
     _notes: dict[str, Any] = field(default_factory=dict)
     _ours: bool = False
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -75,6 +80,7 @@ class Entry:
     async def _write(self, state: str, **more: Any) -> None:
         whose = {"account": self.account, "arguments": self.said}
         content = {"state": state, "expires": self.clock() + self.kept, **whose, **more}
+        content |= {"show": self.show, "began": self.began} if self.show else {}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
         )
@@ -97,6 +103,11 @@ class Ledger:
         Raises `Conflict` where the row is of other arguments.
         """
         return await self._told(act, await self._lying(act))
+
+    async def begun(self, act: Act) -> bool:
+        """Whether a run of this act has begun to write: nothing is asked about it any more."""
+        record = await self._lying(act)
+        return record is not None and not self._over(record)
 
     async def _told(self, act: Act, record: Record | None) -> tuple[Any] | None:
         """What an act's row tells to a later run of it."""
@@ -150,9 +161,20 @@ class Ledger:
                 "An earlier run of this act was cut off, and began as another account.",
                 hint="Let that account act again, and run it once more: it looks up what became of it.",
             )
-        noted = record.json.get("noted") if record else None
-        place = self._place(act, act.key)
-        entry = Entry(self.vault, place, self.clock, record, noted, account, act.digest, self.kept)
+        left = record.json if record else {}
+        entry = Entry(
+            self.vault,
+            self._place(act, act.key),
+            self.clock,
+            record,
+            left.get("noted"),
+            account,
+            act.digest,
+            self.kept,
+            show=left.get("show", ""),
+            began=left.get("began", 0.0),
+            taken_up=record is not None,
+        )
         if record is not None and (not entry.noted or "noted" not in act.tool.injected):
             await entry.unknown()
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")

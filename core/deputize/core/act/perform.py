@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deputize.core.act.answers import MissingScope
 from deputize.core.act.approval import Approvals
 from deputize.core.act.ledger import Entry, Ledger, recordable
 from deputize.core.act.policy import Act
-from deputize.core.act.send import Sender
+from deputize.core.act.send import Planned, Sender
+from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Effect
 from deputize.core.audit import Audit
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.oauth.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
+
+Allow = Callable[[Act], Awaitable[Act]]
+"""What the policy and the user say of an act that has shown what it will do: the act, free or approved, or an error."""
 
 
 @dataclass
@@ -32,8 +36,15 @@ class Performer:
         """The recorded result of this very act, in a tuple. Raises `OutcomeUnknown` after a run that was cut off."""
         return None if act.effect is Effect.READS else await self.ledger.outcome(act)
 
-    async def perform(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
+    async def begun(self, act: Act) -> bool:
+        """Whether a run of this act has begun to write: this one is to take it up, and nobody is asked."""
+        return act.effect is not Effect.READS and await self.ledger.begun(act)
+
+    async def perform(
+        self, act: Act, grant: Grant, facts: dict[str, Any], allow: Allow, planned: Planned | None = None
+    ) -> Any:
         """The act's result. ``facts`` go into its audit rows; what the provider left out is added to them.
+        ``allow``: asked where it has shown what it will do. ``planned``: it stands there already.
 
         Raises what the tool or the provider let it come to, ``GrantLost`` and ``MissingScope`` included.
         """
@@ -44,10 +55,7 @@ class Performer:
         async with self.ledger.once(act, grant.account.subject) as entry:
             if isinstance(entry, tuple):
                 return entry[0]
-            self.audit.write("act.intent", **facts, args_mac=self.audit.digest(act.key.hex, repr(act.arguments)))
-            if self.audit.mode == "strict":
-                await self.audit.settle()
-            return await self._write(act, grant, facts, entry)
+            return await self._write(_Beginning(self, act, grant, facts, entry, allow), planned)
 
     async def _approved_read(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
         """What the user has said yes to: the yes is for one read, too."""
@@ -58,19 +66,23 @@ class Performer:
             await self.approvals.give_back(act, grant.account)
             raise
 
-    async def _write(self, act: Act, grant: Grant, facts: dict[str, Any], entry: Entry) -> Any:
+    async def _write(self, begins: _Beginning, planned: Planned | None) -> Any:
         """Perform an act, and leave a row that tells every later run how it ended."""
-        if act.approved:
-            await self.approvals.take(act, grant.account)
+        act, entry = begins.act, begins.entry
+        if planned and entry.taken_up:  # it knows nothing of what an earlier run has noted
+            planned.close()
+            planned = None
         try:
-            result = await self.sender.perform(act, grant, facts, entry)
+            if entry.taken_up or not act.shows:
+                await begins.now(act)
+            result = await self.sender.perform(act, begins.grant, begins.facts, entry, begins.at_show, planned)
         except OutcomeUnknown:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            await self._leave(entry.release, act)  # refused before it did anything
-            if act.approved:
-                await self.approvals.give_back(act, grant.account)
+            if begins.taken is not None:  # refused before it did anything
+                await self.approvals.give_back(begins.taken, begins.grant.account)
+            await self._leave(entry.release, act)
             raise
         except BaseException:
             await self._leave(entry.unknown, act)  # cancelled in the middle
@@ -89,6 +101,46 @@ class Performer:
             await write()
         except StoreUnavailable:
             self.audit.write("ledger.save_failed", tool=act.tool.name, user=act.user.id)
+
+
+@dataclass
+class _Beginning:
+    """How an act comes to its first write: its row is claimed, then the yes is taken, then the audit says so. So there
+    is no moment with a yes that is used up and nothing that tells by whom."""
+
+    performer: Performer
+    act: Act
+    grant: Grant
+    facts: dict[str, Any]
+    entry: Entry
+    allow: Allow
+    taken: Act | None = None
+
+    async def at_show(self, show: Show) -> None:
+        """Let it do what it has shown, if it may; a run that was taken up, if an earlier one has shown the same."""
+        if not self.entry.taken_up:
+            self.entry.show, self.entry.began = show.digest, self.act.began
+            await self.now(await self.allow(replace(self.act, show=show)))
+        elif show.digest != self.entry.show:
+            raise OutcomeUnknown(
+                "An earlier run of this act was cut off, and what it was about has changed since.",
+                hint="Look what became of it before asking for it again.",
+            )
+
+    async def now(self, act: Act) -> None:
+        """From here on it may write. The intent is durable first where the audit is strict."""
+        performer, entry = self.performer, self.entry
+        if not entry.taken_up and (act.shows or act.approved):
+            await entry.claim()
+        if act.approved and not entry.taken_up:
+            await performer.approvals.take(act, self.grant.account)
+            self.taken = act
+        if entry.show:
+            self.facts["show"] = entry.show
+        mac = performer.audit.digest(act.key.hex, repr(act.arguments))
+        performer.audit.write("act.intent", **self.facts, args_mac=mac)
+        if performer.audit.mode == "strict":
+            await performer.audit.settle()
 
 
 def _plain(result: Any) -> Any:

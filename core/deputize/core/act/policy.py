@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from deputize.core.act.canonical import canonical
+from deputize.core.act.show import Audience, Show
 from deputize.core.act.toolkit import ActKey, Effect, Need, Tool
 from deputize.core.vault.grant import User
 
@@ -43,6 +44,8 @@ class Act:
     ``nonce`` stands in for the id of a call that has none: such an act is never the same as another. ``kind``: the row
     that the provider was made from, whose scopes it has; see `deputize.core.oauth.provider.Provider`. ``asked``: what
     the user was asked about, where the user changed the arguments. ``approved``: on the user's yes, which it takes.
+    ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
+    show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know.
     """
 
     user: User
@@ -58,6 +61,13 @@ class Act:
     kind: str = ""
     asked: Mapping[str, Any] | None = None
     approved: bool = False
+    show: Show | None = None
+    began: float = 0.0
+
+    @property
+    def shows(self) -> bool:
+        """Whether it shows what it will do, and is judged and asked about there."""
+        return self.tool.shows and self.effect is not Effect.READS
 
     @cached_property
     def needs(self) -> Sequence[Need]:
@@ -99,7 +109,12 @@ class Verdict(StrEnum):
 
 
 Policy = Callable[[Act], Verdict | Awaitable[Verdict]]
-"""Sync or async. A policy that raises, or returns anything else, is a denial."""
+"""Sync or async. A policy that raises, or returns anything else, is a denial.
+
+Of a tool that shows it is asked twice: before anything is read, with ``act.show`` None, where only a denial counts; and
+with what is about to happen, where its word is final. It may be asked about one act any number of times, so it must
+not count, or spend, anything.
+"""
 
 
 _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
@@ -107,6 +122,8 @@ _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 
 def ask_before_sending(act: Act) -> Verdict:
     """The default: what others will see and what destroys waits for the user's yes, the rest may happen."""
+    if act.show is not None:
+        return Verdict.ASK if act.show.audience > Audience.SELF or act.show.destroys else Verdict.ALLOW
     return Verdict.ASK if act.effect.value & _SEEN_BY_OTHERS else Verdict.ALLOW
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final
@@ -33,6 +34,7 @@ from deputize.core.act.ledger import Entry
 from deputize.core.act.outgoing import address_of, dressed
 from deputize.core.act.policy import Act
 from deputize.core.act.public import Outside, is_loopback
+from deputize.core.act.show import Show
 from deputize.core.act.toolkit import (
     MOST_BYTES,
     Effect,
@@ -65,6 +67,8 @@ UNDONE: Final = "undone"
 log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
+OnShow = Callable[[Show], Awaitable[None]]
+"""Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
 
 
 @dataclass
@@ -80,21 +84,64 @@ class Sender:
     clock: Callable[[], float] = time.time
     sleep: Sleep = asyncio.sleep
 
-    async def perform(self, act: Act, grant: Grant, facts: dict[str, Any], entry: Entry | None = None) -> Any:
+    async def perform(
+        self,
+        act: Act,
+        grant: Grant,
+        facts: dict[str, Any],
+        entry: Entry | None = None,
+        on_show: OnShow | None = None,
+        planned: Planned | None = None,
+    ) -> Any:
         """The tool's result. ``entry`` is the act's row in the ledger; without one nothing but reads can be sent.
+        ``planned``: the act as it stands at what it has shown, so that it does not read twice.
 
         What the provider left out of good answers is added to ``facts``, and to a result that is an object and does
         not say so itself.
         Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
         """
-        row = at_home(self.providers[act.provider], grant, self.refresher.apps[act.app])
-        run = Run(self, act, row.for_grant(grant.extra), grant, entry)
-        injected = {name: run.offered(name) for name in act.tool.injected}
-        result = await run.drive(act.tool.steps(**act.arguments, **injected))
+        run, steps = (planned.run, planned.steps) if planned else self._begun(act, grant, entry)
+        run.act, run.grant, run.entry = act, grant, entry  # a plan may be older than the token
+        result = await run.drive(steps, on_show, planned.show if planned else None)
         if not run.incomplete:
             return result
         facts["incomplete"] = "; ".join(dict.fromkeys(run.incomplete))
         return {"incomplete": facts["incomplete"], **result} if isinstance(result, dict) else result
+
+    async def plan(self, act: Act, grant: Grant) -> Planned | None:
+        """The act up to where it shows what it will do; None where there is nothing to do. Nothing is written."""
+        run, steps = self._begun(act, grant, None)
+        found = await run.ahead(steps, lambda: next(steps))
+        return Planned(run, steps, found) if isinstance(found, Show) else None
+
+    def _begun(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[Run, Steps]:
+        row = at_home(self.providers[act.provider], grant, self.refresher.apps[act.app])
+        run = Run(self, act, row.for_grant(grant.extra), grant, entry)
+        return run, act.tool.steps(**act.arguments, **{name: run.offered(name) for name in act.tool.injected})
+
+
+@dataclass
+class Planned:
+    """An act that stands where it has shown what it will do."""
+
+    run: Run
+    steps: Steps
+    show: Show
+
+    def close(self) -> None:
+        """It does not go on."""
+        _close(self.steps)
+
+
+def _close(steps: Steps) -> None:
+    """End a tool where it stands. One that yields in spite of it has said its last word."""
+    with suppress(RuntimeError):
+        steps.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    result: Any
 
 
 @dataclass
@@ -102,7 +149,9 @@ class Run:
     """One tool's steps on their way.
 
     ``wrote``: how many writes the provider has not refused; ``doubt``: whether the answer to one was lost; ``waited``:
-    seconds the tool has waited; ``incomplete``: what good answers said they lack.
+    seconds the tool has waited; ``incomplete``: what good answers said they lack; ``held``: bytes of the answers and
+    files it was sent; ``shown``: what the tool has shown and may now do; ``at_fault``: it has broken a rule, and may
+    not talk itself out of it.
     """
 
     sender: Sender
@@ -114,6 +163,9 @@ class Run:
     doubt: bool = False
     waited: float = 0.0
     incomplete: list[str] = field(default_factory=list)
+    held: int = 0
+    shown: Show | None = None
+    at_fault: bool = False
 
     def offered(self, name: str) -> Any:
         """What a tool may ask the runtime for; see `deputize.core.act.toolkit.INJECTED`."""
@@ -127,21 +179,44 @@ class Run:
             case "noted":
                 return self.entry.noted if self.entry else None
             case _:
-                return self.sender.clock()
+                return (self.entry.began if self.entry else 0.0) or self.act.began or self.sender.clock()
 
-    async def drive(self, steps: Steps) -> Any:
-        """Send each step, hand its answer or its failure to the tool, until the tool returns."""
+    async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
+        """The tool's result. ``show``: where it stands already. ``on_show`` is asked outside of the tool, which could
+        mistake a no for a provider's refusal."""
+        found = show or await self.ahead(steps, lambda: next(steps))
+        if isinstance(found, Show):
+            try:
+                if on_show is not None:
+                    await on_show(found)
+            except BaseException:
+                _close(steps)
+                raise
+            self.shown = found
+            found = await self.ahead(steps, lambda: steps.send(None))
+        return found.result if isinstance(found, _Ended) else None
+
+    async def ahead(self, steps: Steps, first: Callable[[], Step]) -> Show | _Ended:
+        """Send each step, hand its answer or its failure to the tool, until it returns or shows what it will do. There
+        it is left standing."""
+        stands = False
         try:
-            step = next(steps)
+            step = first()
             while True:
+                if isinstance(step, Show):
+                    self._may_show()
+                    stands = True
+                    return step
                 try:
                     answer = await (self._answer(step) if type(step) is Request else self._step(step))
                 except DeputizeError as failure:
+                    if self.at_fault:
+                        raise
                     step = steps.throw(failure)
                 else:
                     step = steps.send(answer)
         except StopIteration as stop:
-            return stop.value
+            return _Ended(stop.value)
         except (DeputizeError, GrantLost, MissingScope) as failure:
             if isinstance(failure, OutcomeUnknown) or not (self.wrote or self.doubt):
                 raise
@@ -150,8 +225,19 @@ class Run:
             if not (self.wrote or self.doubt):
                 raise InvalidInput(f"{self.act.tool.name} failed by itself.", fix_by="operator") from None
         finally:
-            steps.close()
+            if not stands:
+                _close(steps)
         raise OutcomeUnknown(f"{self.act.tool.name}: part of it may have been done before it failed.")
+
+    def _may_show(self) -> None:
+        if not self.act.shows or self.shown is not None or self.wrote or self.doubt:
+            raise self._fault("shows what it does though it said it does not, or too late")
+
+    def _may_change(self) -> None:
+        """Nothing is written, noted or kept before it was shown; but a run that goes on does what another one noted."""
+        if self.act.shows and self.shown is None and not (self.entry and self.entry.taken_up):
+            self.at_fault = True
+            raise self._fault("does something before it shows what")
 
     async def _step(self, step: Step) -> Any:
         match step:
@@ -159,17 +245,24 @@ class Run:
                 return await self._together(step)
             case PublicRequest():
                 return await self._fetched(step)
-            case Note() if self.entry is not None:
-                return await self.entry.note(step.data)
             case Note():
-                raise self._fault("keeps a note but writes nothing")
+                return await self._noted(step)
             case Keep():
+                self._may_change()
                 return await self.sender.files.keep(self.act.user, step.file)
             case Take():
-                return await self.sender.files.take(self.act.user, step.handle)
+                file = await self.sender.files.take(self.act.user, step.handle)
+                self.held += len(file.content)
+                return file
             case Wait():
                 return await self._wait(step.seconds)
         raise self._fault("yields something that is no step")
+
+    async def _noted(self, note: Note) -> None:
+        self._may_change()
+        if self.entry is None:
+            raise self._fault("keeps a note but writes nothing")
+        await self.entry.note(note.data)
 
     def _fault(self, what: str) -> InvalidInput:
         return InvalidInput(f"{self.act.tool.name} {what}.", fix_by="operator")
@@ -189,7 +282,8 @@ class Run:
         await self.sender.sleep(seconds)
 
     async def _fetched(self, request: PublicRequest) -> Any:
-        """The answer to a request that has nothing of the user's."""
+        """The answer to a request that has nothing of the user's. Its address may be a stranger's: it tells them."""
+        self._may_change()
         if request.call != "read":
             await self._claimed()
         for attempt in count():
@@ -240,6 +334,7 @@ class Run:
 
     async def _claimed(self) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""
+        self._may_change()
         if self.entry is None or self.act.effect is Effect.READS:
             raise self._fault("is declared to read only, but writes")
         await self.entry.claim()
@@ -253,6 +348,7 @@ class Run:
             )
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
+        self.held += len(answer.content)
         status, headers, content = answer.status_code, answer.headers, unechoed(answer.content, grant.access_token)
         if request.whole or status >= 300:  # else nobody sees them
             headers = unechoed_headers(headers, grant.access_token)

@@ -12,6 +12,10 @@ Positional parameters are the tool's arguments and its schema. Keyword-only para
 and no schema shows them; `INJECTED` lists them. ``yield [Request, Request]`` runs requests at the same time and is
 sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists what else may be
 yielded: a request without credentials, a note, a pause, a file to keep or to take.
+
+A tool declared with ``shows`` reads, yields one `Show` of what it is about to do, and then writes just that. What it
+shows is what the policy judges and the user says yes to; where it goes on, nothing is looked up again. Before it a tool
+may read and take files; a write, a note or a kept file before it, or a second one, is the tool's fault.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from enum import Flag, auto
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
 
+from deputize.core.act.show import Show
 from deputize.core.errors import InvalidInput, SettingsError
 
 if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a third of what the core would cost to import
@@ -156,7 +161,7 @@ class Note:
     data: Mapping[str, Any]
 
 
-Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Wait
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Wait | Show
 Steps = Generator[Step, Any, Any]
 
 
@@ -286,7 +291,7 @@ class Alias:
 
 INJECTED = frozenset({"key", "granted", "account", "noted", "now"})
 """What the runtime fills in: `ActKey`, granted scopes (frozenset), `Account`, an earlier `Note`'s data or None,
-and the time (Unix seconds)."""
+and the time (Unix seconds): of a tool that shows, when the act was first asked for, the same in every run of it."""
 
 Arguments = Mapping[str, Any]
 Needs = Sequence[Need] | Callable[[Arguments], Sequence[Need]]
@@ -314,6 +319,7 @@ class Tool:
     accepts: Mapping[str, str] = field(default_factory=dict)
     called: Alias | None = None
     remark: str = ""
+    shows: bool = False
 
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""
@@ -396,10 +402,12 @@ class Toolkit:
         gravest: Effect | None = None,
         aliases: Iterable[str | Alias] = (),
         toolset: str = "core",
+        shows: bool = False,
     ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
         """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go.
 
-        ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first.
+        ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first. ``shows``:
+        it yields a `Show` before its first write; of one that does not, a user is shown the arguments.
         """
         if gravest is None and not isinstance(effect, Effect):
             raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments must name its gravest.")
@@ -425,6 +433,7 @@ class Toolkit:
                 toolset=toolset,
                 accepts=self.accepts,
                 remark=self.remark,
+                shows=shows,
             )
             return steps
 

@@ -139,13 +139,12 @@ async def approval(site: Site, request: Request) -> Response:
         "effect": words.EFFECTS.get(act.effect, act.effect),
         "left": words.minutes(act.expires_at - site.deputy.clock()),
     }
-    if act.status != "pending":
-        return page(request, "decided.html", **facts)
-    return await site.with_forms(request, "approve.html", user, "'self'", action=here(request), **facts)
+    template = "approve.html" if act.status == "pending" else "decided.html"
+    return await site.with_forms(request, template, user, "'self'", action=here(request), **facts)
 
 
 async def decide(site: Site, request: Request) -> Response:
-    """The user's answer. After a first one another changes nothing: the page shows the first."""
+    """The user's answer. A no counts until the act has begun; else the page shows what was said first."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, _path(request))

@@ -1,0 +1,142 @@
+"""From a permitted act to what it shows: read, judged, asked about. Between that and the act nothing is read twice.
+
+An act that may go on is kept standing where it has shown what it will do: in this process only, for seconds, once, and
+within bounds. It is dropped as soon as the same user does something else at the same provider, since that may change
+what was read. What was asked about is not kept: a person takes longer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from deputize.core.act.approval import Approvals
+from deputize.core.act.policy import Act, Verdict
+from deputize.core.act.send import Planned, Sender
+from deputize.core.act.show import Show
+from deputize.core.errors import PolicyDenied
+from deputize.core.oauth.refresh import Refresher
+from deputize.core.vault.grant import Grant, User
+
+SECONDS: Final = 10.0
+MOST: Final = 64
+MOST_BYTES: Final = 64 * 2**20
+
+Judge = Callable[[Act], Awaitable[Verdict]]
+
+
+@dataclass
+class Plans:
+    """Acts that stand and may go on. The oldest give way to what does not fit beside them."""
+
+    most: int = MOST
+    most_bytes: int = MOST_BYTES
+    reads_spared: int = 0
+    _kept: dict[str, tuple[float, Planned]] = field(default_factory=dict)
+    _wrote: dict[tuple[User, str], float] = field(default_factory=dict)
+
+    def keep(self, plan: Planned) -> None:
+        """For `take`. A call that nobody can repeat is never taken up."""
+        self._forget(lambda until, _: time.monotonic() > until)
+        key = plan.run.act.key.hex
+        self._end(key)
+        if not plan.run.act.call.known or plan.run.held > self.most_bytes:
+            plan.close()
+            return
+        self._kept[key] = (time.monotonic() + SECONDS, plan)
+        while len(self._kept) > self.most or sum(one.run.held for _, one in self._kept.values()) > self.most_bytes:
+            self._end(next(iter(self._kept)))
+
+    def take(self, act: Act, grant: Grant) -> Planned | None:
+        """The plan of just this act, if it is fresh; once."""
+        until, plan = self._kept.pop(act.key.hex, (0.0, None))
+        if plan is None:
+            return None
+        same = plan.run.act.arguments == act.arguments and plan.run.grant.account.subject == grant.account.subject
+        if time.monotonic() > until or not same:
+            plan.close()
+            return None
+        self.reads_spared += 1
+        return plan
+
+    def drop(self, act: Act, now: float) -> None:
+        """Forget what was read for other acts of this user at this provider: this one may change it."""
+        whose = act.user, act.provider
+        self._wrote = {one: at for one, at in self._wrote.items() if at > now - SECONDS} | {whose: now}
+        self._forget(lambda _, plan: (plan.run.act.user, plan.run.act.provider) == whose)
+
+    def changed_since(self, act: Act, at: float) -> bool:
+        """Whether this user has begun to change something at this provider since then, in this process."""
+        return self._wrote.get((act.user, act.provider), -1.0) >= at
+
+    def close(self) -> None:
+        """None of them goes on."""
+        self._forget(lambda *_: True)
+
+    def _forget(self, over: Callable[[float, Planned], bool]) -> None:
+        for key, (until, plan) in list(self._kept.items()):
+            if over(until, plan):
+                self._end(key)
+
+    def _end(self, key: str) -> None:
+        _, plan = self._kept.pop(key, (0.0, None))
+        if plan is not None:
+            plan.close()
+
+
+@dataclass
+class Planner:
+    """Brings an act of a tool that shows to where it has shown what it will do, and may go on or is asked about."""
+
+    judge: Judge
+    approvals: Approvals
+    sender: Sender
+    refresher: Refresher
+    clock: Callable[[], float]
+    plans: Plans = field(default_factory=Plans)
+
+    async def begun(self, act: Act, grant: Grant) -> Act:
+        """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
+        standing = await self.approvals.standing(act, grant.account)
+        return replace(act, began=(standing or {}).get("began") or self.clock())
+
+    async def look(self, act: Act, grant: Grant) -> bool:
+        """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
+
+        A question that was just asked needs no new look. After a yes there is one here, so that what has changed since
+        is asked about where a pause is possible. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`, and what
+        reading came to.
+        """
+        standing = await self.approvals.standing(act, grant.account)
+        if standing and standing["status"] == "used":
+            return True
+        if standing and standing.get("show") and self._is_fresh(act, standing):
+            await self.allowed(replace(act, show=Show.of(standing["show"])), grant)
+        plan = await self.sender.plan(act, await self.refresher.live(grant))
+        if plan is None:
+            return False
+        try:
+            allowed = await self.allowed(replace(act, show=plan.show), grant)
+        except BaseException:
+            plan.close()
+            raise
+        self.plans.keep(plan)
+        return allowed.approved
+
+    def _is_fresh(self, act: Act, standing: Mapping[str, Any]) -> bool:
+        """Whether what was asked needs no new look: a no, which stands whatever changes, or what was just asked."""
+        at = standing.get("asked", 0.0)
+        fresh = 0 <= self.clock() - at < SECONDS and not self.plans.changed_since(act, at)
+        return standing["status"] == "rejected" or (standing["status"] == "pending" and act.asked is None and fresh)
+
+    async def allowed(self, act: Act, grant: Grant) -> Act:
+        """The act that has shown what it will do: free, or approved. What the user changed needs a yes, too."""
+        verdict = await self.judge(act)
+        if verdict is Verdict.DENY:
+            raise PolicyDenied(f"{act.tool.name} is not allowed here.")
+        if verdict is Verdict.ALLOW and act.asked is None:
+            return replace(act, approved=False)
+        await self.approvals.require(act, grant.account)
+        return replace(act, approved=True)

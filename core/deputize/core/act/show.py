@@ -1,0 +1,220 @@
+"""What is about to happen, resolved: what a tool yields before its first write, and what a yes is a yes to.
+
+    yield Show("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
+
+A field is a text, a number, a list of them, a `Change`, or a file as `shown_file` has it. None leaves a field out; an
+empty text or list does not: it is shown as emptied. Everything but ``beside`` is compared: with the user's yes, and
+once more when the act is done. So what changes by itself (counts, states, signed addresses) stands in ``beside`` or
+nowhere, what has no order is sorted, and ids and versions that mean nothing to a person stand in ``pins``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, Final, Self
+
+from deputize.core.text import visible
+
+PREFIX: Final = b"deputize-show-1"
+
+
+class Audience(IntEnum):
+    """Who will see, or get, what an act makes. ``UNKNOWN`` counts as everybody, and stands above all."""
+
+    SELF = 0
+    PEOPLE = 1
+    ORGANISATION = 2
+    PUBLIC = 3
+    UNKNOWN = 4
+
+
+SEEN_BY: Final = {
+    Audience.SELF: "only you",
+    Audience.PEOPLE: "the people named here",
+    Audience.ORGANISATION: "everybody in the organisation",
+    Audience.PUBLIC: "everybody",
+    Audience.UNKNOWN: "not known; possibly everybody",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is there now, and what will be there."""
+
+    before: Any
+    after: Any
+
+
+def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
+    """A file as it is shown and compared: by its bytes; or by what pins them, where they are fetched after the yes.
+
+    ``size``: in bytes, where they are not here yet.
+    """
+    if content is None:
+        return {"file": name, "mime": mime, "size": size, "pin": pin}
+    return {"file": name, "mime": mime, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+class Show:
+    """See the module. ``what``: one constant sentence. ``where``: the place, in words. ``people``: addresses or ids of
+    everybody who is reached. ``destroys``: text or data is lost. Raises `ValueError` for a name in two places.
+    """
+
+    what: str
+    audience: Audience
+    people: tuple[str, ...]
+    where: str
+    pins: Mapping[str, Any]
+    beside: Mapping[str, Any]
+    destroys: bool
+    fields: Mapping[str, Any]
+
+    def __init__(
+        self,
+        what: str,
+        /,
+        *,
+        audience: Audience,
+        people: Iterable[str] = (),
+        where: str = "",
+        pins: Mapping[str, Any] | None = None,
+        beside: Mapping[str, Any] | None = None,
+        destroys: bool = False,
+        **fields: Any,
+    ) -> None:
+        self.what, self.audience, self.where, self.destroys = what, audience, where, destroys
+        self.people = tuple(sorted({one.lower() for one in people}))
+        self.pins, self.beside = _given(pins or {}), _given(beside or {})
+        self.fields = _given({name.rstrip("_"): value for name, value in fields.items()})
+        if twice := self.fields.keys() & self.beside.keys():
+            raise ValueError(f"{sorted(twice)[0]} is shown twice")
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """What was `kept` of one."""
+        show = cls.__new__(cls)
+        show.__dict__ |= {**kept, "audience": Audience(kept["audience"]), "people": tuple(kept["people"])}
+        return show
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {
+            "what": self.what,
+            "audience": int(self.audience),
+            "people": list(self.people),
+            "where": self.where,
+            "destroys": self.destroys,
+            "pins": self.pins,
+            "fields": self.fields,
+            "beside": self.beside,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON of all that is compared, in hexadecimal."""
+        compared = {name: value for name, value in self.kept.items() if name != "beside"}
+        text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(PREFIX + text.encode()).hexdigest()
+
+    def differs(self, old: Show) -> list[str]:
+        """The names of what is not as it was: of fields, of pins, and of the parts that have no name of their own."""
+        parts = [name for name in _PARTS if getattr(self, name) != getattr(old, name)]
+        return parts + _unlike(self.fields, old.fields) + _unlike(self.pins, old.pins)
+
+    def reaches_beyond(self, old: Show) -> bool:
+        """Whether more differs than words: who is reached, where, what is replaced, lists, files. An edit may change
+        words with the yes; all else is shown first."""
+        if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins")):
+            return True
+        return any(not _words(self.fields.get(n), old.fields.get(n)) for n in _unlike(self.fields, old.fields))
+
+
+_PARTS = ("what", "audience", "people", "where", "destroys")
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in values.items() if value is not None}
+
+
+def _unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
+    return [name for name in {**old, **new} if new.get(name) != old.get(name)]
+
+
+def _words(new: Any, old: Any) -> bool:
+    """Whether both are words: a text, or the same text that is replaced by another one."""
+    if _is_change(new) and _is_change(old):
+        return bool(new["before"] == old["before"]) and _words(new["after"], old["after"])
+    return isinstance(new, str | None) and isinstance(old, str | None)
+
+
+def _is_change(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.keys() == {"before", "after"}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON keeps it, so that what was kept and what is shown again are compared as equals."""
+    if isinstance(value, Change):
+        return {"before": _plain(value.before), "after": _plain(value.after)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if type(value) in (str, int, float, bool) or value is None else str(value)
+
+
+# ----------------------------------------------------------------- the one rendering
+
+Rows = list[tuple[str, str]]
+"""Names with texts, in the order in which a person reads them: for the page, the terminal and every framework."""
+
+
+def show_rows(show: Show) -> Rows:
+    """What is about to happen: all of it, nothing masked, nothing cut, nothing that cannot be seen."""
+    rows = [("where", visible(show.where))] if show.where else []
+    rows += [(_name(name), _text(value)) for name, value in show.fields.items()]
+    rows += [(_name(name), _text(value)) for name, value in show.beside.items()]
+    rows.append(("seen by", SEEN_BY[show.audience]))
+    return [*rows, ("warning", "What is there now will be lost.")] if show.destroys else rows
+
+
+def argument_rows(arguments: Mapping[str, Any]) -> Rows:
+    """The same for a tool that does not say what it will do: its arguments. Those that were not given are left out."""
+    return [(visible(str(name)), _text(_plain(value))) for name, value in arguments.items() if value is not None]
+
+
+def _name(name: str) -> str:
+    return visible(name.replace("_", " "))
+
+
+EMPTIED: Final = "(emptied)"
+
+
+def _text(value: Any) -> str:
+    if _is_change(value):
+        return f"{_text(value['before']) if value['before'] else '(nothing)'}\n-> {_text(value['after'])}"
+    if isinstance(value, Mapping) and "file" in value:
+        return _file(value)
+    if isinstance(value, list):
+        return _listed([_text(one) for one in value]) if value else EMPTIED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return visible(value) or EMPTIED
+    return visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """On one line, unless a comma or a line's end in one of them could pass for the next."""
+    apart = any("," in text or "\n" in text for text in texts)
+    return "\n".join(f"- {text}" for text in texts) if apart else ", ".join(texts)
+
+
+def _file(file: Mapping[str, Any]) -> str:
+    known = f", sha256 {file['sha256']}" if file.get("sha256") else ""
+    return f"{visible(str(file['file']))} ({visible(str(file['mime']))}, {file['size']} bytes{known})"
