@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from rich.console import Console
 
 from deputize.cli import show
-from deputize.core import Revoked
+from deputize.core import Approval, Revoked
 
 
 def printed(width: int = 100) -> tuple[Console, io.StringIO]:
@@ -30,21 +30,29 @@ def test_plain_text_stays_as_it_is() -> None:
     assert show.clean(text) == text
 
 
+def asked(preview: dict[str, str], **more: Any) -> Approval:
+    return Approval("id", "gmail_send_email", "sends", preview, account="alice@example.test", **more)
+
+
 def test_markup_in_a_mail_is_text() -> None:
     console, page = printed()
-    show.draft(
-        {"to": ["x@example.test"], "subject": "[red]hi[/red]", "body": "[/]oops[link=evil]"}, "send", "", console
-    )
+    show.approval(asked({"subject": "[red]hi[/red]", "text": "[/]oops[link=evil]"}), console)
     assert "[red]hi[/red]" in page.getvalue() and "[/]oops[link=evil]" in page.getvalue()
 
 
-def test_a_draft_is_shown_whole() -> None:
+def test_an_approval_is_shown_whole_with_what_changed() -> None:
     console, page = printed()
-    what = {"to": ["a@example.test", "b@example.test"], "body": "one\ntwo", "quote": True, "limit": 3, "from_": "c"}
-    show.draft(what, "gmail_send_email", "alice@example.test", console)
+    preview = {
+        "to": "a@example.test, b@example.test",
+        "text": f"one\nto: eve@evil.test\n{'x' * 9000}",
+        "cc": "(emptied)",
+    }
+    show.approval(asked(preview, what="Send this email", changed=("text",)), console)
     text = page.getvalue()
-    for part in ("to: a@example.test, b@example.test", "one", "two", "quote: true", "limit: 3", "from: c"):
+    for part in ("Send this email", "to: a@example.test, b@example.test", "text: (changed)", "cc: (emptied)"):
         assert part in text
+    assert "    to: eve@evil.test" in text, "a line of a text cannot be taken for one of ours"
+    assert text.count("x") - text.count("example") - text.count("text") >= 9000
 
 
 def test_a_link_is_never_broken() -> None:

@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from deputize.cli.folder import DemoFolder
 from deputize.cli.model import ScriptedChatModel
 from deputize.cli.stage import Stage, Turn, demo_stage
-from deputize.core import ProviderUnavailable, SettingsError
+from deputize.core import NotFound, ProviderUnavailable, SettingsError
 from deputize.core.portal import portal
 from tests.cli.driving import click
 
@@ -150,23 +150,19 @@ def test_each_message_is_told_once(home: Path) -> None:
         assert first.text and opened.deputy.run(opened.chat.turn()).text == ""
 
 
-def test_a_draft_names_the_mail_it_is_about(home: Path) -> None:
+def test_an_answer_is_shown_with_whom_it_goes_to(home: Path) -> None:
     with stage(home) as opened:
         approval = up_to_approval(opened).approvals[0]
-        run, chat = opened.deputy.run, opened.chat
-        reply = run(chat.draft_of(approval))
-        assert reply["to"] == "Bob Brown <bob@example.test>" and reply["subject"].startswith("Re: Dinner on")
-        assert "message_id" not in reply and reply["body"] == approval["preview"]["body"]
-        everybody = run(chat.draft_of({**approval, "preview": {**approval["preview"], "all_": True}}))
-        assert everybody["to"] == ["Bob Brown <bob@example.test>", "Alice Adams <alice@example.test>"]
-        forward = run(chat.draft_of({**approval, "tool": "gmail_forward_email"}))
-        assert forward["email"].startswith("“Dinner on") and "to" not in forward
+        whole = opened.deputy.run(opened.chat.whole(approval))
+        assert whole.what == "Send this reply" and whole.preview == approval["preview"]
+        assert whole.preview["to"] == "Bob Brown <bob@example.test>" and whole.preview["subject"].startswith(
+            "Re: Dinner"
+        )
 
 
-def test_a_draft_whose_mail_cannot_be_read_is_shown_as_it_is(home: Path) -> None:
-    with stage(home) as opened:
-        approval = {"tool": "gmail_reply_email", "preview": {"message_id": "19a", "body": "x"}}
-        assert opened.deputy.run(opened.chat.draft_of(approval)) == approval["preview"]
+def test_an_approval_that_is_gone_is_said_to_be(home: Path) -> None:
+    with stage(home) as opened, pytest.raises(NotFound):
+        opened.deputy.run(opened.chat.whole({"approval_id": "19a"}))
 
 
 def test_no_link_and_no_secret_is_in_what_a_model_reads(home: Path) -> None:

@@ -12,6 +12,7 @@ import httpx
 
 from deputize.core.act.answers import error_of
 from deputize.core.act.outgoing import address_of, dressed
+from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Toolkit, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
 from deputize.core.failures import Kind, classify
@@ -87,6 +88,9 @@ class Desk:
     def answer(self, step: Any, done: Done) -> Any:
         """What the runtime would send back."""
         match step:
+            case Show():
+                done.shown.append(step)
+                return None
             case Note():
                 done.notes.append(json.loads(json.dumps(dict(step.data))))
                 return None

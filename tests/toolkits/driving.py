@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from deputize.core.act.show import Show
 from deputize.core.act.toolkit import (
     ActKey,
     Effect,
@@ -41,6 +42,7 @@ class Done:
     notes: list[Mapping[str, Any]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     kept: list[File] = field(default_factory=list)
+    shown: list[Show] = field(default_factory=list)
     files: Mapping[str, File] = field(default_factory=dict)
     public: list[PublicRequest] = field(default_factory=list)
     outside: Callable[[PublicRequest], Reply] = lambda request: Reply(200, {}, b"")
@@ -103,6 +105,9 @@ def next_of(steps: Steps, ask: Callable[[], Any], done: Done) -> Any:
 
 
 def _answer(step: Any, answer: Answer, done: Done) -> Any:
+    if isinstance(step, Show):
+        done.shown.append(step)
+        return None
     if isinstance(step, Note):
         done.notes.append(json.loads(json.dumps(dict(step.data))))
         return None

@@ -224,7 +224,8 @@ class Mailbox:
     def _send_draft(self, request: Request) -> Json:
         draft = _here(self.drafts, request.json["id"])
         del self.drafts[draft["id"]]
-        self.sent.append(parsed(base64.urlsafe_b64decode(draft["message"]["raw"] + "==")))
+        raw = request.json.get("message", {}).get("raw") or draft["message"]["raw"]
+        self.sent.append(parsed(base64.urlsafe_b64decode(raw + "==")))
         kept: Json = {**draft["message"], "id": self._new("m"), "labelIds": ["SENT"]}
         self.messages[kept["id"]] = kept
         return {name: kept[name] for name in ("id", "threadId", "labelIds")}

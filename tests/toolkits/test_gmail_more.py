@@ -245,7 +245,7 @@ def test_a_lost_upload_is_looked_for_and_not_sent_again(desk: Desk) -> None:
 
 def test_a_run_that_is_taken_up_needs_no_files_any_more(desk: Desk) -> None:
     arguments = {"to": [BOB], "subject": "Once", "body": "b", "attachments": ["file_aaaaaaaaaa"]}
-    noted = desk.ran("send_email", arguments, stop=3).notes[0]
+    noted = desk.ran("send_email", arguments, stop=4).notes[0]
     desk.files.clear()
     desk.run("send_email", arguments, noted=noted)
     (sent,) = desk.sandbox.sent(ALICE)
@@ -256,6 +256,7 @@ def test_between_two_looks_at_a_sent_draft_a_moment_passes(desk: Desk) -> None:
     draft = desk.run("save_draft", {"to": [BOB], "subject": "D", "body": "b"})
     noted = {
         "draft": draft["draft_id"],
+        "message": draft["id"],
         "thread": draft["thread"],
         "at": 0,
         "to": [["", BOB]],

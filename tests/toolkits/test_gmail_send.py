@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Effect, Note, Request
 from deputize.core.errors import (
     DeputizeError,
@@ -489,7 +490,9 @@ def notes_until_death(name: str, box: Mailbox, requests: int) -> list[Mapping[st
     try:
         step = next(steps)
         for _ in range(100):
-            if isinstance(step, Note):
+            if isinstance(step, Show):
+                step = steps.send(None)
+            elif isinstance(step, Note):
                 noted.append(dict(step.data))
                 step = steps.send(None)
             elif isinstance(step, list):

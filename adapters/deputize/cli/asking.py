@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from deputize.cli import show
-from deputize.cli.draft import draft_of
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -86,8 +85,7 @@ class Asking:
     def _decide(self, needed: ApprovalRequired) -> None:
         """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
         approval = needed.approval
-        draft = self.deputy.run(draft_of(self.deputy, self.user, approval.tool, approval.preview, approval.account))
-        show.draft(draft, approval.tool, approval.account)
+        show.approval(approval)
         good = self.yes or asked("Do this? [y/N] ")
         if good is None:
             raise ApprovalRequired(

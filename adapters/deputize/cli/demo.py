@@ -220,7 +220,7 @@ class Terminal:
         """Show what is about to happen, and ask."""
         decisions: dict[str, Decision] = {}
         for ask in turn.approvals:
-            show.draft(self._run(self.stage.chat.draft_of(ask)), ask["tool"], ask["account"], show.out)
+            show.approval(self._run(self.stage.chat.whole(ask)), show.out)
             decisions[ask["approval_id"]] = "approve" if self._yes("Do this? [y/n] ") else "reject"
         return self._run(self.stage.chat.decide(decisions))
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, Group
@@ -19,18 +19,18 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from deputize.core.text import without_hidden
+
 if TYPE_CHECKING:
-    from deputize.core import Connection, DeputizeError, DeviceCode, Revoked, Tool
+    from deputize.core import Approval, Connection, DeputizeError, DeviceCode, Revoked, Tool
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
-
 
 def clean(text: object) -> str:
-    """The text without characters that a terminal acts on, or that turn the direction of writing."""
-    return _CONTROLS.sub("", str(text).replace("\r\n", "\n"))
+    """The text without characters that a terminal acts on, or that nobody sees."""
+    return without_hidden(str(text).replace("\r\n", "\n"))
 
 
 def plain(text: object, style: str = "") -> Text:
@@ -84,20 +84,17 @@ def code(given: DeviceCode, console: Console = err) -> None:
     note("Only if you began this here yourself: whoever enters a code gives this program their account.")
 
 
-def draft(what: Mapping[str, Any], tool: str, account: str, console: Console = err) -> None:
+def approval(asked: Approval, console: Console = err) -> None:
     """What is about to be done as the user, all of it, before anybody says yes to it."""
-    head: list[Text] = []
-    rest: list[Text] = []
-    body: list[Text] = []
-    for name, value in what.items():
-        line = Text.assemble((f"{clean(name.rstrip('_'))}: ", "bold"), clean(_line(value)))
-        if name == "body":
-            body = [Text(), plain(value)]
-        else:
-            (rest if isinstance(value, bool) or name.endswith("_format") else head).append(line)
-    small = [Text(), plain(", ".join(line.plain for line in rest), "dim")] if rest else []
-    title = Text(clean(f"{tool} as {account}" if account else tool))
-    console.print(Panel(Group(*head, *body, *small), title=title, title_align="left", expand=False))
+    lines = [plain(asked.what, "bold"), Text()] if asked.what else []
+    if asked.changed:
+        lines += [plain("It is not as it was when you said yes.", "bold yellow"), Text()]
+    for name, text in asked.preview.items():
+        mark = (" (changed)", "bold yellow") if name in asked.changed else ""
+        value = f"\n{indent(clean(text), '    ')}" if "\n" in text else f" {clean(text)}"
+        lines.append(Text.assemble((f"{clean(name)}:", "bold"), mark, value))
+    title = Text(clean(f"{asked.tool} as {asked.account}" if asked.account else asked.tool))
+    console.print(Panel(Group(*lines), title=title, title_align="left", expand=False))
 
 
 def _line(value: Any) -> str:

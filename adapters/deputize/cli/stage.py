@@ -26,15 +26,16 @@ from langgraph.types import Command
 
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
-from deputize.cli.draft import draft_of
 from deputize.cli.folder import DemoFolder
 from deputize.core import (
     PROVIDERS,
+    Approval,
     Conflict,
     Deputy,
     NotFound,
     ProviderUnavailable,
     SettingsError,
+    User,
 )
 from deputize.core.act.approval import Decision
 from deputize.core.act.toolkit import find_toolkits
@@ -127,10 +128,12 @@ class Chat:
         self.seen = asked[-1] + 1
         return str(messages[asked[-1]].text)
 
-    async def draft_of(self, approval: Payload) -> Payload:
-        """What an approval is about, for a person."""
-        account = approval.get("account", "")
-        return await draft_of(self.deputy, self.user, approval["tool"], approval["preview"], account)
+    async def whole(self, asked: Payload) -> Approval:
+        """All that an approval shows: a pause holds only the beginning of long texts. Raises `NotFound`."""
+        found = await self.deputy.approvals.get(asked["approval_id"], by=User(self.user))
+        if found is None:
+            raise NotFound("This approval waits no longer.", hint="Ask again.")
+        return found
 
 
 @dataclass

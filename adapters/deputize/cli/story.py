@@ -137,8 +137,8 @@ class Story:
         """The draft, before anything has left."""
         turn = self._turn(self._clicked(self.link))
         expect(len(turn.approvals) == 1 and not turn.consents, "there is not exactly one approval")
-        self.approval, draft = turn.approvals[0], self._run(self.chat.draft_of(turn.approvals[0]))
-        expect(BOB in str(draft["to"]) and "yes" in draft["body"].lower(), "the draft is not the answer to Bob")
+        self.approval, draft = turn.approvals[0], turn.approvals[0]["preview"]
+        expect(BOB in draft["to"] and "yes" in draft["text"].lower(), "the draft is not the answer to Bob")
         expect(not self.sandbox.sent(ALICE), "a mail left before it was approved")
         return {"to": draft["to"], "subject": draft["subject"]}
 

@@ -26,7 +26,7 @@ def edited(mail: bytes, headers: Mapping[str, Encoded], text: Text | None, files
             message[name] = value
     if text is not None:
         _replace_text(message, text)
-    if files and _type(message) != "multipart/mixed":
+    if files and type_of(message) != "multipart/mixed":
         message.make_mixed()
     for file in files:
         attach(message, file)
@@ -42,15 +42,15 @@ def raw_header(message: Message[Any, Any], name: str) -> str:
 def _replace_text(message: EmailMessage, text: Text) -> None:
     """Put the text where the body's text is; into a mail that begins with a file, before it."""
     leaves = _body_texts(message, 0)
-    plain = next((leaf for leaf in leaves if _type(leaf) == "text/plain"), None)
-    markup = next((leaf for leaf in leaves if _type(leaf) == "text/html"), None)
+    plain = next((leaf for leaf in leaves if type_of(leaf) == "text/plain"), None)
+    markup = next((leaf for leaf in leaves if type_of(leaf) == "text/html"), None)
     if markup is not None:
         markup.set_content(html_of(text), subtype="html")
         if plain is not None:
             plain.set_content(text.plain)
     elif plain is not None:
         write_text(plain, text)
-    elif message.is_multipart() or not _type(message).startswith(("text/", "multipart/")):
+    elif message.is_multipart() or not type_of(message).startswith(("text/", "multipart/")):
         _put_first(message, text)
     else:  # nothing in it, or a multipart without parts
         message.clear_content()
@@ -63,29 +63,32 @@ def _put_first(message: EmailMessage, text: Text) -> None:
         message.make_mixed()
     new = EmailMessage(policy=WIRE)
     write_text(new, text)
-    message.set_payload([new, *_children(message)])
+    message.set_payload([new, *children(message)])
 
 
 def _body_texts(part: EmailMessage, depth: int) -> list[EmailMessage]:
     """The text parts that a reader sees as one body: all alternatives, else the first part that is text."""
-    if depth > _DEEPEST or _is_file(part):
+    if depth > _DEEPEST or is_file(part):
         return []
     if not part.is_multipart():
-        return [part] if _type(part) in ("text/plain", "text/html") else []
-    found = [texts for child in _children(part) if (texts := _body_texts(child, depth + 1))]
-    seen = found if _type(part) == "multipart/alternative" else found[:1]
+        return [part] if type_of(part) in ("text/plain", "text/html") else []
+    found = [texts for child in children(part) if (texts := _body_texts(child, depth + 1))]
+    seen = found if type_of(part) == "multipart/alternative" else found[:1]
     return [leaf for texts in seen for leaf in texts]
 
 
-def _children(part: EmailMessage) -> list[EmailMessage]:
+def children(part: EmailMessage) -> list[EmailMessage]:
+    """The parts of a part, in their order."""
     payload = part.get_payload()
     return [one for one in payload if isinstance(one, EmailMessage)] if isinstance(payload, list) else []
 
 
-def _type(part: EmailMessage) -> str:
+def type_of(part: EmailMessage) -> str:
+    """The media type of a part, as its sender names it, in lower case."""
     return raw_header(part, "Content-Type").partition(";")[0].strip().lower() or "text/plain"
 
 
-def _is_file(part: EmailMessage) -> bool:
+def is_file(part: EmailMessage) -> bool:
+    """Whether a part is attached, and no text of the body."""
     disposition = raw_header(part, "Content-Disposition").strip().lower()
     return disposition.startswith("attachment") or "filename" in disposition

@@ -166,17 +166,15 @@ def _sendable(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").encode(errors="replace").decode()
 
 
-def recipients(
-    own: frozenset[str], to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None
-) -> Recipients:
+def recipients(to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None) -> Recipients:
     """The people a model named. Raises `InvalidInput`, saying which entry is wrong."""
     named = {"to": to, "cc": cc, "bcc": bcc}
     read = ([person(one, f"{field}[{at}]") for at, one in enumerate(entries or ())] for field, entries in named.items())
-    return apart(own, *read)
+    return apart(*read)
 
 
-def apart(own: frozenset[str], to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> Recipients:
-    """Everybody once, and without the user's own addresses (lower case) unless nobody else is left.
+def apart(to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> Recipients:
+    """Everybody once, where they are named first.
 
     Raises `InvalidInput` for more than a hundred people.
     """
@@ -192,8 +190,7 @@ def apart(own: frozenset[str], to: Sequence[Person], cc: Sequence[Person], bcc: 
         raise InvalidInput(
             f"At most {MOST_RECIPIENTS} recipients.", hint="Send to fewer people, or to a group address."
         )
-    others = [[one for one in people if one.key not in own] for people in kept]
-    return Recipients(*(others if seen - own else kept))
+    return Recipients(*kept)
 
 
 def written(body: str, body_format: BodyFormat) -> Text:

@@ -17,11 +17,12 @@ from deputize.toolkits._mail_out import Text, answer_subject, quoted
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The frame of a reply. ``own``: the user's addresses, in lower case; ``answers``: Message-ID and References."""
+    """The frame of a reply: to whom it goes, without the user unless nobody else is left. ``sender``: whom it answers,
+    if that is another address; ``answers``: Message-ID and References."""
 
     to: Sequence[Person]
     cc: Sequence[Person]
-    own: frozenset[str]
+    sender: Person | None
     subject: str
     thread: str
     answers: tuple[str, str]
@@ -41,10 +42,12 @@ def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer
     if not to:
         raise InvalidInput("message_id: this email names nobody to reply to.", hint="Send a new email instead.")
     others = _reachable([*mail.people("To"), *mail.people("Cc")]) if everybody else []
+    if any(one.key not in own for one in (*to, *others)):
+        to, others = ([one for one in people if one.key not in own] for people in (to, others))
     return Answer(
         to=to,
         cc=others,
-        own=own,
+        sender=mail.sender if mail.sender.key not in {one.key for one in to} | own else None,
         subject=answer_subject(mail.subject()),
         thread=mail.thread,
         answers=(mail.header("Message-ID"), mail.header("References")),

@@ -1,7 +1,9 @@
 """Sending at most once. Gmail has no idempotency key, so there are two ways.
 
 Who may write drafts sends in two steps: a draft is made, its id is noted, and sending consumes it. After a lost answer
-or a crash the draft tells: gone means sent, still there means not sent. Who may only send has one step; after a lost
+or a crash the draft tells: gone means sent, still there means not sent. What is sent is always the mail itself and not
+what the draft is by then: a draft is sent with its content, once, and not at all by a later run if somebody has written
+another one over it, which its message's id tells. Who may only send has one step; after a lost
 answer the mail is looked for by a header of its own, where reading is allowed, and else the outcome stays unknown. A
 miss proves nothing, since Gmail is not known to keep such headers; nor does it keep a Message-ID of ours.
 """
@@ -21,7 +23,7 @@ from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import DRAFTING, READING
 from deputize.toolkits._gmail.query import search
-from deputize.toolkits._mail_in import header
+from deputize.toolkits._mail_in import header, unpacked
 from deputize.toolkits._mail_out import base64url
 
 UPLOAD: Final = "gmail_upload"
@@ -61,13 +63,26 @@ class Outgoing:
     thread: str = ""
     recipient: str = ""
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What Gmail is told beside the mail itself."""
+        return {"threadId": self.thread} if self.thread else {}
+
     def to(self, path: str, *, draft: bool = False) -> Request:
         """The POST that takes it to ``path``: as JSON while it is small, else as an upload."""
-        about = {"threadId": self.thread} if self.thread else {}
         if len(self.content) > MOST_IN_JSON:
-            return _upload(self.content, {"message": about} if draft and about else about, path)
-        message = {"raw": base64url(self.content), **about}
+            return _upload(self.content, {"message": self.about} if draft and self.about else self.about, path)
+        message = {"raw": base64url(self.content), **self.about}
         return Request("POST", path, json={"message": message} if draft else message)
+
+
+def send_of(draft: str, content: bytes, thread: str) -> Request:
+    """drafts.send: this mail leaves, and uses up the draft, whatever that holds by then."""
+    about = {"threadId": thread} if thread else {}
+    path = "/users/me/drafts/send"
+    if len(content) > MOST_IN_JSON:
+        return _upload(content, {"id": draft, "message": about}, path)
+    return Request("POST", path, json={"id": draft, "message": {"raw": base64url(content), **about}})
 
 
 def _upload(content: bytes, about: Mapping[str, Any], path: str) -> Request:
@@ -93,25 +108,38 @@ def deliver(mail: Outgoing, attempt: Attempt) -> Asks[dict[str, Any]]:
     Raises `OutcomeUnknown` if it may have been sent and nobody can tell.
     """
     if attempt.noted:
-        return (yield from commit(attempt.noted, attempt.granted, fresh=False))
+        return (yield from commit(attempt.noted, attempt.granted))
     if not attempt.granted & DRAFTING:
         return (yield from _in_one_step(mail, attempt.granted))
     draft = yield from _prepared(mail)
-    noted = {"draft": draft["id"], "thread": draft["message"].get("threadId", ""), "at": attempt.now}
+    noted = noted_of(draft, attempt.now)
     yield Note(noted)
-    return (yield from commit(noted, attempt.granted, fresh=True))
+    return (yield from commit(noted, attempt.granted, mail.content))
 
 
-def commit(noted: Mapping[str, Any], granted: frozenset[str], *, fresh: bool) -> Asks[dict[str, Any]]:
-    """Send a draft whose id is noted. ``fresh``: nobody has tried yet.
+def noted_of(draft: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """What a later run has to know of a draft that is about to be sent: which one, and which mail it was."""
+    message = draft["message"]
+    thread, kept = str(message.get("threadId", "")), str(message.get("id", ""))
+    return {"draft": draft["id"], "message": kept, "thread": thread, "at": now}
 
-    After a lost answer the draft is looked for, and sent once more only if it is still there.
+
+def commit(noted: Mapping[str, Any], granted: frozenset[str], content: bytes | None = None) -> Asks[dict[str, Any]]:
+    """Send the mail whose draft is noted. ``content``: its bytes, where nobody has tried yet.
+
+    After a lost answer, and in a later run, the draft is looked for, and the mail is sent once more only if the draft
+    is still there and still that mail. Raises `OutcomeUnknown` where it is another one.
     """
+    fresh = content is not None
     for _ in range(2):
         if not fresh and (sent := (yield from _already(noted, granted))) is not None:
             return sent
         try:
-            return dict((yield Request("POST", "/users/me/drafts/send", json={"id": noted["draft"]})))
+            content = content if content is not None else (yield from _content(noted))
+        except NotFound:
+            return (yield from _sent_in(noted, granted))
+        try:
+            return dict((yield send_of(noted["draft"], content, noted["thread"])))
         except _LOST as lost:
             _raise_if_unsent(lost)
         except NotFound:
@@ -133,6 +161,21 @@ def _unknown() -> OutcomeUnknown:
     return OutcomeUnknown("Gmail did not say whether the email was sent.", hint="Look into Sent before sending again.")
 
 
+def _content(noted: Mapping[str, Any]) -> Asks[bytes]:
+    """The bytes of a draft that is still the mail that was noted."""
+    message = (yield api.get_draft(noted["draft"], "raw")).get("message") or {}
+    _raise_if_other(message, noted)
+    return unpacked(str(message.get("raw", "")))
+
+
+def _raise_if_other(message: Mapping[str, Any], noted: Mapping[str, Any]) -> None:
+    if not noted.get("message") or message.get("id") != noted["message"]:
+        raise OutcomeUnknown(
+            "The draft has been changed since its sending began, and was not sent again.",
+            hint="Look at the draft, and into Sent.",
+        )
+
+
 def _already(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any] | None]:
     """What a draft became, or None if it is still there. Asked twice: a sent draft may be shown a moment longer."""
     try:
@@ -147,6 +190,7 @@ def _already(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str
         return (yield from _sent_in(noted, granted))
     except DeputizeError:
         raise _unknown() from None
+    _raise_if_other(message, noted)
     return None
 
 

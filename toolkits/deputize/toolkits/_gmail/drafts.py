@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from deputize.core.act.show import Audience, Show
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
@@ -17,10 +18,11 @@ from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.answer import Answer, answer
 from deputize.toolkits._gmail.api import Asks, Place
 from deputize.toolkits._gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
-from deputize.toolkits._gmail.deliver import Noted, Outgoing, commit, create_draft, mark
+from deputize.toolkits._gmail.deliver import Noted, Outgoing, commit, create_draft, mark, noted_of
 from deputize.toolkits._gmail.files import Handles, taken
 from deputize.toolkits._gmail.rows import shown_all, web
-from deputize.toolkits._gmail.send import WHOM, WHOM_VALUES, Addresses, receipt, reply_needs
+from deputize.toolkits._gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
+from deputize.toolkits._gmail.shown import changed_fields, letter_fields, raw_fields
 from deputize.toolkits._headers import (
     Encoded,
     Person,
@@ -33,6 +35,7 @@ from deputize.toolkits._headers import (
 from deputize.toolkits._mail_edit import edited, raw_header
 from deputize.toolkits._mail_in import Mail, unpacked
 from deputize.toolkits._mail_out import BodyFormat, File, Letter, Recipients, Text, apart, recipients, written
+from deputize.toolkits._mail_raw import RawMail
 from deputize.toolkits._page import Rows
 from deputize.toolkits._text import Outside, clip
 
@@ -53,6 +56,7 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
         Alias("Gmail.WriteDraftReplyEmail", {"reply_to_message_id": "reply_to", **WHOM}, values=WHOM_VALUES),
         Alias("Gmail.UpdateDraftEmail", {"draft_email_id": "draft_id", "recipient": "to[]"}),
     ],
+    shows=True,
 )
 def save_draft(
     draft_id: Annotated[str | None, Field(description="change this draft")] = None,
@@ -74,7 +78,7 @@ def save_draft(
         raise InvalidInput("Give draft_id or reply_to, not both.")
     if all(value is None for value in (reply_to, to, subject, body, cc, bcc, attachments)):
         raise InvalidInput("Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, reply_to.")
-    people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
+    people = recipients(to, cc, bcc)
     title = None if subject is None else single_line(subject, "subject")
     text = None if body is None else written(body, body_format)
     files = yield from taken(attachments)
@@ -85,6 +89,9 @@ def save_draft(
         return (yield from _changed(draft_id, headers, text, files, key, account))
     frame: Answer | None = (yield from answer(reply_to, account, everybody=all_)) if reply_to else None
     letter = replace(_letter(frame, people, title, text or Text(""), key), files=files)
+    fields = letter_fields(letter, html=body_format == "html")
+    pins = {"message": reply_to} if reply_to else None
+    yield Show("Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields)
     made = yield from create_draft(Outgoing(letter.content(), key, frame.thread if frame else ""))
     return _draft(made, letter.people.to, letter.subject, letter.text.plain, account)
 
@@ -93,7 +100,7 @@ def _letter(frame: Answer | None, people: Recipients, subject: str | None, text:
     """The draft as a letter. A reply goes to whom the original says unless others are named."""
     if frame is None:
         return Letter(subject or "", text, people, extra=mark(key))
-    people = apart(frame.own, people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
+    people = apart(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
     title = frame.subject if subject is None else subject
     return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=mark(key))
 
@@ -108,7 +115,11 @@ def _changed(
 ) -> Asks[dict[str, Any]]:
     """The draft with what was given in place of what was there; all other parts are kept."""
     draft = yield api.get_draft(draft_id, "raw")
-    message = edited(unpacked(str(draft["message"].get("raw", ""))), headers, text, files)
+    before = unpacked(str(draft["message"].get("raw", "")))
+    message = edited(before, headers, text, files)
+    fields = changed_fields(*(raw_fields(RawMail.of(raw)) for raw in (before, message.as_bytes())))
+    pins = {"draft": draft_id, "message": draft["message"].get("id")}
+    yield Show("Change this draft", audience=Audience.SELF, destroys=True, pins=pins, **fields)
     mail = Outgoing(message.as_bytes(), key, str(draft["message"].get("threadId", "")))
     request = mail.to("/users/me/drafts/{id}", draft=True)
     saved = yield replace(request, method="PUT", at={"id": draft_id}, repeat="idem")
@@ -173,38 +184,51 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
     needs=[_EDITS, drafts("drafts.send")],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.SendDraftEmail", {"email_id": "draft_id"})],
+    shows=True,
 )
 def send_draft(draft_id: str, *, granted: frozenset[str], account: Account, noted: Noted, now: float) -> Steps:
     """Send an existing draft."""
-    fresh = not noted
+    content = None
     if not noted:
-        draft = yield api.get_draft(draft_id, "metadata")
-        mail = Mail(draft["message"])
-        if not any(mail.people(field) for field in ("To", "Cc", "Bcc")):
+        draft = yield api.get_draft(draft_id, "raw")
+        content = unpacked(str(draft["message"].get("raw", "")))
+        mail = RawMail.of(content)
+        if not mail.everybody:
             raise InvalidInput("draft_id: this draft names nobody to send to.", hint="Add `to` with gmail_save_draft.")
-        noted = {
-            "draft": draft_id,
-            "thread": mail.thread,
-            "at": now,
-            "to": mail.people("To"),
-            "cc": mail.people("Cc"),
-            "subject": mail.subject(),
-        }
+        pins = {"draft": draft_id, "message": draft["message"].get("id")}
+        fields = raw_fields(mail)
+        yield Show("Send this draft", audience=Audience.PEOPLE, people=mail.everybody, pins=pins, **fields)
+        noted = noted_of(draft | {"id": draft_id}, now) | _headers_of(mail)
         yield Note(noted)
-    sent = yield from commit(noted, granted, fresh=fresh)
+    sent = yield from commit(noted, granted, content)
     people = Recipients(*([Person(*one) for one in noted[field]] for field in ("to", "cc")))
     return receipt(sent, people, noted["subject"], account)
 
 
+def _headers_of(mail: RawMail) -> dict[str, Any]:
+    """What a result says of a mail, on one line each, as models read it."""
+    outside = Outside()
+    people = {
+        name.lower(): [Person(outside.line(one.name), outside.line(one.address)) for one in mail.people[name]]
+        for name in ("To", "Cc")
+    }
+    return {**people, "subject": outside.line(mail.subject)}
+
+
 @GMAIL.tool(
-    needs=[drafts("drafts.delete")],
+    needs=[_EDITS, drafts("drafts.delete")],
     effect=Effect.DESTRUCTIVE,
     aliases=[Alias("Gmail.DeleteDraftEmail", {"draft_email_id": "draft_id"})],
     toolset="more",
+    shows=True,
 )
 def delete_draft(draft_id: str) -> Steps:
     """Discard a draft for good."""
     try:
+        draft = yield api.get_draft(draft_id, "raw")
+        fields = raw_fields(RawMail.of(unpacked(str(draft["message"].get("raw", "")))))
+        pins = {"draft": draft_id, "message": draft["message"].get("id")}
+        yield Show("Throw this draft away", audience=Audience.SELF, destroys=True, pins=pins, **fields)
         yield Request("DELETE", "/users/me/drafts/{id}", at={"id": draft_id}, repeat="idem")
     except NotFound:
         return {"draft_id": draft_id, "deleted": True, "summary": "There is no such draft, or no longer."}

@@ -11,7 +11,7 @@ from deputize.core.act.toolkit import Take
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._mail_in import Mail, unpacked
+from deputize.toolkits._mail_in import Mail, Part, unpacked
 from deputize.toolkits._mail_out import File
 from deputize.toolkits._text import Outside
 
@@ -38,11 +38,15 @@ def fits(size: int, hint: str) -> None:
         raise InvalidInput(f"The files are too large to send along: {size} bytes, at most {MOST}.", hint=hint)
 
 
+def size_of(part: Part) -> int:
+    """The bytes of a file in a mail, as far as is known before it is fetched."""
+    return max(part.size, len(part.data) * 3 // 4)
+
+
 def files_of(mail: Mail) -> Asks[list[File]]:
     """The files of a mail with their bytes. Raises `InvalidInput` for more than can be sent along."""
     parts = mail.files()
-    size = sum(max(part.size, len(part.data) * 3 // 4) for part in parts)
-    fits(size, "Forward without them: attachments=false.")
+    fits(sum(map(size_of, parts)), "Forward without them: attachments=false.")
     apart_ = [part for part in parts if part.attachment and not part.data]
     answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart_])
     if refused := next((one for one in answers if isinstance(one, DeputizeError)), None):

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
 
+from deputize.core.act.show import Audience, Show
 from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, PublicRequest, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.core.vault.grant import Account
@@ -22,6 +23,7 @@ from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
 from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits._gmail.shown import letter_fields
 from deputize.toolkits._headers import LONGEST, person
 from deputize.toolkits._mail_in import Mail
 from deputize.toolkits._mail_out import Letter, Recipients, Text
@@ -51,7 +53,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return needs
 
 
-@GMAIL.tool(needs=_needs, effect=Effect.SENDS, aliases=["Gmail.UnsubscribeFromEmail"], toolset="more")
+@GMAIL.tool(needs=_needs, effect=Effect.SENDS, aliases=["Gmail.UnsubscribeFromEmail"], toolset="more", shows=True)
 def unsubscribe(
     message_id: str,
     trash: bool = False,
@@ -69,12 +71,21 @@ def unsubscribe(
         raise InvalidInput("message_id: not for mail in spam or in the bin; it would tell a spammer that you read it.")
     way = _way(mail)
     result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "from_outside": True}
+    bin_too = "the email goes into the bin" if trash else None
     if way.how == "one_click":
+        yield _show(mail, [way.host], message_id, request=way.url, then=bin_too)
         refused = yield from _clicked(way.url)
         if refused:
             return result | {"status": "refused", "summary": refused}
     elif way.how == "mailto" and (by_email or granted & (DRAFTING | {SEND})):
-        yield from _mailed(way.url, Attempt(key, granted, account, noted, now))
+        letter = _letter(way.url, key)
+        if not noted:
+            people = [one.address for one in letter.people.all]
+            yield _show(mail, people, message_id, **letter_fields(letter, html=False), then=bin_too)
+        yield from deliver(
+            Outgoing(letter.content(), key, "", letter.people.all[0].address),
+            Attempt(key, granted, account, noted, now),
+        )
     else:
         return result | {"status": "manual", "url": mail.outside.line(way.url, 300), "summary": _BY_HAND[way.how]}
     summary = "The list was asked to stop."
@@ -126,21 +137,27 @@ def _clicked(url: str) -> Asks[str]:
     return "" if 200 <= answer.status < 300 else "The list's server answered with something else."
 
 
-def _mailed(url: str, attempt: Attempt) -> Asks[None]:
-    """Send the mail that the list asks for: its address, subject and text, and nothing else that it may name."""
+def _show(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Show:
+    """What leaving the list sends, and where to."""
+    who = str(mail.sender)
+    pins = {"message": message_id}
+    return Show("Leave this mailing list", audience=Audience.PEOPLE, people=people, pins=pins, list=who, **fields)
+
+
+def _letter(url: str, key: ActKey) -> Letter:
+    """The mail that the list asks for: its address, subject and text, and nothing else that it may name."""
     parts = urlsplit(url)
     named = [address for _, address in getaddresses([unquote(parts.path)]) if address]
     if len(named) != 1:
         raise InvalidInput("message_id: the list does not name one address to write to.")
     fields = _fields(parts.query)
     to = [person(named[0], "the list's address")]
-    letter = Letter(
+    return Letter(
         " ".join(fields.get("subject", "unsubscribe").split())[:200],
         Text(fields.get("body", "unsubscribe")[:500]),
         Recipients(to),
-        extra=mark(attempt.key),
+        extra=mark(key),
     )
-    yield from deliver(Outgoing(letter.content(), attempt.key, "", to[0].address), attempt)
 
 
 def _fields(query: str) -> dict[str, str]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from deputize.core.act.show import shown_file
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
 from deputize.toolkits._arguments import Body
 from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.answer import aliases, answer
+from deputize.toolkits._gmail.answer import Answer, aliases, answer
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
 from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
-from deputize.toolkits._gmail.files import Handles, files_of, fits, taken
+from deputize.toolkits._gmail.files import Handles, files_of, fits, size_of, taken
 from deputize.toolkits._gmail.rows import shown_all, web
+from deputize.toolkits._gmail.shown import show_letter
 from deputize.toolkits._headers import Person, person, single_line
 from deputize.toolkits._mail_in import Mail
 from deputize.toolkits._mail_out import (
@@ -46,6 +49,7 @@ WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     needs=[SENDS],
     effect=Effect.SENDS,
     aliases=[Alias(name, {"recipient": "to[]"}) for name in ("Gmail.SendEmail", "Google.SendEmail")],
+    shows=True,
 )
 def send_email(
     to: Addresses,
@@ -64,12 +68,22 @@ def send_email(
     now: float,
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
-    people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
+    people = addressed(to, cc, bcc)
     title, text = single_line(subject, "subject"), written(body, body_format)
     sender = (yield from _sender(send_as, granted)) if send_as else None
     files = [] if noted else (yield from taken(attachments))
     letter = Letter(title, text, people, sender=sender, extra=mark(key), files=files)
+    if not noted:
+        yield show_letter("Send this email", letter, html=body_format == "html")
     return (yield from _sent(letter, "", Attempt(key, granted, account, noted, now)))
+
+
+def addressed(to: Addresses | None, cc: Addresses | None, bcc: Addresses | None) -> Recipients:
+    """The people a model named, the user too. Raises `InvalidInput` where there are none."""
+    people = recipients(to, cc, bcc)
+    if not people.all:
+        raise InvalidInput("to: nobody to send to.")
+    return people
 
 
 def _sender(send_as: str, granted: frozenset[str]) -> Asks[Person]:
@@ -85,8 +99,6 @@ def _sender(send_as: str, granted: frozenset[str]) -> Asks[Person]:
 
 def _sent(letter: Letter, thread: str, attempt: Attempt) -> Asks[dict[str, Any]]:
     """Send a letter, once, and say what became of it."""
-    if not letter.people.all:
-        raise InvalidInput("to: nobody to send to.")
     mail = Outgoing(letter.content(), attempt.key, thread, letter.people.all[0].address)
     sent = yield from deliver(mail, attempt)
     return receipt(sent, letter.people, letter.subject, attempt.account)
@@ -119,6 +131,7 @@ def reply_needs(arguments: Arguments) -> Sequence[Need]:
     needs=lambda arguments: [*reply_needs(arguments), SENDS],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.ReplyToEmail", {"reply_to_message_id": "message_id", **WHOM}, values=WHOM_VALUES)],
+    shows=True,
 )
 def reply_email(
     message_id: str,
@@ -137,14 +150,23 @@ def reply_email(
     now: float,
 ) -> Steps:
     """Reply to an email in its thread. Body is Markdown."""
-    _, more, unseen = recipients(frozenset(), None, cc, bcc)
+    _, more, unseen = recipients(None, cc, bcc)
     text = written(body, body_format)
     frame = yield from answer(message_id, account, everybody=all_)
-    people = apart(frame.own, frame.to, [*frame.cc, *more], unseen)
+    people = apart(frame.to, [*frame.cc, *more], unseen)
     text = text.then(frame.quote) if quote else text
     files = [] if noted else (yield from taken(attachments))
     letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(key), files=files)
+    if not noted:
+        yield show_letter(
+            "Send this reply", letter, html=body_format == "html", note=elsewhere(frame), pins={"message": message_id}
+        )
     return (yield from _sent(letter, frame.thread, Attempt(key, granted, account, noted, now)))
+
+
+def elsewhere(frame: Answer) -> str | None:
+    """A word of warning where a mail has its answers go to somebody else than who wrote it."""
+    return f"The email is from {frame.sender}, but its answers go to another address." if frame.sender else None
 
 
 # ----------------------------------------------------------------- forward
@@ -158,6 +180,7 @@ def reply_email(
     ],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.ForwardEmail", {"recipients": "to"})],
+    shows=True,
 )
 def forward_email(
     message_id: str,
@@ -175,16 +198,25 @@ def forward_email(
     now: float,
 ) -> Steps:
     """Forward an email, with its attachments, to new recipients."""
-    people = recipients(frozenset({account.name.lower()}), to, cc, bcc)
+    people = addressed(to, cc, bcc)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
-    files = (yield from files_of(mail)) if attachments and not noted else []
-    files += [] if noted else (yield from taken(add_attachments))
-    fits(sum(len(one.data) for one in files), "Forward without its own files: attachments=false.")
+    files = [] if noted else (yield from taken(add_attachments))
+    theirs = mail.files() if attachments and not noted else []
+    fits(sum(size_of(one) for one in theirs) + sum(len(one.data) for one in files), _WITHOUT_FILES)
     text = note.then(_original(mail))
     letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(key), files=files)
+    if not noted:  # a message never changes, so that its files may be fetched after the yes
+        later = [shown_file(mail.file_name(one), one.type, size=size_of(one), pin=one.id) for one in theirs]
+        yield show_letter("Forward this email", letter, later=later, pins={"message": message_id})
+    if theirs:
+        letter = replace(letter, files=[*(yield from files_of(mail)), *files])
+        fits(sum(len(one.data) for one in letter.files), _WITHOUT_FILES)
     sent = yield from _sent(letter, "", Attempt(key, granted, account, noted, now))
     return sent | ({"files": [clip(mail.file_name(part), 40) for part in mail.files()][:5]} if attachments else {})
+
+
+_WITHOUT_FILES: Final = "Forward without its own files: attachments=false."
 
 
 def _original(mail: Mail) -> Text:

@@ -8,7 +8,7 @@ from deputize.sandbox.google.gmail.call import Call, invalid, missing, page
 from deputize.sandbox.google.gmail.mailbox import Json, Mail
 from deputize.sandbox.google.gmail.messages import brief
 from deputize.sandbox.google.gmail.search import search
-from deputize.sandbox.google.gmail.sending import joined, outgoing, posted, send_out, uploaded
+from deputize.sandbox.google.gmail.sending import joined, outgoing, posted, send_out, uploaded, uploaded_draft
 
 
 def create(call: Call) -> Json:
@@ -52,12 +52,13 @@ def delete(call: Call) -> None:
 
 def send(call: Call) -> Json:
     """drafts.send: sends what is kept, or the mail in the body, and uses the draft up."""
-    body = {} if uploaded(call) else call.json()
+    body: Json = {"id": uploaded_draft(call)} if uploaded(call) else call.json()
     draft_id = body.get("id") or call.ask.one("id")
     if not isinstance(draft_id, str) or not draft_id:
         raise invalid("Missing draft id")
     kept = _mail(call, draft_id)
-    raw = posted(call, body["message"])[0] if body.get("message", {}).get("raw") else kept.raw
+    given = uploaded(call) or body.get("message", {}).get("raw")
+    raw = posted(call, body.get("message", {}))[0] if given else kept.raw
     sent = send_out(call, outgoing(call, raw), kept.thread_id)
     call.box.remove(kept)
     del call.box.drafts[draft_id]

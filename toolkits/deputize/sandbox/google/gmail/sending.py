@@ -77,10 +77,16 @@ def joined(box: Mailbox, mail: Mail, thread_id: str) -> str:
     return box.answered_by(mail, thread_id) if thread_id else ""
 
 
+def uploaded_draft(call: Call) -> str:
+    """The id of the draft that an upload is about."""
+    return str(_upload(call)[1].get("id", ""))
+
+
 def posted(call: Call, message: Json) -> tuple[bytes, str]:
     """The mail of a request and the thread it asks for: ``raw`` in the JSON, or an upload."""
     if uploaded(call):
-        raw, message = _upload(call)
+        raw, about = _upload(call)
+        message = about.get("message", about)
     else:
         raw = _decoded(message.get("raw"))
     if len(raw) > LARGEST:
@@ -142,7 +148,7 @@ def _embedded(part: Message) -> bytes:
 def _about(part: Message) -> Json:
     try:
         fields = json.loads(text.content(part) or b"{}")
-        return dict(fields.get("message", fields))
+        return dict(fields, message=dict(fields.get("message", fields)))
     except (ValueError, TypeError, AttributeError):
         raise invalid("Invalid JSON payload received.") from None
 
