@@ -1,4 +1,4 @@
-"""Models that give one id to several calls, and histories that are edited: no call is answered with another's success."""
+"""One id for several calls, and histories that are edited: no call is answered with another's success."""
 
 from __future__ import annotations
 

@@ -336,12 +336,21 @@ async def test_R31_a_token_the_provider_has_ended_already_counts_as_done(house: 
     assert await house.deputy.revoke("alice", "google") == [Revoked("google", "alice@example.test", "done")]
 
 
-async def test_R31_after_a_day_it_is_given_up_and_said(house: House) -> None:
-    house.line.answers[REVOKE] = [answer(503)] * 3
+async def test_R31_after_a_day_it_is_said_once_and_still_owed_and_tried_once_a_day(house: House) -> None:
+    house.line.answers[REVOKE] = [answer(503)] * 4
     await house.deputy.revoke("alice", "google")
     house.clock.now += 86401
     assert await house.deputy.revoker.retry() == ["gave_up"] and "revoke.gave_up" in house.events()
-    assert await house.deputy.revoker.retry() == []
+    house.line.seen.clear()
+    for hours, tries in ((1, 0), (12, 0), (12, 1), (12, 1)):
+        house.clock.now += hours * 3600
+        await house.deputy.outbox.pay()
+        assert house.line.count(REVOKE) == tries
+    assert house.events().count("revoke.gave_up") == 1
+    house.line.answers.clear()
+    house.clock.now += 86400
+    await house.deputy.outbox.pay()
+    assert house.live() == 0 and await house.deputy.revoker.retry() == []
 
 
 async def test_R30_the_tombstone_holds_nothing_and_the_outbox_is_sealed(house: House) -> None:

@@ -75,9 +75,11 @@ class FaultyStore:
         await self._before("delete", kind)
         return await self.inner.delete(kind, key, old)
 
-    async def scan(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
         await self._before("scan", kind)
-        return await self.inner.scan(kind, prefix)
+        return await self.inner.scan(kind, prefix, after=after, most=most)
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
         return self.inner.lock(name, timeout)

@@ -127,7 +127,7 @@ class _Landed(httpx.AsyncBaseTransport):
         self.landed: dict[str, str] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if str(request.url).startswith(PAGES):
+        if str(request.url).startswith((PAGES, PAGES.replace("127.0.0.1", "localhost"))):
             self.landed = dict(request.url.params)
             return httpx.Response(200, text="")
         return await self.provider.handle_async_request(request)

@@ -482,9 +482,9 @@ class Deputy:
         ``leaked``: somebody else may have the tokens. They are ended without the app's secret where the provider can do
         that (GitHub), which tells their owner; elsewhere as usual.
         """
-        await self.outbox.pay()
         name = self.registry.provider(provider).name if provider else ""
         who = User.of(user)
+        await self.outbox.pay(but=self.vault.place(who))
         ended = await self.revoker.disconnect(who, name, app, account, leaked=leaked)
         await self.accounts.settle(who, {one.provider for one in ended})
         return ended

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from deputize.core import PROVIDERS, App, ConsentRequired, Deputy, Revoked, Secret, User, VaultError
@@ -18,7 +19,7 @@ from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.oauth.refresh import GrantLost
 from deputize.core.vault.grant import Account, Grant
 from deputize.core.vault.told import ahead
-from deputize.core.vault.vault import KINDS
+from deputize.core.vault.vault import KINDS, PAGE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import (
     GITHUB_APP_CLIENT_ID,
@@ -270,6 +271,31 @@ async def test_a_whole_vault_is_ended_in_few_requests() -> None:
     sizes = [len(json.loads(request.content)["credentials"]) for request in line.sent]
     assert sizes == [LEAKED_AT_ONCE // 2, 3]
     await deputy.close()
+
+
+async def test_everybody_is_disconnected_a_page_at_a_time_and_here_before_anywhere_else() -> None:
+    house = await House().begin()
+    number = 2 * PAGE + 3
+    for n in range(number):
+        account, scopes = Account(str(n), f"u{n}"), frozenset({READ})
+        await house.deputy.vault.add(Grant(User(f"u{n}"), "google", "google", account, scopes, Secret(f"ya29.{n}")))
+    asked: list[tuple[str, int | None]] = []
+    scan, told = house.store.scan, list[int]()
+
+    async def scanning(kind: str, prefix: str = "", *, after: str = "", most: int | None = None) -> Any:
+        asked.append((kind, most))
+        return await scan(kind, prefix, after=after, most=most)
+
+    def revoking(request: httpx.Request) -> httpx.Response:
+        told.append(sum(kind == "grant" for kind, _ in asked))
+        return httpx.Response(200, json={})
+
+    house.store.scan = scanning  # type: ignore[method-assign]
+    house.line.answers[REVOKE] = [revoking] * number
+    assert {one.upstream for one in await house.deputy.revoke_all()} == {"done"} and len(told) == number
+    assert all(most is not None for _, most in asked)
+    assert set(told) == {sum(kind == "grant" for kind, _ in asked)}  # all had ended here by then
+    await house.deputy.close()
 
 
 async def test_where_a_provider_has_no_such_way_a_leaked_grant_ends_as_usual(house: House) -> None:

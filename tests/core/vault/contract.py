@@ -165,6 +165,22 @@ class StoreContract:
             await store.insert("test", key, key.encode())
         assert await store.scan("test") == [(key, key.encode()) for key in sorted(keys)]
 
+    @pytest.mark.parametrize("most", [1, 2, 199, 200, 201, 450, 1000])
+    async def test_scans_by_pages_find_each_record_once_and_no_more_than_they_are_asked_for(
+        self, store: Store, most: int
+    ) -> None:
+        keys = [f"k{n:03d}" for n in range(450 if most > 2 else 9)]
+        for key in keys:
+            assert await store.insert("test", key, key.encode())
+        await store.insert("tesu", "k", b"another kind")
+        found: list[str] = []
+        while page := await store.scan("test", after=found[-1] if found else "", most=most):
+            assert len(page) <= most
+            found += [key for key, _ in page]
+        assert found == keys
+        assert [key for key, _ in await store.scan("test", "k00", after="k003", most=3)] == ["k004", "k005", "k006"]
+        assert await store.scan("test", "k00", after="k5") == [] and await store.scan("test", most=0) == []
+
     async def test_a_scan_finds_the_prefix_itself_and_all_behind_it(self, store: Store) -> None:
         for key in ("al", "alic", "alice", "alice.google", "alice.slack", "alicf", "b", "zalice"):
             await store.insert("test", key, b"x")

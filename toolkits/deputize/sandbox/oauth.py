@@ -164,12 +164,18 @@ class Authority:
         """What is known of this token, dead or alive."""
         return self.tokens.get(digest(secret))
 
-    def revoke(self, secret: str, now: float) -> Token | None:
-        """End the whole grant behind a live token of either kind: all tokens, open codes and remembered scopes."""
+    def revoke(self, secret: str, now: float, *, alone: bool = False) -> Token | None:
+        """End the whole grant behind a live token of either kind: all tokens, open codes and remembered scopes.
+
+        ``alone``: only the tokens that came from the same code (RFC 7009 2.1).
+        """
         token = self.tokens.get(digest(secret))
         if token is None or not token.lives(now):
             return None
-        self.end_grant(token.app, token.sub)
+        if alone:
+            self.end_family(token.family)
+        else:
+            self.end_grant(token.app, token.sub)
         return token
 
     def end_grant(self, app: str, sub: str) -> None:

@@ -83,11 +83,12 @@ class World:
         token = self.authority.access(secret, self.clock())
         return token if token is not None and self.app(token.app, provider) else None
 
-    def revoke(self, secret: str, provider: str) -> Token | None:
-        """End the whole grant behind a live token that this provider gave out."""
+    def revoke(self, secret: str, provider: str, *, alone: bool = False) -> Token | None:
+        """End what is behind a live token that this provider gave out: all that was granted, or ``alone``, what came
+        from one code."""
         token = self.authority.find(secret)
         known = token is not None and self.app(token.app, provider) is not None
-        return self.authority.revoke(secret, self.clock()) if known else None
+        return self.authority.revoke(secret, self.clock(), alone=alone) if known else None
 
     def access_ttl(self, usual: float) -> float:
         """Seconds an access token lives: what the switch says, else what is usual at the provider."""

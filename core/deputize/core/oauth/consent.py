@@ -187,9 +187,15 @@ class Consents(Devices):
         ended = 0
         waiting, _ = await self.vault.scan_open("consent", self.vault.place(user, provider, app))
         for found in waiting:  # one that does not open cannot be completed either
-            record: Record | None = found
-            while record and record.json["status"] in PENDING:
-                if await self._end(record, "cancelled", "disconnected"):
-                    ended += 1
-                record = await self.vault.get(record.kind, record.key)
+            ended += await self.cancel_one(found)
+        return ended
+
+    async def cancel_one(self, found: Record) -> int:
+        """End this consent, if it is pending, and whatever takes its place at the same time; how many those were."""
+        ended = 0
+        record: Record | None = found
+        while record and record.json["status"] in PENDING:
+            if await self._end(record, "cancelled", "disconnected"):
+                ended += 1
+            record = await self.vault.get(record.kind, record.key)
         return ended

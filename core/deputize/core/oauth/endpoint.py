@@ -74,12 +74,15 @@ class Endpoint:
                 break
         return found
 
-    async def revoke(self, token: Secret) -> bool:
-        """End a token at the provider. False where it has no way to. A token that is dead already counts as ended."""
+    async def revoke(self, token: Secret, *, alone: bool = False) -> bool:
+        """End a token at the provider. False where it has no way to. A token that is dead already counts as ended.
+
+        ``alone``: and no other token of the account, where the provider can.
+        """
         if not self.provider.revoke:
             return False
         try:
-            await self._ask("revoke", flow.revoke(self.provider, self.app, token=token))
+            await self._ask("revoke", flow.revoke(self.provider, self.app, token=token, alone=alone))
         except Refusal as refused:
             if refused.outcome.kind is not Kind.CONFLICT:
                 raise

@@ -91,9 +91,10 @@ def refresh(provider: Provider, app: App, *, refresh_token: Secret) -> httpx.Req
     return _token_request(provider, app, "refresh_token", refresh_token=refresh_token.reveal())
 
 
-def revoke(provider: Provider, app: App, *, token: Secret) -> httpx.Request:
-    """End a token: RFC 7009 2.1, or as the provider wants it; see `Provider.revoke_by`."""
-    url = provider.revoke.replace("{client_id}", quote(app.client_id, safe=""))
+def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) -> httpx.Request:
+    """End a token: RFC 7009 2.1, or as the provider wants it. ``alone``: and no other; see `Provider.revoke_one`."""
+    place = provider.revoke_one if alone and provider.revoke_one else provider.revoke
+    url = place.replace("{client_id}", quote(app.client_id, safe=""))
     if provider.revoke_by == "bearer":
         return httpx.Request("POST", url, headers=_bearer(token), content=b"")
     named = token.reveal()

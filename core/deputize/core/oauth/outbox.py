@@ -1,19 +1,30 @@
 """Tokens that must end at the provider: told at once, or as soon as it can be reached. Source: RFC 7009.
 
 What is owed is written down, sealed, before anything forgets the token; so a crash or a provider that is down leaves a
-debt, never a live token that nobody knows.
+debt, never a live token that nobody knows. A debt is removed by whoever has told the provider, and by nobody else:
+
+    a disconnect      written down before the tombstone. Who finds it while the grant still lives finishes both: the
+                      process that began was cut off, or is one step behind
+    a newer consent   the tokens that it replaces, written down before they are. They are told once no grant holds them
+                      any more, and alone, where the provider can end them alone
+    anything else     told at once
+
+Where ending one token ends all that the account has given the app, and no token can be ended alone, a newer grant holds
+what an older one did: to tell of the older one would end the newer. Such a debt goes over into that grant.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from deputize.core.audit import Audit
+from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
@@ -21,9 +32,13 @@ from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.origin import differs, noted, origin_in, origin_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Grant, Origin, Secret, User
+from deputize.core.vault.told import facts_of
 from deputize.core.vault.vault import Record, Vault
 
 GIVE_UP: Final = 86400.0
+"""Seconds after which it is said that the provider could not be told; from then on it is tried as rarely."""
+TOGETHER: Final = 8
+"""How many debts are told at the same time."""
 REST: Final = 60.0
 MARGIN: Final = 10.0
 
@@ -44,10 +59,11 @@ class Outbox:
     clock: Callable[[], float] = time.time
     _rest_until: float = field(default=0.0)
 
-    async def owe(self, user: User, provider: str, app: str, tokens: Tokens) -> Record:
-        """Write down that these tokens must end. Durable when it returns."""
+    async def owe(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Record:
+        """Write down that these tokens must end; ``alone``: and no others. Durable when it returns."""
         expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
-        return await self._note(user, provider, app, tokens, expires, **noted(self._origin(provider, app)))
+        more = {"replaced": True} if alone else {}
+        return await self._note(user, provider, app, tokens, expires, **more, **noted(self._origin(provider, app)))
 
     def _origin(self, provider: str, app: str) -> Origin | None:
         """Where tokens come from that were given just now."""
@@ -68,6 +84,21 @@ class Outbox:
         if leaked and row and row.revoke_leaked:
             more["leaked"] = [one.reveal() for one in (grant.access_token, grant.refresh_token) if one]
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
+
+    async def owe_replaced(self, before: Grant, after: Grant) -> Record | None:
+        """Write down what a newer consent leaves behind: the tokens before it, or its own once they are replaced.
+
+        None where nothing is: the provider ends both with one, or they are the same.
+        """
+        same = (before.access_token, before.refresh_token) == (after.access_token, after.refresh_token)
+        if same or not before.access_token or self._holds_older(before.provider):
+            return None
+        kept = before.refresh_token is not None and after.refresh_token == before.refresh_token
+        ending = after if kept else before  # kept: no later refresh of that one ends what came without one
+        tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
+        place = self.vault.place_of(before)
+        more = {"place": place, "replaced": True, **noted(ending.origin)}
+        return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def owe_in(self, vault: Vault, grant: Grant) -> None:
         """The same, written down in another vault."""
@@ -102,52 +133,90 @@ class Outbox:
         return await self.vault.swap(owed, note) or owed
 
     async def settle(self, *debts: Record) -> list[Upstream]:
-        """Tell the providers; how each debt stands, in order. What cannot be told now stays written down, for a day."""
+        """Tell the providers; how each debt stands, in order. What cannot be told now stays written down."""
         told: dict[str, Upstream] = {}
+        for begin in range(0, len(debts), LEAKED_AT_ONCE // 2):
+            told |= await self._settle(debts[begin : begin + LEAKED_AT_ONCE // 2])
+        return [told[owed.key] for owed in debts]
+
+    async def _settle(self, debts: Sequence[Record]) -> dict[str, Upstream]:
+        told: dict[str, Upstream] = {}
+        plain: list[Record] = []
         leaked: defaultdict[str, list[Record]] = defaultdict(list)
         for owed in debts:
-            note = owed.json
-            if await self._never_happened(note):
-                await self.vault.delete(owed)
-                told[owed.key] = "done"
-            elif self._moved(note):
+            if (stands := await self._stays(owed)) is not None:
+                told[owed.key] = stands
+            elif self._moved(owed.json):
                 told[owed.key] = await self._told(owed, "moved")
-            elif note.get("leaked") and note["provider"] in self.providers:
-                leaked[note["provider"]].append(owed)
+            elif owed.json.get("leaked") and owed.json["provider"] in self.providers:
+                leaked[owed.json["provider"]].append(owed)
             else:
-                told[owed.key] = await self._tell(owed)
+                plain.append(owed)
         for provider, found in leaked.items():
             told |= await self._tell_leaked(self.providers[provider], found)
-        return [told[owed.key] for owed in debts]
+        for begin in range(0, len(plain), TOGETHER):
+            some = plain[begin : begin + TOGETHER]
+            told |= zip((owed.key for owed in some), await asyncio.gather(*map(self._tell, some)), strict=True)
+        return told
+
+    async def _stays(self, owed: Record) -> Upstream | None:
+        """How a debt stands that must not be told now; None: the provider may hear of it.
+
+        Finishes a disconnect that was cut off between the debt and the tombstone.
+        """
+        note = owed.json
+        try:
+            named = Secret(note["token"])
+            while (grant := await self._active(note)) and named in (grant.access_token, grant.refresh_token):
+                if note.get("replaced"):
+                    return "queued"  # the newer consent is not stored yet, or never was
+                if buried := await self.vault.replace(grant, grant.tombstone()):
+                    self.audit.write("grant.revoked", **facts_of(buried, self.audit), upstream="queued")
+        except VaultError:
+            return self._later(note)  # nobody can see what the grant holds
+        return await self._gone_over(owed) if grant and self._holds_older(grant.provider) else None
+
+    async def _active(self, note: Mapping[str, Any]) -> Grant | None:
+        """The grant that lives where the debt comes from."""
+        grant = await self.vault.grant(note["place"]) if "place" in note else None
+        return grant if grant and grant.status == "active" else None
+
+    def _holds_older(self, provider: str) -> bool:
+        """Whether ending a newer grant there ends what an older one held, and nothing else can."""
+        row = self.providers.get(provider)
+        return row is not None and row.revokes_all and not row.revoke_one
+
+    async def _gone_over(self, owed: Record) -> Upstream:
+        await self.vault.delete(owed)
+        self.audit.write("revoke.replaced", **_whose(owed.json))
+        return "done"
 
     async def _tell(self, owed: Record) -> Upstream:
         note = owed.json
         provider, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
-        upstream: Upstream = "not_supported"
-        if provider and app:
-            try:
-                endpoint = Endpoint(self.http, provider, app, self.clock)
-                owed = await self._living(owed, endpoint)
-                done = await endpoint.revoke(Secret(owed.json["token"]))
-                upstream = "done" if done else "not_supported"
-            except Refusal as refusal:
-                upstream = self._stands(note, refusal)
+        if provider is None or app is None:
+            return await self._told(owed, self._later(note))  # not set up now: it may be again
+        try:
+            endpoint = Endpoint(self.http, provider, app, self.clock)
+            owed = await self._living(owed, endpoint)
+            alone = bool(note.get("replaced")) or await self._active(note) is not None
+            done = await endpoint.revoke(Secret(owed.json["token"]), alone=alone)
+            upstream: Upstream = "done" if done else "not_supported"
+        except Refusal as refusal:
+            upstream = self._stands(note, refusal)
         return await self._told(owed, upstream)
 
     async def _tell_leaked(self, provider: Provider, debts: list[Record]) -> dict[str, Upstream]:
-        """All in as few requests as the provider takes; each debt is of two tokens at most."""
-        told: dict[str, Upstream] = {}
-        for begin in range(0, len(debts), LEAKED_AT_ONCE // 2):
-            some = debts[begin : begin + LEAKED_AT_ONCE // 2]
-            tokens = [Secret(token) for owed in some for token in owed.json["leaked"]]
-            refused: Refusal | None = None
-            try:
-                await end_leaked(self.http, provider, tokens, self.clock())
-            except Refusal as refusal:
-                refused = refusal
-            for owed in some:
-                told[owed.key] = await self._told(owed, self._stands(owed.json, refused) if refused else "done")
-        return told
+        """All in one request; each debt is of two tokens at most."""
+        tokens = [Secret(token) for owed in debts for token in owed.json["leaked"]]
+        refused: Refusal | None = None
+        try:
+            await end_leaked(self.http, provider, tokens, self.clock())
+        except Refusal as refusal:
+            refused = refusal
+        return {
+            owed.key: await self._told(owed, self._stands(owed.json, refused) if refused else "done") for owed in debts
+        }
 
     def _moved(self, note: dict[str, Any]) -> bool:
         """Whether the settings lead to another server than the tokens came from, which must not get them."""
@@ -155,33 +224,55 @@ class Outbox:
         return bool(row and app and differs(origin_in(note), row, app) == "place")
 
     def _stands(self, note: dict[str, Any], refusal: Refusal) -> Upstream:
-        if refusal.outcome.kind is Kind.REAUTH:
-            return "done"  # the provider has ended it by itself
+        return "done" if refusal.outcome.kind is Kind.REAUTH else self._later(note)  # ended by the provider itself
+
+    def _later(self, note: dict[str, Any]) -> Upstream:
         return "queued" if self.clock() < note["since"] + GIVE_UP else "gave_up"
 
     async def _told(self, owed: Record, upstream: Upstream) -> Upstream:
-        if upstream not in ("queued", "moved"):
-            await self.vault.delete(owed)
         note = owed.json
-        who = {name: note.get(name) or None for name in ("tenant", "user", "provider", "app")}
-        self.audit.write(f"revoke.{upstream}", **who, leaked=True if note.get("leaked") else None)
+        said = "tried" in note
+        if upstream == "gave_up":
+            await self.vault.swap(owed, {**note, "tried": self.clock()})
+        elif upstream not in ("queued", "moved"):
+            await self.vault.delete(owed)
+        if upstream != "gave_up" or not said:
+            self.audit.write(f"revoke.{upstream}", **_whose(note), leaked=True if note.get("leaked") else None)
         return upstream
 
-    async def _never_happened(self, note: dict[str, Any]) -> bool:
-        """Whether the disconnect that wrote this down was cut off before the tombstone: the grant lives on."""
-        grant = await self.vault.grant(note["place"]) if "place" in note else None
-        return grant is not None and (grant.status, grant.generation) == ("active", note["generation"])
+    async def owed(self, place: str, *, leaked: bool = False) -> list[Record]:
+        """What is owed there; ``leaked``: to be told as others may have the tokens, see `owe_grant`."""
+        found = (await self.vault.scan_open("outbox", place))[0]
+        return [await self.as_leaked(owed) for owed in found] if leaked else found
 
-    async def end(self, user: User, provider: str, app: str, tokens: Tokens) -> Upstream:
-        """End tokens that must not be kept, now or later."""
-        return (await self.settle(await self.owe(user, provider, app, tokens)))[0]
+    async def as_leaked(self, owed: Record) -> Record:
+        """The debt, to be told as others may have the tokens, where the provider allows that."""
+        note = owed.json
+        row = self.providers.get(note["provider"])
+        if row is None or not row.revoke_leaked or note.get("leaked"):
+            return owed
+        tokens = [token for token in (note["token"], note.get("refresh")) if token]
+        return await self.vault.swap(owed, {**note, "leaked": tokens}) or owed
+
+    async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:
+        """End tokens that must not be kept, now or later; ``alone``: and no others."""
+        return (await self.settle(await self.owe(user, provider, app, tokens, alone=alone)))[0]
 
     async def retry(self) -> list[Upstream]:
         """Tell providers what could not be told before; how each went."""
-        return await self.settle(*await self.vault.scan("outbox"))
+        return await self.settle(*(await self.vault.scan_open("outbox"))[0])
 
-    async def pay(self) -> None:
-        """The same, at most once a minute: for whoever passes by."""
+    async def pay(self, *, but: str = "-") -> None:
+        """Tell what is due, at most once a minute: for whoever passes by. What was given up is due once a day.
+
+        ``but``: the place whose debts whoever calls sees to.
+        """
         if self.clock() >= self._rest_until:
             self._rest_until = self.clock() + REST
-            await self.retry()
+            debts = (await self.vault.scan_open("outbox"))[0]
+            due = [owed for owed in debts if self.clock() >= owed.json.get("tried", 0.0) + GIVE_UP]
+            await self.settle(*(owed for owed in due if not owed.key.startswith(but)))
+
+
+def _whose(note: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: note.get(name) or None for name in ("tenant", "user", "provider", "app")}

@@ -84,6 +84,7 @@ class Provider:
     ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
     ``revoke_by``: ``form`` (RFC 7009, either token), ``bearer`` (the access token ends itself) or ``app`` (the app
     ends all that the account has given it, naming the access token).
+    ``revoke_one``: where one token is ended alone, the same way, if ``revoke`` ends all; "" where nowhere.
     ``revoke_leaked``: where a list of tokens is ended for whoever has them, without the app's secret; "" where nowhere.
     ``kind``: the row of the table it was made from, where somebody else runs it under another name; else its name.
     ``plays``: the provider whose toolkits work with it, too.
@@ -125,6 +126,7 @@ class Provider:
     resource: str = ""
     revoke: str = ""
     revoke_by: RevokeBy = "form"
+    revoke_one: str = ""
     revoke_leaked: str = ""
     kind: str = ""
     plays: str = ""
@@ -159,7 +161,7 @@ class Provider:
         object.__setattr__(self, "kind", self.kind or self.name)
         roots = [url for url in self.api.values() if _kept_part(url) not in self.keep]
         rights = self.permissions.url if self.permissions else ""
-        ends = (self.revoke, self.revoke_leaked)
+        ends = (self.revoke, self.revoke_one, self.revoke_leaked)
         for url in (self.authorize, self.token, self.device, *ends, self.identity.url, rights, *roots):
             if url and not self._good(url):
                 raise SettingsError(f"Provider {self.name}: {url!r} is not an https address.")
@@ -285,6 +287,7 @@ class Provider:
             token=moved(self.token),
             device=moved(self.device),
             revoke=moved(self.revoke),
+            revoke_one=moved(self.revoke_one),
             revoke_leaked=moved(self.revoke_leaked),
             identity=replace(self.identity, url=moved(self.identity.url)),
             permissions=replace(shown, url=moved(shown.url)) if shown else None,

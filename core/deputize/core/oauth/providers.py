@@ -170,6 +170,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     token="https://github.com/login/oauth/access_token",
     device="https://github.com/login/device/code",
     revoke="https://api.github.com/applications/{client_id}/grant",
+    revoke_one="https://api.github.com/applications/{client_id}/token",  # .../en/rest/apps/oauth-applications
     revoke_by="app",
     revoke_leaked="https://api.github.com/credentials/revoke",  # docs.github.com/en/rest/credentials/revoke
     api={"github": "https://api.github.com", "graphql": "https://api.github.com"},

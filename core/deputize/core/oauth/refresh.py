@@ -217,6 +217,8 @@ class Refresher:
                 if current is None or current.status != "active":
                     raise await self._overtaken(old, new, current)
                 if current.refresh_token != old.refresh_token:
+                    if debt := await self.outbox.owe_replaced(new, current):
+                        await self.outbox.settle(debt)
                     return current  # a newer consent brought tokens of its own
                 old, new = (
                     current,

@@ -9,12 +9,13 @@ on its way can bring it back. The provider may be down: what is owed to it waits
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from deputize.core.audit import Audit
 from deputize.core.errors import VaultError
 from deputize.core.oauth.consent import Consents
+from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.oauth.outbox import Outbox, Upstream
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
@@ -52,39 +53,59 @@ class Revoker:
         ``leaked``: others may have the tokens; see `Outbox.owe_grant`. Raises `VaultError` where a grant of theirs does
         not open, when all others have ended.
         """
-        told = await self._tell(await self._end_here(user, provider, app, account, leaked))
-        return await self._all_of(told, self.vault.place(user))
+        place, ended = self.vault.place(user), await self._end_here(user, provider, app, account, leaked)
+        told = await self._tell(ended)
+        tried = {owed.key for _, owed in ended if owed}
+        await self.outbox.settle(*(o for o in await self.outbox.owed(place, leaked=leaked) if o.key not in tried))
+        return _whole(told, (await self.vault.scan_open("grant", place))[1])
 
     async def disconnect_all(self, tenant: str | None = None, *, leaked: bool = False) -> list[Revoked]:
         """End the grants of all users there are, or of all of one tenant: first all of them here, then upstream.
 
         Places are keyed digests and show no tenant, so every grant and every pending consent is opened to see whose it
-        is. It can be cut off anywhere and done again. Raises `VaultError` where a grant does not open, when all others
-        have ended.
+        is, a page at a time. It can be cut off anywhere and done again. Raises `VaultError` where a grant does not
+        open, when all others have ended.
         """
-        ended: list[Ended] = []
-        for user in await self._users(tenant):
-            ended += await self._end_here(user, "", "", None, leaked)
-        return await self._all_of(await self._tell(ended), "")
+        ended: dict[str, Revoked] = {}
+        await self._end_everybody(tenant, leaked, ended)
+        async for records, _ in self.vault.pages("consent"):
+            for record in records:
+                if _of(record.json, tenant):
+                    await self.consents.cancel_one(record)
+        shut = await self._end_everybody(tenant, leaked, ended)  # what slipped in between
+        await self._tell_everybody(tenant, leaked, ended)
+        return _whole(list(ended.values()), shut)
 
-    async def _users(self, tenant: str | None) -> list[User]:
-        met = [grant.user for grant in await self._grants("") if grant.status != "revoked"]
-        asked = [record.json for record in (await self.vault.scan_open("consent"))[0]]
-        met += [User(content["user"], content["tenant"]) for content in asked]
-        return [user for user in dict.fromkeys(met) if tenant in (None, user.tenant)]
+    async def _end_everybody(self, tenant: str | None, leaked: bool, ended: dict[str, Revoked]) -> int:
+        """Tombstones for all that live. Adds what ended, by the key of what is owed; how many grants do not open."""
+        shut = 0
+        async for records, closed in self.vault.pages("grant"):
+            shut += closed
+            for record in records:
+                grant = Grant.unpack(record.plain, record.generation)
+                if grant.status == "revoked" or tenant not in (None, grant.user.tenant):
+                    continue
+                for stone, owed in await self._end(grant, leaked):
+                    self.audit.write("grant.revoked", **facts_of(stone, self.audit), upstream="queued")
+                    told: Upstream = "queued" if owed else "done"
+                    key = owed.key if owed else self.vault.place_of(stone)
+                    ended[key] = Revoked(stone.provider, stone.account.name, told)
+        return shut
+
+    async def _tell_everybody(self, tenant: str | None, leaked: bool, ended: dict[str, Revoked]) -> None:
+        """Tell the providers all that is owed, and how that went."""
+        async for records, _ in self.vault.pages("outbox", LEAKED_AT_ONCE // 2):
+            debts = [record for record in records if _of(record.json, tenant)]
+            if leaked:
+                debts = [await self.outbox.as_leaked(owed) for owed in debts]
+            for owed, upstream in zip(debts, await self.outbox.settle(*debts), strict=True):
+                if owed.key in ended:
+                    ended[owed.key] = replace(ended[owed.key], upstream=upstream)
 
     async def _grants(self, place: str) -> list[Grant]:
         """The grants there that open: a damaged one must not keep the others alive."""
         records, _ = await self.vault.scan_open("grant", place)
         return [Grant.unpack(record.plain, record.generation) for record in records]
-
-    async def _all_of(self, told: list[Revoked], place: str) -> list[Revoked]:
-        if shut := (await self.vault.scan_open("grant", place))[1]:
-            raise VaultError(
-                f"Disconnected {len(told)}, but {shut} grants in the vault do not open: whose they are cannot be seen.",
-                hint="deputize key list shows whether a key is missing. Their tokens can be ended at the providers.",
-            )
-        return told
 
     async def _end_here(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
         ended = await self._bury(user, provider, app, account, leaked)
@@ -106,20 +127,19 @@ class Revoker:
         return ended
 
     async def _end(self, grant: Grant, leaked: bool) -> list[Ended]:
+        """The grant's tombstone. What is owed is withdrawn only where the same is owed anew: who finds a debt without
+        a tombstone finishes both."""
+        before: Record | None = None
         while True:
             owed = await self.outbox.owe_grant(grant, leaked=leaked)
-            buried = None
-            try:
-                buried = await self.vault.replace(grant, grant.tombstone())
-            finally:
-                if owed and not buried:
-                    await self.vault.delete(owed)
-            if buried:
+            if before:
+                await self.vault.delete(before)  # of tokens that a refresh has exchanged, or of a generation touched
+            if buried := await self.vault.replace(grant, grant.tombstone()):
                 return [(buried, owed)]
             current = await self.vault.grant(self.vault.place_of(grant))
             if current is None or current.status == "revoked":
-                return []
-            grant = current
+                return [(current or grant, owed)] if owed else []
+            before, grant = owed, current
 
     async def _tell(self, ended: list[Ended]) -> list[Revoked]:
         debts = [owed for _, owed in ended if owed]
@@ -133,3 +153,17 @@ class Revoker:
     async def retry(self) -> list[Upstream]:
         """Tell providers what could not be told before; how each went."""
         return await self.outbox.retry()
+
+
+def _of(content: Mapping[str, Any], tenant: str | None) -> bool:
+    """Whether this belongs to a user of the tenant; None is all tenants."""
+    return tenant is None or content["tenant"] == tenant
+
+
+def _whole(told: list[Revoked], shut: int) -> list[Revoked]:
+    if shut:
+        raise VaultError(
+            f"Disconnected {len(told)}, but {shut} grants in the vault do not open: whose they are cannot be seen.",
+            hint="deputize key list shows whether a key is missing. Their tokens can be ended at the providers.",
+        )
+    return told

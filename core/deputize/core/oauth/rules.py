@@ -254,7 +254,7 @@ GITHUB = Rules(
 LINEAR = Rules(
     callback=table(*_CALLBACK),
     token=table(*_TOKEN),
-    revoke=table(*_TOKEN, when(_DONE, status=(400,))),
+    revoke=table(when(_DONE, "invalid_request", status=(400,)), *_TOKEN, when(_DONE, status=(400,))),  # of a dead one
     api=table(
         when(_LIMIT_60, "RATELIMITED", "ratelimited"),
         when(_PLAN, "usage limit exceeded", "feature not accessible"),
@@ -290,7 +290,7 @@ SALESFORCE = Rules(
         when(_INACTIVE, "invalid_grant", text="inactive user"),
         *_TOKEN,
     ),
-    revoke=table(*_TOKEN, when(_DONE, status=(400,))),
+    revoke=table(when(_DONE, "unsupported_token_type", status=(400,)), *_TOKEN, when(_DONE, status=(400,))),
     api=table(
         when(say(Kind.RATE_LIMITED, wait=5, about="org"), "REQUEST_LIMIT_EXCEEDED", text="^concurrent"),
         when(say(Kind.RATE_LIMITED, about="org"), "REQUEST_LIMIT_EXCEEDED"),

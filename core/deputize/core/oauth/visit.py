@@ -206,8 +206,14 @@ class Visits(Records):
         if not await self._still(record):
             return False
         accounts, before = self._accounts(), await self.vault.find(user, content["provider"], content["app"])
+        replaced: list[Record] = []
+
+        async def owe(old: Grant, new: Grant) -> None:
+            if debt := await self.outbox.owe_replaced(old, new):
+                replaced.append(debt)
+
         fresh = _granted(user, content, account, granted, tokens, asked_at, extra)
-        grant = await self.vault.add(replace(fresh, origin=origin_of(endpoint.provider, endpoint.app)))
+        grant = await self.vault.add(replace(fresh, origin=origin_of(endpoint.provider, endpoint.app)), owe)
         if content.get("other") == "switch":
             await accounts.prefer(grant)
         missing = sorted(set(content["scopes"]) - endpoint.provider.covered(granted))
@@ -225,6 +231,7 @@ class Visits(Records):
             await self._take_back(grant)
             if content.get("other") == "switch" and before:
                 await accounts.prefer(before)
+        await self.outbox.settle(*replaced)
         return ended is not None
 
     async def _unwanted(self, content: Content, provider: Provider, account: Account, granted: frozenset[str]) -> str:
@@ -259,7 +266,8 @@ class Visits(Records):
     async def _covered(self, user: User, provider: Provider, app: str, account: Account) -> bool:
         """Whether ending this account's new tokens would end a grant that is held here, too."""
         held = await self.vault.grant(self.vault.place(user, provider.name, app, account.subject))
-        return provider.revokes_all and held is not None and held.status == "active"
+        all_at_once = provider.revokes_all and not provider.revoke_one
+        return all_at_once and held is not None and held.status == "active"
 
     async def _still(self, record: Record) -> bool:
         """Whether nobody has ended the consent meanwhile."""
@@ -267,9 +275,9 @@ class Visits(Records):
         return now is not None and (now.json["id"], now.json["status"]) == (record.json["id"], "confirmed")
 
     async def _discard(self, content: Content, tokens: flow.Tokens) -> None:
-        """End tokens that must not be kept."""
+        """End tokens that must not be kept, and no others of the account."""
         user = User(content["user"], content["tenant"])
-        await self.outbox.end(user, content["provider"], content["app"], tokens)
+        await self.outbox.end(user, content["provider"], content["app"], tokens, alone=True)
 
 
 def _granted(

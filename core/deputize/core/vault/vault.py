@@ -6,13 +6,14 @@ user id is readable in the store, one user's grants are one range, and a row ope
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, VaultError
@@ -25,7 +26,12 @@ EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
 KINDS = ("meta", "grant", "intent", "outbox", "chosen", "file", "filepart", *EXPIRING)
 """All kinds of records there are. Another is refused: it would be left behind when keys change."""
+PAGE: Final = 100
+"""Records that are opened between two turns of the event loop, where there are many: about two milliseconds."""
 _FIRST: Final = ("meta", "vault")
+
+Replacing: TypeAlias = Callable[[Grant, Grant], Awaitable[object]]
+"""Told of a grant whose tokens are about to be written over, and of the grant that is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,23 @@ class Vault:
             except VaultError:
                 shut += 1
         return found, shut
+
+    async def pages(self, kind: str, size: int = PAGE) -> AsyncIterator[tuple[list[Record], int]]:
+        """All records of a kind, so many at a time: those that open, and how many do not.
+
+        What is put in meanwhile behind the last page is met, too.
+        """
+        after = ""
+        while page := await self.store.scan(kind, after=after, most=size):
+            after, shut = page[-1][0], 0
+            found: list[Record] = []
+            for key, sealed in page:
+                try:
+                    found.append(self._opened(kind, key, sealed))
+                except VaultError:
+                    shut += 1
+            yield found, shut
+            await asyncio.sleep(0)
 
     def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
         generation, plain = self._unsealed(kind, key, sealed)
@@ -270,10 +293,11 @@ class Vault:
             raise AccountMismatch(f"No account {account!r} is connected.", hint=f"Connected: {names}.")
         return None
 
-    async def add(self, grant: Grant) -> Grant:
+    async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
         """Store a freshly consented grant, over whatever lies in its place. Returns it with its generation.
 
         Without a refresh token it keeps the one that lies there now, if that came from the same server and app.
+        ``replacing`` is called before tokens are written over, with the grant that has them and the one that comes.
         """
         place = self.place_of(grant)
         others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
@@ -291,6 +315,8 @@ class Vault:
                 default=first or (before.default and before.status != "revoked"),
                 refresh_token=grant.refresh_token or (before.refresh_token if alive else None),
             )
+            if replacing:
+                await replacing(before, fresh)
             if stored := await self.swap(old, fresh.pack()):
                 return replace(fresh, generation=stored.generation)
 

@@ -76,10 +76,10 @@ def _reply(world: World, minted: Minted) -> Reply:
 
 
 def _revoke(ask: Ask, world: World) -> Reply:
-    """Either token ends the whole grant; one that is dead already is 400."""
+    """Either token ends all that came from its code; one that is dead already is 400."""
     form = ask.single()
     secret = form.get("token") or form.get("access_token") or form.get("refresh_token") or ask.bearer()
-    token = world.revoke(secret, "linear")
+    token = world.revoke(secret, "linear", alone=True)
     if token is None:
         raise error(400, "invalid_request", "The token is not known.")
     return in_json({"success": True}, who=world.address_of(token.sub))

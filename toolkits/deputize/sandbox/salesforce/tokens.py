@@ -86,8 +86,8 @@ def _reply(world: World, app: App, minted: Minted) -> Reply:
 
 
 def revoke(ask: Ask, world: World) -> Reply:
-    """Either token ends the grant; GET with ``token`` in the query is served too."""
-    known = world.revoke(ask.single().get("token") or ask.one("token"), "salesforce")
+    """Either token ends all that came from its code; GET with ``token`` in the query is served too."""
+    known = world.revoke(ask.single().get("token") or ask.one("token"), "salesforce", alone=True)
     if known is None:
         raise error("unsupported_token_type", "this token type is not supported")
     return Reply(200, who=world.address_of(known.sub))

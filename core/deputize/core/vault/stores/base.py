@@ -30,8 +30,13 @@ class Store(Protocol):
         """Remove exactly ``old``. False, and nothing changed, where the value is another or none."""
         ...
 
-    async def scan(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """All records of a kind whose key begins with ``prefix``, in key order."""
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        """All records of a kind whose key begins with ``prefix``, in key order.
+
+        ``after``: only keys behind this one, which need not be there; ``most``: so many at most, for work by pages.
+        """
         ...
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:

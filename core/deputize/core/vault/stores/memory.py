@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 import re
 import threading
@@ -25,10 +26,11 @@ def place(kind: str, key: str) -> str:
     return f"{kind}/{key}"
 
 
-def span(kind: str, prefix: str) -> tuple[str, str]:
-    """First place, and end, of all records whose key begins with ``prefix``."""
+def span(kind: str, prefix: str, after: str = "") -> tuple[str, str]:
+    """First place, and end, of all records whose key begins with ``prefix`` and lies behind ``after``."""
     begin = place(kind, prefix) if prefix else place(kind, "-").removesuffix("-")
-    return begin, begin + _AFTER_ALL
+    following = place(kind, after) + "\0" if after else ""  # the next possible key
+    return max(begin, following), begin + _AFTER_ALL
 
 
 def opaque(value: bytes) -> bytes:
@@ -109,10 +111,13 @@ class MemoryStore:
                 del records[where]
             return same
 
-    async def scan(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        begin, end = span(kind, prefix)
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        begin, end = span(kind, prefix, after)
         with self._guard:
-            return sorted((at.partition("/")[2], v) for at, v in self._open().items() if begin <= at < end)
+            found = ((at.partition("/")[2], v) for at, v in self._open().items() if begin <= at < end)
+            return sorted(found) if most is None else heapq.nsmallest(most, found)
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
         return self._locked(name, timeout)

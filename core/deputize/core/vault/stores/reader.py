@@ -29,7 +29,7 @@ class Reader:
         self._connection: sqlite3.Connection | None = None
         self._ended = False
 
-    def rows(self, statement: str, *values: str) -> Rows | None:
+    def rows(self, statement: str, *values: str | int) -> Rows | None:
         """The rows, in microseconds; None where SQLite would have to wait."""
         with self._turn:
             try:
@@ -41,7 +41,7 @@ class Reader:
                     return None
                 raise told(error) from None
 
-    def rows_patiently(self, statement: str, *values: str) -> Rows:
+    def rows_patiently(self, statement: str, *values: str | int) -> Rows:
         """The rows, after waiting for whoever holds the vault. Not for an event loop's thread."""
         try:
             with closing(connect(self._path)) as connection:

@@ -43,7 +43,7 @@ PAGE = 200  # records read at a time, so that a long scan leaves the event loop 
 
 _VALUE = "CASE typeof(value) WHEN 'blob' THEN value END"  # text is read as nothing, which is refused
 _GET = f'SELECT {_VALUE} FROM "{TABLE}" WHERE key = ?'  # noqa: S608
-_SCAN = f'SELECT key, {_VALUE} FROM "{TABLE}" WHERE key >= ? AND key < ? ORDER BY key LIMIT {PAGE}'  # noqa: S608
+_SCAN = f'SELECT key, {_VALUE} FROM "{TABLE}" WHERE key >= ? AND key < ? ORDER BY key LIMIT ?'  # noqa: S608
 _INSERT = f'INSERT INTO "{TABLE}" (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING'  # noqa: S608
 _SWAP = f'UPDATE "{TABLE}" SET value = ? WHERE key = ? AND value = ?'  # noqa: S608
 _DELETE = f'DELETE FROM "{TABLE}" WHERE key = ? AND value = ?'  # noqa: S608
@@ -188,15 +188,18 @@ class SqliteStore:
             rows = await self._done(partial(self._reader.rows_patiently, _GET, where))
         return unpack(rows[0][0]) if rows else None
 
-    async def scan(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        begin, end = span(kind, prefix)
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        begin, end = span(kind, prefix, after)
         found: list[tuple[str, bytes]] = []
         while True:
-            page = self._reader.rows(_SCAN, begin, end)
+            size = PAGE if most is None else min(PAGE, most - len(found))
+            page = self._reader.rows(_SCAN, begin, end, size)
             if page is None:
-                page = await self._done(partial(self._reader.rows_patiently, _SCAN, begin, end))
+                page = await self._done(partial(self._reader.rows_patiently, _SCAN, begin, end, size))
             found += [(at.partition("/")[2], unpack(stored)) for at, stored in page]
-            if len(page) < PAGE:
+            if len(page) < size or len(found) == most:
                 return found
             begin = page[-1][0] + "\0"  # the next possible key
             await asyncio.sleep(0)

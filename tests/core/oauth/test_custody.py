@@ -1,0 +1,322 @@
+"""Token families: what a newer consent replaces ends at the provider, and no debt is lost before it was told."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import App, Deputy, Secret, User
+from deputize.sandbox import Sandbox
+from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
+from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
+from deputize.sandbox.salesforce import SALESFORCE_CLIENT_ID, SALESFORCE_CLIENT_SECRET
+from tests.core.oauth.test_consent import House
+from tests.support.faults import REVOKE, Line, Meddler, answer
+from tests.support.house import build, connect, consent, new_vault
+from tests.support.kits import ALL, gmail
+
+ALICE = User("alice")
+LINEAR = App("linear", LINEAR_CLIENT_ID, Secret(LINEAR_CLIENT_SECRET))
+SALESFORCE = App("salesforce", SALESFORCE_CLIENT_ID, Secret(SALESFORCE_CLIENT_SECRET))
+GITHUB = App("github", GITHUB_CLIENT_ID, Secret(GITHUB_CLIENT_SECRET))
+LINEAR_REVOKE = ("api.linear.app", "/oauth/revoke")
+LEAKED = ("api.github.com", "/credentials/revoke")
+
+
+class Home:
+    """Alice's deputy with one app, at a provider where a consent is a family of tokens of its own."""
+
+    def __init__(self, *apps: App) -> None:
+        self.sandbox = Sandbox()
+        self.line = Line(self.sandbox.transport())
+        self.apps = apps
+        self.deputy: Deputy
+
+    async def begin(self) -> Home:
+        """Make the deputy."""
+        self.deputy = await build(self.sandbox, transport=self.line, apps=self.apps, toolkits=[gmail])
+        return self
+
+    async def allow(self, *scopes: str, deputy: Deputy | None = None) -> str:
+        """Alice consents to these scopes; how that ended."""
+        one = deputy or self.deputy
+        [asked] = await one.connect("alice", self.apps[0].provider, scopes=scopes)
+        return (await consent(one, self.sandbox, asked)).status
+
+    @property
+    def families(self) -> int:
+        """How many families of tokens are alive at the provider."""
+        return len({one.family for one in self.sandbox._world.authority.tokens.values() if one.lives(time.time())})
+
+    async def debts(self) -> list[dict[str, Any]]:
+        """What is still owed."""
+        return [record.json for record in await self.deputy.vault.scan("outbox")]
+
+
+@pytest.fixture
+async def linear() -> AsyncIterator[Home]:
+    made = await Home(LINEAR).begin()
+    assert await made.allow("read") == "granted"
+    yield made
+    await made.deputy.close()
+
+
+# ------------------------------------------------------------- D1: what a newer consent replaces
+
+
+@pytest.mark.parametrize(
+    ("app", "first", "second"), [(LINEAR, "read", "write"), (SALESFORCE, "api", "id"), (GITHUB, "gist", "repo")]
+)
+async def test_a_step_up_ends_the_tokens_it_replaces_and_a_disconnect_leaves_nothing(
+    app: App, first: str, second: str
+) -> None:
+    home = await Home(app).begin()
+    assert await home.allow(first) == "granted" and home.families == 1
+    assert await home.allow(second) == "granted" and home.families == 1 and await home.debts() == []
+    [grant] = await home.deputy.vault.grants(ALICE)
+    assert await home.deputy.refresher.live(grant) == grant and grant.status == "active"
+    assert [one.upstream for one in await home.deputy.revoke("alice")] == ["done"]
+    assert home.families == 0 and home.sandbox.live_tokens()["alice@example.test"] == 0
+    await home.deputy.close()
+
+
+async def test_where_ending_one_ends_all_a_step_up_tells_nobody_and_the_new_token_lives() -> None:
+    house = await House().begin()
+    await house.connected("readonly")
+    await house.connected("readonly", "send")
+    assert house.line.count(REVOKE) == 0 and await house.act()
+    await house.deputy.revoke("alice")
+    assert house.live() == 0
+    await house.deputy.close()
+
+
+async def test_what_a_step_up_could_not_tell_is_owed_and_a_disconnect_tells_it_too(linear: Home) -> None:
+    linear.line.answers[LINEAR_REVOKE] = [answer(503)]
+    assert await linear.allow("write") == "granted"
+    assert linear.families == 2 and len(await linear.debts()) == 1
+    await linear.deputy.revoke("alice", "linear")
+    assert linear.families == 0 and await linear.debts() == []
+
+
+async def test_consents_that_race_leave_one_family_and_a_disconnect_none(linear: Home) -> None:
+    other = await build(linear.sandbox, vault=linear.deputy.vault, transport=linear.line, apps=[LINEAR])
+    ended = await asyncio.gather(
+        linear.allow("timeSchedule:write"),
+        linear.allow("issues:create", deputy=other),
+        linear.allow("comments:create"),
+    )
+    assert ended == ["granted"] * 3
+    await linear.deputy.revoker.retry()
+    assert linear.families == 1
+    await linear.deputy.revoke("alice")
+    assert linear.families == 0 and await linear.debts() == []
+
+
+async def test_a_second_consent_that_brings_no_refresh_token_keeps_the_first_one_and_all_end(linear: Home) -> None:
+    """The new access token is of another family than the refresh token that stays: a later end must name both."""
+    [before] = await linear.deputy.vault.grants(ALICE)
+    _drop_refresh_token(linear)
+    assert await linear.allow("write") == "granted"
+    [after] = await linear.deputy.vault.grants(ALICE)
+    assert after.refresh_token == before.refresh_token and after.access_token != before.access_token
+    await linear.deputy.revoker.retry()
+    assert linear.families == 2  # both are in use
+    await linear.deputy.revoke("alice")
+    assert linear.families == 0 and await linear.debts() == []
+
+
+Change = Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]]
+
+
+class Between(httpx.AsyncBaseTransport):
+    """Linear's token endpoint, whose answers something is done to on their way."""
+
+    def __init__(
+        self, home: Home, change: Callable[[httpx.Request, httpx.Response], Awaitable[httpx.Response]]
+    ) -> None:
+        self._inner, self._change = home.line.inner, change
+        home.line.inner = self
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        reply = await self._inner.handle_async_request(request)
+        if (request.url.host, request.url.path) != ("api.linear.app", "/oauth/token"):
+            return reply
+        return await self._change(request, reply)
+
+
+def _drop_refresh_token(home: Home) -> None:
+    """Replies to codes come without one."""
+
+    async def without(request: httpx.Request, reply: httpx.Response) -> httpx.Response:
+        await reply.aread()
+        return answer(200, {name: value for name, value in reply.json().items() if name != "refresh_token"})(request)
+
+    Between(home, without)
+
+
+async def test_a_refresh_that_a_step_up_overtakes_leaves_no_family_behind(linear: Home) -> None:
+    [grant] = await linear.deputy.vault.grants(ALICE)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(request: httpx.Request, reply: httpx.Response) -> httpx.Response:
+        if b"grant_type=refresh_token" in request.content:
+            asked.set()
+            await go_on.wait()
+        return reply
+
+    Between(linear, late)
+    refreshing = asyncio.create_task(linear.deputy.refresher.live(grant, failed=grant.access_token))
+    await asyncio.wait_for(asked.wait(), 10)
+    assert await linear.allow("write") == "granted"
+    go_on.set()
+    await refreshing
+    await linear.deputy.revoker.retry()
+    assert linear.families == 1
+    await linear.deputy.revoke("alice")
+    assert linear.families == 0 and await linear.debts() == []
+
+
+async def test_leaked_reaches_what_a_step_up_could_not_end_though_the_apps_secret_is_gone() -> None:
+    home = await Home(GITHUB).begin()
+    await home.allow("gist")
+    home.line.answers["api.github.com", "/applications/"] = [answer(503)]
+    await home.allow("repo")
+    assert home.families == 2
+    home.deputy.apps.clear()
+    await home.deputy.revoke("alice", leaked=True)
+    assert home.families == 0 and home.line.count(LEAKED) == 2 and await home.debts() == []
+    await home.deputy.close()
+
+
+async def test_everybodys_leaked_tokens_are_ended_with_what_is_still_owed() -> None:
+    home = await Home(GITHUB).begin()
+    await home.allow("gist")
+    home.line.answers["api.github.com", "/applications/"] = [answer(503)]
+    await home.allow("repo")
+    await home.deputy.revoke_all(leaked=True)
+    assert home.families == 0 and await home.debts() == []
+    await home.deputy.close()
+
+
+# ------------------------------------------------------------- D2: who may remove a debt
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    made = await House().begin()
+    await made.connected(*ALL)
+    yield made
+    await made.deputy.close()
+
+
+async def _rival(house: House) -> Deputy:
+    """Another process on the same vault."""
+    return await build(
+        house.sandbox, vault=house.deputy.vault, toolkits=[gmail], transport=house.line, clock=house.clock
+    )
+
+
+@pytest.mark.parametrize("step", range(1, 30))
+async def test_a_rival_who_settles_at_any_step_of_a_disconnect_throws_nothing_away(house: House, step: int) -> None:
+    other = await _rival(house)
+    house.line.answers[REVOKE] = [answer(503)]  # whoever is first is not heard
+    house.store.meddler = Meddler(step, other.outbox.retry)
+    await house.deputy.revoke("alice", "google")
+    house.store.meddler = None
+    await house.deputy.revoker.retry()
+    assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
+    assert (await house.deputy.vault.grants(ALICE))[0].status == "revoked"
+
+
+async def test_a_disconnect_that_was_cut_off_before_its_tombstone_is_finished_by_whoever_finds_it(house: House) -> None:
+    grant = await house.grant()
+    assert grant
+    await house.deputy.outbox.owe_grant(grant)  # and here the process died
+    other = await _rival(house)
+    house.line.answers[REVOKE] = [answer(503)]
+    assert await other.revoker.retry() == ["queued"]
+    assert (await house.deputy.vault.grants(ALICE))[0].status == "revoked" and "grant.revoked" in [
+        row["event"] for row in other.audit.rows()
+    ]
+    assert await other.revoker.retry() == ["done"] and house.live() == 0
+
+
+async def test_a_debt_of_before_a_new_consent_does_not_end_the_new_one(house: House) -> None:
+    """Where ending one token ends all: the new grant holds what the old one did, and ends it."""
+    house.line.answers[REVOKE] = [answer(503)]
+    await house.deputy.revoke("alice", "google")
+    await house.connected("readonly")
+    await house.deputy.revoker.retry()
+    assert await house.act() is not None and house.live() > 0
+    await house.deputy.revoke("alice", "google")
+    assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
+
+
+async def test_a_debt_is_kept_while_its_app_is_not_set_up(house: House) -> None:
+    app = house.deputy.apps.pop("google")
+    assert [one.upstream for one in await house.deputy.revoke("alice")] == ["queued"]
+    assert len(await house.deputy.vault.scan("outbox")) == 1
+    house.deputy.apps["google"] = app
+    assert await house.deputy.revoker.retry() == ["done"] and house.live() == 0
+
+
+async def test_a_debt_whose_tombstone_could_not_be_written_is_not_forgotten(house: House) -> None:
+    house.store.failing["swap", "grant"] = 1
+    with pytest.raises(Exception, match="locked"):
+        await house.deputy.revoke("alice", "google")
+    other = await _rival(house)
+    await other.revoker.retry()
+    assert house.live() == 0 and (await house.deputy.vault.grants(ALICE))[0].status == "revoked"
+
+
+DYING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.house import build, new_vault
+
+folder, before = Path(sys.argv[1]), sys.argv[2]
+replace = Vault.replace
+
+async def replacing(self, old, new):
+    if before == "tombstone":
+        os.kill(os.getpid(), signal.SIGKILL)
+    done = await replace(self, old, new)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+async def main():
+    Vault.replace = replacing
+    vault = await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32)
+    deputy = await build(Sandbox(state=folder / "sandbox.json"), vault=vault)
+    await deputy.revoke("alice")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("before", ["tombstone", "telling"])
+async def test_a_disconnect_whose_process_was_killed_is_finished_by_another(tmp_path: Path, before: str) -> None:
+    sandbox, path = Sandbox(state=tmp_path / "sandbox.json"), tmp_path / "vault" / "vault.sqlite"
+    deputy = await build(sandbox, vault=await new_vault(path, b"k" * 32))
+    await connect(deputy, sandbox, *ALL)
+    await deputy.close()
+    command = [sys.executable, "-c", DYING, str(tmp_path), before]
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    sandbox = Sandbox(state=tmp_path / "sandbox.json")
+    async with await build(sandbox, vault=await new_vault(path, b"k" * 32)) as deputy:
+        assert len(await deputy.vault.scan("outbox")) == 1 and sandbox.live_tokens()["alice@example.test"] > 0
+        await deputy.outbox.pay()
+        assert sandbox.live_tokens()["alice@example.test"] == 0 and await deputy.vault.scan("outbox") == []
+        assert await deputy.connections("alice") == []
