@@ -112,7 +112,8 @@ class Ledger:
     async def _told(self, act: Act, record: Record | None) -> tuple[Any] | None:
         """What an act's row tells to a later run of it."""
         if record is None or self._over(record):
-            return await self._of_earlier_version(act)
+            await self._of_earlier_version(act)
+            return None
         content = record.json
         if content["arguments"] != act.digest:
             raise Conflict("This call was recorded with other arguments.", hint="Ask for it as a call of its own.")
