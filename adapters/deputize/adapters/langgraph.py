@@ -7,6 +7,9 @@ effects but never pauses. A wait node pauses, once, and does nothing else, so th
 comes to it late, when all was decided, passes. A resume is a wake-up: the gate looks again. First one pause lists every
 consent the message needs, then one every approval. What a resume value says of an approval is recorded as the resuming
 user's decision; the recorded row counts. Where all calls only read and nothing is missing, the gate does it all, alone.
+
+Writes keep the message's order. What needs no yes and stands before the first call that does is done before the user is
+asked, who is so shown what the rest would do after it; writes at one provider are done one after another.
 """
 
 from __future__ import annotations
@@ -76,11 +79,15 @@ class _Messages(TypedDict):
     messages: Annotated[list[AnyMessage], add_messages]
 
 
-class _One(TypedDict):
+class _Task(TypedDict):
+    """A call, and those that are done after it. ``back``: there is more to look at then."""
+
     call: ToolCall
+    then: list[ToolCall]
     message: str
     user: str
     tenant: str
+    back: bool
 
 
 def act_node(
@@ -110,7 +117,8 @@ class _ActNode:
     def __init__(self, host: Host, toolkits: tuple[str, ...], own: ToolNode) -> None:
         self.host, self.own = host, own
         found = host.deputy.tools(*toolkits)
-        self.names = {tool.name for tool in found}
+        self.providers = {tool.name: tool.provider for tool in found}
+        self.names = set(self.providers)
         self.reads = {tool.name for tool in found if tool.gravest is Effect.READS}
 
     def graph(self, schema: type[Any]) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -170,11 +178,13 @@ class _ActNode:
         wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.names]
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises, and says why
-        ways = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent))
+        approved = set[str]()
+        ways = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent, approved=approved))
         asks: dict[str, dict[str, Payload]] = {"consent": {}, "approval": {}}
         faults = (state.get("deputize") or {}).get("faults", {})
         told: list[ToolMessage] = []
-        ready: list[_One] = []
+        ready: list[ToolCall] = []
+        first: list[ToolCall] = []
         own: list[Send] = []
         for call in calls:
             if call["name"] not in self.names:
@@ -185,19 +195,34 @@ class _ActNode:
                 asks["approval"][way.approval.id] = asking_again(way.approval, faults)
             elif way is not None:
                 told.append(self.host.failed(call["name"], str(call["id"]), way))
-            elif user:
-                ready.append(_One(call=call, message=asked, user=user.id, tenant=user.tenant))
+            else:
+                ready.append(call)
+                if not (asks["approval"] or call["name"] in self.reads or call["id"] in approved):
+                    first.append(call)
+        if user and first and asks["approval"] and not asks["consent"]:
+            return Command(update={"messages": told, "deputize": {}}, goto=self._tasks(first, asked, user, back=True))
         for kind, waiting in asks.items():
             if waiting and user:
                 pause = {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
                 note = {"user": user.id, "tenant": user.tenant, "pause": pause}
                 return Command(update={"deputize": note}, goto=f"wait_{kind}")  # an answer now could be another call's
-        if own or not user or not all(one["call"]["name"] in self.reads for one in ready):
-            ours = [Send("act", one) for one in ready]  # in these the user is written down before anything is changed
+        if own or not user or not all(call["name"] in self.reads for call in ready):
+            ours = self._tasks(ready, asked, user) if user else []
             return Command(update={"messages": told, "deputize": {}}, goto=[*ours, *own] or END)
-        done = await asyncio.gather(*(self._answered(one, config, user) for one in ready))  # one step of a graph less
+        answers = (self._answered(call, config, asked, user) for call in ready)  # one step of a graph less
+        done = await asyncio.gather(*answers)
         told += [message for message in done if message is not None]
         return Command(update={"messages": told, "deputize": {}}, goto="gate" if None in done else END)
+
+    def _tasks(self, calls: Sequence[ToolCall], asked: str, user: User, *, back: bool = False) -> list[Send]:
+        """What is done at the same time: each read, and the writes of each provider, in their order. In these the user
+        is written down before anything is changed."""
+        lanes: dict[str, list[ToolCall]] = {}
+        for call in calls:
+            lane = f"read {call['id']}" if call["name"] in self.reads else self.providers[call["name"]]
+            lanes.setdefault(lane, []).append(call)
+        whose = {"message": asked, "user": user.id, "tenant": user.tenant, "back": back}
+        return [Send("act", {"call": one, "then": then, **whose}) for one, *then in lanes.values()]
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Pause until the user has been to the links. The answer proves nothing: the gate looks again."""
@@ -244,14 +269,19 @@ class _ActNode:
                 return True
         return False
 
-    async def act(self, one: _One, config: RunnableConfig, user: User | None) -> Command[Any]:
-        """One call, as the user the gate saw. What was lost since then leads back to the gate."""
-        message = await self._answered(one, config, same_user(one, user))
-        return Command(goto="gate") if message is None else Command(update={"messages": [message]}, goto=END)
+    async def act(self, task: _Task, config: RunnableConfig, user: User | None) -> Command[Any]:
+        """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""
+        who, told = same_user(task, user), list[ToolMessage]()
+        for call in [task["call"], *task.get("then", ())]:
+            message = await self._answered(call, config, task["message"], who)
+            if message is None:
+                return Command(update={"messages": told}, goto="gate")
+            told.append(message)
+        return Command(update={"messages": told}, goto="gate" if task.get("back") else END)
 
-    async def _answered(self, one: _One, config: RunnableConfig, user: User) -> ToolMessage | None:
+    async def _answered(self, call: ToolCall, config: RunnableConfig, asked: str, user: User) -> ToolMessage | None:
         """The call's answer; None where the user has to be asked after all."""
-        message = await self.host.answer(one["call"], where(config, one["message"], one["call"]), user)
+        message = await self.host.answer(call, where(config, asked, call), user)
         lost = message.status == "error" and isinstance(message.artifact, Mapping)
         return None if lost and message.artifact.keys() & {"consent", "approval"} else message
 
