@@ -82,7 +82,10 @@ async def test_a_host_that_counts_nothing_is_read_until_a_page_is_not_full(play:
     sha = play.store["repos"][SITE]["branches"]["feature/polite"]
     page = [{"id": n, "name": f"t{n}", "conclusion": "success", "head_sha": sha} for n in range(100)]
     last = [{"id": 200, "name": "last", "conclusion": "failure", "head_sha": sha}]
-    answers: list[tuple[int, Mapping[str, str], Any]] = [(200, {}, {"check_runs": page}), (200, {}, {"check_runs": last})]
+    answers: list[tuple[int, Mapping[str, str], Any]] = [
+        (200, {}, {"check_runs": page}),
+        (200, {}, {"check_runs": last}),
+    ]
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/commits/{sha}/check-runs"] = answers
     found = await play.act("get_checks", repo=SITE, pull=PULL)
     assert found["state"] == "failure" and found["counts"]["ok"] == 100
