@@ -205,7 +205,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return visible(value) or EMPTIED
+        return visible(value) if value.strip() else EMPTIED
     return visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
 
 

@@ -1,0 +1,818 @@
+"""What a yes is a yes to: a tool shows before it writes, and what has changed since is another question."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import (
+    Account,
+    Act,
+    ApprovalRequired,
+    Audience,
+    Call,
+    Change,
+    Declined,
+    Deputy,
+    Effect,
+    File,
+    InvalidInput,
+    Keep,
+    Note,
+    NotFound,
+    OutcomeUnknown,
+    PolicyDenied,
+    PublicRequest,
+    Request,
+    Show,
+    Steps,
+    Toolkit,
+    User,
+    Verdict,
+    any_of,
+    ask_before_sending,
+    shown_file,
+)
+from deputize.core.act.plans import SECONDS, Plans
+from deputize.core.act.show import argument_rows, show_rows
+from deputize.core.asks import MOST_IN_PAYLOAD
+from deputize.core.audit import Audit
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from tests.support.house import Clock, Recorder, build
+
+MODIFY = "https://www.googleapis.com/auth/gmail.modify"
+DRAFT = {"to": ["bob@example.test"], "subject": "Contract", "body": "As agreed."}
+
+
+# ----------------------------------------------------------------- a Show, its digest and its rows
+
+
+def show(**more: Any) -> Show:
+    return Show(
+        "Send this email", **{"audience": Audience.PEOPLE, "people": ["Bob@Example.test"], "text": "Hi", **more}
+    )
+
+
+def test_the_digest_is_of_the_canonical_json_of_all_but_what_changes_by_itself() -> None:
+    one = show(where="#eng", pins={"message": "m1"}, beside={"members": 3})
+    compared = {name: value for name, value in one.kept.items() if name != "beside"}
+    text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
+    assert one.digest == hashlib.sha256(b"deputize-show-1" + text.encode()).hexdigest()
+    assert one.digest == show(where="#eng", pins={"message": "m1"}, beside={"members": 4}).digest
+    assert one.digest == Show.of(json.loads(json.dumps(one.kept))).digest
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"text": "Hi "},
+        {"audience": Audience.PUBLIC},
+        {"people": []},
+        {"where": "#eng"},
+        {"pins": {"message": "m2"}},
+        {"destroys": True},
+        {"cc": []},
+        {"files": [shown_file("a", "text/plain", b"1")]},
+    ],
+)
+def test_whatever_else_differs_is_another_digest_and_is_named(more: dict[str, Any]) -> None:
+    other = show(**more)
+    assert other.digest != show().digest
+    assert other.differs(show()) == ["message" if "pins" in more else next(iter(more))]
+
+
+def test_audiences_are_ordered_and_the_unknown_is_the_widest() -> None:
+    assert Audience.SELF < Audience.PEOPLE < Audience.ORGANISATION < Audience.PUBLIC < Audience.UNKNOWN
+
+
+def test_a_name_stands_in_one_place_only() -> None:
+    with pytest.raises(ValueError, match="members"):
+        show(members=1, beside={"members": 2})
+
+
+def test_a_person_reads_all_of_it() -> None:
+    one = Show(
+        "Change this issue",
+        audience=Audience.PUBLIC,
+        where="acme/website (public)",
+        pins={"sha": "0123"},
+        beside={"members": 2},
+        destroys=True,
+        from_="Alice",
+        description=Change("Old text", ""),
+        labels=[],
+        cc=None,
+        text="Look: \u202egpj.exe\ncookie: chocolate chip",
+        people_named=["Smith, Bob <bob@example.test>", "c@example.test"],
+        files=[shown_file("offer.pdf", "application/pdf", b"one"), shown_file("late.pdf", "x/y", size=9, pin="2")],
+    )
+    sha = hashlib.sha256(b"one").hexdigest()
+    assert show_rows(one) == [
+        ("where", "acme/website (public)"),
+        ("from", "Alice"),
+        ("description", "Old text\n-> (emptied)"),
+        ("labels", "(emptied)"),
+        ("text", "Look: [U+202E]gpj.exe\ncookie: chocolate chip"),
+        ("people named", "- Smith, Bob <bob@example.test>\n- c@example.test"),
+        (
+            "files",
+            f"- offer.pdf (application/pdf, 3 bytes, sha256 {sha})\n- late.pdf (x/y, 9 bytes)",
+        ),
+        ("members", "2"),
+        ("seen by", "everybody"),
+        ("warning", "What is there now will be lost."),
+    ]
+
+
+def test_arguments_are_shown_by_the_same_rules() -> None:
+    rows = argument_rows({"description": "", "to": ["a"], "flag": True, "none": None, "x\u200b": {"a": "\u202eb"}})
+    assert rows == [
+        ("description", "(emptied)"),
+        ("to", "a"),
+        ("flag", "yes"),
+        ("x[U+200B]", '{"a": "[U+202E]b"}'),
+    ]
+
+
+def test_an_edit_may_change_words_and_nothing_else() -> None:
+    assert not show(text="Better").reaches_beyond(show())
+    assert not show(text=Change("a", "c")).reaches_beyond(show(text=Change("a", "b")))
+    assert show(text=Change("x", "b")).reaches_beyond(show(text=Change("a", "b")))
+    for more in (
+        {"people": ["eve@evil.test"]},
+        {"to": ["eve"]},
+        {"pins": {"a": 1}},
+        {"where": "x"},
+        {"destroys": True},
+    ):
+        assert show(**more).reaches_beyond(show())
+
+
+# ----------------------------------------------------------------- a desk with a whole deputy
+
+
+class Desk:
+    """Alice's mailbox and a deputy, with what left it."""
+
+    def __init__(self, sandbox: Sandbox, deputy: Deputy, wire: Recorder) -> None:
+        self.sandbox, self.deputy, self.wire, self.calls = sandbox, deputy, wire, 0
+
+    async def act(self, tool: str, id: str = "", **arguments: Any) -> Any:
+        """One call, of its own unless ``id`` names it."""
+        self.calls += 1
+        return await self.deputy.act(tool, arguments, user="alice", call=Call("t", "m", id or f"c{self.calls}"))
+
+    async def way(self, tool: str, id: str, **arguments: Any) -> Any:
+        """What stands in the way of a call."""
+        [way] = await self.deputy.prepare([(tool, arguments, Call("t", "m", id))], user="alice")
+        return way
+
+    async def asked(self, tool: str, id: str, **arguments: Any) -> Any:
+        """The approval that a call waits for; nothing was written to find out."""
+        before = len(self.writes)
+        way = await self.way(tool, id, **arguments)
+        assert isinstance(way, ApprovalRequired) and len(self.writes) == before, way
+        return way.approval
+
+    async def yes(self, approval: Any) -> None:
+        await self.deputy.decide(approval, "approve", by="alice")
+
+    async def draft(self) -> str:
+        return str((await self.act("gmail_save_draft", **DRAFT))["draft_id"])
+
+    async def rewrite(self, draft: str) -> None:
+        """Somebody else's hand: an agent whose policy asks nothing."""
+        policy, self.deputy.policy = self.deputy.policy, lambda act: Verdict.ALLOW
+        await self.act("gmail_save_draft", draft_id=draft, to=["eve@evil.test"], body="All our secrets.")
+        self.deputy.policy = policy
+
+    @property
+    def writes(self) -> list[str]:
+        """Whatever was sent that is no read."""
+        return [f"{r.method} {r.url.path}" for r in self.wire.seen if r.method != "GET" and "token" not in r.url.path]
+
+    @property
+    def sent(self) -> list[tuple[str, str]]:
+        """Whom mails went to, and what they say."""
+        mails = self.sandbox.sent("alice@example.test")
+        return [(mail.to, mail.text.strip()) for mail in mails]
+
+    def between(self, path: str, does: Callable[[], Any]) -> None:
+        """Do something when the next request to a path is already on its way."""
+        inner = self.wire.inner
+
+        class Between(httpx.AsyncBaseTransport):
+            async def handle_async_request(between, request: httpx.Request) -> httpx.Response:
+                if request.url.path.endswith(path):
+                    self.wire.inner = inner
+                    await does()
+                return await inner.handle_async_request(request)
+
+        self.wire.inner = Between()
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    sandbox = Sandbox()
+    wire = Recorder(sandbox.transport())
+    async with await build(sandbox, apps=apps(), transport=wire) as deputy:
+        give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
+        yield Desk(sandbox, deputy, wire)
+
+
+# ----------------------------------------------------------------- the draft that is swapped
+
+
+async def test_a_draft_that_was_rewritten_after_the_yes_is_asked_about_again(desk: Desk) -> None:
+    draft = await desk.draft()
+    first = await desk.asked("gmail_send_draft", "send", draft_id=draft)
+    assert first.what == "Send this draft" and first.changed == ()
+    assert (first.preview["to"], first.preview["text"].strip()) == ("bob@example.test", "As agreed.")
+    await desk.yes(first)
+    await desk.rewrite(draft)
+    for _ in range(2):
+        with pytest.raises(ApprovalRequired) as again:
+            await desk.act("gmail_send_draft", "send", draft_id=draft)
+    second = again.value.approval
+    assert second.id != first.id and {"people", "to", "text", "message"} <= set(second.changed)
+    assert second.preview["to"] == "eve@evil.test" and desk.sent == []
+    with pytest.raises(NotFound):
+        await desk.yes(first)
+    await desk.yes(second)
+    await desk.act("gmail_send_draft", "send", draft_id=draft)
+    await desk.act("gmail_send_draft", "send", draft_id=draft)
+    assert desk.sent == [("eve@evil.test", "All our secrets.")]
+
+
+async def test_prepare_compares_too_so_that_a_loop_can_pause(desk: Desk) -> None:
+    draft = await desk.draft()
+    first = await desk.asked("gmail_send_draft", "send", draft_id=draft)
+    await desk.yes(first)
+    await desk.rewrite(draft)
+    assert (await desk.asked("gmail_send_draft", "send", draft_id=draft)).preview["to"] == "eve@evil.test"
+
+
+async def test_a_draft_that_is_swapped_when_it_leaves_is_sent_as_it_was_shown(desk: Desk) -> None:
+    draft = await desk.draft()
+    await desk.yes(await desk.asked("gmail_send_draft", "send", draft_id=draft))
+    desk.between("/drafts/send", lambda: desk.rewrite(draft))
+    await desk.act("gmail_send_draft", "send", draft_id=draft)
+    assert desk.sent == [("bob@example.test", "As agreed.")]
+
+
+async def test_a_mail_whose_draft_is_swapped_when_it_leaves_is_sent_as_it_was_shown(desk: Desk) -> None:
+    await desk.yes(await desk.asked("gmail_send_email", "send", **DRAFT))
+
+    async def swap() -> None:
+        [row] = (await desk.act("gmail_list_drafts"))["items"]
+        await desk.rewrite(row["draft_id"])
+
+    desk.between("/drafts/send", swap)
+    await desk.act("gmail_send_email", "send", **DRAFT)
+    assert desk.sent == [("bob@example.test", "As agreed.")]
+
+
+@pytest.mark.parametrize("tool", ["gmail_send_email", "gmail_send_draft"])
+async def test_a_draft_that_was_rewritten_after_a_crash_is_not_sent_by_a_later_run(desk: Desk, tool: str) -> None:
+    given: dict[str, Any] = DRAFT if tool == "gmail_send_email" else {"draft_id": await desk.draft()}
+    await desk.yes(await desk.asked(tool, "send", **given))
+
+    async def dies() -> None:
+        raise KeyboardInterrupt
+
+    desk.between("/drafts/send", dies)
+    with pytest.raises(KeyboardInterrupt):
+        await desk.act(tool, "send", **given)
+    assert await desk.way(tool, "send", **given) is None, "nobody is asked about a run that has begun"
+    [row] = (await desk.act("gmail_list_drafts"))["items"]
+    await desk.rewrite(row["draft_id"])
+    before = len(desk.writes)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown, match="changed since"):
+            await desk.act(tool, "send", **given)
+    assert desk.writes[before:] == [] and desk.sent == []
+
+
+@pytest.mark.parametrize("tool", ["gmail_send_email", "gmail_send_draft"])
+async def test_a_draft_that_nobody_touched_is_sent_by_a_later_run_once(desk: Desk, tool: str) -> None:
+    given: dict[str, Any] = DRAFT if tool == "gmail_send_email" else {"draft_id": await desk.draft()}
+    await desk.yes(await desk.asked(tool, "send", **given))
+
+    async def dies() -> None:
+        raise KeyboardInterrupt
+
+    desk.between("/drafts/send", dies)
+    with pytest.raises(KeyboardInterrupt):
+        await desk.act(tool, "send", **given)
+    for _ in range(2):
+        await desk.act(tool, "send", **given)
+    assert desk.sent == [("bob@example.test", "As agreed.")]
+
+
+async def test_writing_over_a_draft_asks_and_shows_what_is_lost(desk: Desk) -> None:
+    draft = await desk.draft()
+    approval = await desk.asked("gmail_save_draft", "save", draft_id=draft, body="")
+    assert approval.preview["text"].split() == ["As", "agreed.", "->", "(emptied)"]
+    assert approval.preview["warning"] and approval.preview["seen by"] == "only you"
+    await desk.yes(approval)
+    await desk.rewrite(draft)
+    again = await desk.asked("gmail_save_draft", "save", draft_id=draft, body="")
+    assert "All our secrets." in again.preview["text"] and "text" in again.changed
+
+
+async def test_a_new_draft_is_not_asked_about(desk: Desk) -> None:
+    assert await desk.way("gmail_save_draft", "new", **DRAFT) is None
+
+
+async def test_a_draft_that_is_thrown_away_is_shown(desk: Desk) -> None:
+    approval = await desk.asked("gmail_delete_draft", "gone", draft_id=await desk.draft())
+    assert approval.preview["subject"] == "Contract" and approval.preview["warning"]
+
+
+# ----------------------------------------------------------------- whom, what, which files
+
+
+def arrived(desk: Desk, **headers: str) -> str:
+    """A mail from Bob with these headers; its id."""
+    named = {"From": "Bob <bob@example.test>", "To": "alice@example.test", "Subject": "Invoice", **headers}
+    raw = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items()) + "\r\nPlease answer."
+    return str(desk.sandbox._world.mailbox("alice@example.test").add(raw.encode(), ["INBOX"], 1795528800000).id)
+
+
+async def test_a_hostile_reply_to_is_shown_and_named(desk: Desk) -> None:
+    approval = await desk.asked(
+        "gmail_reply_email", "r", message_id=arrived(desk, Reply_To="Bob <bob@evil.test>"), body="Yes"
+    )
+    assert approval.preview["to"] == "Bob <bob@evil.test>"
+    assert "Bob <bob@example.test>" in approval.preview["note"]
+    plain = await desk.asked("gmail_reply_email", "r2", message_id=arrived(desk), body="Yes")
+    assert plain.preview["to"] == "Bob <bob@example.test>" and "note" not in plain.preview
+
+
+async def test_a_line_that_looks_like_a_secret_is_shown_as_it_is_sent(desk: Desk) -> None:
+    body = "cookie: chocolate chip\nauthorization: signed by Carol"
+    approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body})
+    assert approval.preview["text"] == body
+
+
+async def test_hidden_and_false_characters_are_written_out(desk: Desk) -> None:
+    body = "Pay to b\u043eb\u202e\u200b \U000e0041"
+    approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body, "subject": "A\u2066B"})
+    assert approval.preview["text"] == "Pay to b[U+043E]b[U+202E][U+200B] [U+E0041]"
+    assert approval.preview["subject"] == "A[U+2066]B"
+
+
+async def test_hidden_words_of_html_are_in_the_source_beside_the_text(desk: Desk) -> None:
+    body = '<p>Seen</p><p style="display:none">unseen words</p>'
+    given = DRAFT | {"body": body, "body_format": "html"}
+    assert "unseen words" in (await desk.asked("gmail_send_email", "s", **given)).preview["html"]
+    draft = (await desk.act("gmail_save_draft", **given))["draft_id"]
+    assert "unseen words" in (await desk.asked("gmail_send_draft", "d", draft_id=draft)).preview["html"]
+    ours = await desk.asked("gmail_send_draft", "d2", draft_id=await desk.draft())
+    assert "html" not in ours.preview
+
+
+async def test_a_file_is_bound_to_its_bytes(desk: Desk) -> None:
+    kept = await desk.deputy.keep_file("alice", "offer.pdf", "application/pdf", b"one")
+    given = DRAFT | {"attachments": [kept["file"]]}
+    approval = await desk.asked("gmail_send_email", "s", **given)
+    assert approval.preview["files"].startswith("- offer.pdf (application/pdf, 3 bytes, sha256 ")
+    await desk.yes(approval)
+    place = desk.deputy.vault.place(User("alice")) + kept["file"].removeprefix("file_")
+    part = await desk.deputy.vault.get("filepart", f"{place}.000")
+    assert part is not None and await desk.deputy.vault.swap(part, b"two")
+    assert (await desk.asked("gmail_send_email", "s", **given)).changed == ("files",)
+
+
+async def test_a_forward_shows_the_mail_its_files_and_whom(desk: Desk) -> None:
+    found = await desk.act("gmail_search_emails", query="has:attachment", limit=1)
+    approval = await desk.asked("gmail_forward_email", "f", message_id=found["items"][0]["id"], to=["c@example.test"])
+    assert approval.preview["to"] == "c@example.test" and "bytes" in approval.preview["files"]
+    assert "Forwarded message" in approval.preview["text"]
+    await desk.yes(approval)
+    await desk.act("gmail_forward_email", "f", message_id=found["items"][0]["id"], to=["c@example.test"])
+    assert [to for to, _ in desk.sent] == ["c@example.test"]
+
+
+async def test_the_users_own_address_stays_where_it_is_named(desk: Desk) -> None:
+    given = DRAFT | {"to": ["bob@example.test", "alice@example.test"], "bcc": ["Alice@Example.test", "d@example.test"]}
+    approval = await desk.asked("gmail_send_email", "s", **given)
+    assert approval.preview["to"] == "bob@example.test, alice@example.test"
+    await desk.yes(approval)
+    await desk.act("gmail_send_email", "s", **given)
+    assert desk.sent[0][0] == "bob@example.test, alice@example.test"
+
+
+async def test_leaving_a_list_shows_where_the_request_goes(desk: Desk) -> None:
+    message = arrived(desk, List_Unsubscribe="<mailto:leave@list.test?subject=out>")
+    approval = await desk.asked("gmail_unsubscribe", "u", message_id=message, by_email=True, trash=True)
+    assert (approval.preview["to"], approval.preview["subject"]) == ("leave@list.test", "out")
+    assert "bin" in approval.preview["then"] and approval.preview["list"] == "Bob <bob@example.test>"
+
+
+async def test_a_payload_holds_the_beginning_and_the_link_and_the_row_all_of_it(desk: Desk) -> None:
+    body = "word " * 5000 + "the end"
+    approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body})
+    payload = approval.payload()
+    assert payload["more"] is True and payload["link"].endswith(f"/approve/{approval.id}")
+    assert len(payload["preview"]["text"]) < MOST_IN_PAYLOAD + 80 and "more characters" in payload["preview"]["text"]
+    kept = await desk.deputy.approvals.get(approval.id, by=User("alice"))
+    assert kept is not None and kept.preview["text"] == body
+    assert (await desk.asked("gmail_send_email", "s2", **DRAFT)).payload()["more"] is False
+
+
+# ----------------------------------------------------------------- answers
+
+
+async def test_an_edit_of_words_is_a_yes_and_one_of_people_is_shown_first(desk: Desk) -> None:
+    approval = await desk.asked("gmail_send_email", "a", **DRAFT)
+    await desk.deputy.decide(approval, "edit", by="alice", arguments=DRAFT | {"body": "Better."})
+    assert await desk.way("gmail_send_email", "a", **DRAFT) is None
+    await desk.act("gmail_send_email", "a", **DRAFT)
+    assert desk.sent == [("bob@example.test", "Better.")]
+    approval = await desk.asked("gmail_send_email", "b", **DRAFT)
+    await desk.deputy.decide(approval, "edit", by="alice", arguments=DRAFT | {"to": ["carol@example.test"]})
+    again = await desk.asked("gmail_send_email", "b", **DRAFT)
+    assert again.preview["to"] == "carol@example.test" and "to" in again.changed
+    await desk.yes(again)
+    await desk.act("gmail_send_email", "b", **DRAFT)
+    assert desk.sent[1][0] == "carol@example.test"
+
+
+async def test_what_others_change_after_an_edit_was_shown_is_asked_about(desk: Desk) -> None:
+    draft = await desk.draft()
+    approval = await desk.asked("gmail_save_draft", "s", draft_id=draft, body="One")
+    await desk.deputy.decide(approval, "edit", by="alice", arguments={"draft_id": draft, "body": "Two"})
+    await desk.rewrite(draft)
+    again = await desk.asked("gmail_save_draft", "s", draft_id=draft, body="One")
+    assert "All our secrets." in again.preview["text"] and "Two" in again.preview["text"]
+
+
+async def test_a_no_after_a_yes_counts_until_the_act_has_begun(desk: Desk) -> None:
+    approval = await desk.asked("gmail_send_email", "s", **DRAFT)
+    await desk.yes(approval)
+    await desk.deputy.decide(approval, "reject", by="alice")
+    with pytest.raises(Declined):
+        await desk.act("gmail_send_email", "s", **DRAFT)
+    assert desk.sent == []
+
+
+async def test_a_no_stands_though_the_draft_has_changed(desk: Desk) -> None:
+    draft = await desk.draft()
+    await desk.deputy.decide(await desk.asked("gmail_send_draft", "s", draft_id=draft), "reject", by="alice")
+    await desk.rewrite(draft)
+    assert isinstance(await desk.way("gmail_send_draft", "s", draft_id=draft), Declined)
+
+
+async def test_a_used_yes_without_an_outcome_is_no_permission(desk: Desk) -> None:
+    approval = await desk.asked("gmail_send_email", "s", **DRAFT)
+    await desk.yes(approval)
+    [row] = [row for row in await desk.deputy.vault.scan("approval") if row.json["id"] == approval.id]
+    await desk.deputy.vault.swap(row, row.json | {"status": "used"})
+    assert await desk.way("gmail_send_email", "s", **DRAFT) is None, "the run that took it may still be sending"
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await desk.act("gmail_send_email", "s", **DRAFT)
+    assert desk.writes == []
+
+
+async def test_a_refusal_after_the_yes_gives_it_back(desk: Desk) -> None:
+    await desk.yes(await desk.asked("gmail_send_email", "s", **DRAFT))
+    inner = desk.wire.inner
+    refused = {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "no"}}
+    desk.wire.inner = httpx.MockTransport(lambda request: httpx.Response(400, json=refused))
+    with pytest.raises(InvalidInput):
+        await desk.act("gmail_send_email", "s", **DRAFT)
+    desk.wire.inner = inner
+    assert (await desk.act("gmail_send_email", "s", **DRAFT))["summary"] == "Sent."
+
+
+async def test_what_cannot_be_read_is_told_before_anybody_is_asked(desk: Desk) -> None:
+    assert isinstance(await desk.way("gmail_send_draft", "x", draft_id="r123"), NotFound)
+    assert await desk.deputy.approvals.waiting(User("alice")) == []
+
+
+async def test_the_audit_and_the_ledger_say_what_was_shown(desk: Desk, tmp_path: Any) -> None:
+    desk.deputy.audit = desk.deputy.approvals.audit = desk.deputy.performer.audit = Audit(tmp_path, b"k" * 32)
+    approval = await desk.asked("gmail_send_email", "s", **DRAFT)
+    await desk.yes(approval)
+    await desk.act("gmail_send_email", "s", **DRAFT)
+    desk.deputy.audit.close()
+    rows = [json.loads(line) for file in sorted(tmp_path.glob("*")) for line in file.read_text().splitlines() if line]
+    told = [(row["event"], row.get("show")) for row in rows if row.get("tool") == "gmail_send_email"]
+    events = ("approval.asked", "approval.approved", "approval.used", "act.intent", "act.result")
+    assert told == [(event, approval.digest) for event in events]
+    assert all(row["call_id"] == "s" for row in rows if row.get("approval_id"))
+    [act] = await desk.deputy.vault.scan("act")
+    assert act.json["show"] == approval.digest
+
+
+# ----------------------------------------------------------------- how often is read
+
+
+async def test_between_prepare_and_act_nothing_is_read_twice(desk: Desk) -> None:
+    draft = await desk.draft()
+    start = len(desk.wire.seen)
+    approval = await desk.asked("gmail_send_draft", "s", draft_id=draft)
+    assert len(desk.wire.seen) == start + 1
+    assert (await desk.asked("gmail_send_draft", "s", draft_id=draft)).id == approval.id
+    assert len(desk.wire.seen) == start + 1, "what was just asked is not read again"
+    await desk.yes(approval)
+    assert await desk.way("gmail_send_draft", "s", draft_id=draft) is None
+    await desk.act("gmail_send_draft", "s", draft_id=draft)
+    assert len(desk.wire.seen) == start + 3 and desk.deputy.planner.plans.reads_spared == 1
+
+
+async def test_a_write_drops_what_was_read_for_others(desk: Desk) -> None:
+    draft = await desk.draft()
+    await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))
+    assert await desk.way("gmail_send_draft", "s", draft_id=draft) is None
+    await desk.rewrite(draft)
+    with pytest.raises(ApprovalRequired):
+        await desk.act("gmail_send_draft", "s", draft_id=draft)
+    assert desk.sent == [] and desk.deputy.planner.plans._kept == {}
+
+
+async def test_a_policy_that_says_no_meanwhile_is_heard_of_a_kept_plan(desk: Desk) -> None:
+    draft = await desk.draft()
+    await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))
+    assert await desk.way("gmail_send_draft", "s", draft_id=draft) is None
+    desk.deputy.policy = lambda act: Verdict.DENY if act.show else Verdict.ALLOW
+    with pytest.raises(PolicyDenied):
+        await desk.act("gmail_send_draft", "s", draft_id=draft)
+    assert desk.sent == []
+
+
+async def test_before_anything_is_read_only_a_denial_of_the_policy_counts(desk: Desk) -> None:
+    seen: list[Act] = []
+
+    def policy(act: Act) -> Verdict:
+        seen.append(act)
+        return Verdict.ASK if act.show is None else Verdict.ALLOW
+
+    desk.deputy.policy = policy
+    await desk.act("gmail_send_email", "s", **DRAFT)
+    assert [act.show is None for act in seen] == [True, False] and len(desk.sent) == 1
+    assert seen[1].show and (seen[1].show.audience, seen[1].show.people) == (Audience.PEOPLE, ("bob@example.test",))
+    desk.deputy.policy = lambda act: Verdict.DENY
+    before = len(desk.wire.seen)
+    with pytest.raises(PolicyDenied):
+        await desk.act("gmail_send_email", "s2", **DRAFT)
+    assert len(desk.wire.seen) == before
+
+
+# ----------------------------------------------------------------- the rules for tools
+
+KIT = Toolkit("gmail", provider="google")
+NEED = any_of(MODIFY, method="x")
+LIST = Request("GET", "/users/me/drafts")
+WRITE = Request(
+    "POST", "/users/me/drafts", json={"message": {"raw": "VG86IGJvYkBleGFtcGxlLnRlc3QNCg0KeA=="}}, prepares=True
+)
+NOTHING = Show("Do nothing", audience=Audience.SELF)
+
+
+def hiding(step: Any) -> Callable[..., Steps]:
+    """A tool that does something before it shows, and hides the refusal."""
+
+    def early() -> Steps:
+        """Does it too early."""
+        try:
+            yield step
+        except InvalidInput:
+            pass
+        yield NOTHING
+        return {"ok": True}
+
+    return early
+
+
+EARLY = {
+    "write": WRITE,
+    "some": [LIST, WRITE],
+    "note": Note({"a": 1}),
+    "keep": Keep(File("a", "text/plain", b"x")),
+    "public": PublicRequest("https://example.test/"),
+}
+for name, step in EARLY.items():
+    tool = hiding(step)
+    tool.__name__ = f"early_{name}"
+    KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)(tool)
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def catches() -> Steps:
+    """Tries to go on after a no."""
+    try:
+        yield Show("Tell everybody", audience=Audience.PUBLIC)
+    except BaseException:
+        yield WRITE
+        return {"ok": True}
+    yield WRITE
+    return {"ok": True}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def twice() -> Steps:
+    """Shows one thing, then another."""
+    yield NOTHING
+    yield Show("Tell everybody", audience=Audience.PUBLIC)
+    return {"ok": True}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def late() -> Steps:
+    """Shows after a write."""
+    yield NOTHING
+    yield replace(WRITE, prepares=False)
+    yield Show("Tell everybody", audience=Audience.PUBLIC)
+    return {"ok": True}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def undeclared() -> Steps:
+    """Shows though it said it does not."""
+    yield NOTHING
+    return {"ok": True}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def nothing() -> Steps:
+    """Finds that there is nothing to do."""
+    yield LIST
+    return {"ok": True}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def notes(*, noted: Any, now: float) -> Steps:
+    """Shows what is there, notes, and is cut off."""
+    found = yield LIST
+    yield Show("Go on", audience=Audience.SELF, drafts=[one["id"] for one in found.get("drafts") or ()])
+    if not noted:
+        yield Note({"a": 1})
+        raise KeyboardInterrupt
+    yield WRITE
+    return {"at": now}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def later(*, now: float) -> Steps:
+    """Says when."""
+    yield Show("Do it later", audience=Audience.PEOPLE, at=now + 60)
+    yield WRITE
+    return {"at": now + 60}
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[Desk]:
+    sandbox = Sandbox()
+    wire = Recorder(sandbox.transport())
+    clock = Clock(sandbox.clock())
+    async with await build(sandbox, apps=apps(), transport=wire, toolkits=[KIT], clock=clock) as deputy:
+        give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
+        yield Desk(sandbox, deputy, wire)
+
+
+@pytest.mark.parametrize("what", EARLY)
+async def test_nothing_happens_before_it_was_shown_and_no_tool_talks_itself_out_of_it(own: Desk, what: str) -> None:
+    with pytest.raises(InvalidInput, match="before it shows"):
+        await own.act(f"gmail_early_{what}")
+    assert isinstance(await own.way(f"gmail_early_{what}", "p"), InvalidInput)
+    assert own.writes == [] and await own.deputy.vault.scan("act") == []
+
+
+async def test_a_no_is_never_thrown_into_a_tool(own: Desk) -> None:
+    with pytest.raises(ApprovalRequired):
+        await own.act("gmail_catches")
+    assert own.writes == []
+
+
+@pytest.mark.parametrize(
+    ("tool", "error"), [("twice", InvalidInput), ("undeclared", InvalidInput), ("late", OutcomeUnknown)]
+)
+async def test_one_show_in_its_place(own: Desk, tool: str, error: type[Exception]) -> None:
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    with pytest.raises(error):
+        await own.act(f"gmail_{tool}")
+
+
+async def test_where_there_is_nothing_to_do_nobody_is_asked(own: Desk) -> None:
+    assert await own.way("gmail_nothing", "n") is None
+    assert await own.act("gmail_nothing", "n") == {"ok": True}
+
+
+@pytest.mark.parametrize("changes", [False, True])
+async def test_a_run_that_is_taken_up_goes_on_only_with_what_was_shown(own: Desk, changes: bool) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        await own.act("gmail_notes", "n")
+    began = own.deputy.clock()
+    own.deputy.clock.now += 30  # type: ignore[attr-defined]
+    if not changes:
+        assert await own.act("gmail_notes", "n") == {"at": began}
+        return
+    own.deputy.policy = lambda act: Verdict.ALLOW
+    await own.act("gmail_later")  # which makes a draft
+    before = len(own.writes)
+    with pytest.raises(OutcomeUnknown, match="changed since"):
+        await own.act("gmail_notes", "n")
+    assert len(own.writes) == before
+
+
+async def test_a_distance_in_time_counts_from_when_it_was_asked_for(own: Desk) -> None:
+    approval = await own.asked("gmail_later", "l")
+    due = float(approval.preview["at"])
+    own.deputy.clock.now += 1800  # type: ignore[attr-defined]
+    await own.yes(approval)
+    assert await own.way("gmail_later", "l") is None
+    assert await own.act("gmail_later", "l") == {"at": due}
+
+
+async def test_a_yes_to_one_question_is_none_to_the_next_whoever_is_quicker(desk: Desk) -> None:
+    """The row is approved between a run's look and its swap: the run looks again, and does not take that yes."""
+    draft = await desk.draft()
+    first = await desk.asked("gmail_send_draft", "s", draft_id=draft)
+    vault, swap = desk.deputy.vault, desk.deputy.vault.swap
+
+    async def raced(record: Any, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("tool") == "gmail_send_draft" and content["status"] == "pending":
+            vault.swap = swap  # type: ignore[method-assign]
+            await desk.yes(first)
+        return await swap(record, content)
+
+    await desk.rewrite(draft)
+    vault.swap = raced  # type: ignore[method-assign]
+    with pytest.raises(ApprovalRequired) as again:
+        await desk.act("gmail_send_draft", "s", draft_id=draft)
+    assert again.value.approval.preview["to"] == "eve@evil.test" and desk.sent == []
+    assert "to" in again.value.approval.changed
+
+
+# ----------------------------------------------------------------- plans
+
+
+def kept(plans: Plans, id: str, held: int = 1, user: str = "alice") -> Any:
+    """A plan of a call of this id, kept."""
+    closed: list[str] = []
+
+    class Standing:
+        class run:
+            act = None
+            grant = None
+
+        def close(self) -> None:
+            closed.append(id)
+
+    plan: Any = Standing()
+    tool = KIT.tools["gmail_nothing"]
+    act = Act(User(user), tool, {}, Effect.SENDS, Call("t", "m", id), "", "google", "google")
+    plan.run.act, plan.run.held = act, held
+    plan.run.grant = type("Grant", (), {"account": Account("s", "alice")})
+    plans.keep(plan)
+    return plan, act, closed
+
+
+def test_a_plan_is_taken_once_and_by_its_own_act_only() -> None:
+    plans = Plans()
+    plan, act, closed = kept(plans, "a")
+    other = replace(act, arguments={"x": 1})
+    assert plans.take(other, plan.run.grant) is None and closed == ["a"]
+    plan, act, _ = kept(plans, "b")
+    assert plans.take(act, plan.run.grant) is plan and plans.take(act, plan.run.grant) is None
+
+
+def test_plans_are_bounded_in_number_in_bytes_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans = Plans(most=2, most_bytes=100)
+    ends = [kept(plans, str(n))[2] for n in range(3)]
+    assert ends == [["0"], [], []]
+    *_, large = kept(plans, "large", 101)
+    assert large == ["large"]
+    plan, act, closed = kept(plans, "full", 100)
+    assert ends == [["0"], ["1"], ["2"]] and not closed
+    now = __import__("time").monotonic()
+    monkeypatch.setattr("deputize.core.act.plans.time.monotonic", lambda: now + SECONDS + 1)
+    assert plans.take(act, plan.run.grant) is None and closed == ["full"]
+
+
+def test_an_act_drops_plans_of_its_user_only() -> None:
+    plans = Plans()
+    _, act, mine = kept(plans, "a")
+    *_, theirs = kept(plans, "a", user="bob")
+    plans.drop(act, 5.0)
+    assert (mine, theirs) == (["a"], []) and plans.changed_since(act, 5.0) and not plans.changed_since(act, 5.1)
+    plans.close()
+    assert theirs == ["a"]
+
+
+def test_the_default_policy_asks_where_others_see_it_or_something_is_lost() -> None:
+    tool = KIT.tools["gmail_nothing"]
+    act = Act(User("alice"), tool, {}, Effect.SENDS, Call(), "", "google", "google")
+    verdicts = {one: ask_before_sending(replace(act, show=Show("x", audience=one))) for one in Audience}
+    assert [one for one, verdict in verdicts.items() if verdict is Verdict.ALLOW] == [Audience.SELF]
+    assert ask_before_sending(replace(act, show=Show("x", audience=Audience.SELF, destroys=True))) is Verdict.ASK
