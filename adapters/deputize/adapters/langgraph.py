@@ -199,13 +199,14 @@ class _ActNode:
                 ready.append(call)
                 if not (asks["approval"] or call["name"] in self.reads or call["id"] in approved):
                     first.append(call)
-        if user and first and asks["approval"] and not asks["consent"]:
+        told_apart = len({call["id"] for call in calls}) == len(calls)  # else an answer now could be another call's
+        if user and first and told_apart and asks["approval"] and not asks["consent"]:
             return Command(update={"messages": told, "deputize": {}}, goto=self._tasks(first, asked, user, back=True))
         for kind, waiting in asks.items():
             if waiting and user:
                 pause = {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
                 note = {"user": user.id, "tenant": user.tenant, "pause": pause}
-                return Command(update={"deputize": note}, goto=f"wait_{kind}")  # an answer now could be another call's
+                return Command(update={"deputize": note}, goto=f"wait_{kind}")
         if own or not user or not all(call["name"] in self.reads for call in ready):
             ours = self._tasks(ready, asked, user) if user else []
             return Command(update={"messages": told, "deputize": {}}, goto=[*ours, *own] or END)

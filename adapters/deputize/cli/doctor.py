@@ -90,7 +90,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
         try:
             found = f"{len(settings.keys())} found"
             findings.append(Finding("key", "ok", found))
-            vault = portal().run(settings.open_vault(sweep=False))
+            vault = portal().run(settings.open_vault())
             grants = len(portal().run(vault.scan("grant")))
             findings.append(Finding("vault", "ok", f"opens; {grants} grants in {settings.vault_url}"))
         except DeputizeError as e:

@@ -49,6 +49,7 @@ from deputize.core.oauth.revoke import Revoked, Revoker
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, GrantStatus, User
 from deputize.core.vault.restored import take_into_use
+from deputize.core.vault.sweeping import Sweeper
 from deputize.core.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class Connection:
 
 class Deputy:
     """Acts as users. One per process is enough; it may be used from any thread and event loop.
+
+    Made by `from_settings` or entered with ``with``, it removes what has expired as long as it runs; else
+    ``sweeper.start()`` begins that.
 
     ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
     are served; ``policy`` is asked on every act; ``transport`` replaces the network, and ``resolve`` the look-up of
@@ -119,6 +123,7 @@ class Deputy:
         home = self.pages.url.rstrip("/") if isinstance(self.pages, FixedPages) else ""
         self.approvals = Approvals(vault, self.audit, clock, home)
         self.files, budgets = Files(vault, clock), Budgets(requests_per_minute, clock)
+        self.sweeper = Sweeper(vault, self.files.remove, clock)
         self.sender = Sender(self.http, providers, self.refresher, self.outside, self.files, budgets, clock, sleep)
         self.planner = Planner(self._judge, self.approvals, self.sender, self.refresher, clock)
         ledger = Ledger(vault, clock, outcomes_kept)
@@ -166,7 +171,7 @@ class Deputy:
         )
         pages.deputy = deputy
         portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.owe_in))
-        portal().run(deputy.files.sweep())
+        portal().run(deputy.sweeper.start())
         return deputy
 
     # ------------------------------------------------------------- acting
@@ -553,12 +558,14 @@ class Deputy:
     async def close(self) -> None:
         """Write out the audit, let go of files and connections. Safe to call twice."""
         self.planner.plans.close()
+        await self.sweeper.stop()
         await self.http.close()
         await self.outside.http.close()
         await asyncio.to_thread(self.audit.close)  # it may wait for the disk
         await self.vault.close()
 
     async def __aenter__(self) -> Self:
+        await self.sweeper.start()
         return self
 
     async def __aexit__(
@@ -567,6 +574,7 @@ class Deputy:
         await self.close()
 
     def __enter__(self) -> Self:
+        self.run(self.sweeper.start())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -195,19 +194,14 @@ class Settings(BaseSettings):
             hint="Set DEPUTIZE_KEY or DEPUTIZE_KEY_FILE to the vault's key; for a new vault: deputize key new.",
         )
 
-    async def open_vault(self, *, sweep: bool = True) -> Vault:
-        """The vault, opened with the keys and rid of what has expired. A new one is made only where none is.
-
-        ``sweep`` False: leave everything as it is, to look at it.
-        """
+    async def open_vault(self) -> Vault:
+        """The vault, opened with the keys. A new one is made only where none is."""
         keys = self.keys()
         store = open_store(self.vault_url, create=self.new_vault())
         try:
             vault = await Vault.open(store, keys, self.keys)
             if self.sandbox:
                 await self._check_played(vault)
-            if sweep:
-                await vault.sweep(time.time())
             return vault
         except BaseException:
             await store.close()

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from deputize.core.act.toolkit import MIB, File
-from deputize.core.errors import InvalidInput, NotFound, StoreUnavailable, VaultError
+from deputize.core.errors import InvalidInput, NotFound, StoreUnavailable
 from deputize.core.text import CONTROLS, UNSEEN
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
@@ -29,7 +29,6 @@ MOST: Final = 1000
 PIECE: Final = MIB
 STRIPES: Final = 64
 WAIT: Final = 30.0
-EVERY: Final = 3600.0
 LONGEST_NAME: Final = 120
 _HANDLE = re.compile(r"file_([a-z2-7]{10})")
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
@@ -49,7 +48,6 @@ class Files:
     largest: int = LARGEST
     quota: int = QUOTA
     most: int = MOST
-    _swept: float = 0.0
 
     async def keep(self, user: User, file: File) -> dict[str, Any]:
         """Keep a file for a day; its handle and what there is to know: ``{file, name, mime, size, expires}``.
@@ -61,7 +59,6 @@ class Files:
             raise InvalidInput("A file's content is bytes.", fix_by="operator")
         if len(file.content) > self.largest:
             raise InvalidInput(f"A file may have {_size(self.largest)}.", hint="Take a smaller one.")
-        await self._sweep_now_and_then()
         row = await self._claimed(user, file)
         try:
             for n, begin in enumerate(range(0, len(file.content), PIECE)):
@@ -70,7 +67,7 @@ class Files:
                 raise _unknown()
         except BaseException:
             with suppress(StoreUnavailable):  # then it counts for a day
-                await self._remove(row)
+                await self.remove(row)
             raise
         return _told(row)
 
@@ -105,7 +102,7 @@ class Files:
             if row.json["expires"] > self.clock():
                 sizes.append(row.json["size"])
             else:
-                await self._remove(row)
+                await self.remove(row)
         return sizes
 
     async def take(self, user: User, handle: str) -> File:
@@ -127,27 +124,14 @@ class Files:
         """Remove all files of a user; how many there were."""
         rows = await self.vault.scan("file", self.vault.place(user))
         for row in rows:
-            await self._remove(row)
+            await self.remove(row)
         return len(rows)
 
-    async def sweep(self) -> int:
-        """Remove everybody's files that have expired; how many there were. What does not open is left as it is."""
-        gone = 0
-        for key, _ in await self.vault.store.scan("file"):
-            with suppress(VaultError):
-                row = await self.vault.get("file", key)
-                if row and row.json["expires"] <= self.clock():
-                    await self._remove(row)
-                    gone += 1
-        return gone
+    async def remove(self, row: Record) -> None:
+        """Remove a file: its pieces before the row, and after it once more.
 
-    async def _sweep_now_and_then(self) -> None:
-        if abs(self.clock() - self._swept) > EVERY:
-            self._swept = self.clock()
-            await self.sweep()
-
-    async def _remove(self, row: Record) -> None:
-        """Once more after the row, for what somebody was still writing: who writes looks for the row at the end."""
+        Somebody may still be writing them: who writes looks for the row at the end.
+        """
         await self._empty(row)
         await self.vault.delete(row)
         await self._empty(row)

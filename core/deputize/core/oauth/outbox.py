@@ -143,7 +143,9 @@ class Outbox:
         told: dict[str, Upstream] = {}
         plain: list[Record] = []
         leaked: defaultdict[str, list[Record]] = defaultdict(list)
-        for owed in debts:
+        for number, owed in enumerate(debts):
+            if number % TOGETHER == 0:
+                await asyncio.sleep(0)
             if (stands := await self._stays(owed)) is not None:
                 told[owed.key] = stands
             elif self._moved(owed.json):

@@ -20,7 +20,7 @@ from deputize.core.oauth.outbox import Outbox, Upstream
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.told import facts_of
-from deputize.core.vault.vault import Record, Vault, called
+from deputize.core.vault.vault import PAGE, Record, Vault, called
 
 Ended: TypeAlias = tuple[Grant, Record | None]
 """A grant after its end, and what is still owed to its provider."""
@@ -94,7 +94,7 @@ class Revoker:
 
     async def _tell_everybody(self, tenant: str | None, leaked: bool, ended: dict[str, Revoked]) -> None:
         """Tell the providers all that is owed, and how that went."""
-        async for records, _ in self.vault.pages("outbox", LEAKED_AT_ONCE // 2):
+        async for records, _ in self.vault.pages("outbox", LEAKED_AT_ONCE // 2 if leaked else PAGE):
             debts = [record for record in records if _of(record.json, tenant)]
             if leaked:
                 debts = [await self.outbox.as_leaked(owed) for owed in debts]

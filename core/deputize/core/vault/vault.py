@@ -144,12 +144,11 @@ class Vault:
                 shut += 1
         return found, shut
 
-    async def pages(self, kind: str, size: int = PAGE) -> AsyncIterator[tuple[list[Record], int]]:
-        """All records of a kind, so many at a time: those that open, and how many do not.
+    async def pages(self, kind: str, size: int = PAGE, *, after: str = "") -> AsyncIterator[tuple[list[Record], int]]:
+        """All records of a kind behind a key, so many at a time: those that open, and how many do not.
 
         What is put in meanwhile behind the last page is met, too.
         """
-        after = ""
         while page := await self.store.scan(kind, after=after, most=size):
             after, shut = page[-1][0], 0
             found: list[Record] = []
@@ -185,9 +184,10 @@ class Vault:
         """Remove what has expired; how many records that were. What cannot be opened is left for `deputize doctor`."""
         gone = 0
         for kind in EXPIRING:
-            for record in (await self.scan_open(kind))[0]:
-                if record.json.get("expires", now + 1) <= now:
-                    gone += await self.delete(record)
+            async for records, _ in self.pages(kind):
+                for record in records:
+                    if record.json.get("expires", now + 1) <= now:
+                        gone += await self.delete(record)
         return gone
 
     # ------------------------------------------------------------- keys that change

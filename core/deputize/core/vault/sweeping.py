@@ -1,0 +1,108 @@
+"""What has expired goes while the process runs: by pages, in the background, in one process at a time.
+
+No act and no start waits for it. Where it was cut off, by the end of the process or the store, the next one goes on:
+a record of the vault says how far it came, and when all of it was swept last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core.portal import portal
+from deputize.core.vault.vault import EXPIRING, Record, Vault
+
+EVERY: Final = 600.0
+"""Seconds between the end of one sweep and the next, among all processes."""
+PAUSE: Final = 0.01
+"""Seconds between two pages, which leaves the store to others."""
+MARKED: Final = 10
+"""Pages after which it is noted how far it came."""
+KINDS: Final = (*EXPIRING, "file")
+
+log = logging.getLogger("deputize")
+
+Remove = Callable[[Record], Awaitable[object]]
+
+
+@dataclass
+class Sweeper:
+    """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces."""
+
+    vault: Vault
+    remove_file: Remove
+    clock: Callable[[], float] = time.time
+    every: float = EVERY
+    _task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    async def start(self) -> None:
+        """Sweep from now on, as long as the process or until `stop`. Safe to call twice."""
+        if self._task is None or self._task.done():
+            await portal().hop(self._begin)
+
+    async def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._again_and_again())
+
+    async def stop(self) -> None:
+        """Stop, after the record that is being removed."""
+        if self._task is not None:
+            with contextlib.suppress(InvalidInput):  # the portal has ended, and the task with it
+                await portal().hop(self._end)
+
+    async def _end(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    async def _again_and_again(self) -> None:
+        while True:
+            try:
+                await self.turn()
+            except DeputizeError as failure:  # of the store; the next turn tries again
+                log.debug("Expired records could not be removed: %s", failure.code)
+            await asyncio.sleep(self.every / 10)
+
+    async def turn(self) -> int:
+        """Sweep once, if it is due and nobody else is at it; how many records were removed."""
+        try:
+            async with self.vault.store.lock("sweep", 0.0):
+                return await self._sweep()
+        except TimeoutError:
+            return 0
+
+    async def _sweep(self) -> int:
+        mark = await self.vault.get("meta", "sweep")
+        came: dict[str, Any] = mark.json if mark else {}
+        if 0 <= self.clock() - came.get("done", -self.every) < self.every:
+            return 0
+        gone, first = 0, came.get("kind", KINDS[0])
+        for kind in KINDS[KINDS.index(first) if first in KINDS else 0 :]:
+            pages, after = 0, came.get("after", "") if kind == first else ""
+            async for records, _ in self.vault.pages(kind, after=after):
+                for record in records:
+                    gone += await self._removed(record)
+                pages += 1
+                if pages % MARKED == 0 and records:
+                    mark = await self._note(mark, {"kind": kind, "after": records[-1].key})
+                await asyncio.sleep(PAUSE)
+        await self._note(mark, {"done": self.clock()})
+        return gone
+
+    async def _removed(self, record: Record) -> bool:
+        if record.json.get("expires", self.clock() + 1) > self.clock():
+            return False
+        if record.kind != "file":
+            return await self.vault.delete(record)
+        await self.remove_file(record)
+        return True
+
+    async def _note(self, mark: Record | None, content: dict[str, Any]) -> Record | None:
+        return await (self.vault.swap(mark, content) if mark else self.vault.insert("meta", "sweep", content))
