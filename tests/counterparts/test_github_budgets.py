@@ -90,4 +90,4 @@ async def test_a_detail_without_blocks_costs_at_most_six_hundred_tokens(text: st
     fill(play, text)
     for tool, number in (("get_issue", 1), ("get_pull", 2)):
         found = await play.act(tool, repo=SITE, number=number)
-        assert 250 <= cost(found)[0] <= 600 and found["truncated"] and found["body_next"]
+        assert 250 <= cost(found)[0] <= 600 and found["truncated"] and found["next_offset"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deputize.sandbox.switches import Fault
 from tests.toolkits.github_play import SITE, Play
 
 PULL = 3
@@ -69,7 +70,7 @@ async def test_checks_that_cannot_be_seen_do_not_count_as_good(play: Play, hidde
     checked(play, ["success"])
     checked(play, ["success"], "statuses")
     sha = play.store["repos"][SITE]["branches"]["feature/polite"]
-    refused: tuple[int, dict[str, str], Any] = (404, {}, {"message": "Not Found"})
+    refused: Fault = (404, {}, {"message": "Not Found"})
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/commits/{sha}/{hidden}"] = [refused] * 9
     found = await play.act("get_checks", repo=SITE, pull=PULL)
     assert found["state"] == "unknown" and found["truncated"]
@@ -82,10 +83,7 @@ async def test_a_host_that_counts_nothing_is_read_until_a_page_is_not_full(play:
     sha = play.store["repos"][SITE]["branches"]["feature/polite"]
     page = [{"id": n, "name": f"t{n}", "conclusion": "success", "head_sha": sha} for n in range(100)]
     last = [{"id": 200, "name": "last", "conclusion": "failure", "head_sha": sha}]
-    answers: list[tuple[int, Mapping[str, str], Any]] = [
-        (200, {}, {"check_runs": page}),
-        (200, {}, {"check_runs": last}),
-    ]
+    answers: list[Fault] = [(200, {}, {"check_runs": page}), (200, {}, {"check_runs": last})]
     play.sandbox.switches.faults["GET", f"/repos/{SITE}/commits/{sha}/check-runs"] = answers
     found = await play.act("get_checks", repo=SITE, pull=PULL)
     assert found["state"] == "failure" and found["counts"]["ok"] == 100

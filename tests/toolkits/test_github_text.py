@@ -162,8 +162,8 @@ async def test_a_long_body_is_read_on_to_its_end() -> None:
     found = await play.act("get_issue", repo=SITE, number=1)
     assert found["truncated"] and found["total_chars"] == len(words)
     text = found["body"]
-    while "body_next" in found:
-        found = await play.act("get_issue", repo=SITE, number=1, cursor=found["body_next"])
+    while "next_offset" in found:
+        found = await play.act("get_issue", repo=SITE, number=1, offset=found["next_offset"])
         text += found["body"]
         assert found["from_outside"] is True
     assert text == words

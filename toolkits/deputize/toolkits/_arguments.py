@@ -16,6 +16,7 @@ ACCEPTS: Final[Mapping[str, str]] = {
     "summary": "title",
     "email_id": "message_id",
     "content_type": "body_format",
+    "append_body": "append",
 }
 """Spellings that are accepted and not shown: ``Toolkit(..., accepts=ACCEPTS)``."""
 
@@ -23,3 +24,8 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str | None, Field(description="next from the previous result")]
 Body = str
 Offset = Annotated[int, Field(ge=0)]
+Raw = Annotated[bool, Field(description="the text as stored")]
+Append = Annotated[bool, Field(description="behind the old text")]
+Replaces = Annotated[str | None, Field(description="part of the old text")]
+IfTexts = Annotated[dict[str, str] | None, Field(description="names to text_digest, as read")]
+IfText = Annotated[str | None, Field(description="text_digest, as read")]

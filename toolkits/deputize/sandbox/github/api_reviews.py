@@ -20,6 +20,14 @@ def reviews(call: Call, repo: Json, pull_number: str) -> Reply:
     return call.page([_review(call, repo, row) for row in call.kept("reviews", repo) if row["number"] == number])
 
 
+@route("GET", f"{PULL}/reviews/{{review_id}}", READ)
+def one_review(call: Call, repo: Json, pull_number: str, review_id: str) -> Reply:
+    """One review, by its number."""
+    number = pull_of(call, repo, pull_number)["number"]
+    rows = [row for row in call.kept("reviews", repo) if row["number"] == number]
+    return call.reply(_review(call, repo, numbered(call, rows, review_id)))
+
+
 def _review(call: Call, repo: Json, row: Json) -> Json:
     return {
         "id": row["id"],

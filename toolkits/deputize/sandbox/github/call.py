@@ -146,8 +146,12 @@ class Call:
         more: list[tuple[str, str]] = []
         if page * size < len(rows):
             token = f"Y3Vyc29yOnYyOp:{page + 1}" if by != "page" else str(page + 1)
-            query = {name: values[0] for name, values in self.ask.query.items()} | {by: token}
-            more = [("link", f'<https://{HOST}{self.ask.path}?{urlencode(query)}>; rel="next"')]
+            query = {name: values[0] for name, values in self.ask.query.items()}
+            links = {"next": token} | ({"last": str(-(-len(rows) // size))} if by == "page" else {})
+            told_of = [
+                f'<https://{HOST}{self.ask.path}?{urlencode(query | {by: n})}>; rel="{r}"' for r, n in links.items()
+            ]
+            more = [("link", ", ".join(told_of))]
         shown = rows[(page - 1) * size : page * size]
         content: Any = {"total_count": len(rows), wrap: shown, **(told or {})} if wrap else shown
         if wrap == "items":

@@ -242,11 +242,13 @@ def _find_discussion(call: Call, id: str) -> tuple[Json, Json]:
 
 
 def node(call: Call, id: str) -> Json:
-    """A comment of a discussion, by its id."""
+    """A comment or reply in a discussion, by its id."""
     for name, rows in call.store["discussions"].items():
         for row in rows:
-            if any(one["id"] == id for one in row["comments"]):
-                return {"id": id, "discussion": _brief(call, _repo(call, name), row)}
+            for one in [*row["comments"], *(reply for each in row["comments"] for reply in each["replies"])]:
+                if one["id"] == id:
+                    repo = _repo(call, name)
+                    return _comment(repo, row, {"replies": [], **one}) | {"discussion": _brief(call, repo, row)}
     raise Failed("NOT_FOUND", "Could not resolve to a node.")
 
 

@@ -286,13 +286,28 @@ def pages(
     return read
 
 
-def following(headers: Mapping[str, str], by: str = "page") -> str:
-    """The name of the next page in a ``Link`` header, "" at the end."""
+def following(headers: Mapping[str, str], by: str = "page", rel: str = "next") -> str:
+    """The name of the next page (or of that called ``rel``) in a ``Link`` header, "" at the end."""
     for link, kind in re.findall(r"<([^<>]{1,2000})>\s*;\s*rel=\"(\w+)\"", headers.get("link", "")):
-        if kind == "next":
+        if kind == rel:
             token = dict(parse_qsl(urlsplit(link).query)).get(by, "")
             return token if re.fullmatch(r"[A-Za-z0-9+/=_:.~-]{1,400}", token) else ""
     return ""
+
+
+def newest(method: str, repo: str, most: int, **more: Any) -> Asks[tuple[list[Any], bool]]:
+    """The last rows of a list that begins with the oldest, at most ``most`` (100), and whether there are older ones."""
+    answer = yield from send(rest(f"GET {method}", repo, **more, params={"per_page": 100}))
+    rows, last = list(answer.data or ()), following(answer.headers, rel="last")
+    if last.isdecimal():
+        pages = [n for n in (int(last) - 1, int(last)) if n > 1]
+        for told in (
+            yield from many([rest(f"GET {method}", repo, **more, params={"per_page": 100, "page": n}) for n in pages])
+        ):
+            if isinstance(told, DeputizeError):
+                raise told
+            rows += told or ()
+    return rows[-most:], len(rows) > most
 
 
 def every(method: str, repo: str, most: int = 3, rows: str = "", **more: Any) -> Asks[list[Any]]:

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.issues import moment
 from deputize.toolkits._github.once import Noted, once
 from deputize.toolkits._github.places import Number, Repo
-from deputize.toolkits._github.prose import Body, Prose, is_marked, is_own, marked
-from deputize.toolkits._github.rows import ZONED, comment
+from deputize.toolkits._github.prose import Body, Prose, in_full, is_marked, is_own, marked, new_body
+from deputize.toolkits._github.rows import COMMENT, ZONED, comment
+from deputize.toolkits._long_text import Edit
 
 Kind = Literal["conversation", "review"]
 _READ = "issues:read", "pull_requests:read"
+_IN_THREAD = 300  # bytes of a comment in a thread
+
+
+def _place(kind: Kind) -> str:
+    return f"R/{'pulls' if kind == 'review' else 'issues'}/comments/{{comment_id}}"
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["comment_id"]:
+        rights = _READ[1:] if arguments["kind"] == "review" else _READ
+        return [reads(f"GET {_place(arguments['kind'])}", *rights)]
     if arguments["kind"] == "review":
         one = "GRAPHQL ReviewThreads" if arguments["number"] else "GET R/pulls/comments"
         return [reads(one, "pull_requests:read")]
@@ -43,6 +54,9 @@ def list_comments(
     repo: Repo,
     number: Number | None = None,
     kind: Kind = "conversation",
+    comment_id: Annotated[Number | None, Field(description="this one whole")] = None,
+    offset: Offset = 0,
+    raw: Raw = False,
     unresolved_only: bool = False,
     updated_after: str | None = None,
     sort: Literal["oldest", "newest"] = "oldest",
@@ -53,6 +67,11 @@ def list_comments(
     now: float,
 ) -> Steps:
     """Comments of an issue or pull request, or all of a repository; review threads with their state."""
+    if comment_id:
+        row = yield from api.get(_place(kind), repo, at={"comment_id": comment_id})
+        return in_full(_row(row), row, offset, raw=raw)
+    if offset or raw:
+        raise InvalidInput("offset, raw: of one comment.", hint="Give comment_id.")
     if unresolved_only and not (number and kind == "review"):
         raise InvalidInput("unresolved_only: with number and kind review.")
     since = moment(updated_after, now, "updated_after")
@@ -96,7 +115,10 @@ def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -
 
 def _thread(node: Mapping[str, Any]) -> Json:
     told = node.get("comments") or {}
-    rows = [comment(one | {"id": int(one.get("fullDatabaseId") or 0) or None}, 300) for one in told.get("nodes") or ()]
+    rows = [
+        comment(one | {"id": int(one.get("fullDatabaseId") or 0) or None}, _IN_THREAD)
+        for one in told.get("nodes") or ()
+    ]
     shown: Json = {
         "thread_id": node.get("id"),
         "resolved": bool(node.get("isResolved")),
@@ -115,8 +137,7 @@ def _thread(node: Mapping[str, Any]) -> Json:
 
 def _write_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["comment_id"]:
-        review = arguments["comment_kind"] == "review"
-        path = f"R/{'pulls' if review else 'issues'}/comments/{{comment_id}}"
+        path, review = _place(arguments["comment_kind"]), arguments["comment_kind"] == "review"
         rights = ("pull_requests",) if review else ("issues", "pull_requests")
         look = reads(f"GET {path}", *(f"{one}:read" for one in rights))
         return [*changes(f"PATCH {path}", *(f"{one}:write" for one in rights)), look]
@@ -141,6 +162,9 @@ def write_comment(
     reply_to: Number | None = None,
     comment_id: Number | None = None,
     comment_kind: Kind = "conversation",
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     *,
     key: ActKey,
     account: Account,
@@ -148,12 +172,15 @@ def write_comment(
     now: float,
 ) -> Steps:
     """Comment on an issue or pull request, reply to a review comment, or edit my comment."""
-    if not body.strip():
+    edit = Edit(append, replaces, if_text)
+    if not body.strip() and replaces is None:
         raise InvalidInput("body: nothing to say.")
+    if edit != Edit() and not comment_id:
+        raise InvalidInput("append, replaces, if_text: to edit a comment.", hint="Give comment_id.")
     if comment_id:
         if number or reply_to:
             raise InvalidInput("comment_id: alone, to edit a comment.")
-        return (yield from _edited(repo, comment_id, comment_kind, body, account))
+        return (yield from _edited(repo, comment_id, comment_kind, body, edit, key, account))
     if not number:
         raise InvalidInput("number: of the issue or pull request.")
     text = {"body": marked(body, key)}
@@ -173,13 +200,17 @@ def write_comment(
 _NEWEST = {"sort": "created", "direction": "desc", "per_page": 100}
 
 
-def _edited(repo: str, id: int, kind: Kind, body: str, account: Account) -> Asks[Json]:
+def _edited(repo: str, id: int, kind: Kind, body: str, edit: Edit, key: ActKey, account: Account) -> Asks[Json]:
     """A comment of the user's own with other words; who may push could change those of others, too."""
-    path, at = f"R/{'pulls' if kind == 'review' else 'issues'}/comments/{{comment_id}}", {"comment_id": id}
-    if not is_own((yield from api.get(path, repo, at=at)), account):
+    path, at = _place(kind), {"comment_id": id}
+    row = yield from api.get(path, repo, at=at)
+    if not is_own(row, account):
         raise InvalidInput("comment_id: a comment of somebody else.", hint="Only one's own are edited.")
-    edit = rest(f"PATCH {path}", repo, at=at, json={"body": body}, repeat="idem")
-    return _receipt((yield from api.send(edit)).data, "Edited.")
+    given = new_body(row, body, edit, key, limit=_IN_THREAD if kind == "review" else COMMENT)
+    if not given:
+        return _receipt(row, "Edited.")
+    change = rest(f"PATCH {path}", repo, at=at, json=given, repeat="idem")
+    return _receipt((yield from api.send(change)).data, "Edited.")
 
 
 def _marked(listed: Request, key: ActKey, account: Account) -> Asks[Json | None]:

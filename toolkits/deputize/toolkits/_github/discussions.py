@@ -10,19 +10,21 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._github import documents
 from deputize.toolkits._github.api import Json, List, Page, in_repo
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.names import pick
 from deputize.toolkits._github.once import Noted, once
 from deputize.toolkits._github.places import Node, Number, Repo, Word
-from deputize.toolkits._github.prose import Body, Prose, Title, body_part, is_body_cursor, is_marked, marked
+from deputize.toolkits._github.prose import Body, Prose, Title, body_alone, body_of, in_full, is_marked, marked
 from deputize.toolkits._github.rows import ZONED, comment, full, login, outer, short
 from deputize.toolkits._github.search import MOST, checked, elsewhere, qualified
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
+    if arguments["comment_id"]:
+        return [reads("GRAPHQL DiscussionComment", "discussions:read")]
     one = "Discussion" if arguments["number"] else "DiscussionSearch" if arguments["query"] else "Discussions"
     found = [reads(f"GRAPHQL {one}", "discussions:read")]
     return found + ([reads("GRAPHQL Discussions", "discussions:read")] if one == "DiscussionSearch" else [])
@@ -33,6 +35,9 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 def list_discussions(
     repo: Repo,
     number: Number | None = None,
+    comment_id: Annotated[Node | None, Field(description="this one whole")] = None,
+    offset: Offset = 0,
+    raw: Raw = False,
     query: str = "",
     category: Word | None = None,
     answered: bool | None = None,
@@ -43,8 +48,15 @@ def list_discussions(
     account: Account,
 ) -> Steps:
     """Discussions of a repository (or found by text), or one with its comments."""
+    if comment_id:
+        node = yield from _belongs(repo, number, comment_id, "comment_id")
+        return in_full(comment(node), node, offset, raw=raw)
+    if number and (offset or raw):
+        return {"number": number} | body_alone((yield from _discussion(repo, number)), offset, raw=raw)
     if number:
         return (yield from _one(repo, number, limit, cursor, account))
+    if offset or raw:
+        raise InvalidInput("offset, raw: of one discussion or comment.", hint="Give number or comment_id.")
     bound = ("github_list_discussions", account.subject, repo, query, category, answered, state)
     if query.strip():
         states = {"open": "open", "closed": "closed"}.get(state)
@@ -113,9 +125,6 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
         detail.update(node)
         return documents.page_of(node.get("comments") or {})
 
-    if is_body_cursor(bound, cursor):
-        yield from read("", 1)
-        return {"number": number, **body_part(bound, Prose().prose(detail.get("body")), cursor), "from_outside": True}
     shown = yield from List(bound, read, _comment, 2_500).show(limit, cursor)
     outside = Prose()
     told: Json = {
@@ -129,7 +138,7 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
         "url": detail.get("url"),
     }
     if not cursor:
-        told |= body_part(bound, outside.prose(detail.get("body")))
+        told |= body_of(outside, detail)
     return outer(told | {"comments": shown["items"], "next": shown["next"]}, outside)
 
 
@@ -179,7 +188,7 @@ def write_discussion(
     if answer_id:
         if body or title or reply_to:
             raise InvalidInput("answer_id: alone, to mark an answer.")
-        yield from _belongs(repo, number, answer_id)
+        yield from _belongs(repo, number, answer_id, "answer_id")
         data = yield from documents.query(documents.DISCUSSION_ANSWER, "idem", id=answer_id)
         there = (data.get("markDiscussionCommentAsAnswer") or {}).get("discussion") or {}
         return {"number": there.get("number"), "id": answer_id, "url": there.get("url"), "summary": "Marked."}
@@ -198,13 +207,15 @@ def write_discussion(
     return {"number": made.get("number"), "id": made.get("id"), "url": made.get("url"), "summary": "Started."}
 
 
-def _belongs(repo: str, number: int | None, comment: str) -> Asks[None]:
-    """Nothing if a comment is one of this repository's: an id alone could be of any that the user may write to."""
+def _belongs(repo: str, number: int | None, comment: str, field: str) -> Asks[Json]:
+    """The comment, if it is one of this repository's: an id alone could be of any that the user may write to."""
     data = yield from documents.query(documents.DISCUSSION_COMMENT, id=comment)
-    there = (data.get("node") or {}).get("discussion") or {}
+    node = data.get("node") or {}
+    there = node.get("discussion") or {}
     home = str((there.get("repository") or {}).get("nameWithOwner", ""))
     if elsewhere(repo, None, home) or number not in (None, there.get("number")):
-        raise InvalidInput("answer_id: not a comment of this repository or discussion.")
+        raise InvalidInput(f"{field}: not a comment of this repository or discussion.")
+    return dict(node)
 
 
 def _sent(document: str, given: Mapping[str, Any], field: str, part: str) -> Asks[Json]:

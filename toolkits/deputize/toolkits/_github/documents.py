@@ -90,8 +90,8 @@ DISCUSSION_ANSWER: Final = (
     "discussion { number url } } }"
 )
 DISCUSSION_COMMENT: Final = (
-    "query DiscussionComment($id: ID!) { node(id: $id) { ... on DiscussionComment { id discussion { number "
-    "repository { nameWithOwner } } } } }"
+    "query DiscussionComment($id: ID!) { node(id: $id) { ... on DiscussionComment { id body createdAt url isAnswer "
+    "author { login } authorAssociation discussion { number repository { nameWithOwner } } } } }"
 )
 UNLABEL: Final = (
     "mutation Unlabel($id: ID!, $labels: [ID!]!) { removeLabelsFromLabelable(input: {labelableId: $id, "

@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._arguments import Cursor, IfTexts, Limit, Offset, Raw
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import Json, List, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, optional
+from deputize.toolkits._github.names import near_to
 from deputize.toolkits._github.once import Noted, once
 from deputize.toolkits._github.places import Gist, Login
-from deputize.toolkits._github.prose import Body, Content, Prose, code
+from deputize.toolkits._github.prose import CODE, Body, Content, Prose
 from deputize.toolkits._github.rows import ZONED, full, login, outer, short
+from deputize.toolkits._long_text import PART, Edit, part
 
 _TEXT: Final = 8_000  # bytes of all files
+_LEAST: Final = 400  # bytes of one
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -32,6 +35,9 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(needs=_list_needs, toolset="gists")
 def list_gists(
     gist_id: Gist | None = None,
+    file: Annotated[str | None, Field(description="this file of one alone")] = None,
+    offset: Offset = 0,
+    raw: Raw = False,
     owner: Login | None = None,
     limit: Limit = 20,
     cursor: Cursor = None,
@@ -42,7 +48,10 @@ def list_gists(
     if gist_id and owner:
         raise InvalidInput("Give gist_id or owner, not both.")
     if gist_id:
-        return _one((yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})))
+        row = yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})
+        return _one(row) if file is None else _file(row, file, offset, raw)
+    if file is not None or offset or raw:
+        raise InvalidInput("file, offset, raw: of one gist.", hint="Give gist_id and file.")
     bound = ("github_list_gists", account.subject, owner)
     read = pages("U/gists", at={"username": owner}) if owner else pages("/gists")
     return (yield from List(bound, read, _row, more=ZONED).show(limit, cursor))
@@ -65,12 +74,9 @@ def _one(row: Mapping[str, Any]) -> Json:
     outside = Prose()
     left, files = _TEXT, []
     for one in list((row.get("files") or {}).values())[:20]:
-        text, _ = code(str(one.get("content") or ""))
-        shown = text.encode()[: max(left, 0)].decode(errors="ignore")
-        left -= len(shown.encode())
-        told: Json = {"name": outside.line(str(one.get("filename", "")), 120), "size": one.get("size"), "text": shown}
-        if len(shown) < len(text) or one.get("truncated"):
-            told["truncated"] = True
+        told: Json = {"name": outside.line(str(one.get("filename", "")), 120), "size": one.get("size")}
+        told |= _part(one, left) if left > _LEAST else {"truncated": True, "next_offset": 0}
+        left -= len(str(told.get("text", "")).encode(errors="replace"))
         files.append(told)
     detail: Json = {
         "gist_id": row.get("id"),
@@ -83,6 +89,29 @@ def _one(row: Mapping[str, Any]) -> Json:
         "truncated": any(one.get("truncated") for one in files),
     }
     return outer(detail, outside)
+
+
+def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Json:
+    """A part of one file, read by itself."""
+    outside = Prose()
+    one = _called(row, name)
+    told = {"gist_id": row.get("id"), "name": outside.line(name, 120)} | _part(one, PART, offset, raw=raw)
+    return outer(told, outside)
+
+
+def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    files = row.get("files") or {}
+    if name not in files:
+        raise InvalidInput(
+            "file: the gist has none of this name.", hint=f"There are: {', '.join(near_to(name, list(files)))}."
+        )
+    return dict(files[name])
+
+
+def _part(file: Mapping[str, Any], limit: int, offset: int = 0, *, raw: bool = False) -> Json:
+    """A part of a file. GitHub itself leaves out what is beyond a megabyte: then there is no digest."""
+    told = part(CODE, Prose(), file.get("content"), limit, offset, raw=raw)
+    return {**told, "truncated": True, "text_digest": None} if file.get("truncated") else told
 
 
 # ----------------------------------------------------------------- create or change
@@ -99,8 +128,9 @@ def _names(files: dict[str, str]) -> dict[str, str]:
 
 
 def _save_needs(arguments: Arguments) -> Sequence[Need]:
-    method = "PATCH /gists/{gist_id}" if arguments["gist_id"] else "POST /gists"
-    return [needs(method, "gist", app=("gists:write",))]
+    if arguments["gist_id"]:
+        return [needs("PATCH /gists/{gist_id}", "gist", app=("gists:write",)), optional("GET /gists/{gist_id}", "gist")]
+    return [needs("POST /gists", "gist", app=("gists:write",))]
 
 
 def _save_effect(arguments: Arguments) -> Effect:
@@ -120,6 +150,7 @@ def save_gist(
     gist_id: Gist | None = None,
     description: Content | None = None,
     public: bool = False,
+    if_text: IfTexts = None,
     *,
     account: Account,
     noted: Noted,
@@ -130,6 +161,7 @@ def save_gist(
         raise InvalidInput("public: only of a new gist.")
     given: Json = {"description": " ".join(description.split())} if description is not None else {}
     if gist_id:
+        yield from _read_before(gist_id, files, if_text or {})
         given["files"] = {name: {"content": text} if text else None for name, text in files.items()}
         request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=given, repeat="idem")
         return _receipt((yield from api.send(request)).data, "Changed.")
@@ -139,6 +171,20 @@ def save_gist(
     look = lambda: _made(given, now)  # noqa: E731
     row = yield from once(noted, api.sent(rest("POST /gists", json=given)), look, "gist")
     return _receipt(row, "Created.")
+
+
+def _read_before(gist_id: str, files: Mapping[str, str], digests: Mapping[str, str]) -> Asks[None]:
+    """Nothing if each file that gets other words was read whole. Raises `InvalidInput` or `Conflict` for another."""
+    there = (yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})).get("files") or {}
+    size = sum(len(str(one.get("content") or "").encode(errors="replace")) for one in there.values())
+    for name, text in files.items():
+        old = there.get(name) or {}
+        if text and old.get("truncated"):
+            raise InvalidInput(f"files: {name} is too large to be read here.", hint="Edit it on its page.")
+        if text:
+            Edit(if_text=digests.get(name)).of(
+                CODE, f"files: {name}", old.get("content"), text, _TEXT if size <= _TEXT else 0
+            )
 
 
 def _made(given: Mapping[str, Any], now: float) -> Asks[Json | None]:

@@ -10,14 +10,16 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Append, IfText, Replaces
 from deputize.toolkits._github import api, documents, names
 from deputize.toolkits._github.api import Json, in_repo, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, reads
 from deputize.toolkits._github.once import Noted, once
 from deputize.toolkits._github.places import Label, Number, Person, Repo, Word, awkward
-from deputize.toolkits._github.prose import Body, Prose, Title, is_marked, marked
+from deputize.toolkits._github.prose import Body, Prose, Title, checked_edit, is_marked, marked, new_body
 from deputize.toolkits._github.rows import labels as label_list
 from deputize.toolkits._github.rows import logins
+from deputize.toolkits._long_text import Edit
 
 
 def name_needs(arguments: Arguments, *fields: str) -> list[Need]:
@@ -155,6 +157,9 @@ def update_issue(
     number: Number,
     title: Title | None = None,
     body: Body | None = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     state: Literal["open", "closed"] | None = None,
     reason: Literal["completed", "not_planned", "duplicate", "reopened"] | None = None,
     add_labels: list[Label] | None = None,
@@ -164,6 +169,7 @@ def update_issue(
     milestone: Annotated[Word | None, Field(description='"" clears')] = None,
     locked: bool | None = None,
     *,
+    key: ActKey,
     account: Account,
 ) -> Steps:
     """Change an issue or pull request: text, state, labels, assignees, milestone, lock."""
@@ -171,12 +177,15 @@ def update_issue(
         raise InvalidInput("reason: only with state.")
     patch: Json = {"title": title, "body": body, "state": state, "state_reason": reason}
     patch = {name: value for name, value in patch.items() if value is not None}
+    edit, at = Edit(append, replaces, if_text), {"issue_number": number}
+    checked_edit(edit, body)
+    if body is not None:
+        patch |= new_body((yield from api.get("R/issues/{issue_number}", repo, at=at)), body, edit, key)
     added = yield from names.label_names(repo, add_labels or [], "add_labels")
     removed = yield from names.label_rows(repo, remove_labels or [], "remove_labels")
     people = yield from names.assignees(repo, add_assignees or [], "add_assignees", account)
     if milestone is not None:
         patch["milestone"] = (yield from names.milestone(repo, milestone)) if milestone else None
-    at = {"issue_number": number}
     steps = [
         (", ".join(patch), "PATCH R/issues/{issue_number}", patch),
         ("labels", "POST R/issues/{issue_number}/labels", {"labels": added} if added else None),

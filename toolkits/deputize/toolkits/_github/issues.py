@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from deputize.core.act.toolkit import Arguments, Need, Steps
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._github import api, names
 from deputize.toolkits._github.api import Json, List, in_repo, pages
 from deputize.toolkits._github.base import GITHUB, reads
 from deputize.toolkits._github.places import Label, Number, Owner, Person, Repo, Word
-from deputize.toolkits._github.prose import Prose, body_part, is_body_cursor
+from deputize.toolkits._github.prose import Prose, body_alone, body_of
 from deputize.toolkits._github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
 from deputize.toolkits._github.rows import labels as label_list
 from deputize.toolkits._github.search import MOST, checked, elsewhere, private_left_out, qualified
+from deputize.toolkits._page import Rows
 
 State = Literal["open", "closed", "all"]
 
@@ -122,32 +123,48 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(needs=_get_needs, aliases=["GitHub.GetIssue"])
 @in_repo("this issue")
 def get_issue(
-    repo: Repo, number: Number, include: list[Extra] | None = None, cursor: Cursor = None, *, account: Account
+    repo: Repo,
+    number: Number,
+    include: list[Extra] | None = None,
+    cursor: Cursor = None,
+    offset: Annotated[Offset, Field(description="into body")] = 0,
+    raw: Raw = False,
+    *,
+    account: Account,
 ) -> Steps:
     """One issue with body, and optionally comments, timeline, sub-issues."""
     row = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
+    if offset or raw:
+        return {"number": number, **body_alone(row, offset, raw=raw)}
     outside = Prose()
-    text = outside.prose(row.get("body"))
     bound = ("github_get_issue", account.subject, repo, number)
-    if is_body_cursor(bound, cursor):
-        return {"number": number, **body_part(bound, text, cursor), "from_outside": True}
-    shown = _issue(row, outside) | body_part(bound, text)
+    body = body_of(outside, row)
+    shown = _issue(row, outside) | body
     now_at = repo_of(row)
     if now_at and now_at.lower() != repo.lower():
         shown["moved_to"] = now_at
     wanted = include or (["comments"] if cursor else [])
+    cut: list[str] = []
     at = {"issue_number": number}
     if "sub_issues" in wanted:
-        rows = yield from api.get("R/issues/{issue_number}/sub_issues", repo, at=at, params={"per_page": 30})
-        shown["sub_issues"] = [_sub(one) for one in rows]
+        rows = yield from api.get("R/issues/{issue_number}/sub_issues", repo, at=at, params={"per_page": 100})
+        below = Rows(_SUB_ISSUES)
+        shown["sub_issues"] = below.items
+        if not all([below.add(_sub(one)) for one in rows]):
+            cut.append(f"sub_issues: {len(below.items)} of {len(rows)} are shown.")
     if "timeline" in wanted:
-        rows = yield from api.get("R/issues/{issue_number}/timeline", repo, at=at, params={"per_page": 100})
-        shown["timeline"] = [event for one in rows[-30:] if (event := _event(one))]
+        rows, older = yield from api.newest("R/issues/{issue_number}/timeline", repo, _EVENTS, at=at)
+        shown["timeline"] = [event for one in rows if (event := _event(one))]
+        cut += [f"timeline: of the last {_EVENTS} events only."] if older else []
     if "comments" in wanted:
         listing = List((*bound, "comments"), pages("R/issues/{issue_number}/comments", repo, at=at), comment, 2_000)
         listed = yield from listing.show(20, cursor)
         shown |= {"comments": listed["items"], "next": listed["next"]}
-    return shown
+    return shown | ({"cut": cut} if cut else {})
+
+
+_EVENTS: Final = 30
+_SUB_ISSUES: Final = 1_400  # tokens
 
 
 def _issue(row: Mapping[str, Any], outside: Prose) -> Json:

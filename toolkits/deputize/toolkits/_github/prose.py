@@ -16,12 +16,12 @@ from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import InvalidInput
 from deputize.core.text import replaced
 from deputize.core.vault.grant import Account
-from deputize.toolkits._page import read_cursor, write_cursor
-from deputize.toolkits._text import Outside, clean, window
+from deputize.toolkits._long_text import PART, Edit, Form, part, shortened
+from deputize.toolkits._text import Outside, clean
 
+_LONGEST_BODY: Final = 65_536  # characters
 BODY: Final = 1_400  # bytes of a body in a detail
 LONGEST: Final = 200_000  # characters of prose that are looked at: GitHub allows 65536 in a body
-PART: Final = 8_000  # bytes of a body that is read on
 _HIDDEN: Final = re.compile(  # nothing here looks back or beyond the next bracket, so that it takes linear time
     r"<!--.*?(?:-->|\Z)"
     r"|<(script|style|template|noscript)\b[^<>]*>.*?(?:</\1\s*>|\Z)"
@@ -59,6 +59,10 @@ class Prose(Outside):
 
     def prose(self, text: Any) -> str:
         """Markdown without what its readers do not see. Our own mark goes uncounted."""
+        return self.piece(text).strip()
+
+    def piece(self, text: Any) -> str:
+        """Prose with the blanks at its ends."""
         shown = _MARK.sub("", self.text(str(text or "")[:LONGEST]))
         for _ in range(3):  # what was taken out may have hidden more
             kept = _HIDDEN.sub("", shown)
@@ -68,7 +72,7 @@ class Prose(Outside):
             shown = kept
         shown = _PICTURE.sub(lambda found: f"[image: {found[1].strip()}]", shown)
         shown = _IMG.sub(lambda tag: f"[image: {next(filter(None, _alts(tag[0])), '')}]", shown)
-        return _BAD_LINK.sub(lambda found: found[1], shown).strip()
+        return _BAD_LINK.sub(lambda found: found[1], shown)
 
     def title(self, text: Any) -> str:
         """A title on one line, short enough for a row."""
@@ -77,6 +81,16 @@ class Prose(Outside):
     def short(self, text: Any, limit: int = 160) -> str:
         """Prose on one line."""
         return self.line(self.prose(text), limit)
+
+
+FORM: Final = Form(
+    outside=Prose,
+    show=Prose.piece,
+    uncut=(_HIDDEN, _PICTURE, _IMG, _BAD_LINK, _SECRET),
+    mask=masked,
+    own=_MARK,
+)
+"""How prose is shown, read on and edited."""
 
 
 def _alts(tag: str) -> tuple[str, ...]:
@@ -95,38 +109,57 @@ def code(text: str) -> tuple[str, int]:
     return replaced(text.replace("\r\n", "\n"), lambda character: f"\\u{{{ord(character):04X}}}")
 
 
+CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], uncut=(_SECRET,), mask=masked)
+"""How a file's text is shown, read on and edited."""
+
+
 def plain_log(text: str) -> str:
     """A log without colours and other controls."""
     text = re.sub(r"\x1b\[[0-9;?]{0,20}[ -/]?[@-~]|\x1b\][^\x07\n]{0,500}(?:\x07|\x1b\\)", "", text)
     return masked(clean(text)[0])
 
 
-def body_part(bound_to: tuple[Any, ...], text: str, cursor: str | None = None, first: int = BODY) -> dict[str, Any]:
-    """A body, or the part of it that a cursor names; ``next`` goes on where it ends."""
-    offset = read_cursor((*bound_to, "body"), cursor, (int,))[0] if cursor else 0
-    piece, more = window(text, offset, PART if cursor else first)
-    if more is None:
-        return {"body": piece}
-    return {
-        "body": piece,
-        "truncated": True,
-        "total_chars": len(text),
-        "body_next": write_cursor((*bound_to, "body"), [more]),
-    }
+def body_of(outside: Prose, row: Mapping[str, Any], limit: int = BODY) -> dict[str, Any]:
+    """The body of a detail, and how it goes on."""
+    return part(FORM, outside, row.get("body"), limit, name="body")
 
 
-def is_body_cursor(bound_to: tuple[Any, ...], cursor: str | None) -> bool:
-    """Whether a cursor goes on with a body."""
-    if not cursor:
-        return False
-    try:
-        read_cursor((*bound_to, "body"), cursor, (int,))
-    except InvalidInput:
-        return False
-    return True
+def body_alone(row: Mapping[str, Any], offset: int, *, raw: bool) -> dict[str, Any]:
+    """A part of a body, read by itself."""
+    outside = Prose()
+    told = part(FORM, outside, row.get("body"), PART, offset, raw=raw, name="body")
+    outside.mark(told)
+    return told
+
+
+def in_full(shown: dict[str, Any], row: Mapping[str, Any], offset: int, *, raw: bool) -> dict[str, Any]:
+    """A row with a part of its body read by itself in place of the body's beginning."""
+    return {name: value for name, value in shown.items() if name != "cut"} | body_alone(row, offset, raw=raw)
+
+
+def body_row(outside: Prose, text: Any, limit: int) -> dict[str, Any]:
+    """The beginning of a body in a row."""
+    return shortened(FORM, outside, text, limit)
 
 
 # ----------------------------------------------------------------- what we write
+
+
+def checked_edit(edit: Edit, body: str | None) -> None:
+    """Raises `InvalidInput` for an edit without words."""
+    if not body and (edit.append or (edit.replaces is not None and body is None)):
+        raise InvalidInput("body: what to write?", hint="Give body with append or replaces.")
+
+
+def new_body(row: Mapping[str, Any], body: str, edit: Edit, key: ActKey, limit: int = BODY) -> dict[str, str]:
+    """The body to write, if any: what carries the mark of this act has been appended to already."""
+    old = str(row.get("body") or "")
+    if edit.append and mark(key) in old:
+        return {}
+    whole = edit.of(FORM, "body", old, f"{body}\n\n{mark(key)}" if edit.append else body, limit)
+    if len(whole) > _LONGEST_BODY:
+        raise InvalidInput(f"body: would have {len(whole)} characters, and at most {_LONGEST_BODY} fit.")
+    return {"body": whole}
 
 
 def _no_secret(text: str) -> str:
@@ -136,8 +169,8 @@ def _no_secret(text: str) -> str:
 
 
 def _outgoing(text: str) -> str:
-    if len(_no_secret(text)) > 65_536:
-        raise ValueError("at most 65536 characters")
+    if len(_no_secret(text)) > _LONGEST_BODY:
+        raise ValueError(f"at most {_LONGEST_BODY} characters")
     return text.replace("\x00", "")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -10,14 +10,16 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Append, IfText, Replaces
 from deputize.toolkits._github import api, documents, names
 from deputize.toolkits._github.api import Json, in_repo, rest
 from deputize.toolkits._github.base import GITHUB, PULL, SENDS, Asks, changes, reads
 from deputize.toolkits._github.once import LOST, raise_if_unsent
 from deputize.toolkits._github.places import Branch, Head, Number, Repo, Reviewer
-from deputize.toolkits._github.prose import Body, Prose, Title, mark
+from deputize.toolkits._github.prose import Body, Prose, Title, checked_edit, new_body
 from deputize.toolkits._github.pulls import reviewers_of
 from deputize.toolkits._github.rows import state_of
+from deputize.toolkits._long_text import Edit
 
 _ASKS: Final = f"POST {PULL}/requested_reviewers"
 
@@ -131,7 +133,9 @@ def update_pull(
     number: Number,
     title: Title | None = None,
     body: Body | None = None,
-    append_body: bool = False,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     state: Literal["open", "closed"] | None = None,
     base: Branch | None = None,
     draft: bool | None = None,
@@ -147,8 +151,10 @@ def update_pull(
     row = yield from api.get(PULL, repo, at=at)
     patch: Json = {"title": title, "body": body, "state": state, "base": base}
     patch = {name: value for name, value in patch.items() if value is not None}
-    if append_body:
-        patch |= _appended(row, body, key)
+    edit = Edit(append, replaces, if_text)
+    checked_edit(edit, body)
+    if body is not None:
+        patch |= new_body(row, body, edit, key)
     changed: list[str] = []
     warnings: list[str] = []
     if patch:
@@ -167,7 +173,7 @@ def update_pull(
         given = {"expected_head_sha": row["head"]["sha"]}
         change = api.send(rest(f"PUT {PULL}/update-branch", repo, at=at, json=given, repeat="idem"))
         yield from api.attempt(change, "branch", changed, warnings)
-    if not changed and draft is None and not append_body:
+    if not changed and draft is None and not append:
         raise InvalidInput("Nothing to change.", hint="Give at least one thing to change.")
     row = yield from api.get(PULL, repo, at=at)
     return {
@@ -180,13 +186,3 @@ def update_pull(
         "changed": list(dict.fromkeys(", ".join(changed).split(", "))) if changed else [],
         **({"warnings": warnings} if warnings else {}),
     }
-
-
-def _appended(row: Mapping[str, Any], more: str | None, key: ActKey) -> Json:
-    """The body with something added once: what carries the mark of this act has it already."""
-    if not more:
-        raise InvalidInput("body: what to append.")
-    old = str(row.get("body") or "")
-    if mark(key) in old:
-        return {}
-    return {"body": f"{old}\n\n{more}\n\n{mark(key)}" if old else f"{more}\n\n{mark(key)}"}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from deputize.core.act.toolkit import Arguments, Need, Steps, Wait
 from deputize.core.errors import DeputizeError
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._github import api, documents, names
 from deputize.toolkits._github.api import Json, List, in_repo, pages
 from deputize.toolkits._github.base import GITHUB, PULL, Asks, reads
@@ -18,7 +18,7 @@ from deputize.toolkits._github.checks import verdict
 from deputize.toolkits._github.diffs import diff, file_list
 from deputize.toolkits._github.issues import found
 from deputize.toolkits._github.places import Branch, Head, Number, Owner, Path, Person, Repo
-from deputize.toolkits._github.prose import Prose, body_part, is_body_cursor
+from deputize.toolkits._github.prose import Prose, body_alone, body_of, body_row, in_full
 from deputize.toolkits._github.rows import ZONED, assoc, full, labels, login, logins, outer, pull_row, short, state_of
 from deputize.toolkits._github.search import checked, private_left_out, qualified
 
@@ -104,6 +104,7 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
         reads("GET R/commits/{ref}/status", "statuses:read"),
         *([reads(f"GET {PULL}/files", "pull_requests:read")] if files else []),
         *([reads(f"GET {PULL}/reviews", "pull_requests:read")] if "reviews" in wanted else []),
+        *([reads(f"GET {PULL}/reviews/{{review_id}}", "pull_requests:read")] if arguments["review_id"] else []),
     ]
 
 
@@ -115,6 +116,9 @@ def get_pull(
     include: list[Extra] | None = None,
     path: Annotated[Path, Field(description="only this file or folder")] = "",
     cursor: Cursor = None,
+    review_id: Annotated[Number | None, Field(description="this review whole")] = None,
+    offset: Annotated[Offset, Field(description="into the body")] = 0,
+    raw: Raw = False,
     *,
     account: Account,
 ) -> Steps:
@@ -122,20 +126,21 @@ def get_pull(
     at = {"pull_number": number}
     bound = ("github_get_pull", account.subject, repo, number)
     wanted = include or []
+    if review_id:
+        return {"number": number} | (yield from _whole_review(repo, at, review_id, offset, raw))
     row = yield from api.get(PULL, repo, at=at)
+    if offset or raw:
+        return {"number": number, **body_alone(row, offset, raw=raw)}
     outside = Prose()
-    text = outside.prose(row.get("body"))
-    if is_body_cursor(bound, cursor):
-        return {"number": number, **body_part(bound, text, cursor), "from_outside": True}
+    body = body_of(outside, row)
     shown = _pull(row, outside)
     if cursor and "diff" in wanted:  # the rest of a diff, and no more of what was shown before
         head = {name: shown[name] for name in ("number", "title", "head_sha", "from_outside")}
         return head | (yield from diff(bound, pages(f"{PULL}/files", repo, at=at), path, cursor))
-    shown |= body_part(bound, text)
+    shown |= body
     shown["merge"] = yield from readiness(repo, number, row)
     if "reviews" in wanted:
-        rows = yield from api.get(f"{PULL}/reviews", repo, at=at, params={"per_page": 100})
-        shown["reviews"] = [_review(one) for one in rows[-20:]]
+        shown |= yield from _reviews(repo, at)
     if "files" in wanted:
         files = yield from api.every(f"{PULL}/files", repo, at=at)
         shown["files"], cut = file_list(files, path)
@@ -143,6 +148,20 @@ def get_pull(
     if "diff" in wanted:
         shown |= yield from diff(bound, pages(f"{PULL}/files", repo, at=at), path, cursor)
     return shown
+
+
+_REVIEWS: Final = 20
+
+
+def _reviews(repo: str, at: Mapping[str, Any]) -> Asks[Json]:
+    rows, older = yield from api.newest(f"{PULL}/reviews", repo, _REVIEWS, at=at)
+    note = {"cut": [f"reviews: the last {_REVIEWS} are shown."]} if older else {}
+    return {"reviews": [_review(one) for one in rows]} | note
+
+
+def _whole_review(repo: str, at: Mapping[str, Any], id: int, offset: int, raw: bool) -> Asks[Json]:
+    row = yield from api.get(f"{PULL}/reviews/{{review_id}}", repo, at={**at, "review_id": id})
+    return in_full(_review(row), row, offset, raw=raw)
 
 
 def _pull(row: Mapping[str, Any], outside: Prose) -> Json:
@@ -182,7 +201,7 @@ def _review(row: Mapping[str, Any]) -> Json:
         "id": row.get("id"),
         "author": login(row.get("user")),
         "state": str(row.get("state", "")).lower(),
-        "body": outside.short(row.get("body"), 300),
+        **body_row(outside, row.get("body"), 300),
         "time": short(row.get("submitted_at")),
         "sha": str(row.get("commit_id") or "")[:12],
     }

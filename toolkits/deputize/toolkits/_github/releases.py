@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Steps, Wait
+from pydantic import Field
+
+from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps, Wait
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.once import LOST, raise_if_unsent
 from deputize.toolkits._github.places import Branch, Ref, Repo
-from deputize.toolkits._github.prose import Body, Prose, Title, calls_many
+from deputize.toolkits._github.prose import Body, Prose, Title, body_alone, body_of, calls_many, checked_edit, new_body
 from deputize.toolkits._github.rows import ZONED, full, login, outer, short
-from deputize.toolkits._text import window
+from deputize.toolkits._long_text import Edit
 
 _BODY = 4_000  # bytes of notes
 
@@ -32,13 +34,24 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(needs=_list_needs, toolset="releases")
 @in_repo("this release")
 def list_releases(
-    repo: Repo, tag: Ref | None = None, limit: Limit = 20, cursor: Cursor = None, *, account: Account
+    repo: Repo,
+    tag: Ref | None = None,
+    offset: Annotated[Offset, Field(description="into the notes of one")] = 0,
+    raw: Raw = False,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    account: Account,
 ) -> Steps:
     """Releases of a repository, or one by tag ("latest" allowed)."""
-    if tag == "latest":
-        return _one((yield from api.get("R/releases/latest", repo)))
     if tag:
-        return _one((yield from api.get("R/releases/tags/{tag}", repo, wide={"tag": tag})))
+        if tag == "latest":
+            row = yield from api.get("R/releases/latest", repo)
+        else:
+            row = yield from api.get("R/releases/tags/{tag}", repo, wide={"tag": tag})
+        return _row(row) | body_alone(row, offset, raw=raw) if offset or raw else _one(row)
+    if offset or raw:
+        raise InvalidInput("offset, raw: of one release.", hint="Give tag.")
     listing = List(("github_list_releases", account.subject, repo), pages("R/releases", repo), _row, more=ZONED)
     return (yield from listing.show(limit, cursor))
 
@@ -58,7 +71,7 @@ def _row(row: Mapping[str, Any]) -> Json:
 
 def _one(row: Mapping[str, Any]) -> Json:
     outside = Prose()
-    body, more = window(outside.prose(row.get("body")), 0, _BODY)
+    body = body_of(outside, row, _BODY)
     assets = [
         {
             "name": outside.line(str(one.get("name", "")), 120),
@@ -69,8 +82,7 @@ def _one(row: Mapping[str, Any]) -> Json:
         for one in (row.get("assets") or ())[:15]
     ]
     shown = _row(row) | {"author": login(row.get("author")), "published": full(row.get("published_at"))}
-    shown |= {"url": row.get("html_url"), "body": body, "assets": assets}
-    return outer(shown | ({"truncated": True} if more else {}), outside)
+    return outer(shown | {"url": row.get("html_url"), "assets": assets} | body, outside)
 
 
 # ----------------------------------------------------------------- create or change
@@ -104,11 +116,16 @@ def save_release(
     tag: Branch,
     name: Title | None = None,
     body: Body | None = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     target: Ref | None = None,
     draft: bool = True,
     prerelease: bool | None = None,
     generate_notes: bool = False,
     latest: Literal["true", "false", "legacy"] | None = None,
+    *,
+    key: ActKey,
 ) -> Steps:
     """Create or change a release; a draft unless told otherwise. target: branch or sha for a new tag."""
     given: Json = {
@@ -121,7 +138,13 @@ def save_release(
         "make_latest": latest if not draft and not prerelease else None,
     }
     given = {key: value for key, value in given.items() if value is not None}
+    edit = Edit(append, replaces, if_text)
+    checked_edit(edit, body)
     there = yield from _there(repo, tag)
+    if there is None and edit != Edit():
+        raise NotFound(
+            "tag: no release has it, so there is no text to change.", hint="github_list_releases lists them."
+        )
     if there is None:
         notes = {"generate_release_notes": True} if generate_notes else {}
         row, created = yield from _created(repo, tag, given | notes)
@@ -132,6 +155,8 @@ def save_release(
         raise Conflict(
             "This release is published already.", reason="published", hint="draft=false changes it; none is withdrawn."
         )
+    if body is not None:
+        given |= new_body(there, body, edit, key, limit=_BODY)
     at = {"release_id": there["id"]}
     row = dict(
         (yield from api.send(rest("PATCH R/releases/{release_id}", repo, at=at, json=given, repeat="idem"))).data

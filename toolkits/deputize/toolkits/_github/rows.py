@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deputize.toolkits._github.prose import Prose
+from deputize.toolkits._github.prose import Prose, body_row
 from deputize.toolkits._time import ZONE
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
@@ -129,18 +129,18 @@ def commit_row(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def comment(row: Mapping[str, Any], limit: int = 600) -> Json:
+COMMENT: Final = 600  # bytes of a comment in a row
+
+
+def comment(row: Mapping[str, Any], limit: int = COMMENT) -> Json:
     """A comment, with who wrote it and how they stand to the repository."""
     outside = Prose()
-    body = outside.prose(row.get("body"))
-    cut = outside.line(body, limit) if len(body.encode()) > limit else body
     shown: Json = {
         "id": row.get("id"),
         "author": login(row.get("user") or row.get("author")),
         "assoc": assoc(row.get("author_association") or row.get("authorAssociation")),
         "time": short(row.get("created_at") or row.get("createdAt")),
-        "body": cut,
-        "cut": True if cut != body else None,
+        **body_row(outside, row.get("body"), limit),
     }
     return outer({name: value for name, value in shown.items() if value is not None}, outside)
 

@@ -13,8 +13,10 @@ from typing import Any, Final
 from deputize.core.act.toolkit import Note, Repeat, Request
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear.base import Json, Noted
+from deputize.toolkits._linear.base import LONGEST, Json, Noted
 from deputize.toolkits._linear.documents import changes, document
+from deputize.toolkits._linear.rows import FORM
+from deputize.toolkits._long_text import Edit, note_of, written_before
 from deputize.toolkits._page import Rows, read_cursor, write_cursor
 from deputize.toolkits._steps import Asks as Asks
 
@@ -111,6 +113,20 @@ def remember(noted: Noted, id: str) -> Asks[None]:
     """Note the id before anything is made under it: a run that is cut off can then be taken up again."""
     if not noted:
         yield Note({"id": id})
+
+
+def new_text(edit: Edit, field: str, old: Any, new: str, limit: int, noted: Noted) -> Asks[str]:
+    """The text to write. What is written is noted: a run that is taken up finds its own work, and adds nothing twice.
+
+    ``limit``: bytes of the old text that a read shows. Raises what `Edit.of` raises.
+    """
+    if written_before(noted, field, old):
+        return str(old or "")
+    whole = edit.of(FORM, field, old, new, limit)
+    if len(whole) > LONGEST:
+        raise InvalidInput(f"{field}: would have {len(whole)} characters, and at most {LONGEST} fit.")
+    yield Note(note_of({field: (old, whole)}))
+    return whole
 
 
 def nodes(operation: str, **variables: Any) -> Asks[list[Json]]:

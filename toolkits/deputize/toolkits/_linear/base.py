@@ -29,4 +29,5 @@ PRIORITIES: Final[Sequence[str]] = ("none", "urgent", "high", "medium", "low")
 Health = Literal["onTrack", "atRisk", "offTrack"]
 Status = Literal["Proposed", "Planned", "Active", "Completed", "Canceled"]
 Title = Annotated[str, Field(min_length=1, max_length=512)]
-Text = Annotated[str, Field(max_length=100_000)]
+LONGEST: Final = 100_000  # characters of a text
+Text = Annotated[str, Field(max_length=LONGEST)]

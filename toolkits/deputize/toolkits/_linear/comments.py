@@ -10,11 +10,12 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Body, Cursor, Limit
+from deputize.toolkits._arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_filter, change, get, make, remember
+from deputize.toolkits._linear.api import Asks, Listing, by_filter, change, get, make, new_text, nodes, remember
 from deputize.toolkits._linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.rows import comment_row, lean
+from deputize.toolkits._linear.rows import ROW_BODY, comment_row, lean, whole_row
+from deputize.toolkits._long_text import Edit
 
 Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]
 _FILTERS: Final = {
@@ -33,8 +34,11 @@ _FILTERS: Final = {
     ],
 )
 def list_comments(
-    target: Annotated[str, Field(description="ENG-123, URL or id")],
+    target: Annotated[str | None, Field(description="ENG-123, URL or id")] = None,
     target_kind: Target = "issue",
+    comment_id: Annotated[str | None, Field(description="this one whole")] = None,
+    offset: Offset = 0,
+    raw: Raw = False,
     state: Literal["open", "resolved", "all"] = "all",
     inline: Annotated[Literal["only", "none", "all"], Field(description="quoting text")] = "all",
     limit: Limit = 20,
@@ -43,6 +47,11 @@ def list_comments(
     account: Account,
 ) -> Steps:
     """Comments of an issue, project, document, initiative or status update, as threads."""
+    if comment_id:
+        node = yield from _comment(comment_id, "comment_id")
+        return whole_row(comment_row(node), node, offset, raw=raw)
+    if not target or offset or raw:
+        raise InvalidInput("target: whose comments?", hint="Give target; or comment_id, to read one whole.")
     narrow = yield from _of(target, target_kind)
 
     def wanted(node: Json) -> bool:
@@ -100,15 +109,23 @@ def write_comment(
     reply_to: Annotated[str | None, Field(description="comment id")] = None,
     comment_id: Annotated[str | None, Field(description="edit this one")] = None,
     quoted_text: str | None = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     *,
     key: ActKey,
     noted: Noted,
 ) -> Steps:
     """Comment on an issue, project, document, initiative or update; reply; or edit my comment."""
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and not comment_id:
+        raise InvalidInput("append, replaces, if_text: to edit a comment.", hint="Give comment_id.")
     if comment_id:
         if target or reply_to or quoted_text:
             raise InvalidInput("comment_id: an edit takes a body only.")
-        made = (yield from change("CommentUpdate", id=comment_id, input={"body": body}))["comment"]
+        there = yield from _comment(comment_id, "comment_id")
+        text = yield from new_text(edit, "body", there.get("body"), body, ROW_BODY, noted)
+        made = (yield from change("CommentUpdate", id=comment_id, input={"body": text}))["comment"]
         return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
     if not target and not reply_to:
         raise InvalidInput("target: what is commented on?", hint="Give target, or reply_to.")
@@ -127,10 +144,17 @@ def write_comment(
 
 def _thread(comment_id: str) -> Asks[Json]:
     """The comment that is replied to; a reply to a reply joins its thread."""
-    rows = (yield from get("Comments", first=1, filter={"id": {"eq": comment_id}}))["nodes"]
+    found = yield from _comment(comment_id, "reply_to")
+    return {"parentId": found.get("parentId") or found["id"]}
+
+
+def _comment(id: str, field: str) -> Asks[Json]:
+    rows = yield from nodes("Comments", first=1, filter={"id": {"eq": id.strip()}})
     if not rows:
-        raise InvalidInput("reply_to: no such comment.", hint="linear_list_comments lists them.")
-    return {"parentId": rows[0].get("parentId") or rows[0]["id"]}
+        raise InvalidInput(
+            f"{field}: no such comment, or not visible to this user.", hint="linear_list_comments lists them."
+        )
+    return rows[0]
 
 
 def _place(target: str, kind: Target, quoted: str | None) -> Asks[Json]:

@@ -49,7 +49,7 @@ def _row(node: Json) -> Json:
             "issue": (node.get("issue") or {}).get("identifier"),
             "project": outside.line(name(node.get("project")), 60),
             "important": bool(node.get("priority")),
-            "body": cut(outside, node.get("body")),
+            **cut(outside, node.get("body")),
             "created": minute(node.get("createdAt")),
             "url": node.get("url"),
         },

@@ -11,12 +11,24 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit, Offset
+from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, get, gone_is_done, make, remember
+from deputize.toolkits._linear.api import (
+    Asks,
+    Listing,
+    by_id,
+    change,
+    entity,
+    get,
+    gone_is_done,
+    make,
+    new_text,
+    remember,
+)
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Status, Text, Title
 from deputize.toolkits._linear.rows import (
     PIECE,
+    SHORT,
     cut,
     initiative_row,
     lean,
@@ -28,6 +40,7 @@ from deputize.toolkits._linear.rows import (
     with_blocks,
 )
 from deputize.toolkits._linear.rows import name as name_of
+from deputize.toolkits._long_text import Edit
 from deputize.toolkits._text import Outside
 
 BLOCKS = {"content": False, "projects": False, "updates": False}
@@ -54,6 +67,10 @@ def list_initiatives(
     return (yield from listing.of("Initiatives", **chosen))
 
 
+def _blocks(include: Sequence[str] | None, offset: int, raw: bool) -> dict[str, bool]:
+    return BLOCKS | {block: True for block in include or ()} | ({"content": True} if offset or raw else {})
+
+
 Block = Literal["content", "projects", "updates"]
 
 
@@ -62,10 +79,11 @@ def get_initiative(
     initiative: Annotated[str, Field(description="name, URL or id")],
     include: list[Block] | None = None,
     offset: Annotated[Offset, Field(description="into content")] = 0,
+    raw: Raw = False,
 ) -> Steps:
     """One initiative, with text, projects and updates on request."""
     found = yield from names.initiative(initiative)
-    node = yield from get("Initiative", id=found["id"], **(BLOCKS | {block: True for block in include or ()}))
+    node = yield from get("Initiative", id=found["id"], **_blocks(include, offset, raw))
     outside = Outside()
     detail = initiative_row(node) | lean(
         {
@@ -74,11 +92,11 @@ def get_initiative(
             "started": node.get("startedAt"),
             "completed": node.get("completedAt"),
             "archived": node.get("archivedAt"),
-            "description": cut(outside, node.get("description"), 800),
+            **cut(outside, node.get("description"), SHORT, "description"),
         }
     )
     if "content" in node:
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset)
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
     outside.mark(detail)
     blocks = (("projects", "projects", project_row), ("updates", "initiativeUpdates", update_row))
     return with_blocks(
@@ -100,6 +118,9 @@ def save_initiative(
     name: Title | None = None,
     description: Annotated[str | None, Field(max_length=255)] = None,
     content: Text | None = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     status: Status | None = None,
     owner: str | None = None,
     target_date: str | None = None,
@@ -120,6 +141,9 @@ def save_initiative(
             "targetDate": names.day(target_date, "target_date"),
         }
     )
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and (content is None or not initiative):
+        raise InvalidInput("append, replaces, if_text: with initiative and content.")
     if owner:
         wanted["ownerId"] = yield from names.user_id(owner, account, "owner")
     added = yield from _projects(add_projects, "add_projects")
@@ -129,6 +153,9 @@ def save_initiative(
             raise InvalidInput("Nothing to change was given.")
         found = yield from names.initiative(initiative)
         made = found
+        if content is not None:
+            old = (yield from get("Initiative", id=found["id"], **(BLOCKS | {"content": True}))).get("content")
+            wanted["content"] = yield from new_text(edit, "content", old, content, PIECE, noted)
         if wanted:
             made = entity((yield from change("InitiativeEdit", id=found["id"], input=wanted)))
         result = _result(made)

@@ -10,11 +10,11 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
+from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Asks, Listing, get
 from deputize.toolkits._linear.base import LINEAR, READ, Json, Priority
-from deputize.toolkits._linear.rows import issue_detail, issue_list, issue_row
+from deputize.toolkits._linear.rows import BLOCKS, alone, issue_detail, issue_list, issue_row
 
 _BRANCH: Final = re.compile(
     r"(?!.*(?:\.\.|//|@\{))[\w.+#@-][\w.+#@/-]{0,243}[\w+#@-]"
@@ -155,7 +155,10 @@ Block = Literal["comments", "attachments", "relations", "children"]
 
 @LINEAR.tool(needs=[READ], aliases=[Alias("Linear.GetIssue", {"issue_id": "issue"})])
 def get_issue(
-    issue: Annotated[str, Field(description="ENG-123, URL, id or git branch name")], include: list[Block] | None = None
+    issue: Annotated[str, Field(description="ENG-123, URL, id or git branch name")],
+    include: list[Block] | None = None,
+    offset: Annotated[Offset, Field(description="into description")] = 0,
+    raw: Raw = False,
 ) -> Steps:
     """One issue, with comments, links, relations and sub-issues on request."""
     key, workspace = names.addressed(issue, "issue")
@@ -164,6 +167,10 @@ def get_issue(
             raise InvalidInput("issue: no key, address, id or git branch.", hint="Such as ENG-123.")
         found = yield from get("IssueByBranch", branchName=issue.strip())
         key = str(found["id"])
-    blocks = {block: block in (include or ()) for block in ("comments", "attachments", "relations", "children")}
+    blocks = {block: block in (include or ()) for block in BLOCKS}
     node = yield from get("Issue", id=key, **blocks)
-    return issue_detail(names.here(node, workspace, "issue"))
+    found = names.here(node, workspace, "issue")
+    if offset or raw:
+        body = alone(found.get("description"), offset, raw=raw, name="description")
+        return {"identifier": found.get("identifier")} | body
+    return issue_detail(found)

@@ -10,11 +10,12 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Effect, Steps
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit, Offset
+from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, make, remember
+from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, make, new_text, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
 from deputize.toolkits._linear.rows import PIECE, document_row, lean, name, piece, said
+from deputize.toolkits._long_text import Edit, written_before
 from deputize.toolkits._text import Outside
 
 
@@ -40,7 +41,9 @@ def list_documents(
 
 
 @LINEAR.tool(needs=[READ], toolset="documents")
-def get_document(document: Annotated[str, Field(description="URL, slug or id")], offset: Offset = 0) -> Steps:
+def get_document(
+    document: Annotated[str, Field(description="URL, slug or id")], offset: Offset = 0, raw: Raw = False
+) -> Steps:
     """One document."""
     node = yield from names.document(document)
     outside = Outside()
@@ -54,7 +57,7 @@ def get_document(document: Annotated[str, Field(description="URL, slug or id")],
             "archived": node.get("archivedAt"),
         }
     )
-    detail["content"] = piece(outside, node.get("content"), PIECE, offset)
+    detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
     outside.mark(detail)
     return detail
 
@@ -63,7 +66,10 @@ def get_document(document: Annotated[str, Field(description="URL, slug or id")],
 def save_document(
     document: str | None = None,
     title: Title | None = None,
-    content: Annotated[Text | None, Field(description="Markdown, replaces all")] = None,
+    content: Annotated[Text | None, Field(description="Markdown")] = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     project: str | None = None,
     initiative: str | None = None,
     team: str | None = None,
@@ -76,8 +82,11 @@ def save_document(
     """Create a document, or change one when document is given."""
     wanted: dict[str, Any] = names.given({"title": title, "content": content})
     wanted |= yield from _place(project, initiative, team, issue)
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and (content is None or not document):
+        raise InvalidInput("append, replaces, if_text: with document and content.")
     if document:
-        return (yield from _changed(document, wanted, unmodified_since, noted))
+        return (yield from _changed(document, wanted, edit, unmodified_since, noted))
     if not title or len(wanted.keys() - {"title", "content"}) != 1:
         raise InvalidInput("A new document needs a title, and one of project, initiative, team or issue.")
     yield from remember(noted, key.uuid)
@@ -99,21 +108,27 @@ def _place(project: str | None, initiative: str | None, team: str | None, issue:
     return wanted
 
 
-def _changed(document: str, wanted: dict[str, Any], unmodified_since: str | None, noted: Noted) -> Asks[Json]:
-    """Change a document. New text replaces all of it, so it must be the answer to the text that is there."""
+def _changed(
+    document: str, wanted: dict[str, Any], edit: Edit, unmodified_since: str | None, noted: Noted
+) -> Asks[Json]:
+    """Change a document. Text that replaces all of it must be the answer to the text that is there."""
     if not wanted:
         raise InvalidInput("Nothing to change was given.")
     found = yield from names.document(document)
-    if "content" in wanted and unmodified_since is None:
+    if "content" in wanted and written_before(noted, "content", found.get("content")):
+        return _result(found)  # an earlier run of this act has written it
+    if "content" in wanted and unmodified_since is None and edit == Edit() and found.get("content"):
         raise InvalidInput(
-            "unmodified_since: needed where content replaces what is there.",
-            hint="Read the document first and pass its updated.",
+            "if_text or unmodified_since: needed where content replaces what is there.",
+            hint="Read the document first and pass its text_digest or updated; or use append or replaces.",
         )
     if unmodified_since is not None and not _same_moment(found.get("updatedAt"), unmodified_since):
         if noted and all(found.get(name) == wanted.get(name) for name in wanted.keys() & {"title", "content"}):
             return _result(found)  # an earlier run of this act has written it
         raise Conflict("The document was changed after it was read.", reason="stale", hint="Read it again.")
     yield from remember(noted, found["id"])
+    if "content" in wanted:
+        wanted["content"] = yield from new_text(edit, "content", found.get("content"), wanted["content"], PIECE, noted)
     return _result(entity((yield from change("DocumentUpdate", id=found["id"], input=wanted))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -9,12 +10,27 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit, Offset
+from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_filter, by_id, change, entity, get, make, nodes, remember
+from deputize.toolkits._linear.api import (
+    Asks,
+    Listing,
+    by_filter,
+    by_id,
+    change,
+    entity,
+    get,
+    make,
+    new_text,
+    nodes,
+    remember,
+)
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
 from deputize.toolkits._linear.rows import (
+    MILESTONE,
     PIECE,
+    SHORT,
+    alone,
     cut,
     issue_ref,
     lean,
@@ -27,6 +43,7 @@ from deputize.toolkits._linear.rows import (
     with_blocks,
 )
 from deputize.toolkits._linear.rows import nodes as inner
+from deputize.toolkits._long_text import Edit
 from deputize.toolkits._text import Outside
 
 BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": False}
@@ -63,6 +80,10 @@ def list_projects(
     return (yield from listing.of("Projects", includeArchived=include_archived or None, **chosen))
 
 
+def _blocks(include: Sequence[str] | None, offset: int, raw: bool) -> dict[str, bool]:
+    return BLOCKS | {block: True for block in include or ()} | ({"content": True} if offset or raw else {})
+
+
 Block = Literal["content", "milestones", "updates", "issues"]
 
 
@@ -73,11 +94,17 @@ Block = Literal["content", "milestones", "updates", "issues"]
 def get_project(
     project: Annotated[str, Field(description="name, URL or id")],
     include: list[Block] | None = None,
+    milestone: Annotated[str | None, Field(description="this one alone")] = None,
     offset: Annotated[Offset, Field(description="into content")] = 0,
+    raw: Raw = False,
 ) -> Steps:
     """One project, with milestones, updates, full text and issues on request."""
     found = yield from names.project(project)
-    node = yield from get("Project", id=found["id"], **(BLOCKS | {block: True for block in include or ()}))
+    if milestone:
+        one = yield from names.milestone(found["id"], milestone)
+        body = alone(one.get("description"), offset, raw=raw, name="description")
+        return {name: value for name, value in milestone_row(one).items() if name != "cut"} | body
+    node = yield from get("Project", id=found["id"], **_blocks(include, offset, raw))
     outside = Outside()
     detail = project_row(node) | lean(
         {
@@ -91,11 +118,11 @@ def get_project(
             "completed": node.get("completedAt"),
             "canceled": node.get("canceledAt"),
             "archived": node.get("archivedAt"),
-            "description": cut(outside, node.get("description"), 800),
+            **cut(outside, node.get("description"), SHORT, "description"),
         }
     )
     if "content" in node:
-        detail["content"] = piece(outside, node.get("content"), PIECE, offset)
+        detail["content"] = piece(outside, node.get("content"), PIECE, offset, raw=raw)
     outside.mark(detail)
     blocks = (
         ("milestones", "projectMilestones", milestone_row),
@@ -118,6 +145,9 @@ def save_project(
     teams: Annotated[list[str] | None, Field(description="keys or names")] = None,
     description: Annotated[str | None, Field(max_length=255, description="short")] = None,
     content: Annotated[Text | None, Field(description="Markdown body")] = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     status: str | None = None,
     lead: str | None = None,
     members: list[str] | None = None,
@@ -148,9 +178,12 @@ def save_project(
         wanted["leadId"] = yield from names.user_id(lead, account, "lead")
     if members:
         wanted["memberIds"] = yield from _people(members, account)
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and (content is None or not project):
+        raise InvalidInput("append, replaces, if_text: with project and content.")
     if project:
         wanted |= yield from _teams_of(project, teams, add_teams, remove_teams)
-        return (yield from _changed(project, wanted))
+        return (yield from _changed(project, wanted, edit, noted))
     if not name or not teams or add_teams or remove_teams:
         raise InvalidInput("A new project needs name and teams.", hint="To change one, give project.")
     wanted["teamIds"] = yield from names.team_ids(teams, "teams")
@@ -188,10 +221,13 @@ def _teams_of(
     return {"teamIds": left}
 
 
-def _changed(project: str, wanted: dict[str, Any]) -> Asks[Json]:
+def _changed(project: str, wanted: dict[str, Any], edit: Edit, noted: Noted) -> Asks[Json]:
     if not wanted:
         raise InvalidInput("Nothing to change was given.")
     found = yield from names.project(project)
+    if "content" in wanted:
+        old = (yield from get("Project", id=found["id"], **(BLOCKS | {"content": True}))).get("content")
+        wanted["content"] = yield from new_text(edit, "content", old, wanted["content"], PIECE, noted)
     return _result(entity((yield from change("ProjectUpdate", id=found["id"], input=wanted)))) | {
         "changed": sorted(wanted)
     }
@@ -207,7 +243,10 @@ def save_milestone(
     project: str,
     milestone: Annotated[str | None, Field(description="id or name")] = None,
     name: Title | None = None,
-    description: str | None = None,
+    description: Text | None = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     target_date: str | None = None,
     *,
     key: ActKey,
@@ -218,11 +257,17 @@ def save_milestone(
     values = {"name": name, "description": description, "targetDate": names.day(target_date, "target_date")}
     wanted: dict[str, Any] = names.given(values)
     there = yield from _milestone(found["id"], milestone or name)
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and (description is None or there is None):
+        raise InvalidInput("append, replaces, if_text: with description, of a milestone that is there.")
     if there is None and milestone and names.is_id(milestone):
         raise InvalidInput("milestone: the project has no such one.")
     if there is not None and (noted or {}).get("id") != there["id"]:
         if not wanted:
             raise InvalidInput("Nothing to change was given.")
+        if description is not None:
+            old = there.get("description")
+            wanted["description"] = yield from new_text(edit, "description", old, description, MILESTONE, noted)
         made = entity((yield from change("ProjectMilestoneUpdate", id=there["id"], input=wanted)))
         return lean({"milestone_id": made["id"], "name": said(made.get("name")), "target": made.get("targetDate")})
     wanted["name"] = name or milestone

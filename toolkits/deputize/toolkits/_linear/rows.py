@@ -7,13 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from deputize.toolkits._linear.base import PRIORITIES, Json
+from deputize.toolkits._long_text import Form, part, shortened
 from deputize.toolkits._page import lean as lean
 from deputize.toolkits._page import tokens
-from deputize.toolkits._text import Outside, window
+from deputize.toolkits._text import Outside
 
+BLOCKS: Final = ("comments", "attachments", "relations", "children")  # of an issue
 BODY: Final = 1_200  # bytes of a text in a detail
 PIECE: Final = 6_000  # bytes of a document's text in one result
+SHORT: Final = 1_100  # bytes of a short description, of at most 255 characters
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
+MILESTONE: Final = 160  # bytes of a milestone's description in a row
 BLOCK: Final = 1_900  # tokens of one block of a detail
 DETAIL: Final = 3_900  # tokens of a detail with its blocks
 _IMAGE: Final = re.compile(r"!\[([^\[\]\n]{0,500})\]\([^()\s]{0,2000}\)")
@@ -41,8 +45,16 @@ def nodes(connection: Any) -> list[Json]:
 
 def prose(outside: Outside, text: Any) -> str:
     """Markdown that somebody wrote: cleaned, without what its page would hide, pictures as their words."""
-    shown = _COMMENT.sub("", outside.text(str(text or "")))
-    return _BAD_LINK.sub(r"\1", _IMAGE.sub(r"[image: \1]", shown)).strip()
+    return _piece(outside, str(text or "")).strip()
+
+
+def _piece(outside: Outside, text: str) -> str:
+    shown = _COMMENT.sub("", outside.text(text))
+    return _BAD_LINK.sub(r"\1", _IMAGE.sub(r"[image: \1]", shown))
+
+
+FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, _IMAGE, _BAD_LINK))
+"""How texts are shown, read on and edited."""
 
 
 def said(text: Any, limit: int = 120) -> str:
@@ -66,17 +78,29 @@ def with_blocks(detail: Json, blocks: Iterable[tuple[str, Sequence[Any]]]) -> Js
     return detail | ({"truncated": True, "cut": cut_short} if cut_short else {})
 
 
-def piece(outside: Outside, text: Any, limit: int, offset: int = 0) -> Json:
-    """A part of a long text: ``text``, and where more is left ``next_offset`` and ``total_chars``."""
-    whole = prose(outside, text)
-    shown, more = window(whole, offset, limit)
-    return {"text": shown} | ({"next_offset": more, "total_chars": len(whole)} if more else {})
+def piece(outside: Outside, text: Any, limit: int, offset: int = 0, *, raw: bool = False, name: str = "text") -> Json:
+    """A part of a long text, as `deputize.toolkits._long_text.part` gives it."""
+    return part(FORM, outside, text, limit, offset, raw=raw, name=name)
 
 
-def cut(outside: Outside, text: Any, limit: int = ROW_BODY) -> str:
-    """The beginning of a text, in a row."""
-    shown, more = window(prose(outside, text), 0, limit)
-    return shown.rstrip() + ("\u2026" if more else "")
+def alone(text: Any, offset: int, *, raw: bool, name: str) -> Json:
+    """A part of a text that is read by itself."""
+    outside = Outside()
+    told = piece(outside, text, PIECE, offset, raw=raw, name=name)
+    outside.mark(told)
+    return told
+
+
+def whole_row(row: Json, node: Json, offset: int, *, raw: bool) -> Json:
+    """A row whose body is read by itself."""
+    return {name: value for name, value in row.items() if name != "cut"} | alone(
+        node.get("body"), offset, raw=raw, name="body"
+    )
+
+
+def cut(outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body") -> Json:
+    """The beginning of a text in a row, as ``name``; ``cut`` says that there is more."""
+    return shortened(FORM, outside, text, limit, name)
 
 
 def marked(row: Json, outside: Outside) -> Json:
@@ -139,7 +163,7 @@ def issue_list(result: Json, urls: Iterable[Any]) -> Json:
 def issue_detail(node: Json) -> Json:
     """One issue, with the blocks that were asked for."""
     outside = Outside()
-    body = piece(outside, node.get("description"), BODY)
+    body = piece(outside, node.get("description"), BODY, name="description")
     cycle, milestone = node.get("cycle") or {}, node.get("projectMilestone") or {}
     detail: Json = issue_row(node) | lean(
         {
@@ -158,11 +182,9 @@ def issue_detail(node: Json) -> Json:
             "archived": node.get("archivedAt"),
             "trashed": node.get("trashed"),
             "url": node.get("url"),
-            "truncated": "next_offset" in body,
-            "total_chars": body.get("total_chars"),
         }
     )
-    detail["description"] = body["text"]
+    detail |= body
     outside.mark(detail)
     blocks = (
         ("comments", [comment_row(one) for one in nodes(node.get("comments"))]),
@@ -204,8 +226,8 @@ def comment_row(node: Json) -> Json:
             "comment_id": node.get("id"),
             "author": outside.line(name(node.get("user")) or name(node.get("botActor")), 60),
             "time": minute(node.get("createdAt")),
-            "body": cut(outside, node.get("body")),
-            "quoted": cut(outside, node.get("quotedText"), 120),
+            **cut(outside, node.get("body")),
+            "quoted": cut(outside, node.get("quotedText"), 120)["body"],
             "resolved": bool(node.get("resolvedAt")),
             "parent_id": node.get("parentId"),
             "url": node.get("url"),
@@ -275,7 +297,7 @@ def update_row(node: Json) -> Json:
             "health": node.get("health"),
             "author": outside.line(name(node.get("user")), 60),
             "time": minute(node.get("createdAt")),
-            "body": cut(outside, node.get("body")),
+            **cut(outside, node.get("body")),
             "url": node.get("url"),
         },
         outside,
@@ -307,7 +329,7 @@ def milestone_row(node: Json) -> Json:
         {
             "milestone_id": node.get("id"),
             "name": outside.line(str(node.get("name") or ""), 80),
-            "description": cut(outside, node.get("description"), 160),
+            **cut(outside, node.get("description"), MILESTONE, "description"),
             "target": node.get("targetDate"),
             "status": node.get("status"),
             "progress": round(float(node.get("progress") or 0), 2),

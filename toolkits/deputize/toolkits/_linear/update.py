@@ -10,11 +10,13 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import Append, IfText, Replaces
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, change, get
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
+from deputize.toolkits._linear.api import Asks, change, get, new_text
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
 from deputize.toolkits._linear.create import in_project
-from deputize.toolkits._linear.rows import name, nodes, said
+from deputize.toolkits._linear.rows import BLOCKS, BODY, name, nodes, said
+from deputize.toolkits._long_text import Edit
 
 _NONE = "none"
 
@@ -31,6 +33,9 @@ def update_issue(
     issues: Annotated[list[str], Field(min_length=1, max_length=50, description="ENG-123")],
     title: Title | None = None,
     description: Text | None = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
     state: str | None = None,
     assignee: Annotated[str | None, Field(description="none clears")] = None,
     priority: Priority | None = None,
@@ -45,14 +50,17 @@ def update_issue(
     team: Annotated[str | None, Field(description="move")] = None,
     *,
     account: Account,
+    noted: Noted,
 ) -> Steps:
     """Change one or up to 50 issues: state, assignee, labels, priority, project, dates, parent."""
     if len(issues) > 1 and (title is not None or description is not None):
         raise InvalidInput("title, description: of one issue only.", hint="Change the issues one by one.")
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and description is None:
+        raise InvalidInput("append, replaces, if_text: with description.")
     found = yield from names.issues(issues)
-    wanted: dict[str, Any] = names.given(
-        {"title": title, "description": description, "estimate": estimate, "priority": names.priority(priority)}
-    )
+    values = {"title": title, "estimate": estimate, "priority": names.priority(priority)}
+    wanted: dict[str, Any] = names.given(values)
     if due_date is not None:
         wanted["dueDate"] = None if due_date.strip().lower() == _NONE else names.day(due_date, "due_date")
     if assignee is not None:
@@ -70,6 +78,10 @@ def update_issue(
         wanted["addedLabelIds"] = yield from names.label_ids(add_labels, "add_labels", into)
     if remove_labels:
         wanted["removedLabelIds"] = yield from names.label_ids(remove_labels, "remove_labels", there)
+    if description is not None:  # the last thing that is read before it is written
+        blocks = {block: False for block in BLOCKS}
+        old = (yield from get("Issue", id=found[0]["id"], **blocks)).get("description")
+        wanted["description"] = yield from new_text(edit, "description", old, description, BODY, noted)
     if not wanted:
         raise InvalidInput("Nothing to change was given.")
     return (yield from _changed(found, wanted))

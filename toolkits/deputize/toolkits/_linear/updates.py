@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from deputize.core.act.toolkit import ActKey, Effect, Steps
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Body, Cursor, Limit
+from deputize.toolkits._arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_filter, make, remember
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Health, Noted
-from deputize.toolkits._linear.rows import lean, update_row
+from deputize.toolkits._linear.api import Asks, Listing, by_filter, make, nodes, remember
+from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Health, Json, Noted
+from deputize.toolkits._linear.rows import lean, update_row, whole_row
 
 
 def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, str]]:
@@ -49,12 +49,28 @@ def post_update(
 def list_updates(
     project: str | None = None,
     initiative: str | None = None,
+    update_id: Annotated[str | None, Field(description="this one whole")] = None,
+    offset: Offset = 0,
+    raw: Raw = False,
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
     account: Account,
 ) -> Steps:
-    """Status updates of a project or initiative."""
+    """Status updates of a project or initiative, or one of them."""
+    if update_id:
+        node = yield from _update(update_id.strip())
+        return whole_row(update_row(node), node, offset, raw=raw)
+    if offset or raw:
+        raise InvalidInput("offset, raw: of one update.", hint="Give update_id.")
     kind, id = yield from _target(project, initiative)
     listing = Listing("linear_list_updates", account, (project, initiative), limit, cursor, update_row)
     return (yield from listing.of(f"{kind}Updates", filter={kind.lower(): {"id": {"eq": id}}}))
+
+
+def _update(id: str) -> Asks[Json]:
+    """An update of a project, or else of an initiative: its id does not say of which."""
+    for kind in ("Project", "Initiative"):
+        if rows := (yield from nodes(f"{kind}Updates", first=1, filter={"id": {"eq": id}})):
+            return rows[0]
+    raise NotFound("update_id: no such update, or not visible to this user.", hint="linear_list_updates lists them.")

@@ -5,16 +5,18 @@ Without an external id of the org's own a new record has no key: `deputize.toolk
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Request, Steps
+from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
+from deputize.toolkits._arguments import IfTexts
+from deputize.toolkits._long_text import Edit, note_of, written_before
 from deputize.toolkits._salesforce.base import (
     API,
     DATA,
@@ -32,13 +34,25 @@ from deputize.toolkits._salesforce.base import (
 from deputize.toolkits._salesforce.describe import Described, field_in, fields_of, owner_id, required
 from deputize.toolkits._salesforce.once import Noted, creates, once
 from deputize.toolkits._salesforce.paging import sorts
-from deputize.toolkits._salesforce.rows import FIELDS, NAME, record_fields
+from deputize.toolkits._salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
 from deputize.toolkits._salesforce.soql import condition, count, field_called, select, text
-from deputize.toolkits._text import Outside
+from deputize.toolkits._text import Outside, newlined
 
 _NUMBERS: Final = {"double", "currency", "percent"}
 _COMPARED: Final = 255  # characters of a value by which a record is looked for
-Values = Annotated[dict[str, str], Field(min_length=1, max_length=100, description="API names to values")]
+
+
+def _written(value: Any) -> Any:
+    """A value as text, however a model writes numbers, yes and no, and nothing."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return "" if value is None else str(value) if isinstance(value, int | float) else value
+
+
+Value = Annotated[str, BeforeValidator(_written)]
+Values = Annotated[dict[str, Value], Field(min_length=1, max_length=100, description="API names to values")]
 
 
 def _mails(arguments: Arguments) -> Effect:
@@ -175,18 +189,32 @@ def update_record(
     object: str,
     id: str,
     fields: Annotated[
-        dict[str, str], Field(min_length=1, max_length=100, description='API names to values; "" clears')
+        dict[str, Value], Field(min_length=1, max_length=100, description='API names to values; "" clears')
     ],
+    append: Annotated[list[str] | None, Field(description="fields whose value goes behind the old")] = None,
+    replaces: Annotated[dict[str, str] | None, Field(description="fields to the part of the old text")] = None,
+    if_text: IfTexts = None,
     unmodified_since: str | None = None,
     *,
     account: Account,
+    noted: Noted,
 ) -> Steps:
     """Change fields of a record."""
     kind, at = object_called(object, write=True), record_id(id)
     known = yield from fields_of(kind)
     values = yield from _values(known, fields, account, creating=False)
-    headers = {"if-unmodified-since": _http_date(unmodified_since)} if unmodified_since else {}
     place = {"object": kind, "id": at}
+    edits = _edits(known, values, append or (), replaces or {}, if_text or {})
+    if edits:
+        now = yield from _now(place, [*edits, *(["LastModifiedDate"] if "lastmodifieddate" in known else [])])
+        changed = now.pop("LastModifiedDate", None)
+        unmodified_since = unmodified_since or changed
+        if all([written_before(noted, name, now.get(name)) for name in edits]) and noted:
+            return _updated(at, kind, values, now)
+        wholes = {name: edit.of(FORM, name, now.get(name), values[name] or "", LONG) for name, edit in edits.items()}
+        values |= {name: _cast(known[name.lower()], whole) for name, whole in wholes.items()}
+        yield Note(note_of({name: (now.get(name), whole) for name, whole in wholes.items()}))
+    headers = {"if-unmodified-since": _http_date(unmodified_since)} if unmodified_since else {}
     path = f"{DATA}/sobjects/{{object}}/{{id}}"
     try:
         yield Request("PATCH", path, at=place, json=values, headers=headers, repeat="idem")
@@ -201,8 +229,27 @@ def update_record(
         return {"id": at, "object": kind, "changed": sorted(values), "warnings": ["It is changed, but was not read."]}
 
 
-def _now(place: Mapping[str, str], values: Json) -> Asks[Json]:
+_TEXTS: Final = ("string", "textarea")
+
+
+def _edits(
+    known: Described, values: Json, append: Sequence[str], replaces: Mapping[str, str], digests: Mapping[str, str]
+) -> dict[str, Edit]:
+    """How each text changes: those of several lines, which no read shows whole, and those that are not replaced."""
+    behind = {str(field_in(known, one, "append")["name"]) for one in append}
+    olds = {str(field_in(known, name, "replaces")["name"]): old for name, old in replaces.items()}
+    read = {str(field_in(known, name, "if_text")["name"]): one for name, one in digests.items()}
+    kinds = {name: str(known[name.lower()].get("type") or "string") for name in {*values, *behind, *olds, *read}}
+    for name in (*behind, *olds, *read):
+        if name not in values or kinds[name] not in _TEXTS:
+            raise InvalidInput(f"append, replaces, if_text: {name} is no text among fields.")
+    edited = [name for name in values if name in behind or name in olds or kinds[name] == "textarea"]
+    return {name: Edit(name in behind, olds.get(name), read.get(name)) for name in edited}
+
+
+def _now(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
     """What the record has now in these fields: Salesforce does not say it when it changes them."""
+    values = list(values)
     names = ",".join(field_called(one) for one in values)
     node = yield get("/sobjects/{object}/{id}", place, {"fields": names})
     return {name: value for name, value in flat(node).items() if name in values}
@@ -210,7 +257,9 @@ def _now(place: Mapping[str, str], values: Json) -> Asks[Json]:
 
 def _updated(id: str, kind: str, values: Json, now: Json) -> Json:
     outside = Outside()
-    result: Json = {"id": id, "object": kind, "changed": sorted(values), "fields": record_fields(now, outside, FIELDS)}
+    fields = record_fields(now, outside, FIELDS)
+    fields.pop("cut", None)
+    result: Json = {"id": id, "object": kind, "changed": sorted(values), "fields": fields}
     outside.mark(result)
     return result
 
@@ -219,7 +268,9 @@ def _same(there: Any, wanted: Any) -> bool:
     """Whether a field holds a value, however Salesforce writes it."""
     if there in (None, "") or wanted in (None, ""):
         return there in (None, "") and wanted in (None, "")
-    if isinstance(there, str) and isinstance(wanted, str) and there != wanted:
+    if isinstance(there, str) and isinstance(wanted, str):
+        if newlined(there).strip() == newlined(wanted).strip():
+            return True
         try:
             return _moment(there) == _moment(wanted)
         except ValueError:
@@ -234,7 +285,8 @@ def _moment(said: str) -> datetime:
 
 def _http_date(said: str) -> str:
     try:
-        return format_datetime(_moment(said.strip()).astimezone(UTC), usegmt=True)
+        moment = _moment(said.strip()).astimezone(UTC)
+        return format_datetime(moment + timedelta(seconds=bool(moment.microsecond)), usegmt=True)
     except (ValueError, OverflowError):
         raise InvalidInput("unmodified_since: not a time.", hint="ISO 8601, as LastModifiedDate shows it.") from None
 

@@ -11,11 +11,13 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._arguments import Offset, Raw
+from deputize.toolkits._long_text import PART, part
 from deputize.toolkits._page import Rows
 from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, is_id, object_called
 from deputize.toolkits._salesforce.describe import field_in, fields_of
 from deputize.toolkits._salesforce.find import records_called
-from deputize.toolkits._salesforce.rows import ASKED, FIELDS, NAME, record_fields, record_row
+from deputize.toolkits._salesforce.rows import ASKED, FIELDS, FORM, NAME, record_fields, record_row
 from deputize.toolkits._salesforce.soql import select, text
 from deputize.toolkits._text import Outside
 
@@ -56,6 +58,8 @@ def get_record(
     object: str,
     record: Annotated[str, Field(min_length=1, max_length=255, description="id or name")],
     fields: list[str] | None = None,
+    offset: Annotated[Offset, Field(description="into the one field")] = 0,
+    raw: Raw = False,
     related: bool = False,
     related_limit: Annotated[int, Field(ge=1, le=50)] = 10,
 ) -> Steps:
@@ -63,6 +67,8 @@ def get_record(
     kind = object_called(object)
     if related and kind not in _OF:
         raise InvalidInput(f"related: of {' and '.join(_OF)} only.", hint="List the other object with related_to.")
+    if (offset or raw) and (related or len(fields or ()) != 1):
+        raise InvalidInput("offset, raw: of one field alone.", hint="Name it in fields.")
     id = record.strip()
     if not is_id(id):
         matches = yield from records_called(kind, id)
@@ -80,13 +86,25 @@ def get_record(
     outside = Outside()
     named = outside.line(str(node.pop(NAME.get(kind, "Name"), None) or ""), 255)
     result: Json = {"id": node.pop("Id", id), "object": kind, "name": named}
+    if fields and len(fields) == 1 and not related and isinstance(text_in := next(iter(node.values()), None), str):
+        result |= _alone(outside, str(next(iter(node))), text_in, offset, raw=raw)
+        outside.mark(result)
+        return result
     result["fields"] = record_fields(node, outside, ASKED if fields else FIELDS)
+    if cut := result["fields"].pop("cut", None):
+        result |= {"truncated": True, "cut": cut, "note": "A text goes on with its name alone in fields, and offset."}
     if left_out := result["fields"].pop("left_out", None):
         result |= {"truncated": True, "left_out": left_out, "note": "Ask for more with fields."}
     if related:
         result |= yield from _related(kind, id, related_limit)
     outside.mark(result)
     return result
+
+
+def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool) -> Json:
+    """One text, as far as it fits, and how it goes on."""
+    told = part(FORM, outside, stored, PART, offset, raw=raw)
+    return {"fields": {name: told.pop("text")}} | told
 
 
 def _related(kind: str, id: str, limit: int) -> Asks[Json]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from deputize.toolkits._long_text import Form, shortened
 from deputize.toolkits._page import tokens
 from deputize.toolkits._salesforce.base import Json
-from deputize.toolkits._text import Outside, window
+from deputize.toolkits._text import Outside
 
 NAME: Final[Mapping[str, str]] = {
     "Case": "CaseNumber",
@@ -35,7 +36,10 @@ DETAIL: Final[Mapping[str, Sequence[str]]] = {
 }
 """What a row shows of a record, unless fields are asked for."""
 
-_LONG: Final = 1_200  # bytes of one field in a detail
+FORM: Final = Form(outside=Outside, show=Outside.text)
+"""How long texts are shown, read on and edited."""
+
+LONG: Final = 1_200  # bytes of one field in a detail
 _SHORT: Final = 160
 _INNER: Final = 20  # things of a list inside a record
 FIELDS: Final = 450  # tokens of a detail's fields
@@ -50,8 +54,7 @@ def shown(outside: Outside, value: Any, limit: int) -> Any:
         return {name: shown(outside, one, _SHORT) for name, one in value.items()}
     if not isinstance(value, str):
         return value
-    piece, more = window(outside.text(value), 0, limit)
-    return piece.rstrip() + ("\u2026" if more else "")
+    return shortened(FORM, outside, value, limit, "text")["text"]
 
 
 def record_row(record: Json, fields: Sequence[str]) -> Json:
@@ -65,17 +68,24 @@ def record_row(record: Json, fields: Sequence[str]) -> Json:
 
 
 def record_fields(record: Json, outside: Outside, budget: int) -> Json:
-    """A record's fields, without what it has not. What is over the budget is named in ``left_out``."""
+    """A record's fields, without what it has not. What is over the budget is named in ``left_out``.
+
+    ``cut`` has how many characters there are of each text that is not shown whole.
+    """
     fields: Json = {}
     left_out: list[str] = []
+    cut: Json = {}
     for name, value in record.items():
         if value is None or value in ("", []):
             continue
-        one = {name: shown(outside, value, _LONG)}
+        told = shortened(FORM, outside, value, LONG, "text") if isinstance(value, str) else {}
+        one = {name: told.get("text") if told else shown(outside, value, LONG)}
         cost = tokens(one)
         if cost > budget:
             left_out.append(name)
         else:
             fields |= one
             budget -= cost
-    return fields | ({"left_out": left_out[:_INNER]} if left_out else {})
+            if "cut" in told:
+                cut[name] = len(value)
+    return fields | ({"left_out": left_out[:_INNER]} if left_out else {}) | ({"cut": cut} if cut else {})

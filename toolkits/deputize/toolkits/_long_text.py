@@ -1,0 +1,218 @@
+"""Long texts: read on to their end, read as they are stored, and replaced only by whoever has read all of them.
+
+A text is shown as the readers of its page see it: without comments, with words for pictures, cut to a budget. What is
+written back from that would destroy what was not shown, for everybody. So a text that was read to its end, with nothing
+left out, comes with its digest (``text_digest``), and a replacement says that digest (``if_text``); it is compared with
+what is there just before the write. Offsets are characters of the stored text, whichever form is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deputize.core.errors import Conflict, InvalidInput
+from deputize.toolkits._text import Outside, newlined, plain, window
+
+PART: Final = 6_000  # bytes of a text that is read by itself
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_TOGETHER: Final = re.compile("\\r\\n|(?:\\S[\u200c\u200d])+\\S")  # what reads otherwise once it is parted
+_TRIES: Final = 6  # windows of a text that is mostly hidden, until a part is full
+
+Json = dict[str, Any]
+Spans = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the texts of a provider are shown.
+
+    ``outside``: makes what counts what is hidden. ``show``: a piece cleaned, its ends as they are. ``uncut``: what no
+    piece may end inside of. ``mask``: what is masked even where a text is read as it is stored. ``own``: a mark of ours
+    that nobody misses.
+    """
+
+    outside: Callable[[], Outside]
+    show: Callable[[Any, str], str]
+    uncut: tuple[re.Pattern[str], ...] = ()
+    mask: Callable[[str], str] = str
+    own: re.Pattern[str] | None = None
+
+    def shows_all(self, text: str) -> bool:
+        """Whether the shown form is the stored one, but for line ends and blanks around it."""
+        stored = plain(self.own.sub("", text) if self.own else text)
+        return self.show(self.outside(), text).strip() == stored.strip()
+
+    def masked(self, text: str) -> str:
+        """As it is stored, but for what no model is shown."""
+        return _SURROGATE.sub("\ufffd", self.mask(text))
+
+
+def digest(text: str) -> str:
+    """What stands for a stored text: 16 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def part(
+    form: Form, outside: Outside, stored: Any, limit: int, offset: int = 0, *, raw: bool = False, name: str = "text"
+) -> Json:
+    """The part of a text that starts at ``offset``, as ``name``, in at most about ``limit`` bytes.
+
+    With it ``next_offset`` where more is left, ``total_chars`` where it is not whole, and at its end ``text_digest`` if
+    what was shown is what is stored. Raises `InvalidInput` for an offset beyond the end.
+    """
+    text = str(stored or "")
+    if offset > len(text):
+        raise InvalidInput("offset: beyond the end.", hint=f"The text has {len(text)} characters.")
+    as_is = raw and form.masked(text) == text
+    spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text)
+    start = _behind(spans, offset)
+    if as_is:
+        shown = window(text, start, limit)[0]
+        end = start + len(shown)
+    elif raw:
+        end = _behind(spans, start + len(window(_SURROGATE.sub("?", text), start, limit)[0]))
+        shown = form.masked(text[start:end])
+    else:
+        shown, end = _shown_part(form, text, spans, start, limit)
+        form.show(outside, text[start:end] if offset else text)  # the first part says what the whole text hides
+    told: Json = {name: shown} | ({"raw": True} if raw else {})
+    if offset or end < len(text):
+        told["total_chars"] = len(text)
+    if end < len(text):
+        return told | {"truncated": True, "next_offset": end}
+    if text and (as_is if raw else form.shows_all(text)):
+        told["text_digest"] = digest(text)
+    return told
+
+
+def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> tuple[str, int]:
+    """As much as makes about ``limit`` bytes once it is shown: what is hidden takes no room."""
+    sane, end, room, used = _SURROGATE.sub("\ufffd", text), start, limit, 0
+    further = end
+    for _ in range(_TRIES):
+        if end >= len(text) or room < limit // 8:
+            break
+        further = _behind(spans, end + len(window(sane, end, room)[0]))
+        longer = len(form.show(form.outside(), sane[start:further]).encode())
+        if longer > limit:
+            room //= 2
+            continue
+        end, used = further, longer
+        room = limit - used
+    end = end if end > start else further
+    shown = form.show(form.outside(), sane[start:end])
+    shown = shown if start else shown.lstrip()
+    return shown if end < len(text) else shown.rstrip(), end
+
+
+def _spans(form: Form, text: str) -> Spans:
+    """Where no piece may end, by their starts."""
+    return sorted(found.span() for pattern in (*form.uncut, _TOGETHER) for found in pattern.finditer(text))
+
+
+def _behind(spans: Spans, at: int) -> int:
+    """This place, or the end of what must not be cut there."""
+    for start, end in spans:
+        if start >= at:
+            break
+        at = max(at, end)
+    return at
+
+
+def shortened(form: Form, outside: Outside, text: Any, limit: int, name: str = "body") -> Json:
+    """The beginning of a text in a row, with its lines; one that is not whole says so with ``cut``."""
+    told = part(form, outside, text, limit, name=name)
+    if "next_offset" not in told:
+        return {name: told[name]}
+    return {name: told[name].rstrip() + "\u2026", "cut": True}
+
+
+# ----------------------------------------------------------------- edits
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """How a new text changes the old one: behind it, in place of one part of it, or in place of all of it.
+
+    ``if_text``: the digest of the text that was read.
+    """
+
+    append: bool = False
+    replaces: str | None = None
+    if_text: str | None = None
+
+    def of(self, form: Form, field: str, old: Any, new: str, limit: int) -> str:
+        """The whole text to write. ``limit``: as many bytes of it are shown without being asked for.
+
+        Raises `InvalidInput` for a part that is not there exactly once and for a text that was not shown whole, and
+        `Conflict` where another text is there than the one that was read.
+        """
+        text = str(old or "")
+        if self.append and self.replaces is not None:
+            raise InvalidInput("append, replaces: one of them only.")
+        if self.append:
+            return f"{text}\n\n{new}" if text.strip() else new
+        if self.replaces is not None:
+            return _in_place(field, text, self.replaces, new)
+        if text.strip() and text != new:
+            self._was_read(form, field, text, limit)
+        return new
+
+    def _was_read(self, form: Form, field: str, text: str, limit: int) -> None:
+        if self.if_text is not None:
+            if self.if_text.strip().lower() != digest(text) or form.masked(text) != text:
+                raise Conflict(f"{field}: the text is not the one that was read.", reason="stale", hint=_HOW)
+        elif len(plain(text).encode(errors="replace")) > limit or not form.shows_all(text):
+            raise InvalidInput(
+                f"{field}: all of the text would be replaced, and not all was shown.", reason="unread", hint=_HOW
+            )
+
+
+def note_of(texts: Mapping[str, tuple[Any, str]]) -> Json:
+    """What a run notes before it writes texts, by field the old one and the new one."""
+    return {"texts": {field: {"before": _loose(old), "after": _loose(new)} for field, (old, new) in texts.items()}}
+
+
+def written_before(noted: Mapping[str, Any] | None, field: str, text: Any) -> bool:
+    """Whether an earlier run of the same act wrote this text, so that nothing is added twice.
+
+    Raises `Conflict` where it is neither what that run found nor what it wrote.
+    """
+    known = ((noted or {}).get("texts") or {}).get(field)
+    if not known:
+        return False
+    now = _loose(text)
+    if now not in (known["before"], known["after"]):
+        raise Conflict(
+            f"{field}: another text is there since this act began, which may have been written already.",
+            reason="stale",
+            hint="Read it before changing it again.",
+        )
+    return bool(now == known["after"])
+
+
+def _loose(text: Any) -> str:
+    """A digest that no provider's line ends change."""
+    return digest(newlined(str(text or "")).strip())
+
+
+_HOW: Final = (
+    "Read it with raw=true, on from next_offset to its end, and pass text_digest as if_text; or add to it with append, "
+    "or change a part of it with replaces."
+)
+
+
+def _in_place(field: str, text: str, old: str, new: str) -> str:
+    """The text with its one ``old`` part changed. Line ends are those of the text."""
+    if old not in text and "\r\n" in text:
+        old, new = (one.replace("\r\n", "\n").replace("\n", "\r\n") for one in (old, new))
+    first = text.find(old) if old else -1
+    if first < 0:
+        raise InvalidInput(f"replaces: not in {field}.", hint="Copy it exactly from the text as read with raw=true.")
+    if text.find(old, first + 1) >= 0:
+        raise InvalidInput(f"replaces: more than once in {field}.", hint="Take a longer part that occurs once.")
+    return text[:first] + new + text[first + len(old) :]
