@@ -401,3 +401,17 @@ def test_ranking_keeps_every_slot_once() -> None:
     starting = [datetime(2026, 12, 1 + n // 10, 9 + n % 10, tzinfo=BERLIN) for n in range(30)]
     slots = [(start, start + timedelta(minutes=30), "") for start in starting]
     assert sorted(_ranked(slots, BERLIN)) == sorted(slots)
+
+
+LINK = "https://teams.microsoft.com/l/meetup-join/" + "19%3ameeting_" + "a1B2c3D4" * 40 + "/0?context=%7b%7d"
+
+
+def test_a_link_in_where_is_whole_or_not_there(desk: Desk) -> None:
+    add(desk, "room0001", "2026-11-25T09:00", "2026-11-25T10:00", location=f"Microsoft Teams Meeting; {LINK} ; Room 7")
+    add(desk, "room0002", "2026-11-25T11:00", "2026-11-25T12:00", location=f"{LINK}{'x' * 2_000}")
+    add(desk, "room0003", "2026-11-25T13:00", "2026-11-25T14:00", location="A house with a name " * 20)
+    row = next(one for one in desk.run("list_events")["items"] if one["id"] == "room0001")
+    assert row["where"] == "Microsoft Teams Meeting; ; Room 7\u2026"
+    where = [desk.run("get_event", {"event_id": f"room000{n}"}).get("where", "") for n in (1, 2, 3)]
+    assert where[0] == f"Microsoft Teams Meeting; {LINK} ; Room 7"
+    assert "https" not in where[1] and len(where[2].encode()) <= 200

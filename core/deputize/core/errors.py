@@ -149,6 +149,7 @@ class NotFound(DeputizeError):
     """Not there, or not visible to this user. ``reason``: the provider's word for it, for programs."""
 
     code = "not_found"
+    default_hint = "Check the id or name with a tool that lists or searches, and whether this account may see it."
 
     def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
         super().__init__(message, hint=hint)

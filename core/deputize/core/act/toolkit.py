@@ -31,7 +31,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Flag, auto
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from deputize.core.act.show import Show
 from deputize.core.errors import InvalidInput, SettingsError
@@ -445,7 +446,7 @@ def _signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel],
 
     ``from_`` inside is "from" outside: a keyword of Python is a fine name for an argument.
     """
-    from pydantic import ConfigDict, create_model
+    from pydantic import BeforeValidator, ConfigDict, create_model
 
     hints = get_type_hints(steps, include_extras=True)
     fields: dict[str, Any] = {}
@@ -457,17 +458,32 @@ def _signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel],
             continue
         outer = p.name.rstrip("_")
         parameters[outer] = p.name
-        fields[outer] = (hints[p.name], ... if p.default is p.empty else p.default)
+        hint = Annotated[hints[p.name], BeforeValidator(_listed)] if _is_list(hints[p.name]) else hints[p.name]
+        fields[outer] = (hint, ... if p.default is p.empty else p.default)
     if unknown := injected - INJECTED:
         raise SettingsError(f"{name} asks the runtime for {sorted(unknown)}; it knows {sorted(INJECTED)}.")
     config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
     return create_model(name, __config__=config, **fields), parameters, frozenset(injected)
 
 
+def _is_list(hint: Any) -> bool:
+    """Whether an argument is a list, or a list or nothing."""
+    if get_origin(hint) is Annotated:
+        return _is_list(get_args(hint)[0])
+    return get_origin(hint) is list or (
+        get_origin(hint) in (Union, UnionType) and any(_is_list(one) for one in get_args(hint))
+    )
+
+
+def _listed(value: Any) -> Any:
+    """A list of one, where a model has written the one alone."""
+    return [value] if isinstance(value, str) else value
+
+
 def _faults(tool: str, error: ValidationError) -> str:
     """Which arguments are wrong and how, without their values."""
     faults = [
-        f"{'.'.join(str(part) for part in fault['loc']) or 'arguments'}: {fault['msg']}"
+        f"{'.'.join(str(part) for part in fault['loc']) or 'arguments'}: {fault['msg'].removeprefix('Value error, ')}"
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     return f"{tool}: " + "; ".join(faults[:5])

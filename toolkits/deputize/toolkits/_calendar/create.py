@@ -111,7 +111,9 @@ def create_event(
     if kind == "workingLocation" and visibility == "private":
         raise InvalidInput("visibility: a working location is seen by whoever sees the calendar.")
     if kind in ("focusTime", "outOfOffice") and begins.all_day:
-        raise InvalidInput(f"start: {kind} has hours, not days.")
+        raise InvalidInput(
+            f"start: {kind} has hours, not days.", hint="Give start and end with their times, as in 2027-03-01T09:00."
+        )
     repeats = read_recurrence(recurrence or (), begins)
     body |= {"id": key.base32, "start": begins.resource, "end": ends.resource}
     body |= {"attendees": guests} if guests else {}

@@ -14,7 +14,7 @@ from deputize.toolkits._calendar.when import Moment, full, moment_of, short
 from deputize.toolkits._headers import Person
 from deputize.toolkits._html import read_html
 from deputize.toolkits._page import lean as lean
-from deputize.toolkits._text import Outside, window
+from deputize.toolkits._text import Outside, clip, window
 
 _TEXT: Final = 1_000  # bytes of a description in a detail
 _PEOPLE: Final = 8  # guests in a detail
@@ -84,6 +84,29 @@ def end_of(event: Event, zone: tzinfo) -> Moment | None:
     return end.plus(-1) if end and end.all_day else end
 
 
+def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
+    """Where it is, within ``limit`` bytes. A link is there whole, with at most ``link`` bytes more, or not at all."""
+    line = outside.line(str(event.get("location") or ""))
+    if len(line.encode()) <= limit or "://" not in line:
+        return clip(line, limit)
+    kept: list[str] = []
+    for word in line.split(" "):
+        size = len(word.encode()) + 1
+        if "://" in word and size > limit:
+            fits, link = size <= link, link - size
+            kept += [word] if fits else []
+        elif size <= limit:
+            kept.append(word)
+            limit -= size
+        else:
+            break
+    told = " ".join(kept)
+    return told if told == line else f"{told}\u2026"
+
+
+_LINK: Final = 1_000  # bytes of a link in a detail
+
+
 def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
     """An event in a list. Times in ``zone``."""
     outside = Outside()
@@ -97,7 +120,7 @@ def event_row(event: Event, zone: tzinfo, calendar: str = "") -> Json:
         "start": short(start, zone),
         "end": short(end, zone),
         "all_day": bool(start and start.all_day),
-        "where": outside.line(str(event.get("location") or ""), 40),
+        "where": place(event, outside, 40),
         "meet": bool(meeting(event)),
         "people": others(event, outside, 2),
         "my_response": ANSWERS.get(str(own.get("responseStatus") or ""), ""),
@@ -129,7 +152,7 @@ def event_detail(event: Event, zone: tzinfo, calendar: str, offset: int = 0) -> 
         "end": full(end),
         "all_day": bool(start and start.all_day),
         "time_zone": str((event.get("start") or {}).get("timeZone") or "") or str(zone),
-        "where": outside.line(str(event.get("location") or ""), 200),
+        "where": place(event, outside, 200, link=_LINK),
         "description": text,
         "next": more,
         "total_chars": len(said) if more or offset else None,

@@ -12,7 +12,7 @@ from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
-from deputize.toolkits._linear import names
+from deputize.toolkits._linear import known, names
 from deputize.toolkits._linear.api import (
     Asks,
     Listing,
@@ -64,7 +64,8 @@ def list_initiatives(
         narrow.append({"owner": names.person(owner)})
     listing = Listing("linear_list_initiatives", account, (query, status, owner), limit, cursor, initiative_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
-    return (yield from listing.of("Initiatives", **chosen))
+    result = yield from listing.of("Initiatives", **chosen)
+    return (yield from known.when_empty(result, cursor, known.person(owner, "owner")))
 
 
 def _blocks(include: Sequence[str] | None, offset: int, raw: bool) -> dict[str, bool]:

@@ -11,7 +11,7 @@ from deputize.core.act.toolkit import Alias, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
-from deputize.toolkits._linear import names
+from deputize.toolkits._linear import known, names
 from deputize.toolkits._linear.api import Asks, Listing, get
 from deputize.toolkits._linear.base import LINEAR, READ, Json, Priority
 from deputize.toolkits._linear.rows import BLOCKS, alone, issue_detail, issue_list, issue_row
@@ -74,8 +74,10 @@ def list_issues(
             narrow.append({field: {"gte": names.since(stamp, now, name)}})
     if due_before:
         narrow.append({"dueDate": {"lt": names.since(due_before, now, "due_before")[:10]}})
+    team_id: str | None = None
     if team:
-        narrow.append({"team": {"id": {"eq": (yield from names.team(team))["id"]}}})
+        team_id = str((yield from names.team(team))["id"])
+        narrow.append({"team": {"id": {"eq": team_id}}})
     if project:
         narrow.append({"project": {"id": {"eq": (yield from names.project(project))["id"]}}})
     if cycle:
@@ -99,7 +101,9 @@ def list_issues(
             includeArchived=include_archived or None,
             **chosen,
         )
-    return issue_list(result, urls)
+    people = (known.person(assignee, "assignee"), known.person(involving, "involving"))
+    checks = (known.state(state, team_id), known.labels(labels), *people)
+    return issue_list((yield from known.when_empty(result, cursor, *checks)), urls)
 
 
 def _noted(urls: list[Any], connection: Json) -> Json:

@@ -23,6 +23,17 @@ _ADDRESS: Final = re.compile(
 )
 _SLUG: Final = re.compile(r"(?:.*-)?([0-9a-f]{12})")
 _MANY: Final = 100
+_FEW: Final = 12  # names that are all told
+_LISTED_BY: Final = {
+    **dict.fromkeys(("state", "states"), "linear_lookup(kind=states)"),
+    **dict.fromkeys(("label", "labels", "add_labels", "remove_labels", "group"), "linear_lookup(kind=labels)"),
+    **dict.fromkeys(("assignee", "involving", "lead", "owner", "members", "person"), "linear_lookup(kind=users)"),
+    **dict.fromkeys(("team", "teams", "add_teams", "remove_teams"), "linear_lookup(kind=teams)"),
+    **dict.fromkeys(("project", "target", "add_projects", "remove_projects"), "linear_list_projects"),
+    **{"status": "linear_lookup(kind=project_statuses)", "view": "linear_lookup(kind=views)"},
+    **{"customer": "linear_lookup(kind=customers)", "template": "linear_lookup(kind=templates)"},
+    **{"initiative": "linear_list_initiatives", "milestone": "linear_get_project(include=[milestones])"},
+}
 
 
 def is_id(text: str) -> bool:
@@ -43,19 +54,26 @@ def chosen(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = 
         if len(found) == 1:
             return found[0]
         if found:
-            raise InvalidInput(f"{field}: several are called so.", hint=f"Use an id: {_told(found, keys)}.")
+            raise InvalidInput(
+                f"{field}: several are called {said(word, 60)!r}.", hint=f"Use an id: {_told(found, keys)}."
+            )
     raise missing(rows, wanted, field, keys)
 
 
 def missing(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> InvalidInput:
-    """What to say where nothing is called so: at most five that come near."""
+    """What to say where nothing is called so: what comes near, what there is if that is little, and who lists it."""
     names = [said(row.get(key), 60) for row in rows for key in keys if row.get(key)]
     word = wanted.strip().casefold()
-    parts = [one for one in names if word and one and (word in one.casefold() or one.casefold() in word)]
-    near = list(dict.fromkeys([*parts, *get_close_matches(wanted[:200], names, 5, 0.5)]))[:5]
-    return InvalidInput(
-        f"{field}: nothing is called so.", hint=f"Near it: {', '.join(near)}." if near else "Look it up."
-    )
+    holding = [one for one in names if word and one and (word in one.casefold() or one.casefold() in word)]
+    near = list(dict.fromkeys([*holding, *get_close_matches(wanted[:200], names, 5, 0.5)]))[:5]
+    every = list(dict.fromkeys(said(next((row[key] for key in keys if row.get(key)), ""), 60) for row in rows))
+    others = [one for one in every if one and one not in near]
+    parts = [f"Near it: {', '.join(near)}."] if near else []
+    if others and len(every) <= _FEW:
+        parts.append(f"{'There are also' if near else 'There are'}: {', '.join(others)}.")
+    else:
+        parts.append(f"{_LISTED_BY.get(field, 'linear_search')} lists what there is.")
+    return InvalidInput(f"{field}: nothing is called {said(wanted, 60)!r}.", hint=" ".join(parts))
 
 
 def _told(rows: Sequence[Json], keys: Sequence[str]) -> str:
@@ -137,7 +155,8 @@ def cycle(team_id: str, wanted: str) -> Asks[Json]:
     rows = yield from nodes("LookupCycles", first=2, filter={"team": {"id": {"eq": team_id}}, **narrow})
     if not rows:
         raise NotFound(
-            f"cycle: the team has none that is {word}." if word in words else "cycle: the team has no such one."
+            f"cycle: the team has none that is {word}." if word in words else "cycle: the team has no such one.",
+            hint="linear_lookup(kind=cycles, team=...) lists them.",
         )
     return rows[0]
 
@@ -260,7 +279,11 @@ def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
     known = {str(row[name]).casefold(): row for row in rows for name in ("id", "identifier")}
     lost = [key for key in keys if key.casefold() not in known]
     if lost:
-        raise NotFound(f"issues: not found, or not visible to this user: {', '.join(lost[:5])}.")
+        told = ", ".join(lost[:5])
+        raise NotFound(
+            f"issues: not found, or not visible to this user: {told}.",
+            hint="linear_search finds issues by their words.",
+        )
     return list({known[key.casefold()]["id"]: known[key.casefold()] for key in keys}.values())
 
 

@@ -11,7 +11,7 @@ from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
-from deputize.toolkits._linear import names
+from deputize.toolkits._linear import known, names
 from deputize.toolkits._linear.api import (
     Asks,
     Listing,
@@ -77,7 +77,8 @@ def list_projects(
     filters = (query, team, status, lead, created_after, include_archived)
     listing = Listing("linear_list_projects", account, filters, limit, cursor, project_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
-    return (yield from listing.of("Projects", includeArchived=include_archived or None, **chosen))
+    result = yield from listing.of("Projects", includeArchived=include_archived or None, **chosen)
+    return (yield from known.when_empty(result, cursor, known.status(status), known.person(lead, "lead")))
 
 
 def _blocks(include: Sequence[str] | None, offset: int, raw: bool) -> dict[str, bool]:

@@ -1,0 +1,155 @@
+"""What a model gets slightly wrong: names that are nobody's, numbers, one thing where a list is wanted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deputize.core import Deputy, InvalidInput, NotFound, allow_all
+from deputize.core.act.toolkit import find_toolkits
+from deputize.sandbox import Sandbox
+from deputize.sandbox.linear.seed import stable_id
+from deputize.sandbox.pytest_plugin import Granting
+
+
+@pytest.fixture
+def alice(deputy: Deputy, grant: Granting) -> Deputy:
+    """A deputy with whose help Alice may do everything in Linear and Salesforce."""
+    grant("alice", "read", "write", "admin", provider="linear")
+    grant("alice", "api", provider="salesforce")
+    deputy.policy = allow_all
+    return deputy
+
+
+async def act(deputy: Deputy, tool: str, /, **arguments: Any) -> Any:
+    return await deputy.act(tool, arguments, user="alice")
+
+
+# ----------------------------------------------------------------- lists of Linear
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "hints"),
+    [
+        ({"state": "open"}, "state: nothing is called 'open'", ["Todo", "started", "completed"]),
+        ({"state": "Don"}, "state: nothing is called 'Don'", ["Near it: Done"]),
+        ({"state": "Nope", "team": "ENG"}, "state", ["In Progress"]),
+        ({"labels": ["Bug", "nope"]}, "labels: nothing is called 'nope'", ["Bug", "Flaky"]),
+        ({"labels": "Buug"}, "labels: nothing is called 'Buug'", ["Near it: Bug"]),
+        ({"assignee": "zorro"}, "assignee: nothing is called 'zorro'", ["bob"]),
+        ({"assignee": "zorro@example.test"}, "assignee", ["bob"]),
+        ({"involving": "zorro"}, "involving", ["alice"]),
+    ],
+)
+async def test_a_list_of_issues_for_a_name_that_nobody_has_is_refused(
+    alice: Deputy, arguments: dict[str, Any], says: str, hints: list[str]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await act(alice, "linear_list_issues", **arguments)
+    assert says in refused.value.message and all(one in refused.value.hint for one in hints), refused.value.hint
+
+
+async def test_projects_and_initiatives_of_nobody_are_refused_too(alice: Deputy) -> None:
+    for tool, arguments in (
+        ("linear_list_projects", {"status": "nearly"}),
+        ("linear_list_projects", {"lead": "zorro"}),
+        ("linear_list_initiatives", {"owner": "zorro"}),
+    ):
+        with pytest.raises(InvalidInput, match="nothing is called"):
+            await act(alice, tool, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"state": "Canceled"},
+        {"state": "triage"},
+        {"labels": ["Area/Import", "Flaky"]},
+        {"assignee": "me", "state": "Done"},
+        {"assignee": "none", "state": "Done"},
+        {"assignee": stable_id("user", "bob"), "query": "nothing of the kind"},
+        {"query": "nothing of the kind"},
+    ],
+)
+async def test_an_empty_list_for_names_that_are_there_is_empty(alice: Deputy, arguments: dict[str, Any]) -> None:
+    if arguments.get("assignee") == stable_id("user", "bob"):
+        arguments = arguments | {"assignee": "bob"}
+    assert (await act(alice, "linear_list_issues", **arguments))["items"] == []
+
+
+async def test_a_list_that_finds_something_asks_for_nothing_more(alice: Deputy, sandbox: Sandbox) -> None:
+    before = len(sandbox.requests)
+    assert (await act(alice, "linear_list_issues", state="Todo", assignee="bob"))["items"]
+    assert len(sandbox.requests) == before + 1
+
+
+async def test_of_many_names_the_near_ones_are_told_and_who_lists_the_rest(alice: Deputy, sandbox: Sandbox) -> None:
+    labels = sandbox._world.services["linear"]["labels"]
+    labels += [
+        {"id": stable_id("l", str(n)), "name": f"Label {n}", "color": "#000000", "team": None} for n in range(30)
+    ]
+    with pytest.raises(InvalidInput) as refused:
+        await act(alice, "linear_update_issue", issues="ENG-1", add_labels=["Flakey"])
+    assert refused.value.message == "add_labels: nothing is called 'Flakey'."
+    assert refused.value.hint == "Near it: Flaky. linear_lookup(kind=labels) lists what there is."
+
+
+def test_what_is_not_found_says_what_to_do() -> None:
+    assert "lists or searches" in NotFound("GitHub: not found, or not visible to this user.").hint
+    assert NotFound("x", hint="Look there.").hint == "Look there."
+
+
+# ----------------------------------------------------------------- lists and numbers
+
+LISTS = [
+    (tool, name)
+    for kit in find_toolkits().values()
+    for tool in kit.tools.values()
+    for name, one in tool.schema.get("properties", {}).items()
+    if one.get("type") == "array" and one.get("items", {}).get("type") == "string" and "enum" not in one["items"]
+]
+
+
+@pytest.mark.parametrize(("tool", "name"), LISTS, ids=[f"{tool.name}-{name}" for tool, name in LISTS])
+def test_one_text_where_a_list_is_wanted_is_a_list_of_one(tool: Any, name: str) -> None:
+    """Whatever else is wrong with the call, it is the same for the one alone as for a list with it."""
+
+    def said(value: Any) -> str:
+        try:
+            return repr(tool.validate({name: value}))
+        except InvalidInput as refused:
+            return refused.message
+
+    assert said("bob@example.test") == said(["bob@example.test"])
+    assert f"{name}: " in said(7) and f"{name}: " in said({"a": "b"})
+
+
+def test_recipients_attendees_and_issues_are_among_them() -> None:
+    found = {f"{tool.name}.{name}" for tool, name in LISTS}
+    assert {"gmail_send_email.to", "calendar_create_event.attendees", "linear_update_issue.issues"} <= found
+
+
+@pytest.mark.parametrize(("value", "written"), [(15000, 15000.0), (1.5, 1.5), ("12.5", 12.5), (2e6, 2_000_000.0)])
+async def test_a_number_is_taken_as_one(alice: Deputy, sandbox: Sandbox, value: Any, written: float) -> None:
+    fields = {"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2027-01-31", "Amount": value}
+    made = await act(alice, "salesforce_create_record", object="Opportunity", fields=fields)
+    row = sandbox._world.services["salesforce"]["records"]["Opportunity"][-1]
+    assert row["Id"] == made["id"] and row["Amount"] == written
+    await act(alice, "salesforce_update_record", object="Opportunity", id=made["id"], fields={"Amount": None})
+    assert row["Amount"] is None
+
+
+async def test_a_list_or_an_object_is_no_value_of_a_field(alice: Deputy) -> None:
+    for wrong in ([1], {"a": 1}):
+        with pytest.raises(InvalidInput, match=r"fields\.Name"):
+            await act(alice, "salesforce_create_record", object="Account", fields={"Name": wrong})
+
+
+def test_what_a_validator_says_is_said_without_pythons_words() -> None:
+    tool = find_toolkits("github")["github"].tools["github_merge_pull"]
+    with pytest.raises(InvalidInput) as refused:
+        tool.validate({"repo": "a/b", "number": 1, "head_sha": "abc"})
+    assert "Value error" not in refused.value.message and "head_sha: a whole sha" in refused.value.message
+    assert "anyOf" not in json.dumps(tool.schema)

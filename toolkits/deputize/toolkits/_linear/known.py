@@ -1,0 +1,70 @@
+"""Whether anything is called as a list's filters say: asked where it is empty, so that no typo looks like "none"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from deputize.toolkits._linear import names
+from deputize.toolkits._linear.api import Asks, nodes
+from deputize.toolkits._linear.base import Json
+
+_MANY = 250
+
+
+def state(wanted: str | None, team: str | None) -> Asks[None]:
+    """Raises `InvalidInput` for what is neither a type of states nor the name of one, of this team if one is given."""
+    if not wanted or wanted.strip().lower() in names.STATE_TYPES:
+        return
+    narrow = {"filter": {"team": {"id": {"eq": team}}}} if team else {}
+    rows = yield from nodes("LookupStates", first=_MANY, **narrow)
+    if not _has(rows, wanted):
+        types = [{"name": one} for one in names.STATE_TYPES]
+        raise names.missing([*_each(rows), *types], wanted, "state")
+
+
+def labels(wanted: Iterable[str] | None) -> Asks[None]:
+    """Raises `InvalidInput` for a name that no label has."""
+    for one in wanted or ():
+        last = one.rpartition("/")[2].strip()
+        if not (yield from nodes("LookupIssueLabels", first=1, filter=names.called(last, "name"))):
+            raise names.missing((yield from nodes("LookupIssueLabels", first=_MANY)), one, "labels")
+
+
+def person(wanted: str | None, field: str) -> Asks[None]:
+    """Raises `InvalidInput` for a name or address that nobody has."""
+    if not wanted:
+        return
+    narrow = names.person(wanted)
+    if "null" in narrow or "isMe" in narrow or (yield from nodes("LookupUsers", first=1, filter=narrow)):
+        return
+    raise names.missing((yield from nodes("LookupUsers", first=_MANY)), wanted, field, ("displayName", "name", "email"))
+
+
+def status(wanted: str | None) -> Asks[None]:
+    """Raises `InvalidInput` for what is neither the name nor the type of a project status."""
+    if not wanted:
+        return
+    rows = yield from nodes("LookupProjectStatuses", first=50)
+    if not _has(rows, wanted) and not _has(rows, wanted, "type"):
+        raise names.missing(rows, wanted, "status", ("name", "type"))
+
+
+def when_empty(result: Json, cursor: str | None, *checks: Asks[Any]) -> Asks[Json]:
+    """The result of a list. Raises `InvalidInput` where it is empty for a name that is nobody's."""
+    for check in checks:
+        if result["items"] or cursor:
+            check.close()
+        else:
+            yield from check
+    return result
+
+
+def _has(rows: Iterable[Json], wanted: str, key: str = "name") -> bool:
+    word = wanted.strip().casefold()
+    return any(str(row.get(key) or "").casefold() == word for row in rows)
+
+
+def _each(rows: Iterable[Json]) -> list[Json]:
+    """One row a name: teams call their states alike."""
+    return list({str(row.get("name")).casefold(): row for row in rows}.values())
