@@ -427,6 +427,11 @@ def test_effects_follow_from_the_arguments() -> None:
         return found.effect_of(found.validate(arguments))
 
     assert effect("create_event", MEETING) is Effect.WRITES
+    for seen in ({"calendar": "Team"}, {"visibility": "public"}, {"kind": "workingLocation"}):
+        assert effect("create_event", MEETING | seen) is Effect.SENDS
+    assert effect("manage_calendar", {"action": "create", "title": "x"}) is Effect.WRITES
+    assert effect("manage_calendar", {"action": "update", "calendar": "x", "color": "red"}) is Effect.WRITES
+    assert effect("manage_calendar", {"action": "update", "calendar": "x", "description": ""}) is Effect.SENDS
     assert effect("create_event", MEETING | {"optional_attendees": [BOB]}) is Effect.SENDS
     assert effect("update_event", {"event_id": "x", "title": "y"}) is Effect.SENDS
     assert effect("delete_event", {"event_id": "x"}) == Effect.SENDS | Effect.DESTRUCTIVE

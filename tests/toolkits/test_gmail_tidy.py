@@ -254,11 +254,15 @@ def test_a_dry_run_of_conversations_shows_their_last_email() -> None:
 
 def test_the_effect_follows_the_arguments() -> None:
     def effect(**more: Any) -> Effect:
-        return TOOL.effect_of(TOOL.validate({"message_ids": ["m1"], **more}))
+        which = {} if "query" in more else {"message_ids": ["m1"]}
+        return TOOL.effect_of(TOOL.validate({**which, **more}))
 
     assert effect(action="trash") is effect(action="spam") is Effect.DESTRUCTIVE
     assert effect(action="archive") is effect(add_labels=["x"]) is Effect.WRITES
     assert effect(action="trash", dry_run=True) is Effect.READS
+    for hides in ("archive", "read", "not_important"):
+        assert effect(action=hides, query="from:security@bank.test") is Effect.DESTRUCTIVE
+    assert effect(action="star", query="x") is effect(add_labels=["x"], query="x") is Effect.WRITES
     assert TOOL.gravest is Effect.DESTRUCTIVE
 
 

@@ -144,11 +144,20 @@ def test_what_others_will_see_is_declared_and_only_deleting_is_destructive() -> 
         "save_initiative",
         "save_document",
         "create_customer_need",
+        "save_label",
+        "create_project_status",
+        "save_milestone",
+        "archive",
+        "set_subscription",
     }
+    follow = TOOLKIT.tools["linear_set_subscription"]
+    for person, asks in ((None, False), ("me", False), (" Me ", False), ("bob", True)):
+        effect = follow.effect_of(follow.validate({"issue": "ENG-1"} | ({"person": person} if person else {})))
+        assert (Effect.SENDS in effect) == asks
     archive = TOOLKIT.tools["linear_archive"]
     for action in ("archive", "restore", "delete"):
         effect = archive.effect_of(archive.validate({"kind": "issue", "id": "ENG-1", "action": action}))
-        assert (Effect.DESTRUCTIVE in effect) == (action == "delete")
+        assert (Effect.DESTRUCTIVE in effect) == (action == "delete") and Effect.SENDS in effect
 
 
 @pytest.mark.parametrize("case", EVERY, ids=lambda case: f"{case.tool} {case.says[:20]}")

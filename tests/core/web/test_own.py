@@ -286,7 +286,7 @@ async def test_the_page_shows_the_act_with_exactly_its_arguments(local: bool) ->
     approval = await world.approval("Dear Bob,\n\nsee you at 8.")
     page = await world.browser().open(f"{await _me(world)}/approve/{approval.id}")
     text = words_of(page)
-    for part in ("Mail helper", "notes_send_note", "sends something that others will see", "alice@example.test"):
+    for part in ("Mail helper", "notes_send_note", "does something that others will see", "alice@example.test"):
         assert part in text
     assert "<pre>bob@example.test</pre>" in page.text and "<pre>Dear Bob,\n\nsee you at 8.</pre>" in page.text
 

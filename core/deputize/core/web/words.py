@@ -49,7 +49,7 @@ ENDED_ELSE: Final = "{label} did not finish the connection. Nothing was connecte
 EFFECTS: Final[Mapping[str, str]] = {
     "reads": "only looks something up",
     "writes": "changes something of yours",
-    "sends": "sends something that others will see",
+    "sends": "does something that others will see",
     "destructive": "deletes or overwrites something",
 }
 

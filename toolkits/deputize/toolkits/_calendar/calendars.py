@@ -132,10 +132,18 @@ def _manage_needs(arguments: Arguments) -> Sequence[Need]:
             ]
 
 
+def _manage_effect(arguments: Arguments) -> Effect:
+    """Asks to unsubscribe, and when a title, description or time zone changes for everybody who sees the calendar."""
+    if arguments["action"] == "unsubscribe":
+        return Effect.DESTRUCTIVE
+    said = any(arguments[name] is not None for name in ("title", "description", "time_zone"))
+    return Effect.SENDS if arguments["action"] == "update" and said else Effect.WRITES
+
+
 @CALENDAR.tool(
     needs=_manage_needs,
-    effect=lambda arguments: Effect.DESTRUCTIVE if arguments["action"] == "unsubscribe" else Effect.WRITES,
-    gravest=Effect.DESTRUCTIVE,
+    effect=_manage_effect,
+    gravest=Effect.DESTRUCTIVE | Effect.SENDS,
     toolset="more",
 )
 def manage_calendar(

@@ -68,7 +68,10 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    return Effect.SENDS if arguments["attendees"] or arguments["optional_attendees"] else Effect.WRITES
+    """Asks when guests are invited, on any but the user's main calendar, and for an event that is public."""
+    guests = arguments["attendees"] or arguments["optional_attendees"]
+    public = arguments["visibility"] == "public" or arguments["kind"] == "workingLocation"
+    return Effect.SENDS if guests or public or arguments["calendar"] != PRIMARY else Effect.WRITES
 
 
 @CALENDAR.tool(

@@ -15,7 +15,7 @@ from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, in_repo
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.commits import head_of
-from deputize.toolkits._github.files import commit_effect, workflow_need
+from deputize.toolkits._github.files import workflow_need
 from deputize.toolkits._github.once import again
 from deputize.toolkits._github.places import Branch, NewPath, Repo, Sha
 from deputize.toolkits._github.prose import Content, Title, is_own
@@ -52,8 +52,7 @@ def _commit_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _commit_effect(arguments: Arguments) -> Effect:
-    effect = commit_effect(_paths(arguments), arguments["message"])
-    return effect | Effect.DESTRUCTIVE if arguments["delete_paths"] else effect
+    return SENDS | Effect.DESTRUCTIVE if arguments["delete_paths"] else SENDS
 
 
 @GITHUB.tool(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
+from deputize.core.act.toolkit import Arguments, Need, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits import _time
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, Asks, changes, reads
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.diffs import diff, file_list
 from deputize.toolkits._github.places import Branch, Head, Login, Number, Path, Ref, Repo
 from deputize.toolkits._github.prose import Prose, code
@@ -77,7 +77,7 @@ def _ref(row: Mapping[str, Any]) -> Json:
         reads("GET R/git/ref/{ref}", "contents:read"),
         reads("GET R"),
     ],
-    effect=Effect.WRITES,
+    effect=SENDS,
     aliases=["GitHub.CreateBranch"],
 )
 @in_repo("this branch, tag or sha to start from")

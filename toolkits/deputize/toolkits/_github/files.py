@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from deputize.core.act.toolkit import MIB, Arguments, Effect, File, Keep, Need, Steps
+from deputize.core.act.toolkit import MIB, Arguments, File, Keep, Need, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
@@ -17,7 +17,7 @@ from deputize.toolkits._github.api import MATCHES, RAW, Json, List, in_repo, pag
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, reads
 from deputize.toolkits._github.once import again
 from deputize.toolkits._github.places import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
-from deputize.toolkits._github.prose import Content, Prose, Title, calls_many, code
+from deputize.toolkits._github.prose import Content, Prose, Title, code
 from deputize.toolkits._github.rows import outer
 from deputize.toolkits._github.search import MOST, checked, elsewhere, qualified
 from deputize.toolkits._page import tokens
@@ -217,12 +217,6 @@ def workflow_need(method: str, paths: Sequence[str | None]) -> list[Need]:
     return []
 
 
-def commit_effect(paths: Sequence[str], message: str) -> Effect:
-    """What a commit does: a workflow runs when it is there, and GitHub tells whom a message mentions."""
-    runs = any(path.lower().startswith(".github/") for path in paths)
-    return SENDS if runs or calls_many(message) else Effect.WRITES
-
-
 def _write_needs(arguments: Arguments) -> Sequence[Need]:
     method = "PUT R/contents/{path}"
     return [
@@ -234,8 +228,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
 
 @GITHUB.tool(
     needs=_write_needs,
-    effect=lambda arguments: commit_effect([arguments["path"]], arguments["message"]),
-    gravest=SENDS,
+    effect=SENDS,
     aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
 )
 @in_repo("this branch or path")

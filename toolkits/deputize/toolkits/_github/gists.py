@@ -134,9 +134,8 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _save_effect(arguments: Arguments) -> Effect:
-    """One that is changed may be public, and a file without text is deleted."""
-    effect = SENDS if arguments["public"] or arguments["gist_id"] else Effect.WRITES
-    return effect if all((arguments["files"] or {}).values()) else effect | Effect.DESTRUCTIVE
+    """Whoever has the address reads a secret gist, too; a file without text is deleted."""
+    return SENDS if all((arguments["files"] or {}).values()) else SENDS | Effect.DESTRUCTIVE
 
 
 @GITHUB.tool(

@@ -14,7 +14,7 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import Json, List, pages, rest
-from deputize.toolkits._github.base import GITHUB, Asks, needs, reads
+from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, reads
 from deputize.toolkits._github.names import pick
 from deputize.toolkits._github.places import Number, Owner, Word
 from deputize.toolkits._github.prose import Content, Prose
@@ -206,8 +206,8 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
 
 @GITHUB.tool(
     needs=_update_needs,
-    effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if arguments["remove"] else Effect.WRITES,
-    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+    effect=lambda arguments: SENDS | Effect.DESTRUCTIVE if arguments["remove"] else SENDS,
+    gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="projects",
 )
 def update_project_item(

@@ -176,13 +176,6 @@ def _outgoing(text: str) -> str:
 
 Body = Annotated[str, AfterValidator(_outgoing)]
 Content = Annotated[str, AfterValidator(_no_secret)]
-_MENTION: Final = re.compile(r"(?<![\w/`])@[A-Za-z0-9][\w-]{0,38}(?:/[\w-]{1,100})?", re.ASCII)
-_MANY: Final = 10
-
-
-def calls_many(*texts: str | None) -> bool:
-    """Whether texts mention more people than may be told without asking the user."""
-    return len({one.lower() for text in texts for one in _MENTION.findall(text or "")}) > _MANY
 
 
 def _one_line(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps, Wait
+from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps, Wait
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
@@ -16,7 +16,7 @@ from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits._github.once import LOST, raise_if_unsent
 from deputize.toolkits._github.places import Branch, Ref, Repo
-from deputize.toolkits._github.prose import Body, Prose, Title, body_alone, body_of, calls_many, checked_edit, new_body
+from deputize.toolkits._github.prose import Body, Prose, Title, body_alone, body_of, checked_edit, new_body
 from deputize.toolkits._github.rows import ZONED, full, login, outer, short
 from deputize.toolkits._long_text import Edit
 
@@ -99,15 +99,9 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-def _save_effect(arguments: Arguments) -> Effect:
-    quiet = arguments["draft"] and not calls_many(arguments["body"])
-    return Effect.WRITES if quiet else SENDS
-
-
 @GITHUB.tool(
     needs=_save_needs,
-    effect=_save_effect,
-    gravest=SENDS,
+    effect=SENDS,
     toolset="releases",
 )
 @in_repo("this target")

@@ -237,8 +237,9 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _create_effect(arguments: Arguments) -> Effect:
-    """A fork is as public as what it is a fork of."""
-    shown = not arguments["private"] or (arguments["source"] and arguments["source_kind"] == "fork")
+    """Asks when it is public, a fork (as public as its source), or of an organization, whose members see it."""
+    forks = arguments["source"] and arguments["source_kind"] == "fork"
+    shown = not arguments["private"] or forks or arguments["org"]
     return SENDS if shown else Effect.WRITES
 
 

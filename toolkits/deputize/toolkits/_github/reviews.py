@@ -174,7 +174,7 @@ def _comment(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json
     needs=lambda arguments: changes(
         "GRAPHQL UnresolveThread" if arguments["resolved"] is False else "GRAPHQL ResolveThread", "pull_requests:write"
     ),
-    effect=Effect.WRITES,
+    effect=SENDS,
     aliases=["GitHub.ResolveReviewThread"],
 )
 def resolve_thread(thread_id: Node, resolved: bool = True) -> Steps:

@@ -28,7 +28,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """A standing order that hides mail from its reader, or lets spam through, is as grave as deleting one."""
+    """Asks when a filter is deleted, or would hide mail from its reader or let spam through."""
     labels = [one.strip().casefold() for one in arguments["add_labels"] or ()]
     moves = any(one in ("trash", "spam") or one.startswith("category_") for one in labels)
     hides = moves or arguments["archive"] or arguments["mark_read"] or arguments["never_spam"]

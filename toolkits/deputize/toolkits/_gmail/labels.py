@@ -55,9 +55,14 @@ def _manage_needs(arguments: Arguments) -> Sequence[Need]:
     return [_LISTS, labels(method), *([_COUNTS] if arguments["action"] == "delete" else [])]
 
 
+def _effect(arguments: Arguments) -> Effect:
+    """Asks when a label is deleted."""
+    return Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES
+
+
 @GMAIL.tool(
     needs=_manage_needs,
-    effect=lambda arguments: Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES,
+    effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     aliases=[
         Alias(f"Gmail.{name}", {"label_name": "name", "new_label_name": "new_name"}, sets={"action": action})

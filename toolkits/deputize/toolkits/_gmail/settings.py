@@ -176,7 +176,7 @@ def _undo(old: Mapping[str, Any]) -> dict[str, Any] | None:
 # ----------------------------------------------------------------- signatures
 
 
-@GMAIL.tool(needs=[knows_to_set("sendAs.list"), sets("sendAs.patch")], effect=Effect.WRITES, toolset="more")
+@GMAIL.tool(needs=[knows_to_set("sendAs.list"), sets("sendAs.patch")], effect=Effect.SENDS, toolset="more")
 def set_signature(
     body: Annotated[str, Field(description="HTML or plain; empty removes")],
     send_as: str | None = None,

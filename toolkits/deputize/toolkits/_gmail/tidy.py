@@ -26,6 +26,7 @@ _OPPOSITE: Final = {
 }
 _OPPOSITES: Final = _OPPOSITE | {after: before for before, after in _OPPOSITE.items()}
 _LARGE_STEPS: Final = frozenset({"trash", "spam", "archive"})
+_HIDES: Final = frozenset({"archive", "read", "not_important"})
 _MOST: Final = 1000  # ids that batchModify takes
 _UNDO: Final = 100  # ids that an undo carries
 
@@ -50,9 +51,11 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
+    """Asks when it trashes or reports as spam, or hides (archive, read, not important) whatever a query finds."""
     if arguments["dry_run"]:
         return Effect.READS
-    return Effect.DESTRUCTIVE if arguments["action"] in ("trash", "spam") else Effect.WRITES
+    grave = arguments["action"] in ("trash", "spam") or (arguments["query"] and arguments["action"] in _HIDES)
+    return Effect.DESTRUCTIVE if grave else Effect.WRITES
 
 
 @GMAIL.tool(

@@ -30,7 +30,7 @@ _COLOURS: Final = {
 }
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, toolset="admin")
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="admin")
 def save_label(
     kind: Literal["issue", "project"] = "issue",
     label: Annotated[str | None, Field(description="existing")] = None,
@@ -115,7 +115,12 @@ def _result(made: Json) -> Json:
     )
 
 
-@LINEAR.tool(needs=[READ, ADMIN], effect=Effect.WRITES, toolset="admin", aliases=["Linear.CreateProjectStatus"])
+@LINEAR.tool(
+    needs=[READ, ADMIN],
+    effect=Effect.WRITES | Effect.SENDS,
+    toolset="admin",
+    aliases=["Linear.CreateProjectStatus"],
+)
 def create_project_status(
     name: LabelName,
     type: StatusType,

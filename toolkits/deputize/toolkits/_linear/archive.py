@@ -43,13 +43,14 @@ _SAME: Final = {("project", "delete"): "archive", ("document", "delete"): "archi
 
 
 def _effect(arguments: Arguments) -> Effect:
-    return Effect.WRITES | Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES
+    effect = Effect.WRITES | Effect.SENDS
+    return effect | Effect.DESTRUCTIVE if arguments["action"] == "delete" else effect
 
 
 @LINEAR.tool(
     needs=[WRITE],
     effect=_effect,
-    gravest=Effect.WRITES | Effect.DESTRUCTIVE,
+    gravest=Effect.WRITES | Effect.SENDS | Effect.DESTRUCTIVE,
     aliases=["Linear.ArchiveIssue", "Linear.ArchiveProject", "Linear.ArchiveInitiative"],
 )
 def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
+from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
 from deputize.core.vault.grant import Account
 from deputize.toolkits._linear import names
@@ -131,9 +131,16 @@ def _unlinked(found: Json, address: str) -> Asks[Json]:
     return {"attachment_id": there["id"], "issue": found["identifier"], "summary": "Removed."}
 
 
+def _follows(arguments: Arguments) -> Effect:
+    """Asks when somebody else than the user gets mail of the issue, or no longer does."""
+    own = arguments["person"].strip().lower() == "me"
+    return Effect.WRITES if own else Effect.WRITES | Effect.SENDS
+
+
 @LINEAR.tool(
     needs=[READ, WRITE],
-    effect=Effect.WRITES,
+    effect=_follows,
+    gravest=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.ManageIssueSubscription"],
 )
 def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, account: Account) -> Steps:

@@ -239,7 +239,7 @@ def _result(made: Json) -> Json:
     return lean({"id": made["id"], "name": said(made.get("name")), "url": made.get("url"), "status": status})
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, aliases=["Linear.UpsertMilestone"])
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, aliases=["Linear.UpsertMilestone"])
 def save_milestone(
     project: str,
     milestone: Annotated[str | None, Field(description="id or name")] = None,

@@ -22,7 +22,7 @@ Kind = Literal["call", "task", "event", "note"]
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Somebody else is told of an event, or of a task that is theirs."""
+    """Asks for an event, and for whatever becomes somebody else's."""
     others = arguments["kind"] == "event" or (arguments["owner"] or "me").strip().lower() != "me"
     return Effect.WRITES | Effect.SENDS if others else Effect.WRITES
 

@@ -55,15 +55,27 @@ Value = Annotated[str, BeforeValidator(_written)]
 Values = Annotated[dict[str, Value], Field(min_length=1, max_length=100, description="API names to values")]
 
 
-def _mails(arguments: Arguments) -> Effect:
-    """An org's assignment rules may send mail for new leads and cases."""
-    kind = str(arguments["object"]).lower()
-    return Effect.WRITES | Effect.SENDS if kind in ("lead", "case") else Effect.WRITES
+_OWN: Final[Mapping[str, frozenset[str]]] = {  # what a note or a task of the user's own consists of
+    "task": frozenset(
+        "subject description activitydate status priority whoid whatid type tasksubtype "
+        "calldisposition calltype calldurationinseconds isreminderset reminderdatetime".split()
+    ),
+    "note": frozenset({"title", "body", "parentid", "isprivate"}),
+    "contentnote": frozenset({"title", "content"}),
+}
+
+
+def _create_effect(arguments: Arguments) -> Effect:
+    """Asks for everything but a note or a task of the user's own: an org's people read it, and customers may."""
+    own = _OWN.get(str(arguments["object"]).strip().lower())
+    fields = {str(name).strip().lower() for name in arguments["fields"] or ()}
+    quiet = own is not None and fields <= own and not arguments["external_id"]
+    return Effect.WRITES if quiet else Effect.WRITES | Effect.SENDS
 
 
 @SALESFORCE.tool(
     needs=[API],
-    effect=_mails,
+    effect=_create_effect,
     gravest=Effect.WRITES | Effect.SENDS,
     aliases=[
         Alias("Salesforce.CreateContact", sets={"object": "Contact"}),
@@ -177,8 +189,7 @@ def _cast(field: Json, value: str) -> Any:
 
 @SALESFORCE.tool(
     needs=[API],
-    effect=_mails,
-    gravest=Effect.WRITES | Effect.SENDS,
+    effect=Effect.WRITES | Effect.SENDS,
     aliases=[
         Alias("Salesforce.UpdateLead", {"lead_id": "id"}, sets={"object": "Lead"}),
         Alias("Salesforce.UpdateOpportunity", {"opportunity_id": "id"}, sets={"object": "Opportunity"}),

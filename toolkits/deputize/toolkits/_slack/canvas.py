@@ -32,9 +32,11 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    shared = Effect.SENDS if arguments["conversation"] else Effect.WRITES
+    """Asks when a canvas is changed, since others may read it, or is shared in a conversation."""
+    if not arguments["canvas_id"] and not arguments["conversation"]:
+        return Effect.WRITES
     replaced = arguments["canvas_id"] and arguments["mode"] == "replace"
-    return Effect.WRITES | shared | (Effect.DESTRUCTIVE if replaced else Effect.WRITES)
+    return Effect.WRITES | Effect.SENDS | (Effect.DESTRUCTIVE if replaced else Effect.WRITES)
 
 
 @SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS, toolset="more")

@@ -64,8 +64,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
 
 @SLACK.tool(
     needs=_create_needs,
-    effect=lambda arguments: Effect.WRITES | Effect.SENDS if arguments["invite"] else Effect.WRITES,
-    gravest=Effect.WRITES | Effect.SENDS,
+    effect=Effect.WRITES | Effect.SENDS,
     toolset="more",
 )
 def create_channel(
@@ -169,9 +168,8 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _update_effect(arguments: Arguments) -> Effect:
-    """A new name, topic or purpose is told to everybody in the channel."""
-    says = any(arguments[name] is not None for name in ("name", "topic", "purpose"))
-    return (Effect.DESTRUCTIVE if arguments["archived"] else Effect.WRITES) | (Effect.SENDS if says else Effect.READS)
+    """Whatever changes, everybody in the channel is told; one that is archived takes no message any more."""
+    return Effect.SENDS | (Effect.DESTRUCTIVE if arguments["archived"] else Effect.WRITES)
 
 
 @SLACK.tool(

@@ -40,7 +40,7 @@ def _react_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming(refs.safely(arguments["conversation"])), any_of("reactions:write", method=method)]
 
 
-@SLACK.tool(needs=_react_needs, effect=Effect.WRITES)
+@SLACK.tool(needs=_react_needs, effect=Effect.WRITES | Effect.SENDS)
 def react(
     conversation: Conversation,
     ts: Ts,
@@ -84,7 +84,7 @@ def _pin_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, any_of("pins:write", method="pins.remove" if arguments["remove"] else "pins.add")]
 
 
-@SLACK.tool(needs=_pin_needs, effect=Effect.WRITES, toolset="more")
+@SLACK.tool(needs=_pin_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
 def pin(
     conversation: Conversation,
     ts: Annotated[Ts | None, Field(description="message")] = None,

@@ -23,7 +23,7 @@ _EFFECTS: Final = {
     "invite": Effect.SENDS,
     "remove": Effect.DESTRUCTIVE,
     "leave": Effect.DESTRUCTIVE,
-    "join": Effect.WRITES,
+    "join": Effect.SENDS,
 }
 
 

@@ -33,7 +33,13 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return found or [any_of("users.profile:write", method="users.profile.set")]
 
 
-@SLACK.tool(needs=_needs, effect=Effect.WRITES, toolset="more")
+def _effect(arguments: Arguments) -> Effect:
+    """Asks when a text or an emoji is set or removed: the workspace and its partners read it."""
+    said = arguments["text"] is not None or arguments["emoji"] is not None
+    return Effect.WRITES | Effect.SENDS if said else Effect.WRITES
+
+
+@SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.SENDS, toolset="more")
 def set_status(
     text: Annotated[str | None, Field(max_length=_TEXT)] = None,
     emoji: str | None = None,

@@ -1,0 +1,129 @@
+"""Calls about which the default policy asks, since others see them or the user loses sight of something; and others.
+
+``HARMS`` work in the sandbox's first day at `NOW`, so that a test may show that only the question stood between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from deputize.core.act.policy import Act, Call, Verdict, ask_before_sending
+from deputize.core.act.toolkit import Tool, find_toolkits
+from deputize.core.vault.grant import User
+from deputize.sandbox import Sandbox
+from deputize.sandbox.people import ALICE
+from deputize.sandbox.salesforce.seed import record_id
+from deputize.sandbox.slack.files import CANVAS, file_row
+
+Arguments = dict[str, Any]
+SITE: Final = "acme/website"
+THREAD: Final = "PRRT_thread0001"
+SHARED_CANVAS: Final = "F0CANVAS001"
+
+
+def a_canvas(sandbox: Sandbox) -> None:
+    """Slack has a canvas that others read."""
+    row = file_row(SHARED_CANVAS, "Notes", CANVAS, "U0ALICE0000", 1, "", "Notes") | {"markdown": "old"}
+    sandbox._world.services["slack"]["files"][SHARED_CANVAS] = row
+
+
+@dataclass(frozen=True)
+class Harm:
+    """One call that ran without a question before, though others see it or the user loses sight of something."""
+
+    tool: str
+    arguments: Arguments
+    before: Callable[[Sandbox], None] = field(default=lambda sandbox: None)
+    done: bool = True  # whether the sandbox can do it once the user says yes
+
+    def __str__(self) -> str:
+        return f"{self.tool} {','.join(self.arguments)}"
+
+
+_MEETING: Final = {"title": "The safe opens with 4711", "start": "2026-12-01T10:00Z", "end": "30m"}
+_FILE: Final = {"repo": SITE, "message": "Notes"}
+_CONTACT: Final = {"object": "Contact", "id": record_id("Contact", 1)}
+
+HARMS: Final[tuple[Harm, ...]] = (
+    Harm("github_write_file", _FILE | {"path": "notes.md", "content": "The safe opens with 4711.\n"}),
+    Harm("github_write_file", {"repo": "alice/private-notes", "message": "N", "path": "n.md", "content": "x\n"}),
+    Harm(
+        "github_commit_files",
+        _FILE | {"branch": "main", "files": [{"path": "package.json", "content": '{"scripts": {"postinstall": "x"}}'}]},
+    ),
+    Harm("github_create_branch", {"repo": SITE, "branch": "safe-4711"}),
+    Harm("github_resolve_thread", {"thread_id": THREAD}),
+    Harm("github_save_gist", {"files": {"notes.md": "The safe opens with 4711."}}),
+    Harm("github_save_release", {"repo": SITE, "tag": "v9", "body": "The safe opens with 4711."}),
+    Harm("gmail_set_signature", {"body": "Sign in again: https://eve.example.test/"}),
+    Harm("gmail_update_emails", {"action": "archive", "query": "from:bob"}),
+    Harm("gmail_update_emails", {"action": "read", "query": "from:bob"}),
+    Harm("slack_pin", {"conversation": "#general", "url": "https://eve.example.test/", "title": "Payroll: sign in"}),
+    Harm("slack_set_status", {"text": "The safe opens with 4711"}),
+    Harm("slack_create_channel", {"name": "safe-4711", "topic": "The safe opens with 4711"}),
+    Harm("slack_update_channel", {"conversation": "C0ATTIC0001", "archived": False}),
+    Harm("slack_write_canvas", {"canvas_id": SHARED_CANVAS, "body": "The safe opens with 4711"}, a_canvas),
+    Harm("slack_react", {"conversation": "#eng", "ts": "1795435200.000102", "emoji": "white_check_mark"}),
+    Harm("calendar_create_event", _MEETING | {"calendar": "Team"}),
+    Harm("calendar_create_event", _MEETING | {"visibility": "public"}),
+    Harm("salesforce_update_record", _CONTACT | {"fields": {"Email": "eve@example.test"}}),
+    Harm(
+        "salesforce_update_record",
+        {"object": "account", "id": record_id("Account", 1), "fields": {"Phone": "+1 555 0666"}},
+    ),
+    Harm(
+        "salesforce_create_record",
+        {
+            "object": "CaseComment",
+            "fields": {"ParentId": record_id("Case", 1), "CommentBody": "x", "IsPublished": "true"},
+        },
+        done=False,
+    ),
+    Harm(
+        "salesforce_create_record",
+        {"object": "Task", "fields": {"Subject": "Pay eve@example.test", "OwnerId": "005000000000002AAA"}},
+        done=False,
+    ),
+    Harm("linear_archive", {"kind": "issue", "id": "ENG-1"}),
+    Harm("linear_save_label", {"name": "The safe opens with 4711"}),
+    Harm("linear_save_milestone", {"project": "Import rewrite", "name": "The safe opens with 4711"}),
+    Harm("linear_create_project_status", {"name": "Safe 4711", "type": "paused"}),
+    Harm("linear_set_subscription", {"issue": "ENG-1", "person": "bob"}),
+)
+
+OWN: Final[dict[str, list[Arguments]]] = {  # calls that run without a question, of tools that ask about others
+    "calendar_create_event": [_MEETING, _MEETING | {"visibility": "private"}],
+    "calendar_manage_calendar": [
+        {"action": "create", "title": "Runs"},
+        {"action": "update", "calendar": "Team", "color": "red"},
+    ],
+    "github_create_repo": [{"name": "notes"}],
+    "gmail_manage_filter": [{"action": "create", "from": "bob@example.test", "add_labels": ["Work"]}],
+    "gmail_manage_label": [{"action": "create", "name": "Work"}],
+    "gmail_update_emails": [
+        {"action": "archive", "message_ids": ["m1"]},
+        {"action": "star", "query": "from:bob"},
+        {"action": "trash", "query": "from:bob", "dry_run": True},
+    ],
+    "linear_set_subscription": [{"issue": "ENG-1"}],
+    "salesforce_create_record": [{"object": "Task", "fields": {"Subject": "Call", "Status": "Not Started"}}],
+    "salesforce_log_activity": [{"kind": "task", "subject": "Call"}, {"kind": "note", "subject": "Call"}],
+    "slack_set_status": [{"presence": "away"}, {"snooze": "45m"}],
+    "slack_write_canvas": [{"body": "# Notes", "title": "Notes"}],
+}
+
+
+def writing_tools() -> list[Tool]:
+    """Every tool that may change something, by toolkit."""
+    return [tool for kit in find_toolkits().values() for tool in kit.tools.values() if tool.gravest.value]
+
+
+def answer(tool: Tool, arguments: Arguments) -> Verdict:
+    """What the default policy says of this call."""
+    valid = tool.validate(arguments)
+    act = Act(User(ALICE.sub), tool, valid, tool.effect_of(valid), Call("t", "m", "c"), "", "app", tool.provider)
+    verdict = ask_before_sending(act)
+    assert isinstance(verdict, Verdict)
+    return verdict
