@@ -1,4 +1,4 @@
-"""What every test shares: nothing leaves the machine, and emulate where a test asks for it."""
+"""What every test shares: nothing leaves the machine, few processes are started, and emulate where it is asked for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from tests.support.counterparts import require_emulate
 from tests.support.discovery import Discovery
 from tests.support.emulate import Emulate
+from tests.support.lanes import LANES, MOST_PROCESSES
 from tests.support.strict import StrictTransport
 
 
@@ -31,6 +32,28 @@ def only_loopback() -> Iterator[None]:
     sys.addaudithook(hook)
     yield
     awake = False
+
+
+@pytest.fixture(scope="session")
+def started() -> Callable[[], int]:
+    """How many processes this one has started so far."""
+    count = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        count += event in ("subprocess.Popen", "os.fork", "os.forkpty")
+
+    sys.addaudithook(hook)
+    return lambda: count
+
+
+@pytest.fixture(autouse=True)
+def few_processes(request: pytest.FixtureRequest, started: Callable[[], int]) -> Iterator[None]:
+    """Fail a test outside of the lanes that starts more than a pair of processes: it belongs into `processes`."""
+    before = started()
+    yield
+    if not any(request.node.get_closest_marker(lane) for lane in LANES):
+        assert started() - before <= MOST_PROCESSES, "so many processes belong into the lane 'processes'"
 
 
 def _peer(connection: socket.socket, address: Any) -> str | None:

@@ -25,10 +25,11 @@ ALICE = Context("alice")
 WAKE: Command[Any] = Command(resume={"wake": True})
 
 
+@pytest.mark.processes
 async def test_everything_passes_under_the_strict_reader_of_checkpoints() -> None:
     files = [f"tests/adapters/test_{name}.py" for name in ("langgraph", "agents", "traps", "edits")]
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files,
+        sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *files,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
         env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"},
     )  # fmt: skip

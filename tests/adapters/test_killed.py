@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,6 +30,7 @@ async def killed_after(folder: Path, step: str) -> dict[str, Any]:
     return dict(json.loads(shown))
 
 
+@pytest.mark.processes
 async def test_a_process_killed_at_each_pause_leaves_everything_to_the_next_one(tmp_path: Path) -> None:
     first = await killed_after(tmp_path, "ask")
     again = await killed_after(tmp_path, "wake")

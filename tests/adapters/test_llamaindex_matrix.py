@@ -42,6 +42,7 @@ async def test_in_one_process_each_mail_goes_out_once_or_not_at_all(kind: str) -
     assert counted == MAILS
 
 
+@pytest.mark.processes
 async def test_over_three_processes_each_mail_goes_out_once_or_not_at_all(tmp_path: Path) -> None:
     mails: dict[str, int] = {}
     for stage in STAGES:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from deputize.core.vault.keys import parse_keys
 from tests.cli.conftest import Command, Provider, connected
 from tests.cli.driving import run
@@ -158,6 +160,7 @@ def test_key_new_prints_a_key_that_opens_a_vault(cli: Command, home: Path, provi
     assert not (home / "deputize" / "key").exists()
 
 
+@pytest.mark.processes
 def test_the_same_from_a_real_process(home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     found = run("act", "gmail_search_emails", '{"query": "from:bob"}', home=home, **settings)

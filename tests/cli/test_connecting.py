@@ -66,6 +66,7 @@ def test_an_unknown_tool_is_named_and_nothing_is_asked(cli: Command, provider: P
     assert found.exit_code == 1 and "gmail_search_emails" in found.stderr and "/connect/" not in found.stderr
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("way", "default"), [("--another", "alice@example.test"), ("--switch", BOB)])
 def test_one_more_account_or_another_one_is_said_in_the_command(
     cli: Command, home: Path, provider: Provider, way: str, default: str
@@ -79,6 +80,7 @@ def test_one_more_account_or_another_one_is_said_in_the_command(
     assert {one["account"]: one["default"] for one in held}[default] is True and len(held) == 2
 
 
+@pytest.mark.processes
 def test_without_a_browser_a_code_is_shown_and_entered_elsewhere(
     home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +96,7 @@ def test_without_a_browser_a_code_is_shown_and_entered_elsewhere(
     assert "/connect/" not in connecting.heard
 
 
+@pytest.mark.processes
 def test_a_no_on_the_other_device_ends_the_command_in_words(
     home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,7 +57,10 @@ def demo(home: Path, *words: str, terminal: bool = False) -> Iterator[Talk]:
         yield person
 
 
-@pytest.mark.parametrize("terminal", [True, False], ids=["at a terminal", "in a pipe"])
+@pytest.mark.parametrize(
+    "terminal",
+    [pytest.param(True, id="at a terminal", marks=pytest.mark.processes), pytest.param(False, id="in a pipe")],
+)
 def test_the_whole_conversation(home: Path, terminal: bool) -> None:
     with demo(home, terminal=terminal) as person:
         person.hear("small script.*you> ")
@@ -84,6 +87,7 @@ def test_the_whole_conversation(home: Path, terminal: bool) -> None:
     assert person.heard.count("/connect/") == 2
 
 
+@pytest.mark.processes
 def test_a_killed_demo_goes_on_at_the_same_pause_with_the_same_link(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob this week?")
@@ -117,6 +121,7 @@ def test_a_killed_demo_goes_on_at_the_same_pause_with_the_same_link(home: Path) 
     assert len(sent(home)) == 1
 
 
+@pytest.mark.processes
 def test_what_was_allowed_while_it_was_down_is_found_on_waking(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob this week?")
@@ -131,6 +136,7 @@ def test_what_was_allowed_while_it_was_down_is_found_on_waking(home: Path) -> No
         assert "/connect/" not in person.hear("Picking up.*Lantern.*you> ")[0]
 
 
+@pytest.mark.processes
 def test_a_no_is_taken_for_an_answer_and_can_be_taken_back(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob this week?")
@@ -141,6 +147,7 @@ def test_a_no_is_taken_for_an_answer_and_can_be_taken_back(home: Path) -> None:
         person.hear("Lantern")
 
 
+@pytest.mark.processes
 def test_a_no_to_the_draft_sends_nothing(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
@@ -154,6 +161,7 @@ def test_a_no_to_the_draft_sends_nothing(home: Path) -> None:
     assert sent(home) == []
 
 
+@pytest.mark.processes
 def test_the_commands_in_the_chat(home: Path) -> None:
     with demo(home) as person:
         person.say("/who")
@@ -181,6 +189,7 @@ def test_the_commands_in_the_chat(home: Path) -> None:
         person.hear(LINK)
 
 
+@pytest.mark.processes
 def test_the_end_of_the_input_ends_it_politely(home: Path) -> None:
     with demo(home) as person:
         person.say("hello")
@@ -190,6 +199,7 @@ def test_the_end_of_the_input_ends_it_politely(home: Path) -> None:
     assert "The conversation is kept" in person.heard and "Traceback" not in person.heard
 
 
+@pytest.mark.processes
 def test_the_end_of_the_input_at_a_draft_is_no_answer_and_the_draft_waits(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
@@ -206,6 +216,7 @@ def test_the_end_of_the_input_at_a_draft_is_no_answer_and_the_draft_waits(home: 
     assert sent(home) == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("key", ["c", "d"])
 def test_ctrl_c_and_ctrl_d_end_it_politely(key: str, home: Path) -> None:
     with demo(home, terminal=True) as person:
@@ -215,6 +226,7 @@ def test_ctrl_c_and_ctrl_d_end_it_politely(key: str, home: Path) -> None:
     assert "The conversation is kept" in person.heard and "Traceback" not in person.heard
 
 
+@pytest.mark.processes
 def test_ctrl_c_at_a_pause_keeps_the_pause(home: Path) -> None:
     with demo(home, terminal=True) as person:
         person.hear("you> ")
@@ -228,6 +240,7 @@ def test_ctrl_c_at_a_pause_keeps_the_pause(home: Path) -> None:
         assert person.hear(LINK)[1] == link
 
 
+@pytest.mark.processes
 def test_fresh_begins_anew_and_leaves_other_files_alone(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
@@ -241,6 +254,7 @@ def test_fresh_begins_anew_and_leaves_other_files_alone(home: Path) -> None:
     assert (state(home) / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.processes
 def test_ports_that_others_took_are_replaced_and_remembered(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
@@ -262,6 +276,7 @@ def test_ports_that_others_took_are_replaced_and_remembered(home: Path) -> None:
         person.hear("Lantern")
 
 
+@pytest.mark.processes
 def test_on_a_new_machine_it_makes_a_home_that_the_other_commands_can_use(home: Path) -> None:
     with talk("demo", "--no-browser", home=home, terminal=False) as person:
         person.say("/quit")
@@ -269,6 +284,7 @@ def test_on_a_new_machine_it_makes_a_home_that_the_other_commands_can_use(home: 
     assert run("grants", home=home).returncode == 0
 
 
+@pytest.mark.processes
 def test_two_demos_do_not_share_a_folder(home: Path, cli: Command) -> None:
     with demo(home) as person:
         person.hear("you> ")
@@ -294,6 +310,7 @@ def test_a_broken_ports_file_says_how_to_start_over(home: Path, cli: Command) ->
     assert found.exit_code == 1 and "--fresh" in found.stderr
 
 
+@pytest.mark.processes
 def test_everything_it_keeps_is_for_its_owner_alone(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
@@ -305,6 +322,7 @@ def test_everything_it_keeps_is_for_its_owner_alone(home: Path) -> None:
     assert not {name for name, mode in modes.items() if mode}
 
 
+@pytest.mark.processes
 def test_the_demos_folder_is_a_home_for_the_other_commands(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
@@ -317,6 +335,7 @@ def test_the_demos_folder_is_a_home_for_the_other_commands(home: Path) -> None:
     assert "read your email" in run("grants", home=home, **there).stdout
 
 
+@pytest.mark.processes
 def test_a_step_that_a_crash_cut_off_is_finished_on_the_next_start(home: Path) -> None:
     with demo(home) as person:
         person.say("anything from Bob?")
@@ -376,6 +395,7 @@ def test_without_langchain_the_option_says_so(cli: Command, monkeypatch: pytest.
     assert found.exit_code == 1 and "pip install langchain" in found.stderr
 
 
+@pytest.mark.processes
 def test_live_uses_the_apps_and_the_vault_of_settings(home: Path, provider: Provider) -> None:
     settings = provider.settings()
     with talk("demo", "--live", "--no-browser", home=home, terminal=False, env=settings) as person:

@@ -41,6 +41,7 @@ def ids(found: Any) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in json.loads(found.stdout)}
 
 
+@pytest.mark.processes
 def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
     cli: Command, home: Path, provider: Provider
 ) -> None:

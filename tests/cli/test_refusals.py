@@ -154,6 +154,7 @@ def test_wrong_usage_ends_with_2(words: list[str], cli: Command) -> None:
     assert cli(*words).exit_code == 2
 
 
+@pytest.mark.processes
 def test_a_real_process_ends_in_the_same_words(home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     for words, code, env in (

@@ -19,6 +19,7 @@ from deputize.cli.wire import Wire
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
 from tests.cli.driving import run
+from tests.support.lanes import sample
 
 
 def played(home: Path) -> list[Detail]:
@@ -48,6 +49,7 @@ def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
     assert not any(mark in found.stdout + found.stderr for mark in ("ya29.", "1//0", "state="))
 
 
+@pytest.mark.processes
 def test_a_named_folder_is_kept_and_the_lines_are_for_people(home: Path) -> None:
     found = run("demo", "--auto", "--folder", str(home / "kept"), home=home)
     assert found.returncode == 0, found
@@ -97,7 +99,7 @@ def test_another_link_after_the_restart_would_be_noticed(home: Path, monkeypatch
     assert step.startswith("close everything") and "another one" in reason
 
 
-@pytest.mark.parametrize("kind", ["access_token", "refresh_token", "code_verifier", "code", "state"])
+@pytest.mark.parametrize("kind", sample(["access_token", "refresh_token", "code_verifier", "code", "state"]))
 def test_a_secret_left_in_a_file_would_be_found(home: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Story.audit
 

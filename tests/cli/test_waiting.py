@@ -7,6 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Provider, connected
 from tests.cli.driving import CLI, LINK, PATIENCE, click, environment, run, talk
 
@@ -23,6 +25,7 @@ def test_connect_shows_one_link_waits_and_says_what_was_allowed(home: Path, prov
     assert connecting.heard.count("/connect/") == 1
 
 
+@pytest.mark.processes
 def test_act_asks_for_the_consent_it_lacks_and_goes_on_by_itself(home: Path, provider: Provider) -> None:
     words = ["act", "gmail_search_emails", '{"query": "from:bob"}']
     with subprocess.Popen(
@@ -41,6 +44,7 @@ def test_act_asks_for_the_consent_it_lacks_and_goes_on_by_itself(home: Path, pro
     assert json.loads(result)["items"]
 
 
+@pytest.mark.processes
 def test_a_no_at_the_provider_ends_the_command_in_words(home: Path, provider: Provider) -> None:
     with talk("connect", "google", home=home, terminal=False, env=provider.settings()) as connecting:
         click(connecting.hear(LINK)[1], deny=True)
@@ -48,6 +52,7 @@ def test_a_no_at_the_provider_ends_the_command_in_words(home: Path, provider: Pr
     assert "[declined]" in connecting.heard and "Traceback" not in connecting.heard
 
 
+@pytest.mark.processes
 def test_half_a_yes_is_not_a_yes(home: Path, provider: Provider) -> None:
     words = ["connect", "google", "--scopes", "gmail.readonly gmail.send"]
     with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:
@@ -56,6 +61,7 @@ def test_half_a_yes_is_not_a_yes(home: Path, provider: Provider) -> None:
     assert "[scope_not_granted]" in connecting.heard
 
 
+@pytest.mark.processes
 def test_ctrl_c_while_waiting_is_no_accident(home: Path, provider: Provider) -> None:
     with talk("connect", "google", home=home, env=provider.settings()) as connecting:
         connecting.hear("Waiting for you.*Waiting for you")
@@ -64,6 +70,7 @@ def test_ctrl_c_while_waiting_is_no_accident(home: Path, provider: Provider) -> 
     assert "Traceback" not in connecting.heard
 
 
+@pytest.mark.processes
 def test_the_audit_can_be_followed(home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     with talk("audit", "--follow", home=home, env=settings) as following:
@@ -75,6 +82,7 @@ def test_the_audit_can_be_followed(home: Path, provider: Provider) -> None:
     assert "Traceback" not in following.heard
 
 
+@pytest.mark.processes
 def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     with talk("connections", home=home, env=settings) as serving:
@@ -84,6 +92,7 @@ def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, pr
         assert serving.ends() == 130
 
 
+@pytest.mark.processes
 def test_a_killed_process_leaves_a_vault_that_opens(home: Path, provider: Provider) -> None:
     with talk("connect", "google", home=home, terminal=False, env=provider.settings()) as connecting:
         connecting.hear(LINK)

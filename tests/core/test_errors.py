@@ -71,12 +71,12 @@ def test_every_error_is_exported_and_has_a_docstring(kind: type[DeputizeError]) 
 
 
 @every_error
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_every_error_survives_a_trip_to_another_process(kind: type[DeputizeError], protocol: int) -> None:
+def test_every_error_survives_a_trip_to_another_process(kind: type[DeputizeError]) -> None:
     error = made(kind)
-    back = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
-    assert type(back) is kind and str(back) == "A short sentence." and back.args == error.args
-    assert vars(back) == vars(error) and back.hint == "Do this."
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        back = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+        assert type(back) is kind and str(back) == "A short sentence." and back.args == error.args
+        assert vars(back) == vars(error) and back.hint == "Do this."
 
 
 @every_error

@@ -560,6 +560,7 @@ async def test_peer_N62_N114_N120_whoever_meets_an_expired_grant_there_is_one_re
     assert await house.act(message="later") and house.posts == 2  # the family is alive
 
 
+@pytest.mark.processes
 async def test_peer_N100_N120_processes_on_one_vault_cause_one_refresh(tmp_path: Path) -> None:
     sandbox, path = await expired_vault(tmp_path, rotate=True, reuse_kills_family=True, token_delay=0.1)
     before = sandbox.count(*TOKEN)

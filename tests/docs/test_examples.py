@@ -48,6 +48,7 @@ def killed_at_its_link(home: Path, said: str = "") -> str:
     return shown[0].rpartition("/")[2]
 
 
+@pytest.mark.processes
 def test_the_toolkit_of_ones_own_is_found_asked_for_and_used(home: Path) -> None:
     done = run(home, "own_toolkit.py", "--auto")
     assert (done.returncode, done.stderr) == (0, "")
@@ -69,6 +70,7 @@ def test_the_chatbot_reads_and_answers_with_one_link_a_scope_and_one_yes(home: P
     assert not home.exists()
 
 
+@pytest.mark.processes
 def test_the_agent_of_create_agent_asks_once_a_scope_and_once_a_mail(home: Path) -> None:
     done = run(home, "create_agent.py", "--auto")
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,6 +81,7 @@ def test_the_agent_of_create_agent_asks_once_a_scope_and_once_a_mail(home: Path)
     assert not home.exists()
 
 
+@pytest.mark.processes
 def test_an_entrypoint_pauses_in_the_act_node_and_reads_on(home: Path) -> None:
     done = run(home, "functional_api.py", "--auto")
     assert (done.returncode, done.stderr) == (0, "")
@@ -86,6 +89,7 @@ def test_an_entrypoint_pauses_in_the_act_node_and_reads_on(home: Path) -> None:
     assert not home.exists()
 
 
+@pytest.mark.processes
 def test_the_llamaindex_agent_is_stopped_at_its_pause_and_another_process_goes_on(home: Path) -> None:
     done = run(home, "llamaindex_agent.py", "--auto")
     assert done.returncode == 0, done.stderr
@@ -96,6 +100,7 @@ def test_the_llamaindex_agent_is_stopped_at_its_pause_and_another_process_goes_o
     assert not home.exists()
 
 
+@pytest.mark.processes
 def test_a_killed_chatbot_goes_on_at_its_pause_with_the_same_ticket(home: Path) -> None:
     ticket = killed_at_its_link(home, "anything from Bob this week?\n")
     kept = home / "chatbot"

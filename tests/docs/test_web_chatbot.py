@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.chromium import Chromium
 
-pytestmark = pytest.mark.counterpart
+pytestmark = pytest.mark.browser
 APP: Final = Path(__file__).parents[2] / "examples" / "langgraph_web_chatbot" / "app.py"
 
 

@@ -1,7 +1,8 @@
 """What tests need that nobody here wrote, and what happens when it is missing.
 
-A counterpart is software from elsewhere that answers like the real thing. Where one is missing a test is skipped with
-the command that installs it; where `DEPUTIZE_REQUIRE_COUNTERPARTS=1` a missing one fails the test instead.
+A counterpart is software from elsewhere that answers like the real thing; its tests are in their own lane. Where one
+is missing a test is skipped with the command that installs it; where `DEPUTIZE_REQUIRE_COUNTERPARTS=1` a missing one
+fails the test instead.
 """
 
 from __future__ import annotations

@@ -25,20 +25,16 @@ from graphql import (
     validate,
 )
 
-PLACES: Final = (
-    Path(os.environ.get("DEPUTIZE_LINEAR_SCHEMA", "")),
-    Path(__file__).parents[3] / "shared" / "data" / "linear-schema.graphql",
-)
+PLACE: Final = Path(os.environ.get("DEPUTIZE_LINEAR_SCHEMA", ""))
 
 
 @cache
 def _built() -> GraphQLSchema | None:
-    for place in PLACES:
-        if place.is_file():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return build_schema(place.read_text(encoding="utf-8"), assume_valid=True)
-    return None
+    if not PLACE.is_file():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return build_schema(PLACE.read_text(encoding="utf-8"), assume_valid=True)
 
 
 def schema() -> GraphQLSchema:

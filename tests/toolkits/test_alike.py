@@ -23,19 +23,19 @@ def given(tool: Tool, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tool", LISTS, ids=lambda tool: tool.name)
-@pytest.mark.parametrize("limit", [0, -1, 10_000, "many"])
-def test_a_limit_out_of_range_is_an_error_and_never_clamped(tool: Tool, limit: Any) -> None:
-    with pytest.raises(InvalidInput, match="limit"):
-        tool.validate(given(tool, limit=limit))
+def test_a_limit_out_of_range_is_an_error_and_never_clamped(tool: Tool) -> None:
+    for limit in (0, -1, 10_000, "many"):
+        with pytest.raises(InvalidInput, match="limit"):
+            tool.validate(given(tool, limit=limit))
 
 
 @pytest.mark.parametrize("tool", PAGED, ids=lambda tool: tool.name)
-@pytest.mark.parametrize("cursor", ["x", "a" * 5000, "\0", "é", "=" * 40])
-def test_a_cursor_of_nowhere_is_refused_before_anybody_is_asked(tool: Tool, cursor: str) -> None:
-    desk = Desk(find_toolkits(tool.toolkit)[tool.toolkit], frozenset({MAIL, SETTINGS, WHOLE}))
-    with pytest.raises(InvalidInput, match="cursor"):
-        desk.run(tool.name.partition("_")[2], given(tool, cursor=cursor))
-    assert desk.sent == []
+def test_a_cursor_of_nowhere_is_refused_before_anybody_is_asked(tool: Tool) -> None:
+    for cursor in ("x", "a" * 5000, "\0", "é", "=" * 40):
+        desk = Desk(find_toolkits(tool.toolkit)[tool.toolkit], frozenset({MAIL, SETTINGS, WHOLE}))
+        with pytest.raises(InvalidInput, match="cursor"):
+            desk.run(tool.name.partition("_")[2], given(tool, cursor=cursor))
+        assert desk.sent == []
 
 
 @pytest.mark.parametrize("text", ["yesterday", "7d", "2026-13-01", "-7y", "", " "])
@@ -53,6 +53,6 @@ def test_a_window_is_read_the_same_everywhere(name: str, text: str) -> None:
 WHO_ACTS = {"user_id", "account", "token", "access_token", "tenant", "act_as"}
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_no_schema_has_an_argument_that_says_who_acts(tool: Tool) -> None:
-    assert not WHO_ACTS & set(tool.schema.get("properties", {}))
+def test_no_schema_has_an_argument_that_says_who_acts() -> None:
+    for tool in TOOLS:
+        assert not WHO_ACTS & set(tool.schema.get("properties", {})), tool.name

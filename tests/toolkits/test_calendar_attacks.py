@@ -15,6 +15,7 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeU
 from deputize.sandbox import Sandbox
 from deputize.toolkits._calendar.base import WHOLE
 from deputize.toolkits.calendar import TOOLKIT
+from tests.support.lanes import sample
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM
 from tests.toolkits.desk import BOB, Desk, Lacking
 from tests.toolkits.driving import NOW
@@ -301,7 +302,7 @@ def calls(tool: Tool) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-@pytest.mark.parametrize("name", TOOLKIT.tools)
+@pytest.mark.parametrize("name", sample(TOOLKIT.tools))
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_arguments_lead_to_a_result_or_an_error_of_ours_and_stay_in_place(name: str, data: st.DataObject) -> None:

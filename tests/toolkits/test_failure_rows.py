@@ -17,6 +17,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from tests.core.act.test_rows import KIND, answer_of
 from tests.support.faults import Line, shown
 from tests.support.house import build
+from tests.support.lanes import sample
 
 ROWS: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[1] / "core" / "failures" / "rows.json").read_text(encoding="utf-8")
@@ -42,7 +43,11 @@ def test_every_toolkit_has_a_tool_here_and_every_provider_rows() -> None:
     assert len(CASES) == 77
 
 
-@pytest.mark.parametrize(("kit", "row"), CASES, ids=[f"{kit}-row_{row['id']}" for kit, row in CASES])
+@pytest.mark.parametrize(
+    ("kit", "row"),
+    sample(CASES, lambda case: (case[0], case[1]["expect"]["kind"]), spread=True),
+    ids=[f"{kit}-row_{row['id']}" for kit, row in CASES],
+)
 async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]) -> None:
     name, api, path = TOOLS[kit]
     provider, want = find_toolkits(kit)[kit].provider, row["expect"]

@@ -14,10 +14,11 @@ from deputize.core.oauth.providers import GITHUB, GITHUB_APP
 from deputize.sandbox import Sandbox
 from deputize.toolkits._github.base import Tried
 from deputize.toolkits.github import TOOLKIT
+from tests.support.lanes import sample
 from tests.toolkits.github_calls import CASES, IDS, Case
 from tests.toolkits.github_play import SITE, Play, permitted
 
-every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
+every_case = pytest.mark.parametrize("case", sample(CASES, lambda case: case.tool), ids=IDS)
 
 
 def tool_of(case: Case) -> Tool:

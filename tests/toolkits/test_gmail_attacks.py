@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deputize.core.act.toolkit import Effect
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits.gmail import TOOLKIT
+from tests.support.lanes import sample
 from tests.toolkits.desk import ALICE, Desk, Lacking
 from tests.toolkits.mailbox import COMPOSE, MODIFY, READONLY, SEND, SETTINGS
 from tests.toolkits.test_calendar_attacks import calls
@@ -93,7 +94,7 @@ def test_a_list_is_written_to_once_wherever_the_run_dies(stop: int, scopes: tupl
 
 
 @pytest.mark.parametrize("losses", [1, 2, 3])
-@pytest.mark.parametrize("scopes", [(MODIFY,), (READONLY, SEND), (COMPOSE,)])
+@pytest.mark.parametrize("scopes", sample([(MODIFY,), (READONLY, SEND), (COMPOSE,)]))
 def test_a_large_mail_is_sent_once_however_many_answers_are_lost(losses: int, scopes: tuple[str, ...]) -> None:
     desk = new_desk(*scopes)
     desk.files["file_cccccccccc"] = type(desk.files["file_aaaaaaaaaa"])("b.bin", "message/rfc822", b"\x00" * 3_000_000)
@@ -131,7 +132,7 @@ def test_changes_come_once_though_pages_differ_in_size() -> None:
     assert seen == ids
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", sample(NEW))
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_arguments_lead_to_a_result_or_an_error_of_ours_and_stay_in_place(name: str, data: st.DataObject) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deputize.toolkits._html import read_html
 from deputize.toolkits._quotes import without_history
+from tests.support.lanes import sample
 
 
 @pytest.mark.parametrize(
@@ -212,11 +213,13 @@ def test_no_html_raises(html: str) -> None:
     assert all("\n" not in line.text for line in page.lines)
 
 
-@pytest.mark.parametrize(
-    "piece",
-    ["<a ", '<a href="', "<!--", "<![", "<?", "</", "&", "<div>", "<td>", "<p>", "<br>", "<div hidden>", "<a href=x>",
-     "<script>", "<x style='color:#", "<blockquote>", "<li>"],
-)  # fmt: skip
+PIECES = [
+    *("<a ", '<a href="', "<!--", "<![", "<?", "</", "&", "<div>", "<td>", "<p>", "<br>", "<div hidden>", "<a href=x>"),
+    *("<script>", "<x style='color:#", "<blockquote>", "<li>"),
+]
+
+
+@pytest.mark.parametrize("piece", sample(PIECES))
 @pytest.mark.parametrize("end", ["", ">"])
 def test_two_megabytes_of_anything_take_no_time(piece: str, end: str) -> None:
     html = piece * (2_000_000 // len(piece)) + end

@@ -21,6 +21,7 @@ from deputize.core.errors import (
     RateLimited,
 )
 from deputize.toolkits.slack import TOOLKIT
+from tests.support.lanes import sample
 from tests.toolkits.slack_calls import CASES, Case, filled, lost
 from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, LEADS, World, method_of, world
 
@@ -216,7 +217,7 @@ async def test_a_write_whose_answer_was_lost_has_happened_once_and_is_told_so(me
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("acted", [True, False], ids=["after it acted", "before it acted"])
-@pytest.mark.parametrize("method", SINGLE)
+@pytest.mark.parametrize("method", sample(SINGLE))
 async def test_whatever_is_lost_how_often_nothing_happens_twice_and_no_zero_is_told_as_one(
     method: str, acted: bool, times: int
 ) -> None:

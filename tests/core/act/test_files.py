@@ -298,6 +298,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.processes
 async def test_two_processes_together_do_not_overrun_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "vault.sqlite"
     vault = await new_vault(path, KEY)

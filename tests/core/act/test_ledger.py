@@ -357,7 +357,7 @@ async def _again(folder: Path, tool: str) -> tuple[Any, int]:
     return said, len(sandbox.sent("alice@example.test"))
 
 
-@pytest.mark.parametrize(("when", "sent"), [("before", 0), ("after", 1)])
+@pytest.mark.parametrize(("when", "sent"), [pytest.param("before", 0, marks=pytest.mark.processes), ("after", 1)])
 async def test_W11_an_act_whose_process_was_killed_is_unknown_and_not_repeated(
     tmp_path: Path, when: str, sent: int
 ) -> None:
@@ -366,6 +366,7 @@ async def test_W11_an_act_whose_process_was_killed_is_unknown_and_not_repeated(
         assert await _again(tmp_path, "send") == (OutcomeUnknown, sent)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("when", "found"), [("before", True), ("after", True)])
 async def test_W11_a_two_step_act_whose_process_was_killed_is_looked_up_and_finished_once(
     tmp_path: Path, when: str, found: bool
@@ -375,6 +376,7 @@ async def test_W11_a_two_step_act_whose_process_was_killed_is_looked_up_and_fini
         assert await _again(tmp_path, "two_step") == ({"sent": True, "found": found}, 1)
 
 
+@pytest.mark.processes
 async def test_W11_a_two_step_act_killed_before_its_note_is_unknown(tmp_path: Path) -> None:
     await _killed(tmp_path, "two_step", "/drafts", "after")
     assert await _again(tmp_path, "two_step") == (OutcomeUnknown, 0)

@@ -14,6 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from deputize.core.audit import Report, read, verify
 from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, run, write
 
@@ -31,6 +33,7 @@ WRITER = """
 """
 
 
+@pytest.mark.processes
 def test_U5_eight_processes_killed_while_they_write_leave_chains_that_verify(folder: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(folder)]
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]

@@ -347,6 +347,7 @@ async def _expired(tmp_path: Path, **switches: Any) -> tuple[Sandbox, Path]:
     return sandbox, path
 
 
+@pytest.mark.processes
 async def test_R2_eight_processes_with_25_acts_each_refresh_once(tmp_path: Path) -> None:
     sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True, token_delay=0.2)
     before = sandbox.count(*TOKEN)
@@ -355,6 +356,7 @@ async def test_R2_eight_processes_with_25_acts_each_refresh_once(tmp_path: Path)
     assert said == ["25 []"] * 8 and sandbox.count(*TOKEN) == before + 1
 
 
+@pytest.mark.processes
 async def test_W2_a_holder_killed_before_sending_leaves_the_grant_to_the_next(tmp_path: Path) -> None:
     sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True)
     before = sandbox.count(*TOKEN)
@@ -365,6 +367,7 @@ async def test_W2_a_holder_killed_before_sending_leaves_the_grant_to_the_next(tm
     assert said == ["5 []"] * 3 and sandbox.count(*TOKEN) == before + 1
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("switches", "expected"),
     [

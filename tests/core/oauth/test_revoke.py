@@ -361,6 +361,7 @@ async def _expired(tmp_path: Path) -> tuple[Sandbox, Path, Path]:
     return sandbox, path, folder
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("dying")
 async def test_W7_killed_between_save_and_release_the_next_process_uses_what_was_saved(tmp_path: Path) -> None:
     sandbox, path, _ = await _expired(tmp_path)
@@ -377,6 +378,7 @@ async def test_W7_killed_between_save_and_release_the_next_process_uses_what_was
     await vault.close()
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("dying")
 async def test_W8_killed_between_save_and_audit_row_the_row_is_missed_and_the_chain_is_whole(tmp_path: Path) -> None:
     sandbox, path, folder = await _expired(tmp_path)

@@ -145,6 +145,7 @@ def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
     assert steps == ["sync new", "name", "sync private"]
 
 
+@pytest.mark.processes
 def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -> None:
     script = (
         "import sys, pathlib\nfrom deputize.core.errors import SettingsError\n"

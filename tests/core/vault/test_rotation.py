@@ -204,6 +204,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("rows", [0, 1, 17])
 async def test_V6_killed_in_the_middle_it_goes_on_where_it_was(path: Path, rows: int) -> None:
     await filled(path)

@@ -46,6 +46,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_V33_eight_processes_count_to_four_hundred_under_the_lock(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "counter", b"0")
     counters = [start(COUNTING, path) for _ in range(8)]
@@ -152,6 +153,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_processes_that_make_a_vault_at_once_end_with_one(path: Path) -> None:
     makers = [start(MAKING, path, f"{n}") for n in range(6)]
     try:
@@ -188,6 +190,7 @@ SqliteStore.open(path, create=True)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("step", ["connect", "sync", "publish"])
 async def test_a_crash_while_a_vault_is_made_leaves_none(path: Path, step: str) -> None:
     with running(DYING_WHILE_MAKING, path, step) as maker:
@@ -212,6 +215,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_a_killed_writer_loses_nothing_that_was_told_to_be_written(tmp_path: Path) -> None:
     for path in (tmp_path / f"{n}" / "vault.db" for n in range(3)):
         await SqliteStore.open(path, create=True).close()
@@ -284,6 +288,7 @@ say(f"{codes}")
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("parent", ["use", "close"])
 async def test_V30_a_forked_child_opens_everything_anew(store: SqliteStore, path: Path, parent: str) -> None:
     with running(FORKING, path, parent) as program:
@@ -332,6 +337,7 @@ say(f"{sum(codes)} {len(codes)}")
 """
 
 
+@pytest.mark.processes
 async def test_V30_threads_that_fork_while_another_writes_break_nothing(store: SqliteStore, path: Path) -> None:
     with running(FORKING_WHILE_WRITING, path) as program:
         assert heard(program) == "0 10"

@@ -18,7 +18,7 @@ from deputize.core.web.local import LocalPages
 from deputize.core.web.loopback import serve
 from tests.support.chromium import Chromium
 
-pytestmark = pytest.mark.counterpart
+pytestmark = pytest.mark.browser
 
 
 def sends_on(to: str = "") -> object:

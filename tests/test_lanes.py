@@ -1,0 +1,38 @@
+"""The default run stays short, needs nothing but Python, and leaves nothing out that has not been put into a lane."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.lanes import LANES, MOST_CASES, sample
+
+OPTIONS: Final = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["tool"]["pytest"][
+    "ini_options"
+]
+
+
+def test_the_default_run_leaves_out_the_lanes_and_nothing_else() -> None:
+    assert " and ".join(f"not {lane}" for lane in LANES) == OPTIONS["addopts"][OPTIONS["addopts"].index("-m") + 1]
+    assert [marker.partition(":")[0] for marker in OPTIONS["markers"]] == list(LANES)
+
+
+def test_no_test_has_so_many_cases_that_it_should_be_sampled(request: pytest.FixtureRequest) -> None:
+    here = [item for item in request.session.items if not any(item.get_closest_marker(lane) for lane in LANES)]
+    cases = Counter(item.nodeid.partition("[")[0] for item in here)
+    assert {name: count for name, count in cases.items() if count > MOST_CASES} == {}
+
+
+def lanes(made: list[Any]) -> list[tuple[Any, ...]]:
+    """Each sample's values, and whether it is in the lane `sweep`."""
+    return [(*one.values, bool(one.marks)) for one in made]
+
+
+def test_the_first_of_each_shape_runs_always_and_no_case_is_lost() -> None:
+    assert lanes(sample([1, 3, 2, 4], lambda n: n % 2)) == [(1, False), (3, True), (2, False), (4, True)]
+    assert lanes(sample("abc")) == [("a", False), ("b", True), ("c", True)]
+    assert lanes(sample([(1, "x"), (2, "x")], lambda row: row[1], spread=True)) == [(1, "x", False), (2, "x", True)]
