@@ -19,6 +19,7 @@ from deputize.core import (
     ConsentRequired,
     DeputizeError,
     InvalidInput,
+    NotFound,
     PolicyDenied,
     ProviderUnavailable,
     Revoked,
@@ -353,6 +354,29 @@ async def test_R31_after_a_day_it_is_said_once_and_still_owed_and_tried_once_a_d
     assert house.live() == 0 and await house.deputy.revoker.retry() == []
 
 
+async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew(house: House) -> None:
+    """Other processes ask again as soon as one has ended, faster than anybody looks."""
+    ids = []
+    for _ in range(3):
+        asked = await house.ask("labels", "send", user="carol")
+        ids.append(asked.id)
+        await consent(house.deputy, house.sandbox, asked, deny=True)
+    waiting = await house.ask("labels", "send", user="carol")
+    ended = await house.deputy.wait([*ids, waiting], timeout=0)
+    assert [one.id for one in ended] == [*ids, waiting.id]
+    assert [one.status for one in ended] == ["denied"] * 3 + ["pending"]
+    assert all((one.scopes, one.provider) == (waiting.scopes, "google") for one in ended)
+
+
+async def test_a_wait_for_a_consent_that_is_removed_meanwhile_ends_and_says_so(house: House) -> None:
+    asked = await house.ask("labels", user="carol")
+    waiting = asyncio.create_task(house.deputy.wait([asked], timeout=10))
+    await asyncio.sleep(0.05)
+    await house.deputy.erase("carol")
+    [ended] = await waiting
+    assert (ended.id, ended.status) == (asked.id, "failed")
+
+
 async def test_R30_the_tombstone_holds_nothing_and_the_outbox_is_sealed(house: House) -> None:
     grant = await house.grant()
     assert grant and grant.refresh_token
@@ -424,7 +448,8 @@ async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: Hous
     await asyncio.sleep(0.02)
     await consent(house.deputy, house.sandbox, asked, as_="bob@example.test")
     assert [c.status for c in await waiting] == ["granted"]
-    assert await house.deputy.wait(["no such id"], timeout=0) == []
+    with pytest.raises(NotFound):
+        await house.deputy.wait(["no such id"], timeout=0)
 
 
 async def test_connect_takes_tools_and_short_scopes_and_asks_once_an_app() -> None:

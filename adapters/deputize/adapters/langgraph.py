@@ -356,7 +356,8 @@ async def resume_when_done(
     ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with.
     """
     pauses = (await graph.aget_state(config)).interrupts
-    await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
+    with suppress(NotFound):  # one was removed: the graph looks again
+        await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
     wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") == "deputize.consent"}
     if resume is not None:
         return await resume(Command(resume=wake))

@@ -19,6 +19,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal
 
 from deputize.adapters.words import as_text, told
@@ -31,6 +32,7 @@ from deputize.core import (
     Deputy,
     Effect,
     InvalidInput,
+    NotFound,
     PolicyDenied,
     SettingsError,
     Tool,
@@ -257,7 +259,8 @@ class LinearToolSpec(DeputyToolSpec):
 
 async def wake_when_done(deputy: Deputy, handler: WorkflowHandler, consent: str, *, seconds: float = 600.0) -> None:
     """Wait until the consent of this id has ended, wherever that happens, and wake the calls that asked for it."""
-    await deputy.wait([consent], timeout=seconds)
+    with suppress(NotFound):  # it was removed: the run looks again
+        await deputy.wait([consent], timeout=seconds)
     handler.ctx.send_event(ConsentDone(consent_id=consent))
 
 

@@ -31,6 +31,7 @@ from deputize.core.audit import Audit
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
+    NotFound,
     PolicyDenied,
     SettingsError,
 )
@@ -401,17 +402,25 @@ class Deputy:
         return consents
 
     async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
-        """Wait until each of these consents has ended, wherever that happens; how they ended, in order.
+        """Wait until each of these consents has ended, wherever that happens; how they ended, one for each, in order.
 
-        Those that have not after ``timeout`` seconds come back as they are: pending or expired.
+        Those that have not after ``timeout`` seconds come back as they are: pending or expired. One that was removed
+        meanwhile, as with its user, counts as failed. Raises `NotFound` for an id that no consent has had.
         """
-        ids = [consent if isinstance(consent, str) else consent.id for consent in consents]
+        asked = list(consents)
+        known = {one.id: replace(one, status="failed", why="removed") for one in asked if isinstance(one, Consent)}
+        ids = [one if isinstance(one, str) else one.id for one in asked]
         deadline = time.monotonic() + timeout
         while True:
-            found = [await self.consents.status(one) for one in ids]
-            waiting = [c for c in found if c is not None and c.status == "pending"]
-            if not waiting or time.monotonic() >= deadline:
-                return [c for c in found if c is not None]
+            found = []
+            for one in ids:
+                if now := await self.consents.status(one) or known.get(one):
+                    known[one] = replace(now, status="failed", why="removed")
+                    found.append(now)
+                else:
+                    raise NotFound("No consent has this id.", hint="Wait for those that were asked for within a day.")
+            if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
+                return found
             await asyncio.sleep(min(POLL, max(deadline - time.monotonic(), 0)))
 
     async def by_device(

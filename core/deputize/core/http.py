@@ -55,9 +55,12 @@ class Http:
         ``address``: the IP address to connect to, whatever the host's name leads to by now; our own transports and
         httpx's keep to it, others connect as they like. A content encoding of gzip or deflate is undone. The response
         knows nothing of its request. Raises `ProviderUnavailable`, with ``sent=False`` only where nothing of the
-        request can have left, and ``reason="too_long"`` for an answer that is longer.
+        request can have left, ``reason="too_long"`` for an answer that is longer, and ``"late"`` for one that did not
+        come in time.
         """
-        door = timeout * 0.4  # twice this is less than the whole: a shut door is known as one, and nothing was sent
+        door = (
+            min(timeout, 20.0) * 0.4
+        )  # twice this is less than the whole: a shut door is known as one, and nothing was sent
         request.extensions["timeout"] = {"pool": door, "connect": door, "read": None, "write": None}
         try:
             async with asyncio.timeout(timeout):
@@ -253,7 +256,7 @@ def _failure(error: Exception, host: str, timeout: float) -> ProviderUnavailable
         reason = "too_long" if isinstance(error, _TooLong) else ""
         return ProviderUnavailable(f"{host} gave an unusable answer: {error}.", sent=True, reason=reason)
     if isinstance(error, TimeoutError):
-        return ProviderUnavailable(f"{host} did not answer within {timeout:g} seconds.", sent=True)
+        return ProviderUnavailable(f"{host} did not answer within {timeout:g} seconds.", sent=True, reason="late")
     if isinstance(error, _UNSENT):
         return ProviderUnavailable(f"{host} could not be reached ({type(error).__name__}).", sent=False)
     return ProviderUnavailable(f"{host} did not answer properly ({type(error).__name__}).", sent=True)

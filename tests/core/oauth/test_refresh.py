@@ -528,6 +528,94 @@ async def test_R5_a_second_try_that_cannot_be_sent_keeps_in_mind_that_the_first_
     assert caught.value.reason == "lost_rotation"
 
 
+@pytest.mark.parametrize("unclear", [answer(500), answer(503), lambda request: httpx.Response(200, text="<html>")])
+async def test_a_refresh_that_may_have_used_the_token_up_is_told_as_a_lost_rotation(
+    house: Refreshing, unclear: Any
+) -> None:
+    """Else the user would read of a change of password that never was."""
+    house.expire()
+    house.line.answers[TOKEN] = [unclear]
+    with pytest.raises(ProviderUnavailable):
+        await house.act()
+    assert len(await house.deputy.vault.scan("intent")) == 1
+    house.clock.now += 10
+    house.line.answers[TOKEN] = [broken(httpx.ConnectError), answer(400, {"error": "invalid_grant"})]
+    with pytest.raises(ProviderUnavailable):
+        await house.act()  # it did not leave: what was in doubt still is
+    house.clock.now += 10
+    with pytest.raises(ReconsentRequired) as caught:
+        await house.act()
+    assert caught.value.reason == "lost_rotation" and await house.deputy.vault.scan("intent") == []
+
+
+async def test_a_grant_is_buried_before_its_intent_is_forgotten(house: Refreshing) -> None:
+    """A process that dies in between leaves the next one the right reason."""
+    house.expire()
+    house.sandbox.switches.lose_token_reply = 1
+    order: list[tuple[str, str]] = []
+    swap, delete = house.store.swap, house.store.delete
+
+    async def swapping(kind: str, key: str, old: bytes, new: bytes) -> bool:
+        order.append(("swap", kind))
+        return await swap(kind, key, old, new)
+
+    async def deleting(kind: str, key: str, old: bytes) -> bool:
+        order.append(("delete", kind))
+        return await delete(kind, key, old)
+
+    house.store.swap, house.store.delete = swapping, deleting  # type: ignore[method-assign]
+    with pytest.raises(ReconsentRequired):
+        await house.act()
+    assert order.index(("swap", "grant")) < order.index(("delete", "intent"))
+
+
+# ------------------------------------------------------------- a token endpoint that takes its time
+
+
+async def test_a_slow_token_endpoint_is_asked_once_and_callers_are_given_up_at_their_own_time(
+    house: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "CALLERS", 0.05)
+    house.expire()
+    house.line.held = TOKEN
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable, match="takes long"):
+            await house.act()
+    assert house.posts == 1
+    house.line.release()
+    while house.deputy.refresher._running:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    assert await house.act() and house.posts == 1 and (await house.now()).status == "active"
+
+
+async def test_who_has_a_token_that_still_lives_uses_it_while_the_endpoint_is_slow(
+    house: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refresh, "CALLERS", 0.05)
+    house.clock.now += HOUR - 30  # to be refreshed, and good for half a minute
+    house.line.held = TOKEN
+    assert await house.act()
+    house.line.release()
+
+
+async def test_a_token_request_that_is_given_up_is_not_sent_again_at_once(
+    house: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider may still be at work on it: a second one would be a reuse."""
+    monkeypatch.setattr(refresh, "LONGEST", 0.1)
+    house.expire()
+    house.line.held, house.line.held_after = TOKEN, True
+    with pytest.raises(ProviderUnavailable):
+        await house.act()
+    house.line.release()
+    assert house.posts == 1 and (await house.now()).status == "active"
+    assert len(await house.deputy.vault.scan("intent")) == 1
+
+
+def test_a_refresh_may_take_longer_than_anybody_waits_for_it() -> None:
+    assert refresh.LONGEST >= 60 > refresh.CALLERS
+
+
 # ------------------------------------------------------------- R6, R7
 
 

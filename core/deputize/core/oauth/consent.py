@@ -13,6 +13,7 @@ from typing import Final
 from deputize.core.asks import Consent
 from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
 from deputize.core.oauth.device import DeviceCode, Devices
+from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.records import (
     KEPT,
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 MOST_PENDING: Final = 20
+FORMER: Final = 8
+"""How many earlier consents for the same a record remembers the end of, for whoever still waits for one."""
 
 
 class Consents(Devices):
@@ -85,6 +88,8 @@ class Consents(Devices):
             if pending >= MOST_PENDING:
                 raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
             content = self._new(user, app, wanted, held, account, ask, why, agent, other)
+            if record:
+                content["before"] = [*record.json.get("before", ())[1 - FORMER :], _ended(record.json)]
             await self._name(key, content)
             stored = await (self.vault.swap(record, content) if record else self.vault.insert("consent", key, content))
             if stored:
@@ -173,9 +178,14 @@ class Consents(Devices):
     # ------------------------------------------------------------- looking
 
     async def status(self, consent_id: str) -> Consent | None:
-        """The consent of this id as it stands now; None if there never was one, or it is long gone."""
-        record = await self._by("asked", consent_id)
-        return await self._public(record.json) if record else None
+        """The consent of this id as it stands now, or ended; None if there never was one, or it is long gone."""
+        row = await self.vault.get("asked", fingerprint(consent_id))
+        record = await self.vault.get("consent", row.json["key"]) if row else None
+        if row is None or record is None or row.json["expires"] < self.clock():
+            return None
+        former = {one["id"]: one for one in record.json.get("before", ())}  # the same was asked anew meanwhile
+        content = record.json if record.json["id"] == consent_id else former.get(consent_id)
+        return await self._public(record.json | content) if content else None
 
     async def waiting(self, user: User) -> list[Consent]:
         """What the user is being asked now."""
@@ -199,3 +209,9 @@ class Consents(Devices):
                 ended += 1
             record = await self.vault.get(record.kind, record.key)
         return ended
+
+
+def _ended(content: Content) -> Content:
+    """How a consent ended, for whoever waits for it when the same is asked anew."""
+    kept = ("id", "issue", "status", "reason", "returned", "account", "agent", "ticket_expires", "visit_expires")
+    return {name: content[name] for name in kept if name in content}

@@ -18,6 +18,9 @@ from deputize.core.vault.grant import Account, Secret
 
 T = TypeVar("T")
 
+SECONDS: Final = 20.0
+LATE: Final = "late"
+"""Of a token request that was not answered in time."""
 MOST_PAGES: Final = 100
 LEAKED_AT_ONCE: Final = 1000
 """Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
@@ -33,12 +36,16 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One app at one provider, over one pooled client. Everything it raises is a `Refusal`."""
+    """One app at one provider, over one pooled client. Everything it raises is a `Refusal`.
+
+    ``seconds``: how long to wait for an answer.
+    """
 
     http: Http
     provider: Provider
     app: App
     clock: Callable[[], float] = time.time
+    seconds: float = SECONDS
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str) -> flow.Tokens:
         """Code for tokens, once."""
@@ -96,7 +103,7 @@ class Endpoint:
             raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None)) from None
 
     async def _ask(self, call: Call, request: httpx.Request) -> Outcome:
-        return await _asked(self.http, self.provider, call, request, self.clock())
+        return await _asked(self.http, self.provider, call, request, self.clock(), self.seconds)
 
 
 async def end_leaked(http: Http, provider: Provider, tokens: Sequence[Secret], now: float) -> None:
@@ -104,11 +111,15 @@ async def end_leaked(http: Http, provider: Provider, tokens: Sequence[Secret], n
     await _asked(http, provider, "revoke", flow.revoke_leaked(provider, tokens), now)
 
 
-async def _asked(http: Http, provider: Provider, call: Call, request: httpx.Request, now: float) -> Outcome:
+async def _asked(
+    http: Http, provider: Provider, call: Call, request: httpx.Request, now: float, timeout: float = SECONDS
+) -> Outcome:
     try:
-        answer = await http.send(request, max_bytes=2**20)
+        answer = await http.send(request, timeout=timeout, max_bytes=2**20)
     except ProviderUnavailable as e:
-        raise Refusal(lost(call, sent=e.sent)) from None
+        outcome = lost(call, sent=e.sent)
+        late = call == "refresh" and e.reason == "late"  # it may still be at work on it: not to be sent again at once
+        raise Refusal(replace(outcome, detail=LATE) if late else outcome) from None
     outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
     if outcome.kind is not Kind.OK:
         raise Refusal(replace(outcome, data=None)) from None

@@ -35,9 +35,15 @@ from deputize.core.vault.told import facts_of
 from deputize.core.vault.vault import Record, Vault
 
 LOCK_WAIT: Final = 30.0
+LONGEST: Final = 120.0
+"""Seconds that a token request may take. It runs alone in the background, and is not sent twice meanwhile."""
+CALLERS: Final = 20.0
+"""Seconds that somebody waits for it."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 SAVE_TRIES: Final = 60
+UNSENT: Final = "unsent"
+"""What `failures.lost` calls a request that cannot have left."""
 UNANSWERED: Final = "once"
 """What `failures.lost` calls a token request without an answer: it may be sent once more."""
 
@@ -111,16 +117,30 @@ class Refresher:
         while True:
             task = self._running.get(place)
             if task is None or task.done():
-                self._running[place] = task = asyncio.create_task(self._locked(place, failed))
+                # a hop of its own: it is finished at exit, though nobody waits for it any more
+                hop = portal().hop(lambda: self._locked(place, failed))
+                self._running[place] = task = asyncio.create_task(hop)
                 task.add_done_callback(lambda done: self._forget(place, done))
-                return await asyncio.shield(task)
-            grant = await asyncio.shield(task)
+                return await self._waited_for(task, place, failed)
+            grant = await self._waited_for(task, place, failed)
             if grant.access_token != failed:
                 return grant
+
+    async def _waited_for(self, task: asyncio.Task[Grant], place: str, failed: Secret | None) -> Grant:
+        """The refreshed grant; after a while the old one if it can be used, else `ProviderUnavailable`."""
+        done, _ = await asyncio.wait((task,), timeout=CALLERS)
+        if done:
+            return task.result()
+        grant = await self.vault.grant(place)
+        if grant and self._usable(grant, failed):
+            return grant
+        raise ProviderUnavailable("The provider takes long to refresh the grant.", hint="Try again in a minute.")
 
     def _forget(self, place: str, task: asyncio.Task[Grant]) -> None:
         if self._running.get(place) is task:
             del self._running[place]
+        if not task.cancelled():
+            task.exception()  # asked for, though all who waited have given up
 
     async def _locked(self, place: str, failed: Secret | None) -> Grant:
         try:
@@ -159,11 +179,23 @@ class Refresher:
             return saved
         reason = outcome.detail or str(outcome.kind)
         self.audit.write("token.refresh_failed", **facts_of(grant, self.audit), reason=reason)
-        if not (unanswered or outcome.detail == UNANSWERED) or outcome.kind is Kind.REAUTH:
-            await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
         if outcome.kind is Kind.REAUTH:
-            return await self._bury(grant, "lost_rotation" if reopened or unanswered else "invalid_grant")
+            return await self._ended(grant, "lost_rotation" if reopened or unanswered else "invalid_grant", intent)
+        taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
+        if not (taken or unanswered or reopened):
+            await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
         return self._meanwhile(grant, failed, self._pause(place, outcome))
+
+    async def _ended(self, grant: Grant, reason: str, intent: Record) -> Grant:
+        """Bury the grant, and only then forget that its token was used: else the next process would tell another reason
+        if this one dies in between."""
+        try:
+            newer = await self._bury(grant, reason)
+        except GrantLost:
+            await self.vault.delete(intent)
+            raise
+        await self.vault.delete(intent)
+        return newer
 
     async def _ask(self, grant: Grant, token: Secret) -> Tokens:
         """One token request; a second one with the same token if the answer to the first was lost."""
@@ -191,7 +223,7 @@ class Refresher:
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
     def _endpoint(self, grant: Grant) -> Endpoint:
-        return Endpoint(self.http, *self._row(grant), self.clock)
+        return Endpoint(self.http, *self._row(grant), self.clock, LONGEST)
 
     def _renewed(self, grant: Grant, tokens: Tokens, asked_at: float) -> Grant:
         """The grant with what the reply changed; what it leaves out stays as it was."""
