@@ -15,6 +15,7 @@ import httpx
 
 from deputize.cli.folder import is_free
 from deputize.core import App, DeputizeError, Deputy, Provider
+from deputize.core.act.plugins import skipped
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import verify
 from deputize.core.portal import portal
@@ -239,11 +240,13 @@ def _reached(what: str, url: str, todo: str) -> Finding:
 
 
 def _toolkits() -> Iterator[Finding]:
-    try:
-        for name, kit in find_toolkits().items():
-            yield Finding(f"toolkit {name}", "ok", f"{len(kit.tools)} tools")
-    except Exception as e:  # another package's toolkit may fail in any way
-        yield Finding("toolkits", "bad", f"one cannot be loaded: {type(e).__name__}", "deputize tools")
+    for name, kit in find_toolkits().items():
+        yield Finding(f"toolkit {name}", "ok", f"{len(kit.tools)} tools")
+    for one in skipped():
+        package = one.distribution.partition(" ")[0]
+        yield Finding(
+            f"toolkit {one.name}", "bad", f"of {one.distribution}: {one.reason}", f"Mend or uninstall {package}."
+        )
 
 
 def _extras() -> Finding:
