@@ -341,7 +341,8 @@ async def test_the_contributed_tools_are_driven_without_a_mock(contributed: dict
     assert done.value.value == [{"id": 1, "title": "Water the plants"}]
     key = ActKey.of("an act")
     making = contributed["create_task"]("Rest", key=key)
-    assert next(making).json == {"title": "Rest", "client_id": key.uuid}
+    assert next(making).fields == {"title": "Rest"}
+    assert making.send(None).json == {"title": "Rest", "client_id": key.uuid}
     with pytest.raises(StopIteration) as made:
         making.send({"id": 2})
     assert made.value.value == {"id": 2}

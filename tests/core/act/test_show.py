@@ -48,7 +48,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from tests.support.house import Clock, Recorder, build
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
-DRAFT = {"to": ["bob@example.test"], "subject": "Contract", "body": "As agreed."}
+DRAFT: dict[str, Any] = {"to": ["bob@example.test"], "subject": "Contract", "body": "As agreed."}
 
 
 # ----------------------------------------------------------------- a Show, its digest and its rows
@@ -117,7 +117,8 @@ def test_a_person_reads_all_of_it() -> None:
     assert show_rows(one) == [
         ("where", "acme/website (public)"),
         ("from", "Alice"),
-        ("description", "Old text\n-> (emptied)"),
+        ("description now", "Old text"),
+        ("description", "(emptied)"),
         ("labels", "(emptied)"),
         ("text", "Look: [U+202E]gpj.exe\ncookie: chocolate chip"),
         ("people named", "- Smith, Bob <bob@example.test>\n- c@example.test"),
@@ -319,12 +320,12 @@ async def test_a_draft_that_nobody_touched_is_sent_by_a_later_run_once(desk: Des
 async def test_writing_over_a_draft_asks_and_shows_what_is_lost(desk: Desk) -> None:
     draft = await desk.draft()
     approval = await desk.asked("gmail_save_draft", "save", draft_id=draft, body="")
-    assert approval.preview["text"].split() == ["As", "agreed.", "->", "(emptied)"]
+    assert (approval.preview["text now"].strip(), approval.preview["text"]) == ("As agreed.", "(emptied)")
     assert approval.preview["warning"] and approval.preview["seen by"] == "only you"
     await desk.yes(approval)
     await desk.rewrite(draft)
     again = await desk.asked("gmail_save_draft", "save", draft_id=draft, body="")
-    assert "All our secrets." in again.preview["text"] and "text" in again.changed
+    assert "All our secrets." in again.preview["text now"] and "text" in again.changed
 
 
 async def test_a_new_draft_is_not_asked_about(desk: Desk) -> None:
@@ -452,7 +453,7 @@ async def test_what_others_change_after_an_edit_was_shown_is_asked_about(desk: D
     await desk.deputy.decide(approval, "edit", by="alice", arguments={"draft_id": draft, "body": "Two"})
     await desk.rewrite(draft)
     again = await desk.asked("gmail_save_draft", "s", draft_id=draft, body="One")
-    assert "All our secrets." in again.preview["text"] and "Two" in again.preview["text"]
+    assert "All our secrets." in again.preview["text now"] and "Two" in again.preview["text"]
 
 
 async def test_a_no_after_a_yes_counts_until_the_act_has_begun(desk: Desk) -> None:
@@ -784,7 +785,8 @@ def test_a_plan_is_taken_once_and_by_its_own_act_only() -> None:
     other = replace(act, arguments={"x": 1})
     assert plans.take(other, plan.run.grant) is None and closed == ["a"]
     plan, act, _ = kept(plans, "b")
-    assert plans.take(act, plan.run.grant) is plan and plans.take(act, plan.run.grant) is None
+    grant = plan.run.grant
+    assert plans.take(act, grant) is plan and plans.take(act, grant) is None
 
 
 def test_plans_are_bounded_in_number_in_bytes_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

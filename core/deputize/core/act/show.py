@@ -177,8 +177,11 @@ Rows = list[tuple[str, str]]
 def show_rows(show: Show) -> Rows:
     """What is about to happen: all of it, nothing masked, nothing cut, nothing that cannot be seen."""
     rows = [("where", visible(show.where))] if show.where else []
-    rows += [(_name(name), _text(value)) for name, value in show.fields.items()]
-    rows += [(_name(name), _text(value)) for name, value in show.beside.items()]
+    for name, value in [*show.fields.items(), *show.beside.items()]:
+        if _is_change(value):  # in two rows: no text can pass for the other one
+            rows.append((f"{_name(name)} now", _text(value["before"]) if value["before"] else "(nothing)"))
+            value = value["after"]
+        rows.append((_name(name), _text(value)))
     rows.append(("seen by", SEEN_BY[show.audience]))
     return [*rows, ("warning", "What is there now will be lost.")] if show.destroys else rows
 
@@ -196,8 +199,6 @@ EMPTIED: Final = "(emptied)"
 
 
 def _text(value: Any) -> str:
-    if _is_change(value):
-        return f"{_text(value['before']) if value['before'] else '(nothing)'}\n-> {_text(value['after'])}"
     if isinstance(value, Mapping) and "file" in value:
         return _file(value)
     if isinstance(value, list):
@@ -212,7 +213,7 @@ def _text(value: Any) -> str:
 def _listed(texts: Sequence[str]) -> str:
     """On one line, unless a comma or a line's end in one of them could pass for the next."""
     apart = any("," in text or "\n" in text for text in texts)
-    return "\n".join(f"- {text}" for text in texts) if apart else ", ".join(texts)
+    return "\n".join(f"- {text}".replace("\n", "\n  ") for text in texts) if apart else ", ".join(texts)
 
 
 def _file(file: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ def letter_fields(letter: Letter, *, html: bool, later: Sequence[Mapping[str, An
 def show_letter(what: str, letter: Letter, *, html: bool = False, later: Sequence[Any] = (), **more: Any) -> Show:
     """A letter that is about to be sent."""
     people = [one.address for one in letter.people.all]
-    return Show(what, audience=Audience.PEOPLE, people=people, **letter_fields(letter, html=html, later=later), **more)
+    return Show(what, audience=Audience.PEOPLE, people=people, **more, **letter_fields(letter, html=html, later=later))
 
 
 def raw_fields(mail: RawMail) -> Fields:
