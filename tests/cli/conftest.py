@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from deputize.cli.app import app
@@ -21,7 +23,7 @@ from deputize.core.settings import Settings
 from deputize.core.web.loopback import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
-from tests.cli.driving import click
+from tests.cli.driving import click, free_port
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,19 @@ def taken_port() -> Iterator[int]:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
         yield sock.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def ports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo in this process begins at ports that no other test uses: it is opened again at the same ones."""
+    monkeypatch.setattr("deputize.cli.folder.PORTS", {"pages": free_port(), "sandbox": free_port()})
+
+
+@pytest.fixture
+def usual_ports() -> Iterator[None]:
+    """The ports of a demo in a program of its own, for one test on this machine at a time."""
+    with FileLock(Path(tempfile.gettempdir()) / f"deputize-tests-{os.getuid()}.lock", timeout=300):
+        yield
 
 
 @pytest.fixture(autouse=True)

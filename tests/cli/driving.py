@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +72,13 @@ def click(link: str, *, as_: str = "alice@example.test", deny: bool = False, unt
             return await (browser.deny(link) if deny else browser.allow(link, as_=as_, untick=untick))
 
     return asyncio.run(visit())
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class Talk:

@@ -19,20 +19,13 @@ from deputize.core.portal import portal
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.gmail.letters import BOBS_SECRET
 from tests.cli.conftest import Command, Provider
-from tests.cli.driving import LINK, Talk, click, run, talk
+from tests.cli.driving import LINK, Talk, click, free_port, run, talk
 
 ALICE = "alice@example.test"
 
 
 def state(home: Path) -> Path:
     return home / "deputize" / "demo"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def sent(home: Path) -> list[str]:

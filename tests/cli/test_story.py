@@ -38,6 +38,7 @@ def surprise(home: Path) -> tuple[str, str]:
     return last["step"], last["reason"]
 
 
+@pytest.mark.usefixtures("usual_ports")
 def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
     (home / "tmp").mkdir()
     found = run("demo", "--auto", "--json", home=home, TMPDIR=str(home / "tmp"))
@@ -50,6 +51,7 @@ def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.usefixtures("usual_ports")
 def test_a_named_folder_is_kept_and_the_lines_are_for_people(home: Path) -> None:
     found = run("demo", "--auto", "--folder", str(home / "kept"), home=home)
     assert found.returncode == 0, found
