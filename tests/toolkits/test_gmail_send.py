@@ -113,7 +113,8 @@ def test_the_key_header_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None
         ({"to": [f"p{n}@example.test" for n in range(101)]}, "100"),
         ({"body": "<img src='https://decoy.test/t.gif'>", "body_format": "html"}, "body"),
         ({"body_format": "rtf"}, "body_format"),
-        ({"to": "bob@example.test"}, "to"),
+        ({"to": "bob@example.test, eve@decoy.test"}, r"to\[0\]"),
+        ({"to": {"bob@example.test": "Bob"}}, "to"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_by_name_before_anything_is_asked(wrong: dict[str, Any], named: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._github.prose import CODE, FORM, Prose
-from deputize.toolkits._linear.rows import FORM as LINEAR
+from deputize.toolkits._linear.texts import FORM as LINEAR
 from deputize.toolkits._long_text import Edit, Form, digest, part, shortened
 from deputize.toolkits._text import Outside
 

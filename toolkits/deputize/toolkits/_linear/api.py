@@ -15,7 +15,7 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._linear.base import LONGEST, Json, Noted
 from deputize.toolkits._linear.documents import changes, document
-from deputize.toolkits._linear.rows import FORM
+from deputize.toolkits._linear.texts import FORM
 from deputize.toolkits._long_text import Edit, note_of, written_before
 from deputize.toolkits._page import Rows, read_cursor, write_cursor
 from deputize.toolkits._steps import Asks as Asks

@@ -13,7 +13,8 @@ from deputize.toolkits._arguments import Body, Cursor, Limit
 from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Listing, by_filter, make, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.rows import cut, lean, marked, minute, name, said
+from deputize.toolkits._linear.rows import lean, marked, minute, name, said
+from deputize.toolkits._linear.texts import cut
 from deputize.toolkits._text import Outside
 
 

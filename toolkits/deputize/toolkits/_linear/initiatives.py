@@ -27,19 +27,17 @@ from deputize.toolkits._linear.api import (
 )
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Status, Text, Title
 from deputize.toolkits._linear.rows import (
-    PIECE,
     SHORT,
-    cut,
     initiative_row,
     lean,
     nodes,
-    piece,
     project_row,
     said,
     update_row,
     with_blocks,
 )
 from deputize.toolkits._linear.rows import name as name_of
+from deputize.toolkits._linear.texts import PIECE, cut, piece
 from deputize.toolkits._long_text import Edit
 from deputize.toolkits._text import Outside
 

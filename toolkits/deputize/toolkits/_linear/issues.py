@@ -14,7 +14,8 @@ from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._linear import known, names
 from deputize.toolkits._linear.api import Asks, Listing, get
 from deputize.toolkits._linear.base import LINEAR, READ, Json, Priority
-from deputize.toolkits._linear.rows import BLOCKS, alone, issue_detail, issue_list, issue_row
+from deputize.toolkits._linear.rows import BLOCKS, issue_detail, issue_list, issue_row
+from deputize.toolkits._linear.texts import alone
 
 _BRANCH: Final = re.compile(
     r"(?!.*(?:\.\.|//|@\{))[\w.+#@-][\w.+#@/-]{0,243}[\w+#@-]"

@@ -14,7 +14,8 @@ from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, 
 from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, make, new_text, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
-from deputize.toolkits._linear.rows import PIECE, document_row, lean, name, piece, said
+from deputize.toolkits._linear.rows import document_row, lean, name, said
+from deputize.toolkits._linear.texts import PIECE, piece
 from deputize.toolkits._long_text import Edit, written_before
 from deputize.toolkits._text import Outside
 

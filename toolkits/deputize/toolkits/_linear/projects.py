@@ -28,21 +28,18 @@ from deputize.toolkits._linear.api import (
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
 from deputize.toolkits._linear.rows import (
     MILESTONE,
-    PIECE,
     SHORT,
-    alone,
-    cut,
     issue_ref,
     lean,
     milestone_row,
     name,
-    piece,
     project_row,
     said,
     update_row,
     with_blocks,
 )
 from deputize.toolkits._linear.rows import nodes as inner
+from deputize.toolkits._linear.texts import PIECE, alone, cut, piece
 from deputize.toolkits._long_text import Edit
 from deputize.toolkits._text import Outside
 

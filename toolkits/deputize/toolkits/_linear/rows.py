@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from deputize.toolkits._linear.base import PRIORITIES, Json
-from deputize.toolkits._long_text import Form, part, shortened
+from deputize.toolkits._linear.texts import cut, piece
+from deputize.toolkits._linear.texts import prose as prose
 from deputize.toolkits._page import lean as lean
 from deputize.toolkits._page import tokens
 from deputize.toolkits._text import Outside
 
 BLOCKS: Final = ("comments", "attachments", "relations", "children")  # of an issue
 BODY: Final = 1_200  # bytes of a text in a detail
-PIECE: Final = 6_000  # bytes of a document's text in one result
 SHORT: Final = 1_100  # bytes of a short description, of at most 255 characters
-ROW_BODY: Final = 400  # bytes of a comment or an update in a row
 MILESTONE: Final = 160  # bytes of a milestone's description in a row
 BLOCK: Final = 1_900  # tokens of one block of a detail
 DETAIL: Final = 3_900  # tokens of a detail with its blocks
-_IMAGE: Final = re.compile(r"!\[([^\[\]\n]{0,500})\]\([^()\s]{0,2000}\)")
-_BAD_LINK: Final = re.compile(
-    r"\[([^\[\]\n]{0,500})\]\(\s{0,9}<?(?:javascript|data|vbscript):(?:[^()\n]|\([^()\n]{0,200}\)){0,2000}\)",
-    re.IGNORECASE,
-)
-_COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
 def minute(stamp: Any) -> str:
@@ -41,20 +33,6 @@ def name(one: Any) -> str:
 def nodes(connection: Any) -> list[Json]:
     """The rows of a connection that may be missing."""
     return list(connection.get("nodes") or ()) if isinstance(connection, dict) else []
-
-
-def prose(outside: Outside, text: Any) -> str:
-    """Markdown that somebody wrote: cleaned, without what its page would hide, pictures as their words."""
-    return _piece(outside, str(text or "")).strip()
-
-
-def _piece(outside: Outside, text: str) -> str:
-    shown = _COMMENT.sub("", outside.text(text))
-    return _BAD_LINK.sub(r"\1", _IMAGE.sub(r"[image: \1]", shown))
-
-
-FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, _IMAGE, _BAD_LINK))
-"""How texts are shown, read on and edited."""
 
 
 def said(text: Any, limit: int = 120) -> str:
@@ -76,31 +54,6 @@ def with_blocks(detail: Json, blocks: Iterable[tuple[str, Sequence[Any]]]) -> Js
             shown.append(row)
         detail[name] = shown
     return detail | ({"truncated": True, "cut": cut_short} if cut_short else {})
-
-
-def piece(outside: Outside, text: Any, limit: int, offset: int = 0, *, raw: bool = False, name: str = "text") -> Json:
-    """A part of a long text, as `deputize.toolkits._long_text.part` gives it."""
-    return part(FORM, outside, text, limit, offset, raw=raw, name=name)
-
-
-def alone(text: Any, offset: int, *, raw: bool, name: str) -> Json:
-    """A part of a text that is read by itself."""
-    outside = Outside()
-    told = piece(outside, text, PIECE, offset, raw=raw, name=name)
-    outside.mark(told)
-    return told
-
-
-def whole_row(row: Json, node: Json, offset: int, *, raw: bool) -> Json:
-    """A row whose body is read by itself."""
-    return {name: value for name, value in row.items() if name != "cut"} | alone(
-        node.get("body"), offset, raw=raw, name="body"
-    )
-
-
-def cut(outside: Outside, text: Any, limit: int = ROW_BODY, name: str = "body") -> Json:
-    """The beginning of a text in a row, as ``name``; ``cut`` says that there is more."""
-    return shortened(FORM, outside, text, limit, name)
 
 
 def marked(row: Json, outside: Outside) -> Json:

@@ -13,7 +13,8 @@ from deputize.toolkits._arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits._linear import names
 from deputize.toolkits._linear.api import Asks, Listing, by_filter, make, nodes, remember
 from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Health, Json, Noted
-from deputize.toolkits._linear.rows import lean, update_row, whole_row
+from deputize.toolkits._linear.rows import lean, update_row
+from deputize.toolkits._linear.texts import whole_row
 
 
 def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, str]]:

@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits._arguments import IfTexts
-from deputize.toolkits._long_text import Edit, note_of, written_before
+from deputize.toolkits._long_text import note_of, written_before
 from deputize.toolkits._salesforce.base import (
     API,
     DATA,
@@ -36,22 +36,13 @@ from deputize.toolkits._salesforce.once import Noted, creates, once
 from deputize.toolkits._salesforce.paging import sorts
 from deputize.toolkits._salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
 from deputize.toolkits._salesforce.soql import condition, count, field_called, select, text
+from deputize.toolkits._salesforce.texts import Value, text_edits
 from deputize.toolkits._text import Outside, newlined
 
 _NUMBERS: Final = {"double", "currency", "percent"}
 _COMPARED: Final = 255  # characters of a value by which a record is looked for
 
 
-def _written(value: Any) -> Any:
-    """A value as text, however a model writes numbers, yes and no, and nothing."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return "" if value is None else str(value) if isinstance(value, int | float) else value
-
-
-Value = Annotated[str, BeforeValidator(_written)]
 Values = Annotated[dict[str, Value], Field(min_length=1, max_length=100, description="API names to values")]
 
 
@@ -215,7 +206,7 @@ def update_record(
     known = yield from fields_of(kind)
     values = yield from _values(known, fields, account, creating=False)
     place = {"object": kind, "id": at}
-    edits = _edits(known, values, append or (), replaces or {}, if_text or {})
+    edits = text_edits(known, values, append or (), replaces or {}, if_text or {})
     if edits:
         now = yield from _now(place, [*edits, *(["LastModifiedDate"] if "lastmodifieddate" in known else [])])
         changed = now.pop("LastModifiedDate", None)
@@ -238,24 +229,6 @@ def update_record(
         return _updated(at, kind, values, (yield from _now(place, values)))
     except DeputizeError:
         return {"id": at, "object": kind, "changed": sorted(values), "warnings": ["It is changed, but was not read."]}
-
-
-_TEXTS: Final = ("string", "textarea")
-
-
-def _edits(
-    known: Described, values: Json, append: Sequence[str], replaces: Mapping[str, str], digests: Mapping[str, str]
-) -> dict[str, Edit]:
-    """How each text changes: those of several lines, which no read shows whole, and those that are not replaced."""
-    behind = {str(field_in(known, one, "append")["name"]) for one in append}
-    olds = {str(field_in(known, name, "replaces")["name"]): old for name, old in replaces.items()}
-    read = {str(field_in(known, name, "if_text")["name"]): one for name, one in digests.items()}
-    kinds = {name: str(known[name.lower()].get("type") or "string") for name in {*values, *behind, *olds, *read}}
-    for name in (*behind, *olds, *read):
-        if name not in values or kinds[name] not in _TEXTS:
-            raise InvalidInput(f"append, replaces, if_text: {name} is no text among fields.")
-    edited = [name for name in values if name in behind or name in olds or kinds[name] == "textarea"]
-    return {name: Edit(name in behind, olds.get(name), read.get(name)) for name in edited}
 
 
 def _now(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
