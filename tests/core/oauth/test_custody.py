@@ -114,7 +114,7 @@ async def test_consents_that_race_leave_one_family_and_a_disconnect_none(linear:
         linear.allow("issues:create", deputy=other),
         linear.allow("comments:create"),
     )
-    assert list(ended) == ["granted"] * 3
+    assert set(ended) == {"granted"}
     await linear.deputy.revoker.retry()
     assert linear.families == 1
     await linear.deputy.revoke("alice")

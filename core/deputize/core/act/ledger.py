@@ -112,7 +112,7 @@ class Ledger:
     async def _told(self, act: Act, record: Record | None) -> tuple[Any] | None:
         """What an act's row tells to a later run of it."""
         if record is None or self._over(record):
-            await self._of_earlier_version(act)
+            await self._refuse_earlier_version(act)
             return None
         content = record.json
         if content["arguments"] != act.digest:
@@ -121,7 +121,7 @@ class Ledger:
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
         return (content["result"],) if content["state"] == "done" else None
 
-    async def _of_earlier_version(self, act: Act) -> None:
+    async def _refuse_earlier_version(self, act: Act) -> None:
         """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
         old = await self.vault.get("act", self._place(act, act.old_key)) if act.call.known else None
         if old is not None and not self._over(old):

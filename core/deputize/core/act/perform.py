@@ -141,6 +141,8 @@ class _Beginning:
         performer.audit.write("act.intent", **self.facts, args_mac=mac)
         if performer.audit.mode == "strict":
             await performer.audit.settle()
+        else:
+            performer.audit.hand_over()  # what was begun is known though this process be killed
 
 
 def _plain(result: Any) -> Any:

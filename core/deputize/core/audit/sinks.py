@@ -18,8 +18,27 @@ class Memory:
     def __init__(self) -> None:
         self.lines: deque[bytes] = deque(maxlen=KEPT)
 
+    def turn(self) -> bool:
+        """There is no other file."""
+        return False
+
     def append(self, data: bytes) -> None:
         self.lines.extend(data.splitlines(keepends=True))
+
+    def add(self, data: bytes) -> bool:
+        """At once."""
+        self.append(data)
+        return True
+
+    def mark(self) -> int:
+        """Nothing has to be synced."""
+        return 0
+
+    def sync(self, mark: int) -> None:
+        """Nothing is more durable than it is."""
+
+    def take_back(self) -> None:
+        """Nothing fails."""
 
     def ends_after(self, size: int) -> bool:
         """Never."""
@@ -30,31 +49,75 @@ class Memory:
 
 
 class Files:
-    """The files of one writer. One grows by whole groups until it is full, gone or failing; then the next begins."""
+    """The files of one writer. One grows by whole groups until it is full, gone or failing; then the next begins.
+
+    What was written outlives the process, what was synced outlives the machine. `sync` may run while `add` does;
+    everything else is for one thread at a time.
+    """
 
     def __init__(self, folder: Path, writer: str, limit: int) -> None:
         self.folder, self._writer, self._limit = folder, writer, limit
-        self._number, self._size, self._fd = 0, 0, -1
+        self._number, self._size, self._synced, self._fd = 0, 0, 0, -1
+        self._named = False
 
     @property
     def _path(self) -> Path:
         return self.folder / f"{self._writer}.{self._number}.jsonl"
 
-    def append(self, data: bytes) -> None:
-        """All of the data, durable, or OSError and none of it."""
-        if self._fd >= 0 and (self._size >= self._limit or self._gone()):
+    def turn(self) -> bool:
+        """End a file that is full or gone, durably; whether there was one. Or OSError, then see `take_back`."""
+        ends = self._fd >= 0 and (self._size >= self._limit or self._gone())
+        if ends:
+            self.sync(self._size)
             self.close()
+        return ends
+
+    def append(self, data: bytes) -> None:
+        """Write all of the data; or OSError, then see `take_back`."""
+        if self._fd < 0:
+            self._begin()
+        self._put(data)
+
+    def add(self, data: bytes) -> bool:
+        """Write all of the data into the file that grows, at once; False, and none of it, where that cannot be."""
         try:
             if self._fd < 0:
                 self._begin()
-            rest = memoryview(data)
+            elif self._size >= self._limit or self._gone():
+                return False
+            self._put(data)
+        except OSError:
+            return False
+        return True
+
+    def _put(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
-            os.fsync(self._fd)
         except BaseException:
-            self._take_back()
+            with contextlib.suppress(OSError):  # then a partial last line stays, which readers expect
+                os.ftruncate(self._fd, self._size)
             raise
         self._size += len(data)
+
+    def mark(self) -> int:
+        """How much has been written; see `sync`."""
+        return self._size if self._fd >= 0 else 0
+
+    def sync(self, mark: int) -> None:
+        """Make durable what had been written at a mark; or OSError, then see `take_back`."""
+        if self._fd < 0 or mark <= self._synced:
+            return
+        if not self._named:
+            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)  # a file is durable when its name is
+            finally:
+                os.close(folder)
+            self._named = True
+        os.fsync(self._fd)
+        self._synced = mark
 
     def ends_after(self, size: int) -> bool:
         """Whether the file that grows ends once so many bytes more are in it."""
@@ -68,13 +131,8 @@ class Files:
             os.close(fd)
 
     def _begin(self) -> None:
-        self._size = 0
+        self._size, self._synced, self._named = 0, 0, False
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)  # a file is durable when its name is
-        finally:
-            os.close(folder)
 
     def _gone(self) -> bool:
         try:
@@ -82,13 +140,13 @@ class Files:
         except FileNotFoundError:
             return True
 
-    def _take_back(self) -> None:
-        """Leave the file as the last group left it, for good: after a failed sync its pages prove nothing."""
+    def take_back(self) -> None:
+        """Leave the file as the last sync left it, for good: after a failed one its pages prove nothing."""
         if self._fd < 0:
             return
         with contextlib.suppress(OSError):  # then a partial last line stays, which readers expect
-            os.ftruncate(self._fd, self._size)
-            if self._size == 0:
+            os.ftruncate(self._fd, self._synced)
+            if self._synced == 0:
                 os.unlink(self._path)
         with contextlib.suppress(OSError):
             self.close()

@@ -1,4 +1,7 @@
-"""`Audit`: rows wait in memory, and one thread makes all that waits durable with one write and one sync."""
+"""`Audit`: rows wait in memory, and one thread makes all that waits durable with one write and one sync.
+
+What must outlive the process is handed to the kernel at once, by whoever wrote it, and synced with the rest.
+"""
 
 from __future__ import annotations
 
@@ -76,10 +79,12 @@ class Audit:
         self.writer = os.urandom(8).hex()
         self._seq, self._prev = 0, self._key.first(self.writer)
         self._since_anchor, self._lost, self._failing = 0, 0, False
+        self._unsynced: deque[tuple[float, str]] = deque()
+        self._safe, self._lost_unsynced, self._due = self._chain(), 0, deque[str]()
         self._queue: deque[tuple[float, str]] = deque()
         self._waiters: deque[Waiter] = deque()
         self._anchors: deque[str] = deque()
-        self._state, self._io = threading.Lock(), threading.Lock()
+        self._state, self._io, self._turn = threading.Lock(), threading.Lock(), threading.Lock()
         self._bell, self._hurry = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._awake, self._crowd = False, 0
@@ -95,6 +100,24 @@ class Audit:
         self._queue.append((self._clock(), render(event, facts)))
         if not self._awake:
             self._ring()
+
+    def hand_over(self) -> None:
+        """Give the rows that wait to the kernel, unsynced: they outlive this process from here on, not the machine.
+
+        Takes microseconds. What cannot be written now goes on waiting for the thread.
+        """
+        with self._io:
+            number = len(self._queue)
+            if self._inline or self._lost or self._since_anchor + number >= GROUP:
+                return
+            taken = [self._queue.popleft() for _ in range(number)]
+            lines, seq, prev = self._chained(taken, self._seq, self._prev)
+            if self._sink.ends_after(sum(map(len, lines))) or not self._sink.add("".join(lines).encode("ascii")):
+                self._queue.extendleft(reversed(taken))
+                return
+            self._seq, self._prev = seq, prev
+            self._since_anchor += len(lines)
+            self._unsynced.extend(taken)
 
     async def settle(self) -> None:
         """Wait until every row written so far is durable.
@@ -200,19 +223,47 @@ class Audit:
 
     def _commit(self, *, ending: bool = False) -> None:
         """Make what waits now durable, group by group. Raises StoreUnavailable; what is not durable goes on waiting."""
-        try:
+        with self._turn:
+            try:
+                with self._io:
+                    left = len(self._queue)
+                    while left > 0:
+                        left -= self._group(left)
+                    if ending and self._anchor and self._since_anchor:
+                        self._group(0, anchor=True)
+                    mark, chain, number = self._sink.mark(), self._chain(), len(self._unsynced)
+                self._sink.sync(mark)  # others may hand rows over meanwhile
+            except Exception as error:
+                with self._io:
+                    self._take_back()
+                    raise self._refused(error) from None
             with self._io:
-                left = len(self._queue)
-                while left > 0:
-                    left -= self._group(left)
-                if ending and self._anchor and self._since_anchor:
-                    self._group(0, anchor=True)
-        except Exception as error:
-            raise self._refused(error) from None
+                self._settled(chain, number)
         if self._failing:
             self._failing = False
             _log.warning("Audit rows can be written again.")
         self._publish()
+
+    def _settled(self, chain: tuple[int, str, int], number: int) -> None:
+        """So many more rows are durable, and the chain with them (with _io held)."""
+        self._safe, self._lost_unsynced = chain, 0
+        for _ in range(number):
+            self._unsynced.popleft()
+        self._anchors += self._due
+        self._due.clear()
+
+    def _chain(self) -> tuple[int, str, int]:
+        """Where the chain stands."""
+        return self._seq, self._prev, self._since_anchor
+
+    def _take_back(self) -> None:
+        """Back to what was synced last; the rows since then wait again (with _io held)."""
+        self._sink.take_back()
+        self._queue.extendleft(reversed(self._unsynced))
+        self._unsynced.clear()
+        self._due.clear()
+        self._seq, self._prev, self._since_anchor = self._safe
+        self._lost, self._lost_unsynced = self._lost + self._lost_unsynced, 0
 
     def _group(self, most: int, *, anchor: bool = False) -> int:
         """Write up to so many rows, and an anchor where one is due. Returns how many of those that waited."""
@@ -224,14 +275,17 @@ class Audit:
             if due and self._anchor:
                 last, seq, prev = self._chained([(self._clock(), render("chain.anchor", {}))], seq, prev)
                 lines += last
+            if self._sink.turn():
+                self._settled(self._chain(), len(self._unsynced))
             self._sink.append("".join(lines).encode("ascii"))
         except BaseException:
             self._queue.extendleft(reversed(taken))
             raise
-        self._seq, self._prev, self._lost = seq, prev, 0
+        self._seq, self._prev, self._lost, self._lost_unsynced = seq, prev, 0, self._lost + self._lost_unsynced
         self._since_anchor = 0 if due else self._since_anchor + len(lines)
+        self._unsynced.extend(taken)
         if due and self._anchor:
-            self._anchors.append(lines[-1])
+            self._due.append(lines[-1])
         return len(taken)
 
     def _chained(self, rows: Iterable[tuple[float, str]], seq: int, prev: str) -> tuple[list[str], int, str]:
