@@ -150,7 +150,7 @@ async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
 def test_without_llamaindex_the_adapter_says_what_to_install() -> None:
     code = "import sys; sys.modules['llama_index'] = None; import deputize.adapters.llamaindex"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "SettingsError: LlamaIndex is not installed." in done.stderr and "The above exception" not in done.stderr
+    assert "SettingsError: llama_index is not installed." in done.stderr and "The above exception" not in done.stderr
 
 
 # ------------------------------------------------------------- arguments, users, errors

@@ -50,6 +50,18 @@ def made(kind: type[DeputizeError]) -> DeputizeError:
     return kind("A short sentence.", hint="Do this.", **MORE.get(kind.__name__, {}))
 
 
+@every_error
+def test_a_traceback_shows_the_hint_and_the_text_for_a_model_does_not(kind: type[DeputizeError]) -> None:
+    error = made(kind)
+    assert str(error) == "A short sentence." and "".join(traceback.format_exception(error)).count("Do this.") == 1
+    back = pickle.loads(pickle.dumps(error))  # noqa: S301
+    assert "".join(traceback.format_exception(back)).count("Do this.") == 1
+
+
+def test_an_error_without_a_hint_has_no_note() -> None:
+    assert getattr(errors.Conflict("Stale."), "__notes__", []) == []
+
+
 # ------------------------------------------------------------- the tree
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from tests.support import installed
+
 ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = ("core", "toolkits", "adapters")
+Place = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +59,106 @@ def test_the_shared_root_stays_open_to_other_distributions(wheel: set[str]) -> N
 def test_nothing_is_in_the_wheel_that_is_not_the_program(wheel: set[str]) -> None:
     assert {name.split("/")[0] for name in wheel if not name.split("/")[0].endswith(".dist-info")} == {"deputize"}
     assert not [name for name in wheel if "__pycache__" in name or "/test_" in name or "/tests/" in name]
+
+
+# ----------------------------------------------------------------- one extra is enough
+
+LINK: Final = """
+import httpx
+[consent] = deputy.run(deputy.connect("alice", "google", scopes=["https://www.googleapis.com/auth/gmail.readonly"]))
+assert httpx.get(consent.link).status_code == 200, "the page is served"
+deputy.run(deputy.close())
+print("works")
+"""
+START: Final = """
+from deputize.core import Deputy
+deputy = Deputy.from_settings()
+"""
+GRAPH: Final = """
+from typing import Any
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from deputize.adapters.langgraph import act_node
+builder = StateGraph(MessagesState)
+builder.add_node("tools", act_node(deputy, "gmail", user="alice"))
+builder.add_edge(START, "tools")
+call = {"name": "gmail_search_emails", "args": {}, "id": "1"}
+state = builder.compile().invoke({"messages": [AIMessage("", tool_calls=[call])]})
+[pause] = state["__interrupt__"]
+assert httpx.get(pause.value["consents"][0]["link"]).status_code == 200
+"""
+CHAIN: Final = """
+from deputize.adapters.langchain import tools
+from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+found = {tool.name: tool for tool in tools(deputy, "gmail", user="alice")}
+call = {"name": "gmail_search_emails", "args": {}, "id": "1", "type": "tool_call"}
+answer = found["gmail_search_emails"].invoke(call).content
+assert "allow" in answer, answer
+"""
+INDEX: Final = """
+from deputize.adapters.llamaindex import GmailToolSpec
+found = {tool.metadata.name: tool for tool in GmailToolSpec(deputy, user="alice").to_tool_list()}
+answer = found["gmail_search_emails"].call().content
+assert "allow" in answer, answer
+"""
+ENOUGH: Final = {
+    "langgraph": START + "import httpx\n" + GRAPH + LINK,
+    "langchain": START + CHAIN + LINK,
+    "llamaindex": START + INDEX + LINK,
+    "settings,web": START + LINK,
+    "cli": START + LINK,
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The built wheel with these extras, installed once: ``place("settings,web")``."""
+    (made,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("built")), versions=["standard"])
+
+    @cache
+    def install(extras: str) -> Path:
+        return installed.site(Path(made), filter(None, extras.split(",")), tmp_path_factory.mktemp("with") / "site")
+
+    return install
+
+
+def settings(port: int) -> dict[str, str]:
+    app = "DEPUTIZE_APPS__GOOGLE__CLIENT"
+    return {f"{app}_ID": "id", f"{app}_SECRET": "secret", "DEPUTIZE_PORT": str(port)}
+
+
+@pytest.mark.parametrize("extra", ENOUGH)
+def test_one_extra_brings_all_that_its_adapter_and_local_pages_need(place: Place, tmp_path: Path, extra: str) -> None:
+    ran = installed.run(place(extra), ENOUGH[extra], tmp_path, **settings(0))
+    assert ran.stdout.strip().endswith("works"), ran.stderr
+
+
+LACKING: Final = [
+    ("", "from deputize.core import Deputy; Deputy.from_settings()", "settings,web"),
+    ("settings", START + LINK, "web"),
+    ("", "import deputize.core.web.app", "web"),
+    ("", "import deputize.adapters.langchain", "langchain"),
+    ("", "import deputize.adapters.langgraph", "langgraph"),
+    ("", "import deputize.adapters.middleware", "langchain"),
+    ("", "import deputize.adapters.llamaindex", "llamaindex"),
+    ("langgraph", "import deputize.adapters.llamaindex", "llamaindex"),
+    ("langgraph", "import deputize.adapters.middleware", "langchain"),
+    ("llamaindex", "import deputize.adapters.langgraph", "langgraph"),
+]
+
+
+@pytest.mark.parametrize(("extra", "program", "named"), LACKING, ids=[f"{a or 'bare'}-{c}" for a, _, c in LACKING])
+def test_what_is_missing_is_one_sentence_and_the_extra_that_brings_it(
+    place: Place, tmp_path: Path, extra: str, program: str, named: str
+) -> None:
+    ran = installed.run(place(extra), program, tmp_path, **settings(0))
+    *_, error, hint = ran.stderr.strip().splitlines()
+    assert ran.returncode == 1 and hint == f'pip install "deputize[{named}]"'
+    assert error.startswith("deputize.core.errors.SettingsError: ") and error.endswith(" is not installed.")
+    assert "During handling" not in ran.stderr and "direct cause" not in ran.stderr
+
+
+def test_without_any_extra_the_core_and_its_toolkits_import(place: Place, tmp_path: Path) -> None:
+    program = "from deputize.core import Deputy\nfrom deputize.toolkits.gmail import TOOLKIT\nprint(len(TOOLKIT.tools))"
+    ran = installed.run(place(""), program, tmp_path)
+    assert ran.stdout.strip().isdecimal(), ran.stderr

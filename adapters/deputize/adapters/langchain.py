@@ -17,9 +17,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import ToolCall, ToolMessage
-from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import ArgsSchema, BaseTool, BaseToolkit, StructuredTool, ToolException
 from pydantic import ConfigDict
 
 from deputize.adapters.host import REFUSED, Identity, IdentityRefused, Who
@@ -32,10 +29,18 @@ from deputize.core import (
     ConsentRequired,
     DeputizeError,
     Deputy,
+    SettingsError,
     Tool,
     User,
     UserRequired,
 )
+
+try:
+    from langchain_core.messages import ToolCall, ToolMessage
+    from langchain_core.runnables import RunnableConfig
+    from langchain_core.tools import ArgsSchema, BaseTool, BaseToolkit, StructuredTool, ToolException
+except ImportError as missing:
+    raise SettingsError.without(missing, "langchain") from None
 
 _call_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 _asked: ContextVar[str] = ContextVar("deputize_asked", default="")

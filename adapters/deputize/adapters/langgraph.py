@@ -19,22 +19,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import suppress
 from typing import Annotated, Any, Literal, TypedDict
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
-from langchain_core.tools import BaseTool
-from langgraph.errors import GraphInterrupt
-from langgraph.graph import END, START, StateGraph
-from langgraph.graph.message import add_messages
-from langgraph.graph.state import CompiledStateGraph
-from langgraph.prebuilt import ToolNode
-from langgraph.pregel import Pregel
-from langgraph.runtime import get_runtime
-from langgraph.types import Command, Interrupt, Send, interrupt
 from pydantic import BaseModel, ConfigDict
 
-from deputize.adapters.direct import First, Step, direct
 from deputize.adapters.host import REFUSED, IdentityRefused, Who
-from deputize.adapters.langchain import Host
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -47,8 +34,27 @@ from deputize.core import (
     InvalidInput,
     NotFound,
     PolicyDenied,
+    SettingsError,
     User,
 )
+
+try:
+    from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+    from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+    from langchain_core.tools import BaseTool
+    from langgraph.errors import GraphInterrupt
+    from langgraph.graph import END, START, StateGraph
+    from langgraph.graph.message import add_messages
+    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.prebuilt import ToolNode
+    from langgraph.pregel import Pregel
+    from langgraph.runtime import get_runtime
+    from langgraph.types import Command, Interrupt, Send, interrupt
+
+    from deputize.adapters.direct import First, Step, direct
+    from deputize.adapters.langchain import Host
+except ImportError as missing:
+    raise SettingsError.without(missing, "langgraph") from None
 
 Payload = dict[str, Any]
 

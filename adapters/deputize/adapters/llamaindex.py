@@ -53,8 +53,8 @@ try:
     from workflows.runtime.types.results import WaitingForEvent
 
     from deputize.adapters.delivery import OWNER, Delivery, Never
-except ImportError:
-    raise SettingsError("LlamaIndex is not installed.", hint="pip install 'deputize[llamaindex]'") from None
+except ImportError as missing:
+    raise SettingsError.without(missing, "llamaindex") from None
 
 log = logging.getLogger(__name__)
 ASKS: Final = 3

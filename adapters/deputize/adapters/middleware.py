@@ -16,14 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
-from langchain_core.messages import ToolMessage
-from langgraph.config import get_config
-from langgraph.runtime import get_runtime
-from langgraph.types import interrupt
-
 from deputize.adapters.host import Who
-from deputize.adapters.langchain import Host, asked_by
-from deputize.adapters.langgraph import WAKE, Answers, Payload, asking_again, open_calls, record, same_user, where
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -38,8 +31,15 @@ from deputize.core import (
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState
     from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
-except ImportError:
-    raise SettingsError("LangChain is not installed.", hint="pip install 'deputize[langchain]' langchain") from None
+    from langchain_core.messages import ToolMessage
+    from langgraph.config import get_config
+    from langgraph.runtime import get_runtime
+    from langgraph.types import interrupt
+
+    from deputize.adapters.langchain import Host, asked_by
+    from deputize.adapters.langgraph import WAKE, Answers, Payload, asking_again, open_calls, record, same_user, where
+except ImportError as missing:
+    raise SettingsError.without(missing, "langchain") from None
 
 
 class _Owned(AgentState[Any]):

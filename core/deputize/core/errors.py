@@ -42,6 +42,8 @@ class DeputizeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint or self.default_hint
+        if self.hint:
+            self.add_note(self.hint)  # tracebacks show it (PEP 678)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), vars(self))
@@ -212,3 +214,10 @@ class SettingsError(DeputizeError):
     """A setting, a key or a file that stops the start. Says which one and what to write."""
 
     code = "settings_error"
+
+    @classmethod
+    def without(cls, missing: ImportError, *extras: str) -> SettingsError:
+        """A package that is not installed, or not in a version that fits, and the extras that bring it."""
+        module = (missing.name or "A package").partition(".")[0]
+        fits = "is not installed" if isinstance(missing, ModuleNotFoundError) else "has another version than is needed"
+        return cls(f"{module} {fits}.", hint=f'pip install "deputize[{",".join(extras)}]"')

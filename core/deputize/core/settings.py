@@ -25,7 +25,7 @@ try:
         SettingsConfigDict,
     )
 except ImportError as missing:
-    raise SettingsError(f"{missing.name} is not installed.", hint='pip install "deputize[cli]"') from None
+    raise SettingsError.without(missing, "settings", "web") from None
 from deputize.core.audit import Audit, Mode
 from deputize.core.audit.anchors import AnchorFile
 from deputize.core.configfile import config_file, read_config, tell_unread, unread

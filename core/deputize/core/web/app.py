@@ -18,13 +18,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp
-
 from deputize.core.deputy import Deputy
 from deputize.core.errors import (
     Conflict,
@@ -37,11 +30,22 @@ from deputize.core.errors import (
     UserRequired,
 )
 from deputize.core.oauth.consent import FixedPages
-from deputize.core.web import consenting, own
-from deputize.core.web.browser import LOOPBACK, UserVerifier, cookies_for
 from deputize.core.web.proof import health
-from deputize.core.web.shown import json_of, style
-from deputize.core.web.site import Site, is_refusal, note
+
+try:
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+    from starlette.types import ASGIApp
+
+    from deputize.core.web import consenting, own
+    from deputize.core.web.browser import LOOPBACK, UserVerifier, cookies_for
+    from deputize.core.web.shown import json_of, style
+    from deputize.core.web.site import Site, is_refusal, note
+except ImportError as missing:
+    raise SettingsError.without(missing, "web") from None
 
 __all__ = ["UserVerifier", "pages_app"]
 

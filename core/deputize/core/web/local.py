@@ -124,6 +124,6 @@ def _application(deputy: Deputy) -> tuple[ASGIApp, Callable[..., AbstractAsyncCo
         from deputize.core.web.app import pages_app
         from deputize.core.web.loopback import handing_on, only_host, serve
     except ImportError as missing:
-        raise SettingsError(f"{missing.name} is not installed.", hint='pip install "deputize[web]"') from None
+        raise SettingsError.without(missing, "web") from None
     pages = only_host(pages_app(deputy, verifier=None, local=True), {HOST})
     return handing_on(pages, "/callback/[A-Za-z0-9_-]{1,100}"), serve
