@@ -212,21 +212,23 @@ def test_L2_a_grant_shows_no_token_and_is_not_pickled() -> None:
 
 def test_L2_a_tombstone_and_a_dead_grant_hold_nothing_that_could_be_used() -> None:
     grant = _grant(Secret(CANARY))
-    assert CANARY.encode() in grant.pack()
+    assert CANARY.encode() in grant.pack().reveal()
     for ended in (grant.tombstone(), grant.dead("invalid_grant")):
-        assert CANARY.encode() not in ended.pack() and not ended.access_token and ended.refresh_token is None
+        assert CANARY.encode() not in ended.pack().reveal() and not ended.access_token and ended.refresh_token is None
 
 
 REVEALING: Final = {
     "act/send.py": 1,  # where a token meets a request
     "act/answers.py": 1,  # to take it out of an answer that repeats it
-    "oauth/flow.py": 8,  # where a form goes to a token endpoint
-    "oauth/visit.py": 2,  # into the sealed record: verifier, code
-    "oauth/device.py": 1,  # into the sealed record: the code to ask with
-    "oauth/refresh.py": 1,  # the fingerprint of an intent
-    "oauth/outbox.py": 2,  # into the sealed outbox
-    "vault/grant.py": 2,  # to seal
+    "act/files.py": 1,  # the user's own file, out of its records
+    "oauth/flow.py": 9,  # where a form goes to a token endpoint, and the state to the authorization endpoint
+    "oauth/pkce.py": 1,  # a fingerprint
+    "vault/content.py": 2,  # into a sealed record, and out of it
+    "vault/grant.py": 3,  # the same for a grant
+    "vault/housekeys.py": 1,  # the same for the vault's own keys
+    "vault/seal.py": 1,  # to seal
     "web/consenting.py": 1,  # the nonce, into its own cookie
+    "web/links.py": 1,  # what a local link stands for
 }
 
 

@@ -50,7 +50,7 @@ async def lives():
 loop = asyncio.new_event_loop()
 deputy = loop.run_until_complete(lives())
 found = tokens()
-planted = {"cache": loop.run_until_complete(deputy.vault.scan("grant"))[0].plain}
+planted = {"cache": loop.run_until_complete(deputy.vault.scan("grant"))[0].plain.reveal()}
 print(found, tokens() > found)
 '''
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -16,12 +17,12 @@ _FORM = ("code", "code_verifier", "refresh_token", "client_secret", "token", "st
 _REPLY = ("access_token", "refresh_token", "id_token")
 
 
-@dataclass
+@dataclass(repr=False)
 class Wiretap(httpx.AsyncBaseTransport):
     """A transport that notes every token, code, verifier, state and client secret going by, in either direction."""
 
     inner: httpx.AsyncBaseTransport
-    secrets: dict[str, str] = field(default_factory=dict)  # secret -> what it is
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)  # secret -> what it is
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         content = await request.aread()
@@ -86,6 +87,46 @@ def walk_error(error: BaseException | None) -> Iterator[str]:
         yield repr(vars(error))
         yield repr(error.args)
         error = error.__cause__ or error.__context__
+
+
+def frames(error: BaseException) -> Iterator[tuple[str, FrameType]]:
+    """Every frame that hangs on an error, its causes and contexts included, and where it is."""
+    todo, met = [error], set[int]()
+    while todo:
+        one = todo.pop()
+        if id(one) in met:
+            continue
+        met.add(id(one))
+        todo += [e for e in (one.__cause__, one.__context__, *getattr(one, "exceptions", ())) if e is not None]
+        trace = one.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            yield f"{code.co_filename}:{trace.tb_lineno} {code.co_qualname}", trace.tb_frame
+            trace = trace.tb_next
+
+
+def frame_hits(error: BaseException, secrets: Mapping[str, str], *, but: tuple[str, ...] = ("/tests/",)) -> list[str]:
+    """Where a secret stands in the locals of a frame: what repr shows of each, and of what lies inside it."""
+    return [
+        f"{hit} as {name}"
+        for where, frame in frames(error)
+        if not any(part in where for part in but)
+        for name, value in frame.f_locals.items()
+        for hit in hits(secrets, {where: "\n".join(_deep(value, 4))})
+    ]
+
+
+def _deep(value: Any, depth: int) -> Iterator[str]:
+    try:
+        yield repr(value)
+    except Exception as e:  # an object that is not finished yet
+        yield type(e).__name__
+    if depth and isinstance(value, Mapping):
+        for one in (*value.keys(), *value.values()):
+            yield from _deep(one, depth - 1)
+    elif depth and isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from _deep(one, depth - 1)
 
 
 def dump(value: Any) -> str:

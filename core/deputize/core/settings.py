@@ -37,6 +37,7 @@ from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.keys import keyring_keys, make_key_file, parse_keys, read_key_file
+from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 
@@ -196,10 +197,10 @@ class Settings(BaseSettings):
 
     async def open_vault(self) -> Vault:
         """The vault, opened with the keys. A new one is made only where none is."""
-        keys = self.keys()
+        sealer = Sealer(self.keys())
         store = open_store(self.vault_url, create=self.new_vault())
         try:
-            vault = await Vault.open(store, keys, self.keys)
+            vault = await Vault.open(store, sealer, self.keys)
             if self.sandbox:
                 await self._check_played(vault)
             return vault

@@ -56,7 +56,7 @@ def authorize(provider: Provider, app: App = APP, **more: Any) -> str:
     given: dict[str, Any] = {
         "redirect_uri": "http://127.0.0.1:8736/callback/google",
         "scopes": frozenset({"b", "a"}),
-        "state": "the-state",
+        "state": Secret("the-state"),
         "challenge": challenge_of("x" * 43),
     }
     return flow.authorize_url(provider, app, **given | more)
@@ -83,7 +83,7 @@ def test_A2_a_verifier_is_not_shown() -> None:
 
 
 def test_A4_states_are_distinct_and_have_at_least_128_bits() -> None:
-    states = {new_state() for _ in range(1_000)}
+    states = {new_state().reveal() for _ in range(1_000)}
     assert len(states) == 1_000
     assert all(len(base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))) * 8 >= 128 for state in states)
 
@@ -148,7 +148,7 @@ def test_the_account_to_choose_is_hinted_only_where_the_provider_takes_hints() -
 
 def test_odd_characters_stay_inside_their_parameter() -> None:
     odd = "a&scope=evil#x y"
-    query = asked(authorize(GOOGLE, state=odd, scopes=frozenset({"s&redirect_uri=https://evil.example.test"})))
+    query = asked(authorize(GOOGLE, state=Secret(odd), scopes=frozenset({"s&redirect_uri=https://evil.example.test"})))
     assert query["state"] == [odd] and query["redirect_uri"] == ["http://127.0.0.1:8736/callback/google"]
 
 
@@ -411,12 +411,12 @@ def test_a_token_type_is_read_without_its_case_and_may_be_missing(kind: str | No
 
 def test_a_callback_is_read_and_its_code_is_not_shown() -> None:
     back = flow.parse_callback({"code": "c-123", "state": "s-123", "iss": "https://accounts.google.com", "x": "y"})
-    assert back.code == Secret("c-123") and (back.state, back.error) == ("s-123", "")
+    assert back.code == Secret("c-123") and (back.state, back.error) == (Secret("s-123"), "")
     assert "c-123" not in repr(back)
 
 
 def test_a_callback_without_anything_is_empty() -> None:
-    assert flow.parse_callback({}) == flow.Callback("", None, "", "")
+    assert flow.parse_callback({}) == flow.Callback(Secret(""), None, "", "")
     assert flow.parse_callback({"code": ""}).code is None
 
 

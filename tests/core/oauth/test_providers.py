@@ -191,7 +191,12 @@ def test_A1_every_authorize_url_carries_a_challenge_but_that_of_a_slack_app_with
 ) -> None:
     app = App(provider.name, "id", secret, pkce=pkce)
     url = flow.authorize_url(
-        provider, app, redirect_uri="https://x.example.test/cb", scopes=frozenset(), state="s", challenge="c" * 43
+        provider,
+        app,
+        redirect_uri="https://x.example.test/cb",
+        scopes=frozenset(),
+        state=Secret("s"),
+        challenge="c" * 43,
     )
     query = parse_qs(urlsplit(url).query)
     bare = provider.name == "slack" and secret is not None and not pkce
@@ -214,7 +219,12 @@ def test_A1_every_authorize_url_carries_a_challenge_but_that_of_a_slack_app_with
 def test_A13_scopes_are_asked_as_each_wants_them(provider: Provider, query: dict[str, str]) -> None:
     app = App(provider.name, "id", Secret("s"))
     url = flow.authorize_url(
-        provider, app, redirect_uri="https://x.example.test/cb", scopes=frozenset("ab"), state="s", challenge="c"
+        provider,
+        app,
+        redirect_uri="https://x.example.test/cb",
+        scopes=frozenset("ab"),
+        state=Secret("s"),
+        challenge="c",
     )
     asked = {name: value for name, [value] in parse_qs(urlsplit(url).query).items() if "scope" in name}
     assert {name: value for name, value in asked.items() if name != "include_granted_scopes"} == query

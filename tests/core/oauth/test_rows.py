@@ -284,7 +284,7 @@ async def test_R30_an_expired_access_token_is_replaced_before_it_is_ended_and_th
         clock.now += 30000
         assert [one.upstream for one in await deputy.revoke("alice", "github_app")] == ["queued"]
         [owed] = await deputy.vault.scan("outbox")
-        assert owed.json["token"] == "ghu2"
+        assert owed.json["token"] == Secret("ghu2")
         assert await deputy.outbox.retry() == ["done"]
         told = [json.loads(one.content)["access_token"] for one in line.to(f"{API}/applications")]
         assert told == ["ghu2", "ghu2"] and await deputy.vault.scan("outbox") == []

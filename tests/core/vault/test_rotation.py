@@ -16,6 +16,7 @@ import pytest
 
 from deputize.core import DeputizeError, InvalidInput, SettingsError, User, VaultError
 from deputize.core.oauth.refresh import GrantLost
+from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.seal import id_of
 from deputize.core.vault.stores.memory import MemoryStore
@@ -308,6 +309,6 @@ def test_keys_of_an_earlier_form_of_the_first_record_are_understood() -> None:
     old = {name: getattr(keys, name).hex() for name in ("index", "ticket", "web", "audit")}
     import json
 
-    found = HouseKeys.unpack(json.dumps(old).encode())
+    found = HouseKeys.unpack(SecretBytes(json.dumps(old).encode()))
     assert (found.index, found.audit, found.old_audit, found.sealers) == (keys.index, keys.audit, (), ())
     assert HouseKeys.unpack(keys.with_new_audit().pack()).old_audit == (keys.audit,)

@@ -10,10 +10,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from deputize.core.errors import SettingsError, VaultError
 from deputize.core.vault import seal
+from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.seal import Sealer
 
 OLD, NEW = os.urandom(32), os.urandom(32)
-PLAIN = b"access-token-of-alice"
+TOKEN = b"access-token-of-alice"
+PLAIN = SecretBytes(TOKEN)
 
 
 def refusal(sealer: Sealer, kind: str, key: str, sealed: bytes) -> tuple[object, ...]:
@@ -29,23 +31,23 @@ def test_what_was_sealed_opens_with_its_generation() -> None:
     for generation in (0, 1, 2**64 - 1):
         sealed = sealer.seal("grant", "a.b", generation, PLAIN)
         assert sealer.open("grant", "a.b", sealed) == (generation, PLAIN)
-    assert sealer.open("grant", "e", sealer.seal("grant", "e", 1, b"")) == (1, b"")
+    assert sealer.open("grant", "e", sealer.seal("grant", "e", 1, SecretBytes(b""))) == (1, SecretBytes(b""))
 
 
 def test_the_format_is_version_kid_generation_nonce_and_a_gcm_ciphertext() -> None:
     sealed = Sealer([NEW]).seal("grant", "alice", 7, PLAIN)
-    assert len(sealed) == 1 + 8 + 8 + 12 + len(PLAIN) + 16
+    assert len(sealed) == 1 + 8 + 8 + 12 + len(TOKEN) + 16
     assert sealed[:1] == b"\x01"
     assert sealed[9:17] == (7).to_bytes(8)
     bound = sealed[:17] + b"\x00\x05\x00\x05grantalice"
-    assert AESGCM(NEW).decrypt(sealed[17:29], sealed[29:], bound) == PLAIN
+    assert AESGCM(NEW).decrypt(sealed[17:29], sealed[29:], bound) == TOKEN
 
 
 def test_the_sealed_bytes_show_neither_plaintext_nor_key_and_never_repeat() -> None:
     sealer = Sealer([NEW])
     sealed = {sealer.seal("grant", "alice", 1, PLAIN) for _ in range(2000)}
     assert len({one[17:29] for one in sealed}) == 2000
-    assert not any(PLAIN in one or NEW in one for one in sealed)
+    assert not any(TOKEN in one or NEW in one for one in sealed)
 
 
 def test_V1_every_failure_is_one_identical_error() -> None:
@@ -67,7 +69,7 @@ def test_V1_every_failure_is_one_identical_error() -> None:
 
 def test_V1_rows_of_two_users_cannot_be_exchanged() -> None:
     sealer = Sealer([NEW])
-    alice, bob = sealer.seal("grant", "alice", 1, b"a"), sealer.seal("grant", "bob", 1, b"b")
+    alice, bob = sealer.seal("grant", "alice", 1, SecretBytes(b"a")), sealer.seal("grant", "bob", 1, SecretBytes(b"b"))
     refusal(sealer, "grant", "alice", bob)
     refusal(sealer, "grant", "bob", alice)
 
@@ -100,7 +102,7 @@ def test_V6_the_newest_key_seals_and_all_open() -> None:
 
 
 def test_the_kid_is_stable_and_one_way() -> None:
-    kids = {Sealer([key]).seal("grant", "alice", 1, b"")[1:9] for key in (OLD, OLD, NEW)}
+    kids = {Sealer([key]).seal("grant", "alice", 1, SecretBytes(b""))[1:9] for key in (OLD, OLD, NEW)}
     assert len(kids) == 2
     assert not any(kid in OLD or kid in NEW for kid in kids)
 

@@ -27,7 +27,7 @@ class Lacking(Exception):
         self.act, self.scopes, self.held, self.why = act, scopes, held, why
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Asking:
     """Asks users, for what acts lack and beforehand."""
 

@@ -117,7 +117,7 @@ class Files:
             piece = await self.vault.get("filepart", f"{row.key}.{n:03d}")
             if piece is None:  # a process died while it was kept, or it has just been removed
                 raise _unknown()
-            pieces.append(piece.plain)
+            pieces.append(piece.plain.reveal())
         return File(content["name"], content["mime"], b"".join(pieces))
 
     async def erase(self, user: User) -> int:

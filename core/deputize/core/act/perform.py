@@ -22,7 +22,7 @@ Allow = Callable[[Act], Awaitable[Act]]
 """What the policy and the user say of an act that has shown what it will do: the act, free or approved, or an error."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Performer:
     """Performs acts that were decided, with a token that is good now. Reads are not recorded, writes happen once."""
 

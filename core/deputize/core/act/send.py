@@ -71,7 +71,7 @@ OnShow = Callable[[Show], Awaitable[None]]
 """Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Sender:
     """Performs acts: over one pooled client, with tokens that are good now."""
 
@@ -144,7 +144,7 @@ class _Ended:
     result: Any
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """One tool's steps on their way.
 

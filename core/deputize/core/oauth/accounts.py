@@ -20,7 +20,7 @@ from deputize.core.vault.told import facts_of
 from deputize.core.vault.vault import Vault, called
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Accounts:
     """The accounts of all users, in one vault."""
 

@@ -22,6 +22,7 @@ from deputize.core.failures import Kind, Outcome, classify, lost
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
+from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.records import Content, is_them, refused
 from deputize.core.oauth.visit import Visits, reason_of
@@ -66,7 +67,7 @@ class Devices(Visits):
             if opened is None:
                 break
             interval = await portal().hop(partial(self._asked_again, opened, interval))
-        ended = await self._by("asked", consent_id)
+        ended = await self._by("asked", fingerprint(consent_id))
         return await self._public((ended or record).json)
 
     async def _begin(self, consent_id: str, user: User, tell: Callable[[DeviceCode], None]) -> tuple[Record, float]:
@@ -87,7 +88,7 @@ class Devices(Visits):
             expires = self.clock() + min(given.lifetime, LONGEST)
             content |= {
                 "status": "opened",
-                "device": {"code": given.code.reveal(), "expires": expires},
+                "device": {"code": given.code, "expires": expires},
                 "visit_expires": expires,
                 "asked": sorted(asked | set(provider.always)),
                 **noted(origin_of(provider, app)),
@@ -98,7 +99,7 @@ class Devices(Visits):
                 return stored, given.interval
 
     async def _mine(self, consent_id: str, user: User) -> Record:
-        record = await self._by("asked", consent_id)
+        record = await self._by("asked", fingerprint(consent_id))
         if record is None or not is_them(user, record.json):
             self._suspect("user_mismatch" if record else "unknown_consent", self._facts(record.json) if record else {})
             raise refused("unknown_consent")
@@ -141,7 +142,7 @@ class Devices(Visits):
         if origin_in(content) != origin_of(provider, app):
             await self._end(record, "failed", MOVED)
             return None
-        outcome = await self._polled(provider, app, Secret(content["device"]["code"]))
+        outcome = await self._polled(provider, app, content["device"]["code"])
         if outcome.kind is Kind.OK:
             endpoint = Endpoint(self.http, provider, app, self.clock)
             await self._entered(record, endpoint, outcome, asked_at)

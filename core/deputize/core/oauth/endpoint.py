@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -34,7 +35,7 @@ class Refusal(Exception):
         self.outcome = outcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Endpoint:
     """One app at one provider, over one pooled client. Everything it raises is a `Refusal`.
 
@@ -97,10 +98,9 @@ class Endpoint:
 
     def _read(self, outcome: Outcome, without: str, parse: Callable[[Provider, Any], T]) -> T:
         """What is in a good answer; one that holds nothing of the kind is as good as none."""
-        try:
+        with suppress(ProviderUnavailable):
             return parse(self.provider, outcome.data)
-        except ProviderUnavailable:
-            raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None)) from None
+        raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None))
 
     async def _ask(self, call: Call, request: httpx.Request) -> Outcome:
         return await _asked(self.http, self.provider, call, request, self.clock(), self.seconds)
@@ -119,8 +119,9 @@ async def _asked(
     except ProviderUnavailable as e:
         outcome = lost(call, sent=e.sent)
         late = call == "refresh" and e.reason == "late"  # it may still be at work on it: not to be sent again at once
-        raise Refusal(replace(outcome, detail=LATE) if late else outcome) from None
-    outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
+        outcome = replace(outcome, detail=LATE) if late else outcome
+    else:
+        outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
     if outcome.kind is not Kind.OK:
-        raise Refusal(replace(outcome, data=None)) from None
+        raise Refusal(replace(outcome, data=None))
     return outcome

@@ -30,7 +30,7 @@ def authorize_url(
     *,
     redirect_uri: str,
     scopes: frozenset[str],
-    state: str,
+    state: Secret,
     challenge: str,
     login_hint: str = "",
     choose: bool = False,
@@ -50,7 +50,7 @@ def authorize_url(
         client_id=app.client_id,
         response_type="code",
         redirect_uri=redirect_uri,
-        state=state,
+        state=state.reveal(),
         **more,
     )
     return url
@@ -63,9 +63,9 @@ def _scopes_asked(provider: Provider, scopes: frozenset[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """What the browser brought back. ``code`` is secret until it is spent."""
+    """What the browser brought back. ``code`` is secret until it is spent, ``state`` until it is used up."""
 
-    state: str
+    state: Secret
     code: Secret | None
     error: str
     iss: str
@@ -75,7 +75,7 @@ def parse_callback(params: Mapping[str, str]) -> Callback:
     """RFC 6749 4.1.2 and 4.1.2.1; RFC 9207 2 for ``iss``."""
     code = params.get("code", "")
     return Callback(
-        params.get("state", ""), Secret(code) if code else None, params.get("error", ""), params.get("iss", "")
+        Secret(params.get("state", "")), Secret(code) if code else None, params.get("error", ""), params.get("iss", "")
     )
 
 
@@ -188,11 +188,19 @@ class DeviceCodes:
 
 def parse_device_codes(provider: Provider, reply: Any) -> DeviceCodes:
     """RFC 8628 3.2. Raises `ProviderUnavailable` for anything that no terminal should show, or no browser open."""
-    reply = reply if isinstance(reply, Mapping) else {}
+    codes = _device_codes(provider, reply if isinstance(reply, Mapping) else {})
+    del reply
+    if codes is None:
+        raise ProviderUnavailable(f"{provider.label} gave no usable code for another device.")
+    return codes
+
+
+def _device_codes(provider: Provider, reply: Mapping[str, Any]) -> DeviceCodes | None:
+    """The codes of a reply, if they can be used. Raises nothing: its frame has the code."""
     code, shown = reply.get("device_code"), reply.get("user_code")
     address = _own_address(provider, reply.get("verification_uri") or reply.get("verification_url"))
     if not _usable(code) or not isinstance(shown, str) or not re.fullmatch(r"[A-Za-z0-9-]{4,20}", shown) or not address:
-        raise ProviderUnavailable(f"{provider.label} gave no usable code for another device.")
+        return None
     interval = min(max(_seconds(reply.get("interval"), 5.0), 1.0), 60.0)
     return DeviceCodes(Secret(code), shown, address, _seconds(reply.get("expires_in"), 600.0), interval)
 
@@ -223,18 +231,28 @@ class Tokens:
 
 def parse_tokens(provider: Provider, reply: Any) -> Tokens:
     """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no bearer token in it, or what must be kept is odd."""
-    whole: Any = reply
-    reply = token_reply(provider.rules, reply) or {}
+    tokens = _tokens(provider, reply)
+    del reply  # else the frame of an error shows it
+    if isinstance(tokens, str):
+        raise ProviderUnavailable(tokens)
+    return tokens
+
+
+def _tokens(provider: Provider, whole: Any) -> Tokens | str:
+    """The tokens of a reply, or what is wrong with it. Raises nothing: its frame has them in plaintext."""
+    reply = token_reply(provider.rules, whole) or {}
     access, kind = reply.get("access_token"), str(reply.get("token_type", "bearer")).lower()
     if not _usable(access) or kind not in ("bearer", "user"):
-        raise ProviderUnavailable(f"{provider.label} answered without a usable token.")
+        return f"{provider.label} answered without a usable token."
+    if (extra := _kept(provider, whole)) is None:
+        return f"{provider.label} named a place that is not its own."
     refresh_token = reply.get("refresh_token")
     return Tokens(
         access=Secret(access),
         refresh=Secret(refresh_token) if _usable(refresh_token) else None,
         scopes=None if provider.permissions else _scopes(provider, reply.get("scope")),
         lifetime=_seconds(reply.get("expires_in"), provider.default_lifetime),
-        extra=_kept(provider, whole),
+        extra=extra,
     )
 
 
@@ -245,11 +263,12 @@ def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
     return provider.normal(scope) if isinstance(scope, str) else None
 
 
-def _kept(provider: Provider, reply: Any) -> dict[str, str]:
-    """What the grant keeps of a reply. A value of another form could send tokens to a place that is not theirs."""
+def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
+    """What the grant keeps of a reply; None where a value has another form: it could send tokens to a place that is
+    not theirs."""
     kept = {name: reply[name] for name in provider.keep if name in reply}
     if not all(isinstance(value, str) and re.fullmatch(provider.keep[name], value) for name, value in kept.items()):
-        raise ProviderUnavailable(f"{provider.label} named a place that is not its own.")
+        return None
     return kept
 
 

@@ -47,7 +47,7 @@ Upstream = Literal["done", "queued", "moved", "not_supported", "gave_up"]
 it stays written down for as long as they do."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Outbox:
     """What providers must still hear. Debts of all users, in one vault."""
 
@@ -82,7 +82,7 @@ class Outbox:
         more |= noted(grant.origin)
         row = self.providers.get(grant.provider)
         if leaked and row and row.revoke_leaked:
-            more["leaked"] = [one.reveal() for one in (grant.access_token, grant.refresh_token) if one]
+            more["leaked"] = [one for one in (grant.access_token, grant.refresh_token) if one]
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
 
     async def owe_replaced(self, before: Grant, after: Grant) -> Record | None:
@@ -116,18 +116,16 @@ class Outbox:
         """The token to tell the provider of; with it, what brings another where only a live access token is heard."""
         row = self.providers.get(provider)
         by_form = row is None or row.revoke_by == "form"
-        named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access}
-        if tokens.refresh and expires and not by_form:
-            named["refresh"] = tokens.refresh
-        return {name: value.reveal() for name, value in named.items()} | {"expires": expires}
+        named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}
+        return named | ({"refresh": tokens.refresh} if tokens.refresh and expires and not by_form else {})
 
     async def _living(self, owed: Record, endpoint: Endpoint) -> Record:
         """The debt with an access token that lives; the new pair is written down before it is used."""
         note = owed.json
         if not note.get("refresh") or self.clock() < note["expires"] - MARGIN:
             return owed
-        tokens = await endpoint.refresh(Secret(note["refresh"]))
-        renewed = replace(tokens, refresh=tokens.refresh or Secret(note.pop("refresh")))
+        tokens = await endpoint.refresh(note["refresh"])
+        renewed = replace(tokens, refresh=tokens.refresh or note.pop("refresh"))
         expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
         note = {**note, "refresh": ""} | self._named(note["provider"], renewed, expires)
         return await self.vault.swap(owed, note) or owed
@@ -168,7 +166,7 @@ class Outbox:
         """
         note = owed.json
         try:
-            named = Secret(note["token"])
+            named = note["token"]
             while (grant := await self._active(note)) and named in (grant.access_token, grant.refresh_token):
                 if note.get("replaced"):
                     return "queued"  # the newer consent is not stored yet, or never was
@@ -202,7 +200,7 @@ class Outbox:
             endpoint = Endpoint(self.http, provider, app, self.clock)
             owed = await self._living(owed, endpoint)
             alone = bool(note.get("replaced")) or await self._active(note) is not None
-            done = await endpoint.revoke(Secret(owed.json["token"]), alone=alone)
+            done = await endpoint.revoke(owed.json["token"], alone=alone)
             upstream: Upstream = "done" if done else "not_supported"
         except Refusal as refusal:
             upstream = self._stands(note, refusal)
@@ -210,7 +208,7 @@ class Outbox:
 
     async def _tell_leaked(self, provider: Provider, debts: list[Record]) -> dict[str, Upstream]:
         """All in one request; each debt is of two tokens at most."""
-        tokens = [Secret(token) for owed in debts for token in owed.json["leaked"]]
+        tokens = [token for owed in debts for token in owed.json["leaked"]]
         refused: Refusal | None = None
         try:
             await end_leaked(self.http, provider, tokens, self.clock())

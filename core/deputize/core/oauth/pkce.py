@@ -33,11 +33,12 @@ def challenge_of(verifier: str) -> str:
     return cast("str", _challenge(verifier))
 
 
-def new_state() -> str:
+def new_state() -> Secret:
     """256 bits for the ``state`` parameter, or for a browser's nonce."""
-    return secrets.token_urlsafe(32)
+    return Secret(secrets.token_urlsafe(32))
 
 
-def fingerprint(value: str) -> str:
+def fingerprint(value: Secret | str) -> str:
     """How a state, a nonce or a ticket is stored: as a hash only. 64 hexadecimal characters."""
-    return hashlib.sha256(value.encode()).hexdigest()
+    plain = value.reveal() if isinstance(value, Secret) else value
+    return hashlib.sha256(plain.encode()).hexdigest()

@@ -114,29 +114,29 @@ class Records:
         """Let the ticket and the id lead to the record, before it is there. Neither is stored, only their hashes."""
         row = {"key": key, "id": content["id"], "expires": content["expires"]}
         for kind, name in (("ticket", self._ticket(content)), ("asked", content["id"])):
-            await self._point(kind, name, row)
+            await self._point(kind, fingerprint(name), row)
 
-    async def _point(self, kind: str, name: str, row: Content) -> None:
-        """Let this name lead there."""
-        while not await self.vault.insert(kind, fingerprint(name), row):
-            old = await self.vault.get(kind, fingerprint(name))
+    async def _point(self, kind: str, digest: str, row: Content) -> None:
+        """Let the name with this fingerprint lead there."""
+        while not await self.vault.insert(kind, digest, row):
+            old = await self.vault.get(kind, digest)
             if old and (old.json["expires"] >= row["expires"] or await self.vault.swap(old, row)):
                 return
 
-    async def _by(self, kind: str, name: str) -> Record | None:
-        """The record that a ticket, a state or an id leads to, if it is still the same consent."""
-        row = await self.vault.get(kind, fingerprint(name))
+    async def _by(self, kind: str, digest: str) -> Record | None:
+        """The record that a ticket, a state or an id leads to, by its fingerprint, if it is still the same consent."""
+        row = await self.vault.get(kind, digest)
         if row is None or row.json["expires"] < self.clock():
             return None
         record = await self.vault.get("consent", row.json["key"])
         if record is None or record.json["id"] != row.json["id"]:
             return None
         states = [visit["state"] for visit in record.json.get("visits", ())]
-        overtaken = kind == "state" and fingerprint(name) not in states
+        overtaken = kind == "state" and digest not in states
         return None if overtaken and record.json["status"] in PENDING else record
 
     async def _ticketed(self, ticket: str, who: Who) -> Record:
-        record = await self._by("ticket", ticket)
+        record = await self._by("ticket", fingerprint(ticket))
         if record is None:
             raise refused("unknown_ticket")
         content = record.json

@@ -78,7 +78,7 @@ class Pause:
         return ProviderUnavailable("The provider could not refresh the grant now.")
 
 
-@dataclass
+@dataclass(repr=False)
 class Refresher:
     """Hands out grants whose access token is good now."""
 
@@ -307,7 +307,7 @@ class Refresher:
 
     async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:
         """Write down, durably, that this refresh token is about to be used; whether that had been written before."""
-        mark = {"token": fingerprint(token.reveal()), "at": self.clock()}
+        mark = {"token": fingerprint(token), "at": self.clock()}
         while True:
             if (old := await self.vault.get("intent", place)) is None:
                 if made := await self.vault.insert("intent", place, mark):

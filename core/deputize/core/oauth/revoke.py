@@ -35,7 +35,7 @@ class Revoked:
     upstream: Upstream
 
 
-@dataclass
+@dataclass(repr=False)
 class Revoker:
     """Ends grants, here at once and at the provider as soon as it can be reached."""
 

@@ -6,8 +6,9 @@ Sources: RFC 6749 4.1, RFC 7636, RFC 9207, RFC 9700 4.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from deputize.core.asks import Consent
 from deputize.core.failures import Outcome, denied
@@ -38,7 +39,7 @@ from deputize.core.vault.vault import Record
 class Started:
     """What the browser gets when Connect was pressed: where to go, and the nonce that binds it."""
 
-    url: str
+    url: str = field(repr=False)
     nonce: Secret
 
 
@@ -69,7 +70,7 @@ class Visits(Records):
             visit = {
                 "state": fingerprint(state),
                 "nonce": fingerprint(nonce),
-                "verifier": pkce.verifier.reveal(),
+                "verifier": pkce.verifier,
                 "expires": now + TICKET_LIFE,
             }
             content |= {
@@ -81,7 +82,7 @@ class Visits(Records):
                 **noted(origin_of(provider, app)),
             }
             row = {"key": record.key, "id": content["id"], "expires": content["visit_expires"]}
-            await self._point("state", state, row)
+            await self._point("state", fingerprint(state), row)
             if await self.vault.swap(record, content):
                 break
         self.audit.write("consent.opened", **self._facts(content))
@@ -95,20 +96,22 @@ class Visits(Records):
             login_hint=content["account"],
             choose=bool(content.get("other")),
         )
-        return Started(url, Secret(nonce))
+        return Started(url, nonce)
 
     async def _asked(self, content: Content, provider: Provider) -> frozenset[str]:
         """What is asked of the provider: what is lacking, and what the grant has that must not get lost."""
         held = await self._held(content)
         return frozenset(content["scopes"]) | (held.scopes if held else frozenset()) - provider.spoils.keys()
 
-    async def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> str:
+    def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
         """The browser is back at ``/callback/{app}``. Returns the ticket, whose page tells how it went.
 
         Raises `InvalidInput`, always the same, for anything that does not fit; no token request is sent then.
         """
-        back = flow.parse_callback(params)
-        record = await self._by("state", back.state) if back.state else None
+        return self._finish(app_name, flow.parse_callback(params), who, Secret(nonce))  # no frame keeps the code
+
+    async def _finish(self, app_name: str, back: flow.Callback, who: Who, nonce: Secret) -> str:
+        record = await self._by("state", fingerprint(back.state)) if back.state else None
         if record is None:
             self._suspect("unknown_state", {})
             raise refused("unknown_state")
@@ -125,10 +128,10 @@ class Visits(Records):
                 await self._burn(record, "user_mismatch")
             await self._decline(record, back.error)
             return self._ticket(content)
-        content |= {"status": "returned", "visits": [visit], "code": back.code.reveal(), "returned": self.clock()}
+        content |= {"status": "returned", "visits": [visit], "code": back.code, "returned": self.clock()}
         held = await self.vault.swap(record, content)
         if held is None:
-            return await self.finish(app_name, params, who, nonce)  # somebody else moved it: look again
+            return await self._finish(app_name, back, who, nonce)  # somebody else moved it: look again
         if not is_them(who, content):
             self._suspect("user_mismatch", self._facts(content))
             await self._end(held, "failed", "user_mismatch")
@@ -136,7 +139,7 @@ class Visits(Records):
         await portal().hop(lambda: self._redeem(held))
         return self._ticket(content)
 
-    def _wrong(self, content: Content, visit: Content | None, app_name: str, back: flow.Callback, nonce: str) -> str:
+    def _wrong(self, content: Content, visit: Content | None, app_name: str, back: flow.Callback, nonce: Secret) -> str:
         """Why a callback does not belong to this consent; empty if it does."""
         provider = self.providers.get(content["provider"])
         if content["status"] not in ("opened", *REDEEMING) or provider is None or visit is None:
@@ -167,7 +170,7 @@ class Visits(Records):
             await self._end(record, "failed", MOVED)
             return
         [visit] = content["visits"]
-        code, verifier = Secret(content["code"]), Secret(visit["verifier"])
+        code, verifier = content["code"], visit["verifier"]
         spent = {"status": "confirmed", "code": "", "visits": [visit | {"verifier": ""}]}
         confirmed = await self.vault.swap(record, content | spent)
         if confirmed is None:

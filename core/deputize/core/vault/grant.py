@@ -7,29 +7,30 @@ import json
 import struct
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal, NoReturn, Self
+from typing import AnyStr, Generic, Literal, NoReturn, Self, TypeVar
 
 from deputize.core.errors import UserRequired, VaultError
 
 
-class Secret:
-    """A string that shows itself only where it is asked to by name.
+class _Opaque(Generic[AnyStr]):
+    """Plaintext that shows itself only where it is asked to by name: no frame, log or report of an error has it.
 
     repr, str and format are masked; pickle, copy, deepcopy and JSON are refused; equality takes constant time.
     Python cannot wipe a string: plaintext lives as long as the act that uses it.
     """
 
     __slots__ = ("_value",)
+    _value: AnyStr
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: AnyStr) -> None:
         self._value = value
 
-    def reveal(self) -> str:
+    def reveal(self) -> AnyStr:
         """The plaintext. Called where a token meets a request, where a form goes to a token endpoint, and to seal."""
         return self._value
 
     def __repr__(self) -> str:
-        return "Secret(***)"
+        return f"{type(self).__name__}(***)"
 
     __str__ = __repr__
 
@@ -37,10 +38,13 @@ class Secret:
         return repr(self)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+        return type(other) is type(self) and hmac.compare_digest(self._bytes(), other._bytes())
+
+    def _bytes(self) -> bytes:
+        return self._value.encode() if isinstance(self._value, str) else self._value
 
     def __hash__(self) -> int:
-        return hash((Secret, self._value))
+        return hash((type(self), self._value))
 
     def __bool__(self) -> bool:
         return bool(self._value)
@@ -49,6 +53,18 @@ class Secret:
         raise TypeError("a Secret cannot be copied, pickled or serialised")
 
     __reduce__ = __reduce_ex__ = __getstate__ = __copy__ = __deepcopy__ = _refuse
+
+
+class Secret(_Opaque[str]):
+    """A token, code, verifier or client secret."""
+
+    __slots__ = ()
+
+
+class SecretBytes(_Opaque[bytes]):
+    """The content of a record, as it is sealed."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,59 +192,79 @@ class Grant:
         """The grant after the provider has ended it: the account and scopes to ask for again, without tokens."""
         return replace(self, status="needs_reauth", reason=reason, access_token=_EMPTY, refresh_token=None)
 
-    def pack(self) -> bytes:
-        """The grant as plaintext bytes, to be sealed."""
-        access, scopes = self.access_token.reveal().encode(), " ".join(sorted(self.scopes)).encode()
-        rest = (
-            self.user.id,
-            self.user.tenant,
-            self.provider,
-            self.app,
-            self.account.subject,
-            self.account.name,
-            self.refresh_token.reveal() if self.refresh_token else "",
-            repr(self.obtained_at),
-            self.reason,
-            "default" if self.default else "",
-            json.dumps(self.extra) if self.extra else "",
-            self.origin.pack() if self.origin else "",
-        )
-        if any(_PART in part for part in rest):
+    def pack(self) -> SecretBytes:
+        """The grant as plaintext, to be sealed. Raises `VaultError` for one that cannot be written down."""
+        if (packed := _packed(self)) is None:
             raise VaultError("A part of this grant holds a character that no vault keeps.")
-        head = _HEAD.pack(_STATUS.index(self.status), self.expires_at, len(access), len(scopes))
-        return head + access + scopes + _PART.join(rest).encode()
+        return packed
 
     @classmethod
-    def unpack(cls, plain: bytes, generation: int) -> Self:
+    def unpack(cls, plain: SecretBytes, generation: int) -> Self:
         """The grant that `pack` made. Raises `VaultError` for anything else."""
-        try:
-            status, expires_at, a, s = _HEAD.unpack_from(plain)
-            scopes_at, rest_at = _HEAD.size + a, _HEAD.size + a + s
-            user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *more = (
-                plain[rest_at:].decode().split(_PART)
-            )
-            origin = more.pop() if more else ""
-            if more:
-                raise ValueError("more than this version knows")
-            return cls(
-                user=User(user, tenant),
-                provider=provider,
-                app=app,
-                account=Account(subject, name),
-                scopes=_scopes(plain[scopes_at:rest_at]),
-                access_token=Secret(plain[_HEAD.size : scopes_at].decode()),
-                refresh_token=Secret(refresh) if refresh else None,
-                expires_at=expires_at,
-                obtained_at=float(obtained_at),
-                status=_STATUS[status],
-                reason=reason,
-                default=bool(default),
-                extra=json.loads(extra) if extra else {},
-                origin=Origin.unpack(origin) if origin else None,
-                generation=generation,
-            )
-        except (struct.error, ValueError, KeyError, IndexError, TypeError):
-            raise VaultError("A grant in the vault has a form this version does not know.") from None
+        if (grant := _unpacked(cls, plain, generation)) is None:
+            raise VaultError("A grant in the vault has a form this version does not know.")
+        return grant
+
+
+G = TypeVar("G", bound=Grant)
+
+
+def _packed(grant: Grant) -> SecretBytes | None:
+    """The grant's bytes; None for what no bytes can say. Raises nothing: its frame has the tokens."""
+    access, scopes = grant.access_token.reveal().encode(), " ".join(sorted(grant.scopes)).encode()
+    rest = (
+        grant.user.id,
+        grant.user.tenant,
+        grant.provider,
+        grant.app,
+        grant.account.subject,
+        grant.account.name,
+        grant.refresh_token.reveal() if grant.refresh_token else "",
+        repr(grant.obtained_at),
+        grant.reason,
+        "default" if grant.default else "",
+        json.dumps(grant.extra) if grant.extra else "",
+        grant.origin.pack() if grant.origin else "",
+    )
+    if any(_PART in part for part in rest):
+        return None
+    head = _HEAD.pack(_STATUS.index(grant.status), grant.expires_at, len(access), len(scopes))
+    try:
+        return SecretBytes(head + access + scopes + _PART.join(rest).encode())
+    except UnicodeEncodeError:  # half a character in a name; the error holds all of it
+        return None
+
+
+def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
+    """The grant behind its bytes; None for others. Raises nothing: its frame has the tokens."""
+    plain = opaque.reveal()
+    try:
+        status, expires_at, a, s = _HEAD.unpack_from(plain)
+        scopes_at, rest_at = _HEAD.size + a, _HEAD.size + a + s
+        user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *more = (
+            plain[rest_at:].decode().split(_PART)
+        )
+        if len(more) > 1:
+            return None
+        return kind(
+            user=User(user, tenant),
+            provider=provider,
+            app=app,
+            account=Account(subject, name),
+            scopes=_scopes(plain[scopes_at:rest_at]),
+            access_token=Secret(plain[_HEAD.size : scopes_at].decode()),
+            refresh_token=Secret(refresh) if refresh else None,
+            expires_at=expires_at,
+            obtained_at=float(obtained_at),
+            status=_STATUS[status],
+            reason=reason,
+            default=bool(default),
+            extra=json.loads(extra) if extra else {},
+            origin=Origin.unpack(more[0]) if more and more[0] else None,
+            generation=generation,
+        )
+    except (struct.error, ValueError, KeyError, IndexError, TypeError):
+        return None
 
 
 _EMPTY = Secret("")

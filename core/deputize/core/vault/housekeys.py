@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from deputize.core.errors import SettingsError
+from deputize.core.errors import SettingsError, VaultError
+from deputize.core.vault.grant import SecretBytes
 
 _NAMES: Final = ("index", "ticket", "web", "audit")
 
@@ -20,11 +21,11 @@ class HouseKeys:
     newest last. ``copied_at``: Unix seconds, where this is a backup that nobody has taken into use; else 0.
     """
 
-    index: bytes
-    ticket: bytes
-    web: bytes
-    audit: bytes
-    old_audit: tuple[bytes, ...] = ()
+    index: bytes = field(repr=False)
+    ticket: bytes = field(repr=False)
+    web: bytes = field(repr=False)
+    audit: bytes = field(repr=False)
+    old_audit: tuple[bytes, ...] = field(default=(), repr=False)
     sealers: tuple[str, ...] = ()
     copied_at: float = 0.0
 
@@ -56,18 +57,26 @@ class HouseKeys:
                 hint=f"Newest first: put the key with the id {self.sealers[-1]} in front.",
             )
 
-    def pack(self) -> bytes:
+    def pack(self) -> SecretBytes:
         """As JSON, to be sealed."""
         content: dict[str, Any] = {name: getattr(self, name).hex() for name in _NAMES}
         content["old_audit"] = [key.hex() for key in self.old_audit]
-        return json.dumps(content | {"sealers": self.sealers, "copied_at": self.copied_at}).encode()
+        return SecretBytes(json.dumps(content | {"sealers": self.sealers, "copied_at": self.copied_at}).encode())
 
     @classmethod
-    def unpack(cls, plain: bytes) -> HouseKeys:
-        """What `pack` made."""
-        content = json.loads(plain)
+    def unpack(cls, plain: SecretBytes) -> HouseKeys:
+        """What `pack` made. Raises `VaultError` for anything else."""
+        if (keys := _unpacked(plain)) is None:
+            raise VaultError("The vault's first record has a form this version does not know.")
+        return keys
+
+
+def _unpacked(plain: SecretBytes) -> HouseKeys | None:
+    """Raises nothing: its frame has the keys."""
+    try:
+        content = json.loads(plain.reveal())
         index, ticket, web, audit = (bytes.fromhex(content[name]) for name in _NAMES)
-        return cls(
+        return HouseKeys(
             index,
             ticket,
             web,
@@ -76,3 +85,5 @@ class HouseKeys:
             sealers=tuple(content.get("sealers", ())),
             copied_at=content.get("copied_at", 0.0),
         )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -24,6 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from deputize.core.errors import SettingsError, VaultError
+from deputize.core.vault.grant import SecretBytes
 
 KEY_BYTES = 32
 SEALS_PER_KEY = 2**28
@@ -59,7 +60,7 @@ class Sealer:
         self._encrypt = ciphers[self._newest].encrypt
         self._seals = count(1)
 
-    def seal(self, kind: str, key: str, generation: int, plain: bytes) -> bytes:
+    def seal(self, kind: str, key: str, generation: int, plain: SecretBytes) -> bytes:
         """``plain`` sealed for the record at ``(kind, key)``. Raises `SettingsError` when the key is worn out."""
         if next(self._seals) > SEALS_PER_KEY:
             raise SettingsError(
@@ -68,14 +69,15 @@ class Sealer:
             )
         head = self._newest + generation.to_bytes(8)
         nonce = os.urandom(_NONCE_BYTES)
-        return head + nonce + self._encrypt(nonce, plain, head + _place(kind, key))
+        return head + nonce + self._encrypt(nonce, plain.reveal(), head + _place(kind, key))
 
-    def open(self, kind: str, key: str, sealed: bytes) -> tuple[int, bytes]:
+    def open(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Generation and plaintext. Raises one and the same `VaultError`, whatever does not fit."""
         try:
             mark, generation, nonce = _HEAD.unpack_from(sealed)
             decrypt = self._decrypt[mark]
-            return generation, decrypt(nonce, sealed[_CIPHERTEXT:], sealed[:_NONCE] + _place(kind, key))
+            place = sealed[:_NONCE] + _place(kind, key)
+            return generation, SecretBytes(decrypt(nonce, sealed[_CIPHERTEXT:], place))
         except (StructError, KeyError, InvalidTag, ValueError):
             raise VaultError("A record in the vault cannot be opened.") from None
 

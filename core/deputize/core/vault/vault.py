@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, VaultError
-from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.content import packed, unpacked
+from deputize.core.vault.grant import Grant, SecretBytes, User
 from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.seal import Sealer, key_id
 from deputize.core.vault.stores.base import Store
@@ -34,6 +34,10 @@ Replacing: TypeAlias = Callable[[Grant, Grant], Awaitable[object]]
 """Told of a grant whose tokens are about to be written over, and of the grant that is written."""
 
 
+Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
+"""What a record is to hold: JSON, in which a `Secret` may stand, or bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One opened record, and the sealed bytes that a swap must still find."""
@@ -41,14 +45,13 @@ class Record:
     kind: str
     key: str
     generation: int
-    plain: bytes
-    sealed: bytes
+    plain: SecretBytes = field(repr=False)
+    sealed: bytes = field(repr=False)
 
     @property
     def json(self) -> dict[str, Any]:
-        """The record's content, where it is JSON."""
-        content: dict[str, Any] = json.loads(self.plain)
-        return content
+        """The record's content, where it is JSON; see `content` for what in it is opaque."""
+        return unpacked(self.kind, self.plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,16 @@ class Vault:
 
     @classmethod
     async def open(
-        cls, store: Store, root_keys: Sequence[bytes], reread: Callable[[], Sequence[bytes]] | None = None
+        cls, store: Store, root_keys: Sequence[bytes] | Sealer, reread: Callable[[], Sequence[bytes]] | None = None
     ) -> Vault:
         """The vault in this store; a store without one gets it.
 
-        ``root_keys``: newest first. ``reread`` gives them again: it is asked when a record turns up that a newer key
-        sealed, so that keys can be changed while this process runs. Raises `VaultError` if the keys do not open it,
-        `SettingsError` if they are in the wrong order.
+        ``root_keys``: newest first, or what seals with them. ``reread`` gives them again: it is asked when a record
+        turns up that a newer key sealed, so that keys can be changed while this process runs. Raises `VaultError` if
+        the keys do not open it, `SettingsError` if they are in the wrong order.
         """
-        sealer = Sealer(root_keys)
+        sealer = root_keys if isinstance(root_keys, Sealer) else Sealer(root_keys)
+        del root_keys  # an error of the store would show them
         for _ in range(2):
             if sealed := await store.get(*_FIRST):
                 if not sealer.knows(sealed):
@@ -98,17 +102,17 @@ class Vault:
         sealed = await self.store.get(kind, key)
         return None if sealed is None else self._opened(kind, key, sealed)
 
-    async def insert(self, kind: str, key: str, content: bytes | dict[str, Any]) -> Record | None:
+    async def insert(self, kind: str, key: str, content: Content) -> Record | None:
         """A new record, or None where one is. Raises `InvalidInput` for a kind that is not in `KINDS`."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
-        plain = _plain(content)
+        plain = packed(content)
         sealed = self.sealer.seal(kind, key, 1, plain)
         return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
 
-    async def swap(self, record: Record, content: bytes | dict[str, Any]) -> Record | None:
+    async def swap(self, record: Record, content: Content) -> Record | None:
         """The record with new content and the next generation; None, and nothing changed, if it is not as it was."""
-        plain, generation = _plain(content), record.generation + 1
+        plain, generation = packed(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
         while not await self.store.swap(record.kind, record.key, record.sealed, sealed):
             if (again := await self._resealed(record)) is None:
@@ -164,7 +168,7 @@ class Vault:
         generation, plain = self._unsealed(kind, key, sealed)
         return Record(kind, key, generation, plain, sealed)
 
-    def _unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, bytes]:
+    def _unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Generation and plaintext; a key that is not known yet is looked for where keys come from."""
         try:
             return self.sealer.open(kind, key, sealed)
@@ -361,7 +365,3 @@ def _same_origin(before: Grant, grant: Grant) -> bool:
     if grant.origin is None:
         return before.origin is None
     return before.origin.same(grant.origin) if before.origin else grant.origin.built_in
-
-
-def _plain(content: bytes | dict[str, Any]) -> bytes:
-    return content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode()

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from deputize.core.errors import InvalidInput, VaultError
-from deputize.core.vault.grant import User
+from deputize.core.vault.grant import SecretBytes, User
 from deputize.core.web.local import LocalPages
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def _home(deputy: Deputy, user: User | str) -> str:
 
 def me_token(deputy: Deputy, user: User) -> str:
     """Stands for this user in a local address: opaque, and made by this vault only."""
-    note = json.dumps([user.tenant, user.id, deputy.clock() + ME_LIFE]).encode()
+    note = SecretBytes(json.dumps([user.tenant, user.id, deputy.clock() + ME_LIFE]).encode())
     return base64.urlsafe_b64encode(deputy.vault.sealer.seal(*_PLACE, 0, note)).rstrip(b"=").decode()
 
 
@@ -57,7 +57,7 @@ def user_of(deputy: Deputy, token: str) -> User:
     """The user a `me_token` stands for. Raises `InvalidInput`, always the same, for anything else."""
     try:
         sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        tenant, user, expires = json.loads(deputy.vault.sealer.open(*_PLACE, sealed)[1])
+        tenant, user, expires = json.loads(deputy.vault.sealer.open(*_PLACE, sealed)[1].reveal())
     except (ValueError, VaultError):
         raise _unusable() from None
     if expires <= deputy.clock():

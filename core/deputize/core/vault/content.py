@@ -1,0 +1,58 @@
+"""What a record holds, in words of JSON: as bytes to seal, and back. Tokens in it are opaque wherever it is handled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from deputize.core.errors import VaultError
+from deputize.core.vault.grant import Secret, SecretBytes
+
+SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "consent": frozenset({"code", "verifier"}),
+    "outbox": frozenset({"token", "refresh", "leaked"}),
+}
+"""Fields of records, by their kind and at any depth, that are a `Secret` or a list of them."""
+
+
+def packed(content: SecretBytes | bytes | Mapping[str, Any]) -> SecretBytes:
+    """The content as bytes, to be sealed."""
+    if isinstance(content, SecretBytes):
+        return content
+    if isinstance(content, bytes):
+        return SecretBytes(content)
+    return SecretBytes(json.dumps(content, separators=(",", ":"), default=_revealed).encode())
+
+
+def _revealed(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise TypeError(f"a record keeps no {type(value).__name__}")
+
+
+def unpacked(kind: str, plain: SecretBytes) -> dict[str, Any]:
+    """The content of a record of this kind. Raises `VaultError` where it is none in JSON."""
+    try:
+        content = json.loads(plain.reveal(), object_hook=_hiding(kind))
+    except ValueError:  # it holds the whole text
+        content = None
+    if not isinstance(content, dict):
+        raise VaultError("A record in the vault has a form this version does not know.")
+    return content
+
+
+def _hiding(kind: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    if (fields := SECRET_FIELDS.get(kind)) is None:
+        return None
+
+    def hide(found: dict[str, Any]) -> dict[str, Any]:
+        return {name: _hidden(value) if name in fields else value for name, value in found.items()}
+
+    return hide
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_hidden(one) for one in value]
+    return Secret(value) if isinstance(value, str) else value
