@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -54,6 +55,17 @@ def few_processes(request: pytest.FixtureRequest, started: Callable[[], int]) ->
     yield
     if not any(request.node.get_closest_marker(lane) for lane in LANES):
         assert started() - before <= MOST_PROCESSES, "so many processes belong into the lane 'processes'"
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """The command line silences loggers for its whole process; other tests listen to some of them."""
+    names = ("httpx", "httpcore", "uvicorn", "aiohttp", "asyncio", "deputize")
+    before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
+    yield
+    for name, (level, handlers) in before.items():
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).handlers[:] = handlers
 
 
 def _peer(connection: socket.socket, address: Any) -> str | None:

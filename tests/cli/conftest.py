@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import tempfile
@@ -93,17 +92,6 @@ def usual_ports() -> Iterator[None]:
     """The ports of a demo in a program of its own, for one test on this machine at a time."""
     with FileLock(Path(tempfile.gettempdir()) / f"deputize-tests-{os.getuid()}.lock", timeout=300):
         yield
-
-
-@pytest.fixture(autouse=True)
-def logs_as_they_were() -> Iterator[None]:
-    """The command line silences loggers for its whole process; other tests listen to some of them."""
-    names = ("httpx", "httpcore", "uvicorn", "aiohttp", "asyncio", "deputize")
-    before = {name: (logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names}
-    yield
-    for name, (level, handlers) in before.items():
-        logging.getLogger(name).setLevel(level)
-        logging.getLogger(name).handlers[:] = handlers
 
 
 Command = Callable[..., Any]
