@@ -231,6 +231,24 @@ def test_an_edit_keeps_its_act() -> None:
     assert edited.key == act.key and edited.digest == act.digest
 
 
+def test_kinds_made_from_plain_ones_are_what_they_are_made_from() -> None:
+    class Name(str):
+        """A string of a kind of its own."""
+
+    class Level(enum.IntEnum):
+        """A number of one."""
+
+        HIGH = 3
+
+    act = act_of({"shapes": []})
+
+    def said(extra: Any) -> str:
+        arguments = {**act.arguments, "extra": extra}
+        return Act(act.user, act.tool, arguments, act.effect, act.call, "agent", "google", "google").key.hex
+
+    assert said({"a": Name("x"), "b": Level.HIGH}) == said({"a": "x", "b": 3}) == said({"a": "x", "b": 3.0})
+
+
 def test_an_argument_that_json_cannot_hold_is_refused_in_words() -> None:
     act = act_of({"shapes": []})
     odd = Act(act.user, act.tool, {"shapes": [object()]}, act.effect, act.call, "agent", "google", "google")

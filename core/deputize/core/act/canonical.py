@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from deputize.core.errors import InvalidInput
 
 if TYPE_CHECKING:  # as in `toolkit`: pydantic is imported when the first tool is declared
     from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
 
     from deputize.core.act.toolkit import Tool
 
@@ -35,15 +34,18 @@ def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:
 
 def _stated(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
     """What the values say beyond the model's defaults."""
-    plain = {name: _plain(value) for name, value in given.items()}
-    return {name: value for name, value in plain.items() if not _is_default(model.model_fields.get(name), value)}
+    plain, defaults = {name: _plain(value) for name, value in given.items()}, _defaults(model)
+    return {name: value for name, value in plain.items() if name not in defaults or _text(value) != defaults[name]}
 
 
-def _is_default(field: FieldInfo | None, value: Any) -> bool:
-    """Whether a value goes without saying. A tag that tells models apart never does."""
-    if field is None or field.is_required() or _is_tag(field.annotation):
-        return False
-    return _text(_plain(field.get_default(call_default_factory=True))) == _text(value)
+@lru_cache(maxsize=1024)
+def _defaults(model: type[BaseModel]) -> Mapping[str, str]:
+    """What goes without saying, as text. A tag that tells models apart never does."""
+    return {
+        name: _text(_plain(field.get_default(call_default_factory=True)))
+        for name, field in model.model_fields.items()
+        if not field.is_required() and not _is_tag(field.annotation)
+    }
 
 
 def _is_tag(annotation: Any) -> bool:
@@ -52,32 +54,33 @@ def _is_tag(annotation: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """The value as JSON has it, in the one way that we write it."""
-    from pydantic import BaseModel
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is float:
+        return int(value) if value.is_integer() else value
+    if kind is list or kind is tuple:
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(one) for key, one in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(one) for one in value), key=_text)
+    if hasattr(kind, "model_fields"):
+        return _stated(kind, dict(value))
+    return _plain_kind(value)
+
+
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
+
+def _plain_kind(value: Any) -> Any:
+    """The same of a kind made from a plain one, and of a date, an enumeration, a dataclass as pydantic writes it."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return _plain(str.__str__(value) if kind is str else kind(value))
     from pydantic_core import to_jsonable_python
 
-    match value:
-        case None | bool() | str() if not isinstance(value, Enum):
-            return value
-        case float() if value.is_integer():
-            return int(value)
-        case BaseModel():
-            return _stated(type(value), dict(value))
-        case Mapping():
-            return {str(_plain(key)): _plain(one) for key, one in value.items()}
-        case list() | tuple():
-            return [_plain(one) for one in value]
-        case set() | frozenset():
-            return sorted((_plain(one) for one in value), key=_text)
-        case int() | float() if not isinstance(value, Enum):
-            return value
-        case _:
-            return _jsonable(to_jsonable_python(value))
+    return _plain(to_jsonable_python(value))
 
 
-def _jsonable(value: Any) -> Any:
-    """What pydantic has made of a date, an enumeration or a dataclass."""
-    return _plain(value) if isinstance(value, dict | list | float) else value
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_text = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
