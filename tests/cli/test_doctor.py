@@ -36,7 +36,7 @@ def test_where_all_is_well_it_says_so(cli: Command, home: Path, provider: Provid
     found = cli("doctor", "--json", **connected(home, provider, "gmail.readonly"))
     told = lines(found)
     assert found.exit_code == 0 and {line["state"] for line in told.values()} == {"ok"}
-    assert "1 grants" in told["vault"]["found"]
+    assert "1 grant in" in told["vault"]["found"]
     assert told["app google"]["found"].endswith("/callback/google")
     assert "answers" in told["Google"]["found"] and "whole" in told["audit"]["found"]
     assert int(told["toolkit gmail"]["found"].split()[0]) > 5

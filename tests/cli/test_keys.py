@@ -86,7 +86,7 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
     file.write_text(f"{alone.strip()}\n")
     both = "\n".join([_text(new), alone.strip()])
     file.write_text(both)
-    refused(cli("key", "remove", id_of(new), **settings), "settings_error", "records still need")
+    refused(cli("key", "remove", id_of(new), **settings), "settings_error", "records sealed with the key")
     refused(cli("key", "remove", "0" * 16, **settings), "settings_error", "not in the key file")
     assert cli("key", "remove", id_of(old), **settings).exit_code == 0
     assert read_key_file(file) == [new] and cli("grants", **settings).exit_code == 0

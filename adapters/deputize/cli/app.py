@@ -32,12 +32,21 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"deputize {version('deputize')}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     ctx: typer.Context,
     config: Annotated[
         Path | None, typer.Option(help="The settings file. Default: deputize.toml in home; none of this folder.")
     ] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """What holds for all commands."""
     if config is not None:
@@ -259,6 +268,8 @@ def tools(
     from deputize.core.act.catalog import Catalog
 
     found = Catalog().tools(*toolkits or ())
+    kits = list(dict.fromkeys(tool.toolkit for tool in found))
+    found.sort(key=lambda tool: (kits.index(tool.toolkit), tool.toolset != "core"))  # what agents get first, first
     if not as_json:
         show.tools(found)
         return
@@ -296,22 +307,22 @@ def _label(deputy: Deputy, provider: str) -> str:
 
 
 def _known_provider(deputy: Deputy, provider: str) -> str:
-    from deputize.core import InvalidInput
+    from deputize.core.errors import InvalidInput, instead
 
     if provider not in deputy.providers:
-        raise InvalidInput(f"No provider is called {provider!r}.", hint=f"There are: {', '.join(deputy.providers)}.")
+        raise InvalidInput(f"No provider is called {provider!r}.", hint=instead(provider, deputy.providers))
     return provider
 
 
 def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
     """The scopes, if each is written in full or known by its last part: providers only say "invalid scope"."""
-    from deputize.core import InvalidInput
+    from deputize.core.errors import InvalidInput, instead
 
     known = deputy.providers[provider].scope_words if provider else {}
     for scope in scopes:
         if known and "://" not in scope and not any(scope == full or full.endswith(f"/{scope}") for full in known):
-            names = ", ".join(full.rpartition("/")[2] for full in known)
-            raise InvalidInput(f"No scope of {provider} is called {scope!r}.", hint=f"Known by name: {names}.")
+            names = [full.rpartition("/")[2] or full for full in known]
+            raise InvalidInput(f"No scope of {provider} is called {scope!r}.", hint=instead(scope, names))
     return scopes
 
 

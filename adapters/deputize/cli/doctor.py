@@ -14,6 +14,7 @@ from typing import Literal
 import httpx
 
 from deputize.cli.folder import is_free
+from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import skipped
 from deputize.core.act.toolkit import find_toolkits
@@ -93,7 +94,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             findings.append(Finding("key", "ok", found))
             vault = portal().run(settings.open_vault())
             grants = len(portal().run(vault.scan("grant")))
-            findings.append(Finding("vault", "ok", f"opens; {grants} grants in {settings.vault_url}"))
+            findings.append(Finding("vault", "ok", f"opens; {counted(grants, 'grant')} in {settings.vault_url}"))
         except DeputizeError as e:
             findings.append(_bad("vault" if findings else "key", e))
     try:
@@ -146,7 +147,7 @@ def _held(vault: Vault) -> Iterator[Finding]:
         words = f"the vault is a backup of {_at(vault.keys.copied_at)} that was put back"
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
     if older := sum(count for id, count in uses.items() if id != given[0]):
-        yield Finding("sealing", "open", f"{older} records are sealed with an older key", "deputize key reseal")
+        yield Finding("sealing", "open", f"{counted(older, 'record')} sealed with an older key", "deputize key reseal")
     for provider, debts in Counter(note["provider"] for note in owed).items():
         since = _at(min(note["since"] for note in owed if note["provider"] == provider))
         words = f"{debts} tokens must still be ended there, the oldest since {since}"
@@ -195,7 +196,7 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
         return _bad("audit", e)
     if not report.ok:
         return Finding("audit", "bad", f"not whole: {len(report.findings)} findings", "deputize audit verify")
-    return Finding("audit", "ok", f"whole: {report.rows} rows")
+    return Finding("audit", "ok", f"whole: {counted(report.rows, 'row')}")
 
 
 def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
@@ -241,7 +242,7 @@ def _reached(what: str, url: str, todo: str) -> Finding:
 
 def _toolkits() -> Iterator[Finding]:
     for name, kit in find_toolkits().items():
-        yield Finding(f"toolkit {name}", "ok", f"{len(kit.tools)} tools")
+        yield Finding(f"toolkit {name}", "ok", counted(len(kit.tools), "tool"))
     for one in skipped():
         package = one.distribution.partition(" ")[0]
         yield Finding(

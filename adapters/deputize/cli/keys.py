@@ -48,7 +48,7 @@ def list_keys(as_json: JsonOption = False) -> None:
         return
     for row in rows:
         place = "newest" if row["id"] == given[0] else "older" if row["given"] else "NOT GIVEN"
-        show.out.print(f"{row['id']}  {place}  {row['records']} records")
+        show.out.print(f"{row['id']}  {place}  {show.counted(uses[str(row['id'])], 'record')}")
 
 
 @key_app.command()
@@ -92,7 +92,8 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
         async def take_out() -> Path:
             if needed := (await deputy.vault.uses())[id]:
                 raise SettingsError(
-                    f"{needed} records still need the key with the id {id}.", hint="deputize key reseal"
+                    f"{show.counted(needed, 'record')} sealed with the key {id} would not open any more.",
+                    hint="deputize key reseal",
                 )
             kept = remove_key(_key_file("No record needs this key: take it out of the list."), id)
             deputy.audit.write("key.removed", key=id)
@@ -118,9 +119,9 @@ def _reseal(deputy: Deputy) -> None:
     with show.waiting("Sealing ..."):
         done = deputy.run(deputy.vault.reseal())
     deputy.audit.write("key.resealed", key=deputy.vault.sealer.ids[0], records=done.anew, shut=done.shut)
-    show.out.print(f"{done.anew} records sealed anew with the key {deputy.vault.sealer.ids[0]}.")
+    show.out.print(f"{show.counted(done.anew, 'record')} sealed anew with the key {deputy.vault.sealer.ids[0]}.")
     if done.shut:
-        show.out.print(f"{done.shut} records do not open, and stay as they are: deputize key list")
+        show.out.print(f"What does not open stays as it is: {show.counted(done.shut, 'record')}. deputize key list")
         raise typer.Exit(1)
 
 

@@ -62,7 +62,8 @@ def verify(
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC)
         show.out.print(show.plain(f"no outcome  {row.get('tool')} for {row.get('user')} at {at:%Y-%m-%d %H:%M:%S}Z"))
-    show.out.print(f"{report.rows} rows, {report.writers} chains: {'whole' if report.ok else 'NOT whole'}.")
+    size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
+    show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
     raise typer.Exit(0 if report.ok else 1)
 
 

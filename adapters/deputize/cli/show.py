@@ -56,6 +56,11 @@ def data(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2 if out.is_terminal else None, default=str), flush=True)
 
 
+def counted(number: int, what: str) -> str:
+    """``1 record``, ``2 records``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def link(url: str, console: Console = err) -> None:
     """An address on a line of its own, never broken, so that it can be clicked or copied."""
     console.print(Text(f"  {url}", style="bold underline"), soft_wrap=True)
@@ -159,6 +164,7 @@ def audit_row(row: Mapping[str, Any], console: Console = out) -> None:
 def tools(found: Iterable[Tool]) -> None:
     """Tools, their effect, what they ask for, and what their definition costs."""
     table = _table("tool", "effect", "asks for", "bytes", "what it does")
+    table.columns[0].no_wrap = True  # names are copied
     for tool in found:
         asks = "\n".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.usual_needs())) or "-"
         first = tool.description.partition("\n")[0]

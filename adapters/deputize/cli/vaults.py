@@ -43,7 +43,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
         folder, owe = settings.audit_folder, deputy.outbox.owe_in
         work = put_back(deputy.vault, backup.expanduser(), settings.keys(), deputy.audit, folder, owe)
         doubted = deputy.run(work)
-    show.out.print(f"Restored. {doubted} grants are confirmed when they are next used, or asked for anew.")
+    show.out.print(f"Restored. {show.counted(doubted, 'grant')} to be confirmed when next used, or asked for anew.")
 
 
 def _instead_of_none(settings: Settings, backup: Path) -> None:

@@ -27,6 +27,7 @@ objects that know the link, outside of their text.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from deputize.core.asks import Approval, Consent
@@ -54,6 +55,17 @@ def _rebuild(kind: type[DeputizeError], data: dict[str, object]) -> DeputizeErro
     error = kind.__new__(kind, data["message"])
     vars(error).update(data)
     return error
+
+
+def instead(name: str, known: Iterable[str], *, every: bool = True) -> str:
+    """The hint for a name that nothing has: what it may have been meant to be, and ``every`` one there is."""
+    from difflib import get_close_matches  # only where something went wrong
+
+    names = list(known)
+    near = get_close_matches(name[:100], names, n=3, cutoff=0.6)
+    asked = f"Did you mean {' or '.join(near)}?" if near else ""
+    listed = f"There are: {', '.join(names)}." if every and names else ""
+    return " ".join(filter(None, (asked, listed)))
 
 
 class UserRequired(DeputizeError):

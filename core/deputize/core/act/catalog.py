@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
 from deputize.core.act.toolkit import Effect, Tool, Toolkit, find_toolkits
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, instead
 
 LONGEST_NAME = 100
 ALL, CORE = "all", "core"
@@ -46,14 +45,14 @@ class Catalog:
         if toolkit is None:
             tool = None if colon else self._every().get(name)
             if tool is None:
-                known = ", ".join(self._found())
-                raise InvalidInput(f"No toolkit or tool is called {kit!r}.", hint=f"There are: {known}.")
+                hint = instead(name, self._every(), every=False) or instead(kit, self._found())
+                raise InvalidInput(f"No toolkit or tool is called {kit!r}.", hint=hint)
             return [tool]
         tools = list(toolkit.tools.values())
         sets = list(dict.fromkeys(tool.toolset for tool in tools))
         wanted = toolset if colon else CORE if len(sets) > FEW_TOOLSETS else ALL
         if wanted != ALL and wanted not in sets:
-            raise InvalidInput(f"{kit} has no toolset {toolset!r}.", hint=f"There are: {', '.join([ALL, *sets])}.")
+            raise InvalidInput(f"{kit} has no toolset {toolset!r}.", hint=instead(toolset, [ALL, *sets]))
         return [tool for tool in tools if wanted in (ALL, tool.toolset)]
 
     def _every(self) -> dict[str, Tool]:
@@ -70,8 +69,8 @@ class Catalog:
                     for other in (alias.name, alias.name.replace(".", "_")):
                         self._tools.setdefault(other, tool.under(alias))
         if name not in self._tools:
-            near = ", ".join(get_close_matches(name, list(self._tools), n=3, cutoff=0.3))
-            raise InvalidInput(f"No tool is called {name!r}.", hint=f"Near: {near}." if near else "")
+            hint = instead(name, self._tools, every=False) or "deputize tools lists them, as does Deputy.tools()."
+            raise InvalidInput(f"No tool is called {name!r}.", hint=hint)
         tool = self._tools[name]
         if tool.called and tool.name not in self._told:
             self._told.add(tool.name)

@@ -33,7 +33,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from deputize.core.act.show import Show
-from deputize.core.errors import InvalidInput, SettingsError
+from deputize.core.errors import InvalidInput, SettingsError, instead
 
 if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a third of what the core would cost to import
     from pydantic import BaseModel, ValidationError
@@ -521,8 +521,6 @@ def find_toolkits(*names: str) -> dict[str, Toolkit]:
         kit = others.built_in(name) if name in built_in else others.plugin(name)
         if kit is None:
             known = sorted({*built_in, *others.plugin_names()})
-            raise InvalidInput(
-                f"No toolkit is called {name!r}.", hint=f"There are: {', '.join(known)}.", fix_by="operator"
-            )
+            raise InvalidInput(f"No toolkit is called {name!r}.", hint=instead(name, known), fix_by="operator")
         found[name] = kit
     return found

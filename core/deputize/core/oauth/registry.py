@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from deputize.core.errors import InvalidInput, SettingsError
+from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.oauth.provider import App, Provider
 
 
@@ -16,7 +16,10 @@ class Registry:
         self.apps: dict[str, App] = {}
         for app in apps:
             if app.provider not in providers:
-                raise SettingsError(f"App {app.name!r} names a provider nobody knows: {app.provider!r}.")
+                raise SettingsError(
+                    f"App {app.name!r} names a provider nobody knows: {app.provider!r}.",
+                    hint=instead(app.provider, providers),
+                )
             if app.name in self.apps:
                 raise SettingsError(f"Two apps are called {app.name!r}.")
             self.apps[app.name] = app
@@ -30,9 +33,9 @@ class Registry:
         if not name:
             return self.apps_for(provider)[0]
         if name not in self.apps or (provider and not self.serves(name, provider)):
-            known = ", ".join(one for one in self.apps if not provider or self.serves(one, provider))
+            known = [one for one in self.apps if not provider or self.serves(one, provider)]
             where = f" of {provider}" if provider else ""
-            raise InvalidInput(f"No app{where} is called {name!r}.", hint=f"There are: {known}.", fix_by="operator")
+            raise InvalidInput(f"No app{where} is called {name!r}.", hint=instead(name, known), fix_by="operator")
         return self.apps[name]
 
     def apps_for(self, provider: str) -> list[App]:
@@ -43,7 +46,8 @@ class Registry:
         if own or plays:
             return [*sorted(own, key=lambda app: app.name != provider), *plays]
         hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
-        raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)
+        meant = "" if provider in self.providers else instead(provider, self.providers, every=False)
+        raise SettingsError(f"No app is registered for {provider!r}.", hint=meant or hint)
 
     def serves(self, name: str, provider: str) -> bool:
         """Whether a provider's tools can be used through the app of this name."""
@@ -58,7 +62,7 @@ class Registry:
     def provider(self, name: str) -> Provider:
         """The provider of this name. Raises `InvalidInput` for an unknown one."""
         if name not in self.providers:
-            raise InvalidInput(f"No provider is called {name!r}.", hint=f"There are: {', '.join(self.providers)}.")
+            raise InvalidInput(f"No provider is called {name!r}.", hint=instead(name, self.providers))
         return self.providers[name]
 
     def scopes(self, provider: str, scopes: Iterable[str]) -> list[str]:

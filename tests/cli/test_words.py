@@ -1,0 +1,77 @@
+"""Small things a person meets in the terminal: names that were mistyped, names to copy, and one of a thing."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from deputize.cli.show import counted
+from deputize.core import App, InvalidInput, Secret, SettingsError
+from deputize.core.act.catalog import Catalog
+from deputize.core.errors import instead
+from deputize.core.oauth.providers import PROVIDERS
+from deputize.core.oauth.registry import Registry
+from tests.cli.conftest import Command
+
+APP = {"DEPUTIZE_APPS__GOOGLE__CLIENT_ID": "id", "DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET": "secret", "DEPUTIZE_PORT": "0"}
+
+
+def test_the_version_is_that_of_the_distribution(cli: Command) -> None:
+    assert cli("--version").stdout == f"deputize {version('deputize')}\n"
+    assert "--version" in cli("--help").stdout and "deputize demo" in cli("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("connect", "gogle"), "Did you mean google?"),
+        (("revoke", "Slak"), "Did you mean slack?"),
+        (("tools", "gmial"), "Did you mean gmail?"),
+        (("tools", "github:action"), "Did you mean actions?"),
+        (("tools", "gmail_send_emial"), "gmail_send_email"),
+        (("act", "gmail_send_mail"), "Did you mean gmail_send_email"),
+        (("connect", "google", "--scopes", "gmail.readnly"), "Did you mean gmail.readonly"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_what_it_may_mean(cli: Command, words: tuple[str, ...], meant: str) -> None:
+    found = cli(*words, **APP)
+    assert found.exit_code == 1 and meant in found.stderr, found.stderr
+
+
+def test_what_resembles_nothing_is_not_guessed_at(cli: Command) -> None:
+    found = cli("act", "nope", **APP)
+    assert "github_compare" not in found.stderr and "deputize tools" in found.stderr
+    listed = cli("connect", "google", "--scopes", "foo", **APP).stderr
+    assert "gmail.readonly" in listed and ", ," not in listed and "https://mail.google.com/" in listed
+
+
+def test_names_that_a_host_writes_wrongly_are_met_in_the_same_way() -> None:
+    registry = Registry([App("google", "id", Secret("s"), "google")], PROVIDERS)
+    with pytest.raises(SettingsError) as caught:
+        registry.apps_for("gogle")
+    assert caught.value.hint == "Did you mean google?"
+    with pytest.raises(InvalidInput) as unknown:
+        registry.app("google", "gooogle")
+    assert unknown.value.hint == "Did you mean google? There are: google."
+    with pytest.raises(SettingsError) as nobody:
+        Registry([App("slak", "id", Secret("s"), "slak")], PROVIDERS)
+    assert nobody.value.hint.startswith("Did you mean slack? There are: ")
+    with pytest.raises(InvalidInput) as mistyped:
+        Catalog().tools("gmial")
+    assert "Did you mean gmail?" in mistyped.value.hint
+    assert instead("x" * 100_000, ["a"]) == "There are: a." and instead("x", []) == ""
+
+
+def test_no_name_of_a_tool_is_broken_in_a_narrow_terminal_and_the_core_comes_first(cli: Command) -> None:
+    listed = [line.split()[0] for line in cli("tools", COLUMNS="80").stdout.splitlines() if line[:1].isalpha()]
+    names = [tool.name for tool in Catalog().tools(*("calendar", "gmail", "slack", "salesforce"))]
+    assert set(names) <= set(listed)
+    gmail = [name for name in listed if name.startswith("gmail_")]
+    sets = [Catalog().tool(name).toolset for name in gmail]
+    assert sets == sorted(sets, key=lambda one: one != "core") and len(set(sets)) == 2
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 records"), (1, "1 record"), (2, "2 records")])
+def test_one_of_a_thing_is_one(number: int, said: str) -> None:
+    assert counted(number, "record") == said
