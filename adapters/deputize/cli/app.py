@@ -283,9 +283,15 @@ def tools(
 def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Do not try to reach the providers.")] = False,
     as_json: JsonOption = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove grants that do not open, after a question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --drop: do not ask first.")] = False,
 ) -> None:
-    """Look at settings, key, vault, pages and providers; each line says what to do. Changes nothing."""
+    """Look at settings, key, vault, pages and providers; each line says what to do. Without --drop: changes nothing."""
     from dataclasses import asdict
+
+    if drop:
+        _drop(yes)
+        return
 
     from deputize.cli.doctor import examine
 
@@ -300,6 +306,22 @@ def doctor(
 
 
 # ------------------------------------------------------------- small things
+
+
+def _drop(yes: bool) -> None:
+    with opened() as deputy:
+        found, shut = deputy.run(deputy.vault.scan_open("grant"))
+        if not shut:
+            show.note(f"All {len(found)} grants open.")
+            return
+        show.note(
+            f"{shut} grants do not open. Where a key is missing, put it back instead: deputize key list shows it."
+        )
+        if not yes:
+            typer.confirm(f"Remove {shut} grants for good?", abort=True, err=True)
+        gone = deputy.run(deputy.vault.drop_shut())
+        deputy.audit.write("grant.dropped", records=gone)
+    show.out.print(f"Removed {gone}. Their tokens live on at the providers: remove the access there.")
 
 
 def _label(deputy: Deputy, provider: str) -> str:

@@ -23,7 +23,7 @@ from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.private import check_private
 from deputize.core.vault.told import ahead, all_grants, behind
-from deputize.core.vault.vault import Vault
+from deputize.core.vault.vault import LOST, Vault
 from deputize.core.web.local import same_vault
 
 State = Literal["ok", "open", "bad"]
@@ -86,15 +86,21 @@ def _home(home: Path) -> Finding:
 def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
     """The vault, if it is there and opens, and what was found on the way. Nothing is made."""
     vault, findings = None, []
-    if settings.new_vault():
+    if settings.begun() and settings.new_vault():
+        findings = [Finding("vault", "bad", f"gone: {settings.vault_url}", LOST)]
+    elif settings.new_vault():
         findings = [_key_of_new_vault(settings), Finding("vault", "ok", "none yet: made when first needed")]
     else:
         try:
             found = f"{len(settings.keys())} found"
             findings.append(Finding("key", "ok", found))
             vault = portal().run(settings.open_vault())
-            grants = len(portal().run(vault.scan("grant")))
-            findings.append(Finding("vault", "ok", f"opens; {counted(grants, 'grant')} in {settings.vault_url}"))
+            grants, shut = portal().run(vault.scan_open("grant"))
+            opens = f"opens; {counted(len(grants), 'grant')} in {settings.vault_url}"
+            findings.append(Finding("vault", "ok", opens))
+            if shut:
+                damaged = f"{counted(shut, 'grant')} not readable: damaged"
+                findings.append(Finding("damaged", "bad", damaged, "deputize doctor --drop"))
         except DeputizeError as e:
             findings.append(_bad("vault" if findings else "key", e))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,34 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
         work = put_back(deputy.vault, backup.expanduser(), settings.keys(), deputy.audit, folder, owe)
         doubted = deputy.run(work)
     show.out.print(f"Restored. {show.counted(doubted, 'grant')} to be confirmed when next used, or asked for anew.")
+
+
+@vault_app.command()
+def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False) -> None:
+    """Begin a new vault where the old one is lost. Says what is lost with it; what is left of it is moved aside."""
+    from deputize.core import SettingsError, VaultError
+    from deputize.core.portal import portal
+    from deputize.core.settings import Settings
+
+    settings = Settings.load()
+    with suppress(VaultError):
+        portal().run(_close(settings))
+        raise SettingsError("There is a vault, and it opens.", hint="deputize revoke --all ends what it grants.")
+    show.note("Lost with the old vault: every grant, approval and link in it. Its tokens live on at the providers,")
+    show.note("until their users remove the access there. Its audit can be read, but no longer be proven.")
+    if not yes:
+        typer.confirm("Begin a new vault?", abort=True, err=True)
+    for path in settings.set_aside(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())):
+        show.note(f"Moved aside: {path}")
+    with opened() as deputy:
+        deputy.audit.write("vault.begun_anew")
+    show.out.print("A new vault has begun.")
+
+
+async def _close(settings: Settings) -> None:
+    """Open the vault and close it. Raises `VaultError` where that cannot be."""
+    vault = await settings.open_vault()
+    await vault.close()
 
 
 def _instead_of_none(settings: Settings, backup: Path) -> None:

@@ -554,7 +554,7 @@ class Deputy:
             app = await self.accounts.app(user, provider, "", None)
         except SettingsError:
             return None
-        row, grant = self.providers[app.provider], await self.vault.find(user, app.provider, app.name)
+        row, grant = self.providers[app.provider], await self.vault.find_whole(user, app.provider, app.name)
         usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
         return (row.kind, row.covered(grant.scopes)) if grant and usable else None
 

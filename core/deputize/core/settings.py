@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from deputize.core.errors import SettingsError
+from deputize.core.errors import SettingsError, VaultError
 
 try:
     from platformdirs import user_config_path, user_data_path
@@ -39,7 +39,7 @@ from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store
-from deputize.core.vault.vault import Vault
+from deputize.core.vault.vault import LOST, Vault
 
 log = logging.getLogger("deputize")
 _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
@@ -166,6 +166,17 @@ class Settings(BaseSettings):
             return True
         return not Path(self.vault_url.removeprefix("sqlite://")).exists()
 
+    def begun(self) -> bool:
+        """Whether there has been a vault: it has left an audit."""
+        in_file = not self.vault_url.startswith("memory:")
+        return in_file and self.audit_folder.is_dir() and any(self.audit_folder.iterdir())
+
+    def set_aside(self, stamp: str) -> list[Path]:
+        """Move away what is left of a vault that is lost, so that a new one can begin; where it is now."""
+        vault = Path(self.vault_url.removeprefix("sqlite://"))
+        left = [self.audit_folder, *(vault.with_name(vault.name + end) for end in ("", "-wal", "-shm"))]
+        return [one.rename(one.with_name(f"{one.name}.lost-{stamp}")) for one in left if one.exists()]
+
     @property
     def key_path(self) -> Path | None:
         """The key file, where keys come from one."""
@@ -196,11 +207,18 @@ class Settings(BaseSettings):
         )
 
     async def open_vault(self) -> Vault:
-        """The vault, opened with the keys. A new one is made only where none is."""
+        """The vault, opened with the keys. A new one is made only where none ever was.
+
+        Raises `VaultError` where the vault is gone, or its first record: an audit without a vault tells that there was
+        one.
+        """
+        begun = self.begun()  # looked at before the vault: another process that begins makes that first
+        if begun and self.new_vault():
+            raise VaultError(f"The vault is gone: {self.vault_url}.", hint=LOST)
         sealer = Sealer(self.keys())
         store = open_store(self.vault_url, create=self.new_vault())
         try:
-            vault = await Vault.open(store, sealer, self.keys)
+            vault = await Vault.open(store, sealer, self.keys, begin=not begun)
             if self.sandbox:
                 await self._check_played(vault)
             return vault

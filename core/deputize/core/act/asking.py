@@ -116,6 +116,6 @@ class Asking:
     async def _held(self, user: User, app: App, account: str | None) -> Grant | None:
         """The grant that a consent would widen; None for a first one, or for one more account."""
         try:
-            return await self.vault.find(user, app.provider, app.name, account)
+            return await self.vault.find_whole(user, app.provider, app.name, account)
         except AccountMismatch:
             return None

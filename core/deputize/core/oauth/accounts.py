@@ -86,7 +86,7 @@ class Accounts:
             return grant.default
         if (await self.app(user, self.registry.family(grant.provider))).name != grant.app:
             return False
-        acts = await self.vault.find(user, grant.provider, grant.app)
+        acts = await self.vault.find_whole(user, grant.provider, grant.app)
         return acts is not None and acts.account.subject == grant.account.subject
 
     async def _held(self, user: User, apps: Sequence[App]) -> list[Grant]:

@@ -208,7 +208,7 @@ class Visits(Records):
             return await self._covered(user, endpoint.provider, content["app"], account)
         if not await self._still(record):
             return False
-        accounts, before = self._accounts(), await self.vault.find(user, content["provider"], content["app"])
+        accounts, before = self._accounts(), await self.vault.find_whole(user, content["provider"], content["app"])
         replaced: list[Record] = []
 
         async def owe(old: Grant, new: Grant) -> None:

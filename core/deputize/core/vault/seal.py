@@ -95,6 +95,12 @@ def key_id(sealed: bytes) -> str:
     return sealed[1 : 1 + _KID_BYTES].hex()
 
 
+def generation_of(sealed: bytes) -> int:
+    """How often a record was written, as its head has it; 0 where it has none that can be. Unproven until it opens."""
+    found = int.from_bytes(sealed[1 + _KID_BYTES : 9 + _KID_BYTES], "big")
+    return found if found < 2**63 else 0
+
+
 def id_of(key: bytes) -> str:
     """The id of a key."""
     return _kid(key).hex()

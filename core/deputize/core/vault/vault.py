@@ -10,6 +10,7 @@ import asyncio
 import hmac
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -19,7 +20,7 @@ from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, V
 from deputize.core.vault.content import packed, unpacked
 from deputize.core.vault.grant import Grant, SecretBytes, User
 from deputize.core.vault.housekeys import HouseKeys
-from deputize.core.vault.seal import Sealer, key_id
+from deputize.core.vault.seal import Sealer, generation_of, key_id
 from deputize.core.vault.stores.base import Store
 
 EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
@@ -74,23 +75,30 @@ class Vault:
 
     @classmethod
     async def open(
-        cls, store: Store, root_keys: Sequence[bytes] | Sealer, reread: Callable[[], Sequence[bytes]] | None = None
+        cls,
+        store: Store,
+        root_keys: Sequence[bytes] | Sealer,
+        reread: Callable[[], Sequence[bytes]] | None = None,
+        *,
+        begin: bool = True,
     ) -> Vault:
-        """The vault in this store; a store without one gets it.
+        """The vault in this store; an empty store without one gets it, unless ``begin`` is False.
 
         ``root_keys``: newest first, or what seals with them. ``reread`` gives them again: it is asked when a record
-        turns up that a newer key sealed, so that keys can be changed while this process runs. Raises `VaultError` if
-        the keys do not open it, `SettingsError` if they are in the wrong order.
+        turns up that a newer key sealed, so that keys can be changed while this process runs or starts. Raises
+        `VaultError` if the keys do not open it or its first record is lost, `SettingsError` if they are in the wrong
+        order.
         """
         sealer = root_keys if isinstance(root_keys, Sealer) else Sealer(root_keys)
         del root_keys  # an error of the store would show them
         for _ in range(2):
             if sealed := await store.get(*_FIRST):
-                if not sealer.knows(sealed):
-                    raise _shut(sealed, sealer)
+                sealer = _knowing(sealed, sealer, reread)
                 keys = HouseKeys.unpack(sealer.open(*_FIRST, sealed)[1])
                 keys.check_order(sealer.ids[0])
                 return cls(store, sealer, keys, reread)
+            if not begin or await _any(store):
+                raise VaultError("The vault has lost its first record.", hint=LOST)
             keys = HouseKeys.new(sealer.ids[0])
             await store.insert(*_FIRST, sealer.seal(*_FIRST, 1, keys.pack()))
         raise VaultError("The vault could not be opened: its first record does not stay.")
@@ -170,18 +178,9 @@ class Vault:
 
     def _unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Generation and plaintext; a key that is not known yet is looked for where keys come from."""
-        try:
-            return self.sealer.open(kind, key, sealed)
-        except VaultError:
-            if self.sealer.knows(sealed):
-                raise
-        try:
-            sealer = Sealer(self._reread()) if self._reread else self.sealer
-        except SettingsError:
-            sealer = self.sealer
+        sealer = self.sealer  # once: another thread may replace it
         if not sealer.knows(sealed):
-            raise _shut(sealed, sealer)
-        self.sealer = sealer
+            self.sealer = sealer = _knowing(sealed, sealer, self._reread)
         return sealer.open(kind, key, sealed)
 
     async def sweep(self, now: float) -> int:
@@ -207,20 +206,21 @@ class Vault:
         Others may read and write meanwhile. It can be cut off anywhere and begun again. An older key may be taken out
         of the list once no program seals with it any more and `uses` says that no record needs it.
         """
-        await self._renew(lambda keys: keys.sealed_by(self.sealer.ids[0]))
+        sealer = self.sealer
+        await self._renew(lambda keys: keys.sealed_by(sealer.ids[0]))
         anew = shut = 0
         for kind in KINDS:
             for key, sealed in await self.store.scan(kind):
                 try:
-                    anew += await self._reseal(kind, key, sealed)
+                    anew += await self._reseal(sealer, kind, key, sealed)
                 except VaultError:
                     shut += 1
         return Resealed(anew, shut)
 
-    async def _reseal(self, kind: str, key: str, now: bytes | None) -> bool:
-        while now is not None and self.sealer.stale(now):
+    async def _reseal(self, sealer: Sealer, kind: str, key: str, now: bytes | None) -> bool:
+        while now is not None and sealer.stale(now):
             generation, plain = self._unsealed(kind, key, now)
-            if await self.store.swap(kind, key, now, self.sealer.seal(kind, key, generation, plain)):
+            if await self.store.swap(kind, key, now, sealer.seal(kind, key, generation, plain)):
                 return True
             now = await self.store.get(kind, key)
         return False
@@ -269,9 +269,30 @@ class Vault:
         return self.place(grant.user, grant.provider, grant.app, grant.account.subject)
 
     async def grants(self, user: User, provider: str = "", app: str = "") -> list[Grant]:
-        """A user's grants, tombstones of revoked ones included."""
-        found = await self.store.scan("grant", self.place(user, provider, app))
-        return [self._grant(key, sealed) for key, sealed in found]
+        """A user's grants, tombstones of revoked ones included; without those that are damaged.
+
+        Raises `VaultError` where the key of one is missing.
+        """
+        return (await self._whole(user, provider, app))[0]
+
+    async def _whole(self, user: User, provider: str, app: str) -> tuple[list[Grant], int]:
+        """The grants that open, and how many are damaged."""
+        found, damaged = [], 0
+        for key, sealed in await self.store.scan("grant", self.place(user, provider, app)):
+            if (grant := self._grant_or_none(key, sealed)) is None:
+                damaged += 1
+            else:
+                found.append(grant)
+        return found, damaged
+
+    def _grant_or_none(self, place: str, sealed: bytes) -> Grant | None:
+        """The grant of a row; None where the row is damaged, for all that its key is here."""
+        try:
+            return self._grant(place, sealed)
+        except VaultError:
+            if not self.sealer.knows(sealed):
+                raise
+        return None
 
     async def grant(self, place: str) -> Grant | None:
         """The grant in this place."""
@@ -282,20 +303,17 @@ class Vault:
         """The grant to act with: of the named account (name or subject), else the default one. None: there is none.
 
         Raises `AccountMismatch` if an account is named that is not connected while others are, or whose name several
-        have.
+        have; `VaultError` where the one that is meant may be a damaged one: no other acts in its place.
         """
-        held = [g for g in await self.grants(user, provider, app) if g.status != "revoked"]
-        if account is None:
-            return next((g for g in held if g.default), held[0] if held else None)
-        if len(found := called(held, account)) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(sorted(g.account.subject for g in found))
-            raise AccountMismatch(f"Several accounts {account!r} are connected.", hint=f"Name one by its id: {ids}.")
-        if held:
-            names = ", ".join(sorted(g.account.name for g in held))
-            raise AccountMismatch(f"No account {account!r} is connected.", hint=f"Connected: {names}.")
-        return None
+        whole, damaged = await self._whole(user, provider, app)
+        grant = _meant(whole, account)
+        if damaged and (grant is None or not (account or grant.default)):
+            raise VaultError("A grant of this user is damaged.", hint=DAMAGED)
+        return grant
+
+    async def find_whole(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
+        """The same for who asks for a new consent, which takes the place of a damaged one."""
+        return _meant(await self.grants(user, provider, app), account)
 
     async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
         """Store a freshly consented grant, over whatever lies in its place. Returns it with its generation.
@@ -307,11 +325,12 @@ class Vault:
         others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
         first = all(g.account.subject == grant.account.subject for g in others)
         while True:
-            if (old := await self.get("grant", place)) is None:
-                fresh = replace(grant, default=first)
-                if stored := await self.insert("grant", place, fresh.pack()):
+            sealed = await self.store.get("grant", place)
+            if sealed is None or self._grant_or_none(place, sealed) is None:
+                if stored := await self._put(place, sealed, fresh := replace(grant, default=first)):
                     return replace(fresh, generation=stored.generation)
                 continue
+            old = self._opened("grant", place, sealed)
             before = Grant.unpack(old.plain, old.generation)
             alive = before.status == "active" and _same_origin(before, grant)
             fresh = replace(
@@ -323,6 +342,26 @@ class Vault:
                 await replacing(before, fresh)
             if stored := await self.swap(old, fresh.pack()):
                 return replace(fresh, generation=stored.generation)
+
+    async def _put(self, place: str, damaged: bytes | None, grant: Grant) -> Record | None:
+        """A grant where none lies, or over one that nobody can open any more. None: another write came first."""
+        if damaged is None:
+            return await self.insert("grant", place, grant.pack())
+        generation, plain = generation_of(damaged) + 1, grant.pack()
+        sealed = self.sealer.seal("grant", place, generation, plain)
+        if await self.store.swap("grant", place, damaged, sealed):
+            return Record("grant", place, generation, plain, sealed)
+        return None
+
+    async def drop_shut(self) -> int:
+        """Remove the grants that do not open; how many those were. Whose they were, and what lives on, nobody knows."""
+        gone = 0
+        for key, sealed in await self.store.scan("grant"):
+            try:
+                self._unsealed("grant", key, sealed)
+            except VaultError:
+                gone += await self.store.delete("grant", key, sealed)
+        return gone
 
     async def replace(self, old: Grant, new: Grant) -> Grant | None:
         """Write ``new`` where ``old`` lies. None: another write came first, or a backup with the same generation."""
@@ -346,6 +385,29 @@ class Vault:
         await self.store.close()
 
 
+DAMAGED: Final = "Connect it again, or name another account. deputize doctor --drop removes what does not open."
+LOST: Final = "Restore it (deputize vault restore), or begin anew: deputize vault new says what is lost then."
+
+
+async def _any(store: Store) -> bool:
+    """Whether any record lies there."""
+    for kind in KINDS:
+        if await store.scan(kind):
+            return True
+    return False
+
+
+def _knowing(sealed: bytes, sealer: Sealer, reread: Callable[[], Sequence[bytes]] | None) -> Sealer:
+    """What can open it: this, or what the keys of now make. Raises `VaultError` where neither has its key."""
+    if sealer.knows(sealed):
+        return sealer
+    with suppress(SettingsError):
+        sealer = Sealer(reread()) if reread else sealer
+    if not sealer.knows(sealed):
+        raise _shut(sealed, sealer)
+    return sealer
+
+
 def _shut(sealed: bytes, sealer: Sealer) -> VaultError:
     given = ", ".join(sealer.ids)
     return VaultError(
@@ -353,6 +415,21 @@ def _shut(sealed: bytes, sealer: Sealer) -> VaultError:
         hint=f"It needs the key with the id {key_id(sealed)}; given: {given}. Check DEPUTIZE_KEY or the key file, and "
         "put the missing key back behind the newest. Nothing was changed.",
     )
+
+
+def _meant(grants: Sequence[Grant], account: str | None) -> Grant | None:
+    held = [grant for grant in grants if grant.status != "revoked"]
+    if account is None:
+        return next((grant for grant in held if grant.default), held[0] if held else None)
+    if len(found := called(held, account)) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(sorted(grant.account.subject for grant in found))
+        raise AccountMismatch(f"Several accounts {account!r} are connected.", hint=f"Name one by its id: {ids}.")
+    if held:
+        names = ", ".join(sorted(grant.account.name for grant in held))
+        raise AccountMismatch(f"No account {account!r} is connected.", hint=f"Connected: {names}.")
+    return None
 
 
 def called(grants: Sequence[Grant], account: str) -> list[Grant]:

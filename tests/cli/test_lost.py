@@ -1,0 +1,43 @@
+"""A vault that is lost, or in part: begun anew only where that is asked for, and what does not open is dropped."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tests.cli.conftest import Command, Provider, connected
+
+
+def test_A7_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
+    refused = cli("vault", "new", "--yes", **settings)
+    assert refused.exit_code == 1 and "it opens" in refused.stderr
+    for file in folder.glob("vault.sqlite*"):
+        file.unlink()
+    found = cli("doctor", "--offline", **settings)
+    assert found.exit_code == 1 and "gone" in found.stdout and "deputize vault new" in found.stdout
+    assert cli("vault", "new", stdin="n\n", **settings).exit_code == 1 and not (folder / "vault.sqlite").exists()
+    begun = cli("vault", "new", "--yes", **settings)
+    assert begun.exit_code == 0, begun.stderr
+    assert "every grant" in begun.stderr and "live on at the providers" in begun.stderr
+    assert (folder / "vault.sqlite").exists() and list(folder.glob("audit.lost-*/*"))
+    assert cli("grants", **settings).exit_code == 0
+
+
+def test_D9_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    with closing(sqlite3.connect(home / "deputize" / "vault.sqlite")) as db:
+        db.execute("UPDATE vault SET value = CAST(substr(value, 1, 60) || 'x' AS BLOB) WHERE key LIKE 'grant/%'")
+        db.commit()
+    assert "deputize doctor --drop" in cli("doctor", "--offline", **settings).stdout
+    told = cli("revoke", "google", **settings)
+    assert told.exit_code == 1 and "1 grants in the vault do not open" in told.stderr
+    assert cli("doctor", "--drop", stdin="n\n", **settings).exit_code == 1
+    dropped = cli("doctor", "--drop", "--yes", **settings)
+    assert dropped.exit_code == 0 and "Removed 1" in dropped.stdout and "live on" in dropped.stdout
+    assert "All 0 grants open" in cli("doctor", "--drop", **settings).stderr

@@ -1,0 +1,199 @@
+"""What is lost stays visible: no vault begins over an old one, and one damaged row shuts nobody out for good."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import Deputy, Secret, User, VaultError
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.vault.grant import Account, Grant
+from deputize.core.vault.seal import Sealer
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.house import build, connect
+from tests.support.kits import ALL, gmail
+
+OLD, NEW = os.urandom(32), os.urandom(32)
+ALICE = User("alice")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The home of a vault that has begun, with an audit and a grant."""
+    for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with Deputy.from_settings(settings()) as deputy:
+        deputy.run(deputy.vault.add(grant()))
+        deputy.audit.write("act.result", user="alice")
+    yield tmp_path / "home"
+
+
+def settings() -> Settings:
+    return Settings.load(port=0)
+
+
+def grant(subject: str = "1", **more: Any) -> Grant:
+    made = Grant(ALICE, "google", "google", Account(subject, f"{subject}@x.test"), frozenset({"s"}), Secret("ya29.x"))
+    return replace(made, **more)
+
+
+def edit(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / "vault.sqlite")) as db:
+        db.execute(statement)
+        db.commit()
+
+
+# ------------------------------------------------------------- A7: never over an old one
+
+
+@pytest.mark.parametrize("key", [True, False], ids=["its key is there", "its key is gone too"])
+def test_A7_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder: Path, key: bool) -> None:
+    for file in folder.glob("vault.sqlite*"):
+        file.unlink()
+    if not key:
+        (folder / "key").unlink()
+    with pytest.raises(VaultError, match="gone") as refused:
+        Deputy.from_settings(settings())
+    assert "deputize vault new" in refused.value.hint and "restore" in refused.value.hint
+    assert not list(folder.glob("vault.sqlite*")) and (folder / "key").exists() is key
+
+
+@pytest.mark.parametrize("rest", [True, False], ids=["other rows are there", "no row is there"])
+def test_A7_where_the_first_record_is_gone_no_other_takes_its_place(folder: Path, rest: bool) -> None:
+    edit(folder, "DELETE FROM vault WHERE key = 'meta/vault'" if rest else "DELETE FROM vault WHERE key LIKE '%/%'")
+    with pytest.raises(VaultError, match="lost its first record"):
+        Deputy.from_settings(settings())
+
+
+async def test_A7_a_store_with_records_but_no_first_one_is_no_new_vault() -> None:
+    vault = await Vault.open(store := MemoryStore(), [OLD])
+    await vault.add(grant())
+    first = await store.get("meta", "vault")
+    assert first and await store.delete("meta", "vault", first)
+    with pytest.raises(VaultError, match="lost its first record"):
+        await Vault.open(store, [OLD])
+    assert await store.get("meta", "vault") is None
+
+
+# ------------------------------------------------------------- D7: keys that change meanwhile
+
+
+async def test_D7_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened_with_the_keys_of_now() -> None:
+    vault = await Vault.open(store := MemoryStore(), [OLD])
+    vault.rekey([NEW, OLD])
+    await vault.reseal()
+    late = await Vault.open(store, [OLD], lambda: [NEW, OLD])
+    assert late.sealer.ids == vault.sealer.ids
+    with pytest.raises(VaultError, match="not among those given"):
+        await Vault.open(store, [OLD], lambda: [OLD])
+
+
+async def test_D7_a_record_opens_though_another_thread_takes_up_the_new_key_in_between() -> None:
+    store = MemoryStore()
+    writer = await Vault.open(store, [OLD])
+    reader = await Vault.open(store, [OLD], lambda: [NEW, OLD])
+    writer.rekey([NEW, OLD])
+    await writer.insert("chosen", "a", {"app": "x"})
+
+    class Overtaken(Sealer):
+        """While it fails to open, another thread has put the new keys in its place."""
+
+        def open(self, kind: str, key: str, sealed: bytes) -> Any:
+            reader.sealer = Sealer([NEW, OLD])
+            return super().open(kind, key, sealed)
+
+        def knows(self, sealed: bytes) -> bool:
+            known = super().knows(sealed)
+            reader.sealer = Sealer([NEW, OLD])
+            return known
+
+    reader.sealer = Overtaken([OLD])
+    record = await reader.get("chosen", "a")
+    assert record is not None and record.json == {"app": "x"}
+
+
+# ------------------------------------------------------------- D9: a damaged row
+
+
+async def damaged(*others: Grant) -> tuple[Vault, Grant]:
+    """A vault in which the first grant's row was altered."""
+    vault = await Vault.open(store := MemoryStore(), [OLD])
+    hurt = await vault.add(grant())
+    for one in others:
+        await vault.add(one)
+    sealed = await store.get("grant", vault.place_of(hurt))
+    assert sealed and await store.swap("grant", vault.place_of(hurt), sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    return vault, hurt
+
+
+async def test_D9_a_new_consent_takes_the_place_of_a_damaged_row_and_is_newer() -> None:
+    vault, hurt = await damaged()
+    with pytest.raises(VaultError, match="damaged") as refused:
+        await vault.find(ALICE, "google", "google")
+    assert "Connect it again" in refused.value.hint
+    assert await vault.find_whole(ALICE, "google", "google") is None and await vault.grants(ALICE) == []
+    fresh = await vault.add(grant(access_token=Secret("ya29.new")))
+    assert fresh.generation == hurt.generation + 1 and fresh.default
+    assert (await vault.find(ALICE, "google", "google")) == fresh
+
+
+async def test_D9_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandbox) -> None:
+    vault = await Vault.open(store := MemoryStore(), [OLD])
+    deputy = await build(sandbox, vault=vault, toolkits=[gmail])
+    await connect(deputy, sandbox, *ALL)
+    [(key, sealed)] = await store.scan("grant")
+    assert await store.swap("grant", key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    with pytest.raises(VaultError, match="damaged"):
+        await deputy.act("gmail_search", {}, user="alice")
+    assert await deputy.connections("alice") == []
+    await connect(deputy, sandbox, *ALL)
+    assert await deputy.act("gmail_search", {}, user="alice") is not None
+    [(_, sealed)] = await store.scan("grant")
+    assert vault.sealer.open("grant", key, sealed)[0] == 2
+
+
+async def test_D9_no_other_account_acts_in_the_place_of_a_damaged_one() -> None:
+    vault, _ = await damaged(grant("2"))
+    with pytest.raises(VaultError, match="damaged"):
+        await vault.find(ALICE, "google", "google")
+    other = await vault.find(ALICE, "google", "google", "2@x.test")
+    assert other is not None and other.account.subject == "2"
+
+
+async def test_D9_a_grant_whose_key_is_missing_is_never_taken_for_a_damaged_one() -> None:
+    vault, _ = await damaged()
+    vault.rekey([NEW])
+    with pytest.raises(VaultError, match="not among those given"):
+        await vault.find(ALICE, "google", "google")
+    with pytest.raises(VaultError, match="not among those given"):
+        await vault.add(grant())
+
+
+async def test_D9_what_does_not_open_is_dropped_and_nothing_else() -> None:
+    vault, _ = await damaged(other := grant("2", user=User("bob")))
+    assert await vault.drop_shut() == 1 and await vault.drop_shut() == 0
+    assert [one.account for one in await vault.grants(User("bob"))] == [other.account]
+
+
+def test_a_vault_that_only_crashed_while_it_began_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    async def begin() -> None:
+        await (await settings().open_vault()).close()
+
+    portal().run(begin())
+    edit(tmp_path / "home", "DELETE FROM vault WHERE key LIKE '%/%'")
+    portal().run(begin())
