@@ -97,8 +97,11 @@ def public(sandbox: Sandbox) -> Any:
 
 
 def chatbot(deputy: Deputy) -> Graph:
+    def agent(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [obedient(state["messages"])]}
+
     builder = StateGraph(MessagesState, context_schema=Context)
-    builder.add_node("agent", lambda state: {"messages": [obedient(state["messages"])]})
+    builder.add_node("agent", agent)
     builder.add_node("tools", act_node(deputy, "github"))
     builder.add_edge(START, "agent")
     builder.add_conditional_edges("agent", tools_condition, {"tools": "tools", END: END})
