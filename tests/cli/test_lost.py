@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.cli.conftest import Command, Provider, connected
 
 
-def test_A7_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
+def test_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
     cli: Command, home: Path, provider: Provider
 ) -> None:
     settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
@@ -27,7 +27,7 @@ def test_A7_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
     assert cli("grants", **settings).exit_code == 0
 
 
-def test_D9_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it(
+def test_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it(
     cli: Command, home: Path, provider: Provider
 ) -> None:
     settings = connected(home, provider, "gmail.readonly")

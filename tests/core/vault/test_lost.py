@@ -55,11 +55,11 @@ def edit(folder: Path, statement: str) -> None:
         db.commit()
 
 
-# ------------------------------------------------------------- A7: never over an old one
+# ------------------------------------------------------------- never over an old one
 
 
 @pytest.mark.parametrize("key", [True, False], ids=["its key is there", "its key is gone too"])
-def test_A7_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder: Path, key: bool) -> None:
+def test_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder: Path, key: bool) -> None:
     for file in folder.glob("vault.sqlite*"):
         file.unlink()
     if not key:
@@ -71,13 +71,13 @@ def test_A7_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder:
 
 
 @pytest.mark.parametrize("rest", [True, False], ids=["other rows are there", "no row is there"])
-def test_A7_where_the_first_record_is_gone_no_other_takes_its_place(folder: Path, rest: bool) -> None:
+def test_where_the_first_record_is_gone_no_other_takes_its_place(folder: Path, rest: bool) -> None:
     edit(folder, "DELETE FROM vault WHERE key = 'meta/vault'" if rest else "DELETE FROM vault WHERE key LIKE '%/%'")
     with pytest.raises(VaultError, match="lost its first record"):
         Deputy.from_settings(settings())
 
 
-async def test_A7_a_store_with_records_but_no_first_one_is_no_new_vault() -> None:
+async def test_a_store_with_records_but_no_first_one_is_no_new_vault() -> None:
     vault = await Vault.open(store := MemoryStore(), [OLD])
     await vault.add(grant())
     first = await store.get("meta", "vault")
@@ -87,10 +87,10 @@ async def test_A7_a_store_with_records_but_no_first_one_is_no_new_vault() -> Non
     assert await store.get("meta", "vault") is None
 
 
-# ------------------------------------------------------------- D7: keys that change meanwhile
+# ------------------------------------------------------------- keys that change meanwhile
 
 
-async def test_D7_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened_with_the_keys_of_now() -> None:
+async def test_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened_with_the_keys_of_now() -> None:
     vault = await Vault.open(store := MemoryStore(), [OLD])
     vault.rekey([NEW, OLD])
     await vault.reseal()
@@ -100,7 +100,7 @@ async def test_D7_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened
         await Vault.open(store, [OLD], lambda: [OLD])
 
 
-async def test_D7_a_record_opens_though_another_thread_takes_up_the_new_key_in_between() -> None:
+async def test_a_record_opens_though_another_thread_takes_up_the_new_key_in_between() -> None:
     store = MemoryStore()
     writer = await Vault.open(store, [OLD])
     reader = await Vault.open(store, [OLD], lambda: [NEW, OLD])
@@ -124,7 +124,7 @@ async def test_D7_a_record_opens_though_another_thread_takes_up_the_new_key_in_b
     assert record is not None and record.json == {"app": "x"}
 
 
-# ------------------------------------------------------------- D9: a damaged row
+# ------------------------------------------------------------- a damaged row
 
 
 async def damaged(*others: Grant) -> tuple[Vault, Grant]:
@@ -138,7 +138,7 @@ async def damaged(*others: Grant) -> tuple[Vault, Grant]:
     return vault, hurt
 
 
-async def test_D9_a_new_consent_takes_the_place_of_a_damaged_row_and_is_newer() -> None:
+async def test_a_new_consent_takes_the_place_of_a_damaged_row_and_is_newer() -> None:
     vault, hurt = await damaged()
     with pytest.raises(VaultError, match="damaged") as refused:
         await vault.find(ALICE, "google", "google")
@@ -149,7 +149,7 @@ async def test_D9_a_new_consent_takes_the_place_of_a_damaged_row_and_is_newer() 
     assert (await vault.find(ALICE, "google", "google")) == fresh
 
 
-async def test_D9_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandbox) -> None:
+async def test_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandbox) -> None:
     vault = await Vault.open(store := MemoryStore(), [OLD])
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])
     await connect(deputy, sandbox, *ALL)
@@ -164,7 +164,7 @@ async def test_D9_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandb
     assert vault.sealer.open("grant", key, sealed)[0] == 2
 
 
-async def test_D9_no_other_account_acts_in_the_place_of_a_damaged_one() -> None:
+async def test_no_other_account_acts_in_the_place_of_a_damaged_one() -> None:
     vault, _ = await damaged(grant("2"))
     with pytest.raises(VaultError, match="damaged"):
         await vault.find(ALICE, "google", "google")
@@ -172,7 +172,7 @@ async def test_D9_no_other_account_acts_in_the_place_of_a_damaged_one() -> None:
     assert other is not None and other.account.subject == "2"
 
 
-async def test_D9_a_grant_whose_key_is_missing_is_never_taken_for_a_damaged_one() -> None:
+async def test_a_grant_whose_key_is_missing_is_never_taken_for_a_damaged_one() -> None:
     vault, _ = await damaged()
     vault.rekey([NEW])
     with pytest.raises(VaultError, match="not among those given"):
@@ -181,7 +181,7 @@ async def test_D9_a_grant_whose_key_is_missing_is_never_taken_for_a_damaged_one(
         await vault.add(grant())
 
 
-async def test_D9_what_does_not_open_is_dropped_and_nothing_else() -> None:
+async def test_what_does_not_open_is_dropped_and_nothing_else() -> None:
     vault, _ = await damaged(other := grant("2", user=User("bob")))
     assert await vault.drop_shut() == 1 and await vault.drop_shut() == 0
     assert [one.account for one in await vault.grants(User("bob"))] == [other.account]
