@@ -262,7 +262,8 @@ async def test_peer_N23_five_users_at_once_take_about_as_long_as_one_and_sync_to
 def test_peer_N24_N91_no_newer_release_of_a_framework_is_shut_out(number: str) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     named = [need for extra in ("langchain", "langgraph") for need in project["optional-dependencies"][extra]]
-    assert named and all(re.fullmatch(r"[a-z-]+>=[\d.]+", need) for need in named)
+    frameworks = [need for need in named if not need.startswith("deputize[")]
+    assert frameworks and all(re.fullmatch(r"[a-z-]+>=[\d.]+", need) for need in frameworks)
 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent", "ToolNode", "tool"])

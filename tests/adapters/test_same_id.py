@@ -47,7 +47,7 @@ def graph_of(way: str, deputy: Deputy) -> tuple[Graph, dict[str, Any]]:
 
 async def decided(graph: Graph, **by_receiver: str) -> Any:
     """The state after these decisions about what the graph asks now."""
-    asks = {ask["preview"]["to"][0].partition("@")[0]: ask for ask in await approvals_of(graph, config())}
+    asks = {ask["preview"]["to"].partition("@")[0]: ask for ask in await approvals_of(graph, config())}
     answers = {asks[who]["approval_id"]: decision for who, decision in by_receiver.items()}
     return await graph.ainvoke(Command(resume={"decisions": answers}), config(), context=ALICE)
 
