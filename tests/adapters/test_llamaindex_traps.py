@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent
-from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.tools import FunctionTool
 from workflows.context.internal_context import InternalContext
 from workflows.runtime.types.results import StepWorkerStateContextVar
@@ -28,7 +27,7 @@ from deputize.adapters.llamaindex import (
 )
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
-from tests.support.agents import ALICE, KINDS, Model, agent, asked, ended, plainly, visit
+from tests.support.agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
 
@@ -425,9 +424,26 @@ async def test_peer_N144_a_naive_tool_beside_ours_does_hang_on_nothing_of_ours(
         *GmailToolSpec(deputy, user="alice").to_tool_list(),
         FunctionTool.from_defaults(async_fn=broken),
     ]
-    llm = MockFunctionCallingLLM(response_generator=Model([call, SEND]))
+    llm = Calling(respond=Model([call, SEND]))
     handler = FunctionAgent(tools=tools, llm=llm, timeout=30, streaming=False).run("go on")
     [request] = await asked(handler)
     approve(handler, request.approval_id)
     said = await ended(handler)
     assert "broken" in said and "Sent." in said and sent(sandbox) == 1
+
+
+@pytest.mark.parametrize("broken", ["of", "take", "done"])
+async def test_f12_no_text_of_an_exception_reaches_the_model(
+    deputy: Deputy, sandbox: Sandbox, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LlamaIndex writes it into the conversation, whatever it holds."""
+
+    async def fails(*_: Any) -> None:
+        raise AttributeError("'StepWorkerContext' object has no attribute 'event': ya29.secret")
+
+    await connect(deputy, sandbox, "readonly")
+    monkeypatch.setattr(llamaindex.Delivery, broken, fails)
+    model = Model([SEARCH])
+    said = await ended(agent("FunctionAgent", deputy, SEARCH, model=model).run("go on"))
+    assert "The tool failed." in said
+    assert not any("StepWorker" in told or "ya29" in told for told in [said, *model.told])

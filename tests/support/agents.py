@@ -17,8 +17,16 @@ from typing import Any, Final
 
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent
 from llama_index.core.base.llms.types import ToolCallBlock
-from llama_index.core.llms import ChatMessage, CompletionResponse, CompletionResponseGen, CustomLLM, LLMMetadata
-from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.llms import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    CompletionResponseGen,
+    CustomLLM,
+    LLMMetadata,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.workflow import Event
 
 from deputize.adapters.llamaindex import (
@@ -68,6 +76,48 @@ class Scripted(CustomLLM):
         yield CompletionResponse(text=answer.text, delta=answer.text)
 
 
+class Calling(CustomLLM, FunctionCallingLLM):
+    """A model with function calling; LlamaIndex's own mock of one is younger than the oldest release that we take."""
+
+    respond: Any
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """See `LLM`."""
+        return LLMMetadata(context_window=200_000, is_function_calling_model=True)
+
+    async def achat(self, messages: Sequence[ChatMessage], **more: Any) -> ChatResponse:
+        """See `LLM`."""
+        return ChatResponse(message=self.respond(messages))
+
+    def complete(self, prompt: str, formatted: bool = False, **more: Any) -> CompletionResponse:
+        """See `LLM`; agents do not use it."""
+        raise NotImplementedError
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **more: Any) -> CompletionResponseGen:
+        """See `LLM`; agents do not use it."""
+        raise NotImplementedError
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Any,
+        user_msg: Any = None,
+        chat_history: Any = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **more: Any,
+    ) -> dict[str, Any]:
+        return {"messages": chat_history}
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **more: Any
+    ) -> list[ToolSelection]:
+        """See `FunctionCallingLLM`."""
+        asked: list[Any] = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+        return [ToolSelection(tool_id=c.tool_call_id, tool_name=c.tool_name, tool_kwargs=c.tool_kwargs) for c in asked]
+
+
 @dataclass
 class Model:
     """Makes these calls once after each message of the user, then repeats the answers. Keeps what it was told."""
@@ -97,7 +147,7 @@ def agent(
     tools: list[Any] = [*GmailToolSpec(deputy, user=user).to_tool_list(), *more]
     if kind == "ReActAgent":
         return ReActAgent(tools=tools, llm=Scripted(call=calls[0]), timeout=30, streaming=False)
-    llm = MockFunctionCallingLLM(response_generator=model or Model(calls))
+    llm = Calling(respond=model or Model(calls))
     one = FunctionAgent(name="one", tools=tools, llm=llm, timeout=30, streaming=False)
     return AgentWorkflow(agents=[one], root_agent="one", timeout=30) if kind == "AgentWorkflow" else one
 

@@ -3,7 +3,7 @@
 Deliveries of one call may run at the same time. Only one may answer, since a second answer would displace another
 call's; only the first may wait, since the wait of another would replace it, and lose its request or its answer. All
 others are parked: suspended for good, by a wait for what never comes. Which call is delivered is said by no public API
-of LlamaIndex; `tests/adapters/test_llamaindex_traps.py` guards it.
+of LlamaIndex: the names it takes are looked up once, on import; `tests/adapters/test_llamaindex_traps.py` guards them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,31 @@ from weakref import WeakKeyDictionary
 
 from llama_index.core.agent.workflow.workflow_events import ToolCall
 from llama_index.core.workflow import Context, Event, HumanResponseEvent
-from workflows.runtime.types.results import StepWorkerContext, StepWorkerStateContextVar
+from workflows.handler import WorkflowHandler
+from workflows.runtime.types.results import (
+    StepWorkerContext,
+    StepWorkerState,
+    StepWorkerStateContextVar,
+    StepWorkerWaiter,
+)
 
-from deputize.core import Call, Conflict, PolicyDenied, User
+from deputize.adapters.host import IdentityRefused
+from deputize.adapters.releases import LLAMAINDEX, require_names
+from deputize.core import Call, Conflict, User
 
+USED: Final[list[tuple[type[Any], str]]] = [
+    (StepWorkerContext, "event"),
+    (StepWorkerContext, "state"),
+    (StepWorkerState, "work_item_id"),
+    (StepWorkerState, "collected_waiters"),
+    (StepWorkerWaiter, "waiter_id"),
+    (StepWorkerWaiter, "resolved_event"),
+    (WorkflowHandler, "cancel_run"),
+    (Context, "running_steps"),
+]
+"""The names of llama-index-workflows that its documentation does not promise."""
+
+require_names("llama-index-workflows", LLAMAINDEX, *USED)
 E = TypeVar("E", bound=Event)
 OWNER: Final = "deputize_user"
 
@@ -60,7 +81,7 @@ class Delivery:
         if owner is None:
             await ctx.store.set(OWNER, [user.id, user.tenant])
         elif list(owner) != [user.id, user.tenant]:
-            raise PolicyDenied("This run belongs to another user.")
+            raise IdentityRefused("This run belongs to another user.")
         run = _runs.setdefault(ctx.store, _Run())
         place = step.state.work_item_id or step.event.tool_id  # of models, some give the same id to every call
         slot = f"deputize_call_{place}".replace(".", "_")

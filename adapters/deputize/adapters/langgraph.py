@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from pydantic import BaseModel, ConfigDict
 
 from deputize.adapters.host import REFUSED, IdentityRefused, Who
+from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -54,8 +55,10 @@ try:
     from deputize.adapters.direct import First, Step, direct
     from deputize.adapters.langchain import Host
 except ImportError as missing:
+    require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
 
+require(LANGGRAPH)
 Payload = dict[str, Any]
 
 

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal
 
+from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.adapters.words import as_text, told
 from deputize.core import (
     ApprovalRequired,
@@ -54,8 +55,10 @@ try:
 
     from deputize.adapters.delivery import OWNER, Delivery, Never
 except ImportError as missing:
+    require(LLAMAINDEX)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "llamaindex") from None
 
+require(LLAMAINDEX)
 log = logging.getLogger(__name__)
 ASKS: Final = 3
 """How often one call asks for a yes, where what it would do changes under the user's eyes."""
@@ -141,14 +144,25 @@ class ActTool(FunctionTool):
         return self.deputy.run(self.acall(*args, **arguments))
 
     async def acall(self, /, *args: Any, **arguments: Any) -> ToolOutput:
-        """Act as the user; in an agent, wait for the user where that is needed. A failure is an output too."""
+        """Act as the user; in an agent, wait for the user where that is needed. A failure is an output too.
+
+        LlamaIndex would write the text of any exception into the conversation: but for its own wait, none leaves.
+        """
         ctx = arguments.pop("ctx") if isinstance(arguments.get("ctx"), Context) else None
         try:
             if args:
                 raise InvalidInput("Arguments are given by their names.")
-            delivery = await Delivery.of(ctx, User.of(self.user)) if ctx else None
+            return await self._delivered(ctx, arguments)
+        except WaitingForEvent:
+            raise
         except DeputizeError as error:
             return self._failed(arguments, error)
+        except Exception as error:
+            return self._broken(arguments, error)
+
+    async def _delivered(self, ctx: Context | None, arguments: dict[str, Any]) -> ToolOutput:
+        """Wait for what stands in the way, take the call on, and act. Outside of an agent act at once."""
+        delivery = await Delivery.of(ctx, User.of(self.user)) if ctx else None
         if delivery is None:
             return await self._act(arguments, ALONE)
         await self._clear(delivery, arguments)
@@ -187,16 +201,20 @@ class ActTool(FunctionTool):
         return way
 
     async def _act(self, arguments: dict[str, Any], call: Call) -> ToolOutput:
-        """The act's outcome. LlamaIndex would write the text of any exception into the conversation: none leaves."""
+        """The act's outcome, whatever it is: from here on the call counts as answered."""
         try:
             result = await self.deputy.act(self.tool.name, arguments, user=self.user, call=call, agent=self.agent)
         except DeputizeError as error:
             return self._failed(arguments, error)
         except Exception as error:
-            log.debug("%s: %s", self.tool.name, type(error).__name__)
-            return self._failed(arguments, DeputizeError("The tool failed."))
+            return self._broken(arguments, error)
         given = {"kwargs": arguments}
         return ToolOutput(self.metadata.get_name(), as_text(result), raw_input=given, raw_output=result)
+
+    def _broken(self, arguments: dict[str, Any], error: Exception) -> ToolOutput:
+        """What nobody foresaw. Its text may hold anything: only its type is written down."""
+        log.warning("%s failed: %s", self.tool.name, type(error).__name__)
+        return self._failed(arguments, DeputizeError("The tool failed."))
 
     def _failed(self, arguments: dict[str, Any], error: DeputizeError) -> ToolOutput:
         name, given, why = self.metadata.get_name(), {"kwargs": arguments}, {"error": error.code}
@@ -332,5 +350,6 @@ _KNOWN: Final[list[type[Any]]] = [
     *(c for c in vars(workflow_events).values() if isinstance(c, type) and issubclass(c, Event)),
     *(c for c in vars(thoughts).values() if isinstance(c, type) and issubclass(c, thoughts.BaseReasoningStep)),
     *(ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone, Never, ChatMessage, ToolOutput),
+    ChatMemoryBuffer,  # older releases of LlamaIndex save it too; `resume_paused` sets it anew
 ]
 """The classes that a saved run of LlamaIndex's agents may hold."""

@@ -1,0 +1,44 @@
+"""The oldest releases of frameworks that the adapters work with, checked when an adapter is imported.
+
+An older one fails late and in words of its own: LangGraph before 1.2.12 with a `TypeError` at each pause,
+llama-index-core before 0.14.7 by telling the model about the wait, llama-index-workflows before 2.23 in each call,
+before 2.23.3 by copying a tokenizer at each step for a third of a second, and before 2.24.1 by importing, when a saved
+run is loaded, whatever module it names.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from deputize.core import SettingsError
+
+LANGGRAPH: Final = {"langgraph": "1.2.12"}
+LLAMAINDEX: Final = {"llama-index-core": "0.14.7", "llama-index-workflows": "2.24.1"}
+
+
+def require(least: dict[str, str]) -> None:
+    """Raises `SettingsError` where an older release of one of these packages is installed; names the one that works."""
+    for package, wanted in least.items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:  # importing it says what is missing
+            continue
+        if _numbers(found) < _numbers(wanted):
+            raise _unusable(package, found, f"it is older than {wanted}", wanted)
+
+
+def require_names(package: str, least: dict[str, str], *holders: tuple[type[Any], str]) -> None:
+    """Raises `SettingsError` where one of these classes has no such field, method or property: a changed internal."""
+    for holder, name in holders:
+        if not hasattr(holder, name) and name not in getattr(holder, "__dataclass_fields__", ()):
+            raise _unusable(package, version(package), f"{holder.__name__} has no {name!r}", least[package])
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", release)[:3])
+
+
+def _unusable(package: str, found: str, why: str, works: str) -> SettingsError:
+    return SettingsError(f"{package} {found} does not work here: {why}.", hint=f"pip install '{package}>={works}'")

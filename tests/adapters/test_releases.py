@@ -1,0 +1,70 @@
+"""Releases of frameworks that are too old, or changed inside, are refused on import, with the one that works."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from deputize.adapters import delivery, releases
+from deputize.core import SettingsError
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OLD = [
+    ("langgraph", "langgraph", "1.2.11", "1.2.12"),
+    ("llamaindex", "llama-index-core", "0.14.6", "0.14.7"),
+    ("llamaindex", "llama-index-workflows", "2.24.0", "2.24.1"),
+]
+
+
+@pytest.mark.parametrize(("adapter", "package", "old", "works"), OLD)
+def test_an_adapter_refuses_on_import_a_release_that_fails_later(
+    adapter: str, package: str, old: str, works: str
+) -> None:
+    code = f"""
+import importlib.metadata as metadata
+real = metadata.version
+metadata.version = lambda name: {old!r} if name == {package!r} else real(name)
+import deputize.adapters.{adapter}
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert f"{package} {old} does not work here: it is older than {works}." in ended.stderr
+    assert "SettingsError" in ended.stderr
+
+
+@pytest.mark.parametrize(("holder", "name"), delivery.USED, ids=lambda value: getattr(value, "__name__", value))
+def test_a_name_that_llamaindex_has_changed_inside_is_refused_by_name(holder: type, name: str) -> None:
+    releases.require_names("llama-index-workflows", releases.LLAMAINDEX, (holder, name))
+
+    class Changed:
+        pass
+
+    with pytest.raises(SettingsError, match=f"Changed has no '{name}'") as refused:
+        releases.require_names("llama-index-workflows", releases.LLAMAINDEX, (Changed, name))
+    assert refused.value.hint == "pip install 'llama-index-workflows>=2.24.1'"
+
+
+def test_what_is_checked_on_import_is_what_the_project_declares() -> None:
+    declared = {
+        line.split(">=")[0]: line.split(">=")[1].split(",")[0]
+        for extra in ("langgraph", "llamaindex")
+        for line in PROJECT["optional-dependencies"][extra]
+    }
+    for package, works in (releases.LANGGRAPH | releases.LLAMAINDEX).items():
+        assert declared[package] == works
+
+
+@pytest.mark.parametrize(
+    ("found", "older"), [("1.2.11", True), ("1.2.12", False), ("1.10", False), ("1.2.12rc1", False)]
+)
+def test_releases_are_compared_as_numbers(monkeypatch: pytest.MonkeyPatch, found: str, older: bool) -> None:
+    monkeypatch.setattr(releases, "version", lambda package: found)
+    if older:
+        with pytest.raises(SettingsError):
+            releases.require({"langgraph": "1.2.12"})
+    else:
+        releases.require({"langgraph": "1.2.12"})
