@@ -64,6 +64,7 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         super().__init__()
         self.host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
+        _ = self._names  # looks for installed toolkits: here, and not on the event loop of a run
 
     @cached_property
     def _names(self) -> frozenset[str]:

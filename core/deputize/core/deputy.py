@@ -249,7 +249,7 @@ class Deputy:
         app: str = "",
     ) -> Act:
         """The call, validated: whose, which tool, which effect, and the key that makes it this act."""
-        who, what, call = User.of(user), self.catalog.tool(tool), call or Call()
+        who, what, call = User.of(user), await self._tool(tool), call or Call()
         valid, way = what.validate(arguments), await self.accounts.app(who, what.provider, app, account)
         return Act(
             user=who,
@@ -274,6 +274,10 @@ class Deputy:
             return act.approved
         async with self._lacking(act, grant):
             return await self.planner.look(act, grant)
+
+    async def _tool(self, name: str) -> Tool:
+        """The tool of this name; toolkits are looked for and imported off the event loop."""
+        return self.catalog.tool(name) if self.catalog.loaded else await asyncio.to_thread(self.catalog.tool, name)
 
     async def _permitted(self, act: Act, facts: dict[str, Any]) -> tuple[Act, Grant]:
         """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it.
@@ -395,7 +399,7 @@ class Deputy:
         if another and allow_switch:
             raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
         who, other = User.of(user), _other(another, allow_switch)
-        chosen = [self.catalog.tool(name) for name in tools]
+        chosen = [await self._tool(name) for name in tools]
         wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
         consents = await self.asking.beforehand(who, wanted, account, other)
         await self.outbox.pay()
@@ -459,7 +463,7 @@ class Deputy:
         one, who = approval if isinstance(approval, str) else approval.id, User.of(by)
         edit = None
         if arguments is not None:
-            edit = Edit.of(self.catalog.tool(str((await self.approvals.row(one, who)).json["tool"])), arguments)
+            edit = Edit.of(await self._tool(str((await self.approvals.row(one, who)).json["tool"])), arguments)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
     # ------------------------------------------------------------- what is there
@@ -542,7 +546,7 @@ class Deputy:
 
     async def ready_tools(self, user: User | str | None, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
-        who, found = User.of(user), self.tools(*names, read_only=read_only)
+        who, found = User.of(user), await asyncio.to_thread(self.tools, *names, read_only=read_only)
         held = {provider: await self._allowed(who, provider) for provider in {tool.provider for tool in found}}
         return [
             tool for tool in found if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])

@@ -25,7 +25,7 @@ class Catalog:
     """These toolkits; or, where none are given, all that are installed, loaded when they are first asked for."""
 
     def __init__(self, toolkits: Iterable[Toolkit] | None = None) -> None:
-        self._given = None if toolkits is None else {toolkit.name: toolkit for toolkit in toolkits}
+        self._all = None if toolkits is None else {toolkit.name: toolkit for toolkit in toolkits}
         self._tools: dict[str, Tool] = {}
         self._told = set[str]()
 
@@ -36,6 +36,11 @@ class Catalog:
         """
         found = {tool.name: tool for name in names for tool in self._named(name)} if names else self._every()
         return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every tool is here, so that looking one up touches no file."""
+        return self._all is not None
 
     def _named(self, name: str) -> list[Tool]:
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
@@ -78,11 +83,13 @@ class Catalog:
         return tool
 
     def _found(self) -> Mapping[str, Toolkit]:
-        return find_toolkits() if self._given is None else self._given
+        if self._all is None:
+            self._all = find_toolkits()
+        return self._all
 
     def _toolkit(self, name: str) -> Toolkit | None:
-        if self._given is not None:
-            return self._given.get(name)
+        if self._all is not None:
+            return self._all.get(name)
         try:
             return find_toolkits(name)[name]
         except InvalidInput:

@@ -15,7 +15,7 @@ class Store(Protocol):
     """
 
     async def get(self, kind: str, key: str) -> bytes | None:
-        """The value, or None. This is on the path of every act: a few microseconds, no queue, no thread."""
+        """The value, or None. This is on the path of every act: it waits for no writer, and blocks no event loop."""
         ...
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:

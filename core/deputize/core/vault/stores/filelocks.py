@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,27 +25,35 @@ class FileLocks:
     @asynccontextmanager
     async def hold(self, name: str, patience: float) -> AsyncIterator[None]:
         """Hold a lock. Raises TimeoutError after ``patience`` seconds, `StoreUnavailable` for a file of no use."""
-        file = self._file(name)
+        file = await asyncio.to_thread(self._file, name)
         await wait_until(lambda: self._take(name, file), patience)
         try:
             yield
         finally:
-            try:
-                file.release()
-            finally:
-                self._names.give_back(name)
+            self._let_go(name, file)
 
-    def _take(self, name: str, file: FileLock) -> bool:
-        """In this process first, which is cheap to try; then among all."""
+    async def _take(self, name: str, file: FileLock) -> bool:
+        """In this process first, which is cheap to try; then among all, off the event loop."""
         if not self._names.take(name):
             return False
-        taken = False
+        trying = asyncio.ensure_future(asyncio.to_thread(_try, file))
         try:
-            taken = _try(file)
-        finally:
-            if not taken:
-                self._names.give_back(name)
+            taken = await asyncio.shield(trying)
+        except asyncio.CancelledError:
+            trying.add_done_callback(lambda _: self._let_go(name, file))  # its thread may take the file yet
+            raise
+        except BaseException:
+            self._names.give_back(name)
+            raise
+        if not taken:
+            self._names.give_back(name)
         return taken
+
+    def _let_go(self, name: str, file: FileLock) -> None:
+        try:
+            file.release()
+        finally:
+            self._names.give_back(name)
 
     def _file(self, name: str) -> FileLock:
         """The file that stands for a name. It is never removed: two processes could then hold the same lock."""

@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 
@@ -61,10 +61,10 @@ class Names:
             self._taken.remove(name)
 
 
-async def wait_until(taken: Callable[[], bool], patience: float) -> None:
+async def wait_until(taken: Callable[[], Awaitable[bool]], patience: float) -> None:
     """Try until it succeeds. Raises TimeoutError after ``patience`` seconds; cancelled, it has taken nothing."""
     deadline = time.monotonic() + patience
-    while not taken():
+    while not await taken():
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("The lock was not free in time.")
@@ -124,7 +124,10 @@ class MemoryStore:
 
     @asynccontextmanager
     async def _locked(self, name: str, patience: float) -> AsyncIterator[None]:
-        await wait_until(lambda: self._names.take(name), patience)
+        async def take() -> bool:
+            return self._names.take(name)
+
+        await wait_until(take, patience)
         try:
             yield
         finally:

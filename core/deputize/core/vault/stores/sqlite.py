@@ -139,8 +139,8 @@ class Table:
 class SqliteStore:
     """A `Store` in one file with mode 0600, in a folder with mode 0700, for all processes of one machine.
 
-    Reads take microseconds on the caller's thread. A replaced or deleted value is gone from the disk, log included,
-    half a second after the last write, or when the store is closed.
+    Reads happen in a thread of their own, and wait for no writer. A replaced or deleted value is gone from the disk,
+    log included, half a second after the last write, or when the store is closed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -174,6 +174,7 @@ class SqliteStore:
         store = cls(path)
         try:
             store._owner.submit(store._opened).result(2 * PATIENCE)
+            store._reader.begin()
         except BaseException as error:
             store._owner.close(store._end)
             if isinstance(error, TimeoutError):
@@ -183,7 +184,7 @@ class SqliteStore:
 
     async def get(self, kind: str, key: str) -> bytes | None:
         where = place(kind, key)
-        rows = self._reader.rows(_GET, where)
+        rows = await self._reader.read(_GET, where)
         if rows is None:
             rows = await self._done(partial(self._reader.rows_patiently, _GET, where))
         return unpack(rows[0][0]) if rows else None
@@ -195,14 +196,13 @@ class SqliteStore:
         found: list[tuple[str, bytes]] = []
         while True:
             size = PAGE if most is None else min(PAGE, most - len(found))
-            page = self._reader.rows(_SCAN, begin, end, size)
+            page = await self._reader.read(_SCAN, begin, end, size)
             if page is None:
                 page = await self._done(partial(self._reader.rows_patiently, _SCAN, begin, end, size))
             found += [(at.partition("/")[2], unpack(stored)) for at, stored in page]
             if len(page) < size or len(found) == most:
                 return found
             begin = page[-1][0] + "\0"  # the next possible key
-            await asyncio.sleep(0)
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:
         where, stored = place(kind, key), pack(value)

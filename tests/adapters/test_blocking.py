@@ -1,0 +1,135 @@
+"""Nothing of ours blocks an event loop: ``langgraph dev`` ends each run that does, by BlockBuster as here."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blockbuster import blockbuster
+from langgraph.types import Command
+
+from deputize.adapters.llamaindex import ApprovalDone, ConsentDone
+from deputize.core import Deputy
+from deputize.core.audit import Audit
+from deputize.sandbox import Sandbox
+from tests.support.agents import agent as llamaindex_agent
+from tests.support.agents import asked, ended, visit
+from tests.support.created import agent
+from tests.support.graphs import (
+    SEARCH,
+    SEND,
+    Context,
+    Graph,
+    approvals_of,
+    asking,
+    config,
+    consents_of,
+    plain,
+    tool_messages,
+)
+from tests.support.house import build, consent, new_vault
+from tests.support.ways import GO_ON
+
+pytestmark = [  # LlamaIndex's own
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
+]
+ALICE = Context("alice")
+OURS = ["deputize.core", "deputize.adapters", "deputize.toolkits"]
+
+
+@contextmanager
+def noted() -> Iterator[list[str]]:
+    """Blocking calls on an event loop with one of our frames below them; each fails, as in ``langgraph dev``."""
+    calls: list[str] = []
+
+    class Blocking(blockbuster.BlockingError):
+        def __init__(self, func: str) -> None:
+            ours = [f"{f.filename}:{f.lineno}" for f in traceback.extract_stack() if "/deputize/" in f.filename]
+            calls.append(f"{func} at {ours[-1]}")
+            super().__init__(func)
+
+    original, blockbuster.BlockingError = blockbuster.BlockingError, Blocking  # type: ignore[misc]
+    try:
+        with blockbuster.blockbuster_ctx(OURS, excluded_modules=["deputize.sandbox"]):
+            yield calls
+    finally:
+        blockbuster.BlockingError = original  # type: ignore[misc]
+
+
+@asynccontextmanager
+async def on_disk(sandbox: Sandbox, folder: Path) -> AsyncIterator[Deputy]:
+    """A deputy as in production: vault, locks and audit are files, and no toolkit is loaded yet."""
+    vault = await new_vault(folder / "vault" / "vault.sqlite")
+    audit = Audit(folder / "audit", vault.keys.audit)
+    async with await build(sandbox, vault=vault, audit=audit, clock=sandbox.clock) as deputy:
+        yield deputy
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+def made_by_hand(deputy: Deputy) -> tuple[Graph, Any]:
+    return plain(deputy), asking(SEND, SEARCH)
+
+
+def created(deputy: Deputy) -> tuple[Graph, Any]:
+    return agent(deputy, SEND, SEARCH), GO_ON
+
+
+@pytest.mark.parametrize("make", [made_by_hand, created])
+async def test_f4_a_graph_that_asks_pauses_and_acts_makes_no_blocking_call(
+    sandbox: Sandbox, tmp_path: Path, make: Callable[[Deputy], tuple[Graph, Any]]
+) -> None:
+    async with on_disk(sandbox, tmp_path) as deputy:
+        graph, given = make(deputy)
+        with noted() as calls:
+            await graph.ainvoke(given, config(), context=ALICE)
+            for one in await consents_of(deputy, graph, config()):
+                await consent(deputy, sandbox, one)
+            await graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
+            [ask] = await approvals_of(graph, config())
+            yes = {"decisions": {ask["approval_id"]: "approve"}}
+            state = await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
+            assert {m.status for m in tool_messages(state).values()} == {"success"}
+        assert calls == []
+
+
+async def test_f4_a_llamaindex_agent_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with on_disk(sandbox, tmp_path) as deputy:
+        made = llamaindex_agent("FunctionAgent", deputy, SEND)
+        with noted() as calls:
+            handler = made.run("go on")
+            [request] = await asked(handler)
+            await visit(deputy, sandbox, request.consent_id)
+            handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+            [request] = await asked(handler)
+            handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+            assert "Sent." in await ended(handler)
+        assert calls == []
+
+
+async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) -> None:
+    """From the first act, that loads the toolkits, over a refresh, to the end of everything."""
+    now = [time.time()]
+    sandbox = Sandbox(clock=lambda: now[0])
+    async with on_disk(sandbox, tmp_path) as deputy:
+        with noted() as calls:
+            for one in await deputy.connect("alice", tools=["gmail_search_emails"]):
+                await consent(deputy, sandbox, one)
+            await deputy.act("gmail_search_emails", {"query": "x"}, user="alice")
+            now[0] += 7200
+            await deputy.act("gmail_search_emails", {"query": "x"}, user="alice")
+            await deputy.ready_tools("alice")
+            kept = await deputy.keep_file("alice", "a.txt", "text/plain", b"a")
+            await deputy.file("alice", kept["file"])
+            await deputy.connections("alice")
+            await deputy.erase("alice")
+        assert calls == []

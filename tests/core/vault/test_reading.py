@@ -1,0 +1,104 @@
+"""Reads and lock files wait for disks in threads: an event loop goes on, and nothing asked for is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core.errors import StoreUnavailable
+from deputize.core.vault.stores import filelocks
+from deputize.core.vault.stores.sqlite import SqliteStore
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore.open(tmp_path / "vault" / "vault.db", create=True)
+    await store.insert("grant", "alice", b"1")
+    yield store
+    await store.close()
+
+
+async def test_a_disk_that_stands_still_does_not_hold_up_the_event_loop(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, go_on = store._reader.rows, threading.Event()
+
+    def late(*asked: Any) -> Any:
+        go_on.wait(10)
+        return rows(*asked)
+
+    monkeypatch.setattr(store._reader, "rows", late)
+    reading = asyncio.create_task(store.get("grant", "alice"))
+    began = time.monotonic()
+    await asyncio.sleep(0.05)
+    assert not reading.done() and time.monotonic() - began < 5
+    go_on.set()
+    assert await reading == b"1"
+
+
+async def test_reads_from_many_event_loops_at_once_each_get_their_own_rows(store: SqliteStore) -> None:
+    for number in range(20):
+        await store.insert("test", f"k{number}", b"%d" % number)
+
+    async def some() -> list[bytes | None]:
+        return await asyncio.gather(*(store.get("test", f"k{n % 20}") for n in range(200)))
+
+    found = await asyncio.gather(*(asyncio.to_thread(lambda: asyncio.run(some())) for _ in range(4)))
+    assert found == [[b"%d" % (n % 20) for n in range(200)]] * 4
+
+
+async def test_a_read_that_was_cancelled_takes_nothing_from_the_others(store: SqliteStore) -> None:
+    reads = [asyncio.create_task(store.get("grant", "alice")) for _ in range(20)]
+    await asyncio.sleep(0)
+    for one in reads[::2]:
+        one.cancel()
+    ended = await asyncio.gather(*reads, return_exceptions=True)
+    assert ended[1::2] == [b"1"] * 10 and all(isinstance(one, asyncio.CancelledError) for one in ended[::2])
+
+
+async def test_reads_that_race_the_end_are_answered_or_refused_and_never_left_waiting(store: SqliteStore) -> None:
+    reads = [asyncio.create_task(store.get("grant", "alice")) for _ in range(50)]
+    closing = asyncio.create_task(store.close())
+    reads += [asyncio.create_task(store.get("grant", "alice")) for _ in range(50)]
+    async with asyncio.timeout(10):
+        ended = await asyncio.gather(*reads, return_exceptions=True)
+        await closing
+    assert all(one == b"1" or isinstance(one, StoreUnavailable) for one in ended)
+    with pytest.raises(StoreUnavailable):
+        await store.get("grant", "alice")
+    thread = store._reader._thread
+    assert thread is not None
+    await asyncio.to_thread(thread.join, 5)
+    assert not thread.is_alive()
+
+
+async def test_a_lock_whose_taker_was_cancelled_meanwhile_is_free(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is tried in a thread, which takes it although nobody waits any more."""
+    tried, begun, go_on = filelocks._try, threading.Event(), threading.Event()
+
+    def late(file: Any) -> bool:
+        begun.set()
+        go_on.wait(10)
+        return tried(file)
+
+    async def take() -> None:
+        async with store.lock("a", 1):
+            raise AssertionError("it was cancelled before")
+
+    monkeypatch.setattr(filelocks, "_try", late)
+    taking = asyncio.create_task(take())
+    assert await asyncio.to_thread(begun.wait, 10)
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    go_on.set()
+    monkeypatch.setattr(filelocks, "_try", tried)
+    async with store.lock("a", 5):
+        pass
