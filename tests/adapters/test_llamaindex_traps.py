@@ -16,6 +16,7 @@ from workflows.context.internal_context import InternalContext
 from workflows.runtime.types.results import StepWorkerStateContextVar
 
 from deputize.adapters import llamaindex
+from deputize.adapters.delivery import Delivery
 from deputize.adapters.llamaindex import (
     ApprovalDone,
     ApprovalRequest,
@@ -442,7 +443,7 @@ async def test_f12_no_text_of_an_exception_reaches_the_model(
         raise AttributeError("'StepWorkerContext' object has no attribute 'event': ya29.secret")
 
     await connect(deputy, sandbox, "readonly")
-    monkeypatch.setattr(llamaindex.Delivery, broken, fails)
+    monkeypatch.setattr(Delivery, broken, fails)
     model = Model([SEARCH])
     said = await ended(agent("FunctionAgent", deputy, SEARCH, model=model).run("go on"))
     assert "The tool failed." in said

@@ -17,6 +17,7 @@ import pytest
 from deputize.core import Deputy
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault import sweeping
+from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.sweeping import EVERY, Sweeper
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
@@ -157,7 +158,7 @@ def test_a_start_waits_for_no_sweep_and_opens_no_expired_record(
     opened: list[str] = []
     unsealed = Vault._unsealed
 
-    def counting(self: Vault, kind: str, key: str, sealed: bytes) -> tuple[int, bytes]:
+    def counting(self: Vault, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         opened.append(kind)
         return unsealed(self, kind, key, sealed)
 

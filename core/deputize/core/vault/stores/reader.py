@@ -18,7 +18,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.vaultfile import connect, told
 
 Rows = list[tuple[Any, ...]]
-Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Rows | None]", str, tuple[str, ...]]
+Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Rows | None]", str, tuple[str | int, ...]]
 Answer = tuple["asyncio.Future[Rows | None]", Rows | None, BaseException | None]
 
 BATCH: Final = 64
@@ -85,7 +85,7 @@ class Reader:
                 loop.call_soon_threadsafe(_hand_over, ready)
         return None not in batch
 
-    def _tried(self, statement: str, values: tuple[str, ...]) -> tuple[Rows | None, BaseException | None]:
+    def _tried(self, statement: str, values: tuple[str | int, ...]) -> tuple[Rows | None, BaseException | None]:
         try:
             return self.rows(statement, *values), None
         except BaseException as error:  # whatever it is, it belongs to whoever asked
