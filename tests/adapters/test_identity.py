@@ -14,7 +14,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 from langgraph_sdk.auth.types import StudioUser
 
-from deputize.adapters.host import Identity, IdentityRefused, RunInfo, server_user
+from deputize.adapters.host import Identity, RunInfo, server_user
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
@@ -206,7 +206,7 @@ async def test_a_verified_user_carries_the_tenant_that_the_authentication_gave_t
 
 @pytest.mark.parametrize("user", [Verified("alice"), Verified("alice", org=""), StudioUser("alice"), None])
 def test_without_their_tenant_or_their_verification_a_servers_user_is_refused(user: Any) -> None:
-    with pytest.raises((IdentityRefused, UserRequired)):
+    with pytest.raises((PolicyDenied, UserRequired)):
         Identity(server_user(tenant="org")).acting(on_server(user), _runtime(user))
 
 
@@ -226,7 +226,7 @@ def test_a_scheduled_run_of_whom_only_an_id_is_kept_acts_for_nobody() -> None:
     """A cron keeps an id: with LangSmith's authentication the API key's, and nothing says so."""
     user = SimpleUser("alice")
     assert Identity().acting(on_server(user), _runtime(user)) == User("alice")
-    with pytest.raises(IdentityRefused, match="id only"):
+    with pytest.raises(PolicyDenied, match="id only"):
         Identity().acting(on_server(user, cron_id="c"), _runtime(user))
 
 
@@ -247,9 +247,9 @@ def test_configurable_names_the_user_and_their_tenant_only_where_the_host_says_s
     assert Identity(user_from_configurable=True).acting(config) == User("bob", "t2")
     with pytest.raises(UserRequired):
         Identity().acting(config)
-    with pytest.raises(IdentityRefused):  # the context's user, and another one's tenant
+    with pytest.raises(PolicyDenied):  # the context's user, and another one's tenant
         Identity(user_from_configurable=True).acting(config, type("Runtime", (), {"context": BOB})())
-    with pytest.raises(IdentityRefused):
+    with pytest.raises(PolicyDenied):
         Identity(user_from_configurable=True).acting(on_server(user_id="bob"))
 
 

@@ -350,7 +350,7 @@ async def _consented(play: Play, how: str) -> None:
         await play.resume()
         assert play.open == {CONSENT}, f"too early, and then {play.open}"
     if how == "another user":
-        assert await play.resume(user="bob") == {"IdentityRefused"}
+        assert await play.resume(user="bob") == {"PolicyDenied"}
     await play.take("deny" if how == "denied" else "allow")
     await play.resume(times=3 if how == "parallel" else 1)
     expected = set() if how == "denied" else {APPROVAL}
@@ -363,7 +363,7 @@ async def _approved(play: Play, how: str) -> None:
         await play.resume()
         assert (play.open, play.sent()) == ({APPROVAL}, 0), "a wake-up approves nothing"
     if how == "another user":
-        assert await play.resume("approve", user="bob") == {"IdentityRefused"}
+        assert await play.resume("approve", user="bob") == {"PolicyDenied"}
         await play.resume()  # LangGraph hands on what Bob said
         assert (play.open, play.sent()) == ({APPROVAL}, 0), "Bob approves nothing"
     crash = how.removeprefix("killed ") if how.startswith("killed") else ""

@@ -23,9 +23,8 @@ from workflows.runtime.types.results import (
     StepWorkerWaiter,
 )
 
-from deputize.adapters.host import IdentityRefused
 from deputize.adapters.releases import LLAMAINDEX, require_names
-from deputize.core import Call, Conflict, User
+from deputize.core import Call, Conflict, PolicyDenied, User
 
 USED: Final[list[tuple[type[Any], str]]] = [
     (StepWorkerContext, "event"),
@@ -81,7 +80,7 @@ class Delivery:
         if owner is None:
             await ctx.store.set(OWNER, [user.id, user.tenant])
         elif list(owner) != [user.id, user.tenant]:
-            raise IdentityRefused("This run belongs to another user.")
+            raise PolicyDenied("This run belongs to another user.")
         run = _runs.setdefault(ctx.store, _Run())
         place = step.state.work_item_id or step.event.tool_id  # of models, some give the same id to every call
         slot = f"deputize_call_{place}".replace(".", "_")

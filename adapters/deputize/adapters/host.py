@@ -26,14 +26,6 @@ NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom a
 TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
 
 
-class IdentityRefused(PolicyDenied):
-    """A run that may not act as the user it names, or that resumes what another user started."""
-
-    def dict(self) -> dict[str, Any]:
-        """How LangGraph Server tells it to a client; of errors without this one it says "internal error"."""
-        return {"error": PolicyDenied.__name__, "message": str(self), "code": self.code, "status": 403}
-
-
 @dataclass(frozen=True)
 class RunInfo:
     """What is known of a run that calls a tool: LangChain's ``config``, LangGraph's ``runtime`` (None outside)."""
@@ -60,15 +52,15 @@ class RunInfo:
     def server_user(self) -> Any:
         """The end user whom the server's custom authentication verified, with the fields it gave them.
 
-        Raises `IdentityRefused` for an API key's identity, `UserRequired` where nobody was verified.
+        Raises `PolicyDenied` for an API key's identity, `UserRequired` where nobody was verified.
         """
         user = getattr(self._server, "user", None)
         if user is None or not field(user, "identity"):
             raise UserRequired("The server has verified no user.", hint=NAME_A_SOURCE)
         if _is_api_key(user):
-            raise IdentityRefused("The identity of an API key (StudioUser) is no end user.", hint=TRUST)
+            raise PolicyDenied("The identity of an API key (StudioUser) is no end user.", hint=TRUST)
         if _is_bare(user) and self.configurable.get("cron_id"):
-            raise IdentityRefused("A scheduled run keeps an id only, which may be an API key's.", hint=NAME_A_SOURCE)
+            raise PolicyDenied("A scheduled run keeps an id only, which may be an API key's.", hint=NAME_A_SOURCE)
         return user
 
     @property
@@ -86,14 +78,14 @@ Who: TypeAlias = User | str | Callable[[RunInfo], User | str | None] | None
 def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
     """A source: the server's verified user. ``tenant``: which field of theirs, set by the authentication, holds it.
 
-    The source raises `IdentityRefused` where the field is missing or empty: no tenant is another tenant.
+    The source raises `PolicyDenied` where the field is missing or empty: no tenant is another tenant.
     """
 
     def named(run: RunInfo) -> User:
         user = run.server_user
         where = field(user, tenant) if tenant else ""
         if tenant and not where:
-            raise IdentityRefused(f"The server's user has no {tenant!r}.", hint="Return it from @auth.authenticate.")
+            raise PolicyDenied(f"The server's user has no {tenant!r}.", hint="Return it from @auth.authenticate.")
         return User(str(field(user, "identity")), str(where))
 
     return named
@@ -108,7 +100,7 @@ class Identity:
     trust_client_context: bool = False
 
     def acting(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """The user this run acts for. Raises `UserRequired` for none, `IdentityRefused` where two sources differ."""
+        """The user this run acts for. Raises `UserRequired` for none, `PolicyDenied` where two sources differ."""
         run = RunInfo(config, runtime)
         if callable(self.user):
             return User.of(self.user(run))
@@ -116,7 +108,7 @@ class Identity:
         for where, said in _claims(run).items():
             if said.id not in ("", user.id) or said.tenant not in ("", user.tenant):
                 other = "user" if said.id not in ("", user.id) else "tenant"
-                raise IdentityRefused(f"The run's {where} names another {other} than who acts.", hint=NAME_A_SOURCE)
+                raise PolicyDenied(f"The run's {where} names another {other} than who acts.", hint=NAME_A_SOURCE)
         return user
 
     def _unbound(self, run: RunInfo) -> User | None:
@@ -124,7 +116,7 @@ class Identity:
         problem: DeputizeError
         try:
             return _verified(run)
-        except (UserRequired, IdentityRefused) as error:
+        except (UserRequired, PolicyDenied) as error:
             problem = error
         claims = _claims(run)
         trusted = ("context", "configurable") if self.user_from_configurable else ("context",)
@@ -132,7 +124,7 @@ class Identity:
         if not run.on_server or self.trust_client_context:
             return named[0] if named else None
         if named and isinstance(problem, UserRequired):
-            raise IdentityRefused("This server verifies nobody: its client chose the user of this run.", hint=TRUST)
+            raise PolicyDenied("This server verifies nobody: its client chose the user of this run.", hint=TRUST)
         raise problem
 
 
@@ -143,7 +135,7 @@ def _verified(run: RunInfo) -> User:
 def _claims(run: RunInfo) -> dict[str, User]:
     """Which user and tenant each channel names, empty where it names none."""
     claims = {"context": _claim(run.context), "configurable": _claim(run.configurable)}
-    with suppress(UserRequired, IdentityRefused):  # an API key's identity says nothing about the user
+    with suppress(UserRequired, PolicyDenied):  # an API key's identity says nothing about the user
         claims["server user"] = _verified(run)
     return claims
 

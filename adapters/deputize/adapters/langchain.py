@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from deputize.adapters.host import REFUSED, Identity, IdentityRefused, Who
+from deputize.adapters.host import REFUSED, Identity, Who
 from deputize.adapters.words import as_text, told
 from deputize.core import (
     Approval,
@@ -29,6 +29,7 @@ from deputize.core import (
     ConsentRequired,
     DeputizeError,
     Deputy,
+    PolicyDenied,
     SettingsError,
     Tool,
     User,
@@ -78,7 +79,7 @@ class Host:
             return self.acting_user(config, runtime)
         except UserRequired:
             return None
-        except IdentityRefused:
+        except PolicyDenied:
             return REFUSED
 
     def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:

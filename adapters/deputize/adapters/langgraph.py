@@ -17,11 +17,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypedDict  # of the standard one pydantic makes no schema before Python 3.12
 
-from deputize.adapters.host import REFUSED, IdentityRefused, Who
+from deputize.adapters.host import REFUSED, Who
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import (
     Approval,
@@ -318,7 +319,7 @@ def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
 def same_user(note: Mapping[str, Any], user: User | None) -> User:
     """The user who began. Raises `PolicyDenied` for another one, and the pause stays open for the right one."""
     if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
-        raise IdentityRefused("This pause belongs to another user.", hint="Resume as the user who started it.")
+        raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     return user
 
 

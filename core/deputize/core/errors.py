@@ -27,7 +27,7 @@ objects that know the link, outside of their text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from deputize.core.asks import Approval, Consent
@@ -45,6 +45,10 @@ class DeputizeError(Exception):
         self.hint = hint or self.default_hint
         if self.hint:
             self.add_note(self.hint)  # tracebacks show it (PEP 678)
+
+    def dict(self) -> Mapping[str, str]:
+        """What a client may be told. LangGraph Server asks for it; of an error without one it says "internal error"."""
+        return {"error": type(self).__name__, "message": str(self), "code": self.code}
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), vars(self))
