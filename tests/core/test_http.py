@@ -541,7 +541,8 @@ async def test_L4_a_failure_holds_nothing_of_the_request(http: Http) -> None:
         error = await failing(http, httpx.Request("GET", f"{server.url}/?q=private", headers=HEADERS))
     assert error.__cause__ is None
     assert error.__context__ is None
-    assert set(vars(error)) == {"message", "hint", "sent", "reason"}
+    assert set(vars(error)) - {"__notes__"} == {"message", "hint", "sent", "reason"}
+    assert getattr(error, "__notes__", []) == [error.hint]
     assert TOKEN not in repr(vars(error))
     assert "private" not in repr(vars(error))
 

@@ -20,6 +20,7 @@ from llama_index.core.base.llms.types import ToolCallBlock
 from llama_index.core.llms import (
     ChatMessage,
     ChatResponse,
+    ChatResponseAsyncGen,
     CompletionResponse,
     CompletionResponseGen,
     CustomLLM,
@@ -90,13 +91,21 @@ class Calling(CustomLLM, FunctionCallingLLM):
         """See `LLM`."""
         return ChatResponse(message=self.respond(messages))
 
+    async def astream_chat(self, messages: Sequence[ChatMessage], **more: Any) -> ChatResponseAsyncGen:
+        """See `LLM`: the whole answer at once."""
+
+        async def stream() -> ChatResponseAsyncGen:
+            yield await self.achat(messages)
+
+        return stream()
+
     def complete(self, prompt: str, formatted: bool = False, **more: Any) -> CompletionResponse:
-        """See `LLM`; agents do not use it."""
-        raise NotImplementedError
+        """See `LLM`."""
+        return CompletionResponse(text=str(self.respond([ChatMessage(role="user", content=prompt)]).content))
 
     def stream_complete(self, prompt: str, formatted: bool = False, **more: Any) -> CompletionResponseGen:
-        """See `LLM`; agents do not use it."""
-        raise NotImplementedError
+        """See `LLM`."""
+        yield self.complete(prompt)
 
     def _prepare_chat_with_tools(
         self,

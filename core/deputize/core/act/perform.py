@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -142,7 +143,7 @@ class _Beginning:
         if performer.audit.mode == "strict":
             await performer.audit.settle()
         else:
-            performer.audit.hand_over()  # what was begun is known though this process be killed
+            await asyncio.to_thread(performer.audit.hand_over)  # known from here on, though this process be killed
 
 
 def _plain(result: Any) -> Any:
