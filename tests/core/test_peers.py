@@ -313,7 +313,9 @@ async def test_peer_N25_N60_N113_nothing_secret_lies_readable_on_the_disk(house:
     asked = await house.ask("readonly", user="bob")
     started = await house.start(asked)
     back = await house.allowed(started, as_="bob@example.test")
-    [verifier] = [one["verifier"].reveal() for r in await house.deputy.vault.scan("consent") for one in r.json.get("visits", ())]
+    [verifier] = [
+        one["verifier"].reveal() for r in await house.deputy.vault.scan("consent") for one in r.json.get("visits", ())
+    ]
     raw = house.disk()
     secrets = [*(await house.tokens()), verifier, back["state"], back["code"], asked.link.rpartition("/")[2]]
     secrets += [started.nonce.reveal()]
