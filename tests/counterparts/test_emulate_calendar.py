@@ -15,7 +15,6 @@ import httpx
 import pytest
 
 from deputize.core import App, Call, ConsentRequired, Deputy, Secret, User, allow_all
-from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import DeputizeError, NotFound
 from deputize.sandbox import Sandbox
 from deputize.toolkits.calendar import TOOLKIT
@@ -108,20 +107,22 @@ async def test_an_event_whose_answer_was_lost_is_looked_for_first(
     deputy: Deputy, strict_google: StrictTransport
 ) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned", ".calendarlist.readonly")
-    strict_google.inject("POST", EVENTS, lost_after_acting)
     call = Call("thread", "message", "1")
-    id = "x" * 26
+    asked = list[str]()
 
     def is_there(request: httpx.Request, send: Any) -> httpx.Response:
-        nonlocal id
-        id = request.url.path.rpartition("/")[2]
-        return httpx.Response(200, json={"id": id, "status": "confirmed", "summary": "Plan"})
+        asked.append(request.url.path.rpartition("/")[2])
+        return httpx.Response(200, json={"id": asked[-1], "status": "confirmed", "summary": "Plan"})
 
-    key = ActKey.of("", "alice", call.thread, call.message, call.id, "calendar_create_event").base32
-    strict_google.inject("GET", f"{EVENTS}/{key}", is_there)  # emulate reads no event and forgets the id it was given
+    def lost(request: httpx.Request, send: Any) -> httpx.Response:
+        key = json.loads(request.content)["id"]
+        strict_google.inject("GET", f"{EVENTS}/{key}", is_there)  # emulate reads no event and forgets the given id
+        return lost_after_acting(request, send)
+
+    strict_google.inject("POST", EVENTS, lost)
     made = await act(deputy, "alice", "create_event", call, **MEETING)
     again = await act(deputy, "alice", "create_event", call, **MEETING)
-    assert made == again and made["id"] == id == key
+    assert made == again and [made["id"]] == asked and len(asked[0]) == 26
     assert len([e for e in strict_google.ledger if e.method == "POST" and e.path == EVENTS]) == 1
 
 

@@ -74,6 +74,11 @@ class Issued:
     expires_at: float  # time.monotonic()
     stands_for: str = ""  # the token that emulate knows, where it knows no rotation
 
+    @property
+    def lives(self) -> bool:
+        """Whether it would be accepted now."""
+        return not self.grant.ended and self.expires_at > time.monotonic()
+
 
 class StrictTransport(Production):
     """An httpx transport at the providers' addresses that refuses what they would refuse.
@@ -82,7 +87,7 @@ class StrictTransport(Production):
     - The verifier must match the challenge, and the redirect URI of the exchange that of the consent page, everywhere.
     - Google and GitHub take any port in a loopback redirect URI (RFC 8252, 7.3).
     - Google's scopes are enforced by the given discovery documents.
-    - Slack's auth.revoke and GitHub's DELETE /applications/{client_id}/grant are answered here.
+    - Slack's auth.revoke and GitHub's DELETE /applications/{client_id}/grant and .../token are answered here.
 
     Args:
         urls: the services' addresses, `Emulate.urls`.
@@ -187,7 +192,7 @@ class StrictTransport(Production):
         if to.target == "/api/auth.revoke":
             self._access[request.headers["authorization"].partition(" ")[2]].grant.ended = True
             return _json(200, {"ok": True, "revoked": True})
-        if to.service == "github" and re.fullmatch(r"/applications/[^/]+/grant", to.target):
+        if to.service == "github" and re.fullmatch(r"/applications/[^/]+/(grant|token)", to.target):
             return self._disconnect(to, request)
         return None
 
@@ -207,14 +212,18 @@ class StrictTransport(Production):
         """docs.github.com/en/rest/apps/oauth-applications: Basic with the app's id and secret."""
         client = oauth_client("github")
         basic = "Basic " + base64.b64encode(f"{client.id}:{client.secret}".encode()).decode()
-        if request.method != "DELETE" or to.target != f"/applications/{client.id}/grant":
+        own, _, what = to.target.rpartition("/")
+        if request.method != "DELETE" or own != f"/applications/{client.id}":
             return _json(404, {"message": "Not Found"})
         if request.headers.get("authorization") != basic:
             return _json(401, {"message": "Bad credentials"})
         issued = self._access.get(json.loads(request.content)["access_token"])
-        if issued is None or issued.grant.ended or issued.expires_at <= time.monotonic():
+        if issued is None or not issued.lives:
             return _json(422, {"message": "Validation Failed"})
-        issued.grant.ended = True
+        if what == "token":
+            issued.expires_at = 0.0
+        else:
+            issued.grant.ended = True
         return httpx.Response(204)
 
     def _as_emulate_knows_it(self, request: httpx.Request) -> httpx.Request:
@@ -234,7 +243,7 @@ class StrictTransport(Production):
             return None  # a page, or emulate's own 401; an app's own request
         scheme, _, token = request.headers["authorization"].partition(" ")
         issued = self._access.get(token) if scheme.lower() == "bearer" else None
-        if issued is None or issued.grant.ended or issued.expires_at <= time.monotonic():
+        if issued is None or not issued.lives:
             return _dead_token(to.service, known=issued is not None)
         return self._refused_scope(request, issued.scopes)
 

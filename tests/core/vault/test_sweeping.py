@@ -152,6 +152,7 @@ def test_a_start_waits_for_no_sweep_and_opens_no_expired_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = 2000
+    monkeypatch.setattr(Sweeper, "_begin", _nothing)
     with Deputy.from_settings(_settings(tmp_path)) as first:
         for n in range(number):
             first.run(first.vault.insert("act", f"a{n:05d}", {"expires": 1.0}))
@@ -163,7 +164,6 @@ def test_a_start_waits_for_no_sweep_and_opens_no_expired_record(
         return unsealed(self, kind, key, sealed)
 
     monkeypatch.setattr(Vault, "_unsealed", counting)
-    monkeypatch.setattr(Sweeper, "_begin", _nothing)
     with Deputy.from_settings(_settings(tmp_path)) as again:
         assert "act" not in opened
         assert again.run(left(again.vault)) == number
