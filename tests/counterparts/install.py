@@ -7,22 +7,28 @@ into the Python environment that runs this.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 from pathlib import Path
 
 from tests.support.counterparts import (
+    CHECKOUT,
     DESCRIPTIONS,
     DESCRIPTIONS_HOME,
     EMULATE_HOME,
     EMULATE_VERSION,
+    LANGGRAPH,
+    LANGGRAPH_HOME,
     OPENAPI_FILE,
     OPENAPI_VERSION,
     descriptions_are_installed,
     emulate_is_installed,
+    langgraph_is_installed,
 )
 
 
@@ -30,6 +36,22 @@ def main() -> None:
     """Install what is missing; leave what is there alone."""
     emulate()
     descriptions()
+    langgraph()
+
+
+def langgraph() -> None:
+    """LangGraph's dev server, in an environment of its own: it pins what the project does not."""
+    if langgraph_is_installed():
+        print(f"langgraph-cli {LANGGRAPH['langgraph-cli']} is there")
+        return
+    venv.create(LANGGRAPH_HOME, clear=True, with_pip=True)
+    pins = [f"{name}=={release}" for name, release in LANGGRAPH.items()]
+    pip = [str(LANGGRAPH_HOME / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    done = subprocess.run([*pip, *pins, "langchain", "-e", f"{CHECKOUT}[cli,langgraph]"])
+    if done.returncode:
+        sys.exit("pip install of LangGraph's dev server failed")
+    (LANGGRAPH_HOME / "installed.json").write_text(json.dumps(LANGGRAPH))
+    print(f"langgraph-cli {LANGGRAPH['langgraph-cli']} is installed")
 
 
 def emulate() -> None:

@@ -30,6 +30,8 @@ DESCRIPTIONS: Final = {  # what providers, and those who count tokens, publish a
 }
 OPENAPI_VERSION: Final = "23.0.2"  # @octokit/openapi: one file of it, since all would be 385 MB
 OPENAPI_FILE: Final = DESCRIPTIONS_HOME / f"api.github.com-{OPENAPI_VERSION}.json"
+LANGGRAPH_HOME: Final = COUNTERPARTS / "langgraph"
+LANGGRAPH: Final = {"langgraph-cli": "0.4.40", "langgraph-api": "0.16.7", "langgraph-runtime-inmem": "0.36.7"}
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -98,3 +100,15 @@ def require_openapi() -> Path:
     """`require` for GitHub's OpenAPI description; its file."""
     require(f"GitHub's OpenAPI description {OPENAPI_VERSION}", descriptions_are_installed(), INSTALL)
     return OPENAPI_FILE
+
+
+def langgraph_is_installed() -> bool:
+    """Whether LangGraph's dev server of the pinned releases was installed to the end."""
+    finished = LANGGRAPH_HOME / "installed.json"  # written last
+    return finished.is_file() and json.loads(finished.read_text()) == LANGGRAPH
+
+
+def langgraph_cli() -> str:
+    """`require` for LangGraph's dev server; its command."""
+    require(f"langgraph-cli[inmem] {LANGGRAPH['langgraph-cli']}", langgraph_is_installed(), INSTALL)
+    return str(LANGGRAPH_HOME / "bin" / "langgraph")

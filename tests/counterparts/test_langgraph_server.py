@@ -1,0 +1,219 @@
+"""Our graphs under LangGraph's own dev server, with its own identities: it ends each run that blocks its loop.
+
+It loads a file once for each of its graphs: that many local deputies of one vault, which share their pages (f21).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_client
+
+from deputize.core.portal import portal
+from deputize.core.web.loopback import serve
+from deputize.sandbox import Browser, Sandbox
+from tests.support.counterparts import CHECKOUT, langgraph_cli
+
+pytestmark = pytest.mark.counterpart
+GRAPHS = ("by_hand", "created", "trusting", "tenants")
+GO_ON = {"messages": [{"role": "user", "content": "go on"}]}
+ALICE = {"Authorization": "Bearer alice/acme"}
+BOB = {"Authorization": "Bearer bob/acme"}
+STUDIO = {"x-auth-scheme": "langsmith"}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running dev server, and the sandbox behind its graphs."""
+
+    url: str
+    sandbox: Sandbox
+    log: Path
+
+    def client(self, headers: dict[str, str]) -> Any:
+        return get_client(url=self.url, api_key=None, headers=headers)
+
+
+@contextmanager
+def dev_server(folder: Path, *, auth: bool) -> Iterator[Server]:
+    """``langgraph dev`` over all graphs, without ``--allow-blocking``."""
+    here = CHECKOUT / "tests" / "support" / "langgraph_server"
+    config: dict[str, Any] = {
+        "dependencies": ["."],
+        "graphs": {name: f"{here / 'graphs.py'}:{name}" for name in GRAPHS},
+        **({"auth": {"path": f"{here / 'auth.py'}:auth"}} if auth else {}),
+    }
+    (folder / "langgraph.json").write_text(json.dumps(config))
+    sandbox, port = Sandbox(), free_port()
+    stack = portal().run(portal().enter(serve(sandbox.app)))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(CHECKOUT / part) for part in ("", "core", "adapters", "toolkits")),
+        "SERVER_HOME": str(folder / "home"),
+        "SERVER_PAGES": str(free_port()),
+        "SERVER_SANDBOX": stack,
+        "LANGSMITH_TRACING": "false",
+        "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+    }
+    command = [langgraph_cli(), "dev", "--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until = time.monotonic() + 90
+        while not _answers(url):
+            assert process.poll() is None and time.monotonic() < until, log.read_text()[-3000:]
+            time.sleep(0.3)
+        yield Server(url, sandbox, log)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ok", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a custom authentication."""
+    with dev_server(tmp_path_factory.mktemp("verified"), auth=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server without any."""
+    with dev_server(tmp_path_factory.mktemp("open"), auth=False) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Runs of one graph in one thread."""
+
+    server: Server
+    graph: str
+    client: Any
+    id: str
+
+    async def __call__(self, who: dict[str, str] | None = None, **what: Any) -> Any:
+        """What a run returns, or its error; as another user where one is named."""
+        async with self.server.client(who) if who else nullcontext(self.client) as client:
+            return await client.runs.wait(self.id, self.graph, raise_error=False, **what)
+
+    async def pauses(self) -> list[dict[str, Any]]:
+        """What waits for an answer."""
+        state = await self.client.threads.get_state(self.id)
+        return [pause["value"] for task in state["tasks"] for pause in task["interrupts"]]
+
+
+@asynccontextmanager
+async def thread(server: Server, graph: str, headers: dict[str, str]) -> AsyncIterator[Thread]:
+    """A new thread of this user."""
+    async with server.client(headers) as client:
+        yield Thread(server, graph, client, (await client.threads.create())["thread_id"])
+
+
+def refused(answer: Any, why: str) -> None:
+    error = answer["__error__"]
+    assert error["error"] == "PolicyDenied" and why in error["message"], error
+
+
+async def allow(pause: dict[str, Any], as_: str = "alice@example.test") -> None:
+    """The user follows the links of a pause for consent."""
+    assert pause["type"] == "deputize.consent"
+    async with httpx.AsyncHTTPTransport() as net:
+        for one in pause["consents"]:
+            await Browser(net).allow(one["link"], as_=as_)
+
+
+async def test_f4_a_run_pauses_resumes_and_streams_and_no_call_of_it_blocks(verified: Server) -> None:
+    before = len(verified.sandbox.sent("alice@example.test"))
+    async with thread(verified, "by_hand", ALICE) as run:
+        await run(input=GO_ON)
+        [pause] = await run.pauses()
+        await allow(pause)
+        refused(await run(BOB, command={"resume": {"wake": True}}), "another user")  # f20: not "internal error"
+        await run(command={"resume": {"wake": True}})
+        [pause] = await run.pauses()
+        yes = {"decisions": {ask["approval_id"]: "approve" for ask in pause["approvals"]}}
+        ended = await run(command={"resume": yes})
+        assert [m["status"] for m in ended["messages"] if m["type"] == "tool"] == ["success", "success"]
+        assert len(verified.sandbox.sent("alice@example.test")) == before + 1
+    for graph in ("by_hand", "created"):
+        async with thread(verified, graph, ALICE) as run:
+            stream = run.client.runs.stream(
+                run.id, graph, input=GO_ON, stream_mode=["updates", "messages-tuple", "events"], stream_subgraphs=True
+            )
+            events = [part.event.split("|")[0] async for part in stream]
+            assert "updates" in events and "error" not in events
+            assert [pause["type"] for pause in await run.pauses()] == ["deputize.approval"]
+    assert "BlockingError" not in verified.log.read_text()
+
+
+async def test_f15_the_server_renders_the_schemas_of_graph_and_node(verified: Server) -> None:
+    async with verified.client(ALICE) as client:
+        for graph in ("by_hand", "created"):
+            [assistant] = await client.assistants.search(graph_id=graph)
+            assert (await client.assistants.get_schemas(assistant["assistant_id"]))["input_schema"]
+            inner = await client.assistants.get_subgraphs(assistant["assistant_id"], recurse=True)
+            assert all(one["input_schema"] and one["output_schema"] for one in inner.values())
+
+
+async def test_f1_a_verified_clients_context_chooses_neither_tenant_nor_user(verified: Server) -> None:
+    for graph in ("by_hand", "trusting", "created"):
+        for context in ({"tenant_id": "other"}, {"user_id": "bob"}):
+            async with thread(verified, graph, ALICE) as run:
+                refused(await run(input=GO_ON, context=context), "names another")
+    async with thread(verified, "tenants", ALICE) as run:  # the tenant the authentication gave, whatever a client says
+        await run(input=GO_ON, context={"tenant_id": "other"})
+        [pause] = await run.pauses()
+        assert pause["type"] == "deputize.consent"
+        state = await run.client.threads.get_state(run.id, subgraphs=True)
+        assert '"tenant": "acme"' in json.dumps(state, default=str)
+
+
+async def test_f2_studios_own_identity_is_no_end_user(verified: Server) -> None:
+    """The class that LangSmith's authentication makes of an API key; here it is Studio's."""
+    async with thread(verified, "by_hand", STUDIO) as run:
+        refused(await run(input=GO_ON), "no end user")
+        refused(await run(input=GO_ON, context={"user_id": "bob"}), "no end user")
+    async with thread(verified, "trusting", STUDIO) as run:
+        await run(input=GO_ON, context={"user_id": "bob"})
+        [pause] = await run.pauses()
+        assert pause["type"] == "deputize.consent"
+
+
+@pytest.mark.parametrize("said", [{"context": {"user_id": "bob"}}, {"config": {"configurable": {"user_id": "bob"}}}])
+async def test_f3_an_open_servers_client_names_nobody_unless_the_host_trusts_it(
+    open_to_all: Server, said: dict[str, Any]
+) -> None:
+    for graph in ("by_hand", "created"):
+        async with thread(open_to_all, graph, {}) as run:
+            refused(await run(input=GO_ON, **said), "verifies nobody")
+    async with thread(open_to_all, "trusting", {}) as run:
+        await run(input=GO_ON, **said)
+        [pause] = await run.pauses()
+        assert pause["type"] == "deputize.consent"
