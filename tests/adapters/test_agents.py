@@ -11,7 +11,7 @@ from langgraph.types import Command
 from deputize.adapters.langgraph import asked_of
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
-from tests.support.created import agent
+from tests.support.created import MODES, agent
 from tests.support.graphs import SEARCH, SEND, Context, Graph, config, grant_all, tool_messages
 from tests.support.house import build, connect
 
@@ -59,11 +59,11 @@ async def test_consent_and_approval_are_asked_in_turn_and_the_mail_goes_out_once
     assert sent(sandbox) == 1
 
 
-@pytest.mark.parametrize("mode", ["batched", "per_call"])
+@pytest.mark.parametrize("mode", MODES)
 async def test_beside_the_frameworks_own_approval_no_answer_counts_for_the_other_question(mode: Any) -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
-        hitl = HumanInTheLoopMiddleware({SEND["name"]: True}, interrupt_mode=mode)
+        hitl = HumanInTheLoopMiddleware({SEND["name"]: True}, **MODES[mode])
         graph = agent(deputy, SEND, SEARCH, middleware=[hitl])
         await graph.ainvoke(START, config(), context=ALICE)
         await grant_all(deputy, sandbox, graph, config())

@@ -14,7 +14,7 @@ from deputize.core import SettingsError
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OLD = [
-    ("langgraph", "langgraph", "1.2.11", "1.2.12"),
+    ("langgraph", "langgraph", "1.2.12", "1.2.13"),
     ("llamaindex", "llama-index-core", "0.14.6", "0.14.7"),
     ("llamaindex", "llama-index-workflows", "2.24.0", "2.24.1"),
 ]

@@ -22,7 +22,7 @@ from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import asked_of
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
-from tests.support.created import agent
+from tests.support.created import MODES, agent
 from tests.support.graphs import (
     SEARCH,
     SEND,
@@ -207,12 +207,12 @@ async def test_trap_12_every_tool_works_both_ways(deputy: Deputy, sandbox: Sandb
         assert one.func is not None and one.coroutine is not None, one.name  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("mode", ["batched", "per_call"])
+@pytest.mark.parametrize("mode", MODES)
 async def test_trap_13_a_consent_given_between_pauses_shifts_no_answer_to_another_call(mode: Any) -> None:
     """Two mails, both under the framework's own approval: the first is refused, the second allowed."""
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
-        hitl = HumanInTheLoopMiddleware({SEND["name"]: True}, interrupt_mode=mode)
+        hitl = HumanInTheLoopMiddleware({SEND["name"]: True}, **MODES[mode])
         graph = agent(deputy, SEND, LATER, middleware=[hitl])
         await graph.ainvoke({"messages": [("user", "go on")]}, config(), context=ALICE)
         await grant_all(deputy, sandbox, graph, config())

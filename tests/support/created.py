@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from inspect import signature
+from typing import Any, Final
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -31,6 +33,14 @@ class Scripted(BaseChatModel):
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **_: Any) -> Any:
         return self
+
+
+MODES: Final[dict[str, dict[str, Any]]] = (
+    {mode: {"interrupt_mode": mode} for mode in ("batched", "per_call")}
+    if "interrupt_mode" in signature(HumanInTheLoopMiddleware).parameters
+    else {"batched": {}}
+)
+"""How LangChain's own approval may ask, and what says so; before 1.5 it had one way."""
 
 
 def calling(*calls: dict[str, Any]) -> Scripted:

@@ -1,6 +1,7 @@
 """The oldest releases of frameworks that the adapters work with, checked when an adapter is imported.
 
-An older one fails late and in words of its own: LangGraph before 1.2.12 with a `TypeError` at each pause,
+An older one fails late and in words of its own: LangGraph before 1.2.12 with a `TypeError` at each pause, and 1.2.12 by
+asking again for what was consented to where a step has several act nodes,
 llama-index-core before 0.14.7 by telling the model about the wait, llama-index-workflows before 2.23 in each call,
 before 2.23.3 by copying a tokenizer at each step for a third of a second, and before 2.24.1 by importing, when a saved
 run is loaded, whatever module it names.
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from deputize.core import SettingsError
 
-LANGGRAPH: Final = {"langgraph": "1.2.12"}
+LANGGRAPH: Final = {"langgraph": "1.2.13"}
 LLAMAINDEX: Final = {"llama-index-core": "0.14.7", "llama-index-workflows": "2.24.1"}
 
 
