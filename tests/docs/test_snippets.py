@@ -20,6 +20,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
 from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.llms.mock import MockFunctionCallingLLM
 from typer.testing import CliRunner
 
 from deputize.adapters import langchain
@@ -32,7 +33,7 @@ from deputize.core.web.loopback import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import block, blocks, run, text
-from tests.support.agents import Calling, Model
+from tests.support.agents import Model
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages
 from tests.support.house import build, connect, consent, new_vault
 
@@ -92,7 +93,7 @@ async def test_the_llamaindex_agent_of_the_readme_asks_by_events_and_sends_once(
         names: dict[str, Any] = {
             "deputy": deputy,
             "FunctionAgent": FunctionAgent,
-            "llm": Calling(respond=Model([SEND])),
+            "llm": MockFunctionCallingLLM(response_generator=Model([SEND])),
             "show": show,
             "ask": lambda preview: "approve",
         }
