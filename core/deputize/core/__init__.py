@@ -28,7 +28,6 @@ from deputize.core.act.toolkit import (
     Wait,
     any_of,
 )
-from deputize.core.asks import Approval, Consent
 from deputize.core.deputy import Connection, Deputy
 from deputize.core.errors import (
     AccountMismatch,
@@ -56,6 +55,7 @@ from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider
 from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.oauth.revoke import Revoked
+from deputize.core.pending import Approval, Consent
 from deputize.core.vault.grant import Account, Secret, User
 
 __all__ = [

@@ -26,7 +26,6 @@ from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_send
 from deputize.core.act.public import Outside
 from deputize.core.act.send import Sender, Sleep
 from deputize.core.act.toolkit import Effect, File, Tool, Toolkit, asks_of, wanted_of
-from deputize.core.asks import Approval, Consent
 from deputize.core.audit import Audit
 from deputize.core.errors import (
     DeputizeError,
@@ -47,6 +46,7 @@ from deputize.core.oauth.records import Other
 from deputize.core.oauth.refresh import GrantLost, Refresher
 from deputize.core.oauth.registry import Registry
 from deputize.core.oauth.revoke import Revoked, Revoker
+from deputize.core.pending import Approval, Consent
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, GrantStatus, User
 from deputize.core.vault.restored import take_into_use

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from deputize.core.asks import Approval, Consent
+from deputize.core.pending import Approval, Consent
 
 
 class DeputizeError(Exception):

@@ -33,7 +33,7 @@ from deputize.core import (
 from deputize.core.act.answers import own_address
 from deputize.core.act.approval import LIFE, Decision
 from deputize.core.act.show import argument_rows
-from deputize.core.asks import MOST_IN_PAYLOAD
+from deputize.core.pending import MOST_IN_PAYLOAD
 from tests.core.oauth.test_consent import House
 from tests.support.house import consent
 from tests.support.kits import ALL, MAIL, SEND

@@ -41,8 +41,8 @@ from deputize.core import (
 )
 from deputize.core.act.plans import SECONDS, Plans
 from deputize.core.act.show import argument_rows, show_rows
-from deputize.core.asks import MOST_IN_PAYLOAD
 from deputize.core.audit import Audit
+from deputize.core.pending import MOST_IN_PAYLOAD
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.house import Clock, Recorder, build

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.routing import Mount
 
 from deputize.core import RateLimited, StoreUnavailable, User, VaultError
-from deputize.core.asks import Consent
 from deputize.core.oauth.consent import FixedPages
 from deputize.core.oauth.providers import GOOGLE
+from deputize.core.pending import Consent
 from deputize.core.web import words
 from deputize.core.web.app import pages_app
 from deputize.core.web.shown import visible

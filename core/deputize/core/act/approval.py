@@ -21,9 +21,9 @@ from typing import Any, Final, Literal
 from deputize.core.act.policy import Act
 from deputize.core.act.show import Show, argument_rows, show_rows
 from deputize.core.act.toolkit import Effect, Tool
-from deputize.core.asks import Approval
 from deputize.core.audit import Audit
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record, Vault
 

@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterable
 from typing import Final
 
-from deputize.core.asks import Consent
 from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
 from deputize.core.oauth.device import DeviceCode, Devices
 from deputize.core.oauth.pkce import fingerprint
@@ -30,6 +29,7 @@ from deputize.core.oauth.records import (
     forget,
 )
 from deputize.core.oauth.visit import Started
+from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record
 

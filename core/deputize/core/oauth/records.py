@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NoReturn, Protocol
 
-from deputize.core.asks import Consent, ConsentStatus
 from deputize.core.audit import Audit
 from deputize.core.errors import InvalidInput
 from deputize.core.http import Http
@@ -27,6 +26,7 @@ from deputize.core.oauth.origin import differs, moved
 from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.pending import Consent, ConsentStatus
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record, Vault
 

@@ -10,7 +10,6 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deputize.core.asks import Consent
 from deputize.core.failures import Outcome, denied
 from deputize.core.oauth import flow
 from deputize.core.oauth.accounts import Accounts
@@ -29,6 +28,7 @@ from deputize.core.oauth.records import (
     refused,
 )
 from deputize.core.oauth.registry import Registry
+from deputize.core.pending import Consent
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Account, Grant, Secret, User
 from deputize.core.vault.told import facts_of

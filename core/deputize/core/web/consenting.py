@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.asks import Consent
 from deputize.core.errors import InvalidInput
+from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web import words
 from deputize.core.web.browser import NONCE_LIFE

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.act.approval import Decision
-from deputize.core.asks import Approval, Consent
 from deputize.core.deputy import Connection
 from deputize.core.errors import AccountMismatch, Conflict, InvalidInput, NotFound
+from deputize.core.pending import Approval, Consent
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import called
 from deputize.core.web import words

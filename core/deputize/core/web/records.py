@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deputize.core.asks import Consent
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.records import Other
+from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Vault
 
