@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from deputize.core.act.answers import error_of
-from deputize.core.act.outgoing import address_of, dressed
+from deputize.core.act.build_request import address_of, dressed
+from deputize.core.act.results import error_of
 from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Toolkit, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown

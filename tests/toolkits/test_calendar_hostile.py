@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.act.outgoing import address_of
+from deputize.core.act.build_request import address_of
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.oauth.providers import GOOGLE
 from deputize.toolkits._calendar.base import WHOLE

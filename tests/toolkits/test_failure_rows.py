@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deputize.core import DeputizeError, OrgBlocked, ReconsentRequired, User, allow_all
-from deputize.core.act.answers import LONGEST_WAIT, TRIES
+from deputize.core.act.results import LONGEST_WAIT, TRIES
 from deputize.core.act.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant

@@ -13,19 +13,19 @@ from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from deputize.core.act.answers import MissingScope
 from deputize.core.act.approval import Approvals, Decision, Edit
-from deputize.core.act.asking import Asking, Lacking
 from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import KEPT, Ledger
+from deputize.core.act.missing_scopes import Asking, Lacking
 from deputize.core.act.perform import Allow, Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
-from deputize.core.act.public import Outside
-from deputize.core.act.send import Sender, Sleep
+from deputize.core.act.results import MissingScope
+from deputize.core.act.runner import Sender, Sleep
 from deputize.core.act.toolkit import Effect, File, Tool, Toolkit, asks_of, wanted_of
+from deputize.core.act.unauthenticated import Outside
 from deputize.core.audit import Audit
 from deputize.core.errors import (
     DeputizeError,

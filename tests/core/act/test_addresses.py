@@ -23,8 +23,8 @@ from deputize.core import (
     Toolkit,
     allow_all,
 )
-from deputize.core.act.outgoing import segment
-from deputize.core.act.send import Sender
+from deputize.core.act.build_request import segment
+from deputize.core.act.runner import Sender
 from deputize.core.act.toolkit import any_of
 from deputize.core.http import _parts
 from deputize.sandbox import Sandbox
@@ -120,9 +120,9 @@ def _url(request: Request) -> str:
     class Run:
         provider, act = PROVIDERS["google"], Act
 
-    from deputize.core.act import send
+    from deputize.core.act import runner
 
-    return send.Run._url(Run, request)  # type: ignore[arg-type]
+    return runner.Run._url(Run, request)  # type: ignore[arg-type]
 
 
 _segments = st.text(min_size=1, max_size=60)

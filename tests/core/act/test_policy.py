@@ -30,8 +30,8 @@ from deputize.core import (
     ask_before_sending,
     read_only,
 )
-from deputize.core.act.answers import own_address
 from deputize.core.act.approval import LIFE, Decision
+from deputize.core.act.results import own_address
 from deputize.core.act.show import argument_rows
 from deputize.core.pending import MOST_IN_PAYLOAD
 from tests.core.oauth.test_consent import House

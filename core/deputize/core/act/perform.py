@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deputize.core.act.answers import MissingScope
 from deputize.core.act.approval import Approvals
 from deputize.core.act.ledger import Entry, Ledger, recordable
 from deputize.core.act.policy import Act
-from deputize.core.act.send import Planned, Sender
+from deputize.core.act.results import MissingScope
+from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Effect
 from deputize.core.audit import Audit

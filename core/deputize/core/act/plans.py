@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from deputize.core.act.approval import Approvals
 from deputize.core.act.policy import Act, Verdict
-from deputize.core.act.send import Planned, Sender
+from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.errors import PolicyDenied
 from deputize.core.oauth.refresh import Refresher

@@ -17,7 +17,12 @@ from itertools import count
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from deputize.core.act.answers import (
+from deputize.core.act.budget import STRANGERS, Budgets
+from deputize.core.act.build_request import address_of, dressed
+from deputize.core.act.files import Files
+from deputize.core.act.ledger import Entry
+from deputize.core.act.policy import Act
+from deputize.core.act.results import (
     REDIRECTS,
     MissingScope,
     error_of,
@@ -28,12 +33,6 @@ from deputize.core.act.answers import (
     unechoed_headers,
     whole,
 )
-from deputize.core.act.budget import STRANGERS, Budgets
-from deputize.core.act.files import Files
-from deputize.core.act.ledger import Entry
-from deputize.core.act.outgoing import address_of, dressed
-from deputize.core.act.policy import Act
-from deputize.core.act.public import Outside, is_loopback
 from deputize.core.act.show import Show
 from deputize.core.act.toolkit import (
     MOST_BYTES,
@@ -48,6 +47,7 @@ from deputize.core.act.toolkit import (
     Take,
     Wait,
 )
+from deputize.core.act.unauthenticated import Outside, is_loopback
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, still_refused
 from deputize.core.http import Http, LeanRequest

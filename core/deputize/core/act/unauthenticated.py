@@ -16,8 +16,8 @@ from urllib.parse import urljoin
 
 import httpx
 
-from deputize.core.act.answers import REDIRECTS, unanswered, whole
-from deputize.core.act.outgoing import AGENT, LONGEST_URL, visible
+from deputize.core.act.build_request import AGENT, LONGEST_URL, visible
+from deputize.core.act.results import REDIRECTS, unanswered, whole
 from deputize.core.act.toolkit import MOST_BYTES, PublicRequest
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, lost, say

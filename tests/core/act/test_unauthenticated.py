@@ -30,8 +30,8 @@ from deputize.core import (
     Request,
     Steps,
 )
-from deputize.core.act import public
-from deputize.core.act.public import Outside
+from deputize.core.act import unauthenticated
+from deputize.core.act.unauthenticated import Outside
 from deputize.core.failures import Kind, Outcome
 from deputize.core.http import FastTransport, Http
 from deputize.core.oauth.discover import is_public
@@ -254,7 +254,7 @@ async def test_a_name_that_cannot_be_found_is_unavailable_and_nothing_was_sent(p
 
 
 async def test_a_look_up_that_hangs_is_given_up(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public, "LOOK_UP", 0.01)
+    monkeypatch.setattr(unauthenticated, "LOOK_UP", 0.01)
 
     async def hang(host: str) -> list[str]:
         await asyncio.sleep(60)
@@ -504,7 +504,7 @@ async def test_D7_no_connection_is_kept_for_whoever_comes_next(http: Http, serve
 async def test_D7_a_server_that_has_no_certificate_for_the_name_gets_nothing(
     http: Http, served_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.core.act.test_public.URL", "https://other.example.test/")
+    monkeypatch.setattr("tests.core.act.test_unauthenticated.URL", "https://other.example.test/")
     listener = Listener(b"log")
     outcome = await fetched(http, listener, served_tls, method="POST", content=b"x")
     assert outcome.detail == "unsent" and listener.heads == []
@@ -519,7 +519,7 @@ async def test_D6_a_bomb_is_refused_before_it_fills_the_memory(http: Http, serve
 async def test_D6_a_drip_is_cut_off_in_time(
     http: Http, served_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(public, "SECONDS", 0.5)
+    monkeypatch.setattr(unauthenticated, "SECONDS", 0.5)
 
     class Drip(Listener):
         async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
