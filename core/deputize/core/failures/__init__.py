@@ -8,11 +8,11 @@ believed in this order: limits before permissions, the organization before the u
 token that was refused again after its refresh. `redact` masks what looks like a secret in any text.
 """
 
-from deputize.core.failures.answers import token_reply
-from deputize.core.failures.judging import classify, denied, lost, still_refused
+from deputize.core.failures.classify import classify, denied, lost, still_refused
+from deputize.core.failures.outcome import HICCUP, Call, FixBy, Kind, Outcome, say, scope_list
+from deputize.core.failures.parse import token_reply
 from deputize.core.failures.redacting import redact
-from deputize.core.failures.tables import Budget, Rules, Seen, When, table, when
-from deputize.core.failures.vocabulary import HICCUP, Call, FixBy, Kind, Outcome, say, scope_list
+from deputize.core.failures.rules import Budget, Rules, Seen, When, table, when
 
 __all__ = [
     "HICCUP",

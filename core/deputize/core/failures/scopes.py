@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from deputize.core.failures.answers import as_object, word
-from deputize.core.failures.tables import Rules, Seen
-from deputize.core.failures.vocabulary import Outcome, scope_list
+from deputize.core.failures.outcome import Outcome, scope_list
+from deputize.core.failures.parse import as_object, word
+from deputize.core.failures.rules import Rules, Seen
 
 
 def unmet(rules: Rules, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> list[Sequence[str]]:

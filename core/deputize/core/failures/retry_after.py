@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from deputize.core.failures.outcome import Kind, Outcome
 from deputize.core.failures.patterns import compiled
-from deputize.core.failures.tables import Budget, Rules, Seen
-from deputize.core.failures.vocabulary import Kind, Outcome
+from deputize.core.failures.rules import Budget, Rules, Seen
 
 _SECONDS = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 _EPOCH = r"[0-9]{9,14}(\.[0-9]{1,6})?"

@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
+from deputize.core.failures.outcome import TEXT, TOKEN_CALLS, Call
 from deputize.core.failures.patterns import compiled
-from deputize.core.failures.tables import Rules, Seen
-from deputize.core.failures.vocabulary import TEXT, TOKEN_CALLS, Call
-from deputize.core.failures.waits import http_date
+from deputize.core.failures.retry_after import http_date
+from deputize.core.failures.rules import Rules, Seen
 
 ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
 MANY = 20  # errors read out of one answer

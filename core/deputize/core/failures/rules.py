@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from deputize.core.failures.outcome import TOKEN_CALLS, Call, Kind, Outcome, say, scope_list
 from deputize.core.failures.patterns import compiled
-from deputize.core.failures.vocabulary import TOKEN_CALLS, Call, Kind, Outcome, say, scope_list
 
 
 class Seen(NamedTuple):

@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from deputize.core.failures.answers import (
+from deputize.core.failures.outcome import HICCUP, TOKEN_CALLS, Call, Kind, Outcome, say
+from deputize.core.failures.parse import (
     ERROR_BODY,
     MANY,
     as_object,
@@ -20,10 +21,9 @@ from deputize.core.failures.answers import (
     token_reply,
 )
 from deputize.core.failures.patterns import compiled
+from deputize.core.failures.retry_after import timed
+from deputize.core.failures.rules import NO_TOKEN, Rules, Seen, When
 from deputize.core.failures.scopes import flat, scoped, short_of, unmet
-from deputize.core.failures.tables import NO_TOKEN, Rules, Seen, When
-from deputize.core.failures.vocabulary import HICCUP, TOKEN_CALLS, Call, Kind, Outcome, say
-from deputize.core.failures.waits import timed
 
 _log = logging.getLogger("deputize.core.failures")
 _PLAIN_KEY = "[A-Za-z_]{1,30}"
