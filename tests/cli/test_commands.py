@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deputize.core.vault.keys import parse_keys
+from deputize.core.vault.root_keys import parse_keys
 from tests.cli.conftest import Command, Provider, connected
 from tests.cli.driving import run
 

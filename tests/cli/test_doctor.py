@@ -14,7 +14,7 @@ import pytest
 
 from deputize.core import Deputy, User
 from deputize.core.settings import Settings
-from deputize.core.vault.keys import new_key
+from deputize.core.vault.root_keys import new_key
 from tests.cli.conftest import Command, Provider, connected
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.vault.keys import new_key, read_key_file
+from deputize.core.vault.root_keys import new_key, read_key_file
 from deputize.core.vault.seal import id_of
 from tests.cli.conftest import Command, Provider, connected
 from tests.cli.driving import environment

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.vault.keys import new_key
+from deputize.core.vault.root_keys import new_key
 from tests.cli.conftest import Command, Provider, connected
 from tests.cli.driving import run
 

@@ -225,7 +225,7 @@ REVEALING: Final = {
     "oauth/pkce.py": 1,  # a fingerprint
     "vault/content.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 3,  # the same for a grant
-    "vault/housekeys.py": 1,  # the same for the vault's own keys
+    "vault/vault_keys.py": 1,  # the same for the vault's own keys
     "vault/seal.py": 1,  # to seal
     "web/consenting.py": 1,  # the nonce, into its own cookie
     "web/links.py": 1,  # what a local link stands for

@@ -21,8 +21,8 @@ from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import verify
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
-from deputize.core.vault.private import check_private
-from deputize.core.vault.told import ahead, all_grants, behind
+from deputize.core.vault.private_files import check_private
+from deputize.core.vault.rollback import ahead, all_grants, behind
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.web.local import same_vault
 

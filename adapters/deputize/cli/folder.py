@@ -18,8 +18,8 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from deputize.core.errors import SettingsError
-from deputize.core.vault.keys import make_key_file, read_key_file
-from deputize.core.vault.private import private_folder
+from deputize.core.vault.private_files import private_folder
+from deputize.core.vault.root_keys import make_key_file, read_key_file
 
 log = logging.getLogger("deputize")
 

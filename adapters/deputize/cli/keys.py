@@ -31,7 +31,7 @@ key_app = typer.Typer(help="Root keys of vaults.", no_args_is_help=True)
 @key_app.command()
 def new() -> None:
     """Print a new root key. Keep it apart from the vault, and never lose it: without it the vault stays shut."""
-    from deputize.core.vault.keys import new_key
+    from deputize.core.vault.root_keys import new_key
 
     print(new_key())
     show.note("Set it as DEPUTIZE_KEY, or write it to a file of mode 0600 and set DEPUTIZE_KEY_FILE.")
@@ -61,7 +61,7 @@ def reseal() -> None:
 @key_app.command()
 def rotate() -> None:
     """Make a new key, put it in front of the key file, and seal every record with it. Others may go on acting."""
-    from deputize.core.vault.keys import add_key
+    from deputize.core.vault.root_keys import add_key
 
     path = _key_file("deputize key new, put it in front of the list, restart, deputize key reseal")
     with opened() as deputy:
@@ -83,7 +83,7 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
     Restart all programs that use this vault first: one that was started with the old key alone may still seal with it.
     """
     from deputize.core import SettingsError
-    from deputize.core.vault.keys import remove_key
+    from deputize.core.vault.root_keys import remove_key
 
     if not re.fullmatch("[0-9a-f]{16}", id):  # not shown: it may be a key
         raise SettingsError("That is no id of a key.", hint="deputize key list shows them.")

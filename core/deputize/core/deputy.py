@@ -49,7 +49,7 @@ from deputize.core.oauth.revoke import Revoked, Revoker
 from deputize.core.pending import Approval, Consent
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, GrantStatus, User
-from deputize.core.vault.restored import take_into_use
+from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.sweeping import Sweeper
 from deputize.core.vault.vault import Vault
 

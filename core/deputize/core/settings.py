@@ -35,11 +35,11 @@ from deputize.core.oauth.issuers import KnownIssuers
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.vault.grant import Grant, Secret
-from deputize.core.vault.housekeys import HouseKeys
-from deputize.core.vault.keys import keyring_keys, make_key_file, parse_keys, read_key_file
+from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import LOST, Vault
+from deputize.core.vault.vault_keys import HouseKeys
 
 log = logging.getLogger("deputize")
 _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")

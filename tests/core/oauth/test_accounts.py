@@ -33,7 +33,7 @@ from deputize.core import (
 from deputize.core.audit import Audit
 from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.vault.grant import Grant
-from deputize.core.vault.told import ahead, behind
+from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox, google
 from deputize.sandbox.oauth import App as Client

@@ -18,7 +18,7 @@ from deputize.core.audit import Audit, verify
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.oauth.refresh import GrantLost
 from deputize.core.vault.grant import Account, Grant
-from deputize.core.vault.told import ahead
+from deputize.core.vault.rollback import ahead
 from deputize.core.vault.vault import KINDS, PAGE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import (

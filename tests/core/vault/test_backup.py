@@ -29,9 +29,9 @@ from deputize.core import (
 from deputize.core.audit import Audit, verify
 from deputize.core.vault import backup as backup_file
 from deputize.core.vault.backup import back_up, restore
-from deputize.core.vault.restored import take_into_use
+from deputize.core.vault.restore import take_into_use
+from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.stores.vaultfile import copy
-from deputize.core.vault.told import ahead, behind
 from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
 from tests.support.faults import TOKEN

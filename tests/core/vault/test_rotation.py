@@ -17,11 +17,11 @@ import pytest
 from deputize.core import DeputizeError, InvalidInput, SettingsError, User, VaultError
 from deputize.core.oauth.refresh import GrantLost
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.seal import id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.vault import KINDS, Resealed, Vault
+from deputize.core.vault.vault_keys import HouseKeys
 from deputize.sandbox import Sandbox
 from tests.core.oauth.test_consent import House
 from tests.support.faults import Meddler

@@ -16,7 +16,7 @@ from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.registry import Registry
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.told import facts_of
+from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import Vault, called
 
 

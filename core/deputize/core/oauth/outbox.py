@@ -32,7 +32,7 @@ from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.origin import differs, noted, origin_in, origin_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Grant, Origin, User
-from deputize.core.vault.told import facts_of
+from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import Record, Vault
 
 GIVE_UP: Final = 86400.0

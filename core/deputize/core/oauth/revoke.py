@@ -19,7 +19,7 @@ from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.oauth.outbox import Outbox, Upstream
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.told import facts_of
+from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import PAGE, Record, Vault, called
 
 Ended: TypeAlias = tuple[Grant, Record | None]

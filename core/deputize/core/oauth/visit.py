@@ -31,7 +31,7 @@ from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Account, Grant, Secret, User
-from deputize.core.vault.told import facts_of
+from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import Record
 
 

@@ -1,7 +1,7 @@
 """Copies of a vault while it is in use, and back. A copy is as sealed as the vault.
 
 It is marked as one inside its first record: whoever opens a vault with that mark has a backup in hand that somebody
-put back, and `restored` says what it may be trusted with.
+put back, and `restore` says what it may be trusted with.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from deputize.core.audit import Audit
 from deputize.core.errors import SettingsError
-from deputize.core.vault.housekeys import HouseKeys
-from deputize.core.vault.private import beside, private_folder
-from deputize.core.vault.restored import Owe, count_anew, distrust, end_revoked
+from deputize.core.vault.private_files import beside, private_folder
+from deputize.core.vault.restore import Owe, count_anew, distrust, end_revoked
+from deputize.core.vault.rollback import Tale
 from deputize.core.vault.stores.vaultfile import FORMAT, check, connect, copy, remove, told
-from deputize.core.vault.told import Tale
 from deputize.core.vault.vault import Vault
+from deputize.core.vault.vault_keys import HouseKeys
 
 _ROWS_OF_OTHERS = 0.6
 """Seconds after which what other processes did is in the audit: see `deputize.core.audit.writer.GATHER`."""

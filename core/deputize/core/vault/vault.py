@@ -19,9 +19,9 @@ from weakref import WeakValueDictionary
 from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, VaultError
 from deputize.core.vault.content import packed, unpacked
 from deputize.core.vault.grant import Grant, SecretBytes, User
-from deputize.core.vault.housekeys import HouseKeys
 from deputize.core.vault.seal import Sealer, generation_of, key_id
 from deputize.core.vault.stores.base import Store
+from deputize.core.vault.vault_keys import HouseKeys
 
 EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.private import private_folder
+from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores.memory import Names, wait_until
 
 

@@ -25,7 +25,7 @@ from weakref import WeakSet
 from sqlitedict import SqliteDict
 
 from deputize.core.errors import StoreUnavailable, VaultError
-from deputize.core.vault.private import private_folder
+from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import vaultfile
 from deputize.core.vault.stores.filelocks import FileLocks
 from deputize.core.vault.stores.memory import opaque, place, span

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.private import beside, check_private, new_file, publish, sync
+from deputize.core.vault.private_files import beside, check_private, new_file, publish, sync
 
 TABLE = "vault"
 SCHEMA = (

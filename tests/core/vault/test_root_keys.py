@@ -20,7 +20,7 @@ import keyring.errors
 import pytest
 
 from deputize.core.errors import SettingsError
-from deputize.core.vault.keys import (
+from deputize.core.vault.root_keys import (
     add_key,
     derive,
     keyring_keys,
@@ -149,7 +149,7 @@ def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
 def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -> None:
     script = (
         "import sys, pathlib\nfrom deputize.core.errors import SettingsError\n"
-        "from deputize.core.vault.keys import make_key_file, read_key_file\n"
+        "from deputize.core.vault.root_keys import make_key_file, read_key_file\n"
         "path = pathlib.Path(sys.argv[1])\nprint('ready', flush=True); sys.stdin.readline()\n"
         "try: make_key_file(path)\nexcept SettingsError: pass\n"
         "print(read_key_file(path)[0].hex())\n"
@@ -236,7 +236,7 @@ def test_a_missing_keyring_says_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_importing_keys_imports_no_keyring() -> None:
-    script = "import sys, deputize.core.vault.keys; sys.exit('keyring' in sys.modules)"
+    script = "import sys, deputize.core.vault.root_keys; sys.exit('keyring' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
 
 

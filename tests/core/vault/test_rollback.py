@@ -13,7 +13,7 @@ import pytest
 from deputize.core import Deputy, ReconsentRequired, User
 from deputize.core.audit import Audit
 from deputize.core.vault.grant import Account, Grant, Secret
-from deputize.core.vault.told import Differing, Tale, ahead, behind
+from deputize.core.vault.rollback import Differing, Tale, ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import build, connect, new_vault

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.private import beside, check_private, new_file, private_folder, publish, sync
+from deputize.core.vault.private_files import beside, check_private, new_file, private_folder, publish, sync
 from deputize.core.vault.seal import KEY_BYTES, id_of
 
 _NEW = "Make one with: deputize key new"

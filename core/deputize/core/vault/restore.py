@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from deputize.core.audit import Audit
 from deputize.core.vault.grant import Grant
-from deputize.core.vault.told import RESTORED, Tale, all_grants, facts_of
+from deputize.core.vault.rollback import RESTORED, Tale, all_grants, facts_of
 from deputize.core.vault.vault import EXPIRING, Vault
 
 log = logging.getLogger("deputize")
