@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.base import Store
+from deputize.core.vault.stores.protocol import Store
 
 TOKEN = ("oauth2.googleapis.com", "/token")
 REVOKE = ("oauth2.googleapis.com", "/revoke")

@@ -79,7 +79,7 @@ def _instead_of_none(settings: Settings, backup: Path) -> None:
     """Make the backup the vault, if the key that is there opens it. Neither a key nor an empty vault is made first."""
     from deputize.core import SettingsError, VaultError
     from deputize.core.vault.backup import put_in_place
-    from deputize.core.vault.stores.vaultfile import remove
+    from deputize.core.vault.stores.sqlite_file import remove
 
     if settings.vault_url.startswith("memory:"):
         raise SettingsError("This vault lies in no file, so there is no backup of it.")

@@ -31,7 +31,7 @@ from deputize.core.vault import backup as backup_file
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.rollback import ahead, behind
-from deputize.core.vault.stores.vaultfile import copy
+from deputize.core.vault.stores.sqlite_file import copy
 from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
 from tests.support.faults import TOKEN

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import sqlite, vaultfile
+from deputize.core.vault.stores import sqlite, sqlite_file
 from deputize.core.vault.stores.sqlite import SqliteStore
 from tests.core.vault.processes import end, go_on, heard, running, start
 
@@ -172,7 +172,7 @@ async def test_processes_that_make_a_vault_at_once_end_with_one(path: Path) -> N
 
 async def test_a_vault_that_another_has_just_made_and_uses_is_left_to_it(store: SqliteStore, path: Path) -> None:
     await store.insert("test", "a", b"1")
-    vaultfile.make(path)
+    sqlite_file.make(path)
     assert await store.swap("test", "a", b"1", b"2")
     assert not [file for file in path.parent.iterdir() if file.name.endswith(".new")]
 
@@ -416,7 +416,7 @@ wait()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="locked"):
             SqliteStore.open(path, create=False)
-        assert time.monotonic() - began < 2 * vaultfile.BUSY_SECONDS + sqlite.PATIENCE
+        assert time.monotonic() - began < 2 * sqlite_file.BUSY_SECONDS + sqlite.PATIENCE
     store = SqliteStore.open(path, create=False)
     assert await store.insert("test", "a", b"1")
     await store.close()

@@ -18,8 +18,8 @@ import pytest
 import sqlitedict  # noqa: TID251 - to show what it does without our rules
 
 from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.stores import sqlite, vaultfile
-from deputize.core.vault.stores.base import Store
+from deputize.core.vault.stores import sqlite, sqlite_file
+from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.stores.sqlite import Lost, SqliteStore, Table
 from tests.core.vault.processes import LOCKING, go_on, heard, running
 
@@ -53,7 +53,7 @@ async def owned(store: SqliteStore, step: Callable[[Table], T]) -> T:
 def plant(path: Path, key: str, value: object, *, cast: str = "?") -> None:
     """Put a row into the table as somebody with write access could."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute(f'INSERT OR REPLACE INTO "{vaultfile.TABLE}" VALUES (?, {cast})', (key, value))  # noqa: S608
+        db.execute(f'INSERT OR REPLACE INTO "{sqlite_file.TABLE}" VALUES (?, {cast})', (key, value))  # noqa: S608
 
 
 def on_disk(path: Path) -> bytes:
@@ -196,7 +196,7 @@ async def test_V9_a_vault_open_to_others_is_refused_with_the_command_that_closes
 
 
 async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(store: SqliteStore, path: Path) -> None:
-    trigger = f"CREATE TRIGGER no BEFORE INSERT ON \"{vaultfile.TABLE}\" WHEN NEW.key LIKE 'bad/%'"
+    trigger = f"CREATE TRIGGER no BEFORE INSERT ON \"{sqlite_file.TABLE}\" WHEN NEW.key LIKE 'bad/%'"
     await owned(store, lambda table: table.ask(f"{trigger} BEGIN SELECT RAISE(ABORT, 'no'); END"))
     await store.insert("good", "a", b"1")
     wrong: list[str] = []
@@ -264,7 +264,7 @@ async def test_V29_one_record_is_one_row(store: SqliteStore, path: Path) -> None
     await store.insert("grant", "bob", b"3")
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT key, value FROM vault WHERE key LIKE '%/%' ORDER BY key").fetchall()
-    assert rows == [("grant/alice", vaultfile.FORMAT + b"2"), ("grant/bob", vaultfile.FORMAT + b"3")]
+    assert rows == [("grant/alice", sqlite_file.FORMAT + b"2"), ("grant/bob", sqlite_file.FORMAT + b"3")]
 
 
 async def test_V30_a_lost_thread_is_noticed_and_the_write_is_done(store: SqliteStore) -> None:
@@ -315,7 +315,7 @@ async def test_V30_a_lost_write_that_cannot_be_looked_up_is_not_told_as_undone(
     def lose(table: Table, statement: str, *values: object) -> bool:
         write(table, statement, *values)
         table.close()
-        monkeypatch.setattr(vaultfile, "check", lock)
+        monkeypatch.setattr(sqlite_file, "check", lock)
         raise Lost
 
     def lock(path: Path) -> tuple[int, int]:
@@ -681,10 +681,10 @@ def test_V34_a_network_file_system_is_told(tmp_path: Path, kind: str) -> None:
     lines = ("/dev/vda / ext4", f"host:/x /srv/the\\040share {kind}", "tmpfs /srv/the\\040share/fast tmpfs")
     mounts.write_text("".join(f"{line} rw 0 0\n" for line in lines))
     told = kind.removeprefix("fuse.")
-    assert vaultfile.network_file_system(Path("/srv/the share/deputize/vault.db"), mounts) == told
+    assert sqlite_file.network_file_system(Path("/srv/the share/deputize/vault.db"), mounts) == told
     for local in ("/srv/vault.db", "/srv/the share/fast/vault.db", "/srv/the shared/vault.db"):
-        assert vaultfile.network_file_system(Path(local), mounts) == ""
-    assert vaultfile.network_file_system(Path("/srv/vault.db"), tmp_path / "missing") == ""
+        assert sqlite_file.network_file_system(Path(local), mounts) == ""
+    assert sqlite_file.network_file_system(Path("/srv/vault.db"), tmp_path / "missing") == ""
 
 
 async def test_V34_the_warning_comes_when_the_vault_is_opened(
@@ -692,7 +692,7 @@ async def test_V34_the_warning_comes_when_the_vault_is_opened(
 ) -> None:
     await SqliteStore.open(path, create=True).close()
     assert caplog.records == []
-    monkeypatch.setattr(vaultfile, "network_file_system", lambda _: "nfs4")
+    monkeypatch.setattr(sqlite_file, "network_file_system", lambda _: "nfs4")
     await SqliteStore.open(path, create=False).close()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "nfs4" in caplog.text

@@ -19,8 +19,8 @@ from deputize.core.errors import ApprovalRequired
 from deputize.core.http import Transport
 from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.pending import Approval
-from deputize.core.vault.stores.base import Store
 from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Page, Sandbox

@@ -18,7 +18,7 @@ from deputize.core.errors import SettingsError
 from deputize.core.vault.private_files import beside, private_folder
 from deputize.core.vault.restore import Owe, count_anew, distrust, end_revoked
 from deputize.core.vault.rollback import Tale
-from deputize.core.vault.stores.vaultfile import FORMAT, check, connect, copy, remove, told
+from deputize.core.vault.stores.sqlite_file import FORMAT, check, connect, copy, remove, told
 from deputize.core.vault.vault import Vault
 from deputize.core.vault.vault_keys import HouseKeys
 

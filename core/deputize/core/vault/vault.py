@@ -20,7 +20,7 @@ from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, V
 from deputize.core.vault.content import packed, unpacked
 from deputize.core.vault.grant import Grant, SecretBytes, User
 from deputize.core.vault.seal import Sealer, generation_of, key_id
-from deputize.core.vault.stores.base import Store
+from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import HouseKeys
 
 EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from deputize.core.errors import SettingsError
-from deputize.core.vault.stores.base import Store
+from deputize.core.vault.stores.protocol import Store
 
 __all__ = ["Store", "open_store"]
 

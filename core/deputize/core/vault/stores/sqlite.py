@@ -26,12 +26,12 @@ from sqlitedict import SqliteDict
 
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.private_files import private_folder
-from deputize.core.vault.stores import vaultfile
+from deputize.core.vault.stores import sqlite_file
 from deputize.core.vault.stores.filelocks import FileLocks
 from deputize.core.vault.stores.memory import opaque, place, span
-from deputize.core.vault.stores.owner import Owner
-from deputize.core.vault.stores.reader import Reader, Rows
-from deputize.core.vault.stores.vaultfile import BUSY_SECONDS, FORMAT, TABLE, told
+from deputize.core.vault.stores.sqlite_file import BUSY_SECONDS, FORMAT, TABLE, told
+from deputize.core.vault.stores.sqlite_reader import Reader, Rows
+from deputize.core.vault.stores.writer_thread import Owner
 
 logging.getLogger("sqlitedict").setLevel(logging.CRITICAL + 1)  # its tracebacks repeat what our errors tell
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Table:
     """
 
     def __init__(self, path: Path) -> None:
-        self.identity = vaultfile.check(path)
+        self.identity = sqlite_file.check(path)
         self._dict = SqliteDict(
             str(path), TABLE, autocommit=True, journal_mode="WAL", encode=pack, decode=unpack, outer_stack=False
         )
@@ -166,10 +166,10 @@ class SqliteStore:
         if create:
             private_folder(path.parent)
             if not os.path.lexists(path):
-                vaultfile.make(path)
-        vaultfile.check(path)
+                sqlite_file.make(path)
+        sqlite_file.check(path)
         private_folder(path.parent)
-        if kind := vaultfile.network_file_system(path):
+        if kind := sqlite_file.network_file_system(path):
             log.warning("The vault lies on %s: locks and durability do not hold on a network file system.", kind)
         store = cls(path)
         try:

@@ -15,7 +15,7 @@ from threading import Lock, Thread
 from typing import Any, Final
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.vaultfile import connect, told
+from deputize.core.vault.stores.sqlite_file import connect, told
 
 Rows = list[tuple[Any, ...]]
 Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Rows | None]", str, tuple[str | int, ...]]
