@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deputize.core.audit.closing import Mark, rotations
+from deputize.core.audit.key_rotation import Mark, rotations
 from deputize.core.audit.reading import files_of, lines_of, time_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.errors import SettingsError
