@@ -31,7 +31,7 @@ from deputize.core.audit.anchors import AnchorFile
 from deputize.core.configfile import config_file, read_config, tell_unread, unread
 from deputize.core.http import Transport
 from deputize.core.oauth.discover import discover
-from deputize.core.oauth.issuers import KnownIssuers
+from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.vault.grant import Grant, Secret

@@ -27,7 +27,7 @@ from deputize.core import (
 from deputize.core.act.catalog import Catalog
 from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.oauth.discover import discover
-from deputize.core.oauth.issuers import KnownIssuers
+from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault.stores.memory import MemoryStore
