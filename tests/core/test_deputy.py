@@ -31,7 +31,7 @@ from deputize.core import (
 )
 from deputize.core.audit import Audit, verify
 from deputize.sandbox import Sandbox
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, REVOKE, answer, broken
 from tests.support.house import build, connect, consent, google_app, new_vault
 from tests.support.kits import ALL, MAIL, PREFIX, READ, SEND, gmail

@@ -17,15 +17,15 @@ from sentry_sdk.transport import Transport
 from sentry_sdk.utils import event_from_exception
 
 from deputize.core import PROVIDERS, App, Secret, User, VaultError
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth import flow, refresh
-from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.vault.backup import back_up
 from deputize.core.vault.content import packed, unpacked
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.sandbox import Browser
 from deputize.sandbox.deputies import apps
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.canary import Wiretap, frame_hits, frames, hits
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, USERINFO, answer, broken
 from tests.support.house import at_provider, new_vault

@@ -44,8 +44,8 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.audit import Audit
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth import refresh
-from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.oauth.flow import Tokens, parse_tokens
 from deputize.core.oauth.provider import Identity
 from deputize.core.portal import portal
@@ -54,7 +54,7 @@ from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.core.oauth.test_refresh import Fleet, _fleet
 from tests.core.oauth.test_refresh import _expired as expired_vault
 from tests.sandbox.connecting import SCOPES, visitor

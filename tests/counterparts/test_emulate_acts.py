@@ -26,7 +26,7 @@ from deputize.core import (
     Secret,
     allow_all,
 )
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from tests.support.emulate import BOBS_SECRET, oauth_client
 from tests.support.house import GMAIL, build
 from tests.support.strict import StrictTransport, answered, consent_click, lost_after_acting

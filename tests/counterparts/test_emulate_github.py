@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from deputize.core import App, Call, DeputizeError, Deputy, Secret, allow_all
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.sandbox import Sandbox
 from deputize.toolkits.github import TOOLKIT
 from tests.support.counterparts import require_emulate

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from deputize.core import PROVIDERS, App, Deputy, InvalidInput, Secret, allow_all
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.toolkits.linear import TOOLKIT

@@ -31,7 +31,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.discover import discover
 from deputize.core.settings import Settings
 from deputize.core.vault.stores import open_store

@@ -18,7 +18,7 @@ import pytest
 
 from deputize.core import App, Call, ConsentRequired, Deputy, NotFound, OutcomeUnknown, Secret, allow_all
 from deputize.core.act.toolkit import File
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.grant import User
 from deputize.toolkits.slack import TOOLKIT
 from tests.support.counterparts import require_emulate

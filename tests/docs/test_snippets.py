@@ -28,7 +28,7 @@ from deputize.adapters.langgraph import asked_of
 from deputize.cli.app import app as cli
 from deputize.core import ActKey, App, Consent, ConsentRequired, Deputy, Identity, Provider, Secret, Toolkit, User
 from deputize.core.act.toolkit import find_toolkits
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.web.loopback import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from deputize.core import App, Consent, Deputy, Secret, allow_all
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.grant import Grant, User
 from deputize.sandbox import Browser, Sandbox, slack
 from deputize.sandbox.deputies import CLIENTS, PAGES, apps

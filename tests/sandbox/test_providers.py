@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from deputize.core import Consent
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.grant import Grant
 from deputize.sandbox import Browser, Sandbox, Switches, github
 from deputize.sandbox.accounts import account_of

@@ -15,8 +15,8 @@ import httpx
 from deputize.core import PROVIDERS, App, Consent, Deputy, Policy, Secret, Toolkit, User, ask_before_sending
 from deputize.core.act.ledger import KEPT
 from deputize.core.audit import Audit
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.http import Transport
-from deputize.core.oauth.consent import AnyLocalUser
 from deputize.core.oauth.discover import Resolve
 from deputize.core.oauth.origin import origin_of
 from deputize.core.vault.grant import Origin

@@ -28,6 +28,7 @@ from deputize.core.act.toolkit import (
     Wait,
     any_of,
 )
+from deputize.core.consent.device import DeviceCode
 from deputize.core.deputy import Connection, Deputy
 from deputize.core.errors import (
     AccountMismatch,
@@ -50,7 +51,6 @@ from deputize.core.errors import (
     UserRequired,
     VaultError,
 )
-from deputize.core.oauth.device import DeviceCode
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider
 from deputize.core.oauth.providers import PROVIDERS

@@ -27,6 +27,8 @@ from deputize.core.act.runner import Sender, Sleep
 from deputize.core.act.toolkit import Effect, File, Tool, Toolkit, asks_of, wanted_of
 from deputize.core.act.unauthenticated import Outside
 from deputize.core.audit import Audit
+from deputize.core.consent.consents import Consents, DeviceCode, FixedPages, Pages
+from deputize.core.consent.record import Other
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -36,13 +38,11 @@ from deputize.core.errors import (
 )
 from deputize.core.http import Http, Transport
 from deputize.core.oauth.accounts import Accounts
-from deputize.core.oauth.consent import Consents, DeviceCode, FixedPages, Pages
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.origin import MOVED, differs, moved
 from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
-from deputize.core.oauth.records import Other
 from deputize.core.oauth.refresh import GrantLost, Refresher
 from deputize.core.oauth.registry import Registry
 from deputize.core.oauth.revoke import Revoked, Revoker

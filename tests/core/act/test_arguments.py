@@ -28,7 +28,7 @@ from deputize.core import (
 )
 from deputize.core.act import ledger
 from tests.core.act.test_policy import Asking
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.kits import ALL, MAIL, SEND
 
 CAROL = {**MAIL, "to": "carol@example.test"}

@@ -30,7 +30,7 @@ from deputize.core import (
 )
 from deputize.core.act import ledger
 from deputize.sandbox import Sandbox
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.faults import Line, answer, broken
 from tests.support.house import Clock, build, connect, new_vault
 from tests.support.kits import ALL, MAIL, SEND, gmail

@@ -34,7 +34,7 @@ from deputize.core.act.approval import LIFE, Decision
 from deputize.core.act.results import own_address
 from deputize.core.act.show import argument_rows
 from deputize.core.pending import MOST_IN_PAYLOAD
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.house import consent
 from tests.support.kits import ALL, MAIL, SEND
 

@@ -22,7 +22,7 @@ from deputize.core import (
     ReconsentRequired,
     ScopeNotGranted,
 )
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
 from tests.support.house import consent
 from tests.support.kits import ALL, FALSY, MAIL, READ, SEND

@@ -31,7 +31,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.audit import Audit
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.vault import Vault

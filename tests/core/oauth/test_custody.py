@@ -19,7 +19,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from deputize.sandbox.salesforce import SALESFORCE_CLIENT_ID, SALESFORCE_CLIENT_SECRET
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.faults import REVOKE, Line, Meddler, answer
 from tests.support.house import build, connect, consent, new_vault
 from tests.support.kits import ALL, gmail

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deputize.core import ConsentRequired, Deputy, Request, Steps, Toolkit, User, allow_all, any_of
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.settings import Settings
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault

@@ -25,7 +25,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.act.catalog import Catalog
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.portal import portal

@@ -33,7 +33,7 @@ from deputize.core import (
 from deputize.core.oauth import refresh
 from deputize.core.vault.grant import Grant, Secret
 from deputize.sandbox import Sandbox
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Meddler, answer, broken, shown
 from tests.support.house import build, connect, new_vault, played
 from tests.support.kits import ALL, gmail

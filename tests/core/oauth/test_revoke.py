@@ -27,8 +27,8 @@ from deputize.sandbox.github import (
     GITHUB_CLIENT_ID,
     GITHUB_CLIENT_SECRET,
 )
+from tests.core.consent.test_consents import House
 from tests.core.oauth import test_refresh
-from tests.core.oauth.test_consent import House
 from tests.core.oauth.test_refresh import _fleet
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Line, answer
 from tests.support.house import build, connect, consent, google_app, new_vault, played

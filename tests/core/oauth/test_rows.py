@@ -27,7 +27,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from deputize.core.oauth.consent import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 

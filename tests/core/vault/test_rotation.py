@@ -23,7 +23,7 @@ from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.vault import KINDS, Resealed, Vault
 from deputize.core.vault.vault_keys import HouseKeys
 from deputize.sandbox import Sandbox
-from tests.core.oauth.test_consent import House
+from tests.core.consent.test_consents import House
 from tests.support.faults import Meddler
 from tests.support.house import build, connect
 from tests.support.kits import ALL, gmail

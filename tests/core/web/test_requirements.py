@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from deputize.core import RateLimited, SettingsError, User
-from deputize.core.oauth.consent import MOST_PENDING
+from deputize.core.consent.consents import MOST_PENDING
 from deputize.core.web.app import pages_app
 from tests.core.web.world import (
     LOCAL,

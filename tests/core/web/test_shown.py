@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Mount
 
 from deputize.core import RateLimited, StoreUnavailable, User, VaultError
-from deputize.core.oauth.consent import FixedPages
+from deputize.core.consent.consents import FixedPages
 from deputize.core.oauth.providers import GOOGLE
 from deputize.core.pending import Consent
 from deputize.core.web import words

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from deputize.core.act.policy import Act
 from deputize.core.act.toolkit import Need, Tool, asks_of
+from deputize.core.consent.consents import Consents
+from deputize.core.consent.record import Other
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, ReconsentRequired
 from deputize.core.oauth.accounts import Accounts
-from deputize.core.oauth.consent import Consents
 from deputize.core.oauth.origin import differs
 from deputize.core.oauth.provider import App
-from deputize.core.oauth.records import Other
 from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from deputize.core.audit import Audit
+from deputize.core.consent.consents import Consents
 from deputize.core.errors import VaultError
-from deputize.core.oauth.consent import Consents
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.oauth.outbox import Outbox, Upstream
 from deputize.core.oauth.provider import App

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from deputize.core.consent.consents import FixedPages
 from deputize.core.deputy import Deputy
 from deputize.core.errors import (
     Conflict,
@@ -29,7 +30,6 @@ from deputize.core.errors import (
     StoreUnavailable,
     UserRequired,
 )
-from deputize.core.oauth.consent import FixedPages
 from deputize.core.web.proof import health
 
 try:

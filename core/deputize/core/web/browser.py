@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.consent.consents import Who
 from deputize.core.errors import InvalidInput, SettingsError
-from deputize.core.oauth.consent import Who
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.vault.grant import User
 from deputize.core.web.proof import proof

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deputize.core.consent.record import Other
 from deputize.core.oauth.pkce import fingerprint
-from deputize.core.oauth.records import Other
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Vault

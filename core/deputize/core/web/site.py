@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.deputy import Deputy
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.oauth.consent import AnyLocalUser, Who
 from deputize.core.vault.grant import User
 from deputize.core.web.browser import (
     FORM_LIFE,

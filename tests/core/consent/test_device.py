@@ -21,8 +21,8 @@ from deputize.core import (
     SettingsError,
     User,
 )
+from deputize.core.consent.consents import AnyLocalUser, FixedPages
 from deputize.core.oauth import flow
-from deputize.core.oauth.consent import AnyLocalUser, FixedPages
 from deputize.core.oauth.providers import GITHUB
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.deputies import apps

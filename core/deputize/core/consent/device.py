@@ -16,6 +16,8 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
+from deputize.core.consent.browser import Visits, reason_of
+from deputize.core.consent.record import Content, is_them, refused
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind, Outcome, classify, lost
 from deputize.core.oauth import flow
@@ -23,8 +25,6 @@ from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.records import Content, is_them, refused
-from deputize.core.oauth.visit import Visits, reason_of
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Secret, User

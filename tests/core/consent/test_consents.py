@@ -33,7 +33,7 @@ from deputize.core import (
     User,
     allow_all,
 )
-from deputize.core.oauth.consent import MOST_PENDING, REDEEM_LIFE, TICKET_LIFE, AnyLocalUser, Started, Who
+from deputize.core.consent.consents import MOST_PENDING, REDEEM_LIFE, TICKET_LIFE, AnyLocalUser, Started, Who
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault

@@ -1,7 +1,7 @@
 """From "something is missing" to a link the user can follow, and back: which consents there are, and for what.
 
 The same need finds the same pending consent, in every process and after every restart; a refusal is remembered for the
-request that led to it. How a browser walks through one is in `visit`, the record it moves in `records`.
+request that led to it. How a browser walks through one is in `browser`, the record it moves in `record`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import secrets
 from collections.abc import Iterable
 from typing import Final
 
-from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
-from deputize.core.oauth.device import DeviceCode, Devices
-from deputize.core.oauth.pkce import fingerprint
-from deputize.core.oauth.provider import App
-from deputize.core.oauth.records import (
+from deputize.core.consent.browser import Started
+from deputize.core.consent.device import DeviceCode, Devices
+from deputize.core.consent.record import (
     KEPT,
     PENDING,
     REDEEM_LIFE,
@@ -28,7 +26,9 @@ from deputize.core.oauth.records import (
     Who,
     forget,
 )
-from deputize.core.oauth.visit import Started
+from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
+from deputize.core.oauth.pkce import fingerprint
+from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record

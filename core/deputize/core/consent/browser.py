@@ -10,14 +10,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deputize.core.failures import Outcome, denied
-from deputize.core.oauth import flow
-from deputize.core.oauth.accounts import Accounts
-from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
-from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
-from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.records import (
+from deputize.core.consent.record import (
     PENDING,
     REDEEMING,
     TICKET_LIFE,
@@ -27,6 +20,13 @@ from deputize.core.oauth.records import (
     is_them,
     refused,
 )
+from deputize.core.failures import Outcome, denied
+from deputize.core.oauth import flow
+from deputize.core.oauth.accounts import Accounts
+from deputize.core.oauth.endpoint import Endpoint, Refusal
+from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
+from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
+from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
