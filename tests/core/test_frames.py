@@ -18,7 +18,8 @@ from sentry_sdk.utils import event_from_exception
 
 from deputize.core import PROVIDERS, App, Secret, User, VaultError
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.oauth import flow, refresh
+from deputize.core.grants import refresh
+from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.vault.backup import back_up
 from deputize.core.vault.content import packed, unpacked

@@ -45,7 +45,7 @@ from deputize.core import (
 )
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.oauth import refresh
+from deputize.core.grants import refresh
 from deputize.core.oauth.flow import Tokens, parse_tokens
 from deputize.core.oauth.provider import Identity
 from deputize.core.portal import portal
@@ -55,8 +55,8 @@ from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
-from tests.core.oauth.test_refresh import Fleet, _fleet
-from tests.core.oauth.test_refresh import _expired as expired_vault
+from tests.core.grants.test_refresh import Fleet, _fleet
+from tests.core.grants.test_refresh import _expired as expired_vault
 from tests.sandbox.connecting import SCOPES, visitor
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, FaultyStore, Line, answer, broken, shown
 from tests.support.house import build, connect, consent, google_app, new_vault

@@ -36,16 +36,16 @@ from deputize.core.errors import (
     PolicyDenied,
     SettingsError,
 )
+from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.refresh import GrantLost, Refresher
+from deputize.core.grants.revocation_queue import Outbox
+from deputize.core.grants.revoke import Revoked, Revoker
 from deputize.core.http import Http, Transport
-from deputize.core.oauth.accounts import Accounts
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.origin import MOVED, differs, moved
-from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.providers import PROVIDERS
-from deputize.core.oauth.refresh import GrantLost, Refresher
 from deputize.core.oauth.registry import Registry
-from deputize.core.oauth.revoke import Revoked, Revoker
 from deputize.core.pending import Approval, Consent
 from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, GrantStatus, User

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core import DeputizeError, InvalidInput, SettingsError, User, VaultError
-from deputize.core.oauth.refresh import GrantLost
+from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.seal import id_of
 from deputize.core.vault.stores.memory import MemoryStore

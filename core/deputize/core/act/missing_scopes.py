@@ -10,7 +10,7 @@ from deputize.core.act.toolkit import Need, Tool, asks_of
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, ReconsentRequired
-from deputize.core.oauth.accounts import Accounts
+from deputize.core.grants.accounts import Accounts
 from deputize.core.oauth.origin import differs
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.registry import Registry

@@ -16,7 +16,7 @@ from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Effect
 from deputize.core.audit import Audit
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
-from deputize.core.oauth.refresh import GrantLost, Refresher
+from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
 
 Allow = Callable[[Act], Awaitable[Act]]

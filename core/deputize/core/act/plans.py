@@ -17,7 +17,7 @@ from deputize.core.act.policy import Act, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.errors import PolicyDenied
-from deputize.core.oauth.refresh import Refresher
+from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
 
 SECONDS: Final = 10.0

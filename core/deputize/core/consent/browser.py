@@ -21,8 +21,8 @@ from deputize.core.consent.record import (
     refused,
 )
 from deputize.core.failures import Outcome, denied
+from deputize.core.grants.accounts import Accounts
 from deputize.core.oauth import flow
-from deputize.core.oauth.accounts import Accounts
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state

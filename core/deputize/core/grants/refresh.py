@@ -22,11 +22,11 @@ from typing import Final
 from deputize.core.audit import Audit
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, StoreUnavailable
 from deputize.core.failures import Kind, Outcome
+from deputize.core.grants.revocation_queue import Outbox
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.origin import MOVED, differs, moved, origin_of
-from deputize.core.oauth.outbox import Outbox
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.portal import portal

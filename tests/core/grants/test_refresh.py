@@ -30,7 +30,7 @@ from deputize.core import (
     ReconsentRequired,
     User,
 )
-from deputize.core.oauth import refresh
+from deputize.core.grants import refresh
 from deputize.core.vault.grant import Grant, Secret
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House

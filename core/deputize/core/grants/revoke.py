@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import Consents
 from deputize.core.errors import VaultError
+from deputize.core.grants.revocation_queue import Outbox, Upstream
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
-from deputize.core.oauth.outbox import Outbox, Upstream
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.rollback import facts_of

@@ -15,8 +15,8 @@ import pytest
 
 from deputize.core import PROVIDERS, App, ConsentRequired, Deputy, Revoked, Secret, User, VaultError
 from deputize.core.audit import Audit, verify
+from deputize.core.grants.refresh import GrantLost
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
-from deputize.core.oauth.refresh import GrantLost
 from deputize.core.vault.grant import Account, Grant
 from deputize.core.vault.rollback import ahead
 from deputize.core.vault.vault import KINDS, PAGE
@@ -28,8 +28,8 @@ from deputize.sandbox.github import (
     GITHUB_CLIENT_SECRET,
 )
 from tests.core.consent.test_consents import House
-from tests.core.oauth import test_refresh
-from tests.core.oauth.test_refresh import _fleet
+from tests.core.grants import test_refresh
+from tests.core.grants.test_refresh import _fleet
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Line, answer
 from tests.support.house import build, connect, consent, google_app, new_vault, played
 from tests.support.kits import ALL, READ, gmail
