@@ -29,7 +29,7 @@ import httpx
 from deputize.core import PROVIDERS, Account, App, Deputy, Request, Secret, Steps, Toolkit, User, any_of
 from deputize.core.audit import Audit
 from deputize.core.http import FastTransport
-from deputize.core.oauth.origin import origin_of
+from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault

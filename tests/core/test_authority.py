@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from deputize.core import PROVIDERS, App, Deputy, InvalidInput, ReconsentRequired, Secret, SettingsError, User
-from deputize.core.oauth.origin import origin_of
 from deputize.core.portal import portal
+from deputize.core.providers.origin import origin_of
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import Account, Grant
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.toolkit import find_toolkits
-from deputize.core.oauth.providers import PROVIDERS
+from deputize.core.providers import PROVIDERS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "toolkits.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| (\d+) \| ([\w, ]+) \|", PAGE, re.MULTILINE)

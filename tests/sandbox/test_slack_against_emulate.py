@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core.oauth.providers import SLACK
+from deputize.core.providers import SLACK
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import CLIENTS
 from tests.sandbox import test_against_emulate as both

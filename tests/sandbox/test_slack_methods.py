@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core.oauth.providers import SLACK
+from deputize.core.providers import SLACK
 from deputize.sandbox import Sandbox
 from deputize.sandbox.slack.methods import METHODS
 from deputize.sandbox.slack.seed import BOBS_SECRET, REPORT

@@ -18,7 +18,7 @@ from deputize.core.audit import Audit
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.http import Transport
 from deputize.core.oauth.discover import Resolve
-from deputize.core.oauth.origin import origin_of
+from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Origin
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault

@@ -16,7 +16,7 @@ from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Toolkit, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
 from deputize.core.failures import Kind, classify
-from deputize.core.oauth.providers import GOOGLE
+from deputize.core.providers import GOOGLE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.wire import Ask

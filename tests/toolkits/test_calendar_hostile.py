@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deputize.core.act.build_request import address_of
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.oauth.providers import GOOGLE
+from deputize.core.providers import GOOGLE
 from deputize.toolkits._calendar.base import WHOLE
 from deputize.toolkits.calendar import TOOLKIT
 from tests.support.lanes import sample

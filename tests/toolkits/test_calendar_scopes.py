@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core.act.toolkit import Effect, Need, Request, Tool
 from deputize.core.errors import DeputizeError
-from deputize.core.oauth.providers import GOOGLE
+from deputize.core.providers import GOOGLE
 from deputize.toolkits._calendar.base import (
     APP_CREATED,
     EVENTS,

@@ -10,7 +10,7 @@ import pytest
 
 from deputize.core import ConsentRequired, DeputizeError, Effect, NotFound
 from deputize.core.act.toolkit import Need, Tool
-from deputize.core.oauth.providers import GITHUB, GITHUB_APP
+from deputize.core.providers import GITHUB, GITHUB_APP
 from deputize.sandbox import Sandbox
 from deputize.toolkits._github.base import Tried
 from deputize.toolkits.github import TOOLKIT

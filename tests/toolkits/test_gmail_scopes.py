@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deputize.core.act.toolkit import Effect, Need, Request, Tool
-from deputize.core.oauth.providers import GOOGLE
+from deputize.core.providers import GOOGLE
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import Driver, drive
 from tests.toolkits.gmail_calls import CASES, UNSURE, Case, mailbox

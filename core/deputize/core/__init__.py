@@ -54,8 +54,8 @@ from deputize.core.errors import (
 from deputize.core.grants.revoke import Revoked
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider
-from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.pending import Approval, Consent
+from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Account, Secret, User
 
 __all__ = [

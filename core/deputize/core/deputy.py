@@ -42,12 +42,12 @@ from deputize.core.grants.revocation_queue import Outbox
 from deputize.core.grants.revoke import Revoked, Revoker
 from deputize.core.http import Http, Transport
 from deputize.core.oauth.discover import Resolve, addresses_of
-from deputize.core.oauth.origin import MOVED, differs, moved
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Approval, Consent
 from deputize.core.portal import portal
+from deputize.core.providers import PROVIDERS
+from deputize.core.providers.origin import MOVED, differs, moved
 from deputize.core.vault.grant import Grant, GrantStatus, User
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.sweeping import Sweeper

@@ -33,7 +33,7 @@ from deputize.core.http import Transport
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.providers import PROVIDERS
+from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.seal import Sealer

@@ -23,7 +23,7 @@ from deputize.core import (
 )
 from deputize.core.consent.consents import AnyLocalUser, FixedPages
 from deputize.core.oauth import flow
-from deputize.core.oauth.providers import GITHUB
+from deputize.core.providers import GITHUB
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.deputies import apps
 from tests.support.house import Clock, build, consent

@@ -29,15 +29,20 @@ from deputize.core.failures import (
     still_refused,
     token_reply,
 )
-from deputize.core.oauth.rules import GENERIC, GITHUB, GOOGLE, LINEAR, SALESFORCE, SLACK
+from deputize.core.failures.standard import GENERIC
+from deputize.core.providers.github import GITHUB_RULES
+from deputize.core.providers.google import GOOGLE_RULES
+from deputize.core.providers.linear import LINEAR_RULES
+from deputize.core.providers.salesforce import SALESFORCE_RULES
+from deputize.core.providers.slack import SLACK_RULES
 from tests.support.lanes import sample
 
 RULES = {
-    "google": GOOGLE,
-    "slack": SLACK,
-    "github": GITHUB,
-    "linear": LINEAR,
-    "salesforce": SALESFORCE,
+    "google": GOOGLE_RULES,
+    "slack": SLACK_RULES,
+    "github": GITHUB_RULES,
+    "linear": LINEAR_RULES,
+    "salesforce": SALESFORCE_RULES,
     "generic": GENERIC,
 }
 CALLS: tuple[Call, ...] = get_args(Call)
@@ -157,11 +162,13 @@ def test_peer_google_adk_no_failed_refresh_is_a_success() -> None:
 
 
 def test_peer_arcade_scopes_declared_wrongly_do_not_send_the_user_round_in_circles() -> None:
-    wrong = read(SLACK, 200, '{"ok":false,"error":"missing_scope","needed":"invites"}', needs=[["channels:write"]])
+    wrong = read(
+        SLACK_RULES, 200, '{"ok":false,"error":"missing_scope","needed":"invites"}', needs=[["channels:write"]]
+    )
     assert (wrong.needed, wrong.certain) == (("invites",), False)
     sent = '{"error":{"errors":[{"reason":"insufficientPermissions"}]}}'
-    met = read(GOOGLE, 403, sent, "write", needs=[["gmail.send"]], granted=frozenset({"gmail.send"}))
-    unmet = read(GOOGLE, 403, sent, "write", needs=[["gmail.send"]], granted=frozenset({"gmail.readonly"}))
+    met = read(GOOGLE_RULES, 403, sent, "write", needs=[["gmail.send"]], granted=frozenset({"gmail.send"}))
+    unmet = read(GOOGLE_RULES, 403, sent, "write", needs=[["gmail.send"]], granted=frozenset({"gmail.readonly"}))
     assert (met.needed, met.certain) == (("gmail.send",), False)
     assert (unmet.needed, unmet.certain) == (("gmail.send",), True)
 
@@ -171,7 +178,7 @@ def test_peer_arcade_scopes_declared_wrongly_do_not_send_the_user_round_in_circl
 
 def test_limits_come_before_the_organization_before_scopes_before_the_rest() -> None:
     def google(*reasons: str) -> Kind:
-        return read(GOOGLE, 403, json.dumps({"error": {"errors": [{"reason": r} for r in reasons]}})).kind
+        return read(GOOGLE_RULES, 403, json.dumps({"error": {"errors": [{"reason": r} for r in reasons]}})).kind
 
     assert google("notFound", "insufficientPermissions", "domainPolicy", "rateLimitExceeded") is Kind.RATE_LIMITED
     assert google("notFound", "insufficientPermissions", "domainPolicy") is Kind.ORG_BLOCKED
@@ -180,13 +187,13 @@ def test_limits_come_before_the_organization_before_scopes_before_the_rest() -> 
 
 
 def test_a_broken_server_is_not_believed_about_the_grant() -> None:
-    assert read(GOOGLE, 500, '{"error":"invalid_grant"}', "refresh").kind is Kind.TRANSIENT
-    assert read(SLACK, 503, '{"ok":false,"error":"token_revoked"}', "write").kind is Kind.AMBIGUOUS_WRITE
+    assert read(GOOGLE_RULES, 500, '{"error":"invalid_grant"}', "refresh").kind is Kind.TRANSIENT
+    assert read(SLACK_RULES, 503, '{"ok":false,"error":"token_revoked"}', "write").kind is Kind.AMBIGUOUS_WRITE
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
 def test_a_dead_refresh_token_is_dead_with_any_status(status: int) -> None:
-    assert read(GITHUB, status, row("H01")["body"], "refresh").detail == "grant_dead"
+    assert read(GITHUB_RULES, status, row("H01")["body"], "refresh").detail == "grant_dead"
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
@@ -221,9 +228,9 @@ def test_a_code_is_good_for_one_try() -> None:
 
 
 def test_a_refresh_that_does_not_help_ends_in_one_of_two_ways() -> None:
-    assert still_refused(GITHUB, refreshed=True).kind is Kind.REAUTH
-    assert still_refused(SALESFORCE, refreshed=True).kind is Kind.ORG_BLOCKED
-    assert still_refused(SALESFORCE, refreshed=False).detail == "grant_dead"
+    assert still_refused(GITHUB_RULES, refreshed=True).kind is Kind.REAUTH
+    assert still_refused(SALESFORCE_RULES, refreshed=True).kind is Kind.ORG_BLOCKED
+    assert still_refused(SALESFORCE_RULES, refreshed=False).detail == "grant_dead"
 
 
 SLACK_CODES = {
@@ -240,7 +247,7 @@ SLACK_CODES = {
 
 @pytest.mark.parametrize("kind,code", [(kind, code) for kind, codes in SLACK_CODES.items() for code in codes.split()])
 def test_slacks_further_codes_are_known(kind: str, code: str) -> None:
-    outcome = read(SLACK, 200, json.dumps({"ok": False, "error": code}))
+    outcome = read(SLACK_RULES, 200, json.dumps({"ok": False, "error": code}))
     assert outcome.kind == kind
     special = {"no_permission": "user_lacks_rights", "name_taken": "exists"}
     assert outcome.detail == special.get(code, "already_done" if kind == "conflict" else code)
@@ -283,7 +290,7 @@ def test_further_codes_are_known(provider: str, status: int, kind: Kind, detail:
     [(409, "Git Repository is empty.", "empty_repository"), (403, "Resource not accessible by integration", "")],
 )
 def test_github_messages_without_a_code_are_known(status: int, message: str, detail: str) -> None:
-    outcome = read(GITHUB, status, json.dumps({"message": message}))
+    outcome = read(GITHUB_RULES, status, json.dumps({"message": message}))
     assert outcome.detail == detail and outcome.kind in (Kind.HIDDEN_OR_NOT_FOUND, Kind.MISSING_SCOPE)
 
 
@@ -351,12 +358,12 @@ def test_the_standard_words_of_a_callback_are_known_everywhere(codes: str, kind:
 @pytest.mark.parametrize(
     "rules,status,body",
     [
-        (GOOGLE, 400, '{"error":"invalid_token"}'),
-        (SLACK, 200, '{"ok":false,"error":"invalid_auth"}'),
-        (SLACK, 200, '{"ok":false,"error":"account_inactive"}'),
-        (GITHUB, 404, '{"message":"Not Found"}'),
-        (LINEAR, 400, ""),
-        (SALESFORCE, 400, '{"error":"unsupported_token"}'),
+        (GOOGLE_RULES, 400, '{"error":"invalid_token"}'),
+        (SLACK_RULES, 200, '{"ok":false,"error":"invalid_auth"}'),
+        (SLACK_RULES, 200, '{"ok":false,"error":"account_inactive"}'),
+        (GITHUB_RULES, 404, '{"message":"Not Found"}'),
+        (LINEAR_RULES, 400, ""),
+        (SALESFORCE_RULES, 400, '{"error":"unsupported_token"}'),
     ],
 )
 def test_a_token_that_is_dead_already_counts_as_revoked(rules: Rules, status: int, body: str) -> None:
@@ -364,9 +371,9 @@ def test_a_token_that_is_dead_already_counts_as_revoked(rules: Rules, status: in
     assert read(rules, 503, body, "revoke").kind is Kind.TRANSIENT
 
 
-@pytest.mark.parametrize("rules", [LINEAR, SALESFORCE, GITHUB, GENERIC])
+@pytest.mark.parametrize("rules", [LINEAR_RULES, SALESFORCE_RULES, GITHUB_RULES, GENERIC])
 def test_a_refused_client_revokes_nothing(rules: Rules) -> None:
-    refused = read(rules, 401 if rules is GITHUB else 400, '{"error":"invalid_client"}', "revoke")
+    refused = read(rules, 401 if rules is GITHUB_RULES else 400, '{"error":"invalid_client"}', "revoke")
     assert (refused.kind, refused.fix_by) == (Kind.INVALID_INPUT, "operator")
 
 
@@ -378,7 +385,7 @@ def test_a_taken_key_is_ours_only_where_the_message_names_what_we_sent() -> None
 
 
 def test_a_google_id_that_exists_is_ours_only_in_a_keyed_write() -> None:
-    assert read(GOOGLE, 409, row("G25")["body"], "write").detail == "exists"
+    assert read(GOOGLE_RULES, 409, row("G25")["body"], "write").detail == "exists"
 
 
 # ---- waits
@@ -403,7 +410,7 @@ def test_a_google_id_that_exists_is_ours_only_in_a_keyed_write() -> None:
     ],
 )
 def test_a_wait_is_what_the_answer_says_by_its_own_clock(headers: dict[str, str], wait: float | None) -> None:
-    limited = read(GITHUB, 429, "", "read", headers, now=0.0)
+    limited = read(GITHUB_RULES, 429, "", "read", headers, now=0.0)
     assert (limited.wait, limited.backoff) == (wait, wait is None)
 
 
@@ -422,8 +429,8 @@ def test_linear_waits_for_the_budget_that_is_used_up() -> None:
     spent = {f"x-ratelimit-{b}-{w}": v for b in ("requests", "complexity") for w, v in [("remaining", "0")]}
     resets = {"x-ratelimit-requests-reset": "1795528830000", "x-ratelimit-complexity-reset": "1795528860000"}
     limited = '{"errors":[{"extensions":{"code":"RATELIMITED"}}]}'
-    both = read(LINEAR, 400, limited, "read", spent | resets)
-    one = read(LINEAR, 400, limited, "read", spent | resets | {"x-ratelimit-requests-remaining": "3"})
+    both = read(LINEAR_RULES, 400, limited, "read", spent | resets)
+    one = read(LINEAR_RULES, 400, limited, "read", spent | resets | {"x-ratelimit-requests-remaining": "3"})
     assert [(o.wait, o.about) for o in (both, one)] == [(30, "requests"), (60, "complexity")]
 
 
@@ -431,17 +438,17 @@ def test_linear_waits_for_the_budget_that_is_used_up() -> None:
 
 
 def test_a_broader_scope_covers_a_narrower_one() -> None:
-    assert "read:org" in GITHUB.covered({"admin:org"})
-    assert "comments:create" in LINEAR.covered({"admin"})
-    assert GOOGLE.covered({"email"}) == {"email", "https://www.googleapis.com/auth/userinfo.email"}
-    assert classify(GITHUB, "callback", 0, {}, b"code=c", granted=frozenset({"repo"}), needs=[["public_repo"]]) == (
-        Outcome(Kind.OK)
-    )
+    assert "read:org" in GITHUB_RULES.covered({"admin:org"})
+    assert "comments:create" in LINEAR_RULES.covered({"admin"})
+    assert GOOGLE_RULES.covered({"email"}) == {"email", "https://www.googleapis.com/auth/userinfo.email"}
+    assert classify(
+        GITHUB_RULES, "callback", 0, {}, b"code=c", granted=frozenset({"repo"}), needs=[["public_repo"]]
+    ) == (Outcome(Kind.OK))
 
 
 def test_a_github_token_without_any_scope_lacks_all_of_them() -> None:
     headers = {"X-OAuth-Scopes": "", "X-Accepted-OAuth-Scopes": "repo"}
-    assert read(GITHUB, 403, "", "read", headers) == Outcome(
+    assert read(GITHUB_RULES, 403, "", "read", headers) == Outcome(
         Kind.MISSING_SCOPE, fix_by="user", needed=("repo",), certain=False
     )
 
@@ -467,7 +474,7 @@ def test_a_demand_for_a_stronger_login_is_no_refresh() -> None:
 def test_a_single_sign_on_link_is_https_or_left_out_and_is_in_no_repr() -> None:
     good = outcome_of(row("H09"))
     assert good.url.startswith("https://github.com/") and good.url not in repr(good)
-    bad = read(GITHUB, 403, "", "read", {"X-GitHub-SSO": "required; url=javascript:alert(1)"})
+    bad = read(GITHUB_RULES, 403, "", "read", {"X-GitHub-SSO": "required; url=javascript:alert(1)"})
     assert (bad.kind, bad.url, bad.fix_by) == (Kind.ORG_BLOCKED, "", "admin")
 
 
@@ -486,7 +493,7 @@ class Unread(dict[str, str]):
         raise AssertionError(name)
 
 
-@pytest.mark.parametrize("rules", [GOOGLE, SLACK, LINEAR, SALESFORCE, GENERIC])
+@pytest.mark.parametrize("rules", [GOOGLE_RULES, SLACK_RULES, LINEAR_RULES, SALESFORCE_RULES, GENERIC])
 def test_a_good_answer_costs_no_look_at_its_headers(rules: Rules) -> None:
     assert classify(rules, "read", 200, Unread(), b'{"ok":true,"data":{}}').data == {"ok": True, "data": {}}
 
@@ -500,33 +507,40 @@ def test_falsy_empty_and_plain_answers_are_answers(body: str, data: object) -> N
 
 def test_lists_of_errors_that_are_content_are_content() -> None:
     owners = '{"errors":[{"line":3,"kind":"Invalid pattern","message":"x"}]}'
-    assert read(GITHUB, 200, owners).kind is Kind.OK
-    assert read(GITHUB, 200, '{"status":"built","error":{"message":null}}').kind is Kind.OK
-    assert read(SALESFORCE, 201, '{"id":"1","success":true,"errors":[]}', "write").kind is Kind.OK
-    assert read(SLACK, 200, '{"ok":true,"errors":[{"user":"U1","error":"already_in_channel"}]}', "idem").kind is Kind.OK
+    assert read(GITHUB_RULES, 200, owners).kind is Kind.OK
+    assert read(GITHUB_RULES, 200, '{"status":"built","error":{"message":null}}').kind is Kind.OK
+    assert read(SALESFORCE_RULES, 201, '{"id":"1","success":true,"errors":[]}', "write").kind is Kind.OK
+    assert (
+        read(SLACK_RULES, 200, '{"ok":true,"errors":[{"user":"U1","error":"already_in_channel"}]}', "idem").kind
+        is Kind.OK
+    )
 
 
 def test_half_an_answer_serves_readers_only() -> None:
     half = '{"data":{"a":{"id":"1"},"b":null},"errors":[{"message":"x","path":["b","<i>"],"type":"NOT_FOUND"}]}'
-    assert read(GITHUB, 200, half).warning == "incomplete: b"
-    assert read(GITHUB, 200, half, "write").kind is Kind.AMBIGUOUS_WRITE
-    assert read(GITHUB, 200, half.replace("NOT_FOUND", "INSUFFICIENT_SCOPES")).kind is Kind.MISSING_SCOPE
+    assert read(GITHUB_RULES, 200, half).warning == "incomplete: b"
+    assert read(GITHUB_RULES, 200, half, "write").kind is Kind.AMBIGUOUS_WRITE
+    assert read(GITHUB_RULES, 200, half.replace("NOT_FOUND", "INSUFFICIENT_SCOPES")).kind is Kind.MISSING_SCOPE
 
 
 @pytest.mark.parametrize("body", ["<html>welcome</html>", '{"ok":tr', "[" * 100_000])
 def test_a_page_or_half_a_reply_confirms_no_write(body: str) -> None:
-    assert read(SLACK, 200, body, "write").kind is Kind.AMBIGUOUS_WRITE
-    assert read(SLACK, 200, body, "idem") == Outcome(Kind.TRANSIENT, backoff=True, safe=True)
+    assert read(SLACK_RULES, 200, body, "write").kind is Kind.AMBIGUOUS_WRITE
+    assert read(SLACK_RULES, 200, body, "idem") == Outcome(Kind.TRANSIENT, backoff=True, safe=True)
 
 
 @pytest.mark.parametrize(
     "rules,reply,token",
     [
-        (GOOGLE, {"access_token": "t1", "expires_in": "3599"}, "t1"),
-        (SLACK, {"ok": True, "authed_user": {"access_token": "t2", "token_type": "user"}}, "t2"),
-        (SLACK, {"ok": True, "access_token": "t3", "token_type": "user"}, "t3"),
-        (SLACK, {"ok": True, "access_token": "t4", "token_type": "bot"}, None),
-        (SLACK, {"ok": True, "access_token": "t4", "token_type": "bot", "authed_user": {"access_token": "t5"}}, "t5"),
+        (GOOGLE_RULES, {"access_token": "t1", "expires_in": "3599"}, "t1"),
+        (SLACK_RULES, {"ok": True, "authed_user": {"access_token": "t2", "token_type": "user"}}, "t2"),
+        (SLACK_RULES, {"ok": True, "access_token": "t3", "token_type": "user"}, "t3"),
+        (SLACK_RULES, {"ok": True, "access_token": "t4", "token_type": "bot"}, None),
+        (
+            SLACK_RULES,
+            {"ok": True, "access_token": "t4", "token_type": "bot", "authed_user": {"access_token": "t5"}},
+            "t5",
+        ),
         (GENERIC, {"access_token": ["t6"], "token_type": []}, None),
         (GENERIC, [], None),
     ],
@@ -538,7 +552,7 @@ def test_the_users_own_token_is_found_in_a_reply(rules: Rules, reply: Any, token
 
 
 def test_a_form_is_a_token_reply_and_none_shows_its_token() -> None:
-    outcome = read(GITHUB, 200, "access_token=hush-hush&scope=repo%2Cgist&token_type=bearer", "code")
+    outcome = read(GITHUB_RULES, 200, "access_token=hush-hush&scope=repo%2Cgist&token_type=bearer", "code")
     assert outcome.data == {"access_token": "hush-hush", "scope": "repo,gist", "token_type": "bearer"}
     assert "hush" not in repr(outcome) + str(outcome)
 
@@ -584,7 +598,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_no_answer_however_hostile_breaks_the_classifier_or_kills_a_grant(body: bytes) -> None:
-    for rules in (GOOGLE, SLACK, GITHUB, LINEAR, SALESFORCE, GENERIC):
+    for rules in (GOOGLE_RULES, SLACK_RULES, GITHUB_RULES, LINEAR_RULES, SALESFORCE_RULES, GENERIC):
         for call in CALLS if len(body) < 1_000_000 else ("write",):
             for status in (200, 400, 401, 500):
                 outcome = read(rules, status, body, call)

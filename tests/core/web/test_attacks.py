@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from deputize.core import AccountMismatch, User
-from deputize.core.oauth.providers import GOOGLE
+from deputize.core.providers import GOOGLE
 from tests.core.web.world import (
     LOCAL,
     World,

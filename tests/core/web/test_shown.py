@@ -16,8 +16,8 @@ from starlette.routing import Mount
 
 from deputize.core import RateLimited, StoreUnavailable, User, VaultError
 from deputize.core.consent.consents import FixedPages
-from deputize.core.oauth.providers import GOOGLE
 from deputize.core.pending import Consent
+from deputize.core.providers import GOOGLE
 from deputize.core.web import words
 from deputize.core.web.app import pages_app
 from deputize.core.web.shown import visible

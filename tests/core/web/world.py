@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 from deputize.core import Call, Consent, Deputy, Effect, Provider, Request, Steps, Toolkit, User, any_of
 from deputize.core.errors import ApprovalRequired
 from deputize.core.http import Transport
-from deputize.core.oauth.providers import PROVIDERS
 from deputize.core.pending import Approval
+from deputize.core.providers import PROVIDERS
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault import Vault

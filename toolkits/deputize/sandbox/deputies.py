@@ -10,8 +10,8 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from deputize.core import PROVIDERS, App, Deputy, Secret, User
-from deputize.core.oauth.origin import origin_of
 from deputize.core.oauth.provider import Provider
+from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import NEVER, Grant
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault

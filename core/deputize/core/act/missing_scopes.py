@@ -11,10 +11,10 @@ from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
-from deputize.core.oauth.origin import differs
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Consent
+from deputize.core.providers.origin import differs
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Vault
 

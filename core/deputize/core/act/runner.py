@@ -52,8 +52,8 @@ from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, Pr
 from deputize.core.failures import Kind, Outcome, classify, still_refused
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.http import Http, LeanRequest
-from deputize.core.oauth.origin import at_home, moved
 from deputize.core.oauth.provider import Provider
+from deputize.core.providers.origin import at_home, moved
 from deputize.core.vault.grant import Grant
 
 LONGEST_WAIT: Final = 10.0

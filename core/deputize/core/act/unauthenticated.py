@@ -21,10 +21,10 @@ from deputize.core.act.results import REDIRECTS, unanswered, whole
 from deputize.core.act.toolkit import MOST_BYTES, PublicRequest
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, lost, say
+from deputize.core.failures.standard import GENERIC
 from deputize.core.http import Http, LeanRequest
 from deputize.core.oauth.discover import Resolve, addresses_of, is_public
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.rules import GENERIC
 
 MOST_HOPS: Final = 3
 SECONDS: Final = 60.0

@@ -24,12 +24,12 @@ from deputize.core.failures import Outcome, denied
 from deputize.core.grants.accounts import Accounts
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
+from deputize.core.providers.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.vault.grant import Account, Grant, Secret, User
 from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import Record

@@ -22,11 +22,11 @@ from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsErro
 from deputize.core.failures import Kind, Outcome, classify, lost
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
-from deputize.core.oauth.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
+from deputize.core.providers.origin import MOVED, noted, origin_in, origin_of
 from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.vault import Record
 

@@ -23,10 +23,10 @@ from deputize.core.audit import Audit
 from deputize.core.errors import InvalidInput
 from deputize.core.grants.revocation_queue import Outbox
 from deputize.core.http import Http
-from deputize.core.oauth.origin import differs, moved
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent, ConsentStatus
+from deputize.core.providers.origin import differs, moved
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record, Vault
 

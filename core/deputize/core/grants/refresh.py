@@ -26,10 +26,10 @@ from deputize.core.grants.revocation_queue import Outbox
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
-from deputize.core.oauth.origin import MOVED, differs, moved, origin_of
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.portal import portal
+from deputize.core.providers.origin import MOVED, differs, moved, origin_of
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import Record, Vault

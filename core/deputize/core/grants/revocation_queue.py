@@ -29,8 +29,8 @@ from deputize.core.failures import Kind
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.flow import Tokens
-from deputize.core.oauth.origin import differs, noted, origin_in, origin_of
 from deputize.core.oauth.provider import App, Provider
+from deputize.core.providers.origin import differs, noted, origin_in, origin_of
 from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import Record, Vault

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.failures import Rules
-from deputize.core.oauth.rules import GENERIC
+from deputize.core.failures.standard import GENERIC
 from deputize.core.vault.grant import Secret
 
 ClientAuth = Literal["post", "basic", "none"]

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from deputize.core.errors import InvalidInput
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.oauth.providers import PROVIDERS
+from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Grant, Origin
 
 MOVED: Final = "moved"

@@ -1,0 +1,83 @@
+"""What the RFCs say that answers mean, for any OAuth server and HTTP API; rows that providers share.
+
+Names are error names as they stand in the answers; rows of a table are tried from the top, once limits, organization
+and scopes have had their turn (`deputize.core.failures.table`). Sources: the providers' API references, RFC 6749,
+6750, 8628 and OpenID Connect Core. What nobody has documented is matched by status and name, never by wording alone,
+except where a provider has no names (GitHub's REST messages).
+"""
+
+from __future__ import annotations
+
+from deputize.core.failures.outcome import HICCUP, Call, Kind, say
+from deputize.core.failures.rules import Rules, table, when
+
+DEAD = say(Kind.REAUTH, "grant_dead")
+RESTART = say(Kind.REAUTH, "restart_consent")
+DENIED = say(Kind.REAUTH, "consent_denied")
+INACTIVE = say(Kind.REAUTH, "account_inactive", fix_by="admin")
+EXPIRED = say(Kind.REFRESH_ONCE)
+SCOPE = say(Kind.MISSING_SCOPE)
+ORG = say(Kind.ORG_BLOCKED)
+PLAN = say(Kind.ORG_BLOCKED, "plan_limit")
+HIDDEN = say(Kind.HIDDEN_OR_NOT_FOUND)
+MOVED = say(Kind.HIDDEN_OR_NOT_FOUND, "moved")
+DELETED = say(Kind.HIDDEN_OR_NOT_FOUND, "deleted")
+LACKS_RIGHTS = say(Kind.HIDDEN_OR_NOT_FOUND, "user_lacks_rights")
+DONE = say(Kind.CONFLICT, "already_done")
+EXISTS = say(Kind.CONFLICT, "exists")
+STALE = say(Kind.CONFLICT, "stale")
+INPUT = say(Kind.INVALID_INPUT)
+OPERATOR = say(Kind.INVALID_INPUT, fix_by="operator")
+LIMIT = say(Kind.RATE_LIMITED, backoff=True)
+LIMIT_60 = say(Kind.RATE_LIMITED, wait=60)
+SAFE = say(Kind.TRANSIENT, backoff=True, safe=True)  # refused or rolled back: nothing was done
+
+WRITES: tuple[Call, ...] = ("idem", "write")
+
+BUSY = (
+    when(LIMIT, status=(429,)),
+    when(HICCUP, status=(302, 303, 408, 425)),
+)
+
+NAMED = when(SCOPE, header=("www-authenticate", r'^(?=.*\binsufficient_scope\b)(?:.*?\bscope="(?P<needed>[^"]*))?'))
+
+# RFC 9110 15, RFC 6750 3.1, RFC 9470 3: what a status means where nothing says more
+HTTP = (
+    when(MOVED, status=(302, 303), calls=("read",)),
+    *BUSY,
+    NAMED,
+    when(SCOPE, "insufficient_scope"),
+    when(say(Kind.REAUTH, "step_up"), header=("www-authenticate", "insufficient_user_authentication")),
+    when(EXPIRED, "invalid_token"),
+    when(EXPIRED, status=(401,)),
+    when(say(Kind.CONFLICT), status=(409,)),
+    when(STALE, status=(412,)),
+    when(MOVED, status=(301, 307, 308)),
+    when(DELETED, status=(410,)),
+    when(say(Kind.HIDDEN_OR_NOT_FOUND, "legal"), status=(451,)),
+    when(LACKS_RIGHTS, status=(403,)),
+    when(HIDDEN, status=(404,)),
+)
+
+# RFC 6749 5.2, RFC 8628 3.5, OpenID Connect Core 3.1.2.6
+TOKEN = (
+    *BUSY,
+    when(say(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
+    when(DEAD, "invalid_grant", "interaction_required"),
+    when(OPERATOR, "invalid_request", "invalid_client", "invalid_client_id", "unauthorized_client", "invalid_scope"),
+    when(OPERATOR, "unsupported_grant_type", "redirect_uri_mismatch", "invalid_redirect_uri", "unsupported_token_type"),
+    when(HICCUP, "server_error", "temporarily_unavailable"),
+    when(HICCUP, status=(301, 307, 308)),
+)
+
+# RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6
+CALLBACK = (
+    when(DENIED, "access_denied"),
+    when(RESTART, "login_required", "consent_required", "interaction_required", "account_selection_required"),
+    when(OPERATOR, "invalid_request", "invalid_client", "invalid_scope", "unauthorized_client"),
+    when(OPERATOR, "unsupported_response_type", "redirect_uri_mismatch", "invalid_redirect_uri", "bad_redirect_uri"),
+    when(SAFE, "server_error", "temporarily_unavailable"),
+)
+
+GENERIC = Rules(callback=table(*CALLBACK), token=table(*TOKEN), revoke=table(*TOKEN), api=table(*HTTP))
+"""Any OAuth server and API that keep to the RFCs."""

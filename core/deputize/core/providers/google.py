@@ -1,0 +1,135 @@
+"""Google: Gmail and Calendar.
+
+Sources: developers.google.com/identity/protocols/oauth2, the APIs' references and discovery documents.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deputize.core.failures import HICCUP, Kind, Rules, say, table, when
+from deputize.core.failures.standard import (
+    CALLBACK,
+    DELETED,
+    DONE,
+    EXISTS,
+    EXPIRED,
+    HIDDEN,
+    HTTP,
+    INPUT,
+    LACKS_RIGHTS,
+    LIMIT,
+    NAMED,
+    OPERATOR,
+    ORG,
+    SCOPE,
+    STALE,
+    TOKEN,
+    WRITES,
+)
+from deputize.core.oauth.provider import Identity, Provider
+
+GOOGLE_RULES = Rules(
+    callback=table(
+        when(ORG, "admin_policy_enforced", "org_internal"),
+        when(OPERATOR, "disallowed_useragent", "deleted_client"),
+        *CALLBACK,
+    ),
+    token=table(
+        when(say(Kind.REAUTH, "org_session_policy"), "invalid_rapt", "rapt_required"),
+        when(OPERATOR, "deleted_client"),
+        when(HICCUP, "internal_failure"),
+        when(ORG, "admin_policy_enforced"),
+        *TOKEN,
+    ),
+    revoke=table(when(DONE, "invalid_token"), *TOKEN),
+    api=table(
+        when(say(Kind.RATE_LIMITED, fix_by="operator"), "dailyLimitExceeded", "dailyLimitExceededUnreg"),
+        when(say(Kind.RATE_LIMITED), "quotaExceeded"),
+        when(LIMIT, "rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"),
+        when(ORG, "domainPolicy", "admin_policy_enforced"),
+        when(say(Kind.ORG_BLOCKED, "no_mailbox"), "failedPrecondition", text="mail service not enabled"),
+        NAMED,
+        when(SCOPE, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions"),
+        when(OPERATOR, "accessNotConfigured", "SERVICE_DISABLED", "CREDENTIALS_MISSING"),
+        when(EXPIRED, "authError", "ACCESS_TOKEN_EXPIRED", "UNAUTHENTICATED"),
+        when(DONE, "duplicate", calls=("idem",)),
+        when(EXISTS, "duplicate", "alreadyExists", "ALREADY_EXISTS"),
+        when(STALE, "conditionNotMet"),
+        when(DONE, "deleted", calls=WRITES),
+        when(DELETED, "deleted"),
+        when(say(Kind.INVALID_INPUT, "drop_sync_token"), "fullSyncRequired", "updatedMinTooLongAgo"),
+        when(LACKS_RIGHTS, "requiredAccessLevel", "forbiddenForNonOrganizer", "forbidden", "PERMISSION_DENIED"),
+        when(HIDDEN, "notFound", "NOT_FOUND"),
+        when(INPUT, "invalidArgument", "invalid", "required", "badRequest", "parseError", "timeRangeEmpty"),
+        when(INPUT, "failedPrecondition", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"),
+        when(HICCUP, "backendError", "internalError", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
+        *HTTP,
+    ),
+    until=r"retry after (\d{4}-\d\d-\d\dT[\d:.]{5,20}Z)",
+    implies={
+        "email": frozenset({"https://www.googleapis.com/auth/userinfo.email"}),
+        "profile": frozenset({"https://www.googleapis.com/auth/userinfo.profile"}),
+        "https://www.googleapis.com/auth/userinfo.email": frozenset({"email"}),
+        "https://www.googleapis.com/auth/userinfo.profile": frozenset({"profile"}),
+    },
+)
+
+_GOOGLE: Final = "https://www.googleapis.com/auth/"
+_GMAIL: Final = f"{_GOOGLE}gmail."
+_CALENDAR: Final = f"{_GOOGLE}calendar"
+
+GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app and .../web-server
+    name="google",
+    label="Google",
+    authorize="https://accounts.google.com/o/oauth2/v2/auth",
+    leads_to=("https://*.google.com",),
+    token="https://oauth2.googleapis.com/token",
+    revoke="https://oauth2.googleapis.com/revoke",
+    issuer="https://accounts.google.com",
+    api={
+        "gmail": "https://gmail.googleapis.com/gmail/v1",
+        "gmail_upload": "https://gmail.googleapis.com/upload/gmail/v1",
+        "calendar": "https://www.googleapis.com/calendar/v3",
+    },
+    hosts=frozenset({"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"}),
+    identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
+    rules=GOOGLE_RULES,
+    always=("openid", "email"),
+    spoils={f"{_GMAIL}metadata": "gmail"},  # Gmail refuses queries and bodies then, though others allow them
+    aliases={f"{_GOOGLE}userinfo.email": "email", f"{_GOOGLE}userinfo.profile": "profile"},
+    scope_words={
+        "openid": "know who you are",
+        "email": "see your email address",
+        "profile": "see your name and picture",
+        f"{_GMAIL}readonly": "read your email",
+        f"{_GMAIL}send": "send email as you",
+        f"{_GMAIL}compose": "write drafts and send email as you",
+        f"{_GMAIL}modify": "read, write, send and move your email to the bin",
+        f"{_GMAIL}labels": "see and change your email labels",
+        f"{_GMAIL}settings.basic": "see and change your email settings and filters",
+        f"{_GMAIL}metadata": "see who writes to you and about what, not the text of your email",
+        "https://mail.google.com/": "read, write, send and delete all your email for good",
+        _CALENDAR: "see, change, share and delete all your calendars",
+        f"{_CALENDAR}.readonly": "see all your calendars and their events",
+        f"{_CALENDAR}.events": "see and change events on all your calendars",
+        f"{_CALENDAR}.events.readonly": "see events on all your calendars",
+        f"{_CALENDAR}.events.owned": "see and change events on calendars you own",
+        f"{_CALENDAR}.events.owned.readonly": "see events on calendars you own",
+        f"{_CALENDAR}.events.freebusy": "see when you and others are free on calendars you can open",
+        f"{_CALENDAR}.freebusy": "see when you are free on your calendars",
+        f"{_CALENDAR}.calendarlist": "see, add and remove calendars in your list",
+        f"{_CALENDAR}.calendarlist.readonly": "see the list of your calendars",
+        f"{_CALENDAR}.calendars": "make calendars and change their names and settings",
+        f"{_CALENDAR}.app.created": "make calendars, and manage those and their events, but no others",
+        f"{_CALENDAR}.acls": "see and change who may use your calendars",
+        f"{_CALENDAR}.acls.readonly": "see who may use your calendars",
+        f"{_CALENDAR}.settings.readonly": "see your calendar settings, such as the time zone",
+    },
+    params={"access_type": "offline", "include_granted_scopes": "true"},
+    params_consent={"prompt": "consent"},
+    params_choose={"prompt": "select_account consent"},
+    login_hint="login_hint",
+    loopback="any_port",
+    revokes_all=True,
+)
