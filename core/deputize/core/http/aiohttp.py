@@ -1,0 +1,184 @@
+"""aiohttp's connections under httpx's interface. Only where aiohttp is installed (the extra ``fast``)."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import select
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+import httpx
+
+from deputize.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.tracing import Trace
+from deputize.core.http.request import LeanRequest
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+class FastTransport(httpx.AsyncBaseTransport):
+    """aiohttp's connections under httpx's interface, with httpx's own behaviour: each request once, as written.
+
+    No cookies, no proxy, no redirect, no second try. Belongs to the event loop that first uses it. ``tls``: what to
+    trust instead of httpx's defaults. ``keep_alive``: whether connections are used again. Raises ImportError where
+    aiohttp is missing.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, *, keep_alive: bool = True) -> None:
+        import aiohttp
+        import yarl
+
+        self._aiohttp, self._parse = aiohttp, yarl.URL
+        self._limits = functools.lru_cache(maxsize=64)(aiohttp.ClientTimeout)
+        self._tls, self._keep_alive = tls, keep_alive
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, and return with the head of the answer. Raises httpx's exceptions, as httpx's transport would."""
+        head = await self.start(request)
+        return httpx.Response(head.status, headers=head.raw_headers, stream=_Body(head))
+
+    async def start(self, request: httpx.Request) -> aiohttp.ClientResponse:
+        """The same, without httpx's response object."""
+        url, headers, body = await _parts(request)
+        limits = request.extensions.get("timeout", {})
+        try:
+            return await (self._session or self._open()).request(
+                request.method,
+                self._parse(url, encoded=True),
+                headers=headers,
+                data=(io.BytesIO(body) if len(body) > 2**20 else body) if body else None,
+                allow_redirects=False,
+                server_hostname=request.extensions.get("sni_hostname"),
+                timeout=self._limits(
+                    connect=limits.get("pool"), sock_connect=limits.get("connect"), sock_read=limits.get("read")
+                ),
+            )
+        except Exception as error:
+            raise _translated(error) from error
+
+    async def aclose(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        client = self._aiohttp
+        session: aiohttp.ClientSession = client.ClientSession(
+            connector=_connector()(
+                ssl=self._tls or _tls(),
+                limit=100,
+                resolver=client.ThreadedResolver(),
+                force_close=not self._keep_alive,
+            ),
+            cookie_jar=client.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            max_field_size=2**16,
+            max_line_size=2**16,
+            skip_auto_headers=("Content-Type", "Accept", "Accept-Encoding", "User-Agent"),
+        )
+        if not hasattr(session, "_retry_connection"):
+            session.detach()
+            raise SettingsError(f"aiohttp {client.__version__} is not known to send once: install another version.")
+        session._retry_connection = False  # no public switch. On, a lost PUT, DELETE or GET would be sent again
+        self._session = session
+        return session
+
+
+async def _parts(request: httpx.Request) -> tuple[str, Sequence[tuple[str, str]], bytes]:
+    """URL, headers and body as aiohttp wants them."""
+    if isinstance(request, LeanRequest) and "headers" not in vars(request):  # nobody has touched them
+        return request.written, request.given, request.body
+    url = request.url if not request.url.userinfo else request.url.copy_with(userinfo=b"")
+    # Chunks were for a stream; it goes as one piece, with its length.
+    headers = [(k.decode(), v.decode()) for k, v in request.headers.raw if k.lower() != b"transfer-encoding"]
+    return str(url), headers, await request.aread()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, head: aiohttp.ClientResponse) -> None:
+        self._head = head
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            part = await self._head.content.readany()
+        except Exception as error:
+            raise _translated(error) from error
+        if not part:
+            raise StopAsyncIteration
+        return part
+
+    async def aclose(self) -> None:
+        if not self._head.closed:  # a connection not read to the end cannot be used again
+            self._head.close()
+
+
+@functools.cache
+def _connector() -> type[aiohttp.TCPConnector]:
+    import aiohttp
+
+    class Connector(aiohttp.TCPConnector):
+        """Leaves idle connections alone that the server closed while the loop was busy: a write would be lost."""
+
+        async def connect(
+            self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+        ) -> aiohttp.connector.Connection:
+            for _ in range(3):
+                connection = await super().connect(req, traces, timeout)
+                if not _hung_up(connection.transport):
+                    return connection
+                connection.close()
+                await asyncio.sleep(0)  # lets the loop see the others in the pool that most likely went the same way
+            return await super().connect(req, traces, timeout)
+
+    return Connector
+
+
+def _hung_up(transport: asyncio.Transport | None) -> bool:
+    line = transport.get_extra_info("socket") if transport else None
+    if line is None:
+        return False
+    poll = select.poll()
+    poll.register(line.fileno(), getattr(select, "POLLRDHUP", 0))  # hang-ups and errors are reported in any case
+    return bool(poll.poll(0))
+
+
+@functools.cache
+def _table() -> tuple[tuple[type[Exception], type[httpx.TransportError]], ...]:
+    import aiohttp
+
+    return (  # the first that fits
+        (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
+        (aiohttp.SocketTimeoutError, httpx.ReadTimeout),
+        (aiohttp.ClientConnectorError, httpx.ConnectError),  # refused, unknown host, TLS: nothing was sent
+        (aiohttp.NonHttpUrlClientError, httpx.UnsupportedProtocol),
+        (aiohttp.InvalidURL, httpx.UnsupportedProtocol),
+        (aiohttp.ServerDisconnectedError, httpx.RemoteProtocolError),  # from here on it may have been sent
+        (aiohttp.ClientPayloadError, httpx.RemoteProtocolError),
+        (aiohttp.ClientResponseError, httpx.RemoteProtocolError),
+        (aiohttp.ClientError, httpx.ReadError),
+        (TimeoutError, httpx.ReadTimeout),
+        (OSError, httpx.ReadError),
+        (ValueError, httpx.LocalProtocolError),  # a line break in a header
+    )
+
+
+def _translated(error: Exception) -> Exception:
+    """The exception httpx's own transport would have raised; the same one where it is none of the network's."""
+    for theirs, ours in _table():
+        if isinstance(error, theirs):
+            return ours(type(error).__name__)
+    return error
