@@ -34,7 +34,7 @@ from deputize.cli.model import ScriptedChatModel
 from deputize.core import Deputy
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
-from deputize.core.web.loopback import serve
+from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 

@@ -36,7 +36,7 @@ from deputize.adapters.llamaindex import (
 from deputize.core import Consent, Deputy, User
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
-from deputize.core.web.loopback import serve
+from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 

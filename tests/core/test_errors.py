@@ -227,8 +227,8 @@ REVEALING: Final = {
     "vault/grant.py": 3,  # the same for a grant
     "vault/vault_keys.py": 1,  # the same for the vault's own keys
     "vault/seal.py": 1,  # to seal
-    "web/consenting.py": 1,  # the nonce, into its own cookie
-    "web/links.py": 1,  # what a local link stands for
+    "web/pages/consent.py": 1,  # the nonce, into its own cookie
+    "web/local_links.py": 1,  # what a local link stands for
 }
 
 

@@ -21,7 +21,7 @@ import pytest
 from langgraph_sdk import get_client
 
 from deputize.core.portal import portal
-from deputize.core.web.loopback import serve
+from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from tests.support.counterparts import CHECKOUT, langgraph_cli
 

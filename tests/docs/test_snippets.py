@@ -29,7 +29,7 @@ from deputize.cli.app import app as cli
 from deputize.core import ActKey, App, Consent, ConsentRequired, Deputy, Identity, Provider, Secret, Toolkit, User
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.web.loopback import serve
+from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import block, blocks, run, text

@@ -24,7 +24,7 @@ from deputize.core.settings import Settings
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
 from deputize.core.vault.vault import LOST, Vault
-from deputize.core.web.local import same_vault
+from deputize.core.web.local_pages import same_vault
 
 State = Literal["ok", "open", "bad"]
 

@@ -44,8 +44,8 @@ from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local import LocalPages
-from deputize.core.web.loopback import serve
+from deputize.core.web.local_pages import LocalPages
+from deputize.core.web.local_server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.asgi import AsgiApp
 from deputize.sandbox.deputies import CLIENTS, apps

@@ -157,7 +157,7 @@ class Deputy:
         except BaseException:
             portal().run(vault.close())
             raise
-        pages = importlib.import_module("deputize.core.web.local").LocalPages(settings.port)
+        pages = importlib.import_module("deputize.core.web.local_pages").LocalPages(settings.port)
         deputy = cls(
             vault,
             settings.all_apps(),

@@ -63,8 +63,8 @@ class Approval:
     yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
     ``changed``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as audit
     rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local mode,
-    whose links approve for whoever has them: see `deputize.core.web.links.approval_link`. ``expires_at`` is in Unix
-    seconds.
+    whose links approve for whoever has them: see `deputize.core.web.local_links.approval_link`. ``expires_at`` is in
+    Unix seconds.
     """
 
     id: str

@@ -14,8 +14,8 @@ import pytest
 from deputize.core import App, Consent, Deputy, Identity, Provider, Secret
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local import LocalPages
-from deputize.core.web.loopback import serve
+from deputize.core.web.local_pages import LocalPages
+from deputize.core.web.local_server import serve
 from tests.support.chromium import Chromium
 
 pytestmark = pytest.mark.browser

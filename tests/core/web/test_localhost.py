@@ -14,10 +14,10 @@ from deputize.core import App, Deputy, Secret
 from deputize.core.http import Http
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local import LocalPages
-from deputize.core.web.loopback import handing_on, only_host, serve
+from deputize.core.web.local_pages import LocalPages
+from deputize.core.web.local_server import handing_on, only_host, serve
 from deputize.sandbox import Browser, Sandbox, salesforce, slack
-from tests.core.web.test_local import _Wire
+from tests.core.web.test_local_pages import _Wire
 
 ALICE = "alice@example.test"
 CLIENTS = {"slack": slack.APP, "salesforce": salesforce.APP}

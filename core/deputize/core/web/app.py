@@ -6,7 +6,7 @@
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
-On loopback, where nobody signs in, the last two lie below /me/{me}: see `deputize.core.web.links`. A GET changes
+On loopback, where nobody signs in, the last two lie below /me/{me}: see `deputize.core.web.local_links`. A GET changes
 nothing but the callback's. Whatever cannot be used, unknown, late, altered or another user's, gets one and the same
 answer.
 """
@@ -30,7 +30,7 @@ from deputize.core.errors import (
     StoreUnavailable,
     UserRequired,
 )
-from deputize.core.web.proof import health
+from deputize.core.web.signing import health
 
 try:
     from starlette.applications import Starlette
@@ -40,9 +40,9 @@ try:
     from starlette.routing import Route
     from starlette.types import ASGIApp
 
-    from deputize.core.web import consenting, own
     from deputize.core.web.browser import LOOPBACK, UserVerifier, cookies_for
-    from deputize.core.web.shown import json_of, style
+    from deputize.core.web.pages import account, consent
+    from deputize.core.web.rendering import json_of, style
     from deputize.core.web.site import Site, is_refusal, note
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
@@ -89,15 +89,15 @@ def pages_app(deputy: Deputy, *, verifier: UserVerifier | None, sign_in: str = "
 def _routed(site: Site) -> ASGIApp:
     below = "/me/{me}" if site.local else ""
     table: list[tuple[str, str, Endpoint]] = [
-        ("GET", "/connect/{ticket:path}", consenting.ask),
-        ("POST", "/connect/{ticket:path}", consenting.start),
-        ("GET", "/callback/{app}", consenting.callback),
-        ("GET", f"{below}/connections", own.connections),
-        ("POST", f"{below}/connections/revoke", own.revoke),
-        ("POST", f"{below}/connections/choose", own.choose),
-        ("POST", f"{below}/connections/renew", own.renew),
-        ("GET", f"{below}/approve/{{approval}}", own.approval),
-        ("POST", f"{below}/approve/{{approval}}", own.decide),
+        ("GET", "/connect/{ticket:path}", consent.ask),
+        ("POST", "/connect/{ticket:path}", consent.start),
+        ("GET", "/callback/{app}", consent.callback),
+        ("GET", f"{below}/connections", account.connections),
+        ("POST", f"{below}/connections/revoke", account.revoke),
+        ("POST", f"{below}/connections/choose", account.choose),
+        ("POST", f"{below}/connections/renew", account.renew),
+        ("GET", f"{below}/approve/{{approval}}", account.approval),
+        ("POST", f"{below}/approve/{{approval}}", account.decide),
         ("GET", "/refused", _refused),
         ("GET", "/failed", _failed),
         ("GET", "/health", _health),

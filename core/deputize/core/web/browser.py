@@ -17,7 +17,7 @@ from deputize.core.consent.consents import Who
 from deputize.core.errors import InvalidInput, SettingsError
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.vault.grant import User
-from deputize.core.web.proof import proof
+from deputize.core.web.signing import proof
 
 UserVerifier = Callable[[Request], User | str | Awaitable[User | str | None] | None]
 """Who the browser's person is, by the host application's own session; None if nobody is signed in.

@@ -26,8 +26,8 @@ from deputize.core.web.browser import (
     from_our_page,
     person,
 )
-from deputize.core.web.links import user_of
-from deputize.core.web.shown import page, root_of, see_other
+from deputize.core.web.local_links import user_of
+from deputize.core.web.rendering import page, root_of, see_other
 
 log = logging.getLogger("deputize.web")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.grant import SecretBytes, User
-from deputize.core.web.local import LocalPages
+from deputize.core.web.local_pages import LocalPages
 
 if TYPE_CHECKING:
     from deputize.core.deputy import Deputy

@@ -20,7 +20,7 @@ import pytest
 from deputize.core.errors import SettingsError
 from deputize.core.http import Http
 from deputize.core.portal import Portal
-from deputize.core.web.loopback import only_host, serve
+from deputize.core.web.local_server import only_host, serve
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

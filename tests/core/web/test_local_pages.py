@@ -17,10 +17,10 @@ from deputize.core import Deputy, SettingsError
 from deputize.core.portal import portal
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web import local
+from deputize.core.web import local_pages
 from deputize.core.web.app import pages_app
-from deputize.core.web.local import LocalPages, same_vault
-from deputize.core.web.loopback import only_host, serve
+from deputize.core.web.local_pages import LocalPages, same_vault
+from deputize.core.web.local_server import only_host, serve
 from deputize.sandbox import Browser, Sandbox
 from tests.support.house import google_app
 
@@ -68,14 +68,14 @@ async def test_a_consent_goes_through_over_real_sockets() -> None:
 
 async def test_it_is_served_once_for_callers_from_many_tasks_threads_and_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     entered = 0
-    real = local._application
+    real = local_pages._application
 
     def counted(deputy: Deputy) -> object:
         nonlocal entered
         entered += 1
         return real(deputy)
 
-    monkeypatch.setattr(local, "_application", counted)
+    monkeypatch.setattr(local_pages, "_application", counted)
     pages = (await _deputy()).pages
     tasks = [pages.base_url() for _ in range(10)]
     threads = [asyncio.to_thread(lambda: asyncio.run(pages.base_url())) for _ in range(5)]
@@ -121,7 +121,7 @@ async def test_a_port_that_another_program_has_is_named_with_what_to_set(monkeyp
         async def closed(deputy: Deputy, port: int) -> bool:
             return False  # does not wait for an answer that never comes
 
-        monkeypatch.setattr(local, "same_vault", closed)
+        monkeypatch.setattr(local_pages, "same_vault", closed)
         with pytest.raises(SettingsError) as refused:
             await (await _deputy(port)).pages.base_url()
         assert str(port) in str(refused.value) and "DEPUTIZE_PORT" in refused.value.hint
@@ -146,7 +146,7 @@ async def test_another_vaults_pages_on_the_port_are_not_used() -> None:
 async def test_when_the_process_that_served_them_has_ended_the_pages_are_taken_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(local_pages, "LOOK_AGAIN", 0.0)
     first = await _deputy()
     app = only_host(pages_app(first, verifier=None, local=True), {"127.0.0.1"})
     second = await _deputy(port := _free(), vault=first.vault)
@@ -198,7 +198,7 @@ async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch:
 
 
 def test_the_module_loads_no_web_framework() -> None:
-    code = "import sys, deputize.core.web.links; print(*sys.modules)"
+    code = "import sys, deputize.core.web.local_links; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert not {"starlette", "jinja2", "uvicorn"} & set(done.stdout.split())
 

@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core import ApprovalRequired, Declined, InvalidInput, Secret, User
 from deputize.core.vault.grant import Account
-from deputize.core.web.links import (
+from deputize.core.web.local_links import (
     ME_LIFE,
     approval_link,
     connections_address,
@@ -19,7 +19,7 @@ from deputize.core.web.links import (
     me_token,
     user_of,
 )
-from deputize.core.web.local import LocalPages
+from deputize.core.web.local_pages import LocalPages
 from deputize.sandbox import Page
 from deputize.sandbox.forms import Form
 from tests.core.web.world import World, cookies_of, hidden, make, net, path_of, words_of

@@ -18,9 +18,9 @@ from deputize.core import RateLimited, StoreUnavailable, User, VaultError
 from deputize.core.consent.consents import FixedPages
 from deputize.core.pending import Consent
 from deputize.core.providers import GOOGLE
-from deputize.core.web import words
+from deputize.core.web import texts
 from deputize.core.web.app import pages_app
-from deputize.core.web.shown import visible
+from deputize.core.web.rendering import visible
 from deputize.sandbox.google import APP
 from tests.core.web.world import READ, SEND, World, cookies_of, make, net, path_of, press, query_of, signed_in, words_of
 
@@ -246,7 +246,7 @@ async def test_an_unexpected_error_is_a_page_and_a_log_line_without_its_words(
         page = await world.send("GET", path, user="alice")
     assert (page.status_code, page.headers.get("location")) in ((500, None), (303, "/failed"))
     assert "canary" not in page.text + caplog.text and "Traceback" not in page.text + caplog.text
-    assert "RuntimeError in test_shown.py" in caplog.text
+    assert "RuntimeError in test_rendering.py" in caplog.text
 
 
 async def test_a_verifier_that_fails_or_answers_nonsense_lets_nobody_in() -> None:
@@ -359,7 +359,7 @@ async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_
     assert "One moment" in page.text and 'http-equiv="refresh" content="2"' in page.text
 
 
-@pytest.mark.parametrize("reason", [*words.ENDED, "nobody-knows", ""])
+@pytest.mark.parametrize("reason", [*texts.ENDED, "nobody-knows", ""])
 async def test_every_failure_has_its_words(reason: str) -> None:
     world = await make()
     consent = await world.asked()
@@ -368,7 +368,7 @@ async def test_every_failure_has_its_words(reason: str) -> None:
     page = await world.send("GET", path_of(consent), user="alice")
     text = words_of(page)
     assert "Google is not connected" in text
-    assert words.said(words.ENDED, reason, words.ENDED_ELSE, "Google", "a@b.test") in text
+    assert texts.said(texts.ENDED, reason, texts.ENDED_ELSE, "Google", "a@b.test") in text
     assert "{" not in text and (not reason or reason not in text.split())
 
 
@@ -385,7 +385,7 @@ async def test_every_error_of_a_provider_has_an_outcome_and_its_words(error: str
 
 
 def test_times_are_told_in_whole_minutes() -> None:
-    assert [words.minutes(s) for s in (0, 29, 61, 119, 600, 3600)] == [
+    assert [texts.minutes(s) for s in (0, 29, 61, 119, 600, 3600)] == [
         *["1 minute"] * 3,
         "2 minutes",
         "10 minutes",

@@ -16,7 +16,7 @@ import httpx
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http
 from deputize.core.portal import Portal, portal
-from deputize.core.web.proof import health
+from deputize.core.web.signing import health
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -122,7 +122,7 @@ def _application(deputy: Deputy) -> tuple[ASGIApp, Callable[..., AbstractAsyncCo
         import uvicorn  # noqa: F401
 
         from deputize.core.web.app import pages_app
-        from deputize.core.web.loopback import handing_on, only_host, serve
+        from deputize.core.web.local_server import handing_on, only_host, serve
     except ImportError as missing:
         raise SettingsError.without(missing, "web") from None
     pages = only_host(pages_app(deputy, verifier=None, local=True), {HOST})

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
-from deputize.core.web import words
+from deputize.core.web import texts
 from deputize.core.web.browser import NONCE_LIFE
 from deputize.core.web.records import behind
-from deputize.core.web.shown import page, root_of, see_other
+from deputize.core.web.rendering import page, root_of, see_other
 from deputize.core.web.site import Site, here, is_refusal, note
 
 
@@ -92,15 +92,15 @@ async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
     failed = consent.status != "pending"
     return {
         "consent": consent,
-        "agent": words.agent_words(consent.agent),
+        "agent": texts.agent_words(consent.agent),
         "label": label,
         "asked": asked,
         "basics": [(provider.words(s), s) for s in provider.always if s not in consent.scopes],
         "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.always)],
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
-        "why": "" if failed or not consent.why else words.said(words.WHY, consent.why, words.WHY_ELSE, label),
-        "reason": words.said(words.ENDED, consent.why, words.ENDED_ELSE, label, consent.account),
+        "why": "" if failed or not consent.why else texts.said(texts.WHY, consent.why, texts.WHY_ELSE, label),
+        "reason": texts.said(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
         "returned": bool(known and known.returned),
-        "other": words.other_words(known.other, known.instead, label) if known else "",
-        "left": words.minutes(consent.expires_at - site.deputy.clock()),
+        "other": texts.other_words(known.other, known.instead, label) if known else "",
+        "left": texts.minutes(consent.expires_at - site.deputy.clock()),
     }

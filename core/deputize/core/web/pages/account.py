@@ -16,9 +16,9 @@ from deputize.core.errors import AccountMismatch, Conflict, InvalidInput, NotFou
 from deputize.core.pending import Approval, Consent
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import called
-from deputize.core.web import words
+from deputize.core.web import texts
 from deputize.core.web.records import behind
-from deputize.core.web.shown import page, root_of, see_other
+from deputize.core.web.rendering import page, root_of, see_other
 from deputize.core.web.site import Site, here, note
 
 
@@ -43,7 +43,7 @@ async def connections(site: Site, request: Request) -> Response:
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
-        words=words,
+        words=texts,
     )
 
 
@@ -69,7 +69,7 @@ async def revoke(site: Site, request: Request) -> Response:
     provider, app, account = await _account(site, request, user)
     label, ended = site.label(provider), await site.deputy.revoke(user, provider, app=app, account=account)
     account = ended[0].account if ended else account
-    told = [words.said(words.UPSTREAM, one.upstream, "", label) for one in ended]
+    told = [texts.said(texts.UPSTREAM, one.upstream, "", label) for one in ended]
     back = here(request).removesuffix("/revoke")
     return page(request, "revoked.html", label=label, account=account, told=told, back=back)
 
@@ -135,9 +135,9 @@ async def approval(site: Site, request: Request) -> Response:
     act = await _act(site, request, user)
     facts: dict[str, Any] = {
         "act": act,
-        "agent": words.agent_words(act.agent),
-        "effect": words.EFFECTS.get(act.effect, act.effect),
-        "left": words.minutes(act.expires_at - site.deputy.clock()),
+        "agent": texts.agent_words(act.agent),
+        "effect": texts.EFFECTS.get(act.effect, act.effect),
+        "left": texts.minutes(act.expires_at - site.deputy.clock()),
     }
     template = "approve.html" if act.status == "pending" else "decided.html"
     return await site.with_forms(request, template, user, "'self'", action=here(request), **facts)

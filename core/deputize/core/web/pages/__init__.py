@@ -1,0 +1,1 @@
+"""The pages: one module a subject, from a request to what is shown."""
