@@ -139,7 +139,7 @@ async def approval(site: Site, request: Request) -> Response:
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "left": texts.minutes(act.expires_at - site.deputy.clock()),
     }
-    template = "approve.html" if act.status == "pending" else "decided.html"
+    template = "approve.html" if act.status == "pending" else "approval_result.html"
     return await site.with_forms(request, template, user, "'self'", action=here(request), **facts)
 
 

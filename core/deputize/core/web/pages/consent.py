@@ -28,9 +28,9 @@ async def ask(site: Site, request: Request) -> Response:
     consent = await site.deputy.consents.open(ticket, who)
     facts = await _facts(site, consent)
     if consent.status != "pending":
-        return page(request, "ended.html", **facts)
+        return page(request, "consent_result.html", **facts)
     if facts["returned"]:
-        return page(request, "moment.html", **facts)
+        return page(request, "connecting.html", **facts)
     leads_to = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
     facts |= {"signed_in": who.id if isinstance(who, User) else "", "action": here(request)}
     return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *leads_to)), **facts)
