@@ -16,7 +16,6 @@ from workflows.context.internal_context import InternalContext
 from workflows.runtime.types.results import StepWorkerStateContextVar
 
 from deputize.adapters import llamaindex
-from deputize.adapters.delivery import Delivery
 from deputize.adapters.llamaindex import (
     ApprovalDone,
     ApprovalRequest,
@@ -26,6 +25,7 @@ from deputize.adapters.llamaindex import (
     resume_paused,
     save_paused,
 )
+from deputize.adapters.llamaindex_delivery import Delivery
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit

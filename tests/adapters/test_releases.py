@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deputize.adapters import delivery, releases
+from deputize.adapters import llamaindex_delivery, releases
 from deputize.core import SettingsError
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -36,7 +36,9 @@ import deputize.adapters.{adapter}
     assert "SettingsError" in ended.stderr
 
 
-@pytest.mark.parametrize(("holder", "name"), delivery.USED, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(
+    ("holder", "name"), llamaindex_delivery.USED, ids=lambda value: getattr(value, "__name__", value)
+)
 def test_a_name_that_llamaindex_has_changed_inside_is_refused_by_name(holder: type, name: str) -> None:
     releases.require_names("llama-index-workflows", releases.LLAMAINDEX, (holder, name))
 

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from deputize.adapters.host import REFUSED, Identity, Who
-from deputize.adapters.words import as_text, told
+from deputize.adapters.tool_messages import as_text, told
 from deputize.core import (
     Approval,
     ApprovalRequired,

@@ -53,8 +53,8 @@ try:
     from langgraph.runtime import get_runtime
     from langgraph.types import Command, Interrupt, Send, interrupt
 
-    from deputize.adapters.direct import First, Step, direct
     from deputize.adapters.langchain import Host
+    from deputize.adapters.langgraph_fast_path import First, Step, direct
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal
 
 from deputize.adapters.releases import LLAMAINDEX, require
-from deputize.adapters.words import as_text, told
+from deputize.adapters.tool_messages import as_text, told
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -53,7 +53,7 @@ try:
     from workflows.handler import WorkflowHandler
     from workflows.runtime.types.results import WaitingForEvent
 
-    from deputize.adapters.delivery import OWNER, Delivery, Never
+    from deputize.adapters.llamaindex_delivery import OWNER, Delivery, Never
 except ImportError as missing:
     require(LLAMAINDEX)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "llamaindex") from None

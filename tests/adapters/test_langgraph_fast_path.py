@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command
 
-from deputize.adapters import direct
+from deputize.adapters import langgraph_fast_path
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, PolicyDenied, Request, Steps, Toolkit, any_of
 from deputize.sandbox import Sandbox
@@ -76,7 +76,7 @@ async def test_a_pause_of_reads_is_its_owners_whatever_langgraph_calls_its_keys(
     missing: str, mode: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if missing:
-        monkeypatch.setattr(direct, missing, "__renamed")
+        monkeypatch.setattr(langgraph_fast_path, missing, "__renamed")
     await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
     graph, before = plain(deputy), sandbox.count("gmail.googleapis.com")
     await run(mode, graph, asking(SEARCH))
@@ -92,7 +92,7 @@ async def test_a_pause_of_reads_is_its_owners_whatever_langgraph_calls_its_keys(
 async def test_where_langgraph_has_other_keys_the_graph_runs_as_always(
     missing: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct, missing, "__renamed")
+    monkeypatch.setattr(langgraph_fast_path, missing, "__renamed")
     await connect(deputy, sandbox, "readonly")
     saver = InMemorySaver()
     state = await plain(deputy, saver=saver).ainvoke(asking(SEARCH), config(), context=ALICE)
