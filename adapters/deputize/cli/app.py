@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deputize.cli import show
+from deputize.cli.audit import audit_app
 from deputize.cli.commands import Commands
 from deputize.cli.common import AccountOption, BrowserOption, JsonOption, UserOption, WaitOption, opened, who
 from deputize.cli.keys import key_app
-from deputize.cli.records import audit_app
-from deputize.cli.vaults import vault_app
+from deputize.cli.vault import vault_app
 
 if TYPE_CHECKING:
     from deputize.core import Deputy
@@ -136,7 +136,7 @@ def connect(
     """
     if not provider and not tool:
         raise typer.BadParameter("Say which provider to connect, or which --tool is to be used.")
-    from deputize.cli.asking import Asking, ended_well
+    from deputize.cli.prompts import Asking, ended_well
 
     wanted = [part for given in scopes or () for part in given.replace(",", " ").split()]
     with opened() as deputy:
@@ -164,7 +164,7 @@ def connect(
 @app.command()
 def connections(user: UserOption = "", browser: BrowserOption = True) -> None:
     """Show the link to your own page: accounts, open questions, approvals. Serves it until Ctrl-C."""
-    from deputize.cli.asking import open_browser
+    from deputize.cli.prompts import open_browser
     from deputize.core.web.local_links import connections_link
 
     with opened() as deputy:
@@ -246,7 +246,7 @@ def act(
 
     Example: deputize act gmail_search_emails '{"query": "from:bob"}'
     """
-    from deputize.cli.asking import Asking
+    from deputize.cli.prompts import Asking
 
     given = _arguments(arguments)
     with opened() as deputy:

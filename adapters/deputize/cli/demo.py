@@ -204,7 +204,7 @@ class Terminal:
 
     def _consented(self, turn: Turn) -> Turn:
         """Show the link, once, and wait."""
-        from deputize.cli.asking import open_browser
+        from deputize.cli.prompts import open_browser
 
         deputy = self.stage.deputy
         for ask in turn.consents:
