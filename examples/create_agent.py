@@ -24,7 +24,7 @@ from langgraph.types import Command
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import asked_of, resume_when_done
 from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
-from deputize.cli.model import ScriptedChatModel
+from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault

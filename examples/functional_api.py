@@ -23,7 +23,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 
 from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
-from deputize.cli.model import ScriptedChatModel
+from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault

@@ -30,7 +30,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of
-from deputize.cli.model import ScriptedChatModel
+from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import Deputy
 from deputize.core.portal import portal
 from deputize.core.settings import Settings

@@ -32,7 +32,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 
 from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
-from deputize.cli.model import ScriptedChatModel
+from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, DeputizeError, Deputy, Secret
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault

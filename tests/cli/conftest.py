@@ -84,7 +84,7 @@ def taken_port() -> Iterator[int]:
 @pytest.fixture(autouse=True)
 def ports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A demo in this process begins at ports that no other test uses: it is opened again at the same ones."""
-    monkeypatch.setattr("deputize.cli.folder.PORTS", {"pages": free_port(), "sandbox": free_port()})
+    monkeypatch.setattr("deputize.cli.demo.folder.PORTS", {"pages": free_port(), "sandbox": free_port()})
 
 
 @pytest.fixture

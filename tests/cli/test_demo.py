@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deputize.cli.folder import DemoFolder
-from deputize.cli.model import ScriptedChatModel
-from deputize.cli.stage import Chat, Turn, demo_stage
+from deputize.cli.demo.folder import DemoFolder
+from deputize.cli.demo.model import ScriptedChatModel
+from deputize.cli.demo.stage import Chat, Turn, demo_stage
 from deputize.core.portal import portal
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.gmail.letters import BOBS_SECRET

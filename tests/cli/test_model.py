@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from deputize.cli.model import ScriptedChatModel, reply
+from deputize.cli.demo.model import ScriptedChatModel, reply
 
 DINNER = {
     "id": "m1",

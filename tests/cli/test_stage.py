@@ -14,9 +14,9 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from deputize.cli.folder import DemoFolder
-from deputize.cli.model import ScriptedChatModel
-from deputize.cli.stage import Stage, Turn, demo_stage
+from deputize.cli.demo.folder import DemoFolder
+from deputize.cli.demo.model import ScriptedChatModel
+from deputize.cli.demo.stage import Stage, Turn, demo_stage
 from deputize.core import NotFound, ProviderUnavailable, SettingsError
 from deputize.core.portal import portal
 from tests.cli.driving import click
@@ -170,7 +170,7 @@ def test_no_link_and_no_secret_is_in_what_a_model_reads(home: Path) -> None:
 
     def think(messages: list[BaseMessage]) -> AIMessage:
         read.append(json.dumps([message.model_dump(mode="json", exclude={"artifact"}) for message in messages]))
-        from deputize.cli.model import reply
+        from deputize.cli.demo.model import reply
 
         return reply(messages)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from deputize.cli import story
-from deputize.cli.folder import DemoFolder
-from deputize.cli.stage import Chat
-from deputize.cli.story import Detail, Story, play
-from deputize.cli.wire import Wire
+from deputize.cli.demo import story
+from deputize.cli.demo.folder import DemoFolder
+from deputize.cli.demo.secret_recorder import Wire
+from deputize.cli.demo.stage import Chat
+from deputize.cli.demo.story import Detail, Story, play
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
 from tests.cli.driving import run

@@ -13,7 +13,7 @@ from typing import Literal
 
 import httpx
 
-from deputize.cli.folder import is_free
+from deputize.cli.demo.folder import is_free
 from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import skipped

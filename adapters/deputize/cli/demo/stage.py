@@ -26,7 +26,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
-from deputize.cli.folder import DemoFolder
+from deputize.cli.demo.folder import DemoFolder
 from deputize.core import (
     PROVIDERS,
     Approval,

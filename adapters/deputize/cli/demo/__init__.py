@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from deputize.cli import show
-from deputize.cli.folder import DemoFolder
+from deputize.cli.demo.folder import DemoFolder
 from deputize.core import DeputizeError, InvalidInput, SettingsError
 from deputize.core.settings import Settings
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
-    from deputize.cli.stage import Stage, Turn
+    from deputize.cli.demo.stage import Stage, Turn
     from deputize.core.act.approval import Decision
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ HELP: Final = """\
 def auto(folder: Path | None, *, fresh: bool, as_json: bool) -> int:
     """Play the whole story, one line a step; the exit code. Without a folder: in a temporary one, gone afterwards."""
     _need_extras()
-    from deputize.cli.story import play
+    from deputize.cli.demo.story import play
 
     def tell(step: dict[str, Any]) -> None:
         if as_json:
@@ -67,7 +67,7 @@ def chat(folder: Path | None, *, model: str, fresh: bool, browser: bool, live: s
     """Talk, until the person leaves. ``live``: the user of the real providers; empty: the sandbox's alice."""
     place = DemoFolder(folder or Settings.load().home / "demo")
     _need_extras()
-    from deputize.cli.stage import demo_stage, live_stage
+    from deputize.cli.demo.stage import demo_stage, live_stage
 
     mind = chat_model(model)
     with place.held(fresh=fresh):
@@ -89,7 +89,7 @@ def _need_extras() -> None:
 def chat_model(name: str) -> BaseChatModel:
     """The model of this name, PROVIDER:NAME; without a name the scripted one. Raises `SettingsError`."""
     if not name:
-        from deputize.cli.model import ScriptedChatModel
+        from deputize.cli.demo.model import ScriptedChatModel
 
         return ScriptedChatModel()
     try:

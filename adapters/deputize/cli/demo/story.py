@@ -19,10 +19,10 @@ import httpx
 from langgraph.types import Command
 
 from deputize.cli.demo import reason
-from deputize.cli.folder import DemoFolder
-from deputize.cli.model import ScriptedChatModel
-from deputize.cli.stage import USER, Chat, Payload, Stage, Turn, demo_stage
-from deputize.cli.wire import Wire
+from deputize.cli.demo.folder import DemoFolder
+from deputize.cli.demo.model import ScriptedChatModel
+from deputize.cli.demo.secret_recorder import Wire
+from deputize.cli.demo.stage import USER, Chat, Payload, Stage, Turn, demo_stage
 from deputize.core.audit import verify
 from deputize.core.portal import portal
 from deputize.sandbox import Browser, Sandbox
