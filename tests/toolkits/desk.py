@@ -19,7 +19,7 @@ from deputize.core.failures import Kind, classify
 from deputize.core.providers import GOOGLE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
-from deputize.sandbox.wire import Ask
+from deputize.sandbox.http_types import Ask
 from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of
 
 ALICE, BOB = "alice@example.test", "bob@example.test"

@@ -13,10 +13,10 @@ import pytest
 from deputize.core import Deputy, InvalidInput, NotFound, allow_all
 from deputize.core.act.toolkit import Effect
 from deputize.sandbox import Sandbox
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.linear import api
 from deputize.sandbox.linear.seed import BOBS_SECRET, stable_id
 from deputize.sandbox.pytest_plugin import Granting
-from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
 from deputize.toolkits._linear.documents import document, operations
 from deputize.toolkits._linear.rows import prose

@@ -21,12 +21,12 @@ from deputize.core import (
     allow_all,
 )
 from deputize.sandbox import Sandbox, faults
+from deputize.sandbox.http_types import Ask, Refused, Reply
 from deputize.sandbox.linear import api, changes
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.linear.store import failed as failure
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.switches import Fault
-from deputize.sandbox.wire import Ask, Refused, Reply
 from deputize.sandbox.world import World
 from tests.support.lanes import sample
 

@@ -20,11 +20,11 @@ from deputize.core import (
     allow_all,
 )
 from deputize.sandbox import Sandbox, faults
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce import api
 from deputize.sandbox.salesforce.seed import record_id
 from deputize.sandbox.switches import Fault
-from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
 
 ACCOUNT, CONTACT, LEAD = (record_id(kind, 1) for kind in ("Account", "Contact", "Lead"))

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import anyio
 
-from deputize.sandbox.wire import Ask, Reply, read_query
+from deputize.sandbox.http_types import Ask, Reply, read_query
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

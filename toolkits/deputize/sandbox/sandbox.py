@@ -13,9 +13,10 @@ from typing import Any
 
 from deputize.sandbox.asgi import AsgiApp, Outcome, asgi_app
 from deputize.sandbox.github.hosts import HOSTS as GITHUB
-from deputize.sandbox.giving import give
 from deputize.sandbox.google.gmail.mailbox import Mail
 from deputize.sandbox.google.hosts import HOSTS as GOOGLE
+from deputize.sandbox.grants import give
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.linear.hosts import HOSTS as LINEAR
 from deputize.sandbox.oauth import App
 from deputize.sandbox.people import Person
@@ -23,7 +24,6 @@ from deputize.sandbox.salesforce.hosts import HOSTS as SALESFORCE
 from deputize.sandbox.slack.hosts import HOSTS as SLACK
 from deputize.sandbox.switches import Switches
 from deputize.sandbox.transport import SandboxTransport
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 # A provider is a mapping of its hosts to what answers there; another one joins here.

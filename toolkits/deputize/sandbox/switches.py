@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deputize.sandbox.wire import Ask, Reply, in_json
+from deputize.sandbox.http_types import Ask, Reply, in_json
 
 Fault = tuple[int, Mapping[str, str], Any]
 

@@ -9,7 +9,7 @@ import anyio
 import httpx
 
 from deputize.sandbox.asgi import Play
-from deputize.sandbox.wire import Ask, read_query
+from deputize.sandbox.http_types import Ask, read_query
 
 MOVED_HOST = "sandbox.example.test"
 

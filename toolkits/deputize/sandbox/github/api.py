@@ -26,7 +26,7 @@ from deputize.sandbox.github import (
 )
 from deputize.sandbox.github.call import HOST, Call, Json
 from deputize.sandbox.github.people import user
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 __all__ = ["HOST", "answer"]

@@ -6,7 +6,7 @@ from deputize.sandbox.github import git
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed_code import run as new_run
-from deputize.sandbox.wire import Ask, Refused, Reply
+from deputize.sandbox.http_types import Ask, Refused, Reply
 from deputize.sandbox.world import World
 
 BLOBS = "productionresultssa1.blob.core.windows.net"

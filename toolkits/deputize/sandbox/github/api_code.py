@@ -7,7 +7,7 @@ import re
 from deputize.sandbox.github import git
 from deputize.sandbox.github.call import HOST, Call, Json
 from deputize.sandbox.github.routes import route
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 
 def history_of(call: Call, repo: Json) -> Json:

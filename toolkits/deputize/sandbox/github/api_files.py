@@ -8,7 +8,7 @@ import binascii
 from deputize.sandbox.github import git
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.routes import route
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 LARGE = 1_000_000  # bytes: beyond that the content is left out
 

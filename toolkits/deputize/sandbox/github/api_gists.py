@@ -7,7 +7,7 @@ from typing import Any
 
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.routes import route
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 _SCOPES = ("gist",)
 

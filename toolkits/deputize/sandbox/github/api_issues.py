@@ -8,7 +8,7 @@ from deputize.sandbox.github.people import user
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed import login
 from deputize.sandbox.github.seed_code import issue as new_issue
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 _ISSUE = "R/issues/{issue_number}"
 

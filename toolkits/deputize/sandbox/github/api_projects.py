@@ -6,7 +6,7 @@ from deputize.sandbox.github.api_issues import row_of, show
 from deputize.sandbox.github.api_pulls import show_pull
 from deputize.sandbox.github.call import HOST, Call, Json
 from deputize.sandbox.github.routes import route
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 _READ = ("read:project", "project")
 _WRITE = ("project",)

@@ -9,7 +9,7 @@ from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.people import repository
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed_code import issue as new_issue
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 PULL = "R/pulls/{pull_number}"
 READ, WRITE = "pull_requests:read", "pull_requests:write"

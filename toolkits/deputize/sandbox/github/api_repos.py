@@ -7,7 +7,7 @@ from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.people import repository
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed import new_repo
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 _ORG = ("read:org",)
 

@@ -8,7 +8,7 @@ from deputize.sandbox.github.api_issues import association, numbered, own
 from deputize.sandbox.github.api_pulls import PULL, READ, WRITE, changed, head_of, pull_of
 from deputize.sandbox.github.call import HOST, Call, Json
 from deputize.sandbox.github.routes import route
-from deputize.sandbox.wire import Refused, Reply
+from deputize.sandbox.http_types import Refused, Reply
 
 _STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
 

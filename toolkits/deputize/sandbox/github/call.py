@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from deputize.sandbox.github.people import user
 from deputize.sandbox.github.scopes import closed, normal
 from deputize.sandbox.github.seed import login, stamp
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.oauth import Token
 from deputize.sandbox.people import Person
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 HOST = "api.github.com"

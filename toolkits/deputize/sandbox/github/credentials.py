@@ -5,7 +5,7 @@ docs.github.com: REST "Revocation". Any ``Authorization`` header is refused; unk
 
 from __future__ import annotations
 
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 PATH = "/credentials/revoke"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from deputize.sandbox.http_types import Ask, Reply, in_html, in_json
 from deputize.sandbox.oauth import App, digest
 from deputize.sandbox.pages import consent_page, error_page, framed
-from deputize.sandbox.wire import Ask, Reply, in_html, in_json
 from deputize.sandbox.world import World
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"

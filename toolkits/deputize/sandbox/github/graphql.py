@@ -12,8 +12,8 @@ from deputize.sandbox.github.api_issues import association, row_of
 from deputize.sandbox.github.api_pulls import head_of, mergeable
 from deputize.sandbox.github.api_repos import drop_label
 from deputize.sandbox.github.call import Call, Json
+from deputize.sandbox.http_types import Refused, Reply
 from deputize.sandbox.linear.graphql import Field, Unreadable, read
-from deputize.sandbox.wire import Refused, Reply
 
 
 class Failed(Exception):

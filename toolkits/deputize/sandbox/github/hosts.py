@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deputize.sandbox import desk
+from deputize.sandbox import authorize_page
 from deputize.sandbox.github import api, api_actions, device, tokens
 from deputize.sandbox.github.scopes import WORDS, normal
-from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
 
-DESK = desk.Desk(
+DESK = authorize_page.Desk(
     "github",
     "GitHub",
     "/login/oauth/authorize",
@@ -27,11 +27,11 @@ DESK = desk.Desk(
 def answer(ask: Ask, world: World) -> Reply:
     """The consent page and the token endpoint."""
     if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return desk.answer(ask, world, DESK)
+        return authorize_page.answer(ask, world, DESK)
     if ask.path == "/login/oauth/access_token" and ask.method == "POST":
         return tokens.token(ask, world)
     if ask.path == "/login/device/code" and ask.method == "POST":
-        return device.codes(ask, world, lambda app, scope: desk.scopes_of(scope, DESK, app))
+        return device.codes(ask, world, lambda app, scope: authorize_page.scopes_of(scope, DESK, app))
     if ask.path == "/login/device" and ask.method in ("GET", "POST"):
         return device.page(ask, world, WORDS)
     raise tokens.missing()

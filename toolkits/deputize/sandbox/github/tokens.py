@@ -12,9 +12,9 @@ from deputize.sandbox.github import device
 from deputize.sandbox.github.people import user
 from deputize.sandbox.github.scopes import normal
 from deputize.sandbox.github.seed import stamp
-from deputize.sandbox.minting import Mint, Minted, issue, random, redeem, refresh
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
+from deputize.sandbox.issue_tokens import Mint, Minted, issue, random, redeem, refresh
 from deputize.sandbox.oauth import App, NotGiven, Token, Why
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 LIVES = 28800.0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from deputize.sandbox.google import errors
+from deputize.sandbox.http_types import Ask, Refused
 from deputize.sandbox.oauth import Token
 from deputize.sandbox.people import Person
-from deputize.sandbox.wire import Ask, Refused
 from deputize.sandbox.world import World
 
 

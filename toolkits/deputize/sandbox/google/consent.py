@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from deputize.sandbox.google import errors
 from deputize.sandbox.google.scopes import BASIC, WORDS, read_scopes, unknown_scopes
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_html, redirect
 from deputize.sandbox.oauth import CODE_LIVES, App, Code
 from deputize.sandbox.pages import consent_page, error_page
 from deputize.sandbox.people import Person
-from deputize.sandbox.wire import Ask, Refused, Reply, in_html, redirect
 from deputize.sandbox.world import World
 
 AUTHORIZE = "/o/oauth2/v2/auth"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deputize.sandbox.wire import Reply, in_json
+from deputize.sandbox.http_types import Reply, in_json
 
 REALM = 'Bearer realm="https://accounts.google.com/"'
 

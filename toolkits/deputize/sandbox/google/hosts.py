@@ -8,7 +8,7 @@ from deputize.sandbox.google import consent, newsletter, tokens, userinfo
 from deputize.sandbox.google.calendar import api as calendar
 from deputize.sandbox.google.calendar.call import HOST as CALENDAR
 from deputize.sandbox.google.gmail import api
-from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
 
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {

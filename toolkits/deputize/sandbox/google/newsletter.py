@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deputize.sandbox.wire import Ask, Reply
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
 
 HOST = "shop.example.test"

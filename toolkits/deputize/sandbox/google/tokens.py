@@ -6,9 +6,9 @@ import secrets
 from typing import Any
 
 from deputize.sandbox.google import errors
-from deputize.sandbox.minting import Mint
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
+from deputize.sandbox.issue_tokens import Mint
 from deputize.sandbox.oauth import App, NotGiven, Token, Why
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 REFUSALS: dict[Why, tuple[str, str]] = {

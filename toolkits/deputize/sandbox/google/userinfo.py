@@ -7,7 +7,7 @@ from typing import Any
 from deputize.sandbox.google import errors
 from deputize.sandbox.google.access import caller
 from deputize.sandbox.google.scopes import ALIASES, BASIC
-from deputize.sandbox.wire import Ask, Reply, in_json
+from deputize.sandbox.http_types import Ask, Reply, in_json
 from deputize.sandbox.world import World
 
 HOST = "openidconnect.googleapis.com"

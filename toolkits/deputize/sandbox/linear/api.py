@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.linear import changes, filters, views
 from deputize.sandbox.linear.graphql import Field, Unreadable, read
 from deputize.sandbox.linear.seed import ORGANIZATION_KEY, stable_id
 from deputize.sandbox.linear.store import Call, Json, failed, not_found
 from deputize.sandbox.linear.views import Many
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deputize.sandbox import desk
+from deputize.sandbox import authorize_page
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.linear import api, tokens
-from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
 
-DESK = desk.Desk("linear", "Linear", "/oauth/authorize", tokens.WORDS, always=lambda app: ("read",))
+DESK = authorize_page.Desk("linear", "Linear", "/oauth/authorize", tokens.WORDS, always=lambda app: ("read",))
 
 
 def pages(ask: Ask, world: World) -> Reply:
     """The consent page."""
     if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return desk.answer(ask, world, DESK)
+        return authorize_page.answer(ask, world, DESK)
     raise tokens.error(404, "not_found", "There is nothing here.")
 
 

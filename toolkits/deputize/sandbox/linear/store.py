@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from deputize.sandbox.http_types import Refused, in_json
 from deputize.sandbox.linear.seed import stamp, user_id
 from deputize.sandbox.linear.tokens import IMPLIES
 from deputize.sandbox.oauth import Token
 from deputize.sandbox.people import BOB, Person
-from deputize.sandbox.wire import Refused, in_json
 from deputize.sandbox.world import World
 
 Json = dict[str, Any]

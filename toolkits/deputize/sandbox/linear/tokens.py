@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deputize.sandbox.minting import Mint, Minted, random, redeem, refresh
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
+from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
 from deputize.sandbox.oauth import App, NotGiven, Why
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 WORDS = {

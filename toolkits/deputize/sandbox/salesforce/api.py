@@ -9,12 +9,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.people import Person
 from deputize.sandbox.salesforce import objects
 from deputize.sandbox.salesforce.objects import FIELDS, REQUIRED
 from deputize.sandbox.salesforce.seed import PRIVATE, REPORT, record_id, stamp, user_id
 from deputize.sandbox.salesforce.soql import Malformed, Select, plain, read
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 Json = dict[str, Any]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deputize.sandbox import desk
+from deputize.sandbox import authorize_page
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.salesforce import api, tokens
 from deputize.sandbox.salesforce.tokens import INSTANCE, LOGIN, WORDS
-from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
 
-DESK = desk.Desk(
+DESK = authorize_page.Desk(
     "salesforce",
     "Salesforce",
     "/services/oauth2/authorize",
@@ -27,7 +27,7 @@ DESK = desk.Desk(
 def login(ask: Ask, world: World) -> Reply:
     """Consent, tokens, and who somebody is."""
     if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return desk.answer(ask, world, DESK)
+        return authorize_page.answer(ask, world, DESK)
     if ask.path == "/services/oauth2/token" and ask.method == "POST":
         return tokens.token(ask, world)
     if ask.path == "/services/oauth2/revoke":

@@ -7,11 +7,11 @@ import hashlib
 import hmac
 from typing import Any
 
-from deputize.sandbox.minting import Mint, Minted, random, redeem, refresh
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
+from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
 from deputize.sandbox.oauth import App, NotGiven, Token, Why
 from deputize.sandbox.people import Person
 from deputize.sandbox.salesforce.seed import ORG, user_id
-from deputize.sandbox.wire import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
 LOGIN = "login.salesforce.com"

@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
+from deputize.sandbox.http_types import Reply
 from deputize.sandbox.oauth import Token
 from deputize.sandbox.people import Person
 from deputize.sandbox.slack.replies import good, refused
 from deputize.sandbox.slack.scopes import KINDS
 from deputize.sandbox.slack.seed import user_id
-from deputize.sandbox.wire import Reply
 from deputize.sandbox.world import World
 
 Json = dict[str, Any]

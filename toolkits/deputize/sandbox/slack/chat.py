@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json, new_id, new_ts
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.seed import TEAM
-from deputize.sandbox.wire import Reply
 
 MAX_TEXT = 40000
 _STRUCTURED = ("metadata", "blocks")

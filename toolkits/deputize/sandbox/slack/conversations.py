@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json, kind_of, new_id, new_ts
 from deputize.sandbox.slack.people import users
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.scopes import KINDS
 from deputize.sandbox.slack.seed import TEAM, channel_row
-from deputize.sandbox.wire import Reply
 
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 

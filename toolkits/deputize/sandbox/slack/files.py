@@ -6,10 +6,10 @@ import base64
 import mimetypes
 from urllib.parse import quote, unquote
 
+from deputize.sandbox.http_types import Refused, Reply
 from deputize.sandbox.slack.call import Call, Json, new_id, new_ts
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.seed import TEAM
-from deputize.sandbox.wire import Refused, Reply
 from deputize.sandbox.world import World
 
 HOST = "files.slack.com"

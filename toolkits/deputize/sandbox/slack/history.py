@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json
 from deputize.sandbox.slack.replies import refused
-from deputize.sandbox.wire import Reply
 
 
 def history(call: Call) -> Reply:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deputize.sandbox import desk
+from deputize.sandbox import authorize_page
+from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.slack import methods, tokens
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.scopes import WORDS
-from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
 
-DESK = desk.Desk("slack", "Slack", "/oauth/v2/authorize", WORDS, parameter="user_scope")
+DESK = authorize_page.Desk("slack", "Slack", "/oauth/v2/authorize", WORDS, parameter="user_scope")
 
 
 def answer(ask: Ask, world: World) -> Reply:
     """The consent page, the token endpoint, or a method."""
     if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return desk.answer(ask, world, DESK)
+        return authorize_page.answer(ask, world, DESK)
     if ask.path == "/api/oauth.v2.access":
         if ask.method != "POST":
             raise refused("invalid_post_type")

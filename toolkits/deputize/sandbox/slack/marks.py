@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack import history
 from deputize.sandbox.slack.call import Call, Json, new_id
 from deputize.sandbox.slack.chat import link
 from deputize.sandbox.slack.replies import refused
-from deputize.sandbox.wire import Reply
 
 
 def react(call: Call) -> Reply:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from deputize.sandbox.http_types import Ask, Refused, Reply
 from deputize.sandbox.slack import chat, conversations, files, history, marks, people, search
 from deputize.sandbox.slack.call import Call
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.seed import TEAM
-from deputize.sandbox.wire import Ask, Refused, Reply
 from deputize.sandbox.world import World
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.seed import BOT, TEAM, user_id
-from deputize.sandbox.wire import Reply
 from deputize.sandbox.world import World
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deputize.sandbox.wire import Refused, Reply, in_json
+from deputize.sandbox.http_types import Refused, Reply, in_json
 
 
 def good(content: dict[str, Any], headers: Iterable[tuple[str, str]] = (), **how: Any) -> Reply:

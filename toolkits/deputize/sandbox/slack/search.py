@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack import files, people
 from deputize.sandbox.slack.call import Call, Json, kind_of
 from deputize.sandbox.slack.chat import link
 from deputize.sandbox.slack.replies import refused
-from deputize.sandbox.wire import Reply
 
 _SCOPES = {
     "public_channel": "search:read.public",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from deputize.sandbox.minting import Mint, Minted, random, redeem, refresh
+from deputize.sandbox.http_types import Ask, Reply
+from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
 from deputize.sandbox.oauth import App, NotGiven, Why
 from deputize.sandbox.slack.replies import good, refused
 from deputize.sandbox.slack.seed import TEAM, user_id
-from deputize.sandbox.wire import Ask, Reply
 from deputize.sandbox.world import World
 
 LIVES = 43200.0

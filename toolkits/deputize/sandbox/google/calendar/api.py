@@ -9,7 +9,7 @@ from deputize.sandbox.google.access import caller
 from deputize.sandbox.google.calendar import events, lists, writing
 from deputize.sandbox.google.calendar.call import HOST, Call, Json
 from deputize.sandbox.google.calendar.methods import METHODS, Method
-from deputize.sandbox.wire import Ask, Reply, in_json
+from deputize.sandbox.http_types import Ask, Reply, in_json
 from deputize.sandbox.world import World
 
 ANSWERS: Mapping[str, Callable[[Call], Json | None]] = {

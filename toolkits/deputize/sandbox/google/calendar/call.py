@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 from deputize.sandbox.google.calendar.methods import BOOLEANS, COMMON, ENUMS, NUMBERS, Method, full
 from deputize.sandbox.google.calendar.schemas import SCHEMAS
 from deputize.sandbox.google.errors import api_error, scope_missing
+from deputize.sandbox.http_types import Ask, Refused
 from deputize.sandbox.people import Person
-from deputize.sandbox.wire import Ask, Refused
 from deputize.sandbox.world import World
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ import secrets
 
 from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid, missing, zone_named
 from deputize.sandbox.google.errors import api_error
-from deputize.sandbox.wire import Refused
+from deputize.sandbox.http_types import Refused
 
 COLOUR = re.compile(r"#[0-9a-f]{6}")
 SCOPES = ("default", "user", "group", "domain")

@@ -10,7 +10,7 @@ from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid
 from deputize.sandbox.google.calendar.events import _data, record_of, view
 from deputize.sandbox.google.calendar.times import checked, lines, span
 from deputize.sandbox.google.errors import api_error
-from deputize.sandbox.wire import Refused
+from deputize.sandbox.http_types import Refused
 
 ID = re.compile(r"[a-v0-9]{5,1024}")
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")

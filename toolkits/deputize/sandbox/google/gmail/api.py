@@ -10,7 +10,7 @@ from deputize.sandbox.google.gmail import drafts, history, labels, messages, sen
 from deputize.sandbox.google.gmail.call import Call, forbidden
 from deputize.sandbox.google.gmail.mailbox import Json
 from deputize.sandbox.google.gmail.methods import METHODS, Method
-from deputize.sandbox.wire import Ask, Reply, in_json
+from deputize.sandbox.http_types import Ask, Reply, in_json
 from deputize.sandbox.world import World
 
 HOST = "gmail.googleapis.com"

@@ -11,8 +11,8 @@ from deputize.sandbox.google.errors import api_error
 from deputize.sandbox.google.gmail import mime
 from deputize.sandbox.google.gmail.mailbox import Json, Mail, Mailbox
 from deputize.sandbox.google.gmail.methods import PREFIX
+from deputize.sandbox.http_types import Ask, Refused
 from deputize.sandbox.people import Person
-from deputize.sandbox.wire import Ask, Refused
 from deputize.sandbox.world import World
 
 HEX = frozenset("0123456789abcdef")

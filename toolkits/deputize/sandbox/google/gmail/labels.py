@@ -7,7 +7,7 @@ from dataclasses import asdict
 from deputize.sandbox.google.errors import api_error
 from deputize.sandbox.google.gmail.call import Call, invalid, missing
 from deputize.sandbox.google.gmail.mailbox import SYSTEM_LABELS, Json, Label
-from deputize.sandbox.wire import Refused
+from deputize.sandbox.http_types import Refused
 
 
 def list_(call: Call) -> Json:

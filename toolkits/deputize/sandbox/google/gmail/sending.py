@@ -18,8 +18,8 @@ from deputize.sandbox.google.gmail import mime, text
 from deputize.sandbox.google.gmail.call import Call, invalid, missing
 from deputize.sandbox.google.gmail.mailbox import Json, Mail, Mailbox
 from deputize.sandbox.google.gmail.messages import brief
+from deputize.sandbox.http_types import Refused
 from deputize.sandbox.people import Person
-from deputize.sandbox.wire import Refused
 
 LARGEST = 36_700_160
 RECEIVERS = ("To", "Cc", "Bcc")

@@ -7,7 +7,7 @@ import secrets
 from deputize.sandbox.google.errors import api_error
 from deputize.sandbox.google.gmail.call import Call, invalid, missing
 from deputize.sandbox.google.gmail.mailbox import Json
-from deputize.sandbox.wire import Refused
+from deputize.sandbox.http_types import Refused
 
 VACATION = {
     *("enableAutoReply", "responseSubject", "responseBodyPlainText", "responseBodyHtml"),

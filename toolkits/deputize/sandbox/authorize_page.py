@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_html, redirect
 from deputize.sandbox.oauth import CODE_LIVES, App, Code
 from deputize.sandbox.pages import consent_page, error_page
-from deputize.sandbox.wire import Ask, Refused, Reply, in_html, redirect
 from deputize.sandbox.world import World
 
 

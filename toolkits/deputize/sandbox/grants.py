@@ -8,8 +8,8 @@ from typing import Any
 from deputize.sandbox import github, google, linear, salesforce, slack
 from deputize.sandbox.github.tokens import mint as github_mint
 from deputize.sandbox.google.tokens import GOOGLE_MINT
+from deputize.sandbox.issue_tokens import Mint, issue
 from deputize.sandbox.linear.tokens import MINT as LINEAR_MINT
-from deputize.sandbox.minting import Mint, issue
 from deputize.sandbox.oauth import App
 from deputize.sandbox.salesforce.tokens import INSTANCE
 from deputize.sandbox.salesforce.tokens import MINT as SALESFORCE_MINT
