@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from deputize.core.text import replaced, visible, without_hidden
-from deputize.toolkits._text import clean
+from deputize.toolkits._shared.text import clean
 
 HIDDEN = [
     *("\u202e", "\u2066", "\u200b", "\u200e", "\u061c", "\u034f", "\u115f", "\u180e", "\u2060", "\u2800", "\u3164"),

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from deputize.core.act.toolkit import Tool, find_toolkits
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from tests.support.counterparts import node, require_description
 
 pytestmark = pytest.mark.counterpart

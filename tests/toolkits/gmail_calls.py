@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from deputize.core.errors import NotFound, OutcomeUnknown
-from deputize.toolkits._page import write_cursor
+from deputize.toolkits._shared.page import write_cursor
 from tests.toolkits.driving import ALICE
 from tests.toolkits.mailbox import Mailbox, container, leaf, message, own, system
 

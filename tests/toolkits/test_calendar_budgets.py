@@ -11,7 +11,7 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.act.toolkit import Tool
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._calendar.base import READONLY
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT
 from tests.toolkits.desk import Desk
 from tests.toolkits.test_calendar_find import add

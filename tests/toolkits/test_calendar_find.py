@@ -24,7 +24,7 @@ from deputize.toolkits._calendar.base import (
     WHOLE,
 )
 from deputize.toolkits._calendar.free import Hours, _ranked, _slots, _union
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT
 from tests.toolkits.calendar_calls import TEAM, TRAVEL
 from tests.toolkits.desk import BOB, Desk

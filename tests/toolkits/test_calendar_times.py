@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits import _time
 from deputize.toolkits._calendar.when import (
     Moment,
     duration,
@@ -24,6 +23,7 @@ from deputize.toolkits._calendar.when import (
     short,
     zone_called,
 )
+from deputize.toolkits._shared import times
 from tests.toolkits.driving import NOW
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
@@ -188,5 +188,5 @@ def test_rows_and_details_show_times_in_their_zone() -> None:
     ],
 )
 def test_a_window_is_read_in_the_users_zone(text: str, utc: str) -> None:
-    assert f"{_time.moment(text, NOW, 'after', BERLIN):%Y-%m-%d %H:%M}" == utc
-    assert _time.names_a_day(text) == (text in ("2026-11-24", "today", "2026-11-24T10:00"))
+    assert f"{times.moment(text, NOW, 'after', BERLIN):%Y-%m-%d %H:%M}" == utc
+    assert times.names_a_day(text) == (text in ("2026-11-24", "today", "2026-11-24T10:00"))

@@ -11,7 +11,7 @@ import pytest
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.toolkit import Alias, Steps, Toolkit, find_toolkits
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._arguments import ACCEPTS
+from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits.gmail import TOOLKIT
 
 CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [

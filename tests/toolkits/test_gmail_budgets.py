@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deputize.core.act.toolkit import Tool
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import Driver
 from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message, own

@@ -8,7 +8,7 @@ import pytest
 
 from deputize.core.act.toolkit import Effect
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import KEY, Done, Driver
 from tests.toolkits.mailbox import COMPOSE, READONLY, SEND, Mailbox, b64, message, parsed
@@ -32,7 +32,7 @@ def existing(raw: bytes = MULTIPART) -> Mailbox:
 
 
 def stored(box: Mailbox, draft: str = "r1") -> Any:
-    from deputize.toolkits._mail_in import unpacked
+    from deputize.toolkits._shared.mail.incoming import unpacked
 
     return parsed(unpacked(box.drafts[draft]["message"]["raw"]))
 

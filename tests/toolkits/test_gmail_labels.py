@@ -8,7 +8,7 @@ import pytest
 
 from deputize.core.act.toolkit import Effect
 from deputize.core.errors import Conflict, InvalidInput, NotFound, RateLimited
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import Done, Driver
 from tests.toolkits.mailbox import LABELS, READONLY, Mailbox, message, own, system

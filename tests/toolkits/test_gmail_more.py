@@ -16,7 +16,7 @@ from deputize.core.act.toolkit import ActKey, Answer, File, PublicRequest, Reque
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._gmail.deliver import MOST_IN_JSON, Outgoing
 from deputize.toolkits._gmail.files import MOST
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.discovery import Discovery
 from tests.toolkits.desk import ALICE, BOB, Desk, outgoing
@@ -415,7 +415,7 @@ def test_a_deleted_mail_is_named_without_being_looked_for(desk: Desk) -> None:
 
 
 def test_a_point_that_is_forgotten_is_said_to_be_and_an_altered_one_is_refused(desk: Desk) -> None:
-    from deputize.toolkits._page import write_cursor
+    from deputize.toolkits._shared.page import write_cursor
 
     old = write_cursor(("gmail_list_changes", "100000000000000000002", [], None), ["1", "", 0])
     with pytest.raises(InvalidInput, match="too long ago") as expired:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._headers import (
+from deputize.toolkits._shared.mail.headers import (
     Encoded,
     Person,
     decode_words,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._html import read_html
-from deputize.toolkits._quotes import without_history
+from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.mail.quotes import without_history
 from tests.support.lanes import sample
 
 

@@ -20,7 +20,7 @@ from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.world import World
 from deputize.toolkits._linear.documents import document, operations
 from deputize.toolkits._linear.rows import prose
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import TOOLKIT
 from tests.toolkits.linear_calls import CLEARS, EVERY, READS, WRITES, Case
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._headers import Person, people_value, text_value
-from deputize.toolkits._mail_edit import edited, raw_header
-from deputize.toolkits._mail_out import Text, written
+from deputize.toolkits._shared.mail.compose import Text, written
+from deputize.toolkits._shared.mail.edit import edited, raw_header
+from deputize.toolkits._shared.mail.headers import Person, people_value, text_value
 from tests.toolkits.mailbox import parsed
 
 NEW = written("New **words**", "auto")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._mail_in import Mail, parameter, unpacked
+from deputize.toolkits._shared.mail.incoming import Mail, parameter, unpacked
 from tests.toolkits.mailbox import b64, container, leaf, message
 
 

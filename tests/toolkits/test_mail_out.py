@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._headers import Person
-from deputize.toolkits._mail_out import (
+from deputize.toolkits._shared.mail.compose import (
     File,
     Letter,
     Recipients,
@@ -24,6 +23,7 @@ from deputize.toolkits._mail_out import (
     recipients,
     written,
 )
+from deputize.toolkits._shared.mail.headers import Person
 from tests.toolkits.mailbox import parsed
 
 BOB = Recipients([Person("Bob", "bob@example.test")])

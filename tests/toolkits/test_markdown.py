@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._html import read_html
-from deputize.toolkits._markdown import to_html
+from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.markdown import to_html
 
 ALLOWED = {"p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "a",
            "strong", "em", "del"}  # fmt: skip

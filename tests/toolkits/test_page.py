@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._page import Rows, lean, read_cursor, tokens, write_cursor
+from deputize.toolkits._shared.page import Rows, lean, read_cursor, tokens, write_cursor
 
 LIST = ("tool", "account", "filter", None, ["a"], True)
 SHAPE = (str, int, int)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._quotes import plain_lines, without_history
+from deputize.toolkits._shared.mail.quotes import plain_lines, without_history
 
 
 @pytest.mark.parametrize(

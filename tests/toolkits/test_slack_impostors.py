@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core import Call, ConsentRequired
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
-from deputize.toolkits._page import BUDGET, tokens
+from deputize.toolkits._shared.page import BUDGET, tokens
 from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, GENERAL, World, world
 
 CALL = Call("thread", "message", "call")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._slack.api import Place
 from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, World, world
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.toolkits._github.prose import Prose
-from deputize.toolkits._text import Outside, clean, clip, codec, decode, window
+from deputize.toolkits._shared.text import Outside, clean, clip, codec, decode, window
 
 ALIASES = sorted(
     {*aliases.aliases, *aliases.aliases.values(), *(m.name for m in pkgutil.iter_modules(encodings.__path__))}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._time import full, moment, short, window
+from deputize.toolkits._shared.times import full, moment, short, window
 from tests.toolkits.driving import NOW
 
 

@@ -20,7 +20,7 @@ from deputize.toolkits._calendar.base import (
     is_id,
 )
 from deputize.toolkits._calendar.when import known_zone, stamp
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.text import Outside
 
 _PAGE: Final = 250
 _MOST_PAGES: Final = 8

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from deputize.core.act.toolkit import Need, Toolkit, any_of
-from deputize.toolkits._arguments import ACCEPTS
-from deputize.toolkits._steps import Asks as Asks
+from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.steps import Asks as Asks
 
 CALENDAR = Toolkit("calendar", provider="google", accepts=ACCEPTS)
 

@@ -23,7 +23,7 @@ from deputize.toolkits._calendar.rows import ANSWERS, guests, marked, mine, star
 from deputize.toolkits._calendar.target import Reach, not_yours, patched, target_of
 from deputize.toolkits._calendar.when import full
 from deputize.toolkits._calendar.words import updates
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.text import Outside
 
 
 def _delete_needs(arguments: Arguments) -> Sequence[Need]:

@@ -40,7 +40,7 @@ from deputize.toolkits._calendar.rules import Recurrence, in_words, read_recurre
 from deputize.toolkits._calendar.series import next_dates
 from deputize.toolkits._calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
 from deputize.toolkits._calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.text import Outside
 
 LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 

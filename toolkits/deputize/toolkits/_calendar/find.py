@@ -12,13 +12,13 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit, Offset
 from deputize.toolkits._calendar import api
 from deputize.toolkits._calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
 from deputize.toolkits._calendar.rows import event_detail, event_row
 from deputize.toolkits._calendar.when import known_zone, moment_of, stamp
-from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 
 _EMPTY_PAGES: Final = 5
 _DONE: Final = "-"  # in a cursor: this calendar has no more
@@ -66,7 +66,7 @@ def list_events(
     filters = (named, query, after, before, series_id, expand, kinds, updated_after)
     place = Place.of(("calendar_list_events", account.subject, *filters), cursor, len(named), limit, now)
     ids = yield from api.calendar_ids(*named, field="calendars")
-    dated = any(map(_time.names_a_day, (after, before, updated_after)))
+    dated = any(map(times.names_a_day, (after, before, updated_after)))
     zone = (yield from api.zone_of(ids[0], granted)) if dated else None
     if dated and zone is None:
         raise InvalidInput("after and before: dates in which time zone?", hint="Give date-times with an offset.")
@@ -98,15 +98,15 @@ def _window(
 ) -> dict[str, Any]:
     """What overlaps [after, before): Google's timeMin bounds the end, its timeMax the start."""
     here = zone or UTC
-    start = _time.moment(after, since, "after", here) if after else datetime.fromtimestamp(since, UTC)
-    end = _time.moment(before, since, "before", here) if before else None
+    start = times.moment(after, since, "after", here) if after else datetime.fromtimestamp(since, UTC)
+    end = times.moment(before, since, "before", here) if before else None
     if bounded and end is None:
         end = (start.astimezone(here) + _WEEK).astimezone(UTC)
     if end is not None and end <= start:
         raise InvalidInput("after must lie before before.", hint="after is the earlier end of the window.")
     params = {"timeMin": stamp(start)} if after or not updated else {}
     params |= {"timeMax": stamp(end)} if end else {}
-    return params | ({"updatedMin": stamp(_time.moment(updated, since, "updated_after", here))} if updated else {})
+    return params | ({"updatedMin": stamp(times.moment(updated, since, "updated_after", here))} if updated else {})
 
 
 @dataclass(frozen=True, slots=True)

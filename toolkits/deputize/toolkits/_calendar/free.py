@@ -13,7 +13,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
 from deputize.toolkits._calendar import api
 from deputize.toolkits._calendar.base import (
     CALENDAR,
@@ -29,8 +28,9 @@ from deputize.toolkits._calendar.base import (
 from deputize.toolkits._calendar.rows import own_name
 from deputize.toolkits._calendar.when import duration as read_duration
 from deputize.toolkits._calendar.when import moment_of, stamp, zone_called
-from deputize.toolkits._headers import person
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.mail.headers import person
+from deputize.toolkits._shared.page import Rows
 
 AT_ONCE: Final = 50  # calendars that one request takes
 _LONGEST: Final = timedelta(days=60)  # of one request
@@ -137,8 +137,8 @@ def _offset_of(after: str | None) -> tzinfo:
 
 
 def _window(after: str | None, before: str | None, now: float, zone: tzinfo) -> Span:
-    start = _time.moment(after, now, "after", zone) if after else datetime.fromtimestamp(now, UTC)
-    end = _time.moment(before, now, "before", zone) if before else (start.astimezone(zone) + timedelta(days=7))
+    start = times.moment(after, now, "after", zone) if after else datetime.fromtimestamp(now, UTC)
+    end = times.moment(before, now, "before", zone) if before else (start.astimezone(zone) + timedelta(days=7))
     end = end.astimezone(UTC)
     if end <= start or end - start > _FARTHEST:
         raise InvalidInput("after must lie before before, at most a year.")

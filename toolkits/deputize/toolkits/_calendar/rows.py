@@ -11,10 +11,10 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._calendar.base import Event, Json
 from deputize.toolkits._calendar.rules import in_words, read_recurrence
 from deputize.toolkits._calendar.when import Moment, full, moment_of, short
-from deputize.toolkits._headers import Person
-from deputize.toolkits._html import read_html
-from deputize.toolkits._page import lean as lean
-from deputize.toolkits._text import Outside, clip, window
+from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.mail.headers import Person
+from deputize.toolkits._shared.page import lean as lean
+from deputize.toolkits._shared.text import Outside, clip, window
 
 _TEXT: Final = 1_000  # bytes of a description in a detail
 _PEOPLE: Final = 8  # guests in a detail

@@ -20,7 +20,7 @@ from deputize.toolkits._calendar.base import (
     shares,
 )
 from deputize.toolkits._calendar.rows import ROLES
-from deputize.toolkits._headers import person
+from deputize.toolkits._shared.mail.headers import person
 
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 Role = Literal["free_busy", "reader", "writer", "owner", "none"]

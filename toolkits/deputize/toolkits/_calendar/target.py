@@ -18,7 +18,7 @@ from deputize.toolkits._calendar.rules import read_recurrence
 from deputize.toolkits._calendar.series import occurrences
 from deputize.toolkits._calendar.when import Moment, full, moment_of
 from deputize.toolkits._calendar.words import updates
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.text import Outside
 
 Reach = Literal["this", "following", "series"]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._time import YEARS
+from deputize.toolkits._shared.times import YEARS
 
 _FORMS: Final = "Use an ISO date (all day) or an ISO date-time such as 2026-12-01T10:00."
 _DURATION: Final = re.compile(r"(?:[0-9]{1,5}[mhdw])+")

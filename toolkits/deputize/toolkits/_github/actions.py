@@ -11,7 +11,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import MOST_BYTES, Answer, Arguments, Need, PublicRequest, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, Asks, reads
@@ -20,6 +19,7 @@ from deputize.toolkits._github.names import pick
 from deputize.toolkits._github.places import Branch, Login, Number, Repo, Sha, Word, Workflow
 from deputize.toolkits._github.prose import Prose, plain_log
 from deputize.toolkits._github.rows import ZONED, full, login, outer, short
+from deputize.toolkits._shared.arguments import Cursor, Limit
 
 Status = Literal["queued", "in_progress", "completed", "success", "failure", "cancelled", "action_required"]
 WORKFLOWS: Final = "GET R/actions/workflows"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from deputize.core.act.toolkit import Effect, Need, Toolkit, any_of
-from deputize.toolkits._arguments import ACCEPTS
-from deputize.toolkits._steps import Asks as Asks
+from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.steps import Asks as Asks
 
 GITHUB = Toolkit("github", provider="github", accepts=ACCEPTS)
 

@@ -16,7 +16,7 @@ from deputize.toolkits._github.api import Json, in_repo, rest
 from deputize.toolkits._github.base import GITHUB, Asks, optional, reads
 from deputize.toolkits._github.places import Number, Ref, Repo
 from deputize.toolkits._github.prose import Prose, code
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared.page import Rows
 
 _GOOD: Final = {"success", "neutral", "skipped"}
 _SIZE: Final = 100  # of a page

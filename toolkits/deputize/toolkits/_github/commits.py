@@ -8,8 +8,6 @@ from typing import Any, Literal
 from deputize.core.act.toolkit import Arguments, Need, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
@@ -18,7 +16,9 @@ from deputize.toolkits._github.places import Branch, Head, Login, Number, Path, 
 from deputize.toolkits._github.prose import Prose, code
 from deputize.toolkits._github.repos import branch_row
 from deputize.toolkits._github.rows import ZONED, commit_row, full, login, outer, short
-from deputize.toolkits._text import window
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.text import window
 
 Kind = Literal["branches", "tags"]
 
@@ -141,14 +141,14 @@ def list_commits(
         read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})
         more: Json = {"note": "A pull request lists at most 250 commits."}
         return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
-    since, until = _time.window(after, before, now - now % 60)
+    since, until = times.window(after, before, now - now % 60)
     params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
     listing = List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED)
     return (yield from listing.show(limit, cursor))
 
 
 def _iso(seconds: int | None) -> str | None:
-    return None if seconds is None else _time.full(seconds * 1000).replace("+00:00", "Z")
+    return None if seconds is None else times.full(seconds * 1000).replace("+00:00", "Z")
 
 
 @GITHUB.tool(needs=[reads("GET R/commits/{ref}", "contents:read")])

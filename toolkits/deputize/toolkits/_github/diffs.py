@@ -12,8 +12,8 @@ from typing import Any, Final
 from deputize.toolkits._github.api import Page
 from deputize.toolkits._github.base import Asks
 from deputize.toolkits._github.prose import code
-from deputize.toolkits._page import read_cursor, tokens, write_cursor
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.page import read_cursor, tokens, write_cursor
+from deputize.toolkits._shared.text import Outside
 
 BUDGET: Final = 2_000  # tokens of a diff
 FILES: Final = 1_200  # tokens of a list of files

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from deputize.core.act.toolkit import MIB, Arguments, File, Keep, Need, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api
 from deputize.toolkits._github.api import MATCHES, RAW, Json, List, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, reads
@@ -20,7 +19,8 @@ from deputize.toolkits._github.places import Branch, NewPath, Owner, Path, Ref, 
 from deputize.toolkits._github.prose import Content, Prose, Title, code
 from deputize.toolkits._github.rows import outer
 from deputize.toolkits._github.search import MOST, checked, elsewhere, qualified
-from deputize.toolkits._page import tokens
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.page import tokens
 
 _TEXT: Final = 2_000  # tokens of a file in a result
 _ENTRIES: Final = 3_000  # tokens of a directory

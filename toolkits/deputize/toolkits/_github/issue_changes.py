@@ -10,7 +10,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Append, IfText, Replaces
 from deputize.toolkits._github import api, documents, names
 from deputize.toolkits._github.api import Json, in_repo, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, reads
@@ -19,7 +18,8 @@ from deputize.toolkits._github.places import Label, Number, Person, Repo, Word, 
 from deputize.toolkits._github.prose import Body, Prose, Title, checked_edit, is_marked, marked, new_body
 from deputize.toolkits._github.rows import labels as label_list
 from deputize.toolkits._github.rows import logins
-from deputize.toolkits._long_text import Edit
+from deputize.toolkits._shared.arguments import Append, IfText, Replaces
+from deputize.toolkits._shared.long_text import Edit
 
 
 def name_needs(arguments: Arguments, *fields: str) -> list[Need]:

@@ -9,8 +9,6 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Arguments, Need, Steps
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._github import api, names
 from deputize.toolkits._github.api import Json, List, in_repo, pages
 from deputize.toolkits._github.base import GITHUB, reads
@@ -19,14 +17,16 @@ from deputize.toolkits._github.prose import Prose, body_alone, body_of
 from deputize.toolkits._github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
 from deputize.toolkits._github.rows import labels as label_list
 from deputize.toolkits._github.search import MOST, checked, elsewhere, private_left_out, qualified
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
+from deputize.toolkits._shared.page import Rows
 
 State = Literal["open", "closed", "all"]
 
 
 def moment(text: str | None, now: float, field: str) -> str | None:
     """A time as GitHub takes it, to the minute, so that pages keep to it."""
-    return _time.moment(text, now - now % 60, field).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
+    return times.moment(text, now - now % 60, field).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:

@@ -16,8 +16,8 @@ from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import InvalidInput
 from deputize.core.text import replaced
 from deputize.core.vault.grant import Account
-from deputize.toolkits._long_text import PART, Edit, Form, part, shortened
-from deputize.toolkits._text import Outside, clean
+from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortened
+from deputize.toolkits._shared.text import Outside, clean
 
 _LONGEST_BODY: Final = 65_536  # characters
 BODY: Final = 1_400  # bytes of a body in a detail

@@ -10,7 +10,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Need, Steps, Wait
 from deputize.core.errors import DeputizeError
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._github import api, documents, names
 from deputize.toolkits._github.api import Json, List, in_repo, pages
 from deputize.toolkits._github.base import GITHUB, PULL, Asks, reads
@@ -21,6 +20,7 @@ from deputize.toolkits._github.places import Branch, Head, Number, Owner, Path, 
 from deputize.toolkits._github.prose import Prose, body_alone, body_of, body_row, in_full
 from deputize.toolkits._github.rows import ZONED, assoc, full, labels, login, logins, outer, pull_row, short, state_of
 from deputize.toolkits._github.search import checked, private_left_out, qualified
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 
 Sort = Literal["created", "updated", "popularity", "long-running"]
 

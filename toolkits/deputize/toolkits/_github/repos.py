@@ -10,7 +10,6 @@ from typing import Any, Literal
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._github import api, documents
 from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
 from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, reads
@@ -20,7 +19,8 @@ from deputize.toolkits._github.places import NewName, Owner, Repo, RepoName
 from deputize.toolkits._github.prose import BODY, Content, Prose, code
 from deputize.toolkits._github.rows import full, login, outer, repo_row, short
 from deputize.toolkits._github.search import MOST, checked, private_left_out, qualified
-from deputize.toolkits._text import window
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.text import window
 
 Scope = Literal["mine", "starred", "org", "all"]
 _LISTS = {"mine": "/user/repos", "starred": "/user/starred", "org": "O/repos", "all": "/search/repositories"}

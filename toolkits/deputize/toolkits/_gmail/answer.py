@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._headers import Person
-from deputize.toolkits._mail_in import Mail
-from deputize.toolkits._mail_out import Text, answer_subject, quoted
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.mail.compose import Text, answer_subject, quoted
+from deputize.toolkits._shared.mail.headers import Person
+from deputize.toolkits._shared.mail.incoming import Mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer
         subject=answer_subject(mail.subject()),
         thread=mail.thread,
         answers=(mail.header("Message-ID"), mail.header("References")),
-        quote=quoted(f"On {_time.full(mail.date)}, {mail.sender} wrote:", mail.body().text),
+        quote=quoted(f"On {times.full(mail.date)}, {mail.sender} wrote:", mail.body().text),
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from deputize.core.act.toolkit import MOST_BYTES, Request
 from deputize.core.errors import DeputizeError
-from deputize.toolkits._page import Rows, read_cursor, write_cursor
-from deputize.toolkits._steps import AT_ONCE as AT_ONCE
-from deputize.toolkits._steps import Asks as Asks
-from deputize.toolkits._steps import many as many
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared.steps import AT_ONCE as AT_ONCE
+from deputize.toolkits._shared.steps import Asks as Asks
+from deputize.toolkits._shared.steps import many as many
 
 HEADERS: Final = ("From", "To", "Cc", "Subject")
 

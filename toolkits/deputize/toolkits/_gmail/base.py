@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from deputize.core.act.toolkit import Need, Toolkit, any_of
-from deputize.toolkits._arguments import ACCEPTS
+from deputize.toolkits._shared.arguments import ACCEPTS
 
 GMAIL = Toolkit("gmail", provider="google", accepts=ACCEPTS)
 

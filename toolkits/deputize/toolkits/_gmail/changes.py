@@ -11,15 +11,15 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Need, Request, Steps, any_of
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Limit
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import COMPOSE, GETS, GMAIL, KNOWS_LABELS, MAIL, MODIFY, READONLY, reads
 from deputize.toolkits._gmail.names import label_called, labels_in, own_names
 from deputize.toolkits._gmail.rows import email_row
-from deputize.toolkits._mail_in import Mail
-from deputize.toolkits._page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Limit
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 
 Kind = Literal["added", "deleted", "labels"]
 _TYPES: Final[Mapping[str, Sequence[str]]] = {
@@ -85,7 +85,7 @@ def list_changes(
         "items": rows.items,
         "next": write_cursor(bound_to, following),
         "truncated": bool(following[1] or following[2]),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
     }
 
 

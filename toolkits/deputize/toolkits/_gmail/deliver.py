@@ -23,8 +23,8 @@ from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import DRAFTING, READING
 from deputize.toolkits._gmail.query import search
-from deputize.toolkits._mail_in import header, unpacked
-from deputize.toolkits._mail_out import base64url
+from deputize.toolkits._shared.mail.compose import base64url
+from deputize.toolkits._shared.mail.incoming import header, unpacked
 
 UPLOAD: Final = "gmail_upload"
 """The root under which Gmail takes whole mails."""

@@ -12,8 +12,6 @@ from deputize.core.act.show import Audience, Show
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.answer import Answer, answer
 from deputize.toolkits._gmail.api import Asks, Place
@@ -23,7 +21,20 @@ from deputize.toolkits._gmail.files import Handles, taken
 from deputize.toolkits._gmail.rows import shown_all, web
 from deputize.toolkits._gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
 from deputize.toolkits._gmail.shown import changed_fields, letter_fields, raw_fields
-from deputize.toolkits._headers import (
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.mail.compose import (
+    BodyFormat,
+    File,
+    Letter,
+    Recipients,
+    Text,
+    apart,
+    recipients,
+    written,
+)
+from deputize.toolkits._shared.mail.edit import edited, raw_header
+from deputize.toolkits._shared.mail.headers import (
     Encoded,
     Person,
     decode_words,
@@ -32,12 +43,10 @@ from deputize.toolkits._headers import (
     single_line,
     text_value,
 )
-from deputize.toolkits._mail_edit import edited, raw_header
-from deputize.toolkits._mail_in import Mail, unpacked
-from deputize.toolkits._mail_out import BodyFormat, File, Letter, Recipients, Text, apart, recipients, written
-from deputize.toolkits._mail_raw import RawMail
-from deputize.toolkits._page import Rows
-from deputize.toolkits._text import Outside, clip
+from deputize.toolkits._shared.mail.incoming import Mail, unpacked
+from deputize.toolkits._shared.mail_raw import RawMail
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import Outside, clip
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 
@@ -161,7 +170,7 @@ def list_drafts(query: str = "", limit: Limit = 20, cursor: Cursor = None, *, ac
         "items": rows.items,
         "next": place.after(done, len(page.get("drafts") or ()), page.get("nextPageToken"), limit),
         "truncated": done < len(wanted),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
     }
 
 
@@ -173,7 +182,7 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
         "thread": mail.thread,
         "to": shown_all(mail.people("To"), 1),
         "subject": mail.subject(48),
-        "date": _time.short(mail.date),
+        "date": times.short(mail.date),
         "snippet": mail.snippet(40),
     }
     mail.outside.mark(row)

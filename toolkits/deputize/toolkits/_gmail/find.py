@@ -9,16 +9,16 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks, Place
 from deputize.toolkits._gmail.base import GMAIL, KNOWS_LABELS, reads
 from deputize.toolkits._gmail.names import Label, label_called, labels_in, own_names
 from deputize.toolkits._gmail.query import out_of_sight, search
 from deputize.toolkits._gmail.rows import email_row, people_of, row_body
-from deputize.toolkits._mail_in import Mail
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.page import Rows
 
 _COUNT = 500  # the largest page Gmail gives
 
@@ -75,7 +75,7 @@ def search_emails(
     """Find or list emails, newest first. Combine filters; query takes Gmail search syntax."""
     filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
     place = Place.of(("gmail_search_emails", account.subject, *filters), cursor, limit, now)
-    start, end = _time.window(after, before, place.since)
+    start, end = times.window(after, before, place.since)
     labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if label else ()
     chosen = str(label_called(labels, label, "label")["id"]) if label else ""
     q = search(
@@ -103,7 +103,7 @@ def search_emails(
         "next": place.after(done, len(page.get(kind) or ()), page.get("nextPageToken"), limit),
         "truncated": done < len(wanted),
         "estimate": _estimate(page, kind),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
     }
 
 
@@ -162,7 +162,7 @@ def _thread_row(thread: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
         "subject": mails[0].subject(56),
         "people": people_of(mails, 3),
         "count": len(mails),
-        "last": _time.short(last.date),
+        "last": times.short(last.date),
         "unread": any("UNREAD" in mail.labels for mail in mails),
         "snippet": last.snippet(40),
     }

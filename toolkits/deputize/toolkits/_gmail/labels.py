@@ -12,8 +12,8 @@ from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import GMAIL, LABELS, MAIL, MODIFY, READONLY, labels
 from deputize.toolkits._gmail.deliver import Noted
 from deputize.toolkits._gmail.names import Label, find, label_called, labels_in
-from deputize.toolkits._headers import single_line
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared.mail.headers import single_line
+from deputize.toolkits._shared.page import Rows
 
 _LISTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.list")
 _COUNTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.get")

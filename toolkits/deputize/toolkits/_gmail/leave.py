@@ -24,9 +24,9 @@ from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
 from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
 from deputize.toolkits._gmail.shown import letter_fields
-from deputize.toolkits._headers import LONGEST, person
-from deputize.toolkits._mail_in import Mail
-from deputize.toolkits._mail_out import Letter, Recipients, Text
+from deputize.toolkits._shared.mail.compose import Letter, Recipients, Text
+from deputize.toolkits._shared.mail.headers import LONGEST, person
+from deputize.toolkits._shared.mail.incoming import Mail
 
 _ONE_CLICK: Final = b"List-Unsubscribe=One-Click"
 _ANSWER: Final = 65_536  # bytes of an answer that nobody reads

@@ -10,17 +10,17 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Offset
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
 from deputize.toolkits._gmail.names import labels_in, own_names
 from deputize.toolkits._gmail.rows import people_of, row_body, shown, shown_all, web
-from deputize.toolkits._headers import decode_words
-from deputize.toolkits._mail_in import Mail, Part
-from deputize.toolkits._page import Rows, read_cursor, tokens, write_cursor
-from deputize.toolkits._text import clip, window
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Offset
+from deputize.toolkits._shared.mail.headers import decode_words
+from deputize.toolkits._shared.mail.incoming import Mail, Part
+from deputize.toolkits._shared.page import Rows, read_cursor, tokens, write_cursor
+from deputize.toolkits._shared.text import clip, window
 
 _BODY = 1_800  # bytes of a body in a detail
 _DETAIL = 600  # tokens of a detail
@@ -110,7 +110,7 @@ def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, An
     if reply_to := mail.people("Reply-To"):
         head["reply_to"] = shown_all(reply_to, 2)
     head |= {
-        "date": _time.full(mail.date),
+        "date": times.full(mail.date),
         "subject": mail.subject(200),
         "labels": [clip(names.get(label, label), 40) for label in mail.labels[:12]],
         "files": [_file(mail, part, _FILE_NAME if most_files == _FILES else 400) for part in files[:most_files]],
@@ -177,7 +177,7 @@ def get_thread(
         "items": rows.items[::-1],
         "next": write_cursor(bound_to, [before[left].id]) if left else None,
         "truncated": fitting < len(taken),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
         "from_outside": True,
         "url": web(account, str(thread.get("id", ""))),
     }
@@ -196,5 +196,5 @@ def _thread_of(thread_id: str) -> Asks[Mapping[str, Any]]:
 def _item(mail: Mail) -> dict[str, Any]:
     """A mail in a conversation."""
     files = [mail.file_name(part) for part in mail.files()]
-    row = {"id": mail.id, "from": shown(mail.sender), "date": _time.short(mail.date), "files": files[:_FILES]}
+    row = {"id": mail.id, "from": shown(mail.sender), "date": times.short(mail.date), "files": files[:_FILES]}
     return row | row_body(mail)

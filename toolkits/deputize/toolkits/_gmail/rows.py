@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._headers import Person
-from deputize.toolkits._mail_in import Mail
-from deputize.toolkits._text import clip, window
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.mail.headers import Person
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.text import clip, window
 
 _ROW_BODY = 1_200  # bytes of a body in a row
 
@@ -43,7 +43,7 @@ def email_row(mail: Mail, names: Mapping[str, str]) -> dict[str, Any]:
         "id": mail.id,
         "from": shown(mail.sender, 48),
         "subject": mail.subject(56),
-        "date": _time.short(mail.date),
+        "date": times.short(mail.date),
         "snippet": mail.snippet(40),
         "unread": "UNREAD" in mail.labels,
         "labels": state(mail, names),

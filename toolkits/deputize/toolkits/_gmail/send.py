@@ -12,8 +12,6 @@ from deputize.core.act.show import shown_file
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Body
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.answer import Answer, aliases, answer
 from deputize.toolkits._gmail.api import Asks
@@ -22,9 +20,9 @@ from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, 
 from deputize.toolkits._gmail.files import Handles, files_of, fits, size_of, taken
 from deputize.toolkits._gmail.rows import shown_all, web
 from deputize.toolkits._gmail.shown import show_letter
-from deputize.toolkits._headers import Person, person, single_line
-from deputize.toolkits._mail_in import Mail
-from deputize.toolkits._mail_out import (
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Body
+from deputize.toolkits._shared.mail.compose import (
     BodyFormat,
     Letter,
     Recipients,
@@ -35,7 +33,9 @@ from deputize.toolkits._mail_out import (
     recipients,
     written,
 )
-from deputize.toolkits._text import clip
+from deputize.toolkits._shared.mail.headers import Person, person, single_line
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.text import clip
 
 Addresses = list[str]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
@@ -223,7 +223,7 @@ def _original(mail: Mail) -> Text:
     """The forwarded mail: who, when, what, and its text with all history."""
     headers = [
         ("From", str(mail.sender)),
-        ("Date", _time.full(mail.date)),
+        ("Date", times.full(mail.date)),
         ("Subject", mail.subject()),
         ("To", ", ".join(str(one) for one in mail.people("To"))),
         ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),

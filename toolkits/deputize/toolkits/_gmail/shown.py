@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deputize.core.act.show import Audience, Change, Show, shown_file
-from deputize.toolkits._headers import Person
-from deputize.toolkits._mail_out import File, Letter, Text, html_of
-from deputize.toolkits._mail_raw import RawMail
-from deputize.toolkits._markdown import to_html
+from deputize.toolkits._shared.mail.compose import File, Letter, Text, html_of
+from deputize.toolkits._shared.mail.headers import Person
+from deputize.toolkits._shared.mail_raw import RawMail
+from deputize.toolkits._shared.markdown import to_html
 
 Fields = dict[str, Any]
 

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.toolkits import _time
 from deputize.toolkits._gmail import api
 from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
@@ -18,7 +17,8 @@ from deputize.toolkits._gmail.deliver import Noted
 from deputize.toolkits._gmail.plan import Action, Plan, change_of, ids_of, planned
 from deputize.toolkits._gmail.query import says_which
 from deputize.toolkits._gmail.rows import email_row
-from deputize.toolkits._mail_in import Mail
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.mail.incoming import Mail
 
 _OPPOSITE: Final = {
     **{"read": "unread", "star": "unstar", "archive": "to_inbox", "important": "not_important"},
@@ -193,4 +193,4 @@ def _preview(kind: str, given: Sequence[str], query: str, action: str | None, li
     answers = yield from api.many([look(one, "metadata") for one in ids[:5]])
     found = [one.get("messages", [one])[-1] for one in answers if isinstance(one, dict)]
     rows = [{name: value for name, value in email_row(Mail(one), {}).items() if value} for one in found]
-    return {"estimate": len(ids), "more": remaining, "sample": rows, "time_zone": _time.ZONE}
+    return {"estimate": len(ids), "more": remaining, "sample": rows, "time_zone": times.ZONE}

@@ -16,9 +16,9 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._linear.base import LONGEST, Json, Noted
 from deputize.toolkits._linear.documents import changes, document
 from deputize.toolkits._linear.texts import FORM
-from deputize.toolkits._long_text import Edit, note_of, written_before
-from deputize.toolkits._page import Rows, read_cursor, write_cursor
-from deputize.toolkits._steps import Asks as Asks
+from deputize.toolkits._shared.long_text import Edit, note_of, written_before
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared.steps import Asks as Asks
 
 MOST_PAGES: Final = 5  # of a list that is thinned out on our side
 

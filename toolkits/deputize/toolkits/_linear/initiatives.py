@@ -11,7 +11,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._linear import known, names
 from deputize.toolkits._linear.api import (
     Asks,
@@ -38,8 +37,9 @@ from deputize.toolkits._linear.rows import (
 )
 from deputize.toolkits._linear.rows import name as name_of
 from deputize.toolkits._linear.texts import PIECE, cut, piece
-from deputize.toolkits._long_text import Edit
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
+from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits._shared.text import Outside
 
 BLOCKS = {"content": False, "projects": False, "updates": False}
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
 from deputize.toolkits._linear.api import Asks, get, nodes
 from deputize.toolkits._linear.base import PRIORITIES, Json
 from deputize.toolkits._linear.rows import said, workspace_of
+from deputize.toolkits._shared import times
 
 STATE_TYPES: Final = ("triage", "backlog", "unstarted", "started", "completed", "canceled")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -340,7 +340,7 @@ def day(text: str | None, field: str) -> str | None:
 
 def since(text: str, now: float, field: str) -> str:
     """A point in time as a filter takes it."""
-    return _time.moment(text, now, field).isoformat().replace("+00:00", "Z")
+    return times.moment(text, now, field).isoformat().replace("+00:00", "Z")
 
 
 def given(values: Mapping[str, Any]) -> Json:

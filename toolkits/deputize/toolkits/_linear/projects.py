@@ -10,7 +10,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._linear import known, names
 from deputize.toolkits._linear.api import (
     Asks,
@@ -40,8 +39,9 @@ from deputize.toolkits._linear.rows import (
 )
 from deputize.toolkits._linear.rows import nodes as inner
 from deputize.toolkits._linear.texts import PIECE, alone, cut, piece
-from deputize.toolkits._long_text import Edit
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
+from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits._shared.text import Outside
 
 BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": False}
 

@@ -6,8 +6,8 @@ import re
 from typing import Any, Final
 
 from deputize.toolkits._linear.base import Json
-from deputize.toolkits._long_text import Form, part, shortened
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.long_text import Form, part, shortened
+from deputize.toolkits._shared.text import Outside
 
 PIECE: Final = 6_000  # bytes of a document's text in one result
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
@@ -34,7 +34,7 @@ FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, _IMAGE, _BAD_L
 
 
 def piece(outside: Outside, text: Any, limit: int, offset: int = 0, *, raw: bool = False, name: str = "text") -> Json:
-    """A part of a long text, as `deputize.toolkits._long_text.part` gives it."""
+    """A part of a long text, as `deputize.toolkits._shared.long_text.part` gives it."""
     return part(FORM, outside, text, limit, offset, raw=raw, name=name)
 
 

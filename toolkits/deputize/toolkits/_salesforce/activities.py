@@ -16,7 +16,7 @@ from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Asks, Json
 from deputize.toolkits._salesforce.describe import owner_id
 from deputize.toolkits._salesforce.once import Noted, creates, once
 from deputize.toolkits._salesforce.soql import select, text
-from deputize.toolkits._time import moment
+from deputize.toolkits._shared.times import moment
 
 Kind = Literal["call", "task", "event", "note"]
 

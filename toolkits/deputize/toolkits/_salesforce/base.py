@@ -13,8 +13,8 @@ from typing import Any, Final
 from deputize.core.act.toolkit import Request, Toolkit, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import ACCEPTS
-from deputize.toolkits._steps import Asks as Asks
+from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.steps import Asks as Asks
 
 SALESFORCE = Toolkit(
     "salesforce",

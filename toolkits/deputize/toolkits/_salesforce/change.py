@@ -15,8 +15,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import IfTexts
-from deputize.toolkits._long_text import note_of, written_before
 from deputize.toolkits._salesforce.base import (
     API,
     DATA,
@@ -37,7 +35,9 @@ from deputize.toolkits._salesforce.paging import sorts
 from deputize.toolkits._salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
 from deputize.toolkits._salesforce.soql import condition, count, field_called, select, text
 from deputize.toolkits._salesforce.texts import Value, text_edits
-from deputize.toolkits._text import Outside, newlined
+from deputize.toolkits._shared.arguments import IfTexts
+from deputize.toolkits._shared.long_text import note_of, written_before
+from deputize.toolkits._shared.text import Outside, newlined
 
 _NUMBERS: Final = {"double", "currency", "percent"}
 _COMPARED: Final = 255  # characters of a value by which a record is looked for

@@ -11,8 +11,6 @@ from pydantic import Field
 from deputize.core.act.toolkit import Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
-from deputize.toolkits._page import Rows, read_cursor, write_cursor
 from deputize.toolkits._salesforce.base import (
     API,
     OBJECTS,
@@ -27,7 +25,9 @@ from deputize.toolkits._salesforce.base import (
 )
 from deputize.toolkits._salesforce.paging import beyond, listed, order
 from deputize.toolkits._salesforce.soql import like, select, text
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared.text import Outside
 
 Described = dict[str, Json]
 

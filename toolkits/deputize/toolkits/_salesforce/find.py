@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from deputize.core.act.toolkit import Alias, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor, Limit
-from deputize.toolkits._page import Rows
 from deputize.toolkits._salesforce.base import (
     API,
     DATA,
@@ -27,7 +25,9 @@ from deputize.toolkits._salesforce.describe import Described, field_in, fields_o
 from deputize.toolkits._salesforce.paging import beyond, listed, order, sorts
 from deputize.toolkits._salesforce.rows import DETAIL, NAME, record_row
 from deputize.toolkits._salesforce.soql import condition, like, select, text
-from deputize.toolkits._text import Outside
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import Outside
 
 
 @SALESFORCE.tool(needs=[KNOWN_BY, API], aliases=["Salesforce.WhoAmI"])

@@ -16,8 +16,8 @@ from pydantic import BeforeValidator, Field
 
 from deputize.core.act.toolkit import Need, Toolkit, any_of
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import ACCEPTS
-from deputize.toolkits._steps import Asks as Asks
+from deputize.toolkits._shared.arguments import ACCEPTS
+from deputize.toolkits._shared.steps import Asks as Asks
 
 SLACK = Toolkit("slack", provider="slack", accepts=ACCEPTS)
 

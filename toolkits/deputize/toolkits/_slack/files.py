@@ -30,10 +30,11 @@ from deputize.core.act.toolkit import (
 )
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit, Offset
-from deputize.toolkits._html import read_html
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
+from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import decode, window
 from deputize.toolkits._slack import api, people, places, refs, rows
 from deputize.toolkits._slack.api import Place
 from deputize.toolkits._slack.base import SLACK, After, Asks, Caller, Conversation, Json, Noted, Row, Ts
@@ -42,7 +43,6 @@ from deputize.toolkits._slack.once import Attempt, once
 from deputize.toolkits._slack.places import Spot
 from deputize.toolkits._slack.send import mentions
 from deputize.toolkits._slack.text import Reader
-from deputize.toolkits._text import decode, window
 
 LARGEST: Final = 25 * MIB
 _HOST: Final = "files.slack.com"
@@ -80,7 +80,7 @@ def list_files(
     caller = Caller(granted, account)
     bound_to = ("slack_list_files", account.subject, conversation, by, types, after, before)
     place = Place.of(bound_to, cursor, limit, now)
-    start, end = _time.window(after, before, place.since)
+    start, end = times.window(after, before, place.since)
     spot = (yield from places.find(conversation, caller)) if conversation else None
     [owner] = (yield from people.find([by], "by", caller)) if by else [{}]
     asked = {
@@ -104,7 +104,7 @@ def list_files(
         "items": kept.items,
         "next": place.after(done, len(page), str(place.page + 1) if pages > place.page else "", limit),
         "truncated": done < len(here),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
     }
 
 

@@ -10,9 +10,9 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import RateLimited
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor, Limit
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._slack import api, places, refs, rows
 from deputize.toolkits._slack.api import Place
 from deputize.toolkits._slack.base import PEOPLE, SLACK, After, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
@@ -57,7 +57,7 @@ def get_messages(
     caller = Caller(granted, account)
     bound_to = ("slack_get_messages", account.subject, conversation, thread_ts, after, before)
     place = Place.of(bound_to, cursor, limit, now)
-    oldest, latest = _time.window(after, before, place.since)
+    oldest, latest = times.window(after, before, place.since)
     spot = yield from places.find(conversation, caller)
     thread = thread_ts or spot.thread_ts
     alone = bool(spot.ts and not thread and not (after or before or cursor))
@@ -120,7 +120,7 @@ def _result(
         "items": found.items if up else found.items[::-1],
         "next": place.after(done, len(page), token, limit),
         "truncated": done < len(here),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
     }
     if limit > _PAGE_OF_THE_LIMITED and len(page) == _PAGE_OF_THE_LIMITED and token:
         result["wait_s"] = 60

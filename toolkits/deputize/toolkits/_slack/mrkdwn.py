@@ -15,7 +15,7 @@ from typing import Final
 from markdown_it.tree import SyntaxTreeNode
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._markdown import parse
+from deputize.toolkits._shared.markdown import parse
 
 LONGEST: Final = 12_000  # characters
 _MENTION: Final = re.compile(r"(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])")

@@ -10,12 +10,12 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Need, Steps, any_of
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor
-from deputize.toolkits._page import BUDGET, Rows
+from deputize.toolkits._shared.arguments import Cursor
+from deputize.toolkits._shared.page import BUDGET, Rows
+from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._slack import api, people, refs
 from deputize.toolkits._slack.api import Place
 from deputize.toolkits._slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
-from deputize.toolkits._text import Outside
 
 _MOST = 50  # people asked for at once
 _FOR_MISSES = 1_200  # tokens of a result

@@ -10,8 +10,9 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Steps, any_of
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._arguments import Cursor
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared.arguments import Cursor
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import window
 from deputize.toolkits._slack import api, people, places, refs, rows
 from deputize.toolkits._slack.api import Place
 from deputize.toolkits._slack.base import (
@@ -27,7 +28,6 @@ from deputize.toolkits._slack.base import (
     for_kinds,
 )
 from deputize.toolkits._slack.text import Reader
-from deputize.toolkits._text import window
 
 _PARTS: Mapping[str, Need] = {
     "pins": any_of("pins:read", method="pins.list"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from deputize.toolkits import _time
-from deputize.toolkits._page import lean as lean
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.page import lean as lean
+from deputize.toolkits._shared.text import window
 from deputize.toolkits._slack import people
 from deputize.toolkits._slack.base import Asks, Caller, Json, Row
 from deputize.toolkits._slack.text import Reader, mentioned, text_of
-from deputize.toolkits._text import window
 
 TEXT: Final = 500  # bytes of a message in a list
 WHOLE: Final = 12_000  # bytes of a message that was asked for alone
@@ -24,7 +24,7 @@ _NOISE: Final = frozenset(
 def stamp(ts: object) -> str:
     """The time that a ``ts``, or Unix seconds, stand for, as rows show it; empty for none."""
     seconds = str(ts or "").partition(".")[0]
-    return _time.short(int(seconds) * 1000) if seconds.isdigit() and int(seconds) else ""
+    return times.short(int(seconds) * 1000) if seconds.isdigit() and int(seconds) else ""
 
 
 def is_noise(message: Row) -> bool:

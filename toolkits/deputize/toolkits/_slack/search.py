@@ -10,14 +10,14 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Need, Steps, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Cursor
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Cursor
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import window
 from deputize.toolkits._slack import api, people, places, refs, rows
 from deputize.toolkits._slack.api import Place
 from deputize.toolkits._slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
 from deputize.toolkits._slack.text import Reader
-from deputize.toolkits._text import window
 
 _SCOPES: Final[Mapping[str, str]] = {
     "public": "search:read.public",
@@ -75,7 +75,7 @@ def search(
     what = list(dict.fromkeys(kinds or ["messages"]))
     bound_to = ("slack_search", account.subject, query, what, types, conversation, from_, after, before, sort)
     place = Place.of(bound_to, cursor, limit, now)
-    start, end = _time.window(after, before, place.since)
+    start, end = times.window(after, before, place.since)
     if not query.strip():
         raise InvalidInput("query: empty.")
     spot = (yield from places.find(conversation, caller)) if conversation else None
@@ -136,7 +136,7 @@ def _page(found: Sequence[Json], place: Place, token: str, limit: int) -> Json:
         "items": kept.items,
         "next": place.after(done, len(found), token, limit),
         "truncated": done < len(here),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
     }
 
 
@@ -174,7 +174,7 @@ def _older(
 
 def _day(seconds: int, days: int) -> str:
     """The day beside the one a time is in: Slack's days exclude themselves, and are those of the user's zone."""
-    return _time.short((seconds + days * 86_400) * 1000)[:10]
+    return times.short((seconds + days * 86_400) * 1000)[:10]
 
 
 def _inside(match: Row, start: int | None, end: int | None) -> bool:

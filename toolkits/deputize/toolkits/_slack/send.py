@@ -10,9 +10,10 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Request, Steps, any_of
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
-from deputize.toolkits._arguments import Body, Cursor, Limit
-from deputize.toolkits._page import Rows
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Body, Cursor, Limit
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import clip, window
 from deputize.toolkits._slack import api, people, places, refs, rows
 from deputize.toolkits._slack.api import Place
 from deputize.toolkits._slack.base import (
@@ -34,7 +35,6 @@ from deputize.toolkits._slack.mrkdwn import names_in, to_mrkdwn
 from deputize.toolkits._slack.once import AS_WRITTEN, Attempt, Draft, post, schedule
 from deputize.toolkits._slack.places import Spot
 from deputize.toolkits._slack.text import Reader, text_of
-from deputize.toolkits._text import clip, window
 
 _LATEST: Final = 120 * 86_400  # seconds from now
 _EVERYBODY: Final = frozenset({"@here", "@channel", "@everyone"})
@@ -91,7 +91,7 @@ def send_message(
 
 
 def _later(send_at: str, now: float) -> int:
-    at = int(_time.moment(send_at, now, "send_at").timestamp())
+    at = int(times.moment(send_at, now, "send_at").timestamp())
     if not now < at <= now + _LATEST:
         raise InvalidInput("send_at: must lie ahead, within 120 days.")
     return at
@@ -116,7 +116,7 @@ def _planned(entry: Row, draft: Draft, at: int) -> Json:
         {
             **draft.spot.shown,
             "scheduled_id": scheduled,
-            "post_at": _time.full(at * 1000),
+            "post_at": times.full(at * 1000),
             "undo": {"tool": "slack_delete_message", "args": undo} if scheduled else None,
             "summary": "Planned.",
         }
@@ -261,7 +261,7 @@ def list_scheduled(
         "items": kept.items,
         "next": place.after(done, len(listed), api.following(answer), limit),
         "truncated": done < len(here),
-        "time_zone": _time.ZONE,
+        "time_zone": times.ZONE,
     }
 
 

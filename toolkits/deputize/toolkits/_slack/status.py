@@ -11,10 +11,10 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps, any_of
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits import _time
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._slack import api, people, rows
 from deputize.toolkits._slack.base import EMOJI, SLACK, Asks, Caller, Json
-from deputize.toolkits._text import Outside
 
 _TEXT: Final = 100  # characters of a status
 _LONGEST: Final = 7 * 24 * 60  # minutes of peace
@@ -56,7 +56,7 @@ def set_status(
         raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
     if until and text is None and emoji is None:
         raise InvalidInput("until: says how long a text or an emoji stays.")
-    ends = int(_time.moment(until, now, "until").timestamp()) if until else 0
+    ends = int(times.moment(until, now, "until").timestamp()) if until else 0
     if until and ends <= now:
         raise InvalidInput("until: must lie ahead.")
     symbol = _symbol(emoji)
@@ -70,7 +70,7 @@ def set_status(
     return rows.lean(
         {
             "status": (f"{symbol or ''} {text or ''}".strip() or "none") if "status" in done else None,
-            "until": _time.full(ends * 1000) if ends and "status" in done else None,
+            "until": times.full(ends * 1000) if ends and "status" in done else None,
             "presence": presence if "presence" in done else None,
             "snooze_until": _peace(minutes, now) if "snooze" in done else None,
             "failed": failed,
@@ -100,7 +100,7 @@ def _profile(text: str | None, symbol: str | None, ends: int) -> Json:
 
 
 def _peace(minutes: int | None, now: float) -> str:
-    return _time.full(int(now + minutes * 60) * 1000) if minutes else "ended"
+    return times.full(int(now + minutes * 60) * 1000) if minutes else "ended"
 
 
 def _symbol(emoji: str | None) -> str | None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from deputize.toolkits._headers import network_host
-from deputize.toolkits._text import Outside, clean
+from deputize.toolkits._shared.mail.headers import network_host
+from deputize.toolkits._shared.text import Outside, clean
 
 _TOKEN = re.compile(r"<([^<>\n]{1,4000})>")
 _USER = re.compile(r"@([UW][A-Z0-9]{1,20})(?:\|([^<>]*))?")

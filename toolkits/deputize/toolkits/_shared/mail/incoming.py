@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from deputize.toolkits._headers import LONGEST, Person, decode_words, people_in
-from deputize.toolkits._html import read_html
-from deputize.toolkits._quotes import Line, plain_lines, without_history
-from deputize.toolkits._text import LARGEST, Outside, decode
+from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, people_in
+from deputize.toolkits._shared.mail.quotes import Line, plain_lines, without_history
+from deputize.toolkits._shared.text import LARGEST, Outside, decode
 
 Json = Mapping[str, Any]
 

@@ -9,10 +9,10 @@ from html.parser import HTMLParser
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from deputize.toolkits._headers import network_host
-from deputize.toolkits._quotes import Line
-from deputize.toolkits._style import ROOT, Look, look
-from deputize.toolkits._text import LARGEST
+from deputize.toolkits._shared.html_style import ROOT, Look, look
+from deputize.toolkits._shared.mail.headers import network_host
+from deputize.toolkits._shared.mail.quotes import Line
+from deputize.toolkits._shared.text import LARGEST
 
 _UNSEEN = frozenset({"style", "script", "head", "title", "template", "object", "svg", "math", "select", "textarea"})
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.toolkits._text import Outside, newlined, plain, window
+from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
 PART: Final = 6_000  # bytes of a text that is read by itself
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")

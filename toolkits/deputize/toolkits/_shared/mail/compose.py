@@ -1,4 +1,4 @@
-"""Mail as it is sent: a letter in, the bytes that leave out. Headers come from `_headers` in their wire form only."""
+"""Mail as it is sent: a letter in, the bytes that leave out. Headers come from `headers` in their wire form only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from html.parser import HTMLParser
 from typing import Any, Final, Literal, NamedTuple
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._headers import Encoded, Person, ids_value, people_value, person, text_value
-from deputize.toolkits._html import read_html, tags_only
-from deputize.toolkits._markdown import to_html
+from deputize.toolkits._shared.html import read_html, tags_only
+from deputize.toolkits._shared.mail.headers import Encoded, Person, ids_value, people_value, person, text_value
+from deputize.toolkits._shared.markdown import to_html
 
 MOST_RECIPIENTS: Final = 100
 BodyFormat = Literal["auto", "plain", "html"]

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Self
 import idna
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._text import decode
+from deputize.toolkits._shared.text import decode
 
 LONGEST: Final = 65_536  # characters of one header that are looked at
 _WORD = re.compile(r"=\?([!->@-~]{1,60}?)\?([bBqQ])\?([^?]*)\?=")

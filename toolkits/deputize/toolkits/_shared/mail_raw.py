@@ -13,11 +13,11 @@ from email.message import EmailMessage, Message
 from email.policy import Policy
 from typing import Any, Final, Self, cast
 
-from deputize.toolkits._headers import Person, decode_words, people_in
-from deputize.toolkits._mail_edit import children, is_file, raw_header, type_of
-from deputize.toolkits._mail_in import parameter
-from deputize.toolkits._mail_out import UNTOUCHED, File
-from deputize.toolkits._text import decode
+from deputize.toolkits._shared.mail.compose import UNTOUCHED, File
+from deputize.toolkits._shared.mail.edit import children, is_file, raw_header, type_of
+from deputize.toolkits._shared.mail.headers import Person, decode_words, people_in
+from deputize.toolkits._shared.mail.incoming import parameter
+from deputize.toolkits._shared.text import decode
 
 WHOM: Final = ("From", "To", "Cc", "Bcc", "Reply-To")
 _DEEPEST: Final = 50  # parts inside parts

@@ -8,8 +8,8 @@ from email.message import EmailMessage, Message
 from email.policy import Policy
 from typing import Any, Final, cast
 
-from deputize.toolkits._headers import Encoded
-from deputize.toolkits._mail_out import UNTOUCHED, WIRE, File, Text, attach, html_of, write_text
+from deputize.toolkits._shared.mail.compose import UNTOUCHED, WIRE, File, Text, attach, html_of, write_text
+from deputize.toolkits._shared.mail.headers import Encoded
 
 _DEEPEST: Final = 50  # parts inside parts
 

@@ -1,0 +1,1 @@
+"""What toolkits share: text, time, lists, arguments. No toolkit of its own."""

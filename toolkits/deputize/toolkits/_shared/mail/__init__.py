@@ -1,0 +1,1 @@
+"""Mail: headers, what arrives, what leaves."""
