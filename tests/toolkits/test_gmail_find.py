@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail.query import AUTOMATED, out_of_sight, says_which, search
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
+from deputize.toolkits.gmail.query import AUTOMATED, out_of_sight, says_which, search
 from tests.toolkits.driving import NOW, Done, Driver
 from tests.toolkits.mailbox import READONLY, Mailbox, leaf, message, own, system
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from deputize.core.act.toolkit import ActKey, Answer, File, PublicRequest, Request
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
-from deputize.toolkits._gmail.deliver import MOST_IN_JSON, Outgoing
-from deputize.toolkits._gmail.files import MOST
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
+from deputize.toolkits.gmail.deliver import MOST_IN_JSON, Outgoing
+from deputize.toolkits.gmail.files import MOST
 from tests.support.discovery import Discovery
 from tests.toolkits.desk import ALICE, BOB, Desk, outgoing
 from tests.toolkits.driving import KEY

@@ -20,9 +20,8 @@ from deputize.core.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from deputize.toolkits._gmail import deliver
 from deputize.toolkits._shared.page import tokens
-from deputize.toolkits.gmail import TOOLKIT
+from deputize.toolkits.gmail import TOOLKIT, deliver
 from tests.toolkits.driving import ALICE, KEY, NOW, Done, Driver, drive
 from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, Mailbox, container, leaf, message
 

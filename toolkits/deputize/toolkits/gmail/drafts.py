@@ -12,15 +12,6 @@ from deputize.core.act.show import Audience, Show
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.answer import Answer, answer
-from deputize.toolkits._gmail.api import Asks, Place
-from deputize.toolkits._gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
-from deputize.toolkits._gmail.deliver import Noted, Outgoing, commit, create_draft, mark, noted_of
-from deputize.toolkits._gmail.files import Handles, taken
-from deputize.toolkits._gmail.rows import shown_all, web
-from deputize.toolkits._gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
-from deputize.toolkits._gmail.shown import changed_fields, letter_fields, raw_fields
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.mail.compose import (
@@ -47,6 +38,15 @@ from deputize.toolkits._shared.mail.incoming import Mail, unpacked
 from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, clip
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.answer import Answer, answer
+from deputize.toolkits.gmail.api import Asks, Place
+from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
+from deputize.toolkits.gmail.deliver import Noted, Outgoing, commit, create_draft, mark, noted_of
+from deputize.toolkits.gmail.files import Handles, taken
+from deputize.toolkits.gmail.rows import shown_all, web
+from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
+from deputize.toolkits.gmail.shown import changed_fields, letter_fields, raw_fields
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 

@@ -10,15 +10,15 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
-from deputize.toolkits._gmail.deliver import Noted
-from deputize.toolkits._gmail.plan import Action, Plan, change_of, ids_of, planned
-from deputize.toolkits._gmail.query import says_which
-from deputize.toolkits._gmail.rows import email_row
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
+from deputize.toolkits.gmail.deliver import Noted
+from deputize.toolkits.gmail.plan import Action, Plan, change_of, ids_of, planned
+from deputize.toolkits.gmail.query import says_which
+from deputize.toolkits.gmail.rows import email_row
 
 _OPPOSITE: Final = {
     **{"read": "unread", "star": "unstar", "archive": "to_inbox", "important": "not_important"},

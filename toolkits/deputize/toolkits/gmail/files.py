@@ -9,11 +9,11 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Take
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._shared.mail.compose import File
 from deputize.toolkits._shared.mail.incoming import Mail, Part, unpacked
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
 
 MOST: Final = 25 * 2**20
 """Bytes of all files of a mail: what Gmail takes, less what their encoding adds."""

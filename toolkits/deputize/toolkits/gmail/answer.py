@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.compose import Text, answer_subject, quoted
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,14 @@ from deputize.core.act.show import Audience, Show
 from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, PublicRequest, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
-from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
-from deputize.toolkits._gmail.shown import letter_fields
 from deputize.toolkits._shared.mail.compose import Letter, Recipients, Text
 from deputize.toolkits._shared.mail.headers import LONGEST, person
 from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
+from deputize.toolkits.gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits.gmail.shown import letter_fields
 
 _ONE_CLICK: Final = b"List-Unsubscribe=One-Click"
 _ANSWER: Final = 65_536  # bytes of an answer that nobody reads

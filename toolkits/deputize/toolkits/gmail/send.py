@@ -12,14 +12,6 @@ from deputize.core.act.show import shown_file
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.answer import Answer, aliases, answer
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
-from deputize.toolkits._gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
-from deputize.toolkits._gmail.files import Handles, files_of, fits, size_of, taken
-from deputize.toolkits._gmail.rows import shown_all, web
-from deputize.toolkits._gmail.shown import show_letter
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
 from deputize.toolkits._shared.mail.compose import (
@@ -36,6 +28,14 @@ from deputize.toolkits._shared.mail.compose import (
 from deputize.toolkits._shared.mail.headers import Person, person, single_line
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.text import clip
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.answer import Answer, aliases, answer
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
+from deputize.toolkits.gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits.gmail.files import Handles, files_of, fits, size_of, taken
+from deputize.toolkits.gmail.rows import shown_all, web
+from deputize.toolkits.gmail.shown import show_letter
 
 Addresses = list[str]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}

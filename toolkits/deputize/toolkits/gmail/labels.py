@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import GMAIL, LABELS, MAIL, MODIFY, READONLY, labels
-from deputize.toolkits._gmail.deliver import Noted
-from deputize.toolkits._gmail.names import Label, find, label_called, labels_in
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GMAIL, LABELS, MAIL, MODIFY, READONLY, labels
+from deputize.toolkits.gmail.deliver import Noted
+from deputize.toolkits.gmail.names import Label, find, label_called, labels_in
 
 _LISTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.list")
 _COUNTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.get")

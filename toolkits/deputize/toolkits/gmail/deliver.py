@@ -19,12 +19,12 @@ from typing import Any, Final
 from deputize.core.act.toolkit import ActKey, Note, Request, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import DRAFTING, READING
-from deputize.toolkits._gmail.query import search
 from deputize.toolkits._shared.mail.compose import base64url
 from deputize.toolkits._shared.mail.incoming import header, unpacked
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import DRAFTING, READING
+from deputize.toolkits.gmail.query import search
 
 UPLOAD: Final = "gmail_upload"
 """The root under which Gmail takes whole mails."""

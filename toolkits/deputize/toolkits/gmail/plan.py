@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 
 from deputize.core.act.toolkit import Request
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.names import Label, label_called, labels_in
-from deputize.toolkits._gmail.query import out_of_sight
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.names import Label, label_called, labels_in
+from deputize.toolkits.gmail.query import out_of_sight
 
 Action = Literal[
     "read",

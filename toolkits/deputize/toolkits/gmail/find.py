@@ -9,16 +9,16 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks, Place
-from deputize.toolkits._gmail.base import GMAIL, KNOWS_LABELS, reads
-from deputize.toolkits._gmail.names import Label, label_called, labels_in, own_names
-from deputize.toolkits._gmail.query import out_of_sight, search
-from deputize.toolkits._gmail.rows import email_row, people_of, row_body
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks, Place
+from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, reads
+from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_names
+from deputize.toolkits.gmail.query import out_of_sight, search
+from deputize.toolkits.gmail.rows import email_row, people_of, row_body
 
 _COUNT = 500  # the largest page Gmail gives
 

@@ -10,14 +10,14 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import File, Keep, Steps
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import GETS, GMAIL, reads
-from deputize.toolkits._gmail.files import MOST
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.incoming import Mail, Part, unpacked
 from deputize.toolkits._shared.text import Outside, clip, decode, window
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GETS, GMAIL, reads
+from deputize.toolkits.gmail.files import MOST
 
 _TEXT: Final = 1_800  # bytes of a text in one result
 _READABLE: Final = frozenset({"application/json", "application/csv", "application/ics"})

@@ -9,18 +9,18 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Arguments, Effect, Need, Note, Request, Steps
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
-from deputize.toolkits._gmail.deliver import Noted
-from deputize.toolkits._gmail.filters import LIST_FILTERS, filter_row
-from deputize.toolkits._gmail.names import labels_in, own_names
 from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import person, single_line
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, window
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
+from deputize.toolkits.gmail.deliver import Noted
+from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
+from deputize.toolkits.gmail.names import labels_in, own_names
 
 Section = Literal["vacation", "filters", "forwarding", "aliases"]
 Audience = Literal["everyone", "contacts", "domain"]

@@ -8,13 +8,13 @@ from typing import Any, Final, Literal
 
 from deputize.core.act.toolkit import Arguments, Effect, Need, Note, Request, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import GMAIL, KNOWS_LABELS, LABELS, knows_to_set, sets
-from deputize.toolkits._gmail.deliver import Noted
-from deputize.toolkits._gmail.names import Label, label_called, labels_in, own_names
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, LABELS, knows_to_set, sets
+from deputize.toolkits.gmail.deliver import Noted
+from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_names
 
 LIST_FILTERS: Final = Request("GET", "/users/me/settings/filters")
 _ACTIONS: Final = {"INBOX": "archive", "UNREAD": "mark_read", "SPAM": "never_spam"}  # by the label they take away

@@ -10,17 +10,17 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
-from deputize.toolkits._gmail.names import labels_in, own_names
-from deputize.toolkits._gmail.rows import people_of, row_body, shown, shown_all, web
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.mail.headers import decode_words
 from deputize.toolkits._shared.mail.incoming import Mail, Part
 from deputize.toolkits._shared.page import Rows, read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import clip, window
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
+from deputize.toolkits.gmail.names import labels_in, own_names
+from deputize.toolkits.gmail.rows import people_of, row_body, shown, shown_all, web
 
 _BODY = 1_800  # bytes of a body in a detail
 _DETAIL = 600  # tokens of a detail

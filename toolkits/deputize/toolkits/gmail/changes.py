@@ -11,15 +11,15 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Need, Request, Steps, any_of
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._gmail import api
-from deputize.toolkits._gmail.api import Asks
-from deputize.toolkits._gmail.base import COMPOSE, GETS, GMAIL, KNOWS_LABELS, MAIL, MODIFY, READONLY, reads
-from deputize.toolkits._gmail.names import label_called, labels_in, own_names
-from deputize.toolkits._gmail.rows import email_row
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Limit
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits.gmail import api
+from deputize.toolkits.gmail.api import Asks
+from deputize.toolkits.gmail.base import COMPOSE, GETS, GMAIL, KNOWS_LABELS, MAIL, MODIFY, READONLY, reads
+from deputize.toolkits.gmail.names import label_called, labels_in, own_names
+from deputize.toolkits.gmail.rows import email_row
 
 Kind = Literal["added", "deleted", "labels"]
 _TYPES: Final[Mapping[str, Sequence[str]]] = {
