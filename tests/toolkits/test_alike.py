@@ -8,7 +8,7 @@ import pytest
 
 from deputize.core.act.toolkit import Tool, find_toolkits
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._calendar.base import WHOLE
+from deputize.toolkits.calendar.base import WHOLE
 from tests.toolkits.desk import Desk
 from tests.toolkits.mailbox import MAIL, SETTINGS
 

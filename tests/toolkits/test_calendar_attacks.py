@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from deputize.core.act.toolkit import Effect, Request, Tool
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.sandbox import Sandbox
-from deputize.toolkits._calendar.base import WHOLE
 from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.base import WHOLE
 from tests.support.lanes import sample
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM
 from tests.toolkits.desk import BOB, Desk, Lacking

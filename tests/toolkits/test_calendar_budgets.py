@@ -10,9 +10,9 @@ import pytest
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.toolkit import Tool
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._calendar.base import READONLY
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.base import READONLY
 from tests.toolkits.desk import Desk
 from tests.toolkits.test_calendar_find import add
 

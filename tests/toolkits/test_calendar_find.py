@@ -14,7 +14,9 @@ from deputize.core.act.toolkit import Request
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.seed import BOBS_SECRET, ROOM
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits._shared.page import tokens
+from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.base import (
     EVENTS_FREEBUSY,
     FREEBUSY,
     LIST_READONLY,
@@ -23,9 +25,7 @@ from deputize.toolkits._calendar.base import (
     SETTINGS_READONLY,
     WHOLE,
 )
-from deputize.toolkits._calendar.free import Hours, _ranked, _slots, _union
-from deputize.toolkits._shared.page import tokens
-from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.free import Hours, _ranked, _slots, _union
 from tests.toolkits.calendar_calls import TEAM, TRAVEL
 from tests.toolkits.desk import BOB, Desk
 from tests.toolkits.driving import NOW

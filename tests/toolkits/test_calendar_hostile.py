@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from deputize.core.act.build_request import address_of
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.providers import GOOGLE
-from deputize.toolkits._calendar.base import WHOLE
 from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.base import WHOLE
 from tests.support.lanes import sample
 from tests.toolkits.calendar_calls import CASES
 from tests.toolkits.desk import Desk, Lacking

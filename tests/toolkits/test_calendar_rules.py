@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._calendar.following import _cut, begins_at
-from deputize.toolkits._calendar.rules import DAYS, in_words, read_recurrence
-from deputize.toolkits._calendar.series import next_dates, occurrences
-from deputize.toolkits._calendar.when import Moment
+from deputize.toolkits.calendar.following import _cut, begins_at
+from deputize.toolkits.calendar.rules import DAYS, in_words, read_recurrence
+from deputize.toolkits.calendar.series import next_dates, occurrences
+from deputize.toolkits.calendar.when import Moment
 
 ZONES = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")]
 starts = st.builds(

@@ -13,7 +13,8 @@ import pytest
 from deputize.core.act.toolkit import Effect, Need, Request, Tool
 from deputize.core.errors import DeputizeError
 from deputize.core.providers import GOOGLE
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.base import (
     APP_CREATED,
     EVENTS,
     EVENTS_READONLY,
@@ -23,7 +24,6 @@ from deputize.toolkits._calendar.base import (
     READONLY,
     WHOLE,
 )
-from deputize.toolkits.calendar import TOOLKIT
 from tests.toolkits.calendar_calls import CASES, Case
 from tests.toolkits.desk import Desk, outgoing
 

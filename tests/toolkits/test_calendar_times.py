@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._calendar.when import (
+from deputize.toolkits._shared import times
+from deputize.toolkits.calendar.when import (
     Moment,
     duration,
     full,
@@ -23,7 +24,6 @@ from deputize.toolkits._calendar.when import (
     short,
     zone_called,
 )
-from deputize.toolkits._shared import times
 from tests.toolkits.driving import NOW
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")

@@ -10,8 +10,8 @@ from deputize.core.act.toolkit import ActKey, Effect, Request
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.seed import ROOM
-from deputize.toolkits._calendar.base import OWNED, SETTINGS_READONLY, WHOLE
 from deputize.toolkits.calendar import TOOLKIT
+from deputize.toolkits.calendar.base import OWNED, SETTINGS_READONLY, WHOLE
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM, TRAVEL
 from tests.toolkits.desk import BOB, Desk
 from tests.toolkits.driving import KEY, NOW

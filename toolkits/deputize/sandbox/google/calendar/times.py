@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from deputize.core.errors import InvalidInput
 from deputize.sandbox.google.calendar.call import Json, invalid, zone_named
-from deputize.toolkits._calendar.rules import read_recurrence
-from deputize.toolkits._calendar.series import occurrences
-from deputize.toolkits._calendar.when import Moment, moment_of
+from deputize.toolkits.calendar.rules import read_recurrence
+from deputize.toolkits.calendar.series import occurrences
+from deputize.toolkits.calendar.when import Moment, moment_of
 
 MOST = 2_500
 

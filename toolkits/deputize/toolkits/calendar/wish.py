@@ -10,17 +10,17 @@ from zoneinfo import ZoneInfo
 
 from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
     Asks,
     Json,
 )
-from deputize.toolkits._calendar.rows import guests
-from deputize.toolkits._calendar.rules import read_recurrence
-from deputize.toolkits._calendar.shift import moved
-from deputize.toolkits._calendar.target import Target
-from deputize.toolkits._calendar.when import Moment, moment_of, read_end, read_moment, zone_called
-from deputize.toolkits._calendar.words import conference, invited_of
+from deputize.toolkits.calendar.rows import guests
+from deputize.toolkits.calendar.rules import read_recurrence
+from deputize.toolkits.calendar.shift import moved
+from deputize.toolkits.calendar.target import Target
+from deputize.toolkits.calendar.when import Moment, moment_of, read_end, read_moment, zone_called
+from deputize.toolkits.calendar.words import conference, invited_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from deputize.core.act.toolkit import ActKey, Note
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import Asks, Json, Noted
-from deputize.toolkits._calendar.create import LOST, insert
-from deputize.toolkits._calendar.rows import guests
-from deputize.toolkits._calendar.rules import Recurrence, Rule, read_recurrence
-from deputize.toolkits._calendar.series import occurrences
-from deputize.toolkits._calendar.when import Moment, moment_of
-from deputize.toolkits._calendar.words import invited_of, updates
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import Asks, Json, Noted
+from deputize.toolkits.calendar.create import LOST, insert
+from deputize.toolkits.calendar.rows import guests
+from deputize.toolkits.calendar.rules import Recurrence, Rule, read_recurrence
+from deputize.toolkits.calendar.series import occurrences
+from deputize.toolkits.calendar.when import Moment, moment_of
+from deputize.toolkits.calendar.words import invited_of, updates
 
 _MOST: Final = 10_000  # occurrences counted before a split
 _COPIED: Final = (

@@ -11,8 +11,11 @@ from typing import Final, Literal
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.vault.grant import Account
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.mail.headers import single_line
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
     APP_CREATED,
     CALENDAR,
     CALENDARS,
@@ -32,12 +35,9 @@ from deputize.toolkits._calendar.base import (
     names,
     shares,
 )
-from deputize.toolkits._calendar.rows import calendar_row, lean
-from deputize.toolkits._calendar.sharing import list_rules
-from deputize.toolkits._calendar.when import known_zone, zone_called
-from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits._shared.mail.headers import single_line
-from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits.calendar.rows import calendar_row, lean
+from deputize.toolkits.calendar.sharing import list_rules
+from deputize.toolkits.calendar.when import known_zone, zone_called
 
 _DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 COLOURS: Final = {  # names as in Google's web page; the list takes any colour

@@ -12,13 +12,13 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
-from deputize.toolkits._calendar.rows import event_detail, event_row
-from deputize.toolkits._calendar.when import known_zone, moment_of, stamp
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
+from deputize.toolkits.calendar.rows import event_detail, event_row
+from deputize.toolkits.calendar.when import known_zone, moment_of, stamp
 
 _EMPTY_PAGES: Final = 5
 _DONE: Final = "-"  # in a cursor: this calendar has no more

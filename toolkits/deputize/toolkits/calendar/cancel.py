@@ -8,8 +8,9 @@ from typing import Any, Final, Literal
 
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
     CalendarName,
@@ -18,12 +19,11 @@ from deputize.toolkits._calendar.base import (
     Notify,
     writes,
 )
-from deputize.toolkits._calendar.following import cut_off, split_of
-from deputize.toolkits._calendar.rows import ANSWERS, guests, marked, mine, start_of, title
-from deputize.toolkits._calendar.target import Reach, not_yours, patched, target_of
-from deputize.toolkits._calendar.when import full
-from deputize.toolkits._calendar.words import updates
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar.following import cut_off, split_of
+from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, start_of, title
+from deputize.toolkits.calendar.target import Reach, not_yours, patched, target_of
+from deputize.toolkits.calendar.when import full
+from deputize.toolkits.calendar.words import updates
 
 
 def _delete_needs(arguments: Arguments) -> Sequence[Need]:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from deputize.core.act.toolkit import Request
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar.base import (
     KNOWS_LIST,
     KNOWS_SETTINGS,
     PRIMARY,
@@ -19,8 +20,7 @@ from deputize.toolkits._calendar.base import (
     Json,
     is_id,
 )
-from deputize.toolkits._calendar.when import known_zone, stamp
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar.when import known_zone, stamp
 
 _PAGE: Final = 250
 _MOST_PAGES: Final = 8

@@ -13,8 +13,9 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
     CALENDAR,
     EVENTS,
     OWNED,
@@ -34,13 +35,12 @@ from deputize.toolkits._calendar.base import (
     reads,
     writes,
 )
-from deputize.toolkits._calendar.rows import end_of, lean, made, mine, start_of
-from deputize.toolkits._calendar.rows import title as shown_title
-from deputize.toolkits._calendar.rules import Recurrence, in_words, read_recurrence
-from deputize.toolkits._calendar.series import next_dates
-from deputize.toolkits._calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
-from deputize.toolkits._calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.calendar.rows import end_of, lean, made, mine, start_of
+from deputize.toolkits.calendar.rows import title as shown_title
+from deputize.toolkits.calendar.rules import Recurrence, in_words, read_recurrence
+from deputize.toolkits.calendar.series import next_dates
+from deputize.toolkits.calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
+from deputize.toolkits.calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
 
 LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 

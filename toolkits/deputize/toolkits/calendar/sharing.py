@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 
 from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
 from deputize.core.errors import NotFound
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits._shared.mail.headers import person
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
     Asks,
@@ -19,8 +20,7 @@ from deputize.toolkits._calendar.base import (
     names,
     shares,
 )
-from deputize.toolkits._calendar.rows import ROLES
-from deputize.toolkits._shared.mail.headers import person
+from deputize.toolkits.calendar.rows import ROLES
 
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 Role = Literal["free_busy", "reader", "writer", "owner", "none"]

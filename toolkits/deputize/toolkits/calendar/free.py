@@ -13,8 +13,11 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps, any_of
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.mail.headers import person
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
     CALENDAR,
     EVENTS_FREEBUSY,
     FREEBUSY,
@@ -25,12 +28,9 @@ from deputize.toolkits._calendar.base import (
     Json,
     Zone,
 )
-from deputize.toolkits._calendar.rows import own_name
-from deputize.toolkits._calendar.when import duration as read_duration
-from deputize.toolkits._calendar.when import moment_of, stamp, zone_called
-from deputize.toolkits._shared import times
-from deputize.toolkits._shared.mail.headers import person
-from deputize.toolkits._shared.page import Rows
+from deputize.toolkits.calendar.rows import own_name
+from deputize.toolkits.calendar.when import duration as read_duration
+from deputize.toolkits.calendar.when import moment_of, stamp, zone_called
 
 AT_ONCE: Final = 50  # calendars that one request takes
 _LONGEST: Final = timedelta(days=60)  # of one request

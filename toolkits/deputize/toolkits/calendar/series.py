@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from deputize.toolkits._calendar.rules import Recurrence, Rule
-from deputize.toolkits._calendar.when import Moment
+from deputize.toolkits.calendar.rules import Recurrence, Rule
+from deputize.toolkits.calendar.when import Moment
 
 _EMPTY: Final = 1_000  # periods without an occurrence, after which a rule is taken to have no more
 _LAST: Final = 9_990  # year

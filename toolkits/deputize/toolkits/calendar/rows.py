@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._calendar.base import Event, Json
-from deputize.toolkits._calendar.rules import in_words, read_recurrence
-from deputize.toolkits._calendar.when import Moment, full, moment_of, short
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import Outside, clip, window
+from deputize.toolkits.calendar.base import Event, Json
+from deputize.toolkits.calendar.rules import in_words, read_recurrence
+from deputize.toolkits.calendar.when import Moment, full, moment_of, short
 
 _TEXT: Final = 1_000  # bytes of a description in a detail
 _PEOPLE: Final = 8  # guests in a detail

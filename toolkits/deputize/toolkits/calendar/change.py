@@ -10,8 +10,8 @@ from typing import Any, Literal
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._calendar import api
-from deputize.toolkits._calendar.base import (
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
     Asks,
@@ -28,14 +28,14 @@ from deputize.toolkits._calendar.base import (
     Zone,
     writes,
 )
-from deputize.toolkits._calendar.create import clashes, looks, told, with_call
-from deputize.toolkits._calendar.following import Split, cut_off, split_of
-from deputize.toolkits._calendar.rows import guests, kind, made, start_of
-from deputize.toolkits._calendar.rules import Recurrence, read_recurrence
-from deputize.toolkits._calendar.target import Reach, Target, patched, target_of
-from deputize.toolkits._calendar.when import full, moment_of
-from deputize.toolkits._calendar.wish import UNSAID, Wish, changes_of, settled, zone_for
-from deputize.toolkits._calendar.words import colour_called, conference, fields, invited, updates
+from deputize.toolkits.calendar.create import clashes, looks, told, with_call
+from deputize.toolkits.calendar.following import Split, cut_off, split_of
+from deputize.toolkits.calendar.rows import guests, kind, made, start_of
+from deputize.toolkits.calendar.rules import Recurrence, read_recurrence
+from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
+from deputize.toolkits.calendar.when import full, moment_of
+from deputize.toolkits.calendar.wish import UNSAID, Wish, changes_of, settled, zone_for
+from deputize.toolkits.calendar.words import colour_called, conference, fields, invited, updates
 
 Emails = list[str]
 

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 from deputize.core.act.toolkit import ActKey
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._calendar.api import UPDATES
-from deputize.toolkits._calendar.base import Json
-from deputize.toolkits._calendar.rows import ROOM, own_name
 from deputize.toolkits._shared.mail.headers import person, single_line
 from deputize.toolkits._shared.text import LARGEST
+from deputize.toolkits.calendar.api import UPDATES
+from deputize.toolkits.calendar.base import Json
+from deputize.toolkits.calendar.rows import ROOM, own_name
 
 MOST_GUESTS: Final = 200
 COLOURS: Final = {  # of events; names as in Google's web page

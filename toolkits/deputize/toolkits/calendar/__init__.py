@@ -1,6 +1,6 @@
 """Google Calendar: find events and free times, make, change, cancel and answer events, share calendars.
 
-The tools live in `deputize.toolkits._calendar`, one module a subject; importing a module declares its tools.
+One module a subject; importing a module declares its tools.
 
 An event's id is made from the act, so no event is made twice; a change is written only over what was read. What
 others wrote is cleaned, marked ``from_outside`` and never more than text. No calendar is ever deleted or emptied.
@@ -8,7 +8,7 @@ others wrote is cleaned, marked ``from_outside`` and never more than text. No ca
 
 from __future__ import annotations
 
-from deputize.toolkits._calendar import (  # noqa: F401 - they declare the tools
+from deputize.toolkits.calendar import (  # noqa: F401 - they declare the tools
     calendars,
     cancel,
     change,
@@ -17,6 +17,6 @@ from deputize.toolkits._calendar import (  # noqa: F401 - they declare the tools
     free,
     sharing,
 )
-from deputize.toolkits._calendar.base import CALENDAR as TOOLKIT
+from deputize.toolkits.calendar.base import CALENDAR as TOOLKIT
 
 __all__ = ["TOOLKIT"]

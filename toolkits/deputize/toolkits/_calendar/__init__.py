@@ -1,1 +1,0 @@
-"""The tools of Google Calendar, one module a subject."""
