@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import tokens
-from deputize.toolkits._slack.api import Place
+from deputize.toolkits.slack.api import Place
 from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, World, world
 
 LISTS: dict[str, dict[str, Any]] = {

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._slack.mrkdwn import LONGEST, names_in, to_mrkdwn
-from deputize.toolkits._slack.text import Reader, misleads, text_of
+from deputize.toolkits.slack.mrkdwn import LONGEST, names_in, to_mrkdwn
+from deputize.toolkits.slack.text import Reader, misleads, text_of
 
 BOB = {"@bob": "<@U0BOB000000>", "#eng": "<#C0ENG000001>"}
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.toolkits._slack import refs
+from deputize.toolkits.slack import refs
 from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, LEADS, World, world
 
 DM = "D0ALICEBOB1"

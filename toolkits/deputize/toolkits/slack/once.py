@@ -14,10 +14,10 @@ from typing import Any, Final
 from deputize.core.act.toolkit import ActKey, Note, Request, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.steps import T
-from deputize.toolkits._slack import api
-from deputize.toolkits._slack.base import Asks, Caller, Json, Noted, Row
-from deputize.toolkits._slack.places import Spot
-from deputize.toolkits._slack.text import unescaped
+from deputize.toolkits.slack import api
+from deputize.toolkits.slack.base import Asks, Caller, Json, Noted, Row
+from deputize.toolkits.slack.places import Spot
+from deputize.toolkits.slack.text import unescaped
 
 EVENT: Final = "deputize_write"
 """The type of the metadata by which a message of ours is found."""

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from deputize.core.act.toolkit import Need, any_of
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._slack.base import KNOWS_ADDRESSES, KNOWS_PEOPLE, Kind, for_kinds
+from deputize.toolkits.slack.base import KNOWS_ADDRESSES, KNOWS_PEOPLE, Kind, for_kinds
 
 MOST_PEOPLE: Final = 8  # besides the user, in a group DM
 _LONGEST: Final = 400

@@ -10,9 +10,9 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Steps, any_of
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._slack import api, people, places, refs
-from deputize.toolkits._slack.base import CHANNELS, SLACK, Asks, Caller, Conversation, Json, Row, for_kinds, narrower
-from deputize.toolkits._slack.text import Reader
+from deputize.toolkits.slack import api, people, places, refs
+from deputize.toolkits.slack.base import CHANNELS, SLACK, Asks, Caller, Conversation, Json, Row, for_kinds, narrower
+from deputize.toolkits.slack.text import Reader
 
 Names = Annotated[list[str], Field(max_length=100)]
 Action = Literal["invite", "remove", "join", "leave"]

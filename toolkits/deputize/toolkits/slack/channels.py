@@ -11,8 +11,8 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._slack import api, people, places, refs, rows
-from deputize.toolkits._slack.base import (
+from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack.base import (
     CHANNELS,
     SLACK,
     Asks,
@@ -24,8 +24,8 @@ from deputize.toolkits._slack.base import (
     for_kinds,
     narrower,
 )
-from deputize.toolkits._slack.members import Names, invited
-from deputize.toolkits._slack.text import Reader
+from deputize.toolkits.slack.members import Names, invited
+from deputize.toolkits.slack.text import Reader
 
 _NAME: Final = 80  # characters
 _ABOUT: Final = 250  # characters of a topic or purpose

@@ -8,9 +8,9 @@ from typing import Final
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import window
-from deputize.toolkits._slack import people
-from deputize.toolkits._slack.base import Asks, Caller, Json, Row
-from deputize.toolkits._slack.text import Reader, mentioned, text_of
+from deputize.toolkits.slack import people
+from deputize.toolkits.slack.base import Asks, Caller, Json, Row
+from deputize.toolkits.slack.text import Reader, mentioned, text_of
 
 TEXT: Final = 500  # bytes of a message in a list
 WHOLE: Final = 12_000  # bytes of a message that was asked for alone

@@ -11,8 +11,8 @@ from typing import Any, Final
 from deputize.core.act.toolkit import Request
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits._slack import api, refs
-from deputize.toolkits._slack.base import Asks, Caller, Json, Row
+from deputize.toolkits.slack import api, refs
+from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 
 _NAME: Final = 40  # bytes
 _LOOKED_UP: Final = 10  # people whose names are fetched for one result

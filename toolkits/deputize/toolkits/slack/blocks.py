@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._slack.text import text_of, unescaped
+from deputize.toolkits.slack.text import text_of, unescaped
 
 MOST: Final = 50
 LONGEST: Final = 13_000  # characters of all of them

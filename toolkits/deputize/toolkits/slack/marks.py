@@ -11,9 +11,9 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps, any_of
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._slack import api, places, refs, rows
-from deputize.toolkits._slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
-from deputize.toolkits._slack.text import Reader
+from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits.slack.text import Reader
 
 _LINK = re.compile(r"https?://[^\s<>|]{3,2000}")
 _TITLE: Final = 150  # characters

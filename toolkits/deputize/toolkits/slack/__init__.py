@@ -1,14 +1,14 @@
 """Slack: read and search, send and plan messages, channels and people, files and canvases, the user's own status.
 
-The tools live in `deputize.toolkits._slack`, one module a subject; importing a module declares its tools.
+One module a subject; importing a module declares its tools.
 
 Every text that somebody else could have written is cleaned, marked ``from_outside`` and never more than text. Names
-are looked up, and only an exact one is taken. Nothing is posted twice: see `deputize.toolkits._slack.once`.
+are looked up, and only an exact one is taken. Nothing is posted twice: see `deputize.toolkits.slack.once`.
 """
 
 from __future__ import annotations
 
-from deputize.toolkits._slack import (  # noqa: F401 - they declare the tools
+from deputize.toolkits.slack import (  # noqa: F401 - they declare the tools
     canvas,
     channels,
     files,
@@ -21,6 +21,6 @@ from deputize.toolkits._slack import (  # noqa: F401 - they declare the tools
     send,
     status,
 )
-from deputize.toolkits._slack.base import SLACK as TOOLKIT
+from deputize.toolkits.slack.base import SLACK as TOOLKIT
 
 __all__ = ["TOOLKIT"]

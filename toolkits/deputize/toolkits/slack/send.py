@@ -14,9 +14,9 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import clip, window
-from deputize.toolkits._slack import api, people, places, refs, rows
-from deputize.toolkits._slack.api import Place
-from deputize.toolkits._slack.base import (
+from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack.api import Place
+from deputize.toolkits.slack.base import (
     CHANNELS,
     PEOPLE,
     POSTS,
@@ -29,12 +29,12 @@ from deputize.toolkits._slack.base import (
     Row,
     Ts,
 )
-from deputize.toolkits._slack.blocks import checked, fallback
-from deputize.toolkits._slack.messages import one_message
-from deputize.toolkits._slack.mrkdwn import names_in, to_mrkdwn
-from deputize.toolkits._slack.once import AS_WRITTEN, Attempt, Draft, post, schedule
-from deputize.toolkits._slack.places import Spot
-from deputize.toolkits._slack.text import Reader, text_of
+from deputize.toolkits.slack.blocks import checked, fallback
+from deputize.toolkits.slack.messages import one_message
+from deputize.toolkits.slack.mrkdwn import names_in, to_mrkdwn
+from deputize.toolkits.slack.once import AS_WRITTEN, Attempt, Draft, post, schedule
+from deputize.toolkits.slack.places import Spot
+from deputize.toolkits.slack.text import Reader, text_of
 
 _LATEST: Final = 120 * 86_400  # seconds from now
 _EVERYBODY: Final = frozenset({"@here", "@channel", "@everyone"})

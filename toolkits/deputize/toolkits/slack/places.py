@@ -10,9 +10,9 @@ from typing import Final
 from deputize.core.act.toolkit import Request
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits._slack import api, people, refs
-from deputize.toolkits._slack.base import CHANNELS, Asks, Caller, Json, Kind, Row
-from deputize.toolkits._slack.refs import Ref
+from deputize.toolkits.slack import api, people, refs
+from deputize.toolkits.slack.base import CHANNELS, Asks, Caller, Json, Kind, Row
+from deputize.toolkits.slack.refs import Ref
 
 _NAME: Final = 60  # bytes
 _LOOKED_THROUGH: Final = 50  # group DMs

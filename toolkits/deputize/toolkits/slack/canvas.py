@@ -11,10 +11,10 @@ from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Request, 
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.text import clip
-from deputize.toolkits._slack import api, places, refs, rows
-from deputize.toolkits._slack.base import SLACK, Asks, Caller, Conversation, Json, Noted, Row
-from deputize.toolkits._slack.once import Attempt, once
-from deputize.toolkits._slack.text import Reader
+from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Noted, Row
+from deputize.toolkits.slack.once import Attempt, once
+from deputize.toolkits.slack.text import Reader
 
 LONGEST: Final = 100_000  # characters
 _OPERATIONS: Final = {"append": "insert_at_end", "prepend": "insert_at_start", "replace": "replace"}

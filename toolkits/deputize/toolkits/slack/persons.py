@@ -13,9 +13,9 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import BUDGET, Rows
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits._slack import api, people, refs
-from deputize.toolkits._slack.api import Place
-from deputize.toolkits._slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
+from deputize.toolkits.slack import api, people, refs
+from deputize.toolkits.slack.api import Place
+from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
 
 _MOST = 50  # people asked for at once
 _FOR_MISSES = 1_200  # tokens of a result

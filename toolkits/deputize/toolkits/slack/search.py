@@ -14,10 +14,10 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import window
-from deputize.toolkits._slack import api, people, places, refs, rows
-from deputize.toolkits._slack.api import Place
-from deputize.toolkits._slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
-from deputize.toolkits._slack.text import Reader
+from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack.api import Place
+from deputize.toolkits.slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
+from deputize.toolkits.slack.text import Reader
 
 _SCOPES: Final[Mapping[str, str]] = {
     "public": "search:read.public",

@@ -13,10 +13,10 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._slack import api, places, refs, rows
-from deputize.toolkits._slack.api import Place
-from deputize.toolkits._slack.base import PEOPLE, SLACK, After, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
-from deputize.toolkits._slack.places import Spot
+from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack.api import Place
+from deputize.toolkits.slack.base import PEOPLE, SLACK, After, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits.slack.places import Spot
 
 _PAGE_OF_THE_LIMITED: Final = 15  # messages that an app outside the marketplace gets at once
 _WINDOW: Final[Mapping[str, str]] = {

@@ -35,14 +35,14 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode, window
-from deputize.toolkits._slack import api, people, places, refs, rows
-from deputize.toolkits._slack.api import Place
-from deputize.toolkits._slack.base import SLACK, After, Asks, Caller, Conversation, Json, Noted, Row, Ts
-from deputize.toolkits._slack.mrkdwn import to_mrkdwn
-from deputize.toolkits._slack.once import Attempt, once
-from deputize.toolkits._slack.places import Spot
-from deputize.toolkits._slack.send import mentions
-from deputize.toolkits._slack.text import Reader
+from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack.api import Place
+from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Noted, Row, Ts
+from deputize.toolkits.slack.mrkdwn import to_mrkdwn
+from deputize.toolkits.slack.once import Attempt, once
+from deputize.toolkits.slack.places import Spot
+from deputize.toolkits.slack.send import mentions
+from deputize.toolkits.slack.text import Reader
 
 LARGEST: Final = 25 * MIB
 _HOST: Final = "files.slack.com"

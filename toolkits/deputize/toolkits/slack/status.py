@@ -13,8 +13,8 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits._slack import api, people, rows
-from deputize.toolkits._slack.base import EMOJI, SLACK, Asks, Caller, Json
+from deputize.toolkits.slack import api, people, rows
+from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
 
 _TEXT: Final = 100  # characters of a status
 _LONGEST: Final = 7 * 24 * 60  # minutes of peace

@@ -13,9 +13,9 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import window
-from deputize.toolkits._slack import api, people, places, refs, rows
-from deputize.toolkits._slack.api import Place
-from deputize.toolkits._slack.base import (
+from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack.api import Place
+from deputize.toolkits.slack.base import (
     CHANNELS,
     PEOPLE,
     SLACK,
@@ -27,7 +27,7 @@ from deputize.toolkits._slack.base import (
     Row,
     for_kinds,
 )
-from deputize.toolkits._slack.text import Reader
+from deputize.toolkits.slack.text import Reader
 
 _PARTS: Mapping[str, Need] = {
     "pins": any_of("pins:read", method="pins.list"),

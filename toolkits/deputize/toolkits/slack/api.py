@@ -15,7 +15,7 @@ from deputize.core.act.toolkit import Repeat, Request
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.page import read_cursor, write_cursor
 from deputize.toolkits._shared.steps import many as many
-from deputize.toolkits._slack.base import TYPES, Asks, Caller, Json
+from deputize.toolkits.slack.base import TYPES, Asks, Caller, Json
 
 FORM: Final = "application/x-www-form-urlencoded"
 PAGE: Final = 200  # rows

@@ -1,1 +1,0 @@
-"""Slack's tools, one module a subject."""
