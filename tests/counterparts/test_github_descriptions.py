@@ -15,8 +15,7 @@ import pytest
 
 from deputize.core.act.toolkit import Need
 from deputize.sandbox.github.call import HOST
-from deputize.toolkits._github import documents
-from deputize.toolkits.github import TOOLKIT
+from deputize.toolkits.github import TOOLKIT, documents
 from tests.support.openapi import NotAsDescribed, OpenApi, check_graphql, graphql_schema
 from tests.toolkits.github_calls import CASES, IDS, Case
 from tests.toolkits.github_play import SITE, Play

@@ -14,9 +14,9 @@ from deputize.core import Conflict, Effect, InvalidInput, OutcomeUnknown
 from deputize.core.act.toolkit import ActKey
 from deputize.core.vault.grant import Account
 from deputize.sandbox.faults import bad_gateway
-from deputize.toolkits._github.prose import Prose, code, is_marked, mark, plain_log
-from deputize.toolkits._github.search import checked, qualified
 from deputize.toolkits.github import TOOLKIT
+from deputize.toolkits.github.prose import Prose, code, is_marked, mark, plain_log
+from deputize.toolkits.github.search import checked, qualified
 from tests.toolkits.github_play import SITE, Play
 from tests.toolkits.test_github_tools import put
 

@@ -13,8 +13,7 @@ import httpx
 import pytest
 
 from deputize.core import DeputizeError, InvalidInput
-from deputize.toolkits._github import documents
-from deputize.toolkits.github import TOOLKIT
+from deputize.toolkits.github import TOOLKIT, documents
 from tests.support.lanes import sample
 from tests.toolkits.github_calls import CASES, Case
 from tests.toolkits.github_play import SITE, Play

@@ -12,8 +12,8 @@ from deputize.core import ConsentRequired, DeputizeError, Effect, NotFound
 from deputize.core.act.toolkit import Need, Tool
 from deputize.core.providers import GITHUB, GITHUB_APP
 from deputize.sandbox import Sandbox
-from deputize.toolkits._github.base import Tried
 from deputize.toolkits.github import TOOLKIT
+from deputize.toolkits.github.base import Tried
 from tests.support.lanes import sample
 from tests.toolkits.github_calls import CASES, IDS, Case
 from tests.toolkits.github_play import SITE, Play, permitted

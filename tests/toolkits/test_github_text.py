@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core import InvalidInput
-from deputize.toolkits._github.prose import Prose, code, plain_log
+from deputize.toolkits.github.prose import Prose, code, plain_log
 from tests.toolkits.github_play import SITE, Play
 from tests.toolkits.test_github_tools import put
 

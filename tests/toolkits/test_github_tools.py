@@ -13,8 +13,7 @@ from deputize.core import Conflict, InvalidInput, NotFound
 from deputize.core.act.toolkit import Tool
 from deputize.sandbox.github.git import commit, packed
 from deputize.sandbox.github.seed import login
-from deputize.toolkits._github import names
-from deputize.toolkits.github import TOOLKIT
+from deputize.toolkits.github import TOOLKIT, names
 from tests.toolkits.github_play import GARDEN, SITE, Play
 
 HEAD = "$head:feature/polite"

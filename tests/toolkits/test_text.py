@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._github.prose import Prose
 from deputize.toolkits._shared.text import Outside, clean, clip, codec, decode, window
+from deputize.toolkits.github.prose import Prose
 
 ALIASES = sorted(
     {*aliases.aliases, *aliases.aliases.values(), *(m.name for m in pkgutil.iter_modules(encodings.__path__))}

@@ -9,14 +9,14 @@ from typing import Any, Final, Literal
 from deputize.core.act.toolkit import Alias, Arguments, Need, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import Json, List, in_repo, pages
-from deputize.toolkits._github.base import GITHUB, Asks, needs, optional, reads
-from deputize.toolkits._github.places import Owner, Repo
-from deputize.toolkits._github.prose import Prose
-from deputize.toolkits._github.rows import ZONED, issue_row, login, outer, repo_of, short
-from deputize.toolkits._github.search import MOST, checked, private_left_out, qualified
 from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.base import GITHUB, Asks, needs, optional, reads
+from deputize.toolkits.github.places import Owner, Repo
+from deputize.toolkits.github.prose import Prose
+from deputize.toolkits.github.rows import ZONED, issue_row, login, outer, repo_of, short
+from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified
 
 _ORGS = "read:org", "user", "write:org", "admin:org"
 

@@ -11,16 +11,16 @@ from urllib.parse import quote
 from deputize.core.act.toolkit import MIB, Arguments, File, Keep, Need, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import MATCHES, RAW, Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, reads
-from deputize.toolkits._github.once import again
-from deputize.toolkits._github.places import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
-from deputize.toolkits._github.prose import Content, Prose, Title, code
-from deputize.toolkits._github.rows import outer
-from deputize.toolkits._github.search import MOST, checked, elsewhere, qualified
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import tokens
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import MATCHES, RAW, Json, List, in_repo, pages, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
+from deputize.toolkits.github.once import again
+from deputize.toolkits.github.places import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
+from deputize.toolkits.github.prose import Content, Prose, Title, code
+from deputize.toolkits.github.rows import outer
+from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 
 _TEXT: Final = 2_000  # tokens of a file in a result
 _ENTRIES: Final = 3_000  # tokens of a directory

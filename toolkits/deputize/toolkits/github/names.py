@@ -8,10 +8,10 @@ from typing import Any
 
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import rest
-from deputize.toolkits._github.base import Asks
-from deputize.toolkits._github.prose import Prose
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import rest
+from deputize.toolkits.github.base import Asks
+from deputize.toolkits.github.prose import Prose
 
 
 def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]) -> Any:

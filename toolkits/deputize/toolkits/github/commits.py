@@ -8,17 +8,17 @@ from typing import Any, Literal
 from deputize.core.act.toolkit import Arguments, Need, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, documents
-from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits._github.diffs import diff, file_list
-from deputize.toolkits._github.places import Branch, Head, Login, Number, Path, Ref, Repo
-from deputize.toolkits._github.prose import Prose, code
-from deputize.toolkits._github.repos import branch_row
-from deputize.toolkits._github.rows import ZONED, commit_row, full, login, outer, short
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import window
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github.api import Json, List, Page, in_repo, pages, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.diffs import diff, file_list
+from deputize.toolkits.github.places import Branch, Head, Login, Number, Path, Ref, Repo
+from deputize.toolkits.github.prose import Prose, code
+from deputize.toolkits.github.repos import branch_row
+from deputize.toolkits.github.rows import ZONED, commit_row, full, login, outer, short
 
 Kind = Literal["branches", "tags"]
 

@@ -9,17 +9,17 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Arguments, Need, Steps
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, names
-from deputize.toolkits._github.api import Json, List, in_repo, pages
-from deputize.toolkits._github.base import GITHUB, reads
-from deputize.toolkits._github.places import Label, Number, Owner, Person, Repo, Word
-from deputize.toolkits._github.prose import Prose, body_alone, body_of
-from deputize.toolkits._github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
-from deputize.toolkits._github.rows import labels as label_list
-from deputize.toolkits._github.search import MOST, checked, elsewhere, private_left_out, qualified
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits.github import api, names
+from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.base import GITHUB, reads
+from deputize.toolkits.github.places import Label, Number, Owner, Person, Repo, Word
+from deputize.toolkits.github.prose import Prose, body_alone, body_of
+from deputize.toolkits.github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
+from deputize.toolkits.github.rows import labels as label_list
+from deputize.toolkits.github.search import MOST, checked, elsewhere, private_left_out, qualified
 
 State = Literal["open", "closed", "all"]
 

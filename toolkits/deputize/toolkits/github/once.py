@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from deputize.core.act.toolkit import Note, Wait
 from deputize.core.errors import DeputizeError, OutcomeUnknown, ProviderUnavailable
-from deputize.toolkits._github.base import Asks
 from deputize.toolkits._shared.steps import T
+from deputize.toolkits.github.base import Asks
 
 LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 PAUSES: Final = (2.0, 8.0)  # seconds before looking

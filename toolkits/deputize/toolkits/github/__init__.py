@@ -1,6 +1,6 @@
 """GitHub: repositories, code, issues, pull requests, and what is around them.
 
-The tools live in `deputize.toolkits._github`, one module a subject; importing a module declares its tools. ``core`` is
+One module a subject; importing a module declares its tools. ``core`` is
 the toolset to begin with; code, actions, releases, inbox, repos, gists, discussions, projects and security are chosen
 by name.
 
@@ -10,7 +10,7 @@ runners, and the administration of organizations.
 
 from __future__ import annotations
 
-from deputize.toolkits._github import (  # noqa: F401 - they declare the tools
+from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     actions,
     checks,
     comments,
@@ -33,6 +33,6 @@ from deputize.toolkits._github import (  # noqa: F401 - they declare the tools
     run_control,
     security,
 )
-from deputize.toolkits._github.base import GITHUB as TOOLKIT
+from deputize.toolkits.github.base import GITHUB as TOOLKIT
 
 __all__ = ["TOOLKIT"]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deputize.toolkits._github.prose import Prose, body_row
 from deputize.toolkits._shared.times import ZONE
+from deputize.toolkits.github.prose import Prose, body_row
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 

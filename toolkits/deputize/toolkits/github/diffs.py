@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from deputize.toolkits._github.api import Page
-from deputize.toolkits._github.base import Asks
-from deputize.toolkits._github.prose import code
 from deputize.toolkits._shared.page import read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.github.api import Page
+from deputize.toolkits.github.base import Asks
+from deputize.toolkits.github.prose import code
 
 BUDGET: Final = 2_000  # tokens of a diff
 FILES: Final = 1_200  # tokens of a list of files

@@ -10,16 +10,16 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, documents, names
-from deputize.toolkits._github.api import Json, in_repo, rest
-from deputize.toolkits._github.base import GITHUB, PULL, SENDS, Asks, changes, reads
-from deputize.toolkits._github.once import LOST, raise_if_unsent
-from deputize.toolkits._github.places import Branch, Head, Number, Repo, Reviewer
-from deputize.toolkits._github.prose import Body, Prose, Title, checked_edit, new_body
-from deputize.toolkits._github.pulls import reviewers_of
-from deputize.toolkits._github.rows import state_of
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits.github import api, documents, names
+from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.once import LOST, raise_if_unsent
+from deputize.toolkits.github.places import Branch, Head, Number, Repo, Reviewer
+from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, new_body
+from deputize.toolkits.github.pulls import reviewers_of
+from deputize.toolkits.github.rows import state_of
 
 _ASKS: Final = f"POST {PULL}/requested_reviewers"
 

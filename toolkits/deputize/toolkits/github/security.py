@@ -8,12 +8,12 @@ from typing import Any, Literal
 from deputize.core.act.toolkit import Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github.api import Json, List, in_repo, pages
-from deputize.toolkits._github.base import GITHUB, needs
-from deputize.toolkits._github.places import Repo
-from deputize.toolkits._github.prose import Prose
-from deputize.toolkits._github.rows import ZONED, outer, short
 from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.base import GITHUB, needs
+from deputize.toolkits.github.places import Repo
+from deputize.toolkits.github.prose import Prose
+from deputize.toolkits.github.rows import ZONED, outer, short
 
 Kind = Literal["code_scanning", "dependabot", "secret_scanning"]
 _PATHS = {

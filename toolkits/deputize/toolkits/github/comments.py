@@ -11,16 +11,16 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Need, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, documents
-from deputize.toolkits._github.api import Json, List, Page, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits._github.issues import moment
-from deputize.toolkits._github.once import Noted, once
-from deputize.toolkits._github.places import Number, Repo
-from deputize.toolkits._github.prose import Body, Prose, in_full, is_marked, is_own, marked, new_body
-from deputize.toolkits._github.rows import COMMENT, ZONED, comment
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github.api import Json, List, Page, in_repo, pages, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.issues import moment
+from deputize.toolkits.github.once import Noted, once
+from deputize.toolkits.github.places import Number, Repo
+from deputize.toolkits.github.prose import Body, Prose, in_full, is_marked, is_own, marked, new_body
+from deputize.toolkits.github.rows import COMMENT, ZONED, comment
 
 Kind = Literal["conversation", "review"]
 _READ = "issues:read", "pull_requests:read"

@@ -11,14 +11,14 @@ from pydantic import AfterValidator
 from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, PUBLIC, REPO, also_private, needs
-from deputize.toolkits._github.issues import moment
-from deputize.toolkits._github.places import Repo, Thread
-from deputize.toolkits._github.prose import Prose
-from deputize.toolkits._github.rows import ZONED, outer, short
 from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.base import GITHUB, PUBLIC, REPO, also_private, needs
+from deputize.toolkits.github.issues import moment
+from deputize.toolkits.github.places import Repo, Thread
+from deputize.toolkits.github.prose import Prose
+from deputize.toolkits.github.rows import ZONED, outer, short
 
 _KINDS: Final = {"Issue": "issues", "PullRequest": "pull", "Discussion": "discussions", "Commit": "commit"}
 

@@ -11,14 +11,14 @@ from pydantic import AfterValidator, BaseModel
 from deputize.core.act.toolkit import MIB, Arguments, Effect, Need, Steps
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, documents
-from deputize.toolkits._github.api import Json, in_repo
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits._github.commits import head_of
-from deputize.toolkits._github.files import workflow_need
-from deputize.toolkits._github.once import again
-from deputize.toolkits._github.places import Branch, NewPath, Repo, Sha
-from deputize.toolkits._github.prose import Content, Title, is_own
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github.api import Json, in_repo
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.commits import head_of
+from deputize.toolkits.github.files import workflow_need
+from deputize.toolkits.github.once import again
+from deputize.toolkits.github.places import Branch, NewPath, Repo, Sha
+from deputize.toolkits.github.prose import Content, Title, is_own
 
 
 class NewFile(BaseModel):

@@ -11,16 +11,16 @@ from pydantic import AfterValidator, Field
 from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import Json, List, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, optional
-from deputize.toolkits._github.names import near_to
-from deputize.toolkits._github.once import Noted, once
-from deputize.toolkits._github.places import Gist, Login
-from deputize.toolkits._github.prose import CODE, Body, Content, Prose
-from deputize.toolkits._github.rows import ZONED, full, login, outer, short
 from deputize.toolkits._shared.arguments import Cursor, IfTexts, Limit, Offset, Raw
 from deputize.toolkits._shared.long_text import PART, Edit, part
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, List, pages, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, optional
+from deputize.toolkits.github.names import near_to
+from deputize.toolkits.github.once import Noted, once
+from deputize.toolkits.github.places import Gist, Login
+from deputize.toolkits.github.prose import CODE, Body, Content, Prose
+from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 
 _TEXT: Final = 8_000  # bytes of all files
 _LEAST: Final = 400  # bytes of one

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, documents
-from deputize.toolkits._github.api import Json, in_repo, rest
-from deputize.toolkits._github.base import GITHUB, PULL, SENDS, Asks, changes, reads
-from deputize.toolkits._github.once import Noted, again, once
-from deputize.toolkits._github.places import NewPath, Node, Number, Repo, Sha
-from deputize.toolkits._github.prose import Body, Title, is_marked, is_own, marked
-from deputize.toolkits._github.pulls import readiness
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.once import Noted, again, once
+from deputize.toolkits.github.places import NewPath, Node, Number, Repo, Sha
+from deputize.toolkits.github.prose import Body, Title, is_marked, is_own, marked
+from deputize.toolkits.github.pulls import readiness
 
 Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 

@@ -10,17 +10,17 @@ from typing import Any, Literal
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Steps, Wait
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, documents
-from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, reads
-from deputize.toolkits._github.names import near_to
-from deputize.toolkits._github.once import LOST, raise_if_unsent
-from deputize.toolkits._github.places import NewName, Owner, Repo, RepoName
-from deputize.toolkits._github.prose import BODY, Content, Prose, code
-from deputize.toolkits._github.rows import full, login, outer, repo_row, short
-from deputize.toolkits._github.search import MOST, checked, private_left_out, qualified
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import window
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
+from deputize.toolkits.github.names import near_to
+from deputize.toolkits.github.once import LOST, raise_if_unsent
+from deputize.toolkits.github.places import NewName, Owner, Repo, RepoName
+from deputize.toolkits.github.prose import BODY, Content, Prose, code
+from deputize.toolkits.github.rows import full, login, outer, repo_row, short
+from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified
 
 Scope = Literal["mine", "starred", "org", "all"]
 _LISTS = {"mine": "/user/repos", "starred": "/user/starred", "org": "O/repos", "all": "/search/repositories"}

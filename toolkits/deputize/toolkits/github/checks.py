@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from deputize.core.act.toolkit import Arguments, Need, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import Json, in_repo, rest
-from deputize.toolkits._github.base import GITHUB, Asks, optional, reads
-from deputize.toolkits._github.places import Number, Ref, Repo
-from deputize.toolkits._github.prose import Prose, code
 from deputize.toolkits._shared.page import Rows
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.base import GITHUB, Asks, optional, reads
+from deputize.toolkits.github.places import Number, Ref, Repo
+from deputize.toolkits.github.prose import Prose, code
 
 _GOOD: Final = {"success", "neutral", "skipped"}
 _SIZE: Final = 100  # of a page

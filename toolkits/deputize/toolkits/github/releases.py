@@ -10,15 +10,15 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps, Wait
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits._github.once import LOST, raise_if_unsent
-from deputize.toolkits._github.places import Branch, Ref, Repo
-from deputize.toolkits._github.prose import Body, Prose, Title, body_alone, body_of, checked_edit, new_body
-from deputize.toolkits._github.rows import ZONED, full, login, outer, short
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.once import LOST, raise_if_unsent
+from deputize.toolkits.github.places import Branch, Ref, Repo
+from deputize.toolkits.github.prose import Body, Prose, Title, body_alone, body_of, checked_edit, new_body
+from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 
 _BODY = 4_000  # bytes of notes
 

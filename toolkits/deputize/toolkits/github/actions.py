@@ -11,15 +11,15 @@ from pydantic import Field
 from deputize.core.act.toolkit import MOST_BYTES, Answer, Arguments, Need, PublicRequest, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import Json, List, in_repo, pages, rest
-from deputize.toolkits._github.base import GITHUB, Asks, reads
-from deputize.toolkits._github.issues import moment
-from deputize.toolkits._github.names import pick
-from deputize.toolkits._github.places import Branch, Login, Number, Repo, Sha, Word, Workflow
-from deputize.toolkits._github.prose import Prose, plain_log
-from deputize.toolkits._github.rows import ZONED, full, login, outer, short
 from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.base import GITHUB, Asks, reads
+from deputize.toolkits.github.issues import moment
+from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.places import Branch, Login, Number, Repo, Sha, Word, Workflow
+from deputize.toolkits.github.prose import Prose, plain_log
+from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 
 Status = Literal["queued", "in_progress", "completed", "success", "failure", "cancelled", "action_required"]
 WORKFLOWS: Final = "GET R/actions/workflows"

@@ -10,16 +10,16 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api, documents, names
-from deputize.toolkits._github.api import Json, in_repo, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, changes, needs, reads
-from deputize.toolkits._github.once import Noted, once
-from deputize.toolkits._github.places import Label, Number, Person, Repo, Word, awkward
-from deputize.toolkits._github.prose import Body, Prose, Title, checked_edit, is_marked, marked, new_body
-from deputize.toolkits._github.rows import labels as label_list
-from deputize.toolkits._github.rows import logins
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits.github import api, documents, names
+from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
+from deputize.toolkits.github.once import Noted, once
+from deputize.toolkits.github.places import Label, Number, Person, Repo, Word, awkward
+from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, is_marked, marked, new_body
+from deputize.toolkits.github.rows import labels as label_list
+from deputize.toolkits.github.rows import logins
 
 
 def name_needs(arguments: Arguments, *fields: str) -> list[Need]:
@@ -117,7 +117,7 @@ def _beneath(repo: str, parent: int, issue: Mapping[str, Any]) -> Asks[list[str]
 
 
 def _in_project(repo: str, project: str, issue: Mapping[str, Any], warnings: list[str]) -> Asks[int | None]:
-    from deputize.toolkits._github.projects import add_item
+    from deputize.toolkits.github.projects import add_item
 
     owner, _, number = project.partition("/")
     try:

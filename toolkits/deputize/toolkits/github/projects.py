@@ -11,14 +11,14 @@ from pydantic import AfterValidator, Field
 from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._github import api
-from deputize.toolkits._github.api import Json, List, pages, rest
-from deputize.toolkits._github.base import GITHUB, SENDS, Asks, needs, reads
-from deputize.toolkits._github.names import pick
-from deputize.toolkits._github.places import Number, Owner, Word
-from deputize.toolkits._github.prose import Content, Prose
-from deputize.toolkits._github.rows import ZONED, logins, outer, repo_of, short, state_of
 from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, List, pages, rest
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
+from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.places import Number, Owner, Word
+from deputize.toolkits.github.prose import Content, Prose
+from deputize.toolkits.github.rows import ZONED, logins, outer, repo_of, short, state_of
 
 _PROJECT: Final = "projectsV2/{project_number}"
 _ITEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}/[A-Za-z0-9._-]{1,100})#(\d{1,15})|(\d{1,18})")

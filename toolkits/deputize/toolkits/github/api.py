@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deputize.core.act.toolkit import MIB, Answer, Repeat, Request, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
-from deputize.toolkits._github.base import Asks, route
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits.github.base import Asks, route
 
 JSON: Final = "application/vnd.github+json"
 RAW: Final = "application/vnd.github.raw+json"

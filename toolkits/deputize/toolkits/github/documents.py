@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from deputize.core.act.toolkit import Repeat, Request
 from deputize.core.errors import NotFound
-from deputize.toolkits._github.api import Page
-from deputize.toolkits._github.base import Asks
+from deputize.toolkits.github.api import Page
+from deputize.toolkits.github.base import Asks
 
 BRANCHES: Final = (
     "query BranchesByRecency($owner: String!, $name: String!, $query: String, $first: Int!, $after: String) { "

@@ -1,1 +1,0 @@
-"""The tools of GitHub, one module a subject."""
