@@ -18,10 +18,10 @@ from deputize.sandbox.linear import api
 from deputize.sandbox.linear.seed import BOBS_SECRET, stable_id
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.world import World
-from deputize.toolkits._linear.documents import document, operations
-from deputize.toolkits._linear.rows import prose
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import TOOLKIT
+from deputize.toolkits.linear.documents import document, operations
+from deputize.toolkits.linear.rows import prose
 from tests.toolkits.linear_calls import CLEARS, EVERY, READS, WRITES, Case
 
 UNSEEN = "\u202e\u200b\U000e0041"

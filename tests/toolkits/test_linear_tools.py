@@ -15,8 +15,8 @@ from deputize.sandbox.linear import api, changes
 from deputize.sandbox.linear.seed import BOBS_SECRET, stable_id
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.world import World
-from deputize.toolkits._linear.documents import document, operations
 from deputize.toolkits.linear import TOOLKIT
+from deputize.toolkits.linear.documents import document, operations
 from tests.support import linear_schema
 from tests.toolkits.linear_calls import CLEARS, EVERY, READS, WRITES, Case
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.toolkits._linear.texts import FORM as LINEAR
 from deputize.toolkits._shared.long_text import Edit, Form, digest, part, shortened
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.github.prose import CODE, FORM, Prose
+from deputize.toolkits.linear.texts import FORM as LINEAR
 
 FORMS = [FORM, CODE, LINEAR]
 TOKEN = "gh" + "p_" + "a1B2" * 9

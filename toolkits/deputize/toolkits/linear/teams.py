@@ -9,12 +9,12 @@ from pydantic import Field
 from deputize.core.act.toolkit import Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Listing, get
-from deputize.toolkits._linear.base import LINEAR, READ, Json
-from deputize.toolkits._linear.rows import cycle_row, issue_list, issue_row, lean, marked, name, nodes, with_blocks
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Listing, get
+from deputize.toolkits.linear.base import LINEAR, READ, Json
+from deputize.toolkits.linear.rows import cycle_row, issue_list, issue_row, lean, marked, name, nodes, with_blocks
 
 
 @LINEAR.tool(needs=[READ], aliases=["Linear.GetTeam"])

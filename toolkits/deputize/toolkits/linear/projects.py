@@ -10,8 +10,11 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import known, names
-from deputize.toolkits._linear.api import (
+from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
+from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear import known, names
+from deputize.toolkits.linear.api import (
     Asks,
     Listing,
     by_filter,
@@ -24,8 +27,8 @@ from deputize.toolkits._linear.api import (
     nodes,
     remember,
 )
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
-from deputize.toolkits._linear.rows import (
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
+from deputize.toolkits.linear.rows import (
     MILESTONE,
     SHORT,
     issue_ref,
@@ -37,11 +40,8 @@ from deputize.toolkits._linear.rows import (
     update_row,
     with_blocks,
 )
-from deputize.toolkits._linear.rows import nodes as inner
-from deputize.toolkits._linear.texts import PIECE, alone, cut, piece
-from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
-from deputize.toolkits._shared.long_text import Edit
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear.rows import nodes as inner
+from deputize.toolkits.linear.texts import PIECE, alone, cut, piece
 
 BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": False}
 

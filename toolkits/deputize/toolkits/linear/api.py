@@ -13,12 +13,12 @@ from typing import Any, Final
 from deputize.core.act.toolkit import Note, Repeat, Request
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear.base import LONGEST, Json, Noted
-from deputize.toolkits._linear.documents import changes, document
-from deputize.toolkits._linear.texts import FORM
 from deputize.toolkits._shared.long_text import Edit, note_of, written_before
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import Asks as Asks
+from deputize.toolkits.linear.base import LONGEST, Json, Noted
+from deputize.toolkits.linear.documents import changes, document
+from deputize.toolkits.linear.texts import FORM
 
 MOST_PAGES: Final = 5  # of a list that is thinned out on our side
 

@@ -6,9 +6,9 @@ from typing import Final, Literal
 
 from deputize.core.act.toolkit import Arguments, Effect, Steps
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.toolkits._linear.api import change, entity
-from deputize.toolkits._linear.base import LINEAR, WRITE
-from deputize.toolkits._linear.rows import lean, said
+from deputize.toolkits.linear.api import change, entity
+from deputize.toolkits.linear.base import LINEAR, WRITE
+from deputize.toolkits.linear.rows import lean, said
 
 Kind = Literal[
     "issue",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from deputize.toolkits._linear.base import PRIORITIES, Json
-from deputize.toolkits._linear.texts import cut, piece
-from deputize.toolkits._linear.texts import prose as prose
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear.base import PRIORITIES, Json
+from deputize.toolkits.linear.texts import cut, piece
+from deputize.toolkits.linear.texts import prose as prose
 
 BLOCKS: Final = ("comments", "attachments", "relations", "children")  # of an issue
 BODY: Final = 1_200  # bytes of a text in a detail

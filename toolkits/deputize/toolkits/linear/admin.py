@@ -8,10 +8,10 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import ActKey, Effect, Steps
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, by_filter, change, entity, make, nodes, remember
-from deputize.toolkits._linear.base import ADMIN, LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.rows import lean, said
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes, remember
+from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.rows import lean, said
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
 LabelName = Annotated[str, Field(min_length=1, max_length=80)]

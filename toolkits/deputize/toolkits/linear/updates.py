@@ -9,12 +9,12 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Effect, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_filter, make, nodes, remember
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Health, Json, Noted
-from deputize.toolkits._linear.rows import lean, update_row
-from deputize.toolkits._linear.texts import whole_row
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes, remember
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json, Noted
+from deputize.toolkits.linear.rows import lean, update_row
+from deputize.toolkits.linear.texts import whole_row
 
 
 def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, str]]:

@@ -8,11 +8,11 @@ from typing import Final, Literal
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, change, found_after, get, gone_is_done, make, remember
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.create import https
-from deputize.toolkits._linear.rows import lean, nodes, said
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make, remember
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.create import https
+from deputize.toolkits.linear.rows import lean, nodes, said
 
 Relation = Literal["blocks", "blocked_by", "duplicate", "related"]
 _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/[0-9]+/?")

@@ -10,14 +10,14 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Effect, Steps
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_id, change, entity, make, new_text, remember
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
-from deputize.toolkits._linear.rows import document_row, lean, name, said
-from deputize.toolkits._linear.texts import PIECE, piece
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, written_before
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, make, new_text, remember
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
+from deputize.toolkits.linear.rows import document_row, lean, name, said
+from deputize.toolkits.linear.texts import PIECE, piece
 
 
 @LINEAR.tool(needs=[READ], toolset="documents")

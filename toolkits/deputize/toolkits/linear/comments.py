@@ -10,13 +10,13 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, by_filter, change, get, make, new_text, nodes, remember
-from deputize.toolkits._linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.rows import comment_row, lean
-from deputize.toolkits._linear.texts import ROW_BODY, whole_row
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text, nodes, remember
+from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.rows import comment_row, lean
+from deputize.toolkits.linear.texts import ROW_BODY, whole_row
 
 Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]
 _FILTERS: Final = {

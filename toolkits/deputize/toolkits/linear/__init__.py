@@ -1,6 +1,6 @@
 """Linear: find issues, projects and documents, write them, and keep a team's work in order.
 
-The tools live in `deputize.toolkits._linear`, one module a subject; importing a module declares its tools. Linear has
+One module a subject; importing a module declares its tools. Linear has
 one address, which takes GraphQL: the documents are constants (`documents.graphql`), arguments travel as variables and
 never become part of a document.
 
@@ -9,7 +9,7 @@ What is created gets an id made from the act's key, so that a second try finds t
 
 from __future__ import annotations
 
-from deputize.toolkits._linear import (  # noqa: F401 - they declare the tools
+from deputize.toolkits.linear import (  # noqa: F401 - they declare the tools
     admin,
     archive,
     comments,
@@ -26,6 +26,6 @@ from deputize.toolkits._linear import (  # noqa: F401 - they declare the tools
     update,
     updates,
 )
-from deputize.toolkits._linear.base import LINEAR as TOOLKIT
+from deputize.toolkits.linear.base import LINEAR as TOOLKIT
 
 __all__ = ["TOOLKIT"]

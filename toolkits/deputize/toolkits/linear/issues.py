@@ -10,12 +10,12 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import known, names
-from deputize.toolkits._linear.api import Asks, Listing, get
-from deputize.toolkits._linear.base import LINEAR, READ, Json, Priority
-from deputize.toolkits._linear.rows import BLOCKS, issue_detail, issue_list, issue_row
-from deputize.toolkits._linear.texts import alone
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
+from deputize.toolkits.linear import known, names
+from deputize.toolkits.linear.api import Asks, Listing, get
+from deputize.toolkits.linear.base import LINEAR, READ, Json, Priority
+from deputize.toolkits.linear.rows import BLOCKS, issue_detail, issue_list, issue_row
+from deputize.toolkits.linear.texts import alone
 
 _BRANCH: Final = re.compile(
     r"(?!.*(?:\.\.|//|@\{))[\w.+#@-][\w.+#@/-]{0,243}[\w+#@-]"

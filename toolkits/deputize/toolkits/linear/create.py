@@ -11,10 +11,10 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, by_id, change, get, make, remember
-from deputize.toolkits._linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
-from deputize.toolkits._linear.rows import lean, name, nodes, said
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, by_id, change, get, make, remember
+from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
+from deputize.toolkits.linear.rows import lean, name, nodes, said
 
 _ADDRESS: Final = re.compile(r"https://[^\s/?#@\\:\[\]%]{1,253}(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]{0,1800})?")
 

@@ -16,7 +16,7 @@ _HEAD: Final = re.compile(r"(fragment|query|mutation)\s+(\w+)")
 @cache
 def _definitions() -> dict[str, str]:
     """Every definition of the file by its name, on one line."""
-    text = files("deputize.toolkits._linear").joinpath("documents.graphql").read_text(encoding="utf-8")
+    text = files("deputize.toolkits.linear").joinpath("documents.graphql").read_text(encoding="utf-8")
     found: dict[str, str] = {}
     for one in text.split("\n\n"):
         head = _HEAD.match(one)

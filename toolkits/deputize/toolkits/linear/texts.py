@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from deputize.toolkits._linear.base import Json
 from deputize.toolkits._shared.long_text import Form, part, shortened
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear.base import Json
 
 PIECE: Final = 6_000  # bytes of a document's text in one result
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row

@@ -10,13 +10,13 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, change, get, new_text
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
-from deputize.toolkits._linear.create import in_project
-from deputize.toolkits._linear.rows import BLOCKS, BODY, name, nodes, said
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, change, get, new_text
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
+from deputize.toolkits.linear.create import in_project
+from deputize.toolkits.linear.rows import BLOCKS, BODY, name, nodes, said
 
 _NONE = "none"
 

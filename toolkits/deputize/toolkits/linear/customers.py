@@ -9,13 +9,13 @@ from pydantic import Field
 from deputize.core.act.toolkit import ActKey, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Listing, by_filter, make, remember
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits._linear.rows import lean, marked, minute, name, said
-from deputize.toolkits._linear.texts import cut
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Listing, by_filter, make, remember
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.rows import lean, marked, minute, name, said
+from deputize.toolkits.linear.texts import cut
 
 
 @LINEAR.tool(needs=[READ], toolset="customers")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, nodes
-from deputize.toolkits._linear.base import Json
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, nodes
+from deputize.toolkits.linear.base import Json
 
 _MANY = 250
 

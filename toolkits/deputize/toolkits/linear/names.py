@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear.api import Asks, get, nodes
-from deputize.toolkits._linear.base import PRIORITIES, Json
-from deputize.toolkits._linear.rows import said, workspace_of
 from deputize.toolkits._shared import times
+from deputize.toolkits.linear.api import Asks, get, nodes
+from deputize.toolkits.linear.base import PRIORITIES, Json
+from deputize.toolkits.linear.rows import said, workspace_of
 
 STATE_TYPES: Final = ("triage", "backlog", "unstarted", "started", "completed", "canceled")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)

@@ -9,12 +9,12 @@ from pydantic import Field
 from deputize.core.act.toolkit import Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Listing, change
-from deputize.toolkits._linear.base import LINEAR, READ, WRITE, Json
-from deputize.toolkits._linear.rows import marked, minute, name
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Listing, change
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
+from deputize.toolkits.linear.rows import marked, minute, name
 
 
 @LINEAR.tool(needs=[READ], toolset="inbox", aliases=["Linear.GetNotifications"])

@@ -11,10 +11,13 @@ from pydantic import Field
 from deputize.core.act.toolkit import Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._linear import names
-from deputize.toolkits._linear.api import Asks, Listing, get, request
-from deputize.toolkits._linear.base import LINEAR, READ, Json
-from deputize.toolkits._linear.rows import (
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.linear import names
+from deputize.toolkits.linear.api import Asks, Listing, get, request
+from deputize.toolkits.linear.base import LINEAR, READ, Json
+from deputize.toolkits.linear.rows import (
     cycle_row,
     document_row,
     issue_list,
@@ -25,9 +28,6 @@ from deputize.toolkits._linear.rows import (
     nodes,
     project_row,
 )
-from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
-from deputize.toolkits._shared.text import Outside
 
 Kind = Literal[
     "teams",

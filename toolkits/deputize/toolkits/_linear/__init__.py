@@ -1,1 +1,0 @@
-"""Linear's tools, one module a subject: see `deputize.toolkits.linear`."""
