@@ -17,9 +17,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import BOBS_SECRET, REPORT, record_id
 from deputize.sandbox.salesforce.soql import read
-from deputize.toolkits._salesforce import soql
-from deputize.toolkits._salesforce.base import checksum, object_called
-from deputize.toolkits.salesforce import TOOLKIT
+from deputize.toolkits.salesforce import TOOLKIT, soql
+from deputize.toolkits.salesforce.base import checksum, object_called
 
 ACCOUNT, CONTACT, OPPORTUNITY = record_id("Account", 1), record_id("Contact", 1), record_id("Opportunity", 1)
 LEAD, TASK = record_id("Lead", 1), record_id("Task", 2)

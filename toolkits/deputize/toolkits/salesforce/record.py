@@ -11,15 +11,15 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Alias, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, is_id, object_called
-from deputize.toolkits._salesforce.describe import field_in, fields_of
-from deputize.toolkits._salesforce.find import records_called
-from deputize.toolkits._salesforce.rows import ASKED, FIELDS, FORM, NAME, record_fields, record_row
-from deputize.toolkits._salesforce.soql import select, text
 from deputize.toolkits._shared.arguments import Offset, Raw
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, is_id, object_called
+from deputize.toolkits.salesforce.describe import field_in, fields_of
+from deputize.toolkits.salesforce.find import records_called
+from deputize.toolkits.salesforce.rows import ASKED, FIELDS, FORM, NAME, record_fields, record_row
+from deputize.toolkits.salesforce.soql import select, text
 
 _RELATED: Final = 3_000  # tokens of everything related
 

@@ -10,12 +10,12 @@ from pydantic import Field
 
 from deputize.core.act.toolkit import Steps
 from deputize.core.vault.grant import Account
-from deputize.toolkits._salesforce.base import API, SALESFORCE, Json, flat, get, soql
-from deputize.toolkits._salesforce.rows import record_fields
-from deputize.toolkits._salesforce.soql import checked
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.base import API, SALESFORCE, Json, flat, get, soql
+from deputize.toolkits.salesforce.rows import record_fields
+from deputize.toolkits.salesforce.soql import checked
 
 ROW: Final = 1_000  # tokens of one row
 _BATCH: Final = re.compile(r"/query/([A-Za-z0-9]{15,18}-[0-9]{1,9})\Z")

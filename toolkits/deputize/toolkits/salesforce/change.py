@@ -1,6 +1,6 @@
 """Salesforce: new records, changed records, records in the recycle bin.
 
-Without an external id of the org's own a new record has no key: `deputize.toolkits._salesforce.once` makes it.
+Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.once` makes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
-from deputize.toolkits._salesforce.base import (
+from deputize.toolkits._shared.arguments import IfTexts
+from deputize.toolkits._shared.long_text import note_of, written_before
+from deputize.toolkits._shared.text import Outside, newlined
+from deputize.toolkits.salesforce.base import (
     API,
     DATA,
     SALESFORCE,
@@ -29,15 +32,12 @@ from deputize.toolkits._salesforce.base import (
     record_id,
     soql,
 )
-from deputize.toolkits._salesforce.describe import Described, field_in, fields_of, owner_id, required
-from deputize.toolkits._salesforce.once import Noted, creates, once
-from deputize.toolkits._salesforce.paging import sorts
-from deputize.toolkits._salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
-from deputize.toolkits._salesforce.soql import condition, count, field_called, select, text
-from deputize.toolkits._salesforce.texts import Value, text_edits
-from deputize.toolkits._shared.arguments import IfTexts
-from deputize.toolkits._shared.long_text import note_of, written_before
-from deputize.toolkits._shared.text import Outside, newlined
+from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, owner_id, required
+from deputize.toolkits.salesforce.once import Noted, creates, once
+from deputize.toolkits.salesforce.paging import sorts
+from deputize.toolkits.salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
+from deputize.toolkits.salesforce.soql import condition, count, field_called, select, text
+from deputize.toolkits.salesforce.texts import Value, text_edits
 
 _NUMBERS: Final = {"double", "currency", "percent"}
 _COMPARED: Final = 255  # characters of a value by which a record is looked for

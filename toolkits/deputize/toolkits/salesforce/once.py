@@ -14,8 +14,8 @@ from typing import Any, Final
 from deputize.core.act.toolkit import Note, Request, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.vault.grant import Account
-from deputize.toolkits._salesforce.base import DATA, Asks, Json, found, me
-from deputize.toolkits._salesforce.soql import select, text
+from deputize.toolkits.salesforce.base import DATA, Asks, Json, found, me
+from deputize.toolkits.salesforce.soql import select, text
 
 _SKEW: Final = 300.0  # seconds by which Salesforce's clock and ours may differ
 _PAUSES: Final = (2.0, 8.0)  # seconds before looking

@@ -12,11 +12,11 @@ from pydantic import Field
 from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
-from deputize.toolkits._salesforce.describe import owner_id
-from deputize.toolkits._salesforce.once import Noted, creates, once
-from deputize.toolkits._salesforce.soql import select, text
 from deputize.toolkits._shared.times import moment
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
+from deputize.toolkits.salesforce.describe import owner_id
+from deputize.toolkits.salesforce.once import Noted, creates, once
+from deputize.toolkits.salesforce.soql import select, text
 
 Kind = Literal["call", "task", "event", "note"]
 

@@ -1,7 +1,7 @@
 """Salesforce: find, read and change records, log what was done, run reports.
 
 Checked against its documentation and our own sandbox only: no live org and no counterpart was at hand. The tools live
-in `deputize.toolkits._salesforce`. Queries are built from parts that are checked one by one, never from text; objects
+in `deputize.toolkits.salesforce`. Queries are built from parts that are checked one by one, never from text; objects
 of setup and identity are out of reach, in queries of the model's own too.
 
 Leads are not converted: there is no REST call for it, and the SOAP call wants the user's token in its body.
@@ -9,7 +9,7 @@ Leads are not converted: there is no REST call for it, and the SOAP call wants t
 
 from __future__ import annotations
 
-from deputize.toolkits._salesforce import (  # noqa: F401 - they declare the tools
+from deputize.toolkits.salesforce import (  # noqa: F401 - they declare the tools
     activities,
     change,
     describe,
@@ -18,6 +18,6 @@ from deputize.toolkits._salesforce import (  # noqa: F401 - they declare the too
     record,
     reports,
 )
-from deputize.toolkits._salesforce.base import SALESFORCE as TOOLKIT
+from deputize.toolkits.salesforce.base import SALESFORCE as TOOLKIT
 
 __all__ = ["TOOLKIT"]

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._salesforce.base import Json
-from deputize.toolkits._salesforce.describe import Described, field_in
 from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits.salesforce.base import Json
+from deputize.toolkits.salesforce.describe import Described, field_in
 
 
 def _written(value: Any) -> Any:

@@ -11,9 +11,9 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._salesforce.base import Asks, Json, found, record_id
-from deputize.toolkits._salesforce.soql import literal, select, text
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits.salesforce.base import Asks, Json, found, record_id
+from deputize.toolkits.salesforce.soql import literal, select, text
 
 _LONGEST: Final = 400  # characters of a value in a cursor; a longer one is asked for again
 _TYPES: Final = frozenset("id string double currency percent int long date datetime email phone url reference".split())

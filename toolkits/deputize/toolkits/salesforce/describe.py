@@ -11,7 +11,10 @@ from pydantic import Field
 from deputize.core.act.toolkit import Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._salesforce.base import (
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.base import (
     API,
     OBJECTS,
     SALESFORCE,
@@ -23,11 +26,8 @@ from deputize.toolkits._salesforce.base import (
     me,
     object_called,
 )
-from deputize.toolkits._salesforce.paging import beyond, listed, order
-from deputize.toolkits._salesforce.soql import like, select, text
-from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.paging import beyond, listed, order
+from deputize.toolkits.salesforce.soql import like, select, text
 
 Described = dict[str, Json]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deputize.toolkits._salesforce.base import Json
 from deputize.toolkits._shared.long_text import Form, shortened
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.base import Json
 
 NAME: Final[Mapping[str, str]] = {
     "Case": "CaseNumber",

@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from deputize.core.act.toolkit import Alias, Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
-from deputize.toolkits._salesforce.base import (
+from deputize.toolkits._shared.arguments import Cursor, Limit
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.base import (
     API,
     DATA,
     KNOWN_BY,
@@ -21,13 +24,10 @@ from deputize.toolkits._salesforce.base import (
     object_called,
     record_id,
 )
-from deputize.toolkits._salesforce.describe import Described, field_in, fields_of, owner_id
-from deputize.toolkits._salesforce.paging import beyond, listed, order, sorts
-from deputize.toolkits._salesforce.rows import DETAIL, NAME, record_row
-from deputize.toolkits._salesforce.soql import condition, like, select, text
-from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits._shared.page import Rows
-from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, owner_id
+from deputize.toolkits.salesforce.paging import beyond, listed, order, sorts
+from deputize.toolkits.salesforce.rows import DETAIL, NAME, record_row
+from deputize.toolkits.salesforce.soql import condition, like, select, text
 
 
 @SALESFORCE.tool(needs=[KNOWN_BY, API], aliases=["Salesforce.WhoAmI"])

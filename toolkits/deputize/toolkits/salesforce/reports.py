@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from deputize.core.act.toolkit import Request, Steps
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._salesforce.base import API, DATA, SALESFORCE, Json, get, is_id
 from deputize.toolkits._shared.page import Rows, tokens
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Json, get, is_id
 
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.$]{0,200}")
 _MOST: Final = 3_000  # tokens of rows

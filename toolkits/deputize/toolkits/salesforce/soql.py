@@ -12,7 +12,7 @@ from itertools import pairwise, takewhile
 from typing import Final
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._salesforce.base import OBJECTS, record_id
+from deputize.toolkits.salesforce.base import OBJECTS, record_id
 
 MOST: Final = 2_000  # rows of a query
 _FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}(?:\.[A-Za-z][A-Za-z0-9_]{0,79}){0,5}")

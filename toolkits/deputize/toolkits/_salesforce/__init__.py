@@ -1,1 +1,0 @@
-"""Salesforce's tools, one module a subject: see `deputize.toolkits.salesforce`."""
