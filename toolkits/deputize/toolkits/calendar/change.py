@@ -29,12 +29,12 @@ from deputize.toolkits.calendar.base import (
     writes,
 )
 from deputize.toolkits.calendar.create import clashes, looks, told, with_call
+from deputize.toolkits.calendar.event_input import UNSAID, Wish, changes_of, settled, zone_for
 from deputize.toolkits.calendar.following import Split, cut_off, split_of
 from deputize.toolkits.calendar.rows import guests, kind, made, start_of
 from deputize.toolkits.calendar.rules import Recurrence, read_recurrence
 from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
 from deputize.toolkits.calendar.when import full, moment_of
-from deputize.toolkits.calendar.wish import UNSAID, Wish, changes_of, settled, zone_for
 from deputize.toolkits.calendar.words import colour_called, conference, fields, invited, updates
 
 Emails = list[str]

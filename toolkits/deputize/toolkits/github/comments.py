@@ -15,10 +15,10 @@ from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, O
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, in_repo, pages, rest
+from deputize.toolkits.github.argument_types import Number, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.once import Noted, once
-from deputize.toolkits.github.places import Number, Repo
 from deputize.toolkits.github.prose import Body, Prose, in_full, is_marked, is_own, marked, new_body
 from deputize.toolkits.github.rows import COMMENT, ZONED, comment
 

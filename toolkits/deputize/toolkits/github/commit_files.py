@@ -13,11 +13,11 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, in_repo
+from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.commits import head_of
 from deputize.toolkits.github.files import workflow_need
 from deputize.toolkits.github.once import again
-from deputize.toolkits.github.places import Branch, NewPath, Repo, Sha
 from deputize.toolkits.github.prose import Content, Title, is_own
 
 

@@ -15,9 +15,9 @@ from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import MATCHES, RAW, Json, List, in_repo, pages, rest
+from deputize.toolkits.github.argument_types import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
 from deputize.toolkits.github.once import again
-from deputize.toolkits.github.places import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
 from deputize.toolkits.github.prose import Content, Prose, Title, code
 from deputize.toolkits.github.rows import outer
 from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified

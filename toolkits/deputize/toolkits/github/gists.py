@@ -15,10 +15,10 @@ from deputize.toolkits._shared.arguments import Cursor, IfTexts, Limit, Offset, 
 from deputize.toolkits._shared.long_text import PART, Edit, part
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages, rest
+from deputize.toolkits.github.argument_types import Gist, Login
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, optional
 from deputize.toolkits.github.names import near_to
 from deputize.toolkits.github.once import Noted, once
-from deputize.toolkits.github.places import Gist, Login
 from deputize.toolkits.github.prose import CODE, Body, Content, Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 

@@ -12,8 +12,8 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.argument_types import Owner, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, needs, optional, reads
-from deputize.toolkits.github.places import Owner, Repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, issue_row, login, outer, repo_of, short
 from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified

@@ -14,9 +14,9 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages, rest
+from deputize.toolkits.github.argument_types import Number, Owner, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
 from deputize.toolkits.github.names import pick
-from deputize.toolkits.github.places import Number, Owner, Word
 from deputize.toolkits.github.prose import Content, Prose
 from deputize.toolkits.github.rows import ZONED, logins, outer, repo_of, short, state_of
 

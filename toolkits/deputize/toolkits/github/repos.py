@@ -14,10 +14,10 @@ from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import window
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.argument_types import NewName, Owner, Repo, RepoName
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
 from deputize.toolkits.github.names import near_to
 from deputize.toolkits.github.once import LOST, raise_if_unsent
-from deputize.toolkits.github.places import NewName, Owner, Repo, RepoName
 from deputize.toolkits.github.prose import BODY, Content, Prose, code
 from deputize.toolkits.github.rows import full, login, outer, repo_row, short
 from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified

@@ -14,9 +14,9 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
 from deputize.toolkits.github.once import Noted, again, once
-from deputize.toolkits.github.places import NewPath, Node, Number, Repo, Sha
 from deputize.toolkits.github.prose import Body, Title, is_marked, is_own, marked
 from deputize.toolkits.github.pulls import readiness
 

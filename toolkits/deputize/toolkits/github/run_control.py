@@ -13,10 +13,10 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api
 from deputize.toolkits.github.actions import WORKFLOWS, id_of
 from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.argument_types import Number, Ref, Repo, Workflow
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.once import LOST, Noted, once, raise_if_unsent
-from deputize.toolkits.github.places import Number, Ref, Repo, Workflow
 from deputize.toolkits.github.prose import Content
 
 _RUNS: Final = "R/actions/workflows/{workflow_id}/runs"

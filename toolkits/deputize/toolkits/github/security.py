@@ -10,8 +10,8 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.argument_types import Repo
 from deputize.toolkits.github.base import GITHUB, needs
-from deputize.toolkits.github.places import Repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, outer, short
 

@@ -16,11 +16,11 @@ from deputize.toolkits.gmail import (  # noqa: F401 - they declare the tools
     filters,
     find,
     labels,
-    leave,
     read,
     send,
     settings,
     tidy,
+    unsubscribe,
 )
 from deputize.toolkits.gmail.base import GMAIL as TOOLKIT
 

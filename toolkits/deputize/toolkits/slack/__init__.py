@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from deputize.toolkits.slack import (  # noqa: F401 - they declare the tools
     canvas,
+    channel_members,
     channels,
     files,
     marks,
-    members,
     messages,
-    persons,
     read,
     search,
     send,
     status,
+    users_tools,
 )
 from deputize.toolkits.slack.base import SLACK as TOOLKIT
 

@@ -11,7 +11,8 @@ from pydantic import Field
 from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.vault.grant import Account
-from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import (
     CHANNELS,
     SLACK,
@@ -24,7 +25,7 @@ from deputize.toolkits.slack.base import (
     for_kinds,
     narrower,
 )
-from deputize.toolkits.slack.members import Names, invited
+from deputize.toolkits.slack.channel_members import Names, invited
 from deputize.toolkits.slack.text import Reader
 
 _NAME: Final = 80  # characters

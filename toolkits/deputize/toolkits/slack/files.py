@@ -35,7 +35,7 @@ from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode, window
-from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Noted, Row, Ts
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
@@ -82,7 +82,7 @@ def list_files(
     place = Place.of(bound_to, cursor, limit, now)
     start, end = times.window(after, before, place.since)
     spot = (yield from places.find(conversation, caller)) if conversation else None
-    [owner] = (yield from people.find([by], "by", caller)) if by else [{}]
+    [owner] = (yield from users.find([by], "by", caller)) if by else [{}]
     asked = {
         "channel": spot.id if spot else None,
         "user": owner.get("id"),
@@ -96,7 +96,7 @@ def list_files(
     answer = yield api.call("files.list", asked)
     page = [one for one in answer.get("files") or () if isinstance(one, dict)]
     here = page[place.skip :][:limit]
-    names = yield from people.names(rows.writers_of(here), caller)
+    names = yield from users.names(rows.writers_of(here), caller)
     kept = Rows()
     done = next((n for n, one in enumerate(here) if not kept.add(_listed(one, names))), len(here))
     pages = int((answer.get("paging") or {}).get("pages") or 0)
@@ -119,7 +119,7 @@ def _listed(file: Row, names: Mapping[str, str]) -> Json:
 def get_file(file_id: str, offset: Offset = 0, *, account: Account, granted: frozenset[str]) -> Steps:
     """Read a file or canvas: text if readable, and a file handle."""
     file = (yield api.call("files.info", {"file": file_id}))["file"]
-    names = yield from people.names([str(file.get("user") or "")], Caller(granted, account))
+    names = yield from users.names([str(file.get("user") or "")], Caller(granted, account))
     reader = Reader()
     found: Json = rows.file_row(file, names) | {"url": reader.line(str(file.get("permalink") or ""), 200)}
     if int(file.get("size") or 0) > LARGEST:

@@ -10,7 +10,8 @@ from typing import Final
 from deputize.core.act.toolkit import Request
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.slack import api, people, refs
+from deputize.toolkits.slack import api, refs
+from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import CHANNELS, Asks, Caller, Json, Kind, Row
 from deputize.toolkits.slack.refs import Ref
 

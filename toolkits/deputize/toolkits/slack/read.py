@@ -13,7 +13,7 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import window
-from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     CHANNELS,
@@ -52,8 +52,8 @@ def whoami(*, granted: frozenset[str]) -> Steps:
         "team_id": who.get("team_id"),
         "url": outside.line(str(who.get("url") or ""), 120),
     }
-    if "users:read" in granted and (answer := (yield from api.optional(people.info(str(who.get("user_id")))))):
-        shown = people.row(answer["user"])
+    if "users:read" in granted and (answer := (yield from api.optional(users.info(str(who.get("user_id")))))):
+        shown = users.row(answer["user"])
         found |= {name: shown[name] for name in ("name", "email", "time_zone") if name in shown}
     return found
 
@@ -97,7 +97,7 @@ def list_conversations(
     place = Place.of(bound_to, cursor, limit, now)
     page, token = yield from _matching(query, kinds, place, caller, joined=joined, archived=archived)
     here = page[place.skip :][:limit]
-    names = yield from people.names([str(one.get("user") or "") for one in here], caller)
+    names = yield from users.names([str(one.get("user") or "") for one in here], caller)
     found = Rows()
     done = next((n for n, one in enumerate(here) if not found.add(places.row(one, names))), len(here))
     result = {
@@ -157,7 +157,7 @@ def get_conversation(
     place = Place.of(("slack_get_conversation", account.subject, conversation, list(parts)), cursor, limit, now)
     spot = yield from places.find(conversation, caller)
     channel = (yield api.call("conversations.info", {"channel": spot.id, "include_num_members": True}))["channel"]
-    names = yield from people.names([str(channel.get("user") or ""), str(channel.get("creator") or "")], caller)
+    names = yield from users.names([str(channel.get("user") or ""), str(channel.get("creator") or "")], caller)
     found, cut = _described(channel, names, caller), False
     if "members" in parts:
         members, cut = yield from _members(spot.id, place, limit, caller)
@@ -210,13 +210,13 @@ def _members(conversation: str, place: Place, limit: int, caller: Caller) -> Ask
 
 
 def _users(ids: Sequence[str]) -> Asks[dict[str, Row]]:
-    answers = yield from api.many([people.info(one) for one in ids])
+    answers = yield from api.many([users.info(one) for one in ids])
     pairs = zip(ids, answers, strict=True)
     return {one: answer["user"] for one, answer in pairs if not isinstance(answer, DeputizeError)}
 
 
 def _member(user: str, known: Row) -> Json:
-    row = people.row(known) if known else {}
+    row = users.row(known) if known else {}
     return {"id": user} | {name: row[name] for name in ("name", "title", "bot", "deleted") if name in row}
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import window
-from deputize.toolkits.slack import people
+from deputize.toolkits.slack import users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 from deputize.toolkits.slack.text import Reader, mentioned, text_of
 
@@ -37,13 +37,13 @@ def names_in(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
     told = {str(one.get("user")): _told(one) for one in messages if one.get("user") and _told(one)}
     writers = [str(one.get("user") or "") for one in messages]
     ids = [one for one in (*writers, *mentioned(text_of(message) for message in messages)) if one not in told]
-    return told | (yield from people.names(ids, caller))
+    return told | (yield from users.names(ids, caller))
 
 
 def _told(message: Row) -> str:
     """The name that a message itself gives its writer."""
     profile = message.get("user_profile")
-    return people.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
+    return users.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
 
 
 def message_row(message: Row, names: Mapping[str, str], most: int = TEXT) -> Json:

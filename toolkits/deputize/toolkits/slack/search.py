@@ -14,7 +14,7 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import window
-from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import SLACK, TYPES, After, Asks, Caller, Conversation, Json, Kind, Row
 from deputize.toolkits.slack.text import Reader
@@ -123,7 +123,7 @@ def _terms(spot: places.Spot | None, sender: str | None, caller: Caller) -> Asks
     """The filters as search terms, by ids: names in them could say something else."""
     terms = [f"in:<#{spot.id}>"] if spot else []
     if sender:
-        [user] = yield from people.find([sender], "from", caller)
+        [user] = yield from users.find([sender], "from", caller)
         terms.append(f"from:<@{user['id']}>")
     return terms
 

@@ -14,7 +14,7 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import clip, window
-from deputize.toolkits.slack import api, people, places, refs, rows
+from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import (
     CHANNELS,
@@ -131,8 +131,8 @@ def mentions(body: str, caller: Caller) -> Asks[dict[str, str]]:
     found: dict[str, str] = {}
     try:
         if handles and "users:read" in caller.granted:
-            everybody = yield from people.everyone(caller, handles)
-            hits = {one: people.exact(everybody, one) for one in handles}
+            everybody = yield from users.everyone(caller, handles)
+            hits = {one: users.exact(everybody, one) for one in handles}
             found |= {one: f"<@{users[0]['id']}>" for one, users in hits.items() if len(users) == 1}
         if channels and (kinds := caller.kinds_with("read", *CHANNELS)):
             listed = yield from places.joined(kinds, caller, lambda known: channels <= _called(known))

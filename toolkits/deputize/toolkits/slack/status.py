@@ -13,7 +13,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.slack import api, people, rows
+from deputize.toolkits.slack import api, rows, users
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
 
 _TEXT: Final = 100  # characters of a status
@@ -125,7 +125,7 @@ def _status(caller: Caller) -> Asks[Json]:
     """The status as it is, where that may be read and would last; what ends by itself is not brought back."""
     if "users:read" not in caller.granted:
         return {}
-    profile = people.profile_of(((yield from api.optional(people.info(caller.user))) or {}).get("user") or {})
+    profile = users.profile_of(((yield from api.optional(users.info(caller.user))) or {}).get("user") or {})
     if not profile or profile.get("status_expiration"):
         return {}
     outside = Outside()

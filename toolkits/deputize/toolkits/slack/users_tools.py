@@ -13,7 +13,8 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import BUDGET, Rows
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.slack import api, people, refs
+from deputize.toolkits.slack import api, refs
+from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.api import Place
 from deputize.toolkits.slack.base import KNOWS_PEOPLE, SLACK, Asks, Caller, Json, Row
 
