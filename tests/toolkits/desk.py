@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from deputize.core.act.build_request import address_of, dressed
+from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.results import error_of
 from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Toolkit, Wait
@@ -142,6 +142,6 @@ class Desk:
 
 def outgoing(request: Request, api: str) -> httpx.Request:
     """The request as it would leave, without a token."""
-    headers, body = dressed(request)
+    headers, body = headers_and_body(request)
     url = address_of(GOOGLE.api[request.api or api], request)
     return httpx.Request(request.method, url, content=body or None, headers=headers)

@@ -18,14 +18,14 @@ from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import KEPT, Ledger
-from deputize.core.act.missing_scopes import Asking, Lacking
+from deputize.core.act.missing_scopes import Asking, MissingScopes
 from deputize.core.act.perform import Allow, Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Sender, Sleep
 from deputize.core.act.toolkit import Effect, File, Tool, Toolkit, asks_of, wanted_of
-from deputize.core.act.unauthenticated import Outside
+from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import Consents, DeviceCode, FixedPages, Pages
 from deputize.core.consent.record import Other
@@ -112,7 +112,7 @@ class Deputy:
         self.apps = self.registry.apps
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
-        self.http, self.outside = Http(transport), Outside(Http(transport, keep_alive=False), resolve)
+        self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         self.outbox = Outbox(vault, providers, self.apps, self.http, self.audit, clock)
         self.consents = Consents(
             vault, providers, self.apps, self.http, self.audit, self.pages, self.outbox, agent=agent, clock=clock
@@ -202,7 +202,7 @@ class Deputy:
             if act.tool.called:
                 facts["called"] = tool
             result = await self.performer.done(act) or (await self._performed(act, facts),)
-        except Lacking as lacking:
+        except MissingScopes as lacking:
             error = await self.asking.about(lacking)
             self.audit.write("act.result", **facts, decision=error.code, duration_ms=_since(began))
             raise error from None
@@ -226,17 +226,17 @@ class Deputy:
         What several calls lack at one app is asked in one consent. ``approved``: is given the ids of the calls that may
         go on because the user said yes.
         """
-        ways: list[DeputizeError | Lacking | None] = []
+        ways: list[DeputizeError | MissingScopes | None] = []
         for tool, arguments, call in calls:
             try:
                 act = await self._plan(tool, arguments, user, None, call, agent)
                 if not await self.performer.done(act) and await self._asked(act) and approved is not None:
                     approved.add(call.id)
                 ways.append(None)
-            except (DeputizeError, Lacking) as e:
+            except (DeputizeError, MissingScopes) as e:
                 ways.append(e)
-        answers = await self.asking.together([way for way in ways if isinstance(way, Lacking)])
-        return [answers[id(way)] if isinstance(way, Lacking) else way for way in ways]
+        answers = await self.asking.together([way for way in ways if isinstance(way, MissingScopes)])
+        return [answers[id(way)] if isinstance(way, MissingScopes) else way for way in ways]
 
     async def _plan(
         self,
@@ -320,24 +320,24 @@ class Deputy:
         """The user's grant with every scope that these arguments need."""
         grant = await self.vault.find(act.user, act.provider, act.app, act.account)
         if grant is None or grant.status != "active":
-            raise Lacking(act, asks_of(act.needs), grant, grant.reason if grant else "")
+            raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
         row = self.providers[grant.provider]
         if where := differs(grant.origin, row, self.apps[act.app]):
-            raise moved(grant, row) if where == "place" else Lacking(act, asks_of(act.needs), grant, MOVED)
+            raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
         if any(row.spoils.get(scope) == act.tool.api for scope in grant.scopes):
             raise await self._spoilt(act, grant)
         covered = row.covered(grant.scopes)
         if asks := asks_of(act.needs, covered):
-            raise Lacking(act, asks, grant)
+            raise MissingScopes(act, asks, grant)
         return grant
 
-    async def _spoilt(self, act: Act, grant: Grant) -> Lacking:
+    async def _spoilt(self, act: Act, grant: Grant) -> MissingScopes:
         """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
         owed = await self.outbox.owe_grant(grant)
         lost = await self.refresher.bury(grant, RESTRICTED)
         if owed:
             await self.outbox.settle(owed)
-        return Lacking(act, asks_of(act.needs), lost.grant, lost.reason)
+        return MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
 
     async def _performed(self, act: Act, facts: dict[str, Any]) -> Any:
         """The act's result. What was read for other acts at the same provider does not outlive one that writes."""
@@ -368,12 +368,12 @@ class Deputy:
         try:
             yield
         except GrantLost as lost:
-            raise Lacking(act, asks_of(needs), lost.grant, lost.reason) from None
+            raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
         except MissingScope as missing:
             covered = self.providers[grant.provider].covered(grant.scopes)
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
-            raise Lacking(act, asks or missing.needed[:1], grant, "scope_missing") from None
+            raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
 
     # ------------------------------------------------------------- asking the user
 

@@ -31,7 +31,7 @@ from deputize.core import (
     Steps,
 )
 from deputize.core.act import unauthenticated
-from deputize.core.act.unauthenticated import Outside
+from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.failures import Kind, Outcome
 from deputize.core.http import FastTransport, Http
 from deputize.core.oauth.discover import is_public
@@ -358,7 +358,7 @@ async def test_a_stand_in_plays_the_rest_of_the_world_too() -> None:
         asked.append(request)
         return httpx.Response(200, content=b"played")
 
-    outside = Outside(Http(httpx.MockTransport(play)), _nobody)
+    outside = PublicSender(Http(httpx.MockTransport(play)), _nobody)
     row = PROVIDERS["github"].moved_to("http://127.0.0.1:8009")
     for url in ("https://logs.example.test/x?sig=1", "http://127.0.0.1:8009/logs.example.test/x?sig=1"):
         assert (await outside.fetch(PublicRequest(url), row)).kind is Kind.OK
@@ -446,11 +446,11 @@ def http(request: pytest.FixtureRequest, certificate: Path) -> Iterator[Http]:
 
 
 async def fetched(http: Http, listener: Listener, tls: ssl.SSLContext, **more: Any) -> Outcome:
-    """What `Outside` makes of a URL whose host is found at the listener, whatever port it has."""
+    """What `PublicSender` makes of a URL whose host is found at the listener, whatever port it has."""
     tls.sni_callback = listener.named  # type: ignore[assignment]
     server = await asyncio.start_server(listener.talk, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    outside = Outside(_Elsewhere(http, port), _public)
+    outside = PublicSender(_Elsewhere(http, port), _public)
     try:
         return await outside.fetch(PublicRequest(URL, **more), PROVIDERS["google"])
     finally:
@@ -493,7 +493,7 @@ async def test_D7_no_connection_is_kept_for_whoever_comes_next(http: Http, serve
     listener = Listener(b"log")
     served_tls.sni_callback = listener.named  # type: ignore[assignment]
     server = await asyncio.start_server(listener.talk, "127.0.0.1", 0, ssl=served_tls)
-    outside = Outside(_Elsewhere(http, server.sockets[0].getsockname()[1]), _public)
+    outside = PublicSender(_Elsewhere(http, server.sockets[0].getsockname()[1]), _public)
     for _ in range(3):
         await asyncio.wait_for(outside.fetch(PublicRequest(URL), PROVIDERS["google"]), 5)
     server.close()
@@ -579,7 +579,7 @@ async def test_D7_the_address_that_was_checked_is_the_one_that_is_connected_to_i
 
     monkeypatch.setattr(FastTransport, "start", start)
     http = Http(FastTransport)
-    outcome = await Outside(http, found).fetch(PublicRequest(URL), PROVIDERS["google"])
+    outcome = await PublicSender(http, found).fetch(PublicRequest(URL), PROVIDERS["google"])
     await http.close()
     [sent] = seen
     assert outcome.detail == "unsent" and sent.url.host == address and sent.url.raw_path == b"/a/b%2Fc?sig=x%3D1&y=2"

@@ -62,7 +62,7 @@ def _query(params: Mapping[str, Any] | None) -> str:
     return "?" + "&".join(pairs) if pairs else ""
 
 
-def dressed(request: Request) -> tuple[list[tuple[str, str]], bytes]:
+def headers_and_body(request: Request) -> tuple[list[tuple[str, str]], bytes]:
     """Headers and body. Raises `InvalidInput` for a header that a request may not set, or a value that is none."""
     headers = list(_PLAIN) if not request.headers else _headers(request.headers)
     if request.json is not None:

@@ -19,7 +19,7 @@ from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Vault
 
 
-class Lacking(Exception):
+class MissingScopes(Exception):
     """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy."""
 
     def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "") -> None:
@@ -36,7 +36,7 @@ class Asking:
     accounts: Accounts
     consents: Consents
 
-    async def together(self, lacking: Sequence[Lacking]) -> dict[int, DeputizeError]:
+    async def together(self, lacking: Sequence[MissingScopes]) -> dict[int, DeputizeError]:
         """For each (by its ``id``) the error to raise: one consent for all of one app; each on its own if the user has
         just refused a part."""
         errors: dict[int, DeputizeError] = {}
@@ -44,13 +44,13 @@ class Asking:
             errors |= await self._together([one for one in lacking if one.act.app == app])
         return errors
 
-    async def _together(self, lacking: Sequence[Lacking]) -> dict[int, DeputizeError]:
+    async def _together(self, lacking: Sequence[MissingScopes]) -> dict[int, DeputizeError]:
         error = await self.about(*lacking)
         if isinstance(error, ConsentRequired) or len(lacking) == 1:
             return {id(one): error for one in lacking}
         return {id(one): await self.about(one) for one in lacking}
 
-    async def about(self, *lacking: Lacking) -> DeputizeError:
+    async def about(self, *lacking: MissingScopes) -> DeputizeError:
         """The error that asks the user for what these acts lack, and for nothing else; or says why not to ask."""
         act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
         try:

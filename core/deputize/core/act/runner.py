@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core.act.budget import STRANGERS, Budgets
-from deputize.core.act.build_request import address_of, dressed
+from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
 from deputize.core.act.policy import Act
@@ -47,7 +47,7 @@ from deputize.core.act.toolkit import (
     Take,
     Wait,
 )
-from deputize.core.act.unauthenticated import Outside, is_loopback
+from deputize.core.act.unauthenticated import PublicSender, is_loopback
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, still_refused
 from deputize.core.grants.refresh import GrantLost, Refresher
@@ -78,7 +78,7 @@ class Sender:
     http: Http
     providers: Mapping[str, Provider]
     refresher: Refresher
-    outside: Outside
+    outside: PublicSender
     files: Files
     budgets: Budgets
     clock: Callable[[], float] = time.time
@@ -374,7 +374,7 @@ class Run:
 
     def _with_token(self, request: Request, url: str, grant: Grant) -> LeanRequest:
         """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
-        headers, content = dressed(request)
+        headers, content = headers_and_body(request)
         made = LeanRequest(request.method, url, (), content)
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
             raise self._fault("may not send a token in the clear")

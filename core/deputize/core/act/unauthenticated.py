@@ -37,7 +37,7 @@ _OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
 
 
 @dataclass
-class Outside:
+class PublicSender:
     """Sends `PublicRequest`s. ``http``: of its own, shared with no request that bears a token."""
 
     http: Http
