@@ -178,7 +178,7 @@ def _told(settings: Settings, vault: Vault) -> Iterator[Finding]:
         whose = f"{one.provider} {one.account or '(an account)'} of {one.user.id}"
         there = f"generation {one.generation}" if one.generation else "nothing"
         todo = "Somebody put an older vault or row back. Find out who; then disconnect and connect again."
-        yield Finding("rollback", "bad", f"{whose}: the vault has {there}, the audit saw {one.told}", todo)
+        yield Finding("rollback", "bad", f"{whose}: the vault has {there}, the audit saw {one.audited}", todo)
     if not older:
         words = f"no grant is older than the audit saw it; {len(newer)} changed without a row (a crash in between)"
         yield Finding("rollback", "ok", words if newer else "no grant is older than the audit saw it")

@@ -386,7 +386,7 @@ async def test_W8_killed_between_save_and_audit_row_the_row_is_missed_and_the_ch
         assert await fleet.go(fleet.start(1, "kill-audit")) == [""]
         vault = await new_vault(path, b"k" * 32)
         [missed] = await ahead(vault, folder)
-        assert (missed.user, missed.account, missed.generation - missed.told) == (
+        assert (missed.user, missed.account, missed.generation - missed.audited) == (
             User("alice"),
             "alice@example.test",
             2,

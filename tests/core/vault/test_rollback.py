@@ -13,7 +13,7 @@ import pytest
 from deputize.core import Deputy, ReconsentRequired, User
 from deputize.core.audit import Audit
 from deputize.core.vault.grant import Account, Grant, Secret
-from deputize.core.vault.rollback import Differing, Tale, ahead, behind
+from deputize.core.vault.rollback import AuditedGenerations, GenerationMismatch, ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.house import build, connect, new_vault
@@ -39,7 +39,7 @@ class Place:
     def vault(self) -> Vault:
         return self.deputy.vault
 
-    async def behind(self) -> list[Differing]:
+    async def behind(self) -> list[GenerationMismatch]:
         self.deputy.audit.flush()
         return await behind(self.vault, self.folder)
 
@@ -68,7 +68,7 @@ async def test_V2_an_older_row_put_back_is_named_with_both_generations(place: Pl
     assert await place.behind() == []
     place.put_back(older)
     [found] = await place.behind()
-    assert found == Differing(ALICE, "google", "google", "alice@example.test", 1, 2)
+    assert found == GenerationMismatch(ALICE, "google", "google", "alice@example.test", 1, 2)
     await place.deputy.close()
 
 
@@ -77,14 +77,14 @@ async def test_V2_a_revoked_grant_that_was_put_back_is_found(place: Place) -> No
     await place.deputy.revoke("alice", "google")
     place.put_back(older)
     [found] = await place.behind()
-    assert (found.generation, found.told) == (1, 2)
+    assert (found.generation, found.audited) == (1, 2)
     await place.deputy.close()
 
 
 async def test_V2_a_row_that_was_removed_is_found(place: Place) -> None:
     place.put_back({})
     [found] = await place.behind()
-    assert (found.user, found.provider, found.generation, found.told) == (ALICE, "google", 0, 1)
+    assert (found.user, found.provider, found.generation, found.audited) == (ALICE, "google", 0, 1)
     await place.deputy.close()
 
 
@@ -96,14 +96,14 @@ async def test_V2_a_refresh_undone_and_a_death_undone_are_found(place: Place) ->
     assert await place.deputy.act("gmail_search", {}, user="alice")
     newer = place.rows()
     place.put_back(older)
-    assert [(one.generation, one.told) for one in await place.behind()] == [(1, 3)]
+    assert [(one.generation, one.audited) for one in await place.behind()] == [(1, 3)]
     place.put_back(newer)
     assert await place.behind() == []
     place.sandbox._world.authority.tokens.clear()
     with pytest.raises(ReconsentRequired):
         await place.deputy.act("gmail_search", {}, user="alice")
     place.put_back(newer)
-    assert [one.told for one in await place.behind()] == [4]
+    assert [one.audited for one in await place.behind()] == [4]
     await place.deputy.close()
 
 
@@ -115,7 +115,7 @@ async def test_V2_grants_of_other_accounts_users_and_tenants_are_not_mixed_up(pl
     assert await place.behind() == []
     place.deputy.audit.flush()
     found = await ahead(place.vault, place.folder)
-    assert {one.account for one in found} == {"1@x", "2@x", "3@x"} and {one.told for one in found} == {0}
+    assert {one.account for one in found} == {"1@x", "2@x", "3@x"} and {one.audited for one in found} == {0}
     await place.deputy.close()
 
 
@@ -126,7 +126,7 @@ async def test_V2_the_audits_new_key_makes_nobody_forget(place: Place) -> None:
     await place.deputy.close()
     again = await place.open()
     again.put_back(older)
-    assert [(one.generation, one.told) for one in await again.behind()] == [(1, 2)]
+    assert [(one.generation, one.audited) for one in await again.behind()] == [(1, 2)]
     await again.deputy.close()
 
 
@@ -138,7 +138,7 @@ async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(place: Pl
     with file.open("a") as to:
         to.write(f"{forged}\n")
     assert await place.behind() == []
-    assert Tale(place.folder, [b"x" * 32]).gone([]) == []
+    assert AuditedGenerations(place.folder, [b"x" * 32]).gone([]) == []
     await place.deputy.close()
 
 

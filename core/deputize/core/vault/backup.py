@@ -17,7 +17,7 @@ from deputize.core.audit import Audit
 from deputize.core.errors import SettingsError
 from deputize.core.vault.private_files import beside, private_folder
 from deputize.core.vault.restore import Owe, count_anew, distrust, end_revoked
-from deputize.core.vault.rollback import Tale
+from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores.sqlite_file import FORMAT, check, connect, copy, remove, told
 from deputize.core.vault.vault import Vault
 from deputize.core.vault.vault_keys import HouseKeys
@@ -80,7 +80,7 @@ async def restore(vault: Vault, backup: Path, root_keys: Sequence[bytes], audit:
             if copied.keys.index != vault.keys.index:
                 raise SettingsError("This is a backup of another vault.", hint=str(backup))
             await audit.settle()
-            doubted = await distrust(copied, Tale(folder, vault.keys.audits), owe)
+            doubted = await distrust(copied, AuditedGenerations(folder, vault.keys.audits), owe)
             for key, sealed in await vault.store.scan("outbox"):
                 await copied.store.insert("outbox", key, sealed)
             at = copied.keys.copied_at
@@ -91,7 +91,9 @@ async def restore(vault: Vault, backup: Path, root_keys: Sequence[bytes], audit:
     finally:
         remove(made)
     await asyncio.sleep(_ROWS_OF_OTHERS)
-    await end_revoked(vault, Tale(folder, vault.keys.audits), owe)  # what was revoked meanwhile was written over
+    await end_revoked(
+        vault, AuditedGenerations(folder, vault.keys.audits), owe
+    )  # what was revoked meanwhile was written over
     await count_anew(vault, audit, at, doubted)
     return doubted
 

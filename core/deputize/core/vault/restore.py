@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from deputize.core.audit import Audit
 from deputize.core.vault.grant import Grant
-from deputize.core.vault.rollback import RESTORED, Tale, all_grants, facts_of
+from deputize.core.vault.rollback import RESTORED, AuditedGenerations, all_grants, facts_of
 from deputize.core.vault.vault import EXPIRING, Vault
 
 log = logging.getLogger("deputize")
@@ -37,7 +37,7 @@ async def take_into_use(vault: Vault, audit: Audit, folder: Path, owe: Owe) -> N
     if not (at := vault.keys.copied_at):
         return
     log.warning("The vault is a backup that was put back: what it grants is confirmed before it is used.")
-    doubted = await distrust(vault, Tale(folder, vault.keys.audits), owe)
+    doubted = await distrust(vault, AuditedGenerations(folder, vault.keys.audits), owe)
     await count_anew(vault, audit, at, doubted)
     await vault.accept_copy()
 
@@ -49,7 +49,7 @@ async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int)
         audit.write("grant.restored", **facts_of(grant, audit))
 
 
-async def distrust(vault: Vault, tale: Tale, owe: Owe) -> int:
+async def distrust(vault: Vault, tale: AuditedGenerations, owe: Owe) -> int:
     """Forget what was open, end what was revoked since, and have all other grants confirmed first; how many those are.
 
     It can be cut off anywhere and done again.
@@ -68,7 +68,7 @@ async def distrust(vault: Vault, tale: Tale, owe: Owe) -> int:
     return doubted
 
 
-async def end_revoked(vault: Vault, tale: Tale, owe: Owe) -> None:
+async def end_revoked(vault: Vault, tale: AuditedGenerations, owe: Owe) -> None:
     """End what the audit last saw revoked and lives here; of the same generation, too, which had another past."""
     for record in await vault.scan("grant"):
         grant = Grant.unpack(record.plain, record.generation)

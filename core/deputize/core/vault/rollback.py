@@ -28,7 +28,7 @@ Where: TypeAlias = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AuditedGeneration:
     """The newest generation of a grant that the audit has seen, and whether it was the end of it."""
 
     generation: int
@@ -36,7 +36,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Differing:
+class GenerationMismatch:
     """A grant whose generation in the vault (0: none lies there) is not the newest one told."""
 
     user: User
@@ -44,7 +44,7 @@ class Differing:
     app: str
     account: str
     generation: int
-    told: int
+    audited: int
 
 
 def facts_of(grant: Grant, audit: Audit) -> dict[str, str | int | None]:
@@ -59,14 +59,14 @@ def facts_of(grant: Grant, audit: Audit) -> dict[str, str | int | None]:
     }
 
 
-class Tale:
+class AuditedGenerations:
     """What the audit in a folder says of all grants. ``keys``: the audit's, newest first. Only rows that one of them
     made count. Raises `StoreUnavailable` where the folder cannot be read."""
 
     def __init__(self, folder: Path, keys: Sequence[bytes]) -> None:
         self._ring = [Key(key) for key in keys]
         since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
-        self._told: dict[Where, Told] = {}
+        self._told: dict[Where, AuditedGeneration] = {}
         for row in self._rows(folder):
             if row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
@@ -84,9 +84,9 @@ class Tale:
         tenant, user, provider, app = (str(row.get(name, "")) for name in ("tenant", "user", "provider", "app"))
         where, generation = (tenant, user, provider, app, str(row["account_hash"])), row["grant_gen"]
         if where not in self._told or generation >= self._told[where].generation:
-            self._told[where] = Told(generation, row["event"] == "grant.revoked")
+            self._told[where] = AuditedGeneration(generation, row["event"] == "grant.revoked")
 
-    def of(self, grant: Grant) -> Told | None:
+    def of(self, grant: Grant) -> AuditedGeneration | None:
         """What was told of this grant last."""
         told = [self._told[where] for where in self._names(grant) if where in self._told]
         return max(told, key=lambda one: one.generation, default=None)
@@ -95,11 +95,11 @@ class Tale:
         owner = (grant.user.tenant, grant.user.id, grant.provider, grant.app)
         return [(*owner, key.value([grant.account.subject])) for key in self._ring]
 
-    def gone(self, grants: Sequence[Grant]) -> list[Differing]:
+    def gone(self, grants: Sequence[Grant]) -> list[GenerationMismatch]:
         """Grants that were told of and are not among these: the vault removes none."""
         known = {where for grant in grants for where in self._names(grant)}
         return [
-            Differing(User(user, tenant), provider, app, "", 0, told.generation)
+            GenerationMismatch(User(user, tenant), provider, app, "", 0, told.generation)
             for (tenant, user, provider, app, account), told in self._told.items()
             if (tenant, user, provider, app, account) not in known
         ]
@@ -110,21 +110,23 @@ async def all_grants(vault: Vault) -> list[Grant]:
     return [Grant.unpack(record.plain, record.generation) for record in await vault.scan("grant")]
 
 
-async def behind(vault: Vault, folder: Path) -> list[Differing]:
+async def behind(vault: Vault, folder: Path) -> list[GenerationMismatch]:
     """Grants that are older in the vault than the audit says, or gone from it: rolled back by somebody."""
-    tale, grants = Tale(folder, vault.keys.audits), await all_grants(vault)
-    return [one for one in _differing(tale, grants) if one.generation < one.told] + tale.gone(grants)
+    audited, grants = AuditedGenerations(folder, vault.keys.audits), await all_grants(vault)
+    return [one for one in _differing(audited, grants) if one.generation < one.audited] + audited.gone(grants)
 
 
-async def ahead(vault: Vault, folder: Path) -> list[Differing]:
+async def ahead(vault: Vault, folder: Path) -> list[GenerationMismatch]:
     """Grants whose last write no row tells: a crash came between the two. No sign of tampering."""
-    tale, grants = Tale(folder, vault.keys.audits), await all_grants(vault)
-    return [one for one in _differing(tale, grants) if one.generation > one.told]
+    audited, grants = AuditedGenerations(folder, vault.keys.audits), await all_grants(vault)
+    return [one for one in _differing(audited, grants) if one.generation > one.audited]
 
 
-def _differing(tale: Tale, grants: Sequence[Grant]) -> Iterator[Differing]:
+def _differing(audited: AuditedGenerations, grants: Sequence[Grant]) -> Iterator[GenerationMismatch]:
     for grant in grants:
-        told = tale.of(grant)
+        told = audited.of(grant)
         newest = told.generation if told else 0
         if grant.generation != newest:
-            yield Differing(grant.user, grant.provider, grant.app, grant.account.name, grant.generation, newest)
+            yield GenerationMismatch(
+                grant.user, grant.provider, grant.app, grant.account.name, grant.generation, newest
+            )
