@@ -38,7 +38,7 @@ from deputize.core.errors import (
 )
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
-from deputize.core.grants.revocation_queue import Outbox
+from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoked, Revoker
 from deputize.core.http import Http, Transport
 from deputize.core.oauth.discover import Resolve, addresses_of
@@ -113,7 +113,7 @@ class Deputy:
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
-        self.outbox = Outbox(vault, providers, self.apps, self.http, self.audit, clock)
+        self.outbox = RevocationQueue(vault, providers, self.apps, self.http, self.audit, clock)
         self.consents = Consents(
             vault, providers, self.apps, self.http, self.audit, self.pages, self.outbox, agent=agent, clock=clock
         )
@@ -171,7 +171,7 @@ class Deputy:
             outcomes_kept=settings.outcomes_kept,
         )
         pages.deputy = deputy
-        portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.owe_in))
+        portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
         portal().run(deputy.sweeper.start())
         return deputy
 
@@ -333,10 +333,10 @@ class Deputy:
 
     async def _spoilt(self, act: Act, grant: Grant) -> MissingScopes:
         """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
-        owed = await self.outbox.owe_grant(grant)
+        owed = await self.outbox.enqueue_grant(grant)
         lost = await self.refresher.bury(grant, RESTRICTED)
         if owed:
-            await self.outbox.settle(owed)
+            await self.outbox.deliver(owed)
         return MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
 
     async def _performed(self, act: Act, facts: dict[str, Any]) -> Any:
@@ -402,7 +402,7 @@ class Deputy:
         chosen = [await self._tool(name) for name in tools]
         wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
         consents = await self.asking.beforehand(who, wanted, account, other)
-        await self.outbox.pay()
+        await self.outbox.flush()
         return consents
 
     async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
@@ -502,7 +502,7 @@ class Deputy:
         """
         name = self.registry.provider(provider).name if provider else ""
         who = User.of(user)
-        await self.outbox.pay(but=self.vault.place(who))
+        await self.outbox.flush(but=self.vault.place(who))
         ended = await self.revoker.disconnect(who, name, app, account, leaked=leaked)
         await self.accounts.settle(who, {one.provider for one in ended})
         return ended

@@ -240,7 +240,7 @@ async def test_a_rival_who_settles_at_any_step_of_a_disconnect_throws_nothing_aw
 async def test_a_disconnect_that_was_cut_off_before_its_tombstone_is_finished_by_whoever_finds_it(house: House) -> None:
     grant = await house.grant()
     assert grant
-    await house.deputy.outbox.owe_grant(grant)  # and here the process died
+    await house.deputy.outbox.enqueue_grant(grant)  # and here the process died
     other = await _rival(house)
     house.line.answers[REVOKE] = [answer(503)]
     assert await other.revoker.retry() == ["queued"]
@@ -317,6 +317,6 @@ async def test_a_disconnect_whose_process_was_killed_is_finished_by_another(tmp_
     sandbox = Sandbox(state=tmp_path / "sandbox.json")
     async with await build(sandbox, vault=await new_vault(path, b"k" * 32)) as deputy:
         assert len(await deputy.vault.scan("outbox")) == 1 and sandbox.live_tokens()["alice@example.test"] > 0
-        await deputy.outbox.pay()
+        await deputy.outbox.flush()
         assert sandbox.live_tokens()["alice@example.test"] == 0 and await deputy.vault.scan("outbox") == []
         assert await deputy.connections("alice") == []

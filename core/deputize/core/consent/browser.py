@@ -234,7 +234,7 @@ class Visits(Records):
             await self._take_back(grant)
             if content.get("other") == "switch" and before:
                 await accounts.prefer(before)
-        await self.outbox.settle(*replaced)
+        await self.outbox.deliver(*replaced)
         return ended is not None
 
     async def _unwanted(self, content: Content, provider: Provider, account: Account, granted: frozenset[str]) -> str:

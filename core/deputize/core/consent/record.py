@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, NoReturn, Protocol
 
 from deputize.core.audit import Audit
 from deputize.core.errors import InvalidInput
-from deputize.core.grants.revocation_queue import Outbox
+from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.http import Http
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
@@ -92,7 +92,7 @@ class Records:
         http: Http,
         audit: Audit,
         pages: Pages,
-        outbox: Outbox,
+        outbox: RevocationQueue,
         *,
         agent: str = "",
         clock: Callable[[], float] = time.time,

@@ -22,7 +22,7 @@ from typing import Final
 from deputize.core.audit import Audit
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, StoreUnavailable
 from deputize.core.failures import Kind, Outcome
-from deputize.core.grants.revocation_queue import Outbox
+from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.http import Http
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
@@ -87,7 +87,7 @@ class Refresher:
     apps: Mapping[str, App]
     http: Http
     audit: Audit
-    outbox: Outbox
+    outbox: RevocationQueue
     clock: Callable[[], float] = time.time
     _running: dict[str, asyncio.Task[Grant]] = field(default_factory=dict)
     _pauses: dict[str, Pause] = field(default_factory=dict)
@@ -250,7 +250,7 @@ class Refresher:
                     raise await self._overtaken(old, new, current)
                 if current.refresh_token != old.refresh_token:
                     if debt := await self.outbox.owe_replaced(new, current):
-                        await self.outbox.settle(debt)
+                        await self.outbox.deliver(debt)
                     return current  # a newer consent brought tokens of its own
                 old, new = (
                     current,

@@ -48,7 +48,7 @@ it stays written down for as long as they do."""
 
 
 @dataclass(repr=False)
-class Outbox:
+class RevocationQueue:
     """What providers must still hear. Debts of all users, in one vault."""
 
     vault: Vault
@@ -59,7 +59,7 @@ class Outbox:
     clock: Callable[[], float] = time.time
     _rest_until: float = field(default=0.0)
 
-    async def owe(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Record:
+    async def enqueue(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Record:
         """Write down that these tokens must end; ``alone``: and no others. Durable when it returns."""
         expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
         more = {"replaced": True} if alone else {}
@@ -70,7 +70,7 @@ class Outbox:
         row, one = self.providers.get(provider), self.apps.get(app)
         return origin_of(row, one) if row and one else None
 
-    async def owe_grant(self, grant: Grant, *, leaked: bool = False) -> Record | None:
+    async def enqueue_grant(self, grant: Grant, *, leaked: bool = False) -> Record | None:
         """Write down that a grant's tokens must end, if it is gone by then; None for one without tokens.
 
         ``leaked``: others may have them, so all are ended at once and without the app, where the provider allows that.
@@ -100,9 +100,9 @@ class Outbox:
         more = {"place": place, "replaced": True, **noted(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
-    async def owe_in(self, vault: Vault, grant: Grant) -> None:
+    async def enqueue_in(self, vault: Vault, grant: Grant) -> None:
         """The same, written down in another vault."""
-        await replace(self, vault=vault).owe_grant(grant)
+        await replace(self, vault=vault).enqueue_grant(grant)
 
     async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
         whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}
@@ -130,7 +130,7 @@ class Outbox:
         note = {**note, "refresh": ""} | self._named(note["provider"], renewed, expires)
         return await self.vault.swap(owed, note) or owed
 
-    async def settle(self, *debts: Record) -> list[Upstream]:
+    async def deliver(self, *debts: Record) -> list[Upstream]:
         """Tell the providers; how each debt stands, in order. What cannot be told now stays written down."""
         told: dict[str, Upstream] = {}
         for begin in range(0, len(debts), LEAKED_AT_ONCE // 2):
@@ -241,7 +241,7 @@ class Outbox:
         return upstream
 
     async def owed(self, place: str, *, leaked: bool = False) -> list[Record]:
-        """What is owed there; ``leaked``: to be told as others may have the tokens, see `owe_grant`."""
+        """What is owed there; ``leaked``: to be told as others may have the tokens, see `enqueue_grant`."""
         found = (await self.vault.scan_open("outbox", place))[0]
         return [await self.as_leaked(owed) for owed in found] if leaked else found
 
@@ -256,13 +256,13 @@ class Outbox:
 
     async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:
         """End tokens that must not be kept, now or later; ``alone``: and no others."""
-        return (await self.settle(await self.owe(user, provider, app, tokens, alone=alone)))[0]
+        return (await self.deliver(await self.enqueue(user, provider, app, tokens, alone=alone)))[0]
 
     async def retry(self) -> list[Upstream]:
         """Tell providers what could not be told before; how each went."""
-        return await self.settle(*(await self.vault.scan_open("outbox"))[0])
+        return await self.deliver(*(await self.vault.scan_open("outbox"))[0])
 
-    async def pay(self, *, but: str = "-") -> None:
+    async def flush(self, *, but: str = "-") -> None:
         """Tell what is due, at most once a minute: for whoever passes by. What was given up is due once a day.
 
         ``but``: the place whose debts whoever calls sees to.
@@ -271,7 +271,7 @@ class Outbox:
             self._rest_until = self.clock() + REST
             debts = (await self.vault.scan_open("outbox"))[0]
             due = [owed for owed in debts if self.clock() >= owed.json.get("tried", 0.0) + GIVE_UP]
-            await self.settle(*(owed for owed in due if not owed.key.startswith(but)))
+            await self.deliver(*(owed for owed in due if not owed.key.startswith(but)))
 
 
 def _whose(note: Mapping[str, Any]) -> dict[str, Any]:

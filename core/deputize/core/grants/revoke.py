@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import Consents
 from deputize.core.errors import VaultError
-from deputize.core.grants.revocation_queue import Outbox, Upstream
+from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
@@ -43,20 +43,20 @@ class Revoker:
     apps: Mapping[str, App]
     audit: Audit
     consents: Consents
-    outbox: Outbox
+    outbox: RevocationQueue
 
     async def disconnect(
         self, user: User, provider: str = "", app: str = "", account: str | None = None, *, leaked: bool = False
     ) -> list[Revoked]:
         """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject).
 
-        ``leaked``: others may have the tokens; see `Outbox.owe_grant`. Raises `VaultError` where a grant of theirs does
-        not open, when all others have ended.
+        ``leaked``: others may have the tokens; see `RevocationQueue.enqueue_grant`. Raises `VaultError` where a grant
+        of theirs does not open, when all others have ended.
         """
         place, ended = self.vault.place(user), await self._end_here(user, provider, app, account, leaked)
         told = await self._tell(ended)
         tried = {owed.key for _, owed in ended if owed}
-        await self.outbox.settle(*(o for o in await self.outbox.owed(place, leaked=leaked) if o.key not in tried))
+        await self.outbox.deliver(*(o for o in await self.outbox.owed(place, leaked=leaked) if o.key not in tried))
         return _whole(told, (await self.vault.scan_open("grant", place))[1])
 
     async def disconnect_all(self, tenant: str | None = None, *, leaked: bool = False) -> list[Revoked]:
@@ -98,7 +98,7 @@ class Revoker:
             debts = [record for record in records if _of(record.json, tenant)]
             if leaked:
                 debts = [await self.outbox.as_leaked(owed) for owed in debts]
-            for owed, upstream in zip(debts, await self.outbox.settle(*debts), strict=True):
+            for owed, upstream in zip(debts, await self.outbox.deliver(*debts), strict=True):
                 if owed.key in ended:
                     ended[owed.key] = replace(ended[owed.key], upstream=upstream)
 
@@ -131,7 +131,7 @@ class Revoker:
         a tombstone finishes both."""
         before: Record | None = None
         while True:
-            owed = await self.outbox.owe_grant(grant, leaked=leaked)
+            owed = await self.outbox.enqueue_grant(grant, leaked=leaked)
             if before:
                 await self.vault.delete(before)  # of tokens that a refresh has exchanged, or of a generation touched
             if buried := await self.vault.replace(grant, grant.tombstone()):
@@ -143,7 +143,7 @@ class Revoker:
 
     async def _tell(self, ended: list[Ended]) -> list[Revoked]:
         debts = [owed for _, owed in ended if owed]
-        told = dict(zip([owed.key for owed in debts], await self.outbox.settle(*debts), strict=True))
+        told = dict(zip([owed.key for owed in debts], await self.outbox.deliver(*debts), strict=True))
         return [self._revoked(grant, told[owed.key] if owed else "done") for grant, owed in ended]
 
     def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:

@@ -63,7 +63,9 @@ def put_in_place(backup: Path, path: Path) -> None:
     copy(backup, path, {})
 
 
-async def restore(vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, folder: Path, owe: Owe) -> int:
+async def restore(
+    vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, folder: Path, enqueue: Owe
+) -> int:
     """Replace what is in the vault by a backup of it, as one step, while others use it. How many grants are in doubt.
 
     ``folder``: of the audit. What is owed to providers now stays owed. Raises `SettingsError` for a backup of another
@@ -80,7 +82,7 @@ async def restore(vault: Vault, backup: Path, root_keys: Sequence[bytes], audit:
             if copied.keys.index != vault.keys.index:
                 raise SettingsError("This is a backup of another vault.", hint=str(backup))
             await audit.settle()
-            doubted = await distrust(copied, AuditedGenerations(folder, vault.keys.audits), owe)
+            doubted = await distrust(copied, AuditedGenerations(folder, vault.keys.audits), enqueue)
             for key, sealed in await vault.store.scan("outbox"):
                 await copied.store.insert("outbox", key, sealed)
             at = copied.keys.copied_at
@@ -92,7 +94,7 @@ async def restore(vault: Vault, backup: Path, root_keys: Sequence[bytes], audit:
         remove(made)
     await asyncio.sleep(_ROWS_OF_OTHERS)
     await end_revoked(
-        vault, AuditedGenerations(folder, vault.keys.audits), owe
+        vault, AuditedGenerations(folder, vault.keys.audits), enqueue
     )  # what was revoked meanwhile was written over
     await count_anew(vault, audit, at, doubted)
     return doubted

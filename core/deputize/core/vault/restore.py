@@ -32,12 +32,12 @@ Owe: TypeAlias = Callable[[Vault, Grant], Awaitable[object]]
 _LONG_AGO = 1.0
 
 
-async def take_into_use(vault: Vault, audit: Audit, folder: Path, owe: Owe) -> None:
+async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Owe) -> None:
     """For the start: where the vault is a backup that was put back, doubt what is in it. Else do nothing."""
     if not (at := vault.keys.copied_at):
         return
     log.warning("The vault is a backup that was put back: what it grants is confirmed before it is used.")
-    doubted = await distrust(vault, AuditedGenerations(folder, vault.keys.audits), owe)
+    doubted = await distrust(vault, AuditedGenerations(folder, vault.keys.audits), enqueue)
     await count_anew(vault, audit, at, doubted)
     await vault.accept_copy()
 
@@ -49,7 +49,7 @@ async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int)
         audit.write("grant.restored", **facts_of(grant, audit))
 
 
-async def distrust(vault: Vault, tale: AuditedGenerations, owe: Owe) -> int:
+async def distrust(vault: Vault, tale: AuditedGenerations, enqueue: Owe) -> int:
     """Forget what was open, end what was revoked since, and have all other grants confirmed first; how many those are.
 
     It can be cut off anywhere and done again.
@@ -57,7 +57,7 @@ async def distrust(vault: Vault, tale: AuditedGenerations, owe: Owe) -> int:
     for kind in EXPIRING:
         for record in await vault.scan(kind) if kind != "act" else ():
             await vault.delete(record)
-    await end_revoked(vault, tale, owe)
+    await end_revoked(vault, tale, enqueue)
     doubted = 0
     for record in await vault.scan("grant"):
         grant = Grant.unpack(record.plain, record.generation)
@@ -68,11 +68,11 @@ async def distrust(vault: Vault, tale: AuditedGenerations, owe: Owe) -> int:
     return doubted
 
 
-async def end_revoked(vault: Vault, tale: AuditedGenerations, owe: Owe) -> None:
+async def end_revoked(vault: Vault, tale: AuditedGenerations, enqueue: Owe) -> None:
     """End what the audit last saw revoked and lives here; of the same generation, too, which had another past."""
     for record in await vault.scan("grant"):
         grant = Grant.unpack(record.plain, record.generation)
         last = tale.of(grant)
         if grant.status != "revoked" and last and last.revoked and last.generation >= grant.generation:
-            await owe(vault, grant)
+            await enqueue(vault, grant)
             await vault.swap(record, grant.tombstone().pack())
