@@ -334,7 +334,7 @@ class Deputy:
     async def _spoilt(self, act: Act, grant: Grant) -> MissingScopes:
         """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
         owed = await self.outbox.enqueue_grant(grant)
-        lost = await self.refresher.bury(grant, RESTRICTED)
+        lost = await self.refresher.mark_lost(grant, RESTRICTED)
         if owed:
             await self.outbox.deliver(owed)
         return MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)

@@ -402,7 +402,7 @@ class Run:
         if outcome.kind is Kind.REFRESH_ONCE:  # of a second token: a grant that has none was lost on the way to it
             outcome = still_refused(self.provider.rules, refreshed=True)
         if outcome.kind is Kind.REAUTH:
-            return await self.sender.refresher.bury(grant, outcome.detail or "rejected")
+            return await self.sender.refresher.mark_lost(grant, outcome.detail or "rejected")
         if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
             return MissingScope(outcome.needed, named=outcome.certain)
         shown = own_address(self.provider, outcome.url)

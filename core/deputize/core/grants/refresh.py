@@ -286,7 +286,7 @@ class Refresher:
             return grant
         raise pause.error()
 
-    async def bury(self, grant: Grant, reason: str) -> GrantLost:
+    async def mark_lost(self, grant: Grant, reason: str) -> GrantLost:
         """Mark this generation of a grant dead, and say so; a newer one is left alone."""
         try:
             await self._bury(grant, reason)
