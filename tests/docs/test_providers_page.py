@@ -117,5 +117,5 @@ def test_the_table_says_where_each_provider_brings_people_back() -> None:
 
 
 def test_the_hosts_that_forms_lead_to_are_those_of_the_rows() -> None:
-    assert "https://*.slack.com" in PROVIDERS["slack"].leads_to
-    assert PROVIDERS["github"].at_host("github.example.com").leads_to == ("https:",)
+    assert "https://*.slack.com" in PROVIDERS["slack"].csp_form_targets
+    assert PROVIDERS["github"].at_host("github.example.com").csp_form_targets == ("https:",)

@@ -18,8 +18,8 @@ def test_the_table_names_every_toolkit_with_its_providers_tools_and_toolsets() -
     assert {row[0] for row in ROWS} == set(kits)
     for name, providers, tools, toolsets in ROWS:
         kit = kits[name]
-        plays = {kit.provider, *(row.name for row in PROVIDERS.values() if row.plays == kit.provider)}
-        assert set(providers.split(", ")) == plays, name
+        stand_ins = {kit.provider, *(row.name for row in PROVIDERS.values() if row.stands_in_for == kit.provider)}
+        assert set(providers.split(", ")) == stand_ins, name
         assert int(tools) == len(kit.tools), name
         assert set(toolsets.split(", ")) == {tool.toolset for tool in kit.tools.values()}, name
 

@@ -262,7 +262,7 @@ class Deputy:
             provider=way.provider,
             account=account,
             nonce="" if call.known else secrets.token_hex(16),
-            kind=self.providers[way.provider].kind,
+            provider_base=self.providers[way.provider].base,
         )
 
     async def _asked(self, act: Act) -> bool:
@@ -324,14 +324,14 @@ class Deputy:
         row = self.providers[grant.provider]
         if where := differs(grant.origin, row, self.apps[act.app]):
             raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
-        if any(row.spoils.get(scope) == act.tool.api for scope in grant.scopes):
-            raise await self._spoilt(act, grant)
+        if any(row.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
+            raise await self._incompatible(act, grant)
         covered = row.covered(grant.scopes)
         if asks := asks_of(act.needs, covered):
             raise MissingScopes(act, asks, grant)
         return grant
 
-    async def _spoilt(self, act: Act, grant: Grant) -> MissingScopes:
+    async def _incompatible(self, act: Act, grant: Grant) -> MissingScopes:
         """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
         owed = await self.outbox.enqueue_grant(grant)
         lost = await self.refresher.mark_lost(grant, RESTRICTED)
@@ -560,7 +560,7 @@ class Deputy:
             return None
         row, grant = self.providers[app.provider], await self.vault.find_whole(user, app.provider, app.name)
         usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
-        return (row.kind, row.covered(grant.scopes)) if grant and usable else None
+        return (row.base, row.covered(grant.scopes)) if grant and usable else None
 
     # ------------------------------------------------------------- from sync code, and the end
 

@@ -342,7 +342,7 @@ def test_A13_scopes_are_split_on_spaces_and_commas_and_aliases_resolved() -> Non
     assert flow.parse_tokens(GOOGLE, reply(scope=["a", "b c", 7])).scopes == frozenset({"a", "b", "c"})
 
 
-KEEPING = {"keep": {"instance_url": r"https://[a-z0-9-]+\.example\.test"}}
+KEEPING = {"kept_fields": {"instance_url": r"https://[a-z0-9-]+\.example\.test"}}
 
 
 def test_what_is_kept_of_a_reply_has_the_form_that_the_row_says() -> None:

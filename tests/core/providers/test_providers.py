@@ -25,8 +25,8 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "google": {
         "label": "Google",
         "authorize": "https://accounts.google.com/o/oauth2/v2/auth",
-        "leads_to": ("https://*.google.com",),
-        "spoils": {"https://www.googleapis.com/auth/gmail.metadata": "gmail"},
+        "csp_form_targets": ("https://*.google.com",),
+        "incompatible_scopes": {"https://www.googleapis.com/auth/gmail.metadata": "gmail"},
         "token": "https://oauth2.googleapis.com/token",
         "revoke": "https://oauth2.googleapis.com/revoke",
         "issuer": "https://accounts.google.com",
@@ -49,7 +49,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "slack": {
         "label": "Slack",
         "authorize": "https://slack.com/oauth/v2/authorize",
-        "leads_to": ("https://*.slack.com",),
+        "csp_form_targets": ("https://*.slack.com",),
         "token": "https://slack.com/api/oauth.v2.access",
         "revoke": "https://slack.com/api/auth.revoke",
         "revoke_by": "bearer",
@@ -105,7 +105,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
     "salesforce": {
         "label": "Salesforce",
         "authorize": f"{LOGIN}/authorize",
-        "leads_to": ("https://*.salesforce.com", "https://*.force.com", "https://*.salesforce.mil"),
+        "csp_form_targets": ("https://*.salesforce.com", "https://*.force.com", "https://*.salesforce.mil"),
         "token": f"{LOGIN}/token",
         "revoke": f"{LOGIN}/revoke",
         "issuer": "https://login.salesforce.com",
@@ -117,19 +117,23 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "params_consent": {"prompt": "consent"},
         "params_choose": {"prompt": "select_account consent"},
         "login_hint": "login_hint",
-        "keep": {"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
+        "kept_fields": {"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
         "default_lifetime": 7200.0,
         "localhost": True,
     },
 }
-DOCUMENTED["github_app"] = DOCUMENTED["github"] | {"label": "GitHub (App)", "scope_param": "", "plays": "github"}
+DOCUMENTED["github_app"] = DOCUMENTED["github"] | {
+    "label": "GitHub (App)",
+    "scope_param": "",
+    "stands_in_for": "github",
+}
 COMMON: dict[str, Any] = {
-    "kind": "",
-    "plays": "",
-    "leads_to": (),
+    "base": "",
+    "stands_in_for": "",
+    "csp_form_targets": (),
     "device": "",
     "resource": "",
-    "spoils": {},
+    "incompatible_scopes": {},
     "revoke_by": "form",
     "revoke_one": "",
     "revoke_leaked": "",
@@ -146,7 +150,7 @@ COMMON: dict[str, Any] = {
     "params_consent": {},
     "params_choose": {},
     "login_hint": "",
-    "keep": {},
+    "kept_fields": {},
     "default_lifetime": 0.0,
     "loopback": "exact",
     "localhost": False,
@@ -164,7 +168,7 @@ def said_fields() -> list[Any]:
 
 @every_provider
 def test_every_field_of_a_row_is_as_documented(provider: Provider) -> None:
-    wanted = COMMON | DOCUMENTED[provider.name] | {"kind": provider.name}
+    wanted = COMMON | DOCUMENTED[provider.name] | {"base": provider.name}
     shape = provider.identity
     shown = {one.name: getattr(provider, one.name) for one in said_fields() if one.name not in ELSEWHERE}
     shown["identity"] = (shape.method, shape.url, shape.subject, shape.name)
@@ -533,7 +537,7 @@ def test_D1_a_grant_with_a_foreign_instance_has_no_api_at_all(value: str) -> Non
 
 def test_a_row_whose_root_begins_with_a_field_nobody_keeps_is_refused() -> None:
     with pytest.raises(SettingsError):
-        replace(SALESFORCE, keep={})
+        replace(SALESFORCE, kept_fields={})
 
 
 def test_a_stand_in_for_salesforce_plays_its_instances_too() -> None:
@@ -579,8 +583,8 @@ def test_an_app_at_a_host_of_its_own_has_a_provider_of_its_own_that_plays_for_th
     )
     rows = said.all_providers()
     assert rows["github"] is GITHUB
-    assert (rows["work"].name, rows["work"].kind, rows["work"].plays) == ("work", "github", "github")
-    assert (rows["robot"].name, rows["robot"].kind, rows["robot"].plays) == ("robot", "github_app", "github")
+    assert (rows["work"].name, rows["work"].base, rows["work"].stands_in_for) == ("work", "github", "github")
+    assert (rows["robot"].name, rows["robot"].base, rows["robot"].stands_in_for) == ("robot", "github_app", "github")
     assert rows["work"].hosts == {"github.example.com"} and rows["work"].label == "GitHub (github.example.com)"
     assert [app.provider for app in said.all_apps()] == ["github", "work", "robot"]
     registry = Registry(said.all_apps(), rows)

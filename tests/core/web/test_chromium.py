@@ -79,7 +79,7 @@ async def house() -> AsyncIterator[House]:
             api={},
             hosts=frozenset({urlsplit(front).netloc}),
             identity=Identity(f"{front}/me", "{sub}", "{email}"),
-            leads_to=(workspace,),
+            csp_form_targets=(workspace,),
             localhost=True,
             plain_http=True,
         )
@@ -115,7 +115,7 @@ async def test_continue_leads_by_all_hosts_of_the_row_and_back_by_localhost(hous
 
 
 async def test_a_host_that_the_row_does_not_name_is_not_reached_from_our_form(house: House) -> None:
-    without(house, leads_to=())
+    without(house, csp_form_targets=())
     consent = await house.asked()
     await house.pressed(consent)
     assert not await house.browser.until("document.body.innerText.includes('is connected')", 3)
@@ -123,7 +123,7 @@ async def test_a_host_that_the_row_does_not_name_is_not_reached_from_our_form(ho
 
 
 async def test_https_anywhere_is_no_way_to_a_host_without_it(house: House) -> None:
-    without(house, leads_to=("https:",))
+    without(house, csp_form_targets=("https:",))
     consent = await house.asked()
     await house.pressed(consent)
     assert not await house.browser.until("document.body.innerText.includes('is connected')", 3)

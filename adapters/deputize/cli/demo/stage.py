@@ -181,7 +181,7 @@ def live_stage(folder: DemoFolder, model: BaseChatModel, user: str) -> Iterator[
         hint = "Set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and __CLIENT_SECRET, or [apps.google] in deputize.toml."
         raise SettingsError("--live needs an OAuth app of your own at Google.", hint=hint)
     deputy = Deputy.from_settings(settings, agent=AGENT)
-    mine = {deputy.providers[app.provider].plays or app.provider for app in deputy.apps.values()}
+    mine = {deputy.providers[app.provider].stands_in_for or app.provider for app in deputy.apps.values()}
     toolkits = [name for name, kit in find_toolkits(*TOOLKITS).items() if kit.provider in mine]
     with _chat(deputy, model, folder.file("live-checkpoints.sqlite"), user, toolkits) as chat:
         yield Stage(deputy, chat, deputy.run(deputy.pages.base_url()))

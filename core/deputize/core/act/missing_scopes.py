@@ -98,7 +98,7 @@ class Asking:
         for tool in tools:
             serves = app if app and self.registry.serves(app, tool.provider) else ""
             one = await self.accounts.app(user, tool.provider, serves, account)
-            wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].kind))
+            wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].base))
         return wanted
 
     def _missing(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
@@ -106,7 +106,7 @@ class Asking:
         row = self.registry.providers[app.provider]
         if other:
             had = held.scopes if held and other == "switch" else frozenset[str]()
-            moved = had - set(row.always) - row.spoils.keys()
+            moved = had - set(row.always) - row.incompatible_scopes.keys()
             return [*asks_of(needs, moved), *moved]
         usable = held if held and held.status == "active" and not differs(held.origin, row, app) else None
         granted = row.covered(usable.scopes) if usable else None

@@ -41,9 +41,10 @@ class Call:
 class Act:
     """One tool call as a user, validated and not yet done: what a policy decides about.
 
-    ``nonce`` stands in for the id of a call that has none: such an act is never the same as another. ``kind``: the row
-    that the provider was made from, whose scopes it has; see `deputize.core.oauth.provider.Provider`. ``asked``: what
-    the user was asked about, where the user changed the arguments. ``approved``: on the user's yes, which it takes.
+    ``nonce`` stands in for the id of a call that has none: such an act is never the same as another. ``provider_base``:
+    the row that the provider was made from, whose scopes it has; see `deputize.core.oauth.provider.Provider`.
+    ``asked``: what the user was asked about, where the user changed the arguments. ``approved``: on the user's yes,
+    which it takes.
     ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
     show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know.
     """
@@ -58,7 +59,7 @@ class Act:
     provider: str
     account: str | None = None
     nonce: str = ""
-    kind: str = ""
+    provider_base: str = ""
     asked: Mapping[str, Any] | None = None
     approved: bool = False
     show: Show | None = None
@@ -72,7 +73,7 @@ class Act:
     @cached_property
     def needs(self) -> Sequence[Need]:
         """What these arguments need, in the words of the provider that is asked."""
-        return self.tool.needs_of(self.arguments, self.kind or self.provider)
+        return self.tool.needs_of(self.arguments, self.provider_base or self.provider)
 
     @cached_property
     def said(self) -> str:

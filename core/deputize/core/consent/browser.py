@@ -101,7 +101,9 @@ class Visits(Records):
     async def _asked(self, content: Content, provider: Provider) -> frozenset[str]:
         """What is asked of the provider: what is lacking, and what the grant has that must not get lost."""
         held = await self._held(content)
-        return frozenset(content["scopes"]) | (held.scopes if held else frozenset()) - provider.spoils.keys()
+        return (
+            frozenset(content["scopes"]) | (held.scopes if held else frozenset()) - provider.incompatible_scopes.keys()
+        )
 
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
         """The browser is back at ``/callback/{app}``. Returns the ticket, whose page tells how it went.
@@ -263,7 +265,9 @@ class Visits(Records):
     ) -> bool:
         """Whether this account is connected already, and for more: the new tokens would take from that."""
         held = await self.vault.grant(self.vault.place(user, provider.name, app, account.subject))
-        kept = held.scopes - provider.spoils.keys() if held and held.status == "active" else frozenset[str]()
+        kept = (
+            held.scopes - provider.incompatible_scopes.keys() if held and held.status == "active" else frozenset[str]()
+        )
         return not kept <= provider.covered(granted)
 
     async def _covered(self, user: User, provider: Provider, app: str, account: Account) -> bool:

@@ -127,7 +127,7 @@ def _row(
         name=name,
         label=label or name,
         authorize=_needed(issuer, said, "authorization_endpoint"),
-        leads_to=("https:",),  # single sign-on of its customers may be anywhere
+        csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
         token=_needed(issuer, said, "token_endpoint"),
         device=_url(said, "device_authorization_endpoint"),
         resource=resource,

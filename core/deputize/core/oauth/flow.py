@@ -266,8 +266,10 @@ def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
 def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
     """What the grant keeps of a reply; None where a value has another form: it could send tokens to a place that is
     not theirs."""
-    kept = {name: reply[name] for name in provider.keep if name in reply}
-    if not all(isinstance(value, str) and re.fullmatch(provider.keep[name], value) for name, value in kept.items()):
+    kept = {name: reply[name] for name in provider.kept_fields if name in reply}
+    if not all(
+        isinstance(value, str) and re.fullmatch(provider.kept_fields[name], value) for name, value in kept.items()
+    ):
         return None
     return kept
 

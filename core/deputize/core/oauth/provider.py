@@ -59,13 +59,13 @@ class Site:
     """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
 
     ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``api``: roots that do not
-    follow from that. ``leads_to``: as in `Provider`, beside the provider's own.
+    follow from that. ``csp_form_targets``: as in `Provider`, beside the provider's own.
     """
 
     hosts: str
     places: Mapping[str, str]
     api: Mapping[str, str] = field(default_factory=dict)
-    leads_to: tuple[str, ...] = ()
+    csp_form_targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class Provider:
 
     ``name``, ``label``: in settings, and for people.
     ``authorize``, ``token``: its endpoints (RFC 6749 3.1, 3.2), https.
-    ``leads_to``: where ``authorize`` may send a browser on at once, beside its own origin, as sources of a content
-    security policy (CSP 3, 2.3.1): a workspace's own host, or ``https:`` where single sign-on may be anywhere.
-    ``api``: the API's roots by name; one may begin with a field of ``keep``, as ``{instance_url}/services``.
+    ``csp_form_targets``: where ``authorize`` may send a browser on at once, beside its own origin, as sources of a
+    content security policy (CSP 3, 2.3.1): a workspace's own host, or ``https:`` where single sign-on may be anywhere.
+    ``api``: the API's roots by name; one may begin with a field of ``kept_fields``, as ``{instance_url}/services``.
     ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
     ``identity``: how to learn whose account a token is.
     ``device``: where a machine without a browser asks for a code that its user enters elsewhere (RFC 8628), or "".
@@ -86,8 +86,8 @@ class Provider:
     ends all that the account has given it, naming the access token).
     ``revoke_one``: where one token is ended alone, the same way, if ``revoke`` ends all; "" where nowhere.
     ``revoke_leaked``: where a list of tokens is ended for whoever has them, without the app's secret; "" where nowhere.
-    ``kind``: the row of the table it was made from, where somebody else runs it under another name; else its name.
-    ``plays``: the provider whose toolkits work with it, too.
+    ``base``: the row of the table it was made from, where somebody else runs it under another name; else its name.
+    ``stands_in_for``: the provider whose toolkits work with it, too.
     ``rules``: how its answers are read.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
     ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
@@ -99,12 +99,13 @@ class Provider:
     ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
     ``permissions``: where rights are read if not from scopes.
     ``scope_words``: scopes in plain language.
-    ``spoils``: scopes never to be asked for, and the API that a token with them, whatever else it has, is no good for.
+    ``incompatible_scopes``: scopes never to be asked for, and the API that a token with them, whatever else it has, is
+    no good for.
     ``params``: of every authorization request; ``params_consent``: those that make it show its page, and give a
     refresh token, even to somebody who has consented before.
     ``params_choose``: those that let the user choose another account than the one that is signed in.
     ``login_hint``: the parameter that names the account to choose.
-    ``keep``: fields of a token reply that are kept with the grant, each with the pattern it must have.
+    ``kept_fields``: fields of a token reply that are kept with the grant, each with the pattern it must have.
     ``default_lifetime``: seconds, where a token reply has no ``expires_in``; 0: such a token does not expire.
     ``loopback``: what the registered redirect URI of a native app binds: no port, its path, or everything.
     ``localhost``: loopback must be called by that name.
@@ -121,15 +122,15 @@ class Provider:
     api: Mapping[str, str]
     hosts: frozenset[str]
     identity: Identity
-    leads_to: tuple[str, ...] = ()
+    csp_form_targets: tuple[str, ...] = ()
     device: str = ""
     resource: str = ""
     revoke: str = ""
     revoke_by: RevokeBy = "form"
     revoke_one: str = ""
     revoke_leaked: str = ""
-    kind: str = ""
-    plays: str = ""
+    base: str = ""
+    stands_in_for: str = ""
     rules: Rules = GENERIC
     issuer: str = ""
     iss_required: bool = False
@@ -142,12 +143,12 @@ class Provider:
     absent_scope: Literal["requested", "empty"] = "requested"
     permissions: Permissions | None = None
     scope_words: Mapping[str, str] = field(default_factory=dict)
-    spoils: Mapping[str, str] = field(default_factory=dict)
+    incompatible_scopes: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     params_consent: Mapping[str, str] = field(default_factory=dict)
     params_choose: Mapping[str, str] = field(default_factory=dict)
     login_hint: str = ""
-    keep: Mapping[str, str] = field(default_factory=dict)
+    kept_fields: Mapping[str, str] = field(default_factory=dict)
     default_lifetime: float = 0.0
     loopback: Loopback = "exact"
     localhost: bool = False
@@ -158,8 +159,8 @@ class Provider:
     _known: dict[frozenset[str], frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", self.kind or self.name)
-        roots = [url for url in self.api.values() if _kept_part(url) not in self.keep]
+        object.__setattr__(self, "base", self.base or self.name)
+        roots = [url for url in self.api.values() if _kept_part(url) not in self.kept_fields]
         rights = self.permissions.url if self.permissions else ""
         ends = (self.revoke, self.revoke_one, self.revoke_leaked)
         for url in (self.authorize, self.token, self.device, *ends, self.identity.url, rights, *roots):
@@ -201,7 +202,7 @@ class Provider:
         Browsers hold every redirect after a form to it, and a provider that remembers a yes sends people back at once.
         """
         back = () if (named := self._called(base_url)) == base_url else (named,)
-        return tuple(dict.fromkeys((self.authorize_origin, *self.leads_to, *back)))
+        return tuple(dict.fromkeys((self.authorize_origin, *self.csp_form_targets, *back)))
 
     def _called(self, base_url: str) -> str:
         """Our own address as this provider wants loopback to be called."""
@@ -226,12 +227,12 @@ class Provider:
 
     def for_grant(self, extra: Mapping[str, str]) -> Provider:
         """The provider as a grant with this ``extra`` sees it: with its own API roots, and their hosts."""
-        if not self.keep:
+        if not self.kept_fields:
             return self
-        own = {api: name for api, root in self.api.items() if (name := _kept_part(root)) in self.keep}
+        own = {api: name for api, root in self.api.items() if (name := _kept_part(root)) in self.kept_fields}
         if not own:
             return self
-        good = {api: extra[n] for api, n in own.items() if re.fullmatch(self.keep[n], extra.get(n, ""))}
+        good = {api: extra[n] for api, n in own.items() if re.fullmatch(self.kept_fields[n], extra.get(n, ""))}
         roots = {api: start + self.api[api][len(own[api]) + 2 :] for api, start in good.items()}
         rest = {api: root for api, root in self.api.items() if api not in own}
         hosts = self.hosts | {urlsplit(root).netloc for root in roots.values()}
@@ -247,9 +248,9 @@ class Provider:
         return replace(
             moved,
             hosts=frozenset({urlsplit(base_url).netloc}),
-            leads_to=(),
+            csp_form_targets=(),
             issuer=self.issuer,
-            keep={name: f"(?:{pattern})|{host}" for name, pattern in self.keep.items()},
+            kept_fields={name: f"(?:{pattern})|{host}" for name, pattern in self.kept_fields.items()},
             plain_http=True,
         )
 
@@ -264,13 +265,15 @@ class Provider:
             raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
         moved = self._at({old: new.replace("{host}", host) for old, new in site.places.items()})
         own = {api: root.replace("{host}", host) for api, root in site.api.items()}
-        leads_to = (*self.leads_to, *site.leads_to)
-        row = replace(moved, leads_to=leads_to, revoke_leaked="", api=MappingProxyType({**moved.api, **own}))
+        csp_form_targets = (*self.csp_form_targets, *site.csp_form_targets)
+        row = replace(
+            moved, csp_form_targets=csp_form_targets, revoke_leaked="", api=MappingProxyType({**moved.api, **own})
+        )
         return row._named(name, host) if name not in ("", self.name) else row
 
     def _named(self, name: str, host: str) -> Provider:
         """The same under a name of its own; the toolkits of the provider it is made from work with it."""
-        return replace(self, name=name, label=f"{self.label} ({host})", plays=self.plays or self.name)
+        return replace(self, name=name, label=f"{self.label} ({host})", stands_in_for=self.stands_in_for or self.name)
 
     def _at(self, places: Mapping[str, str]) -> Provider:
         """The provider with the beginnings of its addresses replaced."""

@@ -42,9 +42,9 @@ class Registry:
         """All apps through which a provider's tools can be used, the first choice first. Raises `SettingsError` for
         none."""
         own = [app for app in self.apps.values() if app.provider == provider]
-        plays = [app for app in self.apps.values() if self.providers[app.provider].plays == provider]
-        if own or plays:
-            return [*sorted(own, key=lambda app: app.name != provider), *plays]
+        stand_ins = [app for app in self.apps.values() if self.providers[app.provider].stands_in_for == provider]
+        if own or stand_ins:
+            return [*sorted(own, key=lambda app: app.name != provider), *stand_ins]
         hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
         meant = "" if provider in self.providers else instead(provider, self.providers, every=False)
         raise SettingsError(f"No app is registered for {provider!r}.", hint=meant or hint)
@@ -52,12 +52,12 @@ class Registry:
     def serves(self, name: str, provider: str) -> bool:
         """Whether a provider's tools can be used through the app of this name."""
         app = self.apps.get(name)
-        return app is not None and provider in (app.provider, self.providers[app.provider].plays)
+        return app is not None and provider in (app.provider, self.providers[app.provider].stands_in_for)
 
     def family(self, provider: str) -> str:
         """The provider whose toolkits work with this one, mostly itself."""
         row = self.providers.get(provider)
-        return row.plays or provider if row else provider
+        return row.stands_in_for or provider if row else provider
 
     def provider(self, name: str) -> Provider:
         """The provider of this name. Raises `InvalidInput` for an unknown one."""

@@ -97,13 +97,13 @@ _GITHUB_HOSTS: Final = (
     Site(
         r"[a-z0-9-]+\.ghe\.com",
         {"https://github.com": "https://{host}", "https://api.github.com": "https://api.{host}"},
-        leads_to=("https:",),  # single sign-on at the company's own server
+        csp_form_targets=("https:",),  # single sign-on at the company's own server
     ),
     Site(
         r"(?!(?:.*\.)?(?:github|ghe)\.com$).*",
         {"https://github.com": "https://{host}", "https://api.github.com": "https://{host}/api/v3"},
         {"graphql": "https://{host}/api"},
-        leads_to=("https:",),
+        csp_form_targets=("https:",),
     ),
 )
 
@@ -178,9 +178,9 @@ _PERMISSIONS: Final = {  # docs.github.com/en/rest/authentication/permissions-re
 GITHUB_APP = replace(  # docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app
     GITHUB,
     name="github_app",
-    kind="github_app",
+    base="github_app",
     label="GitHub (App)",
-    plays="github",
+    stands_in_for="github",
     rules=replace(
         GITHUB_RULES,
         implies={

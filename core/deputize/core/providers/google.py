@@ -83,7 +83,7 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     name="google",
     label="Google",
     authorize="https://accounts.google.com/o/oauth2/v2/auth",
-    leads_to=("https://*.google.com",),
+    csp_form_targets=("https://*.google.com",),
     token="https://oauth2.googleapis.com/token",
     revoke="https://oauth2.googleapis.com/revoke",
     issuer="https://accounts.google.com",
@@ -96,7 +96,8 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
     rules=GOOGLE_RULES,
     always=("openid", "email"),
-    spoils={f"{_GMAIL}metadata": "gmail"},  # Gmail refuses queries and bodies then, though others allow them
+    # Gmail refuses queries and bodies then, though others allow them
+    incompatible_scopes={f"{_GMAIL}metadata": "gmail"},
     aliases={f"{_GOOGLE}userinfo.email": "email", f"{_GOOGLE}userinfo.profile": "profile"},
     scope_words={
         "openid": "know who you are",
