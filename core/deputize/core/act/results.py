@@ -21,7 +21,7 @@ from deputize.core.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from deputize.core.failures import Kind, Outcome, lost, say
+from deputize.core.failures import Kind, Outcome, lost, outcome_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.vault.grant import Secret
 
@@ -93,7 +93,7 @@ def own_address(provider: Provider, url: str) -> str:
 def unanswered(call: Repeat, failure: ProviderUnavailable) -> Outcome:
     """What it means that no answer could be taken. One that is too long will not be shorter the next time."""
     if failure.reason == "too_long" and call == "read":
-        return say(Kind.INVALID_INPUT, "answer_too_long")
+        return outcome_of(Kind.INVALID_INPUT, "answer_too_long")
     return lost(call, sent=failure.sent)
 
 

@@ -20,7 +20,7 @@ from deputize.core.act.build_request import AGENT, LONGEST_URL, visible
 from deputize.core.act.results import REDIRECTS, unanswered, whole
 from deputize.core.act.toolkit import MOST_BYTES, PublicRequest
 from deputize.core.errors import InvalidInput, ProviderUnavailable
-from deputize.core.failures import Kind, Outcome, classify, lost, say
+from deputize.core.failures import Kind, Outcome, classify, lost, outcome_of
 from deputize.core.failures.standard import GENERIC
 from deputize.core.http import Http, LeanRequest
 from deputize.core.oauth.discover import Resolve, addresses_of, is_public
@@ -68,7 +68,7 @@ class PublicSender:
             if not goes_on or request.call != "read":
                 return _judged(request, answer)
             url = _next(url, goes_on)
-        return say(Kind.INVALID_INPUT, "too_many_redirects")
+        return outcome_of(Kind.INVALID_INPUT, "too_many_redirects")
 
     async def _send(self, request: PublicRequest, url: str, provider: Provider) -> httpx.Response:
         headers = [("accept", "*/*"), AGENT, ("connection", "close")]  # no connection is left for anybody else
@@ -133,4 +133,4 @@ def _judged(request: PublicRequest, answer: httpx.Response) -> Outcome:
     if status < 300 or (status in REDIRECTS and request.call != "read"):
         return Outcome(Kind.OK, data=whole(status, answer.headers, answer.content))
     outcome = classify(GENERIC, request.call, status, answer.headers, answer.content)
-    return say(Kind.HIDDEN_OR_NOT_FOUND) if outcome.kind in _OURS else outcome
+    return outcome_of(Kind.HIDDEN_OR_NOT_FOUND) if outcome.kind in _OURS else outcome

@@ -9,10 +9,10 @@ token that was refused again after its refresh. `redact` masks what looks like a
 """
 
 from deputize.core.failures.classify import classify, denied, lost, still_refused
-from deputize.core.failures.outcome import HICCUP, Call, FixBy, Kind, Outcome, say, scope_list
+from deputize.core.failures.outcome import HICCUP, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
 from deputize.core.failures.redacting import redact
-from deputize.core.failures.rules import Budget, Rules, Seen, When, table, when
+from deputize.core.failures.rules import Budget, RefusedAnswer, Rules, When, table, when
 
 __all__ = [
     "HICCUP",
@@ -21,14 +21,14 @@ __all__ = [
     "FixBy",
     "Kind",
     "Outcome",
+    "RefusedAnswer",
     "Rules",
-    "Seen",
     "When",
     "classify",
     "denied",
     "lost",
+    "outcome_of",
     "redact",
-    "say",
     "scope_list",
     "still_refused",
     "table",

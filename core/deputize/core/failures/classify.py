@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from deputize.core.failures.outcome import HICCUP, TOKEN_CALLS, Call, Kind, Outcome, say
+from deputize.core.failures.outcome import HICCUP, TOKEN_CALLS, Call, Kind, Outcome, outcome_of
 from deputize.core.failures.parse import (
     ERROR_BODY,
     MANY,
@@ -22,7 +22,7 @@ from deputize.core.failures.parse import (
 )
 from deputize.core.failures.patterns import compiled
 from deputize.core.failures.retry_after import timed
-from deputize.core.failures.rules import NO_TOKEN, Rules, Seen, When
+from deputize.core.failures.rules import NO_TOKEN, RefusedAnswer, Rules, When
 from deputize.core.failures.scopes import flat, scoped, short_of, unmet
 
 _log = logging.getLogger("deputize.core.failures")
@@ -65,24 +65,24 @@ def classify(
 def lost(call: Call, *, sent: bool) -> Outcome:
     """What it means to get no answer. ``sent`` is False only where the request cannot have left."""
     if not sent:
-        return say(Kind.TRANSIENT, "unsent", backoff=True, safe=True)
+        return outcome_of(Kind.TRANSIENT, "unsent", backoff=True, safe=True)
     if call == "write":
-        return say(Kind.AMBIGUOUS_WRITE, "lost")
+        return outcome_of(Kind.AMBIGUOUS_WRITE, "lost")
     if call == "code":
-        return say(Kind.REAUTH, "restart_consent")
+        return outcome_of(Kind.REAUTH, "restart_consent")
     detail = "once" if call == "refresh" else "lost"  # the token may be used up: a second refusal is lost_rotation
-    return say(Kind.TRANSIENT, detail, backoff=True, safe=True)
+    return outcome_of(Kind.TRANSIENT, detail, backoff=True, safe=True)
 
 
 def denied(rules: Rules, error: str) -> Outcome:
     """What the callback's ``error`` parameter means (RFC 6749 4.1.2.1). Unknown ones are the operator's."""
-    seen = Seen("callback", 0, {}, None, (error,), "", 0.0)
+    seen = RefusedAnswer("callback", 0, {}, None, (error,), "", 0.0)
     return _first(rules.callback, seen) or _unclassified(seen)
 
 
 def still_refused(rules: Rules, *, refreshed: bool) -> Outcome:
     """What REFRESH_ONCE becomes where the refresh did not help, or there is nothing to refresh with."""
-    return rules.still_refused if refreshed else say(Kind.REAUTH, "grant_dead")
+    return rules.still_refused if refreshed else outcome_of(Kind.REAUTH, "grant_dead")
 
 
 def _fine(rules: Rules, call: Call, headers: Mapping[str, str], data: Any, needs: Sequence[Sequence[str]]) -> Outcome:
@@ -113,27 +113,27 @@ def _returned(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequen
     if isinstance(found, dict) and "error" in found:
         return denied(rules, found["error"])
     absent = flat(unmet(rules, granted, needs))
-    return say(Kind.MISSING_SCOPE, needed=absent) if absent else Outcome(Kind.OK)
+    return outcome_of(Kind.MISSING_SCOPE, needed=absent) if absent else Outcome(Kind.OK)
 
 
-def _judged(rules: Rules, seen: Seen) -> Outcome:
+def _judged(rules: Rules, seen: RefusedAnswer) -> Outcome:
     outcome = _first(rules.rows(seen.call), seen)
     if seen.status < 200 or seen.status >= 500:  # a broken server is not believed about grants or arguments
         return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else HICCUP
     if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := short_of(rules, seen)):
-        return say(Kind.MISSING_SCOPE, needed=short, certain=False)
+        return outcome_of(Kind.MISSING_SCOPE, needed=short, certain=False)
     return outcome or _unclassified(seen)
 
 
-def _first(rows: Iterable[When], seen: Seen) -> Outcome | None:
+def _first(rows: Iterable[When], seen: RefusedAnswer) -> Outcome | None:
     return next((outcome for row in rows if (outcome := row.means(seen))), None)
 
 
-def _unclassified(seen: Seen) -> Outcome:
+def _unclassified(seen: RefusedAnswer) -> Outcome:
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug("unclassified answer to %s: status %d, shape %s", seen.call, seen.status, _shape(seen.data))
     ours = seen.call in TOKEN_CALLS or seen.call == "callback"
-    return say(Kind.INVALID_INPUT, "unclassified", fix_by="operator" if ours else "agent")
+    return outcome_of(Kind.INVALID_INPUT, "unclassified", fix_by="operator" if ours else "agent")
 
 
 def _shape(data: Any, depth: int = 3) -> str:
@@ -147,7 +147,12 @@ def _shape(data: Any, depth: int = 3) -> str:
 
 
 def _settled(
-    rules: Rules, seen: Seen, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]], ours: str
+    rules: Rules,
+    seen: RefusedAnswer,
+    outcome: Outcome,
+    granted: frozenset[str],
+    needs: Sequence[Sequence[str]],
+    ours: str,
 ) -> Outcome:
     """The outcome as it is for this call: its waits, its scopes, its danger."""
     if rules.graphql and seen.status == 200 and _has_data(seen.data):
@@ -168,7 +173,7 @@ def _settled(
 
 def _hiccup(call: Call, outcome: Outcome) -> Outcome:
     if call == "write":
-        return say(Kind.AMBIGUOUS_WRITE, outcome.detail)
+        return outcome_of(Kind.AMBIGUOUS_WRITE, outcome.detail)
     return replace(outcome, safe=call != "code")  # a code is good for one try
 
 
@@ -176,10 +181,10 @@ def _has_data(data: Any) -> bool:
     return any(value is not None for value in as_object(as_object(data).get("data")).values())
 
 
-def _partly(seen: Seen, outcome: Outcome) -> Outcome:
+def _partly(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
     """GraphQL answered in part: good enough to read, unless consent or a refresh would bring the rest."""
     if seen.call == "write":
-        return say(Kind.AMBIGUOUS_WRITE, "partial")
+        return outcome_of(Kind.AMBIGUOUS_WRITE, "partial")
     if seen.call != "read" or outcome.kind in (Kind.MISSING_SCOPE, Kind.REFRESH_ONCE, Kind.REAUTH):
         return outcome
     paths = (e["path"] for e in as_objects(seen.data["errors"]) if isinstance(e.get("path"), list))

@@ -71,7 +71,7 @@ _FIXES: Mapping[Kind, FixBy] = {
 _UNACTED = frozenset({Kind.RATE_LIMITED, Kind.REFRESH_ONCE})
 
 
-def say(
+def outcome_of(
     kind: Kind,
     detail: str = "",
     *,
@@ -89,7 +89,7 @@ def say(
     return Outcome(kind, wait, backoff, detail, fix_by, needed, certain, safe=safe, about=about)
 
 
-HICCUP = say(Kind.TRANSIENT, backoff=True)
+HICCUP = outcome_of(Kind.TRANSIENT, backoff=True)
 """The provider failed inside: harmless for what may be repeated, ambiguous for a write."""
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from deputize.core.failures.outcome import TEXT, TOKEN_CALLS, Call
 from deputize.core.failures.patterns import compiled
 from deputize.core.failures.retry_after import http_date
-from deputize.core.failures.rules import Rules, Seen
+from deputize.core.failures.rules import RefusedAnswer, Rules
 
 ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
 MANY = 20  # errors read out of one answer
@@ -63,7 +63,7 @@ def token_reply(rules: Rules, data: Any) -> dict[str, Any] | None:
     return None
 
 
-def look(call: Call, status: int, headers: Mapping[str, str], data: Any, now: float | None) -> Seen:
+def look(call: Call, status: int, headers: Mapping[str, str], data: Any, now: float | None) -> RefusedAnswer:
     """A refused answer, taken apart. ``now``: the time where no Date header tells it."""
     lower = {name.lower(): value for name, value in headers.items()}
     if isinstance(data, bytes):
@@ -74,7 +74,7 @@ def look(call: Call, status: int, headers: Mapping[str, str], data: Any, now: fl
         names = islice(_names(data), 4 * MANY)
     known = tuple(n for n in names if isinstance(n, str) and compiled(_NAME).fullmatch(n))
     clock = http_date(lower.get("date", "")) or (time.time() if now is None else now)
-    return Seen(call, status, lower, data, known, text, clock)
+    return RefusedAnswer(call, status, lower, data, known, text, clock)
 
 
 def _names(data: Any) -> Iterator[Any]:

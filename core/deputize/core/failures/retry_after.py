@@ -9,13 +9,13 @@ from email.utils import parsedate_to_datetime
 
 from deputize.core.failures.outcome import Kind, Outcome
 from deputize.core.failures.patterns import compiled
-from deputize.core.failures.rules import Budget, Rules, Seen
+from deputize.core.failures.rules import Budget, RefusedAnswer, Rules
 
 _SECONDS = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 _EPOCH = r"[0-9]{9,14}(\.[0-9]{1,6})?"
 
 
-def timed(rules: Rules, seen: Seen, outcome: Outcome) -> Outcome:
+def timed(rules: Rules, seen: RefusedAnswer, outcome: Outcome) -> Outcome:
     """With the wait the answer asks for, at least a second; Retry-After (RFC 9110 10.2.3) before anything else."""
     if outcome.kind is Kind.AMBIGUOUS_WRITE:
         return outcome
@@ -29,20 +29,20 @@ def timed(rules: Rules, seen: Seen, outcome: Outcome) -> Outcome:
     return outcome if at is None else replace(outcome, wait=max(1.0, at - seen.now), backoff=False)
 
 
-def _retry_after(seen: Seen) -> float | None:
+def _retry_after(seen: RefusedAnswer) -> float | None:
     """When to come back, in Unix seconds."""
     value = seen.headers.get("retry-after", "").strip()
     return seen.now + float(value) if compiled(_SECONDS).fullmatch(value) else http_date(value)
 
 
-def _spent(rules: Rules, seen: Seen) -> Budget | None:
+def _spent(rules: Rules, seen: RefusedAnswer) -> Budget | None:
     """The budget that is used up; a reset that is no point in time names none."""
     there = [b for b in rules.budgets if compiled(_EPOCH).fullmatch(seen.headers.get(b.reset, ""))]
     used = (b for b in there if seen.headers.get(b.left, "").strip() == "0")
     return next(used, None) or next((b for b in there if b.always), None)
 
 
-def _until(rules: Rules, seen: Seen) -> float | None:
+def _until(rules: Rules, seen: RefusedAnswer) -> float | None:
     hit = compiled(rules.until, re.IGNORECASE).search(seen.text) if rules.until else None
     try:
         return _epoch(datetime.fromisoformat(hit[1])) if hit else None

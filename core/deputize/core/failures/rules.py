@@ -1,4 +1,4 @@
-"""Tables of what a provider's answers mean, as `Rules`: facts only, tried against a `Seen` from the top."""
+"""Tables of what a provider's answers mean, as `Rules`: facts only, tried against a `RefusedAnswer` from the top."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from deputize.core.failures.outcome import TOKEN_CALLS, Call, Kind, Outcome, say, scope_list
+from deputize.core.failures.outcome import TOKEN_CALLS, Call, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.patterns import compiled
 
 
-class Seen(NamedTuple):
+class RefusedAnswer(NamedTuple):
     """A refused answer, taken apart: lower-case headers, error names (the most specific first), messages."""
 
     call: Call
@@ -37,7 +37,7 @@ class When(NamedTuple):
     status: frozenset[int]
     calls: frozenset[Call]
 
-    def means(self, seen: Seen) -> Outcome | None:
+    def means(self, seen: RefusedAnswer) -> Outcome | None:
         """The outcome, or None where the row is not about this answer."""
         if (self.status and seen.status not in self.status) or (self.calls and seen.call not in self.calls):
             return None
@@ -109,8 +109,8 @@ class Budget(NamedTuple):
     always: bool = False
 
 
-NO_TOKEN = say(Kind.INVALID_INPUT, "no_token", fix_by="operator")
-_REJECTED = say(Kind.REAUTH, "rejected")
+NO_TOKEN = outcome_of(Kind.INVALID_INPUT, "no_token", fix_by="operator")
+_REJECTED = outcome_of(Kind.REAUTH, "rejected")
 
 
 @dataclass(frozen=True, slots=True)

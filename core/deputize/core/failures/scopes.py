@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from deputize.core.failures.outcome import Outcome, scope_list
 from deputize.core.failures.parse import as_object, word
-from deputize.core.failures.rules import Rules, Seen
+from deputize.core.failures.rules import RefusedAnswer, Rules
 
 
 def unmet(rules: Rules, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
@@ -22,7 +22,7 @@ def flat(needs: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def scoped(
-    rules: Rules, seen: Seen, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
+    rules: Rules, seen: RefusedAnswer, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
 ) -> Outcome:
     """With the scopes to ask for: what the provider names and the tool declares, else what either of them names.
 
@@ -35,7 +35,7 @@ def scoped(
     return replace(outcome, needed=both or named or absent or declared, certain=outcome.certain and agreed)
 
 
-def short_of(rules: Rules, seen: Seen) -> tuple[str, ...]:
+def short_of(rules: Rules, seen: RefusedAnswer) -> tuple[str, ...]:
     """The scopes of which any would have done, where the token's headers show that it has none of them."""
     accepted = scope_list(seen.headers.get(rules.accepted, ""))
     if seen.status not in (403, 404) or not accepted or rules.have not in seen.headers:

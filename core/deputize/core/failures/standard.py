@@ -8,29 +8,29 @@ except where a provider has no names (GitHub's REST messages).
 
 from __future__ import annotations
 
-from deputize.core.failures.outcome import HICCUP, Call, Kind, say
+from deputize.core.failures.outcome import HICCUP, Call, Kind, outcome_of
 from deputize.core.failures.rules import Rules, table, when
 
-DEAD = say(Kind.REAUTH, "grant_dead")
-RESTART = say(Kind.REAUTH, "restart_consent")
-DENIED = say(Kind.REAUTH, "consent_denied")
-INACTIVE = say(Kind.REAUTH, "account_inactive", fix_by="admin")
-EXPIRED = say(Kind.REFRESH_ONCE)
-SCOPE = say(Kind.MISSING_SCOPE)
-ORG = say(Kind.ORG_BLOCKED)
-PLAN = say(Kind.ORG_BLOCKED, "plan_limit")
-HIDDEN = say(Kind.HIDDEN_OR_NOT_FOUND)
-MOVED = say(Kind.HIDDEN_OR_NOT_FOUND, "moved")
-DELETED = say(Kind.HIDDEN_OR_NOT_FOUND, "deleted")
-LACKS_RIGHTS = say(Kind.HIDDEN_OR_NOT_FOUND, "user_lacks_rights")
-DONE = say(Kind.CONFLICT, "already_done")
-EXISTS = say(Kind.CONFLICT, "exists")
-STALE = say(Kind.CONFLICT, "stale")
-INPUT = say(Kind.INVALID_INPUT)
-OPERATOR = say(Kind.INVALID_INPUT, fix_by="operator")
-LIMIT = say(Kind.RATE_LIMITED, backoff=True)
-LIMIT_60 = say(Kind.RATE_LIMITED, wait=60)
-SAFE = say(Kind.TRANSIENT, backoff=True, safe=True)  # refused or rolled back: nothing was done
+DEAD = outcome_of(Kind.REAUTH, "grant_dead")
+RESTART = outcome_of(Kind.REAUTH, "restart_consent")
+DENIED = outcome_of(Kind.REAUTH, "consent_denied")
+INACTIVE = outcome_of(Kind.REAUTH, "account_inactive", fix_by="admin")
+EXPIRED = outcome_of(Kind.REFRESH_ONCE)
+SCOPE = outcome_of(Kind.MISSING_SCOPE)
+ORG = outcome_of(Kind.ORG_BLOCKED)
+PLAN = outcome_of(Kind.ORG_BLOCKED, "plan_limit")
+HIDDEN = outcome_of(Kind.HIDDEN_OR_NOT_FOUND)
+MOVED = outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "moved")
+DELETED = outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "deleted")
+LACKS_RIGHTS = outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "user_lacks_rights")
+DONE = outcome_of(Kind.CONFLICT, "already_done")
+EXISTS = outcome_of(Kind.CONFLICT, "exists")
+STALE = outcome_of(Kind.CONFLICT, "stale")
+INPUT = outcome_of(Kind.INVALID_INPUT)
+OPERATOR = outcome_of(Kind.INVALID_INPUT, fix_by="operator")
+LIMIT = outcome_of(Kind.RATE_LIMITED, backoff=True)
+LIMIT_60 = outcome_of(Kind.RATE_LIMITED, wait=60)
+SAFE = outcome_of(Kind.TRANSIENT, backoff=True, safe=True)  # refused or rolled back: nothing was done
 
 WRITES: tuple[Call, ...] = ("idem", "write")
 
@@ -47,14 +47,14 @@ HTTP = (
     *BUSY,
     NAMED,
     when(SCOPE, "insufficient_scope"),
-    when(say(Kind.REAUTH, "step_up"), header=("www-authenticate", "insufficient_user_authentication")),
+    when(outcome_of(Kind.REAUTH, "step_up"), header=("www-authenticate", "insufficient_user_authentication")),
     when(EXPIRED, "invalid_token"),
     when(EXPIRED, status=(401,)),
-    when(say(Kind.CONFLICT), status=(409,)),
+    when(outcome_of(Kind.CONFLICT), status=(409,)),
     when(STALE, status=(412,)),
     when(MOVED, status=(301, 307, 308)),
     when(DELETED, status=(410,)),
-    when(say(Kind.HIDDEN_OR_NOT_FOUND, "legal"), status=(451,)),
+    when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "legal"), status=(451,)),
     when(LACKS_RIGHTS, status=(403,)),
     when(HIDDEN, status=(404,)),
 )
@@ -62,7 +62,7 @@ HTTP = (
 # RFC 6749 5.2, RFC 8628 3.5, OpenID Connect Core 3.1.2.6
 TOKEN = (
     *BUSY,
-    when(say(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
+    when(outcome_of(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
     when(DEAD, "invalid_grant", "interaction_required"),
     when(OPERATOR, "invalid_request", "invalid_client", "invalid_client_id", "unauthorized_client", "invalid_scope"),
     when(OPERATOR, "unsupported_grant_type", "redirect_uri_mismatch", "invalid_redirect_uri", "unsupported_token_type"),

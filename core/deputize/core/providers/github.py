@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from deputize.core.failures import HICCUP, Budget, Kind, Rules, say, table, when
+from deputize.core.failures import HICCUP, Budget, Kind, Rules, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DEAD,
@@ -42,29 +42,30 @@ GITHUB_RULES = Rules(
         when(LIMIT, "RATE_LIMITED"),
         when(LIMIT, header=("retry-after", r"\w"), status=(403,)),
         when(LIMIT, header=("x-ratelimit-remaining", r"^0$"), status=(403,)),
-        when(say(Kind.RATE_LIMITED, wait=60, backoff=True), text="secondary rate limit", status=(403, 429)),
+        when(outcome_of(Kind.RATE_LIMITED, wait=60, backoff=True), text="secondary rate limit", status=(403, 429)),
         when(
-            say(Kind.ORG_BLOCKED, fix_by="user"), header=("x-github-sso", r"^required; *url=(?P<url>https://[^\s;,]+)")
+            outcome_of(Kind.ORG_BLOCKED, fix_by="user"),
+            header=("x-github-sso", r"^required; *url=(?P<url>https://[^\s;,]+)"),
         ),
         when(ORG, header=("x-github-sso", "^required")),
         when(ORG, "saml_failure"),
         when(ORG, text=r"(?:the `(?P<about>[\w.-]{1,64})` organization has enabled )?OAuth App access restrictions"),
         when(
-            say(Kind.MISSING_SCOPE, fix_by="admin"),
+            outcome_of(Kind.MISSING_SCOPE, fix_by="admin"),
             header=("x-accepted-github-permissions", "^(?P<needed>.+)"),
             text="not accessible by",
         ),
-        when(say(Kind.MISSING_SCOPE, fix_by="admin", certain=False), text="not accessible by integration"),
+        when(outcome_of(Kind.MISSING_SCOPE, fix_by="admin", certain=False), text="not accessible by integration"),
         when(SCOPE, "INSUFFICIENT_SCOPES", text=r"following scopes: \[(?P<needed>[^\]]+)"),
         when(SCOPE, "INSUFFICIENT_SCOPES"),
         when(OPERATOR, text="^requires authentication", status=(401,)),
-        when(say(Kind.HIDDEN_OR_NOT_FOUND, "empty_repository"), text="repository is empty", status=(409,)),
+        when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "empty_repository"), text="repository is empty", status=(409,)),
         when(STALE, status=(409,)),
         when(STALE, "STALE_DATA"),
-        when(say(Kind.CONFLICT, "not_mergeable"), status=(405,)),
+        when(outcome_of(Kind.CONFLICT, "not_mergeable"), status=(405,)),
         when(EXISTS, "already_exists", status=(422,)),
         when(EXISTS, text="already exists", status=(422,)),
-        when(say(Kind.INVALID_INPUT, "archived"), text="archived", status=(403,)),
+        when(outcome_of(Kind.INVALID_INPUT, "archived"), text="archived", status=(403,)),
         when(INPUT, status=(410,), calls=WRITES),
         when(INPUT, "missing", "missing_field", "invalid", "unprocessable", "UNPROCESSABLE"),
         when(INPUT, status=(400, 422)),
@@ -74,8 +75,8 @@ GITHUB_RULES = Rules(
         when(HICCUP, "INTERNAL", "SERVICE_UNAVAILABLE"),
         when(HICCUP, text="^something went wrong while executing", status=(200,)),
         # an App's user token has no scopes to show; most of its 404s are installations that do not cover the object
-        when(say(Kind.HIDDEN_OR_NOT_FOUND), header=("x-oauth-scopes", ""), status=(404,)),
-        when(say(Kind.HIDDEN_OR_NOT_FOUND, "app_not_installed", certain=False), status=(404,)),
+        when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND), header=("x-oauth-scopes", ""), status=(404,)),
+        when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "app_not_installed", certain=False), status=(404,)),
         *HTTP,
     ),
     graphql=True,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.failures import HICCUP, Kind, Rules, say, table, when
+from deputize.core.failures import HICCUP, Kind, Rules, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DELETED,
@@ -36,7 +36,7 @@ GOOGLE_RULES = Rules(
         *CALLBACK,
     ),
     token=table(
-        when(say(Kind.REAUTH, "org_session_policy"), "invalid_rapt", "rapt_required"),
+        when(outcome_of(Kind.REAUTH, "org_session_policy"), "invalid_rapt", "rapt_required"),
         when(OPERATOR, "deleted_client"),
         when(HICCUP, "internal_failure"),
         when(ORG, "admin_policy_enforced"),
@@ -44,11 +44,11 @@ GOOGLE_RULES = Rules(
     ),
     revoke=table(when(DONE, "invalid_token"), *TOKEN),
     api=table(
-        when(say(Kind.RATE_LIMITED, fix_by="operator"), "dailyLimitExceeded", "dailyLimitExceededUnreg"),
-        when(say(Kind.RATE_LIMITED), "quotaExceeded"),
+        when(outcome_of(Kind.RATE_LIMITED, fix_by="operator"), "dailyLimitExceeded", "dailyLimitExceededUnreg"),
+        when(outcome_of(Kind.RATE_LIMITED), "quotaExceeded"),
         when(LIMIT, "rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"),
         when(ORG, "domainPolicy", "admin_policy_enforced"),
-        when(say(Kind.ORG_BLOCKED, "no_mailbox"), "failedPrecondition", text="mail service not enabled"),
+        when(outcome_of(Kind.ORG_BLOCKED, "no_mailbox"), "failedPrecondition", text="mail service not enabled"),
         NAMED,
         when(SCOPE, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientPermissions"),
         when(OPERATOR, "accessNotConfigured", "SERVICE_DISABLED", "CREDENTIALS_MISSING"),
@@ -58,7 +58,7 @@ GOOGLE_RULES = Rules(
         when(STALE, "conditionNotMet"),
         when(DONE, "deleted", calls=WRITES),
         when(DELETED, "deleted"),
-        when(say(Kind.INVALID_INPUT, "drop_sync_token"), "fullSyncRequired", "updatedMinTooLongAgo"),
+        when(outcome_of(Kind.INVALID_INPUT, "drop_sync_token"), "fullSyncRequired", "updatedMinTooLongAgo"),
         when(LACKS_RIGHTS, "requiredAccessLevel", "forbiddenForNonOrganizer", "forbidden", "PERMISSION_DENIED"),
         when(HIDDEN, "notFound", "NOT_FOUND"),
         when(INPUT, "invalidArgument", "invalid", "required", "badRequest", "parseError", "timeRangeEmpty"),

@@ -5,7 +5,7 @@ Sources: help.salesforce.com, developer.salesforce.com.
 
 from __future__ import annotations
 
-from deputize.core.failures import HICCUP, Kind, Rules, say, table, when
+from deputize.core.failures import HICCUP, Kind, Rules, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DELETED,
@@ -35,12 +35,14 @@ SALESFORCE_RULES = Rules(
     ),
     revoke=table(when(DONE, "unsupported_token_type", status=(400,)), *TOKEN, when(DONE, status=(400,))),
     api=table(
-        when(say(Kind.RATE_LIMITED, wait=5, about="org"), "REQUEST_LIMIT_EXCEEDED", text="^concurrent"),
-        when(say(Kind.RATE_LIMITED, about="org"), "REQUEST_LIMIT_EXCEEDED"),
+        when(outcome_of(Kind.RATE_LIMITED, wait=5, about="org"), "REQUEST_LIMIT_EXCEEDED", text="^concurrent"),
+        when(outcome_of(Kind.RATE_LIMITED, about="org"), "REQUEST_LIMIT_EXCEEDED"),
         when(ORG, "API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED"),
         when(PLAN, "STORAGE_LIMIT_EXCEEDED"),
         when(
-            say(Kind.MISSING_SCOPE, needed=("api",), certain=False), "INVALID_SESSION_ID", text="not valid for use with"
+            outcome_of(Kind.MISSING_SCOPE, needed=("api",), certain=False),
+            "INVALID_SESSION_ID",
+            text="not valid for use with",
         ),
         when(EXPIRED, "INVALID_SESSION_ID", "Bad_OAuth_Token"),
         when(EXISTS, "DUPLICATES_DETECTED", "DUPLICATE_VALUE"),
@@ -49,7 +51,7 @@ SALESFORCE_RULES = Rules(
         when(DELETED, "ENTITY_IS_DELETED"),
         when(LACKS_RIGHTS, "INSUFFICIENT_ACCESS*"),
         when(HIDDEN, "NOT_FOUND"),
-        when(say(Kind.INVALID_INPUT, "field_level_security", certain=False), "INVALID_FIELD", "INVALID_TYPE"),
+        when(outcome_of(Kind.INVALID_INPUT, "field_level_security", certain=False), "INVALID_FIELD", "INVALID_TYPE"),
         when(INPUT, "MALFORMED_QUERY", "MALFORMED_ID", "JSON_PARSER_ERROR", "INVALID_QUERY_LOCATOR"),
         when(INPUT, "REQUIRED_FIELD_MISSING", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "FIELD_INTEGRITY_EXCEPTION"),
         when(INPUT, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "STRING_TOO_LONG", "INVALID_EMAIL_ADDRESS"),
@@ -58,7 +60,7 @@ SALESFORCE_RULES = Rules(
         *HTTP,
     ),
     implies={"offline_access": frozenset({"refresh_token"}), "refresh_token": frozenset({"offline_access"})},
-    still_refused=say(Kind.ORG_BLOCKED, "session_refused"),
+    still_refused=outcome_of(Kind.ORG_BLOCKED, "session_refused"),
 )
 
 SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refresh Token Flow, Revoke OAuth Tokens

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deputize.core.failures import HICCUP, Kind, Rules, say, table, when
+from deputize.core.failures import HICCUP, Kind, Rules, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DEAD,
@@ -31,7 +31,7 @@ from deputize.core.oauth.provider import Identity, Provider
 
 _SLACK_ANY = (
     when(LIMIT_60, "ratelimited", "rate_limited"),
-    when(say(Kind.TRANSIENT, wait=60, safe=True), "team_added_to_org"),
+    when(outcome_of(Kind.TRANSIENT, wait=60, safe=True), "team_added_to_org"),
     when(SAFE, "request_timeout"),
     when(HICCUP, "fatal_error", "internal_error", "service_unavailable"),
 )
@@ -80,7 +80,7 @@ SLACK_RULES = Rules(
     ok_field="ok",
     roots=("authed_user", ""),
     not_users=frozenset({"bot"}),
-    no_token=say(Kind.MISSING_SCOPE, "no_user_token"),
+    no_token=outcome_of(Kind.MISSING_SCOPE, "no_user_token"),
 )
 
 
