@@ -39,7 +39,7 @@ from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_key
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import LOST, Vault
-from deputize.core.vault.vault_keys import HouseKeys
+from deputize.core.vault.vault_keys import VaultKeys
 
 log = logging.getLogger("deputize")
 _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         """Where the audit's files are."""
         return self.home / "audit"
 
-    def open_audit(self, keys: HouseKeys) -> Audit:
+    def open_audit(self, keys: VaultKeys) -> Audit:
         """The audit, under its newest key; chains that end under an older one are closed.
 
         Raises `SettingsError` where ``anchors`` is a file of something else.

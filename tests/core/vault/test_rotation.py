@@ -21,7 +21,7 @@ from deputize.core.vault.seal import id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.vault import KINDS, Resealed, Vault
-from deputize.core.vault.vault_keys import HouseKeys
+from deputize.core.vault.vault_keys import VaultKeys
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import Meddler
@@ -305,10 +305,10 @@ async def test_V6_where_keys_cannot_be_read_again_the_missing_one_is_named_and_t
 
 
 def test_keys_of_an_earlier_form_of_the_first_record_are_understood() -> None:
-    keys = HouseKeys.new("a" * 16)
+    keys = VaultKeys.new("a" * 16)
     old = {name: getattr(keys, name).hex() for name in ("index", "ticket", "web", "audit")}
     import json
 
-    found = HouseKeys.unpack(SecretBytes(json.dumps(old).encode()))
+    found = VaultKeys.unpack(SecretBytes(json.dumps(old).encode()))
     assert (found.index, found.audit, found.old_audit, found.sealers) == (keys.index, keys.audit, (), ())
-    assert HouseKeys.unpack(keys.with_new_audit().pack()).old_audit == (keys.audit,)
+    assert VaultKeys.unpack(keys.with_new_audit().pack()).old_audit == (keys.audit,)

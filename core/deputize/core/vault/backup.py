@@ -20,7 +20,7 @@ from deputize.core.vault.restore import Owe, count_anew, distrust, end_revoked
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores.sqlite_file import FORMAT, check, connect, copy, remove, told
 from deputize.core.vault.vault import Vault
-from deputize.core.vault.vault_keys import HouseKeys
+from deputize.core.vault.vault_keys import VaultKeys
 
 _ROWS_OF_OTHERS = 0.6
 """Seconds after which what other processes did is in the audit: see `deputize.core.audit.writer.GATHER`."""
@@ -45,7 +45,7 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
 
     def marked(cell: bytes) -> bytes:
         generation, plain = vault.sealer.open("meta", "vault", cell[len(FORMAT) :])
-        keys = replace(HouseKeys.unpack(plain), copied_at=now)
+        keys = replace(VaultKeys.unpack(plain), copied_at=now)
         return FORMAT + vault.sealer.seal("meta", "vault", generation, keys.pack())
 
     await asyncio.to_thread(copy, path, to, {"meta/vault": marked})

@@ -21,7 +21,7 @@ from deputize.core.vault.content import packed, unpacked
 from deputize.core.vault.grant import Grant, SecretBytes, User
 from deputize.core.vault.seal import Sealer, generation_of, key_id
 from deputize.core.vault.stores.protocol import Store
-from deputize.core.vault.vault_keys import HouseKeys
+from deputize.core.vault.vault_keys import VaultKeys
 
 EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
@@ -67,7 +67,7 @@ class Vault:
     """Sealed records in a store. Made by `Vault.open`."""
 
     def __init__(
-        self, store: Store, sealer: Sealer, keys: HouseKeys, reread: Callable[[], Sequence[bytes]] | None = None
+        self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Callable[[], Sequence[bytes]] | None = None
     ) -> None:
         self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
         self._place = lru_cache(maxsize=8192)(self._hash)
@@ -94,12 +94,12 @@ class Vault:
         for _ in range(2):
             if sealed := await store.get(*_FIRST):
                 sealer = _knowing(sealed, sealer, reread)
-                keys = HouseKeys.unpack(sealer.open(*_FIRST, sealed)[1])
+                keys = VaultKeys.unpack(sealer.open(*_FIRST, sealed)[1])
                 keys.check_order(sealer.ids[0])
                 return cls(store, sealer, keys, reread)
             if not begin or await _any(store):
                 raise VaultError("The vault has lost its first record.", hint=LOST)
-            keys = HouseKeys.new(sealer.ids[0])
+            keys = VaultKeys.new(sealer.ids[0])
             await store.insert(*_FIRST, sealer.seal(*_FIRST, 1, keys.pack()))
         raise VaultError("The vault could not be opened: its first record does not stay.")
 
@@ -234,17 +234,17 @@ class Vault:
 
         Programs that run go on with the key they have until they are started again.
         """
-        await self._renew(HouseKeys.with_new_audit)
+        await self._renew(VaultKeys.with_new_audit)
 
-    async def accept_copy(self, newer: HouseKeys | None = None) -> None:
+    async def accept_copy(self, newer: VaultKeys | None = None) -> None:
         """This vault was a backup, and is the vault from now on. ``newer``: its own keys, where they are known as they
         were last: an audit key that was replaced since does not come back with the backup."""
         await self._renew(lambda keys: replace(newer or keys, copied_at=0.0))
 
-    async def _renew(self, change: Callable[[HouseKeys], HouseKeys]) -> None:
+    async def _renew(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
         """Change the vault's own keys where they lie, and here."""
         while record := await self.get(*_FIRST):
-            before = HouseKeys.unpack(record.plain)
+            before = VaultKeys.unpack(record.plain)
             after = change(before)
             if after == before or await self.swap(record, after.pack()):
                 self.keys = after

@@ -14,7 +14,7 @@ _NAMES: Final = ("index", "ticket", "web", "audit")
 
 
 @dataclass(frozen=True, slots=True)
-class HouseKeys:
+class VaultKeys:
     """Keys that belong to the vault and outlive the root keys that seal it. Each has one purpose.
 
     ``old_audit``: earlier audit keys, newest first. ``sealers``: ids of the root keys that have sealed this vault, the
@@ -30,7 +30,7 @@ class HouseKeys:
     copied_at: float = 0.0
 
     @classmethod
-    def new(cls, sealer: str) -> HouseKeys:
+    def new(cls, sealer: str) -> VaultKeys:
         """Four fresh 256-bit keys, sealed by the root key of this id."""
         index, ticket, web, audit = (secrets.token_bytes(32) for _ in _NAMES)
         return cls(index, ticket, web, audit, sealers=(sealer,))
@@ -40,11 +40,11 @@ class HouseKeys:
         """All audit keys, the one in use first."""
         return [self.audit, *self.old_audit]
 
-    def with_new_audit(self) -> HouseKeys:
+    def with_new_audit(self) -> VaultKeys:
         """The same with a fresh audit key in front of those before it."""
         return replace(self, audit=secrets.token_bytes(32), old_audit=tuple(self.audits))
 
-    def sealed_by(self, sealer: str) -> HouseKeys:
+    def sealed_by(self, sealer: str) -> VaultKeys:
         """The same, known to be sealed by the root key of this id now. Raises `SettingsError` for a replaced one."""
         self.check_order(sealer)
         return self if sealer in self.sealers else replace(self, sealers=(*self.sealers, sealer))
@@ -64,19 +64,19 @@ class HouseKeys:
         return SecretBytes(json.dumps(content | {"sealers": self.sealers, "copied_at": self.copied_at}).encode())
 
     @classmethod
-    def unpack(cls, plain: SecretBytes) -> HouseKeys:
+    def unpack(cls, plain: SecretBytes) -> VaultKeys:
         """What `pack` made. Raises `VaultError` for anything else."""
         if (keys := _unpacked(plain)) is None:
             raise VaultError("The vault's first record has a form this version does not know.")
         return keys
 
 
-def _unpacked(plain: SecretBytes) -> HouseKeys | None:
+def _unpacked(plain: SecretBytes) -> VaultKeys | None:
     """Raises nothing: its frame has the keys."""
     try:
         content = json.loads(plain.reveal())
         index, ticket, web, audit = (bytes.fromhex(content[name]) for name in _NAMES)
-        return HouseKeys(
+        return VaultKeys(
             index,
             ticket,
             web,
