@@ -189,7 +189,7 @@ class _ActNode:
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises, and says why
         approved = set[str]()
-        ways = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent, approved=approved))
+        blockers = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent, approved=approved))
         asks: dict[str, dict[str, Payload]] = {"consent": {}, "approval": {}}
         faults = (state.get("deputize") or {}).get("faults", {})
         told: list[ToolMessage] = []
@@ -199,12 +199,12 @@ class _ActNode:
         for call in calls:
             if call["name"] not in self.names:
                 own.append(Send("own_tools", [{**call, "type": "tool_call"}]))
-            elif isinstance(way := next(ways), ConsentRequired):
-                asks["consent"][way.consent.id] = way.consent.payload()
-            elif isinstance(way, ApprovalRequired):
-                asks["approval"][way.approval.id] = asking_again(way.approval, faults)
-            elif way is not None:
-                told.append(self.host.failed(call["name"], str(call["id"]), way))
+            elif isinstance(blocker := next(blockers), ConsentRequired):
+                asks["consent"][blocker.consent.id] = blocker.consent.payload()
+            elif isinstance(blocker, ApprovalRequired):
+                asks["approval"][blocker.approval.id] = asking_again(blocker.approval, faults)
+            elif blocker is not None:
+                told.append(self.host.failed(call["name"], str(call["id"]), blocker))
             else:
                 ready.append(call)
                 if not (asks["approval"] or call["name"] in self.reads or call["id"] in approved):

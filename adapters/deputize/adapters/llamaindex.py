@@ -174,31 +174,33 @@ class ActTool(FunctionTool):
     async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> None:
         """Consent first, approval second: wait for what stands in the way. What still does, the act itself will say."""
         try:
-            way = await self._way(arguments, delivery.call)
-            if isinstance(way, ConsentRequired):
-                await delivery.wait(ConsentDone, ConsentRequest(**way.consent.payload()), consent_id=way.consent.id)
-                way = await self._way(arguments, delivery.call)
+            blocker = await self._blocker(arguments, delivery.call)
+            if isinstance(blocker, ConsentRequired):
+                await delivery.wait(
+                    ConsentDone, ConsentRequest(**blocker.consent.payload()), consent_id=blocker.consent.id
+                )
+                blocker = await self._blocker(arguments, delivery.call)
             for _ in range(ASKS):
-                if not isinstance(way, ApprovalRequired):
+                if not isinstance(blocker, ApprovalRequired):
                     return
-                request = ApprovalRequest(**way.approval.payload())
-                done = await delivery.wait(ApprovalDone, request, approval_id=way.approval.id, by=delivery.user.id)
+                request = ApprovalRequest(**blocker.approval.payload())
+                done = await delivery.wait(ApprovalDone, request, approval_id=blocker.approval.id, by=delivery.user.id)
                 if done.decision:
                     who = User(done.by, delivery.user.tenant)
                     said: dict[str, Any] = {"reason": done.reason, "arguments": done.arguments}
                     await self.deputy.decide(done.approval_id, done.decision, by=who, **said)
-                asked, way = way.approval.id, await self._way(arguments, delivery.call)
-                if isinstance(way, ApprovalRequired) and way.approval.id == asked:
+                asked, blocker = blocker.approval.id, await self._blocker(arguments, delivery.call)
+                if isinstance(blocker, ApprovalRequired) and blocker.approval.id == asked:
                     return  # woken too early
         except WaitingForEvent:
             raise
         except Exception as error:  # decided elsewhere, too late, no store: the vault decides
             log.debug("%s: %s", self.tool.name, type(error).__name__)
 
-    async def _way(self, arguments: dict[str, Any], call: Call) -> DeputizeError | None:
+    async def _blocker(self, arguments: dict[str, Any], call: Call) -> DeputizeError | None:
         """What stands in the call's way, if anything."""
-        [way] = await self.deputy.prepare([(self.tool.name, arguments, call)], user=self.user, agent=self.agent)
-        return way
+        [blocker] = await self.deputy.prepare([(self.tool.name, arguments, call)], user=self.user, agent=self.agent)
+        return blocker
 
     async def _act(self, arguments: dict[str, Any], call: Call) -> ToolOutput:
         """The act's outcome, whatever it is: from here on the call counts as answered."""

@@ -86,24 +86,24 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
     def after_model(self, state: Any, runtime: Any) -> Payload | None:
         """Pause until nothing is left to ask of the user; then tell the model what is refused."""
         user, run = self._user(runtime), self.host.deputy.run
-        ways = run(self._ways(state, user))
+        blockers = run(self._blockers(state, user))
         faults: dict[str, str] = {}
-        while asks := self._asks(ways, faults):
+        while asks := self._asks(blockers, faults):
             faults = run(self._record(self._pause(asks), user))
-            ways = run(self._ways(state, user))
-        return self._refused(ways)
+            blockers = run(self._blockers(state, user))
+        return self._refused(blockers)
 
     async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
         """See `after_model`."""
         user = self._user(runtime)
-        ways = await self._ways(state, user)
+        blockers = await self._blockers(state, user)
         faults: dict[str, str] = {}
-        while asks := self._asks(ways, faults):
+        while asks := self._asks(blockers, faults):
             faults = await self._record(self._pause(asks), user)
-            ways = await self._ways(state, user)
-        return self._refused(ways)
+            blockers = await self._blockers(state, user)
+        return self._refused(blockers)
 
-    async def _ways(self, state: Any, user: User | None) -> list[tuple[Any, DeputizeError | None]]:
+    async def _blockers(self, state: Any, user: User | None) -> list[tuple[Any, DeputizeError | None]]:
         """Our open calls, and what stands in the way of each. Raises `PolicyDenied` for another user's."""
         config = get_config()
         asked, calls = open_calls(state["messages"], config)
@@ -116,24 +116,24 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
             await self._denied(wanted, User(note.get("user", ""), note.get("tenant", "")))
             self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
             raise
-        ways = await self.host.deputy.prepare(wanted, user=who, agent=self.host.agent)
-        return list(zip(ours, ways, strict=True))
+        blockers = await self.host.deputy.prepare(wanted, user=who, agent=self.host.agent)
+        return list(zip(ours, blockers, strict=True))
 
     async def _denied(self, wanted: list[tuple[str, Any, Call]], owner: User) -> None:
         """LangGraph keeps a stranger's answer and hands it to the next resume: the approvals get new ids."""
         if owner.id:
-            ways = await self.host.deputy.prepare(wanted, user=owner, agent=self.host.agent)
-            ids = [way.approval.id for way in ways if isinstance(way, ApprovalRequired)]
+            blockers = await self.host.deputy.prepare(wanted, user=owner, agent=self.host.agent)
+            ids = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
             await self.host.deputy.approvals.renew(ids, owner)
 
-    def _asks(self, ways: list[tuple[Any, DeputizeError | None]], faults: Mapping[str, str]) -> dict[str, Payload]:
+    def _asks(self, blockers: list[tuple[Any, DeputizeError | None]], faults: Mapping[str, str]) -> dict[str, Payload]:
         """What to ask the user now, by id."""
         asks: dict[str, Payload] = {}
-        for _, way in ways:
-            if self.kind == "consent" and isinstance(way, ConsentRequired):
-                asks[way.consent.id] = way.consent.payload()
-            if self.kind == "approval" and isinstance(way, ApprovalRequired):
-                asks[way.approval.id] = asking_again(way.approval, faults)
+        for _, blocker in blockers:
+            if self.kind == "consent" and isinstance(blocker, ConsentRequired):
+                asks[blocker.consent.id] = blocker.consent.payload()
+            if self.kind == "approval" and isinstance(blocker, ApprovalRequired):
+                asks[blocker.approval.id] = asking_again(blocker.approval, faults)
         return asks
 
     def _pause(self, asks: Mapping[str, Payload]) -> Any:
@@ -145,14 +145,16 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         """Of a consent's answer nothing is worth recording."""
         return {}
 
-    def _refused(self, ways: list[tuple[Any, DeputizeError | None]]) -> Payload | None:
+    def _refused(self, blockers: list[tuple[Any, DeputizeError | None]]) -> Payload | None:
         """The refusals that can be told before tools run. LangChain takes an answer for that of every call of its id:
         where several have one, each is refused by its own tool."""
-        ids = Counter(call["id"] for call, _ in ways)
+        ids = Counter(call["id"] for call, _ in blockers)
         told: list[ToolMessage] = [
-            self.host.failed(call["name"], str(call["id"]), way)
-            for call, way in ways
-            if way is not None and not isinstance(way, ConsentRequired | ApprovalRequired) and ids[call["id"]] == 1
+            self.host.failed(call["name"], str(call["id"]), blocker)
+            for call, blocker in blockers
+            if blocker is not None
+            and not isinstance(blocker, ConsentRequired | ApprovalRequired)
+            and ids[call["id"]] == 1
         ]
         return {"messages": told} if told else None
 

@@ -226,17 +226,17 @@ class Deputy:
         What several calls lack at one app is asked in one consent. ``approved``: is given the ids of the calls that may
         go on because the user said yes.
         """
-        ways: list[DeputizeError | MissingScopes | None] = []
+        blockers: list[DeputizeError | MissingScopes | None] = []
         for tool, arguments, call in calls:
             try:
                 act = await self._plan(tool, arguments, user, None, call, agent)
                 if not await self.performer.done(act) and await self._asked(act) and approved is not None:
                     approved.add(call.id)
-                ways.append(None)
+                blockers.append(None)
             except (DeputizeError, MissingScopes) as e:
-                ways.append(e)
-        answers = await self.asking.together([way for way in ways if isinstance(way, MissingScopes)])
-        return [answers[id(way)] if isinstance(way, MissingScopes) else way for way in ways]
+                blockers.append(e)
+        answers = await self.asking.together([blocker for blocker in blockers if isinstance(blocker, MissingScopes)])
+        return [answers[id(blocker)] if isinstance(blocker, MissingScopes) else blocker for blocker in blockers]
 
     async def _plan(
         self,
