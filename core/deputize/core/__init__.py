@@ -8,6 +8,7 @@
 The engine: it knows no agent framework. Toolkits say what can be done, adapters speak to frameworks.
 """
 
+from deputize.core._moved import install as _find_old_names
 from deputize.core.act.policy import Act, Call, Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.act.show import Audience, Change, Show, shown_file
 from deputize.core.act.toolkit import (
@@ -57,6 +58,8 @@ from deputize.core.oauth.provider import App, Identity, Provider
 from deputize.core.pending import Approval, Consent
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Account, Secret, User
+
+_find_old_names()
 
 __all__ = [
     "PROVIDERS",

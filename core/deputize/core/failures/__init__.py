@@ -8,6 +8,8 @@ believed in this order: limits before permissions, the organization before the u
 token that was refused again after its refresh. `redact` masks what looks like a secret in any text.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from deputize.core.failures.classify import classify, denied, lost, still_refused
 from deputize.core.failures.outcome import HICCUP, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
@@ -35,3 +37,10 @@ __all__ = [
     "token_reply",
     "when",
 ]
+
+if not TYPE_CHECKING:  # to a type checker there are the new names only
+
+    def __getattr__(name: str) -> Any:
+        from deputize.core._moved import renamed
+
+        return renamed(__name__, name)
