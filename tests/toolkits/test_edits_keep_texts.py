@@ -142,7 +142,8 @@ async def test_comments_keep_their_lines_say_that_they_are_cut_and_are_read_whol
     play.store["comments"][SITE][0]["body"] = SUGGESTION
     for row in play.store["review_comments"][SITE]:
         row["body"] = SUGGESTION
-    for arguments in ({"number": 1}, {"number": 2, "kind": "review"}, {"kind": "review"}):
+    kinds: list[dict[str, Any]] = [{"number": 1}, {"number": 2, "kind": "review"}, {"kind": "review"}]
+    for arguments in kinds:
         row = (await play.act("list_comments", repo=SITE, **arguments))["items"][0]
         row = row["comments"][0] if "comments" in row else row
         assert row["cut"] and "\n```suggestion\n    return 1\n```\n" in row["body"]

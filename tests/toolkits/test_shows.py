@@ -180,7 +180,8 @@ async def test_no_word_leaves_that_was_not_shown(wired: Any, tool: str, argument
     async def act(name: str, **given: Any) -> Any:
         return await deputy.act(name, given, user="alice", call=Call("t", "m", str(len(wire.seen))))
 
-    given = await arguments(act, deputy) if callable(arguments) else arguments
+    make: Any = arguments
+    given = await make(act, deputy) if callable(arguments) else arguments
     shown.clear()
     start = len(wire.seen)
     await act(tool, **given)

@@ -207,12 +207,13 @@ def test_a_version_with_one_more_optional_argument_knows_acts_under_way() -> Non
 
     before = key({"to": "bob"}, send)
 
-    def send(to: str, urgent: bool = False, copies: tuple[str, ...] = ()) -> Steps:  # type: ignore[no-redef]
+    def send_later(to: str, urgent: bool = False, copies: tuple[str, ...] = ()) -> Steps:
         """Send."""
         yield Request("POST", "/users/me/messages/send", json={})
 
-    assert key({"to": "bob"}, send) == key({"to": "bob", "urgent": False, "copies": []}, send) == before
-    assert key({"to": "bob", "urgent": True}, send) != before
+    send_later.__name__ = "send"
+    assert key({"to": "bob"}, send_later) == key({"to": "bob", "urgent": False, "copies": []}, send_later) == before
+    assert key({"to": "bob", "urgent": True}, send_later) != before
 
 
 def test_an_edit_keeps_its_act() -> None:

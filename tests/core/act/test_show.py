@@ -207,16 +207,16 @@ class Desk:
 
     def between(self, path: str, does: Callable[[], Any]) -> None:
         """Do something when the next request to a path is already on its way."""
-        inner = self.wire.inner
+        wire, inner = self.wire, self.wire.inner
 
         class Between(httpx.AsyncBaseTransport):
-            async def handle_async_request(between, request: httpx.Request) -> httpx.Response:
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
                 if request.url.path.endswith(path):
-                    self.wire.inner = inner
+                    wire.inner = inner
                     await does()
                 return await inner.handle_async_request(request)
 
-        self.wire.inner = Between()
+        wire.inner = Between()
 
 
 @pytest.fixture
@@ -238,10 +238,12 @@ async def test_a_draft_that_was_rewritten_after_the_yes_is_asked_about_again(des
     assert (first.preview["to"], first.preview["text"].strip()) == ("bob@example.test", "As agreed.")
     await desk.yes(first)
     await desk.rewrite(draft)
+    asked: list[Any] = []
     for _ in range(2):
         with pytest.raises(ApprovalRequired) as again:
             await desk.act("gmail_send_draft", "send", draft_id=draft)
-    second = again.value.approval
+        asked.append(again.value.approval)
+    second = asked[-1]
     assert second.id != first.id and {"people", "to", "text", "message"} <= set(second.changed)
     assert second.preview["to"] == "eve@evil.test" and desk.sent == []
     with pytest.raises(NotFound):

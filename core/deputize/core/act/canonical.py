@@ -75,9 +75,11 @@ _AS_IT_IS = frozenset({str, int, bool, type(None)})
 
 def _plain_kind(value: Any) -> Any:
     """The same of a kind made from a plain one, and of a date, an enumeration, a dataclass as pydantic writes it."""
-    for kind in (str, int, float):
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (int, float):
         if isinstance(value, kind):
-            return _plain(str.__str__(value) if kind is str else kind(value))
+            return _plain(kind(value))
     from pydantic_core import to_jsonable_python
 
     return _plain(to_jsonable_python(value))

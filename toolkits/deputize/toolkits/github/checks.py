@@ -124,6 +124,7 @@ def _pages(method: str, repo: str, ref: str, rows: str, answer: Any) -> Asks[tup
     if isinstance(answer, DeputizeError):
         return [], False
     found: dict[tuple[Any, Any], Json] = {}
+    total = 0
     for page in range(1, _PAGES + 1):
         if page > 1:
             params = {"per_page": _SIZE, "page": page}

@@ -178,6 +178,7 @@ def _raise_if_other(message: Mapping[str, Any], noted: Mapping[str, Any]) -> Non
 
 def _already(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any] | None]:
     """What a draft became, or None if it is still there. Asked twice: a sent draft may be shown a moment longer."""
+    message: Mapping[str, Any] = {}
     try:
         for look in range(2):
             if look:
