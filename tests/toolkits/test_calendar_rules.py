@@ -78,6 +78,12 @@ def test_the_dates_of_a_rule_are_those_that_dateutil_counts(data: st.DataObject)
     assert found == expected, line
 
 
+def test_a_rule_whose_dates_are_years_apart_has_all_of_them() -> None:
+    line, start = "RRULE:FREQ=DAILY;INTERVAL=5;BYMONTHDAY=1;BYMONTH=1", Moment(date(2020, 5, 26))
+    found = [one.day for one in next_dates(read_recurrence([line], start), start, 20)]
+    assert found == of_dateutil(line, start, 20) and len(found) == 20
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_series_that_is_cut_has_the_same_dates_in_two_parts(data: st.DataObject) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
@@ -50,6 +50,7 @@ def test_a_time_is_what_the_clock_on_the_wall_shows_or_is_refused(wall: datetime
 
 
 @settings(max_examples=300, deadline=None)
+@example(datetime(2007, 11, 4, 6), ZoneInfo("US/Michigan"), 0)
 @given(walls, zones, st.integers(0, 20_000))
 def test_minutes_are_time_that_passes(wall: datetime, zone: ZoneInfo, minutes: int) -> None:
     start = Moment.of(wall.replace(tzinfo=UTC), zone)

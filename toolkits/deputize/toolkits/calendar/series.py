@@ -12,7 +12,7 @@ from typing import Final
 from deputize.toolkits.calendar.rules import Recurrence, Rule
 from deputize.toolkits.calendar.when import Moment
 
-_EMPTY: Final = 1_000  # periods without an occurrence, after which a rule is taken to have no more
+_EMPTY: Final = 20_000  # periods without an occurrence, after which a rule is taken to have no more
 _LAST: Final = 9_990  # year
 
 

@@ -92,7 +92,10 @@ class Moment:
         """So many days later on the wall, and then so much time."""
         if not isinstance(self.local, datetime) or self.zone is None:
             return Moment(self.local + timedelta(days=days))
-        later = (self.local + timedelta(days=days)).replace(tzinfo=self.zone).astimezone(UTC) + rest
+        wall = (
+            self.local + timedelta(days=days) if days else self.local
+        )  # adding forgets which of two equal hours it is
+        later = wall.replace(tzinfo=self.zone).astimezone(UTC) + rest
         return Moment.of(later, self.zone)
 
     @classmethod
