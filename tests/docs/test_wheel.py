@@ -12,6 +12,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 from tests.support import installed
+from tests.support.lanes import sample
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = ("core", "toolkits", "adapters")
@@ -127,7 +128,7 @@ def settings(port: int) -> dict[str, str]:
     return {f"{app}_ID": "id", f"{app}_SECRET": "secret", "DEPUTIZE_PORT": str(port)}
 
 
-@pytest.mark.parametrize("extra", ENOUGH)
+@pytest.mark.parametrize("extra", sample(ENOUGH))
 def test_one_extra_brings_all_that_its_adapter_and_local_pages_need(place: Place, tmp_path: Path, extra: str) -> None:
     ran = installed.run(place(extra), ENOUGH[extra], tmp_path, **settings(0))
     assert ran.stdout.strip().endswith("works"), ran.stderr
@@ -147,7 +148,9 @@ LACKING: Final = [
 ]
 
 
-@pytest.mark.parametrize(("extra", "program", "named"), LACKING, ids=[f"{a or 'bare'}-{c}" for a, _, c in LACKING])
+@pytest.mark.parametrize(
+    ("extra", "program", "named"), sample(LACKING, spread=True), ids=[f"{a or 'bare'}-{c}" for a, _, c in LACKING]
+)
 def test_what_is_missing_is_one_sentence_and_the_extra_that_brings_it(
     place: Place, tmp_path: Path, extra: str, program: str, named: str
 ) -> None:
