@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -11,9 +12,8 @@ import pytest
 
 from tests.support.lanes import LANES, MOST_CASES, sample
 
-OPTIONS: Final = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["tool"]["pytest"][
-    "ini_options"
-]
+ROOT: Final = Path(__file__).parents[1]
+OPTIONS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
 
 
 def test_the_default_run_leaves_out_the_lanes_and_nothing_else() -> None:
@@ -36,3 +36,8 @@ def test_the_first_of_each_shape_runs_always_and_no_case_is_lost() -> None:
     assert lanes(sample([1, 3, 2, 4], lambda n: n % 2)) == [(1, False), (3, True), (2, False), (4, True)]
     assert lanes(sample("abc")) == [("a", False), ("b", True), ("c", True)]
     assert lanes(sample([(1, "x"), (2, "x")], lambda row: row[1], spread=True)) == [(1, "x", False), (2, "x", True)]
+
+
+def test_every_path_of_tests_that_the_continuous_integration_names_exists() -> None:
+    named = re.findall(r"\btests/[^\s\"']*", (ROOT / ".ci" / "run").read_text())
+    assert named and [path for path in named if not (ROOT / path).exists()] == []
