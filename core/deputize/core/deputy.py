@@ -27,8 +27,9 @@ from deputize.core.act.runner import Sender, Sleep
 from deputize.core.act.toolkit import Effect, File, Tool, Toolkit, asks_of, wanted_of
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.audit import Audit
-from deputize.core.consent.consents import Consents, DeviceCode, FixedPages, Pages
+from deputize.core.consent.consents import Consents, DeviceCode
 from deputize.core.consent.record import Other
+from deputize.core.engine import Engine, FixedPages, Pages
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
@@ -113,6 +114,7 @@ class Deputy:
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
+        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, agent, clock, sleep)
         self.outbox = RevocationQueue(vault, providers, self.apps, self.http, self.audit, clock)
         self.consents = Consents(
             vault, providers, self.apps, self.http, self.audit, self.pages, self.outbox, agent=agent, clock=clock

@@ -21,7 +21,8 @@ from deputize.core import (
     SettingsError,
     User,
 )
-from deputize.core.consent.consents import AnyLocalUser, FixedPages
+from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.engine import FixedPages
 from deputize.core.oauth import flow
 from deputize.core.providers import GITHUB
 from deputize.sandbox import Browser, Page, Sandbox

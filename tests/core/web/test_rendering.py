@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.routing import Mount
 
 from deputize.core import RateLimited, StoreUnavailable, User, VaultError
-from deputize.core.consent.consents import FixedPages
+from deputize.core.engine import FixedPages
 from deputize.core.pending import Consent
 from deputize.core.providers import GOOGLE
 from deputize.core.web import texts

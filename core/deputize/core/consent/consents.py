@@ -20,9 +20,7 @@ from deputize.core.consent.record import (
     TICKET_LIFE,
     AnyLocalUser,
     Content,
-    FixedPages,
     Other,
-    Pages,
     Who,
     forget,
 )
@@ -39,8 +37,6 @@ __all__ = [
     "AnyLocalUser",
     "Consents",
     "DeviceCode",
-    "FixedPages",
-    "Pages",
     "Started",
     "Who",
 ]

@@ -16,10 +16,10 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, NoReturn, Protocol
+from typing import Any, Final, Literal, NoReturn
 
 from deputize.core.audit import Audit
+from deputize.core.engine import Pages
 from deputize.core.errors import InvalidInput
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.http import Http
@@ -41,25 +41,6 @@ _PUBLIC: Mapping[str, ConsentStatus] = dict.fromkeys(PENDING, "pending")
 _SECRETS: Final = ("visits", "code", "device")
 
 Content = dict[str, Any]
-
-
-class Pages(Protocol):
-    """Where our own pages are served."""
-
-    async def base_url(self) -> str:
-        """Scheme, host and port, without a slash at the end; starts the server where that is ours to do."""
-        ...
-
-
-@dataclass(frozen=True)
-class FixedPages:
-    """Pages that a web application serves at a known address."""
-
-    url: str
-
-    async def base_url(self) -> str:
-        """That address."""
-        return self.url.rstrip("/")
 
 
 class AnyLocalUser:

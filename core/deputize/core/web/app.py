@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from deputize.core.consent.consents import FixedPages
 from deputize.core.deputy import Deputy
+from deputize.core.engine import FixedPages
 from deputize.core.errors import (
     Conflict,
     DeputizeError,

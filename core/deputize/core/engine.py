@@ -1,0 +1,61 @@
+"""What every part of a deputy works with: made once, and handed on whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from deputize.core.audit import Audit
+from deputize.core.http import Http
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.registry import Registry
+from deputize.core.vault.vault import Vault
+
+
+class Pages(Protocol):
+    """Where our own pages are served."""
+
+    async def base_url(self) -> str:
+        """Scheme, host and port, without a slash at the end; starts the server where that is ours to do."""
+        ...
+
+
+@dataclass(frozen=True)
+class FixedPages:
+    """Pages that a web application serves at a known address."""
+
+    url: str
+
+    async def base_url(self) -> str:
+        """That address."""
+        return self.url.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The parts that all others share. Nothing in here is replaced while a deputy lives.
+
+    ``clock`` returns Unix seconds; ``sleep`` waits for as many. ``agent``: what acts where a call names no agent.
+    """
+
+    vault: Vault
+    registry: Registry
+    http: Http
+    audit: Audit
+    pages: Pages
+    agent: str = "agent"
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """The providers by name."""
+        return self.registry.providers
+
+    @property
+    def apps(self) -> Mapping[str, App]:
+        """The apps by name."""
+        return self.registry.apps
