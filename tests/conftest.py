@@ -14,8 +14,13 @@ import pytest
 from tests.support.counterparts import require_emulate
 from tests.support.discovery import Discovery
 from tests.support.emulate import Emulate
-from tests.support.lanes import LANES, MOST_PROCESSES
+from tests.support.lanes import LANES, MOST_PROCESSES, Run
 from tests.support.strict import StrictTransport
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look at all examples of each property where no lane is left out."""
+    Run.whole = config.getoption("markexpr") == ""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,19 @@ MOST_PROCESSES: Final = 2
 """As many processes may a test start in the default run: more belong into `processes`."""
 
 
+class Run:
+    """Which run this is; set before tests are collected."""
+
+    whole = False
+    """Whether all lanes run (``-m ""``)."""
+
+
+def examples(count: int) -> int:
+    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a fifth,
+    at least twenty."""
+    return count if Run.whole else min(count, max(count // 5, 20))
+
+
 def sample(
     cases: Iterable[Any], shape: Callable[[Any], object] = lambda case: None, *, spread: bool = False
 ) -> list[ParameterSet]:

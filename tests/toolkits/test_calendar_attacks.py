@@ -15,7 +15,7 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeU
 from deputize.sandbox import Sandbox
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
-from tests.support.lanes import sample
+from tests.support.lanes import examples, sample
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM
 from tests.toolkits.desk import BOB, Desk, Lacking
 from tests.toolkits.driving import NOW
@@ -303,7 +303,7 @@ def calls(tool: Tool) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", sample(TOOLKIT.tools))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_any_arguments_lead_to_a_result_or_an_error_of_ours_and_stay_in_place(name: str, data: st.DataObject) -> None:
     tool = TOOLKIT.tools[name]

@@ -26,6 +26,7 @@ from deputize.toolkits.calendar.base import (
     WHOLE,
 )
 from deputize.toolkits.calendar.free import Hours, _ranked, _slots, _union
+from tests.support.lanes import examples
 from tests.toolkits.calendar_calls import TEAM, TRAVEL
 from tests.toolkits.desk import BOB, Desk
 from tests.toolkits.driving import NOW
@@ -140,7 +141,7 @@ def test_empty_and_short_pages_with_more_behind_them_are_passed_over(desk: Desk)
     assert [row["id"] for row in last["items"]] == ["b"] and last["next"] is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, 200), st.sampled_from("abcXYZ019-_=é\n"))
 def test_an_altered_cursor_is_refused(at: int, put: str) -> None:
     desk = Desk(TOOLKIT, frozenset({READONLY}), SANDBOX)
@@ -357,7 +358,7 @@ def test_hours_need_a_zone_that_somebody_named() -> None:
 spans = st.tuples(st.integers(0, 2000), st.integers(0, 300))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(spans, max_size=15), st.integers(15, 240), st.integers(0, 60), st.booleans())
 def test_no_slot_touches_anything_busy_and_none_is_missed(
     blocks: list[tuple[int, int]], length: int, pause: int, weekends: bool

@@ -16,7 +16,7 @@ from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.providers import GOOGLE
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
-from tests.support.lanes import sample
+from tests.support.lanes import examples, sample
 from tests.toolkits.calendar_calls import CASES
 from tests.toolkits.desk import Desk, Lacking
 from tests.toolkits.test_calendar_find import add
@@ -95,7 +95,7 @@ PIECES = [*"ab <>&\"'{}:/\\\n\r\t", "\u202e", "\u200b", "\x00", "\x1b", "Ã©", "ð
 PROSE = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(PROSE, PROSE, PROSE, PROSE)
 def test_hostile_words_are_cleaned_marked_and_never_more_than_text(a: str, b: str, c: str, d: str) -> None:
     desk = SHARED

@@ -18,6 +18,7 @@ from deputize.toolkits.calendar.following import _cut, begins_at
 from deputize.toolkits.calendar.rules import DAYS, in_words, read_recurrence
 from deputize.toolkits.calendar.series import next_dates, occurrences
 from deputize.toolkits.calendar.when import Moment
+from tests.support.lanes import examples
 
 ZONES = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")]
 starts = st.builds(
@@ -68,7 +69,7 @@ def of_dateutil(line: str, start: Moment, count: int) -> list[datetime | date]:
     return [one.astimezone(UTC) for one in islice(rrulestr(line, dtstart=aware), count)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_the_dates_of_a_rule_are_those_that_dateutil_counts(data: st.DataObject) -> None:
     start = data.draw(st.one_of(starts, days))
@@ -84,7 +85,7 @@ def test_a_rule_whose_dates_are_years_apart_has_all_of_them() -> None:
     assert found == of_dateutil(line, start, 20) and len(found) == 20
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_a_series_that_is_cut_has_the_same_dates_in_two_parts(data: st.DataObject) -> None:
     start = data.draw(st.one_of(starts, days))
@@ -101,7 +102,7 @@ def test_a_series_that_is_cut_has_the_same_dates_in_two_parts(data: st.DataObjec
     assert [one.at for one in rest][: len(dates) - len(first)] == [one.at for one in dates if one.at >= at.at]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_a_rule_that_is_read_and_written_again_is_the_same_rule(data: st.DataObject) -> None:
     start = data.draw(st.one_of(starts, days))

@@ -24,6 +24,7 @@ from deputize.toolkits.calendar.when import (
     short,
     zone_called,
 )
+from tests.support.lanes import examples
 from tests.toolkits.driving import NOW
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
@@ -31,7 +32,7 @@ zones = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"})
 walls = st.datetimes(datetime(2000, 1, 1), datetime(2037, 1, 1)).map(lambda one: one.replace(microsecond=0))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(walls, zones)
 def test_a_time_is_what_the_clock_on_the_wall_shows_or_is_refused(wall: datetime, zone: ZoneInfo) -> None:
     shown = {
@@ -49,7 +50,7 @@ def test_a_time_is_what_the_clock_on_the_wall_shows_or_is_refused(wall: datetime
     assert again is not None and again.at == moment.at
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @example(datetime(2007, 11, 4, 6), ZoneInfo("US/Michigan"), 0)
 @given(walls, zones, st.integers(0, 20_000))
 def test_minutes_are_time_that_passes(wall: datetime, zone: ZoneInfo, minutes: int) -> None:
@@ -57,7 +58,7 @@ def test_minutes_are_time_that_passes(wall: datetime, zone: ZoneInfo, minutes: i
     assert read_end(f"{minutes}m", start, zone).at - start.at == timedelta(minutes=minutes)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.datetimes(datetime(2001, 1, 1), datetime(2036, 1, 1)), st.integers(1, 400))
 def test_days_are_days_on_the_wall(wall: datetime, days: int) -> None:
     start = Moment.of(wall.replace(microsecond=0, tzinfo=UTC), KOLKATA)  # no change of clocks there
@@ -148,7 +149,7 @@ def test_what_is_no_zone_is_refused(name: str) -> None:
         zone_called(name)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_a_time_or_refused(text: str) -> None:
     for end in (False, True):

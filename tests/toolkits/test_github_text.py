@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from deputize.core import InvalidInput
 from deputize.toolkits.github.prose import Prose, code, plain_log
+from tests.support.lanes import examples
 from tests.toolkits.github_play import SITE, Play
 from tests.toolkits.test_github_tools import put
 
@@ -53,7 +54,7 @@ def test_what_was_hidden_is_counted(text: str) -> None:
     assert row["from_outside"] is True and int(str(row["hidden_removed"])) > 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.text(alphabet=st.sampled_from("<!->[]()#: ahiddenscriptimg/\n\u200b\u202e"), max_size=120))
 def test_prose_never_fails_and_never_shows_a_comment(text: str) -> None:
     shown = Prose().prose(text)

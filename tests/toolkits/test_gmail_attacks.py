@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deputize.core.act.toolkit import Effect
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits.gmail import TOOLKIT
-from tests.support.lanes import sample
+from tests.support.lanes import examples, sample
 from tests.toolkits.desk import ALICE, Desk, Lacking
 from tests.toolkits.mailbox import COMPOSE, MODIFY, READONLY, SEND, SETTINGS
 from tests.toolkits.test_calendar_attacks import calls
@@ -133,7 +133,7 @@ def test_changes_come_once_though_pages_differ_in_size() -> None:
 
 
 @pytest.mark.parametrize("name", sample(NEW))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_any_arguments_lead_to_a_result_or_an_error_of_ours_and_stay_in_place(name: str, data: st.DataObject) -> None:
     desk = Desk(TOOLKIT, frozenset({MODIFY, SETTINGS}), SHARED.sandbox)

@@ -13,6 +13,7 @@ from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from deputize.toolkits.gmail.query import AUTOMATED, out_of_sight, says_which, search
+from tests.support.lanes import examples
 from tests.toolkits.driving import NOW, Done, Driver
 from tests.toolkits.mailbox import READONLY, Mailbox, leaf, message, own, system
 
@@ -67,7 +68,7 @@ def test_the_filters_become_one_q(arguments: dict[str, Any], q: str) -> None:
 words = st.text(st.sampled_from('ab :(){}"-\n\x00'), max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(words, words, words)
 def test_no_value_leaves_its_place(sender: str, subject: str, text: str) -> None:
     q = search(sender=[sender, "x@x.test"], subject=subject, text=text)

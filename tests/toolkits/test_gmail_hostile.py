@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.toolkits.gmail import TOOLKIT
+from tests.support.lanes import examples
 from tests.toolkits.driving import Driver
 from tests.toolkits.mailbox import MODIFY, READONLY, SEND, Mailbox, container, leaf, message
 
@@ -162,7 +163,7 @@ def test_a_file_like_base64_is_only_a_body() -> None:
     assert found["files"] == [] and not FORBIDDEN & set(found["body"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=200))
 def test_any_mail_can_be_shown_as_json(sender: str, subject: str, text: str) -> None:
     body = leaf("text/plain", text.encode(errors="replace"))

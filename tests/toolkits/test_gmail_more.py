@@ -19,6 +19,7 @@ from deputize.toolkits.gmail import TOOLKIT
 from deputize.toolkits.gmail.deliver import MOST_IN_JSON, Outgoing
 from deputize.toolkits.gmail.files import MOST
 from tests.support.discovery import Discovery
+from tests.support.lanes import examples
 from tests.toolkits.desk import ALICE, BOB, Desk, outgoing
 from tests.toolkits.driving import KEY
 from tests.toolkits.mailbox import COMPOSE, LABELS, MODIFY, READONLY, SEND, SETTINGS
@@ -209,7 +210,7 @@ def test_a_large_mail_is_uploaded_and_arrives_whole(scopes: tuple[str, ...]) -> 
 
 
 def test_a_large_reply_says_its_conversation_beside_the_mail(desk: Desk) -> None:
-    desk.files["file_cccccccccc"] = File("big.bin", "application/octet-stream", b"\r\n--x\0" * 1_000_000)
+    desk.files["file_cccccccccc"] = File("big.bin", "application/octet-stream", b"\r\n--x\0" * 500_000)
     review = mail_of(desk, "Design review")
     done = desk.run("reply_email", {"message_id": review.id, "body": "b", "attachments": ["file_cccccccccc"]})
     assert done["thread"] == review.thread_id
@@ -222,7 +223,7 @@ def test_a_large_reply_says_its_conversation_beside_the_mail(desk: Desk) -> None
     assert changed["thread"] == review.thread_id and len(files_in(desk.sandbox.mailbox(ALICE).drafts()[0].raw)) == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["", "t1"]), st.booleans())
 def test_what_is_uploaded_is_what_was_written(content: bytes, thread: str, draft: bool) -> None:
     whole = content + b"x" * MOST_IN_JSON

@@ -22,6 +22,7 @@ from deputize.toolkits._shared.mail.headers import (
     single_line,
     text_value,
 )
+from tests.support.lanes import examples
 
 visible = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=' "\\=?_,;:<>()@'), max_size=150).map(
     str.strip
@@ -65,7 +66,7 @@ def test_encoded_words_are_read_as_rfc_2047_says_and_as_senders_write_them(value
         assert decode_words(value) == read
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(hostile | st.from_regex(r"(=\?[a-z0-9*-]{0,9}\?[bq]\?[^?]{0,20}\?= ?){0,4}", fullmatch=True))
 def test_no_header_value_raises(value: str) -> None:
     assert isinstance(decode_words(value), str)
@@ -74,7 +75,7 @@ def test_no_header_value_raises(value: str) -> None:
     ids_value(value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(visible)
 def test_a_text_comes_back_from_its_wire_form_with_our_reader_and_with_pythons(text: str) -> None:
     value = text_value(text)
@@ -84,7 +85,7 @@ def test_a_text_comes_back_from_its_wire_form_with_our_reader_and_with_pythons(t
     assert str(read["Subject"]).split() == text.split()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(hostile)
 def test_no_text_becomes_a_second_header(text: str) -> None:
     wire = written("Subject", text_value(text))
@@ -102,7 +103,7 @@ def test_an_encoded_word_in_a_text_stays_text(text: str) -> None:
     assert decode_words(value) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(visible, max_size=5))
 def test_names_come_back_from_their_wire_form(names: list[str]) -> None:
     people = [Person(name, f"bob{at}@example.test") for at, name in enumerate(names)]
@@ -204,7 +205,7 @@ def test_a_domain_that_idna_2008_would_have_to_map_is_refused_and_named(domain: 
     assert repr(domain) in refused.value.message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(hostile)
 def test_whoever_is_accepted_as_a_recipient_is_written_as_exactly_one(text: str) -> None:
     try:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.quotes import without_history
-from tests.support.lanes import sample
+from tests.support.lanes import examples, sample
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def hostile_pieces() -> st.SearchStrategy[str]:
     return st.lists(st.sampled_from(pieces + more) | st.text(max_size=5), max_size=60).map("".join)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(hostile_pieces())
 def test_no_html_raises(html: str) -> None:
     page = read_html(html)

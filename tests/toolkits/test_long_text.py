@@ -14,6 +14,7 @@ from deputize.toolkits._shared.long_text import Edit, Form, digest, part, shorte
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.github.prose import CODE, FORM, Prose
 from deputize.toolkits.linear.texts import FORM as LINEAR
+from tests.support.lanes import examples
 
 FORMS = [FORM, CODE, LINEAR]
 TOKEN = "gh" + "p_" + "a1B2" * 9
@@ -45,7 +46,7 @@ def read(form: Form, text: str, limit: int, *, raw: bool) -> tuple[str, dict[str
     raise AssertionError("the text does not end")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(texts, st.integers(8, 300), st.sampled_from(FORMS))
 def test_the_raw_parts_of_a_text_add_up_to_what_is_stored(text: str, limit: int, form: Form) -> None:
     whole, last = read(form, text, limit, raw=True)
@@ -55,7 +56,7 @@ def test_the_raw_parts_of_a_text_add_up_to_what_is_stored(text: str, limit: int,
     assert not masked or TOKEN not in whole
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(texts, st.integers(8, 300), st.sampled_from([FORM, LINEAR]))
 def test_the_shown_parts_of_a_text_hide_what_the_whole_hides(text: str, limit: int, form: Form) -> None:
     whole, last = read(form, text, limit, raw=False)
@@ -65,7 +66,7 @@ def test_the_shown_parts_of_a_text_hide_what_the_whole_hides(text: str, limit: i
     assert ("text_digest" in last) == (bool(text) and form.shows_all(text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(texts, st.integers(0, 500), st.integers(8, 100))
 def test_an_offset_inside_of_what_is_hidden_shows_none_of_it(text: str, offset: int, limit: int) -> None:
     if offset > len(text):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deputize.toolkits._shared.mail.compose import Text, written
 from deputize.toolkits._shared.mail.edit import edited, raw_header
 from deputize.toolkits._shared.mail.headers import Person, people_value, text_value
+from tests.support.lanes import examples
 from tests.toolkits.mailbox import parsed
 
 NEW = written("New **words**", "auto")
@@ -134,7 +135,7 @@ def test_a_broken_draft_can_be_changed_and_gets_no_header_it_did_not_have(raw: b
     assert raw_header(mail, "Bcc") == ""
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(HOSTILE) | st.binary(max_size=30), max_size=4).map(b"\r\n".join))
 def test_no_draft_raises(raw: bytes) -> None:
     assert b"New" in edited(raw, {"Subject": text_value("New")}, NEW).as_bytes()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.toolkits._shared.mail.incoming import Mail, parameter, unpacked
+from tests.support.lanes import examples
 from tests.toolkits.mailbox import b64, container, leaf, message
 
 
@@ -30,7 +31,7 @@ def test_data_is_read_with_and_without_its_padding(data: bytes) -> None:
     assert unpacked(b64(data)) == unpacked(b64(data, padded=False)) == data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(max_size=60))
 def test_no_data_raises(data: str) -> None:
     assert isinstance(unpacked(data), bytes)
@@ -190,7 +191,7 @@ def test_parameters_are_read_in_all_forms_of_rfc_2231(value: str, read: str) -> 
     assert parameter(value, "filename").strip() == read
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(st.sampled_from("filename*0=;\"'\\%utf-8 \r\né"), max_size=80))
 def test_no_parameter_raises(value: str) -> None:
     assert isinstance(parameter("x; " + value, "filename"), str)
@@ -286,7 +287,7 @@ parts = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(parts, st.text(max_size=40), st.text(max_size=40))
 def test_no_mail_raises(payload: dict[str, Any], subject: str, sender: str) -> None:
     one = mail(payload, subject=subject, sender=sender)

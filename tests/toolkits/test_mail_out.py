@@ -24,6 +24,7 @@ from deputize.toolkits._shared.mail.compose import (
     written,
 )
 from deputize.toolkits._shared.mail.headers import Person
+from tests.support.lanes import examples
 from tests.toolkits.mailbox import parsed
 
 BOB = Recipients([Person("Bob", "bob@example.test")])
@@ -71,7 +72,7 @@ def test_plain_is_plain_and_html_comes_with_its_text() -> None:
 any_text = st.text(st.characters() | st.sampled_from("\r\n\x00 :=?.<>\u2028é日"), max_size=300)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(any_text, any_text, any_text)
 def test_no_text_anywhere_adds_a_header_or_a_part(subject: str, text: str, name: str) -> None:
     people = Recipients([Person(name.strip(), "bob@example.test")])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.markdown import to_html
-from tests.support.lanes import sample
+from tests.support.lanes import examples, sample
 
 ALLOWED = {"p", "br", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ul", "ol", "li", "blockquote", "pre", "code", "a",
            "strong", "em", "del"}  # fmt: skip
@@ -73,7 +73,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(pieces | st.text(max_size=4), max_size=40).map("".join))
 def test_the_html_is_balanced_and_of_few_elements_whatever_the_text(text: str) -> None:
     tags = Tags()
@@ -82,7 +82,7 @@ def test_the_html_is_balanced_and_of_few_elements_whatever_the_text(text: str) -
     assert tags.open == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.text(st.sampled_from("abc<>&'\" "), min_size=1, max_size=20), max_size=6))
 def test_plain_words_survive(lines: list[str]) -> None:
     text = "\n".join(f"w {line}" for line in lines)

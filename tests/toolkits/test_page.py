@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import Rows, lean, read_cursor, tokens, write_cursor
+from tests.support.lanes import examples
 
 LIST = ("tool", "account", "filter", None, ["a"], True)
 SHAPE = (str, int, int)
@@ -44,7 +45,7 @@ def test_a_cursor_of_another_tool_account_or_filter_is_refused(other: tuple[Any,
         read_cursor(other, write_cursor(LIST, PLACE), SHAPE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_a_cursor_with_any_character_altered_is_refused(data: st.DataObject) -> None:
     cursor = write_cursor(LIST, PLACE)
@@ -54,7 +55,7 @@ def test_a_cursor_with_any_character_altered_is_refused(data: st.DataObject) -> 
         read_cursor(LIST, cursor[:at] + other + cursor[at + 1 :], SHAPE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=80))
 def test_no_text_is_taken_for_a_cursor(text: str) -> None:
     with pytest.raises(InvalidInput):

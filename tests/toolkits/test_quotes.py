@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.toolkits._shared.mail.quotes import plain_lines, without_history
+from tests.support.lanes import examples
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_answers_between_quotes_and_words_that_only_look_like_marks_stay(text: s
     assert without_history(plain_lines(text)) == (text.strip("\n"), 0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(
         st.sampled_from(["", ">", "> q", "own", "On 1/1/26 b@x.test wrote:", "-----Original Message-----", "On a"])

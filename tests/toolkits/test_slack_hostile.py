@@ -16,7 +16,7 @@ from deputize.core.errors import ConsentRequired, DeputizeError, InvalidInput
 from deputize.sandbox.slack.seed import REPORT
 from deputize.toolkits.slack import TOOLKIT
 from tests.support.house import PAGES
-from tests.support.lanes import sample
+from tests.support.lanes import examples, sample
 from tests.toolkits.slack_calls import CASES, Case, filled
 from tests.toolkits.slack_world import BOB, ENG, EVERYTHING, method_of, world
 from tests.toolkits.test_slack_scopes import ACCEPTED
@@ -243,7 +243,7 @@ async def _says_nothing_else(tool: str, field: str, value: Any) -> None:
             )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.sampled_from(["conversation", "ts", "emoji", "body", "cursor", "x"]), st.text(string.printable))
 )

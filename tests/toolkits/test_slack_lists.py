@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.slack.api import Place
+from tests.support.lanes import examples
 from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, World, world
 
 LISTS: dict[str, dict[str, Any]] = {
@@ -96,7 +97,7 @@ async def test_a_cursor_is_of_its_filters_and_its_account() -> None:
         assert again[0] == again[1]  # replayed, it is the same page
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=300))
 def test_no_text_is_taken_for_a_cursor(text: str) -> None:
     if text:
@@ -104,7 +105,7 @@ def test_no_text_is_taken_for_a_cursor(text: str) -> None:
             Place.of(("slack_search", "subject"), text, 20, 0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 500), st.integers(0, 60), st.text("abcdef0123456789=:", max_size=60), st.integers(1, 200))
 def test_a_place_survives_its_cursor(done: int, rows: int, token: str, limit: int) -> None:
     place = Place(("t", 1), "", 0, limit, 7)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.slack.mrkdwn import LONGEST, names_in, to_mrkdwn
 from deputize.toolkits.slack.text import Reader, misleads, text_of
+from tests.support.lanes import examples
 
 BOB = {"@bob": "<@U0BOB000000>", "#eng": "<#C0ENG000001>"}
 
@@ -52,7 +53,7 @@ def test_what_models_write_becomes_what_slack_shows(markdown: str, slack: str) -
 TOKEN = re.compile(r"<([^<>]*)>")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.text(alphabet="<>!@#|&`*_~[]()\\ab \nhtps:/.channel-U0BOB", max_size=120))
 def test_no_text_makes_a_token_that_is_neither_a_link_nor_a_name_that_was_looked_up(text: str) -> None:
     try:
@@ -64,7 +65,7 @@ def test_no_text_makes_a_token_that_is_neither_a_link_nor_a_name_that_was_looked
     assert "<!" not in made
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_can_be_converted_and_looked_through(text: str) -> None:
     names_in(text)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits.slack import refs
+from tests.support.lanes import examples
 from tests.toolkits.slack_world import ALICE, BOB, ENG, EVERYTHING, LEADS, World, world
 
 DM = "D0ALICEBOB1"
@@ -152,7 +153,7 @@ async def test_what_names_no_conversation_is_refused_before_anything_is_written(
         assert alice.sandbox.service("slack") == before
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(alphabet=string.printable + "\u202e\u200bé", max_size=80))
 def test_any_text_is_a_reference_or_refused(text: str) -> None:
     try:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from deputize.toolkits._shared.text import Outside, clean, clip, codec, decode, window
 from deputize.toolkits.github.prose import Prose
+from tests.support.lanes import examples
 
 ALIASES = sorted(
     {*aliases.aliases, *aliases.aliases.values(), *(m.name for m in pkgutil.iter_modules(encodings.__path__))}
@@ -35,7 +36,7 @@ def test_every_codec_python_knows_reads_any_bytes_without_raising() -> None:
         assert isinstance(decode(data, charset), str), charset
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(ALIASES + ODD_CHARSETS) | st.text(max_size=30))
 def test_no_bytes_and_no_charset_raise(data: bytes, charset: str) -> None:
     assert isinstance(decode(data, charset), str)
@@ -90,7 +91,7 @@ def test_line_ends_become_newlines_and_lone_surrogates_become_visible() -> None:
     assert clean("a\r\nb\rc\ud800") == ("a\nb\nc\ufffd", 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(st.characters() | st.sampled_from(HIDDEN), max_size=200))
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     once, _ = clean(text)
@@ -141,7 +142,7 @@ def test_a_text_of_nothing_but_combining_marks_takes_no_time() -> None:
     assert time.process_time() - began < 10
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=300), st.integers(8, 100))
 def test_a_clipped_line_is_one_line_and_never_too_long(text: str, limit: int) -> None:
     line = clip(text, limit)
@@ -154,7 +155,7 @@ def test_a_clipped_line_ends_at_a_word_and_says_so() -> None:
     assert clip("The quarterly numbers are in", 20) == "The quarterly\u2026"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=500), st.integers(4, 60))
 def test_the_windows_of_a_text_add_up_to_the_text(text: str, limit: int) -> None:
     pieces, offset = [], 0

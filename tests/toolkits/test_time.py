@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.times import full, moment, short, window
+from tests.support.lanes import examples
 from tests.toolkits.driving import NOW
 
 
@@ -43,7 +44,7 @@ def test_anything_else_is_refused_by_name_and_with_the_forms(text: str) -> None:
     assert "-7d" in refused.value.hint
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(max_size=20) | st.from_regex(r"[+-](\d{1,9}[mhdw]){1,3}", fullmatch=True))
 def test_no_text_raises_anything_else(text: str) -> None:
     try:

@@ -35,7 +35,7 @@ from deputize.core.providers.google import GOOGLE_RULES
 from deputize.core.providers.linear import LINEAR_RULES
 from deputize.core.providers.salesforce import SALESFORCE_RULES
 from deputize.core.providers.slack import SLACK_RULES
-from tests.support.lanes import sample
+from tests.support.lanes import examples, sample
 
 RULES = {
     "google": GOOGLE_RULES,
@@ -630,7 +630,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(100), deadline=None, derandomize=True)
 @given(
     JSON,
     st.sampled_from([200, 204, 300, 302, 400, 401, 403, 404, 409, 422, 429, 500]),
