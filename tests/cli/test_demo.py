@@ -355,6 +355,7 @@ def test_a_model_whose_package_is_missing_names_it(cli: Command) -> None:
     assert found.exit_code == 1 and "langchain-mistralai" in found.stderr, found.stderr
 
 
+@pytest.mark.processes
 def test_a_model_of_ones_own_drives_the_chat(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[str] = []
 

@@ -62,6 +62,7 @@ def up_to_approval(opened: Stage) -> Turn:
     return turn
 
 
+@pytest.mark.processes
 def test_a_model_that_fails_is_told_by_kind_and_the_chat_goes_on(home: Path) -> None:
     said: list[str] = []
 

@@ -16,6 +16,7 @@ from deputize.cli import commands
 from deputize.core import Conflict
 from tests.cli.conftest import Command
 from tests.cli.driving import PATIENCE, environment
+from tests.support.lanes import sample
 
 
 def test_help_is_there_for_every_command(cli: Command) -> None:
@@ -26,7 +27,7 @@ def test_help_is_there_for_every_command(cli: Command) -> None:
         assert cli(name, "--help").exit_code == 0
 
 
-@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["key", "new"], ["tools"]])
+@pytest.mark.parametrize("words", sample([["--help"], ["demo", "--help"], ["key", "new"], ["tools"]]))
 def test_what_needs_no_framework_loads_none(words: list[str], home: Path) -> None:
     look = (
         "import sys; from deputize.cli import main; sys.argv = ['deputize', *sys.argv[1:]]\n"

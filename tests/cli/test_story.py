@@ -19,7 +19,6 @@ from deputize.cli.demo.story import Detail, Story, play
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
 from tests.cli.driving import run
-from tests.support.lanes import sample
 
 
 def played(home: Path) -> list[Detail]:
@@ -38,6 +37,7 @@ def surprise(home: Path) -> tuple[str, str]:
     return last["step"], last["reason"]
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("usual_ports")
 def test_the_story_holds_and_leaves_nothing_behind(home: Path) -> None:
     (home / "tmp").mkdir()
@@ -61,6 +61,7 @@ def test_a_named_folder_is_kept_and_the_lines_are_for_people(home: Path) -> None
     assert again.returncode == 1 and "--fresh" in again.stderr and again.stdout == ""
 
 
+@pytest.mark.processes
 def test_a_second_mail_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Sandbox.sent
     monkeypatch.setattr(Sandbox, "sent", lambda sandbox, email: real(sandbox, email) * 2)
@@ -68,6 +69,7 @@ def test_a_second_mail_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPa
     assert step.startswith("approve") and "2 mails" in reason
 
 
+@pytest.mark.processes
 def test_a_mail_without_approval_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Deputy.__init__.__kwdefaults__ or {}
     monkeypatch.setattr(Deputy.__init__, "__kwdefaults__", {**real, "policy": allow_all})
@@ -75,18 +77,21 @@ def test_a_mail_without_approval_would_be_noticed(home: Path, monkeypatch: pytes
     assert step.startswith("allow: the draft") and "approval" in reason
 
 
+@pytest.mark.processes
 def test_a_provider_that_keeps_tokens_alive_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sandbox, "live_tokens", lambda sandbox: {"alice@example.test": 1})
     step, reason = surprise(home)
     assert step.startswith("revoke") and "still accepts" in reason
 
 
+@pytest.mark.processes
 def test_a_greedy_consent_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(story, "READ", "https://www.googleapis.com/auth/gmail.metadata")
     step, reason = surprise(home)
     assert step.startswith("ask about Bob") and "gmail.readonly" in reason
 
 
+@pytest.mark.processes
 def test_another_link_after_the_restart_would_be_noticed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Chat.look_again
 
@@ -101,7 +106,8 @@ def test_another_link_after_the_restart_would_be_noticed(home: Path, monkeypatch
     assert step.startswith("close everything") and "another one" in reason
 
 
-@pytest.mark.parametrize("kind", sample(["access_token", "refresh_token", "code_verifier", "code", "state"]))
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token", "code_verifier", "code", "state"])
 def test_a_secret_left_in_a_file_would_be_found(home: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Story.audit
 
@@ -134,6 +140,7 @@ def test_the_scan_sees_through_base64(shift: int) -> None:
     assert wire.found_in(b"a-secret-of-another-length") == set()
 
 
+@pytest.mark.processes
 def test_the_whole_story_says_no_secret_in_logs_at_debug_or_on_the_terminal(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,6 +59,7 @@ def test_the_toolkit_of_ones_own_is_found_asked_for_and_used(home: Path) -> None
     assert not home.exists()
 
 
+@pytest.mark.processes
 def test_the_chatbot_reads_and_answers_with_one_link_a_scope_and_one_yes(home: Path) -> None:
     done = run(home, "langgraph_chatbot.py", "--auto")
     assert done.returncode == 0, done.stderr

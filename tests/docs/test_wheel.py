@@ -128,7 +128,8 @@ def settings(port: int) -> dict[str, str]:
     return {f"{app}_ID": "id", f"{app}_SECRET": "secret", "DEPUTIZE_PORT": str(port)}
 
 
-@pytest.mark.parametrize("extra", sample(ENOUGH))
+@pytest.mark.processes
+@pytest.mark.parametrize("extra", ENOUGH)
 def test_one_extra_brings_all_that_its_adapter_and_local_pages_need(place: Place, tmp_path: Path, extra: str) -> None:
     ran = installed.run(place(extra), ENOUGH[extra], tmp_path, **settings(0))
     assert ran.stdout.strip().endswith("works"), ran.stderr

@@ -45,6 +45,7 @@ def test_the_documented_example_runs(tmp_path: Path) -> None:
     assert passed(done, 4), done.stdout + done.stderr
 
 
+@pytest.mark.processes
 def test_fixtures_work_in_async_tests_and_local_ones_win(tmp_path: Path) -> None:
     module = """
         import pytest

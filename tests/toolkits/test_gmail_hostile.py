@@ -147,6 +147,7 @@ def test_a_name_that_is_somebody_elses_address_is_shown_with_the_real_one() -> N
     assert READER.run("search_emails", {}, box).result["items"][0]["from"] == "boss@example.test <eve@decoy.test>"
 
 
+@pytest.mark.sweep
 def test_an_email_of_ten_megabytes_takes_no_time() -> None:
     html = "<table><tr><td style='color:#fff'>x</td></tr></table>" * 200_000
     box = Mailbox.of(message("m1", leaf("text/html", html)), message("m2", "word " * 2_000_000))

@@ -19,7 +19,7 @@ from deputize.toolkits.gmail import TOOLKIT
 from deputize.toolkits.gmail.deliver import MOST_IN_JSON, Outgoing
 from deputize.toolkits.gmail.files import MOST
 from tests.support.discovery import Discovery
-from tests.support.lanes import examples
+from tests.support.lanes import examples, sample
 from tests.toolkits.desk import ALICE, BOB, Desk, outgoing
 from tests.toolkits.driving import KEY
 from tests.toolkits.mailbox import COMPOSE, LABELS, MODIFY, READONLY, SEND, SETTINGS
@@ -196,7 +196,7 @@ def test_more_than_25_mib_is_refused_before_anything_is_uploaded(desk: Desk) -> 
     assert not desk.sent
 
 
-@pytest.mark.parametrize("scopes", [(SEND,), (MODIFY,)])
+@pytest.mark.parametrize("scopes", sample([(SEND,), (MODIFY,)]))
 def test_a_large_mail_is_uploaded_and_arrives_whole(scopes: tuple[str, ...]) -> None:
     desk = new_desk(*scopes)
     content = bytes(range(256)) * 20_000
@@ -209,6 +209,7 @@ def test_a_large_mail_is_uploaded_and_arrives_whole(scopes: tuple[str, ...]) -> 
     assert files_in(desk.sandbox.sent(ALICE)[0].raw) == [("big.bin", content)]
 
 
+@pytest.mark.sweep
 def test_a_large_reply_says_its_conversation_beside_the_mail(desk: Desk) -> None:
     desk.files["file_cccccccccc"] = File("big.bin", "application/octet-stream", b"\r\n--x\0" * 500_000)
     review = mail_of(desk, "Design review")
@@ -237,6 +238,7 @@ def test_what_is_uploaded_is_what_was_written(content: bytes, thread: str, draft
     assert small.api == "" and small.json is not None
 
 
+@pytest.mark.sweep
 def test_a_lost_upload_is_looked_for_and_not_sent_again(desk: Desk) -> None:
     desk.files["file_cccccccccc"] = File("big.bin", "application/octet-stream", b"x" * 4_000_000)
     desk.lose = {"/users/me/drafts": 1, "/users/me/drafts/send": 1}

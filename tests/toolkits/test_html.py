@@ -220,7 +220,7 @@ PIECES = [
 
 
 @pytest.mark.parametrize("piece", sample(PIECES))
-@pytest.mark.parametrize("end", ["", ">"])
+@pytest.mark.parametrize("end", sample(["", ">"]))
 def test_two_megabytes_of_anything_take_no_time(piece: str, end: str) -> None:
     html = piece * (2_000_000 // len(piece)) + end
     began = time.process_time()
@@ -228,6 +228,7 @@ def test_two_megabytes_of_anything_take_no_time(piece: str, end: str) -> None:
     assert time.process_time() - began < 6
 
 
+@pytest.mark.sweep
 def test_the_end_of_a_giant_page_is_left_out_and_said_so() -> None:
     assert "too long" in read_html("<p>word</p>" * 40_000).text[-60:]
     assert "too long" in read_html("word " * 500_000).text[-60:]

@@ -98,6 +98,7 @@ def test_no_text_takes_long_to_read(piece: str) -> None:
 LONG = "Größenordnung und noch mehr Wörter " * 200
 
 
+@pytest.mark.sweep
 async def test_details_and_their_blocks_stay_within_their_budgets(alice: Deputy, sandbox: Sandbox) -> None:
     rows = kept(sandbox)
     issue, project, initiative = rows["issues"][0], rows["projects"][0], rows["initiatives"][0]

@@ -136,6 +136,7 @@ def test_a_joiner_that_changes_nothing_to_see_is_taken_out(text: str) -> None:
     assert not set(shown) & JOINERS and hidden == sum(one in "\u200b\u200c\u200d" for one in text)
 
 
+@pytest.mark.sweep
 def test_a_text_of_nothing_but_combining_marks_takes_no_time() -> None:
     began = time.process_time()
     clean("a" + "\u0301\u0316" * 500_000)

@@ -15,6 +15,7 @@ from deputize.core import InvalidInput, SettingsError
 from deputize.core.act import plugins
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.toolkit import find_toolkits
+from tests.support.lanes import sample
 
 TOOLKIT: Final = """
 from deputize.core import Request, Steps, Toolkit
@@ -129,7 +130,7 @@ def test_code_that_failed_is_not_run_again(install: Install, tmp_path: Path) -> 
     assert count.is_dir() and "ValueError: a b." in reasons()["tasks"]
 
 
-@pytest.mark.parametrize("words", [["tools"], ["tools", "gmail"], ["tools", "tasks"], ["doctor", "--offline"]])
+@pytest.mark.parametrize("words", sample([["tools"], ["tools", "gmail"], ["tools", "tasks"], ["doctor", "--offline"]]))
 def test_the_command_line_names_it_and_shows_no_traceback(install: Install, tmp_path: Path, words: list[str]) -> None:
     install("acme-broken", "tasks = acme_h", acme_h="import no_such_module_of_acme")
     path = [str(tmp_path), *(entry for entry in sys.path if entry)]

@@ -19,6 +19,7 @@ from deputize.sandbox import Sandbox
 from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, write
 from tests.support.house import build, connect, new_vault
 from tests.support.kits import ALL
+from tests.support.lanes import sample
 
 DYING = """
 import asyncio, os, signal, sys
@@ -55,7 +56,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("number", [1, 2, 7])
+@pytest.mark.parametrize("number", sample([7, 1, 2]))
 async def test_in_standard_mode_every_write_of_a_killed_process_has_its_intent(tmp_path: Path, number: int) -> None:
     sandbox = Sandbox(state=tmp_path / "sandbox.json")
     vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
