@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
 from deputize.cli.demo.folder import is_free
 from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
-from deputize.core.act.plugins import skipped
+from deputize.core.act.plugins import PLUGINS as TOOLKITS
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import verify
+from deputize.core.plugins import Plugins
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.vault.private_files import check_private
@@ -61,6 +62,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
             yield from _told(settings, vault)
         yield from _around(settings, vault, reach=reach)
     yield from _toolkits()
+    yield from _plugins(TOOLKITS)
     yield _extras()
 
 
@@ -249,11 +251,13 @@ def _reached(what: str, url: str, todo: str) -> Finding:
 def _toolkits() -> Iterator[Finding]:
     for name, kit in find_toolkits().items():
         yield Finding(f"toolkit {name}", "ok", counted(len(kit.tools), "tool"))
-    for one in skipped():
-        package = one.distribution.partition(" ")[0]
-        yield Finding(
-            f"toolkit {one.name}", "bad", f"of {one.distribution}: {one.reason}", f"Mend or uninstall {package}."
-        )
+
+
+def _plugins(*groups: Plugins[Any]) -> Iterator[Finding]:
+    """What other packages add and cannot be used."""
+    for one in [one for group in groups for one in group.skipped()]:
+        todo = f"Mend or uninstall {one.distribution.partition(' ')[0]}."
+        yield Finding(f"{one.noun} {one.name}", "bad", f"of {one.distribution}: {one.reason}", todo)
 
 
 def _extras() -> Finding:

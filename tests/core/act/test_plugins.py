@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from deputize.core import InvalidInput, SettingsError
-from deputize.core.act import plugins
 from deputize.core.act.catalog import Catalog
+from deputize.core.act.plugins import PLUGINS
 from deputize.core.act.toolkit import find_toolkits
 from tests.support.lanes import sample
 
@@ -35,8 +35,7 @@ Install = Callable[..., None]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Puts a distribution on the path: ``install("acme-x", "x = acme_x", acme_x="code")``."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    for cached in (plugins._brought, plugins._warn):
-        cached.cache_clear()
+    PLUGINS.forget()
 
     def put(distribution: str, *points: str, **modules: str) -> None:
         info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
@@ -55,7 +54,7 @@ def code(name: str, tool: str = "look") -> str:
 
 
 def reasons() -> dict[str, str]:
-    return {one.name: f"{one.distribution}: {one.reason}" for one in plugins.skipped()}
+    return {one.name: f"{one.distribution}: {one.reason}" for one in PLUGINS.skipped()}
 
 
 @pytest.mark.parametrize("value", ["acme_a", "acme_a:TOOLKIT"])
@@ -126,7 +125,7 @@ def test_code_that_failed_is_not_run_again(install: Install, tmp_path: Path) -> 
     install("acme", "tasks = acme_g", acme_g=once)
     for _ in range(3):
         find_toolkits()
-        plugins.skipped()
+        PLUGINS.skipped()
     assert count.is_dir() and "ValueError: a b." in reasons()["tasks"]
 
 

@@ -1,0 +1,176 @@
+"""What other packages add, by entry points: toolkits, providers, stores. One mechanism for all of them.
+
+An entry point is the object itself, or a module that exports it under the group's name for it (``TOOLKIT``,
+``PROVIDER``, ``STORE``); the entry point and the object have the same name. A plugin is code that somebody installed
+and is trusted as such, but a broken one must not take the others with it: it is named, skipped and logged once, and
+``deputize doctor`` lists it. None can take the place of what is built in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from deputize.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+LONGEST_REASON = 200
+"""Characters of another package's error that are shown."""
+
+log = logging.getLogger(__name__)
+
+
+class Named(Protocol):
+    """Whatever a package can add has a name."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, as its entry point is."""
+        ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An entry point that cannot be used. ``noun``: toolkit, ...; ``distribution``: what is installed, its version."""
+
+    noun: str
+    name: str
+    distribution: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The {self.noun} {self.name!r} of {self.distribution} is skipped: {self.reason}"
+
+
+def nothing_to_say(_: object) -> str:
+    """The check of a group that has none of its own."""
+    return ""
+
+
+class Plugins(Generic[T]):
+    """The entry points of one group.
+
+    ``group``: such as ``deputize.toolkits``; ``kind``: the class of what is looked for; ``noun``: what people call it;
+    ``export``: the name in a module; ``built_in``: names that are taken; ``check``: why one of the right class cannot
+    be used all the same, or an empty text.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        kind: type[T],
+        *,
+        noun: str,
+        export: str,
+        built_in: Callable[[], Iterable[str]],
+        check: Callable[[T], str] = nothing_to_say,
+    ) -> None:
+        self.group = group
+        self.noun = noun
+        self._kind = kind
+        self._export = export
+        self._built_in = built_in
+        self._check = check
+        self._loaded: dict[EntryPoint, T | str] = {}
+        self._warned = set[Skipped]()
+
+    def names(self) -> list[str]:
+        """The names of all entry points, good and bad. None is loaded."""
+        return sorted({point.name for point in self._points()})
+
+    def find(self, name: str) -> T | None:
+        """What another package adds under this name, or None where none does. Others are not loaded.
+
+        Raises `SettingsError` for a broken one: whoever asks for it by name must know that it is not there.
+        """
+        bad: Skipped | None = None
+        for found in self._examined(point for point in self._points() if point.name == name):
+            if not isinstance(found, Skipped):
+                return found
+            bad = bad or found
+        if bad is None:
+            return None
+        raise SettingsError(
+            f"The {self.noun} {bad.name!r} cannot be used: {bad.reason}", hint=f"{bad.distribution} provides it."
+        )
+
+    def all(self) -> dict[str, T]:
+        """All that can be used, by name. Each broken one is logged once, as a warning."""
+        found: dict[str, T] = {}
+        for one in self._examined(self._points()):
+            if isinstance(one, Skipped):
+                self._warn(one)
+            else:
+                found[one.name] = one
+        return found
+
+    def skipped(self) -> list[Skipped]:
+        """The entry points that cannot be used, and why."""
+        return [one for one in self._examined(self._points()) if isinstance(one, Skipped)]
+
+    def forget(self) -> None:
+        """Look at every entry point anew: for tests that install packages while they run."""
+        self._loaded.clear()
+        self._warned.clear()
+
+    def _warn(self, one: Skipped) -> None:
+        if one not in self._warned:
+            self._warned.add(one)
+            log.warning("%s", one)
+
+    def _points(self) -> list[EntryPoint]:
+        """All entry points, in an order that does not depend on where they are installed."""
+        from importlib.metadata import entry_points  # costs a third of what importing the core costs
+
+        return sorted(entry_points(group=self.group), key=lambda point: (point.name, _distribution(point)))
+
+    def _examined(self, points: Iterable[EntryPoint]) -> Iterator[T | Skipped]:
+        """What each entry point leads to; of several of one name the first."""
+        taken: dict[str, str] = {}
+        for point in points:
+            where = _distribution(point)
+            if point.name in taken:
+                reason = f"{taken[point.name]} has a {self.noun} of this name already."
+                yield Skipped(self.noun, point.name, where, reason)
+                continue
+            found = self._once(point)
+            if isinstance(found, str):
+                yield Skipped(self.noun, point.name, where, found)
+            else:
+                taken[point.name] = where
+                yield found
+
+    def _once(self, point: EntryPoint) -> T | str:
+        """What it leads to, or why to nothing. Code that failed is not run again in this process."""
+        if point not in self._loaded:
+            self._loaded[point] = self._load(point)
+        return self._loaded[point]
+
+    def _load(self, point: EntryPoint) -> T | str:
+        if point.name in self._built_in():
+            return f"a {self.noun} of this name is built in."
+        try:
+            found = point.load()
+        except (Exception, SystemExit) as e:  # whatever another package does when it is imported
+            return f"{type(e).__name__}: {' '.join(str(e).split())[:LONGEST_REASON]}".rstrip(": ") + "."
+        in_module = isinstance(found, ModuleType)
+        made = getattr(found, self._export, None) if in_module else found
+        if not isinstance(made, self._kind):
+            wanted = self._kind.__name__
+            what = f"exports no {self._export}" if in_module else f"is a {type(found).__name__}, no {wanted}"
+            return f"{point.value} {what}."
+        if made.name != point.name:
+            return f"its {self.noun} is called {made.name!r}; the entry point must have the same name."
+        return self._check(made) or made
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
