@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.private_files import private_folder
-from deputize.core.vault.stores.memory import Names, wait_until
+from deputize.core.vault.stores.common import Names, wait_until
 
 
 class FileLocks:

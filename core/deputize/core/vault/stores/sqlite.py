@@ -27,8 +27,8 @@ from sqlitedict import SqliteDict
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import sqlite_file
+from deputize.core.vault.stores.common import opaque, place, span
 from deputize.core.vault.stores.filelocks import FileLocks
-from deputize.core.vault.stores.memory import opaque, place, span
 from deputize.core.vault.stores.sqlite_file import BUSY_SECONDS, FORMAT, TABLE, told
 from deputize.core.vault.stores.sqlite_reader import Reader, Rows
 from deputize.core.vault.stores.writer_thread import Owner

@@ -1,0 +1,69 @@
+"""What every store does alike: the place of a record, opaque values, and waiting for a lock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+
+from deputize.core.errors import InvalidInput
+
+_WORD = re.compile(r"[a-z0-9._-]{1,255}")
+_AFTER_ALL = "\x7f"  # sorts behind every letter a key may have
+
+
+@lru_cache(maxsize=4096)
+def place(kind: str, key: str) -> str:
+    """The text under which a record lies. Raises `InvalidInput` for names a store does not take."""
+    if not _WORD.fullmatch(kind) or not _WORD.fullmatch(key):
+        raise InvalidInput("Kind and key of a record are short words of a-z, 0-9, dot, line, dash.", fix_by="operator")
+    return f"{kind}/{key}"
+
+
+def span(kind: str, prefix: str, after: str = "") -> tuple[str, str]:
+    """First place, and end, of all records whose key begins with ``prefix`` and lies behind ``after``."""
+    begin = place(kind, prefix) if prefix else place(kind, "-").removesuffix("-")
+    following = place(kind, after) + "\0" if after else ""  # the next possible key
+    return max(begin, following), begin + _AFTER_ALL
+
+
+def opaque(value: bytes) -> bytes:
+    """The value, if it is bytes: nothing else is ever kept, so nothing has to be decoded."""
+    if not isinstance(value, bytes):
+        raise InvalidInput("A store keeps bytes only.", fix_by="operator")
+    return value
+
+
+class Names:
+    """Names taken in this process, one holder each, whichever task, thread or event loop it runs in."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._guard = threading.Lock()
+
+    def take(self, name: str) -> bool:
+        """Whether the name was free, and is now the caller's. Never waits."""
+        with self._guard:
+            if name in self._taken:
+                return False
+            self._taken.add(name)
+            return True
+
+    def give_back(self, name: str) -> None:
+        """Free a name that `take` gave."""
+        with self._guard:
+            self._taken.remove(name)
+
+
+async def wait_until(taken: Callable[[], Awaitable[bool]], patience: float) -> None:
+    """Try until it succeeds. Raises TimeoutError after ``patience`` seconds; cancelled, it has taken nothing."""
+    deadline = time.monotonic() + patience
+    while not await taken():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("The lock was not free in time.")
+        await asyncio.sleep(min(left, random.uniform(0.005, 0.02)))  # noqa: S311
