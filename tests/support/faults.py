@@ -49,6 +49,8 @@ class FaultyStore:
         self.failing: Counter[tuple[str, str]] = Counter()
         self.meddler: Meddler | None = None
         self.pause = 0.0
+        self.local_reads = inner.local_reads
+        self.backup = inner.backup
 
     async def _before(self, method: str, kind: str) -> None:
         if self.meddler:

@@ -78,18 +78,15 @@ async def _close(settings: Settings) -> None:
 def _instead_of_none(settings: Settings, backup: Path) -> None:
     """Make the backup the vault, if the key that is there opens it. Neither a key nor an empty vault is made first."""
     from deputize.core import SettingsError, VaultError
-    from deputize.core.vault.backup import put_in_place
-    from deputize.core.vault.stores.sqlite_file import remove
+    from deputize.core.vault.backup import backups_at
 
-    if settings.vault_url.startswith("memory:"):
-        raise SettingsError("This vault lies in no file, so there is no backup of it.")
+    backups = backups_at(settings.vault_url)
     if settings.key_path and not settings.key_path.exists():
         raise SettingsError("There is no key.", hint=f"Put the key of the backup to {settings.key_path} first.")
-    path = Path(settings.vault_url.removeprefix("sqlite://"))
-    put_in_place(backup, path)
+    backups.put_in_place(backup)
     try:
         with opened():  # doubts it, as any start does
             show.out.print("Restored. What it grants is confirmed when it is next used, or asked for anew.")
     except VaultError:
-        remove(path)
+        backups.remove()
         raise

@@ -37,7 +37,7 @@ from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores import open_store, store_type
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 
@@ -162,20 +162,27 @@ class Settings(BaseSettings):
 
     def new_vault(self) -> bool:
         """Whether no vault exists yet."""
-        if self.vault_url.startswith("memory:"):
-            return True
-        return not Path(self.vault_url.removeprefix("sqlite://")).exists()
+        return not store_type(self.vault_url).exists(self.vault_url)
 
     def begun(self) -> bool:
         """Whether there has been a vault: it has left an audit."""
-        in_file = not self.vault_url.startswith("memory:")
-        return in_file and self.audit_folder.is_dir() and any(self.audit_folder.iterdir())
+        durable = store_type(self.vault_url).durable
+        return durable and self.audit_folder.is_dir() and any(self.audit_folder.iterdir())
 
     def set_aside(self, stamp: str) -> list[Path]:
-        """Move away what is left of a vault that is lost, so that a new one can begin; where it is now."""
-        vault = Path(self.vault_url.removeprefix("sqlite://"))
-        left = [self.audit_folder, *(vault.with_name(vault.name + end) for end in ("", "-wal", "-shm"))]
-        return [one.rename(one.with_name(f"{one.name}.lost-{stamp}")) for one in left if one.exists()]
+        """Move away what is left of a vault that is lost, so that a new one can begin; where it is now.
+
+        Raises `SettingsError` where something is left in a store that cannot move it, and has moved nothing then.
+        """
+        store = store_type(self.vault_url)
+        if store.set_aside is None and store.exists(self.vault_url):
+            raise SettingsError(
+                f"What is left of the vault cannot be moved aside: its store ({store.name}) has no way to.",
+                hint="Move or empty it with the means of that database, then say this again.",
+            )
+        audit = self.audit_folder
+        moved = [audit.rename(audit.with_name(f"{audit.name}.lost-{stamp}"))] if audit.exists() else []
+        return moved + (store.set_aside(self.vault_url, stamp) if store.set_aside else [])
 
     @property
     def key_path(self) -> Path | None:

@@ -27,10 +27,10 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.audit import Audit, verify
-from deputize.core.vault import backup as backup_file
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.rollback import ahead, behind
+from deputize.core.vault.stores import sqlite_backup
 from deputize.core.vault.stores.sqlite_file import copy
 from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
@@ -368,13 +368,13 @@ async def test_R32_a_disconnect_while_a_backup_is_put_back_is_not_undone(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
-    over, loop = backup_file._over, asyncio.get_running_loop()
+    over, loop = sqlite_backup._over, asyncio.get_running_loop()
 
     def after_a_disconnect(made: Path, path: Path) -> None:
         asyncio.run_coroutine_threadsafe(home.deputy.revoke("alice"), loop).result(10)
         over(made, path)
 
-    monkeypatch.setattr(backup_file, "_over", after_a_disconnect)
+    monkeypatch.setattr(sqlite_backup, "_over", after_a_disconnect)
     await home.restore(home.backup)
     assert await home.deputy.connections("alice") == [] and home.sandbox.live_tokens()["alice@example.test"] == 0
     await home.deputy.close()
@@ -405,7 +405,7 @@ async def test_V10_a_backup_has_the_first_record_as_it_was_when_it_was_copied(
         asyncio.run_coroutine_threadsafe(home.deputy.vault.renew_audit_key(), loop).result(10)
         copy(path, to, changes)
 
-    monkeypatch.setattr(backup_file, "copy", after_a_change)
+    monkeypatch.setattr(sqlite_backup, "copy", after_a_change)
     await back_up(home.deputy.vault, home.backup, 7.0)
     copied = await new_vault(home.backup, KEY)
     assert copied.keys == replace(home.deputy.vault.keys, copied_at=7.0)

@@ -29,7 +29,8 @@ KINDS = ("meta", "grant", "intent", "outbox", "chosen", "file", "filepart", *EXP
 """All kinds of records there are. Another is refused: it would be left behind when keys change."""
 PAGE: Final = 100
 """Records that are opened between two turns of the event loop, where there are many: about two milliseconds."""
-_FIRST: Final = ("meta", "vault")
+FIRST: Final = ("meta", "vault")
+"""Kind and key of the first record, which holds the vault's own keys."""
 
 Replacing: TypeAlias = Callable[[Grant, Grant], Awaitable[object]]
 """Told of a grant whose tokens are about to be written over, and of the grant that is written."""
@@ -92,15 +93,15 @@ class Vault:
         sealer = root_keys if isinstance(root_keys, Sealer) else Sealer(root_keys)
         del root_keys  # an error of the store would show them
         for _ in range(2):
-            if sealed := await store.get(*_FIRST):
+            if sealed := await store.get(*FIRST):
                 sealer = _knowing(sealed, sealer, reread)
-                keys = VaultKeys.unpack(sealer.open(*_FIRST, sealed)[1])
+                keys = VaultKeys.unpack(sealer.open(*FIRST, sealed)[1])
                 keys.check_order(sealer.ids[0])
                 return cls(store, sealer, keys, reread)
             if not begin or await _any(store):
                 raise VaultError("The vault has lost its first record.", hint=LOST)
             keys = VaultKeys.new(sealer.ids[0])
-            await store.insert(*_FIRST, sealer.seal(*_FIRST, 1, keys.pack()))
+            await store.insert(*FIRST, sealer.seal(*FIRST, 1, keys.pack()))
         raise VaultError("The vault could not be opened: its first record does not stay.")
 
     # ------------------------------------------------------------- records
@@ -243,7 +244,7 @@ class Vault:
 
     async def _renew(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
         """Change the vault's own keys where they lie, and here."""
-        while record := await self.get(*_FIRST):
+        while record := await self.get(*FIRST):
             before = VaultKeys.unpack(record.plain)
             after = change(before)
             if after == before or await self.swap(record, after.pack()):

@@ -1,42 +1,50 @@
-"""Stores: where sealed records lie. `open_store` finds one by its address."""
+"""Stores: where sealed records lie. The scheme of a vault's address names the type of its store.
+
+memory:                      as long as the process
+sqlite:///absolute/path      a file; a plain path means the same
+acme://anything              the store type that another package has registered as ``acme`` under ``deputize.stores``
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+import re
+from typing import Final
 
-from deputize.core.errors import SettingsError
-from deputize.core.vault.stores.protocol import Store
+from deputize.core.errors import SettingsError, instead
+from deputize.core.plugins import Plugins
+from deputize.core.vault.stores.protocol import Backup, Store, StoreType
 
-__all__ = ["Store", "open_store"]
+__all__ = ["PLUGINS", "Backup", "Store", "StoreType", "open_store", "store_type"]
 
-_ADDRESSES = "Write memory:, sqlite:///absolute/path or a plain path."
+BUILT_IN: Final = ("memory", "sqlite")
+PLUGINS: Final = Plugins("deputize.stores", StoreType, noun="store", export="STORE", built_in=lambda: BUILT_IN)
+"""Store types of other packages."""
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://")
+
+
+def store_type(url: str) -> StoreType:
+    """The type of store at this address. Raises `SettingsError` for a scheme that nobody has registered."""
+    if url.strip() == "memory:":
+        from deputize.core.vault.stores.memory import STORE as MEMORY
+
+        return MEMORY
+    found = _SCHEME.match(url.strip())
+    scheme = found[1].lower() if found else "sqlite"
+    if scheme == "sqlite":
+        from deputize.core.vault.stores.sqlite_type import STORE as SQLITE
+
+        return SQLITE
+    if plugin := PLUGINS.find(scheme):
+        return plugin
+    known = (*BUILT_IN, *PLUGINS.names())
+    hint = f"{instead(scheme, known)} Write memory:, sqlite:///absolute/path or a plain path, or install its package."
+    raise SettingsError(f"Unknown store {scheme!r} in the vault's address.", hint=hint)
 
 
 def open_store(url: str, *, create: bool) -> Store:
-    """The store at ``memory:``, ``sqlite:///absolute/path`` or a plain path; ``create`` where there is none.
+    """The store at this address; ``create`` where there is none.
 
-    Raises `SettingsError` for another address, and what the store raises when it is opened.
+    Raises `SettingsError` for an address that cannot be used, and what the store raises when it is opened.
     """
-    scheme, colon, rest = url.strip().partition(":")
-    if colon and scheme == "memory" and not rest:
-        from deputize.core.vault.stores.memory import MemoryStore
-
-        return MemoryStore()
-    if scheme in ("postgres", "postgresql") and colon:
-        raise SettingsError("Postgres is not part of this version.", hint=_ADDRESSES)
-    from deputize.core.vault.stores.sqlite import SqliteStore
-
-    return SqliteStore.open(_path(url.strip()), create=create)
-
-
-def _path(url: str) -> Path:
-    if "://" not in url:
-        if not url or url.endswith("/"):
-            raise SettingsError("The vault's address names no file.", hint=_ADDRESSES)
-        return Path(url).expanduser()
-    parts = urlsplit(url)
-    path = unquote(parts.path)
-    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not path.strip("/"):
-        raise SettingsError("The vault's address is none that this version knows.", hint=_ADDRESSES)
-    return Path("/" + path.lstrip("/"))
+    return store_type(url).open(url, create)

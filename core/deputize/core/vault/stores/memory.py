@@ -6,13 +6,18 @@ import heapq
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.common import Names, opaque, place, span, wait_until
+from deputize.core.vault.stores.protocol import StoreType
 
 
 class MemoryStore:
     """Records in this process. For tests and for trying out: what it keeps is gone when the process ends."""
+
+    local_reads: Final = True
+    backup: Final = None
 
     def __init__(self) -> None:
         self._records: dict[str, bytes] | None = {}
@@ -76,3 +81,6 @@ class MemoryStore:
     async def close(self) -> None:
         with self._guard:
             self._records = None
+
+
+STORE: Final = StoreType("memory", open=lambda url, create: MemoryStore(), exists=lambda url: False, durable=False)

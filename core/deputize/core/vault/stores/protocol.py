@@ -1,18 +1,39 @@
-"""What a store is: sealed bytes under a kind and a key, compare-and-swap, and locks that die with their holder."""
+"""What a store is: sealed bytes under a kind and a key, compare-and-swap, and locks that die with their holder.
+
+A `StoreType` is how stores of one kind are found by their address; what such a store can do beyond the contract is
+stated (`local_reads`, `backup`), so that nobody has to know its class.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
+"""By kind and key of a record: what makes its new value of its old one."""
 
 
 class Store(Protocol):
-    """Where sealed records lie. Three are built in: memory, sqlite (the default) and, for more machines, Postgres.
+    """Where sealed records lie. Two are built in: memory and sqlite (the default); packages bring others.
 
     A record's place is ``(kind, key)``: both short strings of ``[a-z0-9._-]``. Values are opaque bytes. Every write
     is durable when it returns (memory: for the life of the process). Any method may be called from any thread and
     event loop, and raises `StoreUnavailable` (did not happen) or `VaultError` (not a store of ours, damaged).
     """
+
+    @property
+    def local_reads(self) -> bool:
+        """Whether a read takes microseconds, since nothing is asked over a network: such a store may be looked at often
+        to see what another process wrote."""
+        ...
+
+    @property
+    def backup(self) -> Backup | None:
+        """Whole copies of this vault; None for a store that is backed up by other means."""
+        ...
 
     async def get(self, kind: str, key: str) -> bytes | None:
         """The value, or None. This is on the path of every act: it waits for no writer, and blocks no event loop."""
@@ -49,3 +70,59 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what was asked, then let go of files and threads. Safe to call twice."""
         ...
+
+
+class Backup(Protocol):
+    """Copies of one vault as files with mode 0600, made and put back while others use it.
+
+    Methods raise `SettingsError` (a file that is there already, or cannot be written), `VaultError` (no vault, damaged)
+    and `StoreUnavailable`, and have changed nothing then.
+    """
+
+    def copy(self, to: Path, changes: Changes) -> None:
+        """Make a consistent copy at ``to``, where no file is, in which these records are changed. It may block."""
+        ...
+
+    def draft(self, backup: Path) -> AbstractAsyncContextManager[Draft]:
+        """A copy of a backup to work on, which is removed at the end of the block."""
+        ...
+
+    def put_in_place(self, backup: Path) -> None:
+        """Where there is no vault any more: make a copy of the backup the vault. It may block."""
+        ...
+
+    def remove(self) -> None:
+        """Remove what `put_in_place` has put there."""
+        ...
+
+
+class Draft(Protocol):
+    """A backup while it is made fit to be the vault again."""
+
+    @property
+    def store(self) -> Store:
+        """The copy's records."""
+        ...
+
+    async def publish(self) -> None:
+        """Close the copy, and replace what is in the vault by it as one step: whoever has the vault open goes on with
+        the new content."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreType:
+    """How stores of one kind are found. ``name``: the scheme of their URLs, as in ``name://...``.
+
+    Each of the functions gets the URL as it was set. ``open``: the store; ``create`` where there is none; raises
+    `SettingsError` for an address it cannot use, and repeats no password of it. ``exists``: whether a vault is there.
+    ``durable``: what it keeps outlives the process. ``backup``: copies of the vault there, whether it exists or not.
+    ``set_aside``: moves away what is left of a lost vault, under names with the stamp, and says where it is now.
+    """
+
+    name: str
+    open: Callable[[str, bool], Store]
+    exists: Callable[[str], bool]
+    durable: bool = True
+    backup: Callable[[str], Backup] | None = None
+    set_aside: Callable[[str, str], list[Path]] | None = None

@@ -19,7 +19,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 from weakref import WeakSet
 
 from sqlitedict import SqliteDict
@@ -29,6 +29,7 @@ from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores import sqlite_file
 from deputize.core.vault.stores.common import opaque, place, span
 from deputize.core.vault.stores.filelocks import FileLocks
+from deputize.core.vault.stores.sqlite_backup import SqliteBackup
 from deputize.core.vault.stores.sqlite_file import BUSY_SECONDS, FORMAT, TABLE, told
 from deputize.core.vault.stores.sqlite_reader import Reader, Rows
 from deputize.core.vault.stores.writer_thread import Owner
@@ -143,6 +144,8 @@ class SqliteStore:
     log included, half a second after the last write, or when the store is closed.
     """
 
+    local_reads: Final = True
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._begin()
@@ -237,6 +240,11 @@ class SqliteStore:
                 raise StoreUnavailable("The vault has too much to do.", hint="Try again later.") from None
         return await asyncio.shield(outcome)
 
+    @property
+    def backup(self) -> SqliteBackup:
+        """Copies of the vault as files, through SQLite."""
+        return backup_at(self.path)
+
     # On the owner's thread.
 
     def _write(self, where: str, wanted: bytes | None, statement: str, *values: object) -> bool:
@@ -303,6 +311,11 @@ class SqliteStore:
     def _after_fork_in_child(self) -> None:
         _inherited.append((self._table, self._leaving))  # never to be closed here: the parent uses what they name
         self._begin()
+
+
+def backup_at(path: Path) -> SqliteBackup:
+    """Copies of the vault at this path, which need not exist."""
+    return SqliteBackup(path, partial(SqliteStore.open, create=False))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
