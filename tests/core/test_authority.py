@@ -17,6 +17,7 @@ from deputize.core import PROVIDERS, App, Deputy, InvalidInput, ReconsentRequire
 from deputize.core.portal import portal
 from deputize.core.providers.origin import origin_of
 from deputize.core.settings import Settings
+from deputize.core.start import open_audit, open_vault
 from deputize.core.vault.grant import Account, Grant
 
 ACCESS, REFRESH, SECRET = "gho_the-access-token", "ghr_the-refresh-token", "the-client-secret"
@@ -68,7 +69,7 @@ def held(home: Path, **more: Any) -> Grant:
     kept = []
 
     async def keep() -> None:
-        vault = await Settings.load(home=home).open_vault()
+        vault = await open_vault(Settings.load(home=home))
         kept.append(await vault.add(grant))
         await vault.close()
 
@@ -176,7 +177,7 @@ def _old(home: Path) -> None:
     """A grant as it was stored before grants kept where they come from."""
 
     async def keep() -> None:
-        vault = await Settings.load(home=home).open_vault()
+        vault = await open_vault(Settings.load(home=home))
         await vault.add(
             Grant(ALICE, "github", "github", Account("1", "alice"), frozenset({"repo", "user"}), Secret(ACCESS))
         )
@@ -187,7 +188,7 @@ def _old(home: Path) -> None:
 
 def test_a_consent_brings_a_grant_its_origin_and_takes_no_refresh_token_from_elsewhere(home: Path) -> None:
     async def moved() -> tuple[Grant, Grant]:
-        vault = await Settings.load(home=home).open_vault()
+        vault = await open_vault(Settings.load(home=home))
         old = await vault.grant(vault.place_of(held_here))
         assert old is not None
         there = origin_of(PROVIDERS["github"].at_host("github.example.com"), GITHUB)
@@ -224,7 +225,7 @@ def test_a_grant_of_a_sandbox_is_none_of_the_real_provider(home: Path, monkeypat
     grant = held(home)
 
     async def played() -> None:
-        vault = await Settings.load(home=home).open_vault()
+        vault = await open_vault(Settings.load(home=home))
         assert await vault.replace(grant, replace(grant, origin=origin_of(stand_in, GITHUB)))
         await vault.close()
 
@@ -289,8 +290,8 @@ def anchored(path: Path) -> Any:
     settings = Settings.load(anchors=path)
 
     async def run() -> None:
-        vault = await settings.open_vault()
-        audit = settings.open_audit(vault.keys)
+        vault = await open_vault(settings)
+        audit = open_audit(settings, vault.keys)
         audit.write("act.result", user="alice")
         audit.close()
         await vault.close()

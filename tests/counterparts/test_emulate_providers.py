@@ -34,6 +34,7 @@ from deputize.core import (
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.discover import discover
 from deputize.core.settings import Settings
+from deputize.core.start import find_providers
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.support.counterparts import require_emulate
@@ -363,7 +364,7 @@ async def test_okta_named_in_the_settings_by_its_issuer_alone_serves_two_users(s
         }
     )
     vault = await Vault.open(open_store("memory:", create=True), [b"settings-of-okta" * 2])
-    rows = await said.find_providers(vault, strict)
+    rows = await find_providers(said, vault, strict)
     async with Deputy(
         vault, said.all_apps(), pages=PAGES, policy=allow_all, providers=rows, toolkits=[okta], transport=strict
     ) as deputy:

@@ -22,6 +22,7 @@ from deputize.core.audit import verify
 from deputize.core.plugins import Plugins
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
+from deputize.core.start import open_vault
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
 from deputize.core.vault.vault import LOST, Vault
@@ -96,7 +97,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
         try:
             found = f"{len(settings.keys())} found"
             findings.append(Finding("key", "ok", found))
-            vault = portal().run(settings.open_vault())
+            vault = portal().run(open_vault(settings))
             grants, shut = portal().run(vault.scan_open("grant"))
             opens = f"opens; {counted(len(grants), 'grant')} in {settings.vault_url}"
             findings.append(Finding("vault", "ok", opens))

@@ -71,7 +71,9 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
 
 async def _close(settings: Settings) -> None:
     """Open the vault and close it. Raises `VaultError` where that cannot be."""
-    vault = await settings.open_vault()
+    from deputize.core.start import open_vault
+
+    vault = await open_vault(settings)
     await vault.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -50,7 +49,6 @@ from deputize.core.portal import portal
 from deputize.core.providers import PROVIDERS
 from deputize.core.providers.origin import MOVED, differs, moved
 from deputize.core.vault.grant import Grant, GrantStatus, User
-from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.sweeping import Sweeper
 from deputize.core.vault.vault import Vault
 
@@ -149,33 +147,15 @@ class Deputy:
         Raises `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing; `ProviderUnavailable`
         for a server that is named by its issuer and was never reached.
         """
-        from deputize.core.settings import Settings
+        from deputize.core.start import from_settings
 
-        settings = settings or Settings.load()
-        vault = portal().run(settings.open_vault())
-        try:
-            providers = portal().run(settings.find_providers(vault, transport))
-            audit = settings.open_audit(vault.keys)
-        except BaseException:
-            portal().run(vault.close())
-            raise
-        pages = importlib.import_module("deputize.core.web.local_pages").LocalPages(settings.port)
-        deputy = cls(
-            vault,
-            settings.all_apps(),
-            pages=settings.base_url or pages,
-            audit=audit,
-            agent=agent or settings.agent,
+        return from_settings(
+            settings,
             policy=policy,
-            providers=providers,
+            agent=agent,
             transport=transport,
-            requests_per_minute=settings.requests_per_minute,
-            outcomes_kept=settings.outcomes_kept,
+            kind=cls,
         )
-        pages.deputy = deputy
-        portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
-        portal().run(deputy.sweeper.start())
-        return deputy
 
     # ------------------------------------------------------------- acting
 

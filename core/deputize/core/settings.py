@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from deputize.core.errors import SettingsError, VaultError
+from deputize.core.errors import SettingsError
 
 try:
     from platformdirs import user_config_path, user_data_path
@@ -26,20 +26,13 @@ try:
     )
 except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
-from deputize.core.audit import Audit, Mode
-from deputize.core.audit.anchors import AnchorFile
+from deputize.core.audit import Mode
 from deputize.core.configfile import config_file, read_config, tell_unread, unread
-from deputize.core.http import Transport
-from deputize.core.oauth.discover import discover
-from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers import PROVIDERS
-from deputize.core.vault.grant import Grant, Secret
+from deputize.core.vault.grant import Secret
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
-from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores import open_store, store_type
-from deputize.core.vault.vault import LOST, Vault
-from deputize.core.vault.vault_keys import VaultKeys
+from deputize.core.vault.stores import store_type
 
 log = logging.getLogger("deputize")
 _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
@@ -152,14 +145,6 @@ class Settings(BaseSettings):
         """Where the audit's files are."""
         return self.home / "audit"
 
-    def open_audit(self, keys: VaultKeys) -> Audit:
-        """The audit, under its newest key; chains that end under an older one are closed.
-
-        Raises `SettingsError` where ``anchors`` is a file of something else.
-        """
-        anchor = AnchorFile.open(self.anchors) if self.anchors else None
-        return Audit(self.audit_folder, keys.audit, old_keys=keys.old_audit, mode=self.audit, anchor=anchor)
-
     def new_vault(self) -> bool:
         """Whether no vault exists yet."""
         return not store_type(self.vault_url).exists(self.vault_url)
@@ -213,36 +198,6 @@ class Settings(BaseSettings):
             hint="Set DEPUTIZE_KEY or DEPUTIZE_KEY_FILE to the vault's key; for a new vault: deputize key new.",
         )
 
-    async def open_vault(self) -> Vault:
-        """The vault, opened with the keys. A new one is made only where none ever was.
-
-        Raises `VaultError` where the vault is gone, or its first record: an audit without a vault tells that there was
-        one.
-        """
-        begun = self.begun()  # looked at before the vault: another process that begins makes that first
-        if begun and self.new_vault():
-            raise VaultError(f"The vault is gone: {self.vault_url}.", hint=LOST)
-        sealer = Sealer(self.keys())
-        store = open_store(self.vault_url, create=self.new_vault())
-        try:
-            vault = await Vault.open(store, sealer, self.keys, begin=not begun)
-            if self.sandbox:
-                await self._check_played(vault)
-            return vault
-        except BaseException:
-            await store.close()
-            raise
-
-    async def _check_played(self, vault: Vault) -> None:
-        """Raise `SettingsError` where grants of real providers lie in a vault that is to be used with a sandbox."""
-        for record in (await vault.scan_open("grant"))[0]:
-            grant = Grant.unpack(record.plain, record.generation)
-            if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
-                raise SettingsError(
-                    f"A sandbox is set, but this vault holds grants of real providers: {grant.provider}.",
-                    hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX away.",
-                )
-
     def all_apps(self) -> list[App]:
         """The OAuth clients."""
         return [
@@ -286,25 +241,6 @@ class Settings(BaseSettings):
                 hint = "Give all of them the same issuer."
                 raise SettingsError(f"The apps of {row!r} say different things of it.", hint=hint)
         return found
-
-    async def find_providers(self, vault: Vault, transport: Transport | None = None) -> Mapping[str, Provider]:
-        """All providers; those of issuers from their metadata, or from what the vault keeps of it while one is down.
-
-        Raises `SettingsError` for a server that cannot be used, `ProviderUnavailable` for one that was never reached.
-        """
-        rows, known = dict(self.all_providers()), KnownIssuers(vault)
-        for name, app in self.issuers().items():
-            rows[name] = await discover(
-                app.issuer,
-                name=name,
-                label=app.label,
-                api=app.api,
-                resource=app.resource,
-                private=app.private,
-                transport=transport,
-                known=known,
-            )
-        return rows
 
 
 def _home(given: Mapping[str, object]) -> Path:

@@ -30,6 +30,7 @@ from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
+from deputize.core.start import find_providers
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_discover import ISSUER, METADATA, OAUTH
@@ -129,43 +130,43 @@ def test_a_start_that_fails_lets_go_of_the_vault_and_the_next_one_works(
 
 
 async def test_nothing_is_said_of_a_resource_where_none_is_named(server: Acme, vault: Vault) -> None:
-    rows = await Settings.load(apps={"acme": APP}).find_providers(vault, server)
+    rows = await find_providers(Settings.load(apps={"acme": APP}), vault, server)
     assert rows["acme"].resource == ""
 
 
 async def test_a_server_that_is_down_at_start_is_known_from_before(server: Acme, vault: Vault) -> None:
     said = Settings.load(apps={"acme": APP})
-    first = (await said.find_providers(vault, server))["acme"]
+    first = (await find_providers(said, vault, server))["acme"]
     server.down = True
-    assert (await said.find_providers(vault, server))["acme"] == first
+    assert (await find_providers(said, vault, server))["acme"] == first
     server.down = False
     server.said["token_endpoint"] = f"{ISSUER}/token2"
-    assert (await said.find_providers(vault, server))["acme"].token == f"{ISSUER}/token2"
+    assert (await find_providers(said, vault, server))["acme"].token == f"{ISSUER}/token2"
     server.down = True
-    assert (await said.find_providers(vault, server))["acme"].token == f"{ISSUER}/token2"
+    assert (await find_providers(said, vault, server))["acme"].token == f"{ISSUER}/token2"
 
 
 async def test_a_server_that_was_never_reached_stops_the_start(server: Acme, vault: Vault) -> None:
     server.down = True
     with pytest.raises(ProviderUnavailable):
-        await Settings.load(apps={"acme": APP}).find_providers(vault, server)
+        await find_providers(Settings.load(apps={"acme": APP}), vault, server)
 
 
 async def test_what_one_issuer_said_is_never_taken_for_another(server: Acme, vault: Vault) -> None:
-    await Settings.load(apps={"acme": APP}).find_providers(vault, server)
+    await find_providers(Settings.load(apps={"acme": APP}), vault, server)
     assert await KnownIssuers(vault).read(f"{ISSUER}/") is None
     server.down = True
     other = APP.model_copy(update={"issuer": f"{ISSUER}2"})
     with pytest.raises(ProviderUnavailable):
-        await Settings.load(apps={"acme": other}).find_providers(vault, server)
+        await find_providers(Settings.load(apps={"acme": other}), vault, server)
 
 
 async def test_a_server_that_turns_bad_is_not_remembered_for_good(server: Acme, vault: Vault) -> None:
     said = Settings.load(apps={"acme": APP})
-    await said.find_providers(vault, server)
+    await find_providers(said, vault, server)
     server.said["issuer"] = "https://evil.example.test"
     with pytest.raises(SettingsError):
-        await said.find_providers(vault, server)
+        await find_providers(said, vault, server)
     kept = await KnownIssuers(vault).read(ISSUER)
     assert kept is not None and kept["issuer"] == ISSUER
 
@@ -173,7 +174,7 @@ async def test_a_server_that_turns_bad_is_not_remembered_for_good(server: Acme, 
 async def test_private_addresses_are_called_only_where_settings_say_so(server: Acme, vault: Vault) -> None:
     inside = AppSettings(client_id="a", issuer="https://127.0.0.1")
     with pytest.raises(SettingsError):
-        await Settings.load(apps={"acme": inside}).find_providers(vault, server)
+        await find_providers(Settings.load(apps={"acme": inside}), vault, server)
 
 
 async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_they_are_not(

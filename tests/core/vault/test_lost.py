@@ -15,6 +15,7 @@ import pytest
 from deputize.core import Deputy, Secret, User, VaultError
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
+from deputize.core.start import open_vault
 from deputize.core.vault.grant import Account, Grant
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.memory import MemoryStore
@@ -192,7 +193,7 @@ def test_a_vault_that_only_crashed_while_it_began_goes_on(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
 
     async def begin() -> None:
-        await (await settings().open_vault()).close()
+        await (await open_vault(settings())).close()
 
     portal().run(begin())
     edit(tmp_path / "home", "DELETE FROM vault WHERE key LIKE '%/%'")

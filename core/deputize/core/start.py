@@ -1,0 +1,129 @@
+"""From settings to a running deputy, its pages included: the only place that knows settings and web both.
+
+    settings -> vault, opened with its keys -> providers, audit -> deputy, local pages -> a restored backup is doubted
+                                                                                       -> what has expired is removed
+
+Whatever is opened on the way is closed again where a later step fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deputize.core.act.policy import Policy, ask_before_sending
+from deputize.core.audit import Audit
+from deputize.core.audit.anchors import AnchorFile
+from deputize.core.deputy import Deputy
+from deputize.core.errors import SettingsError, VaultError
+from deputize.core.http import Transport
+from deputize.core.oauth.discover import discover
+from deputize.core.oauth.metadata_cache import KnownIssuers
+from deputize.core.oauth.provider import Provider
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.vault.grant import Grant
+from deputize.core.vault.restore import take_into_use
+from deputize.core.vault.seal import Sealer
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import LOST, Vault
+from deputize.core.vault.vault_keys import VaultKeys
+from deputize.core.web.local_pages import LocalPages
+
+
+def from_settings(
+    settings: Settings | None = None,
+    *,
+    policy: Policy = ask_before_sending,
+    agent: str = "",
+    transport: Transport | None = None,
+    kind: type[Deputy] = Deputy,
+) -> Deputy:
+    """A running deputy. See `Deputy.from_settings`, which is this one; ``kind`` is the class that is made."""
+    settings = settings or Settings.load()
+    vault = portal().run(open_vault(settings))
+    try:
+        rows = portal().run(find_providers(settings, vault, transport))
+        audit = open_audit(settings, vault.keys)
+    except BaseException:
+        portal().run(vault.close())
+        raise
+    pages = LocalPages(settings.port)
+    deputy = kind(
+        vault,
+        settings.all_apps(),
+        pages=settings.base_url or pages,
+        audit=audit,
+        agent=agent or settings.agent,
+        policy=policy,
+        providers=rows,
+        transport=transport,
+        requests_per_minute=settings.requests_per_minute,
+        outcomes_kept=settings.outcomes_kept,
+    )
+    pages.deputy = deputy
+    portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
+    portal().run(deputy.sweeper.start())
+    return deputy
+
+
+async def open_vault(settings: Settings) -> Vault:
+    """The vault, opened with the keys. A new one is made only where none ever was.
+
+    Raises `VaultError` where the vault is gone, or its first record: an audit without a vault tells that there was
+    one. `SettingsError` where there is no key, or where grants of real providers would meet a sandbox.
+    """
+    begun = settings.begun()  # looked at before the vault: another process that begins makes that first
+    if begun and settings.new_vault():
+        raise VaultError(f"The vault is gone: {settings.vault_url}.", hint=LOST)
+    sealer = Sealer(settings.keys())
+    store = open_store(settings.vault_url, create=settings.new_vault())
+    try:
+        vault = await Vault.open(store, sealer, settings.keys, begin=not begun)
+        if settings.sandbox:
+            await _refuse_real_grants(vault)
+        return vault
+    except BaseException:
+        await store.close()
+        raise
+
+
+async def _refuse_real_grants(vault: Vault) -> None:
+    """Raise `SettingsError` where grants of real providers lie in a vault that is to be used with a sandbox."""
+    for record in (await vault.scan_open("grant"))[0]:
+        grant = Grant.unpack(record.plain, record.generation)
+        if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
+            raise SettingsError(
+                f"A sandbox is set, but this vault holds grants of real providers: {grant.provider}.",
+                hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX away.",
+            )
+
+
+def open_audit(settings: Settings, keys: VaultKeys) -> Audit:
+    """The audit, under its newest key; chains that end under an older one are closed.
+
+    Raises `SettingsError` where ``anchors`` is a file of something else.
+    """
+    anchor = AnchorFile.open(settings.anchors) if settings.anchors else None
+    return Audit(settings.audit_folder, keys.audit, old_keys=keys.old_audit, mode=settings.audit, anchor=anchor)
+
+
+async def find_providers(
+    settings: Settings, vault: Vault, transport: Transport | None = None
+) -> Mapping[str, Provider]:
+    """All providers; those of issuers from their metadata, or from what the vault keeps of it while one is down.
+
+    Raises `SettingsError` for a server that cannot be used, `ProviderUnavailable` for one that was never reached.
+    """
+    rows, known = dict(settings.all_providers()), KnownIssuers(vault)
+    for name, app in settings.issuers().items():
+        rows[name] = await discover(
+            app.issuer,
+            name=name,
+            label=app.label,
+            api=app.api,
+            resource=app.resource,
+            private=app.private,
+            transport=transport,
+            known=known,
+        )
+    return rows
