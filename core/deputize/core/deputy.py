@@ -139,13 +139,16 @@ class Deputy:
         *,
         policy: Policy = ask_before_sending,
         agent: str = "",
+        providers: Mapping[str, Provider] | Iterable[Provider] | None = None,
+        toolkits: Iterable[Toolkit] | None = None,
         transport: Transport | None = None,
     ) -> Deputy:
         """A deputy as ``DEPUTIZE_...`` variables and ``deputize.toml`` say; see `deputize.core.settings.Settings`.
 
         Without a ``base_url`` it works in local mode: one person, pages on loopback, keys made on the first run.
-        Raises `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing; `ProviderUnavailable`
-        for a server that is named by its issuer and was never reached.
+        ``providers``: more of them, beside those of the settings. ``toolkits``: these, instead of all that are
+        installed. Raises `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing;
+        `ProviderUnavailable` for a server that is named by its issuer and was never reached.
         """
         from deputize.core.start import from_settings
 
@@ -153,6 +156,8 @@ class Deputy:
             settings,
             policy=policy,
             agent=agent,
+            providers=providers,
+            toolkits=toolkits,
             transport=transport,
             kind=cls,
         )

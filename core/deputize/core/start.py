@@ -8,9 +8,10 @@ Whatever is opened on the way is closed again where a later step fails.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from deputize.core.act.policy import Policy, ask_before_sending
+from deputize.core.act.toolkit import Toolkit
 from deputize.core.audit import Audit
 from deputize.core.audit.anchors import AnchorFile
 from deputize.core.deputy import Deputy
@@ -29,12 +30,17 @@ from deputize.core.vault.vault import LOST, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 from deputize.core.web.local_pages import LocalPages
 
+MoreProviders = Mapping[str, Provider] | Iterable[Provider]
+"""Providers beside those of the settings; of a mapping its values, each under its own name."""
+
 
 def from_settings(
     settings: Settings | None = None,
     *,
     policy: Policy = ask_before_sending,
     agent: str = "",
+    providers: MoreProviders | None = None,
+    toolkits: Iterable[Toolkit] | None = None,
     transport: Transport | None = None,
     kind: type[Deputy] = Deputy,
 ) -> Deputy:
@@ -42,7 +48,7 @@ def from_settings(
     settings = settings or Settings.load()
     vault = portal().run(open_vault(settings))
     try:
-        rows = portal().run(find_providers(settings, vault, transport))
+        rows = portal().run(find_providers(settings, vault, transport, more=providers))
         audit = open_audit(settings, vault.keys)
     except BaseException:
         portal().run(vault.close())
@@ -56,6 +62,7 @@ def from_settings(
         agent=agent or settings.agent,
         policy=policy,
         providers=rows,
+        toolkits=toolkits,
         transport=transport,
         requests_per_minute=settings.requests_per_minute,
         outcomes_kept=settings.outcomes_kept,
@@ -108,14 +115,23 @@ def open_audit(settings: Settings, keys: VaultKeys) -> Audit:
 
 
 async def find_providers(
-    settings: Settings, vault: Vault, transport: Transport | None = None
+    settings: Settings, vault: Vault, transport: Transport | None = None, *, more: MoreProviders | None = None
 ) -> Mapping[str, Provider]:
-    """All providers; those of issuers from their metadata, or from what the vault keeps of it while one is down.
+    """All providers: those of the table, ``more``, and those of issuers from their metadata, or from what the vault
+    keeps of it while one is down.
 
-    Raises `SettingsError` for a server that cannot be used, `ProviderUnavailable` for one that was never reached.
+    Raises `SettingsError` for a server that cannot be used and for a name that two providers have,
+    `ProviderUnavailable` for a server that was never reached.
     """
     rows, known = dict(settings.all_providers()), KnownIssuers(vault)
-    for name, app in settings.issuers().items():
+    issuers = settings.issuers()
+    for row in more.values() if isinstance(more, Mapping) else more or ():
+        if row.name in rows or row.name in issuers:
+            raise SettingsError(
+                f"Two providers are called {row.name!r}.", hint="Give yours another name: grants are kept under it."
+            )
+        rows[row.name] = row.moved_to(settings.sandbox.rstrip("/")) if settings.sandbox else row
+    for name, app in issuers.items():
         rows[name] = await discover(
             app.issuer,
             name=name,

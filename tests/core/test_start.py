@@ -1,0 +1,103 @@
+"""From settings to a running deputy: what a program adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from deputize.core import (
+    PROVIDERS,
+    Call,
+    Deputy,
+    Identity,
+    Provider,
+    Request,
+    SettingsError,
+    Steps,
+    Toolkit,
+    allow_all,
+    any_of,
+)
+from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.settings import AppSettings, Settings
+
+ACME = Provider(
+    name="acme",
+    label="Acme",
+    authorize="https://acme.example.test/oauth/authorize",
+    token="https://acme.example.test/oauth/token",
+    revoke="https://acme.example.test/oauth/revoke",
+    api={"tasks": "https://api.acme.example.test/v1"},
+    hosts=frozenset({"api.acme.example.test"}),
+    identity=Identity("https://api.acme.example.test/v1/me", subject="{id}", name="{email}"),
+    scope_words={"tasks:read": "read your tasks"},
+)
+
+tasks = Toolkit("tasks", provider="acme")
+
+
+@tasks.tool(needs=[any_of("tasks:read")])
+def list_all() -> Steps:
+    """List the user's tasks."""
+    found = yield Request("GET", "/tasks")
+    return found["items"]
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    """What Acme says; at its own address, or where it is played."""
+    path = request.url.path
+    if path.endswith("/oauth/token"):
+        return httpx.Response(200, json={"access_token": "a" * 20, "token_type": "Bearer", "scope": "tasks:read"})
+    if path.endswith("/v1/me"):
+        return httpx.Response(200, json={"id": "1", "email": "alice@example.test"})
+    if path.endswith("/v1/tasks"):
+        return httpx.Response(200, json={"items": ["milk"]})
+    return httpx.Response(404)
+
+
+def settings(tmp_path: Path, **more: Any) -> Settings:
+    return Settings.load(home=tmp_path / "home", port=0, apps={"acme": AppSettings(client_id="a-client")}, **more)
+
+
+@pytest.mark.parametrize(
+    "given", [[ACME], (row for row in [ACME]), {"acme": ACME}], ids=["list", "iterator", "mapping"]
+)
+def test_a_program_adds_a_provider_and_its_toolkit_to_the_settings(
+    tmp_path: Path, given: Mapping[str, Provider] | Iterable[Provider]
+) -> None:
+    wire = httpx.MockTransport(answer)
+    with Deputy.from_settings(
+        settings(tmp_path), providers=given, toolkits=[tasks], policy=allow_all, transport=wire
+    ) as deputy:
+        assert [tool.name for tool in deputy.tools()] == ["tasks_list_all"]
+        assert deputy.providers.keys() == PROVIDERS.keys() | {"acme"}
+        (consent,) = deputy.run(deputy.connect("alice", tools=["tasks_list_all"]))
+        assert consent.words == ("read your tasks",)
+        started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
+        back = {"code": "a-code", "state": parse_qs(urlsplit(started.url).query)["state"][0]}
+        deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+        assert deputy.run(deputy.act("tasks_list_all", {}, user="alice", call=Call(id="1"))) == ["milk"]
+
+
+def test_with_a_sandbox_an_added_provider_is_played_too(tmp_path: Path) -> None:
+    base = "http://127.0.0.1:9"
+    with Deputy.from_settings(settings(tmp_path, sandbox=base), providers=[ACME], toolkits=[tasks]) as deputy:
+        assert deputy.providers["acme"].token == f"{base}/acme.example.test/oauth/token"
+        assert deputy.providers["acme"].hosts == {"127.0.0.1:9"}
+
+
+@pytest.mark.parametrize("name", ["google", "other"])
+def test_an_added_provider_takes_no_name_that_is_taken_and_the_next_start_works(tmp_path: Path, name: str) -> None:
+    other = AppSettings(client_id="b-client", issuer="https://other.example.test")
+    said = settings(tmp_path)
+    clash = said if name == "google" else said.model_copy(update={"apps": said.apps | {"other": other}})
+    with pytest.raises(SettingsError, match=f"Two providers are called '{name}'"):
+        Deputy.from_settings(clash, providers=[ACME, replace(ACME, name=name)])
+    with Deputy.from_settings(said, providers=[ACME]) as deputy:
+        assert deputy.apps["acme"].client_id == "a-client"
