@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from inspect import signature
 from typing import Any
 from urllib.parse import unquote
 
@@ -261,4 +262,4 @@ async def test_D3_a_tool_is_given_neither_token_nor_client() -> None:
     names = {name for tool in gmail.tools.values() for name in tool.injected}
     assert names <= {"key", "granted", "account", "noted", "now"}
     assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
-    assert Sender.__dataclass_fields__.keys() >= {"http", "refresher"}
+    assert signature(Sender).parameters.keys() >= {"engine", "refresher"}

@@ -13,19 +13,18 @@ import hmac
 import json
 import re
 import secrets
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from deputize.core.act.policy import Act
 from deputize.core.act.show import Show, argument_rows, show_rows
 from deputize.core.act.toolkit import Effect, Tool
-from deputize.core.audit import Audit
+from deputize.core.engine import Engine, FixedPages
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.vault import Record, Vault
+from deputize.core.vault.vault import Record
 
 LIFE: Final = 3600.0
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
@@ -52,14 +51,12 @@ class Edit:
         return cls(plain, _meant(tool, valid))
 
 
-@dataclass
 class Approvals:
-    """Approvals of all users, in one vault. ``home``: where a web application serves their pages, if one does."""
+    """Approvals of all users, in one vault."""
 
-    vault: Vault
-    audit: Audit
-    clock: Callable[[], float] = time.time
-    home: str = ""
+    def __init__(self, engine: Engine) -> None:
+        self.vault, self.audit, self.clock, pages = engine.vault, engine.audit, engine.clock, engine.pages
+        self.home = pages.url.rstrip("/") if isinstance(pages, FixedPages) else ""
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from deputize.core.act.policy import Act
 from deputize.core.act.toolkit import ActKey
+from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.vault.vault import Record, Vault
 
@@ -89,13 +89,11 @@ class Entry:
         self.record, self._ours = made, True
 
 
-@dataclass
 class Ledger:
     """Rows of acts, in one vault. ``kept``: seconds that each counts after its last write."""
 
-    vault: Vault
-    clock: Callable[[], float] = time.time
-    kept: float = KEPT
+    def __init__(self, engine: Engine, kept: float = KEPT) -> None:
+        self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
 
     async def outcome(self, act: Act) -> tuple[Any] | None:
         """The recorded result, in a tuple, if this act has one. Raises `OutcomeUnknown` if it has none for good.

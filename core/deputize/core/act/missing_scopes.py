@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from deputize.core.act.policy import Act
 from deputize.core.act.toolkit import Need, Tool, asks_of
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
+from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
 from deputize.core.oauth.provider import App
-from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import differs
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.vault import Vault
 
 
 class MissingScopes(Exception):
@@ -27,14 +25,11 @@ class MissingScopes(Exception):
         self.act, self.scopes, self.held, self.why = act, scopes, held, why
 
 
-@dataclass(frozen=True, repr=False)
 class Asking:
     """Asks users, for what acts lack and beforehand."""
 
-    vault: Vault
-    registry: Registry
-    accounts: Accounts
-    consents: Consents
+    def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
+        self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
 
     async def together(self, lacking: Sequence[MissingScopes]) -> dict[int, DeputizeError]:
         """For each (by its ``id``) the error to raise: one consent for all of one app; each on its own if the user has

@@ -14,7 +14,7 @@ from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.toolkit import Effect
-from deputize.core.audit import Audit
+from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
@@ -23,15 +23,14 @@ Allow = Callable[[Act], Awaitable[Act]]
 """What the policy and the user say of an act that has shown what it will do: the act, free or approved, or an error."""
 
 
-@dataclass(repr=False)
 class Performer:
     """Performs acts that were decided, with a token that is good now. Reads are not recorded, writes happen once."""
 
-    ledger: Ledger
-    approvals: Approvals
-    sender: Sender
-    refresher: Refresher
-    audit: Audit
+    def __init__(
+        self, engine: Engine, ledger: Ledger, approvals: Approvals, sender: Sender, refresher: Refresher
+    ) -> None:
+        self.audit, self.ledger, self.approvals = engine.audit, ledger, approvals
+        self.sender, self.refresher = sender, refresher
 
     async def done(self, act: Act) -> tuple[Any] | None:
         """The recorded result of this very act, in a tuple. Raises `OutcomeUnknown` after a run that was cut off."""

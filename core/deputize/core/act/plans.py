@@ -16,6 +16,7 @@ from deputize.core.act.approval import Approvals
 from deputize.core.act.policy import Act, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
+from deputize.core.engine import Engine
 from deputize.core.errors import PolicyDenied
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
@@ -86,16 +87,14 @@ class Plans:
             plan.close()
 
 
-@dataclass
 class Planner:
     """Brings an act of a tool that shows to where it has shown what it will do, and may go on or is asked about."""
 
-    judge: Judge
-    approvals: Approvals
-    sender: Sender
-    refresher: Refresher
-    clock: Callable[[], float]
-    plans: Plans = field(default_factory=Plans)
+    def __init__(
+        self, engine: Engine, judge: Judge, approvals: Approvals, sender: Sender, refresher: Refresher
+    ) -> None:
+        self.clock, self.judge, self.approvals = engine.clock, judge, approvals
+        self.sender, self.refresher, self.plans = sender, refresher, Plans()
 
     async def begun(self, act: Act, grant: Grant) -> Act:
         """The act, with when it was first asked for: "in two hours" means the same in every run of it."""

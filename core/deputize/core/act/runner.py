@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -48,10 +47,11 @@ from deputize.core.act.toolkit import (
     Wait,
 )
 from deputize.core.act.unauthenticated import PublicSender, is_loopback
+from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, still_refused
 from deputize.core.grants.refresh import GrantLost, Refresher
-from deputize.core.http import Http, LeanRequest
+from deputize.core.http import LeanRequest
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import at_home, moved
 from deputize.core.vault.grant import Grant
@@ -71,18 +71,15 @@ OnShow = Callable[[Show], Awaitable[None]]
 """Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
 
 
-@dataclass(repr=False)
 class Sender:
     """Performs acts: over one pooled client, with tokens that are good now."""
 
-    http: Http
-    providers: Mapping[str, Provider]
-    refresher: Refresher
-    outside: PublicSender
-    files: Files
-    budgets: Budgets
-    clock: Callable[[], float] = time.time
-    sleep: Sleep = asyncio.sleep
+    def __init__(
+        self, engine: Engine, refresher: Refresher, outside: PublicSender, files: Files, budgets: Budgets
+    ) -> None:
+        self.http, self.providers, self.refresher = engine.http, engine.providers, refresher
+        self.outside, self.files, self.budgets = outside, files, budgets
+        self.clock, self.sleep = engine.clock, engine.sleep
 
     async def perform(
         self,

@@ -26,7 +26,6 @@ from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, noted, origin_in, origin_of
@@ -249,7 +248,7 @@ class Visits(Records):
         return ""
 
     def _accounts(self) -> Accounts:
-        return Accounts(self.vault, Registry(self.apps.values(), self.providers), self.audit)
+        return Accounts(self.engine)
 
     async def _take_back(self, grant: Grant) -> None:
         """End a grant that was just stored, unless a newer consent has taken its place."""

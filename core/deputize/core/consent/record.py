@@ -14,21 +14,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal, NoReturn
 
-from deputize.core.audit import Audit
-from deputize.core.engine import Pages
+from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
 from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.http import Http
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent, ConsentStatus
 from deputize.core.providers.origin import differs, moved
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.vault import Record, Vault
+from deputize.core.vault.vault import Record
 
 TICKET_LIFE: Final = 600.0
 """Seconds a link can be opened, and seconds between pressing Connect and coming back."""
@@ -67,19 +64,12 @@ class Records:
 
     def __init__(
         self,
-        vault: Vault,
-        providers: Mapping[str, Provider],
-        apps: Mapping[str, App],
-        http: Http,
-        audit: Audit,
-        pages: Pages,
+        engine: Engine,
         outbox: RevocationQueue,
-        *,
-        agent: str = "",
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.vault, self.providers, self.apps, self.http, self.outbox = vault, providers, apps, http, outbox
-        self.audit, self.pages, self.agent, self.clock = audit, pages, agent, clock
+        self.engine, self.outbox, self.vault, self.http = engine, outbox, engine.vault, engine.http
+        self.providers, self.apps, self.audit = engine.providers, engine.apps, engine.audit
+        self.pages, self.agent, self.clock = engine.pages, engine.agent, engine.clock
 
     # ------------------------------------------------------------- finding
 

@@ -9,24 +9,21 @@ through several apps (github.com beside a company's own server), a record says w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from deputize.core.audit import Audit
+from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
-from deputize.core.oauth.registry import Registry
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.rollback import facts_of
-from deputize.core.vault.vault import Vault, called
+from deputize.core.vault.vault import called
 
 
-@dataclass(frozen=True, repr=False)
 class Accounts:
     """The accounts of all users, in one vault."""
 
-    vault: Vault
-    registry: Registry
-    audit: Audit
+    def __init__(self, engine: Engine) -> None:
+        self.vault, self.registry, self.audit = engine.vault, engine.registry, engine.audit
 
     async def app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
         """The app through which a user's tools of this provider are used.

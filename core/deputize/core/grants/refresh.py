@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from deputize.core.audit import Audit
+from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, StoreUnavailable
 from deputize.core.failures import Kind, Outcome
 from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.http import Http
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.pkce import fingerprint
@@ -32,7 +29,7 @@ from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, differs, moved, origin_of
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.vault.rollback import facts_of
-from deputize.core.vault.vault import Record, Vault
+from deputize.core.vault.vault import Record
 
 LOCK_WAIT: Final = 30.0
 LONGEST: Final = 120.0
@@ -78,19 +75,14 @@ class Pause:
         return ProviderUnavailable("The provider could not refresh the grant now.")
 
 
-@dataclass(repr=False)
 class Refresher:
     """Hands out grants whose access token is good now."""
 
-    vault: Vault
-    providers: Mapping[str, Provider]
-    apps: Mapping[str, App]
-    http: Http
-    audit: Audit
-    outbox: RevocationQueue
-    clock: Callable[[], float] = time.time
-    _running: dict[str, asyncio.Task[Grant]] = field(default_factory=dict)
-    _pauses: dict[str, Pause] = field(default_factory=dict)
+    def __init__(self, engine: Engine, outbox: RevocationQueue) -> None:
+        self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
+        self.providers, self.apps, self.clock = engine.providers, engine.apps, engine.clock
+        self._running: dict[str, asyncio.Task[Grant]] = {}
+        self._pauses: dict[str, Pause] = {}
 
     def fresh(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""

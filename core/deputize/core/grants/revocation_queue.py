@@ -17,19 +17,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core.audit import Audit
+from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
-from deputize.core.http import Http
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.flow import Tokens
-from deputize.core.oauth.provider import App, Provider
+from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import differs, noted, origin_in, origin_of
 from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.rollback import facts_of
@@ -47,17 +45,13 @@ Upstream = Literal["done", "queued", "moved", "not_supported", "gave_up"]
 it stays written down for as long as they do."""
 
 
-@dataclass(repr=False)
 class RevocationQueue:
     """What providers must still hear. Debts of all users, in one vault."""
 
-    vault: Vault
-    providers: Mapping[str, Provider]
-    apps: Mapping[str, App]
-    http: Http
-    audit: Audit
-    clock: Callable[[], float] = time.time
-    _rest_until: float = field(default=0.0)
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.vault, self.audit = engine, engine.vault, engine.audit
+        self.providers, self.apps, self.http, self.clock = engine.providers, engine.apps, engine.http, engine.clock
+        self._rest_until = 0.0
 
     async def enqueue(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Record:
         """Write down that these tokens must end; ``alone``: and no others. Durable when it returns."""
@@ -102,7 +96,7 @@ class RevocationQueue:
 
     async def enqueue_in(self, vault: Vault, grant: Grant) -> None:
         """The same, written down in another vault."""
-        await replace(self, vault=vault).enqueue_grant(grant)
+        await RevocationQueue(replace(self.engine, vault=vault)).enqueue_grant(grant)
 
     async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
         whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}

@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from deputize.core.audit import Audit
 from deputize.core.consent.consents import Consents
+from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
-from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.rollback import facts_of
-from deputize.core.vault.vault import PAGE, Record, Vault, called
+from deputize.core.vault.vault import PAGE, Record, called
 
 Ended: TypeAlias = tuple[Grant, Record | None]
 """A grant after its end, and what is still owed to its provider."""
@@ -35,15 +34,12 @@ class Revoked:
     upstream: Upstream
 
 
-@dataclass(repr=False)
 class Revoker:
     """Ends grants, here at once and at the provider as soon as it can be reached."""
 
-    vault: Vault
-    apps: Mapping[str, App]
-    audit: Audit
-    consents: Consents
-    outbox: RevocationQueue
+    def __init__(self, engine: Engine, consents: Consents, outbox: RevocationQueue) -> None:
+        self.vault, self.apps, self.audit = engine.vault, engine.apps, engine.audit
+        self.consents, self.outbox = consents, outbox
 
     async def disconnect(
         self, user: User, provider: str = "", app: str = "", account: str | None = None, *, leaked: bool = False
