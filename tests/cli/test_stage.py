@@ -20,6 +20,7 @@ from deputize.cli.demo.stage import Stage, Turn, demo_stage
 from deputize.core import NotFound, ProviderUnavailable, SettingsError
 from deputize.core.portal import portal
 from tests.cli.driving import click
+from tests.support.engine import exchange
 
 
 class Mind(BaseChatModel):
@@ -139,7 +140,7 @@ def test_an_approval_decided_elsewhere_meanwhile_is_found(home: Path) -> None:
 def test_a_link_that_has_expired_is_replaced_by_one_that_works(home: Path) -> None:
     with stage(home) as opened:
         turn = opened.deputy.run(opened.chat.ask("anything from Bob?"))
-        opened.deputy.consents.clock = lambda: time.time() + 700
+        exchange(opened.deputy, clock=lambda: time.time() + 700)
         again = opened.deputy.run(opened.chat.wait(5))
         assert len(again.consents) == 1 and again.consents[0]["link"] != turn.consents[0]["link"]
         assert "Lantern" in allowed(opened, again).text

@@ -58,6 +58,7 @@ from tests.core.consent.test_consents import House
 from tests.core.grants.test_refresh import Fleet, _fleet
 from tests.core.grants.test_refresh import _expired as expired_vault
 from tests.sandbox.connecting import SCOPES, visitor
+from tests.support.engine import exchange
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, FaultyStore, Line, answer, broken, shown
 from tests.support.house import build, connect, consent, google_app, new_vault
 from tests.support.kits import ALL, FALSY, MAIL, READ, gmail
@@ -79,8 +80,9 @@ class DiskHouse(House):
         await self.begin()
         audit = Audit(self.folder, self.deputy.vault.keys.audit, clock=self.clock)
         deputy, self.deputy.audit = self.deputy, audit
-        for part in (deputy.outbox, deputy.consents, deputy.refresher, deputy.revoker, deputy.approvals):
+        for part in (deputy.outbox, deputy.refresher, deputy.revoker, deputy.approvals):
             part.audit = audit
+        exchange(deputy, audit=audit)
         deputy.performer.audit = audit
         await self.connected(*ALL)
         self.sandbox.switches.rotate = self.sandbox.switches.reuse_kills_family = True

@@ -27,6 +27,7 @@ from deputize.core.oauth import flow
 from deputize.core.providers import GITHUB
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.deputies import apps
+from tests.support.engine import exchange
 from tests.support.house import Clock, build, consent
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
@@ -234,7 +235,7 @@ async def test_a_named_account_must_be_the_one_that_entered_the_code(house: Hous
 
 async def test_where_pages_are_a_web_applications_there_are_no_codes(house: House) -> None:
     """RFC 8628 5.4: whoever is sent a code and enters it connects their account to somebody else's agent."""
-    house.deputy.consents.pages = FixedPages("https://deputy.example.test")
+    exchange(house.deputy, pages=FixedPages("https://deputy.example.test"))
     with pytest.raises(SettingsError, match="local mode"):
         await house.run(await house.ask())
     assert house.shown == [] and house.sandbox.requests == []

@@ -32,6 +32,7 @@ from deputize.core import (
 )
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.consent.record import EndStatus
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.vault import Vault
@@ -246,14 +247,14 @@ async def test_a_switch_that_is_called_off_in_the_last_moment_leaves_the_account
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     (asked,) = await deputy.connect("alice", "google", allow_switch=True)
-    end = deputy.consents._end
+    end = deputy.consents.repository.end
 
-    async def late(record: Any, status: str, *rest: Any, **more: Any) -> Any:
+    async def late(record: Any, status: EndStatus, *rest: Any, **more: Any) -> Any:
         if status == "granted":
             await deputy.consents.cancel(User("alice"), "google", "google")
         return await end(record, status, *rest, **more)
 
-    deputy.consents._end = late  # type: ignore[method-assign]
+    deputy.consents.repository.end = late  # type: ignore[method-assign]
     assert (await consent(deputy, sandbox, asked, as_=BOB)).status == "cancelled"
     assert await acts_as(deputy) == ALICE and await defaults(deputy) == {("google", ALICE): True}
     assert sandbox.live_tokens()[BOB] == 0

@@ -23,6 +23,7 @@ from deputize.core.web.app import pages_app
 from deputize.core.web.rendering import visible
 from deputize.sandbox.google import APP
 from tests.core.web.world import READ, SEND, World, cookies_of, make, net, path_of, press, query_of, signed_in, words_of
+from tests.support.engine import exchange
 
 EVIL = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{7*7}}"
 
@@ -303,7 +304,8 @@ async def test_secrets_are_in_no_log_line_and_on_no_page(caplog: pytest.LogCaptu
 async def _mounted(sign_in: str = "") -> World:
     world = await make()
     base = "https://deputy.example.test/agents/deputy"
-    world.deputy.pages = world.deputy.consents.pages = FixedPages(base)
+    world.deputy.pages = FixedPages(base)
+    exchange(world.deputy, pages=world.deputy.pages)
     pages = pages_app(world.deputy, verifier=signed_in, sign_in=sign_in)
     world.app = Starlette(routes=[Mount("/agents/deputy", pages)])
     world.sandbox.register(replace(APP, redirect_uris=(f"{base}/callback/google",)))

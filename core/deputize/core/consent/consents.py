@@ -1,53 +1,78 @@
 """From "something is missing" to a link the user can follow, and back: which consents there are, and for what.
 
 The same need finds the same pending consent, in every process and after every restart; a refusal is remembered for the
-request that led to it. How a browser walks through one is in `browser`, the record it moves in `record`.
+request that led to it. A consent is completed by a browser (`browser`) or by a code that is entered elsewhere
+(`device`); both end in `redeem`. `record` is the state machine they move in, `repository` where its states lie.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from deputize.core.consent.browser import Started
-from deputize.core.consent.device import DeviceCode, Devices
+from deputize.core.consent.browser import Browser, Started
+from deputize.core.consent.device import Device, DeviceCode, Sleep
 from deputize.core.consent.record import (
+    FORMER,
     KEPT,
     PENDING,
     REDEEM_LIFE,
     REDEEMING,
     TICKET_LIFE,
     AnyLocalUser,
-    Content,
+    ConsentRecord,
     Other,
     Who,
-    forget,
 )
+from deputize.core.consent.redeem import Redeemer
+from deputize.core.consent.repository import ConsentRepository
+from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
-from deputize.core.oauth.pkce import fingerprint
+from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.vault import Record
 
 __all__ = [
     "REDEEM_LIFE",
     "TICKET_LIFE",
     "AnyLocalUser",
     "Consents",
+    "Details",
     "DeviceCode",
     "Started",
     "Who",
 ]
 
 MOST_PENDING: Final = 20
-FORMER: Final = 8
-"""How many earlier consents for the same a record remembers the end of, for whoever still waits for one."""
 
 
-class Consents(Devices):
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the pages say of a consent beyond a `Consent`.
+
+    ``missing``: the scopes that the user left out. ``redeeming``: the browser is back, and its code is being redeemed.
+    ``other``, ``instead``: it is for one more account, or for one to act from now on instead of this one.
+    """
+
+    user: User
+    missing: tuple[str, ...]
+    redeeming: bool
+    other: Other
+    instead: str
+
+
+class Consents:
     """Consents of all users, in one vault."""
+
+    def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
+        self.repository = ConsentRepository(engine)
+        redeemer = Redeemer(self.repository, queue)
+        self._browser, self._device = Browser(self.repository, redeemer), Device(self.repository, redeemer)
+
+    # ------------------------------------------------------------- asking
 
     async def require(
         self,
@@ -71,143 +96,147 @@ class Consents(Devices):
         Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` then, `RateLimited` above 20 pending consents, and
         `InvalidInput` where the app leads to another server than a grant of the user came from.
         """
-        await self._stay(user, app)
+        repository, engine = self.repository, self.repository.engine
+        await repository.check_origin(user, app)
         wanted = tuple(sorted(set(scopes)))
-        key = self._key(user, app, wanted, f"{account}\0{other}" if other else account)
+        key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         while True:
-            pending = await self._look(user, app, () if insist else wanted, ask, why)
-            record = await self.vault.get("consent", key)
-            if record and self._live(record.json):
-                if kept := await self._kept(record, ask, why):
-                    return await self._public(kept)
+            pending = await self._check_refused(user, app, () if insist else wanted, ask, why)
+            record, now = await repository.at(key), engine.clock()
+            if record and record.live(now):
+                if kept := await self._keep(key, record, ask, why):
+                    return await repository.public(kept)
                 continue
             if pending >= MOST_PENDING:
                 raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
-            content = self._new(user, app, wanted, held, account, ask, why, agent, other)
-            if record:
-                content["before"] = [*record.json.get("before", ())[1 - FORMER :], _ended(record.json)]
-            await self._name(key, content)
-            stored = await (self.vault.swap(record, content) if record else self.vault.insert("consent", key, content))
-            if stored:
-                self.audit.write(
-                    "consent.asked", **self._facts(content), scopes_required=list(wanted), reason=why or None
-                )
-                return await self._public(stored.json)
+            new = ConsentRecord(
+                id=secrets.token_urlsafe(16),
+                user=user,
+                provider=app.provider,
+                app=app.name,
+                scopes=wanted,
+                agent=agent or engine.agent,
+                subject=held.account.subject if held and not other else "",
+                account=held.account.name if held and not other else account,
+                other=other,
+                instead=held.account.name if held and other == "switch" else "",
+                why=why,
+                asks=(ask,) if ask else (),
+                ticket_expires=now + TICKET_LIFE,
+                expires=now + KEPT,
+            )
+            if stored := await self._take_place(key, new, record):
+                reason = why or None
+                engine.audit.write("consent.asked", **stored.facts(), scopes_required=list(wanted), reason=reason)
+                return await repository.public(stored)
 
-    async def _look(self, user: User, app: App, wanted: tuple[str, ...], ask: str, why: str) -> int:
+    async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:
+        """Save a new consent, over one for the same that has ended; None if somebody else was faster."""
+        if old:
+            new = replace(new, row=old.row, before=(*old.before[1 - FORMER :], old.former()))
+        await self.repository.index(key, new)
+        return await (self.repository.save(new) if old else self.repository.insert(key, new))
+
+    async def _check_refused(self, user: User, app: App, wanted: tuple[str, ...], ask: str, why: str) -> int:
         """How many consents are pending for the user; raises if one for these scopes was just refused."""
-        pending = 0
-        for record in await self.vault.scan("consent", self.vault.place(user)):
-            content = record.json
-            pending += self._live(content) and not self._late(content)
-            if content["provider"] == app.provider and content["app"] == app.name:
-                self._stop_if_refused(app, content, wanted, ask, why)
+        pending, now = 0, self.repository.engine.clock()
+        for record in await self.repository.of_user(user):
+            pending += record.live(now) and not record.late(now)
+            if record.provider == app.provider and record.app == app.name:
+                self._stop_if_refused(record, wanted, ask, why)
         return pending
 
-    def _stop_if_refused(self, app: App, content: Content, wanted: tuple[str, ...], ask: str, why: str) -> None:
-        status = content["status"]
-        same = ask in content["asks"] if ask else content.get("finished", 0) > self.clock() - TICKET_LIFE
-        missing = tuple(s for s in content.get("missing") or content["scopes"] if s in wanted)
+    def _stop_if_refused(self, record: ConsentRecord, wanted: tuple[str, ...], ask: str, why: str) -> None:
+        engine, status = self.repository.engine, record.status
+        same = ask in record.asks if ask else record.finished > engine.clock() - TICKET_LIFE
+        missing = tuple(s for s in record.missing or record.scopes if s in wanted)
         in_vain = status == "granted" and why == "scope_missing"  # granted, and the API refuses all the same
         if status in PENDING or (status == "granted" and not in_vain) or not same or not missing:
             return
-        provider = self.providers[app.provider]
+        provider = engine.providers[record.provider]
         if status == "partial" or in_vain:
             words = ", ".join(provider.words(s) for s in missing)
             raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
         if status in ("denied", "cancelled"):
             raise Declined(f"The user declined to connect {provider.label}.")
-        if content.get("reason") == "account_mismatch":
-            raise AccountMismatch(f"Another {provider.label} account came back than {content['account']}.")
+        if record.reason == "account_mismatch":
+            raise AccountMismatch(f"Another {provider.label} account came back than {record.account}.")
 
-    def _new(
-        self,
-        user: User,
-        app: App,
-        scopes: tuple[str, ...],
-        held: Grant | None,
-        account: str,
-        ask: str,
-        why: str,
-        agent: str,
-        other: Other,
-    ) -> Content:
-        now, pinned = self.clock(), None if other else held
-        return {
-            "id": secrets.token_urlsafe(16),
-            "user": user.id,
-            "tenant": user.tenant,
-            "provider": app.provider,
-            "app": app.name,
-            "scopes": list(scopes),
-            "agent": agent or self.agent,
-            "subject": pinned.account.subject if pinned else "",
-            "account": pinned.account.name if pinned else account,
-            "other": other,
-            "instead": held.account.name if held and other == "switch" else "",
-            "why": why,
-            "asks": [ask] if ask else [],
-            "status": "created",
-            "issue": 1,
-            "ticket_expires": now + TICKET_LIFE,
-            "expires": now + KEPT,
-        }
-
-    async def _kept(self, record: Record, ask: str, why: str) -> Content | None:
+    async def _keep(self, key: str, record: ConsentRecord, ask: str, why: str) -> ConsentRecord | None:
         """The pending consent, knowing this ask, with a ticket that opens. None if it moved meanwhile."""
-        content, now = record.json, self.clock()
-        known = (not ask or ask in content["asks"]) and (not why or why == content["why"])
-        late = self._late(content) and content["status"] not in REDEEMING
-        if known and not late and now < content["expires"] - KEPT / 2:
-            return content
-        if not known:
-            content["asks"] = [*(a for a in content["asks"][-31:] if a != ask), *([ask] if ask else [])]
-            content["why"] = why or content["why"]
-        if late:
-            content = forget(content)
-            content |= {"issue": content["issue"] + 1, "status": "created", "ticket_expires": now + TICKET_LIFE}
-        content["expires"] = now + KEPT
-        await self._name(record.key, content)
-        stored = await self.vault.swap(record, content)
-        return stored.json if stored else None
+        now = self.repository.engine.clock()
+        known = (not ask or ask in record.asks) and (not why or why == record.why)
+        late = record.late(now) and record.status not in REDEEMING
+        if known and not late and now < record.expires - KEPT / 2:
+            return record
+        kept = record if known else record.asked_by(ask, why)
+        kept = replace(kept.renewed(now) if late else kept, expires=now + KEPT)
+        await self.repository.index(key, kept)
+        return await self.repository.save(kept)
+
+    # ------------------------------------------------------------- completing
+
+    async def open(self, ticket: str, who: Who) -> Consent:
+        """The consent behind a link: see `Browser.open`."""
+        return await self._browser.open(ticket, who)
+
+    async def start(self, ticket: str, who: Who) -> Started:
+        """Connect was pressed: see `Browser.start`."""
+        return await self._browser.start(ticket, who)
+
+    def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
+        """The browser is back from the provider: see `Browser.finish`."""
+        return self._browser.finish(app_name, params, who, nonce)
+
+    async def by_device(self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep) -> Consent:
+        """Finish a consent with a code that is entered elsewhere: see `Device.by_device`."""
+        return await self._device.by_device(consent_id, user, tell, sleep)
 
     # ------------------------------------------------------------- looking
 
     async def status(self, consent_id: str) -> Consent | None:
         """The consent of this id as it stands now, or ended; None if there never was one, or it is long gone."""
-        row = await self.vault.get("asked", fingerprint(consent_id))
-        record = await self.vault.get("consent", row.json["key"]) if row else None
-        if row is None or record is None or row.json["expires"] < self.clock():
+        record = await self.repository.remembered(consent_id)
+        return await self.repository.public(record) if record else None
+
+    async def details(self, consent_id: str) -> Details | None:
+        """What the pages say of this consent beside its status; None if the same was asked for anew meanwhile."""
+        record = await self.repository.by_id(consent_id)
+        if record is None:
             return None
-        former = {one["id"]: one for one in record.json.get("before", ())}  # the same was asked anew meanwhile
-        content = record.json if record.json["id"] == consent_id else former.get(consent_id)
-        return await self._public(record.json | content) if content else None
+        redeeming = record.status in REDEEMING
+        return Details(record.user, record.missing, redeeming, record.other, record.instead)
 
     async def waiting(self, user: User) -> list[Consent]:
         """What the user is being asked now."""
-        records = await self.vault.scan("consent", self.vault.place(user))
-        return [await self._public(r.json) for r in records if self._live(r.json)]
+        found, now = await self.repository.of_user(user), self.repository.engine.clock()
+        return [await self.repository.public(record) for record in found if record.live(now)]
+
+    # ------------------------------------------------------------- cancelling
 
     async def cancel(self, user: User, provider: str, app: str) -> int:
         """End what is pending for this user and app; how many consents that were."""
-        ended = 0
-        waiting, _ = await self.vault.scan_open("consent", self.vault.place(user, provider, app))
-        for found in waiting:  # one that does not open cannot be completed either
-            ended += await self.cancel_one(found)
+        vault, ended = self.repository.engine.vault, 0
+        rows, _ = await vault.scan_open("consent", vault.place(user, provider, app))
+        for row in rows:  # one that does not open cannot be completed either
+            ended += await self._cancel(ConsentRecord.of(row))
         return ended
 
-    async def cancel_one(self, found: Record) -> int:
+    async def cancel_all(self, tenant: str | None = None) -> int:
+        """End what is pending for all users, or for all of one tenant; how many consents that were."""
+        ended = 0
+        async for rows, _ in self.repository.engine.vault.pages("consent"):
+            for record in map(ConsentRecord.of, rows):
+                if tenant in (None, record.user.tenant):
+                    ended += await self._cancel(record)
+        return ended
+
+    async def _cancel(self, found: ConsentRecord) -> int:
         """End this consent, if it is pending, and whatever takes its place at the same time; how many those were."""
         ended = 0
-        record: Record | None = found
-        while record and record.json["status"] in PENDING:
-            if await self._end(record, "cancelled", "disconnected"):
+        record: ConsentRecord | None = found
+        while record and record.status in PENDING:
+            if await self.repository.end(record, "cancelled", "disconnected"):
                 ended += 1
-            record = await self.vault.get(record.kind, record.key)
+            record = await self.repository.again(record)
         return ended
-
-
-def _ended(content: Content) -> Content:
-    """How a consent ended, for whoever waits for it when the same is asked anew."""
-    kept = ("id", "issue", "status", "reason", "returned", "account", "agent", "ticket_expires", "visit_expires")
-    return {name: content[name] for name in kept if name in content}

@@ -16,19 +16,18 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
-from deputize.core.consent.browser import Visits, reason_of
-from deputize.core.consent.record import Content, is_them, refused
+from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, refused
+from deputize.core.consent.redeem import Redeemer, reason_of
+from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind, Outcome, classify, lost
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
-from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
-from deputize.core.providers.origin import MOVED, noted, origin_in, origin_of
+from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Secret, User
-from deputize.core.vault.vault import Record
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -48,8 +47,12 @@ class DeviceCode:
     expires_at: float
 
 
-class Devices(Visits):
-    """Consents whose browser is on another machine."""
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Finishes consents whose browser is on another machine."""
+
+    repository: ConsentRepository
+    redeemer: Redeemer
 
     async def by_device(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep = asyncio.sleep
@@ -63,55 +66,53 @@ class Devices(Visits):
         interval: float | None = first
         while interval is not None:
             await sleep(interval)
-            opened = await self._opened(record)
+            opened = await self._still_opened(record)
             if opened is None:
                 break
-            interval = await portal().hop(partial(self._asked_again, opened, interval))
-        ended = await self._by("asked", fingerprint(consent_id))
-        return await self._public((ended or record).json)
+            interval = await portal().hop(partial(self._poll_again, opened, interval))
+        ended = await self.repository.by_id(consent_id)
+        return await self.repository.public(ended or record)
 
-    async def _begin(self, consent_id: str, user: User, tell: Callable[[DeviceCode], None]) -> tuple[Record, float]:
-        if urlsplit(await self.pages.base_url()).hostname not in LOOPBACK:
+    async def _begin(
+        self, consent_id: str, user: User, tell: Callable[[DeviceCode], None]
+    ) -> tuple[ConsentRecord, float]:
+        engine = self.repository.engine
+        if urlsplit(await engine.pages.base_url()).hostname not in LOOPBACK:
             raise SettingsError(
                 "A code instead of a link is for local mode only: it cannot show who entered it.",
                 hint="Give the user the link of the consent.",
             )
         while True:
-            record = await self._mine(consent_id, user)
-            content = record.json
-            provider, app = self._row(content)
+            record = await self._theirs(consent_id, user)
+            provider, app = self.repository.registered(record)
             if not provider.device:
                 raise InvalidInput(f"{provider.label} gives no codes for other devices.", hint="Open the link instead.")
-            await self._stay(user, app)
-            asked = await self._asked(content, provider)
-            given = await self._codes(provider, app, asked)
-            expires = self.clock() + min(given.lifetime, LONGEST)
-            content |= {
-                "status": "opened",
-                "device": {"code": given.code, "expires": expires},
-                "visit_expires": expires,
-                "asked": sorted(asked | set(provider.always)),
-                **noted(origin_of(provider, app)),
-            }
-            if stored := await self.vault.swap(record, content):
-                self.audit.write("consent.opened", **self._facts(content), by="device")
-                tell(DeviceCode(given.user_code, given.address, expires))
+            await self.repository.check_origin(user, app)
+            scopes = await self.repository.scopes_to_ask(record, provider)
+            given = await self._codes(provider, app, scopes)
+            wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, LONGEST))
+            opened = record.opened_by_device(wait, asked=scopes | set(provider.always), origin=origin_of(provider, app))
+            if stored := await self.repository.save(opened):
+                engine.audit.write("consent.opened", **stored.facts(), by="device")
+                tell(DeviceCode(given.user_code, given.address, wait.expires))
                 return stored, given.interval
 
-    async def _mine(self, consent_id: str, user: User) -> Record:
-        record = await self._by("asked", fingerprint(consent_id))
-        if record is None or not is_them(user, record.json):
-            self._suspect("user_mismatch" if record else "unknown_consent", self._facts(record.json) if record else {})
+    async def _theirs(self, consent_id: str, user: User) -> ConsentRecord:
+        """The user's consent of this id, if it can be opened."""
+        record = await self.repository.by_id(consent_id)
+        if record is None or not record.is_for(user):
+            self.repository.audit_misuse("user_mismatch" if record else "unknown_consent", record)
             raise refused("unknown_consent")
-        if record.json["status"] not in ("created", "opened"):
-            self._suspect("used", self._facts(record.json))
+        if record.status not in OPENABLE:
+            self.repository.audit_misuse("used", record)
             raise refused("used")
         return record
 
     async def _codes(self, provider: Provider, app: App, scopes: frozenset[str]) -> flow.DeviceCodes:
-        answer = await self.http.send(flow.device_codes(provider, app, scopes=scopes), max_bytes=2**20)
+        engine = self.repository.engine
+        answer = await engine.http.send(flow.device_codes(provider, app, scopes=scopes), max_bytes=2**20)
         outcome = classify(
-            provider.rules, "revoke", answer.status_code, answer.headers, answer.content, now=self.clock()
+            provider.rules, "revoke", answer.status_code, answer.headers, answer.content, now=engine.clock()
         )
         if outcome.kind is not Kind.OK and outcome.fix_by == "operator":
             raise SettingsError(
@@ -120,79 +121,82 @@ class Devices(Visits):
             )
         return flow.parse_device_codes(provider, outcome.data if outcome.kind is Kind.OK else None)
 
-    async def _opened(self, record: Record) -> Record | None:
+    async def _still_opened(self, record: ConsentRecord) -> ConsentRecord | None:
         """The consent, if it still waits for this very code to be entered."""
-        now = await self.vault.get(record.kind, record.key)
-        if now is None or now.json["id"] != record.json["id"] or now.json["status"] != "opened":
+        now = await self.repository.again(record)
+        if now is None or (now.id, now.status) != (record.id, "opened"):
             return None
-        if now.json.get("device") != record.json["device"]:
+        if now.device is None or now.device != record.device:
             return None
-        if self.clock() < now.json["device"]["expires"]:
+        if self.repository.engine.clock() < now.device.expires:
             return now
-        await self._end(now, "failed", "expired_code")
+        await self.repository.end(now, "failed", "expired_code")
         return None
 
-    async def _asked_again(self, record: Record, interval: float) -> float | None:
+    async def _poll_again(self, record: ConsentRecord, interval: float) -> float | None:
         """Ask the provider once; how long to wait before the next time, None where its answer has ended it.
 
         Runs to its end once begun: tokens that are on their way are kept or ended, though nobody waits any more.
         """
-        content, asked_at = record.json, self.clock()
-        provider, app = self._row(content)
-        if origin_in(content) != origin_of(provider, app):
-            await self._end(record, "failed", MOVED)
+        repository, asked_at = self.repository, self.repository.engine.clock()
+        provider, app = repository.registered(record)
+        if record.origin != origin_of(provider, app):
+            await repository.end(record, "failed", MOVED)
             return None
-        outcome = await self._polled(provider, app, content["device"]["code"])
+        outcome = await self._poll(provider, app, record)
         if outcome.kind is Kind.OK:
-            endpoint = Endpoint(self.http, provider, app, self.clock)
-            await self._entered(record, endpoint, outcome, asked_at)
+            await self._entered(record, provider, app, outcome, asked_at)
             return None
-        match _name(outcome):
+        match _error_of(outcome):
             case "authorization_pending":
                 return interval
             case "slow_down":
-                return min(max(interval + SLOWER, _said(outcome)), SLOWEST)
+                return min(max(interval + SLOWER, _interval_of(outcome)), SLOWEST)
             case "access_denied":
-                await self._end(record, "denied", "consent_denied")
+                await repository.end(record, "denied", "consent_denied")
             case "expired_token":
-                await self._end(record, "failed", "expired_code")
+                await repository.end(record, "failed", "expired_code")
             case _ if outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
                 return min(max(2 * interval, outcome.wait or 0.0), SLOWEST)
-            case _ if await self._opened(record):
-                await self._end(record, "failed", reason_of(outcome))
+            case _ if await self._still_opened(record):
+                await repository.end(record, "failed", reason_of(outcome))
         return None
 
-    async def _polled(self, provider: Provider, app: App, code: Secret) -> Outcome:
+    async def _poll(self, provider: Provider, app: App, record: ConsentRecord) -> Outcome:
+        engine, code = self.repository.engine, record.device.code if record.device else Secret("")
         try:
-            answer = await self.http.send(flow.device_token(provider, app, code=code), max_bytes=2**20)
+            answer = await engine.http.send(flow.device_token(provider, app, code=code), max_bytes=2**20)
         except ProviderUnavailable as e:
             return lost("refresh", sent=e.sent)  # the same code may be asked for again
-        return classify(provider.rules, "code", answer.status_code, answer.headers, answer.content, now=self.clock())
+        return classify(provider.rules, "code", answer.status_code, answer.headers, answer.content, now=engine.clock())
 
-    async def _entered(self, record: Record, endpoint: Endpoint, outcome: Outcome, asked_at: float) -> None:
+    async def _entered(
+        self, record: ConsentRecord, provider: Provider, app: App, outcome: Outcome, asked_at: float
+    ) -> None:
         """The tokens are here: keep them, if the consent still waits for them."""
+        repository, engine = self.repository, self.repository.engine
         try:
-            tokens = flow.parse_tokens(endpoint.provider, outcome.data)
+            tokens = flow.parse_tokens(provider, outcome.data)
         except ProviderUnavailable:
-            await self._end(record, "failed", "no_token")
+            await repository.end(record, "failed", "no_token")
             return
+        endpoint = Endpoint(engine.http, provider, app, engine.clock)
         while True:
-            taken: Content = {"status": "confirmed", "visits": [], "device": {}, "returned": self.clock()}
-            if confirmed := await self.vault.swap(record, record.json | taken):
-                return await self._hold(confirmed, endpoint, tokens, asked_at)
-            again = await self._opened(record)
+            if confirmed := await repository.save(record.confirmed_by_device(engine.clock())):
+                return await self.redeemer.keep_or_discard(confirmed, endpoint, tokens, asked_at)
+            again = await self._still_opened(record)
             if again is None:  # disconnected, or finished by the link meanwhile
-                self._suspect("late_code", self._facts(record.json))
-                return await self._discard(record.json, tokens)
+                repository.audit_misuse("late_code", record)
+                return await self.redeemer.discard(record, tokens)
             record = again
 
 
-def _name(outcome: Outcome) -> str:
+def _error_of(outcome: Outcome) -> str:
     data = outcome.data if isinstance(outcome.data, dict) else {}
     return str(data.get("error", ""))
 
 
-def _said(outcome: Outcome) -> float:
+def _interval_of(outcome: Outcome) -> float:
     """The interval that a "slow down" names (GitHub)."""
     data = outcome.data if isinstance(outcome.data, dict) else {}
     return float(data["interval"]) if isinstance(data.get("interval"), int) else 0.0

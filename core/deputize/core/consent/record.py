@@ -1,41 +1,54 @@
-"""The sealed record of one consent: how it is found, how it moves, and what is shown of it.
+"""One consent as a state machine, and the only reader and writer of its JSON in the vault.
 
     created -> opened -> returned -> confirmed -> granted | partial
        any  -> denied | failed | cancelled
 
 ``created`` a ticket exists; ``opened`` the verified user pressed Connect: state, verifier and nonce exist; ``returned``
 the browser is back with a code, which is held; ``confirmed`` the user was verified again: the code is redeemed, once.
-It moves by compare-and-swap only. Final states hold neither code nor verifier. Tickets, states and ids lead to the
-record by their hashes; a ticket is derived from the record's id and issue, so that it is the same after a restart.
+A link that has expired takes it from ``opened`` back to ``created``; a device code leads from ``opened`` straight to
+``confirmed``. Final states hold neither code nor verifier. A `ConsentRecord` never changes: each move makes a new one,
+which `deputize.core.consent.repository` saves by compare-and-swap.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NoReturn
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, Self, cast
 
-from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
-from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.oauth.pkce import fingerprint
-from deputize.core.oauth.provider import App, Provider
-from deputize.core.pending import Consent, ConsentStatus
-from deputize.core.providers.origin import differs, moved
-from deputize.core.vault.grant import Grant, User
+from deputize.core.pending import ConsentStatus
+from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.vault import Record
 
 TICKET_LIFE: Final = 600.0
 """Seconds a link can be opened, and seconds between pressing Connect and coming back."""
 REDEEM_LIFE: Final = 60.0
+"""Seconds after which a code that was brought back and not redeemed is given up: its process has died."""
 KEPT: Final = 86400.0
+"""Seconds a consent is remembered after it was last asked for."""
+MOST_VISITS: Final = 3
+"""How many presses of Connect may still come back."""
+FORMER: Final = 8
+"""How many earlier consents for the same a record remembers the end of, for whoever still waits for one."""
+MOST_ASKS: Final = 32
 
-PENDING: Final = frozenset({"created", "opened", "returned", "confirmed"})
+Status = Literal["created", "opened", "returned", "confirmed", "granted", "partial", "denied", "failed", "cancelled"]
+EndStatus = Literal["granted", "partial", "denied", "failed", "cancelled"]
+Other = Literal["", "another", "switch"]
+"""Whether a consent is meant for another account than the one there is: one more, or one to act from now on."""
+
+OPENABLE: Final = frozenset({"created", "opened"})
 REDEEMING: Final = frozenset({"returned", "confirmed"})
-_PUBLIC: Mapping[str, ConsentStatus] = dict.fromkeys(PENDING, "pending")
-_SECRETS: Final = ("visits", "code", "device")
+PENDING: Final = OPENABLE | REDEEMING
+_CUT_OFF: Final = frozenset({"denied", "failed", "cancelled"})
+MOVES: Final[Mapping[Status, frozenset[str]]] = {
+    "created": frozenset({"created", "opened"}) | _CUT_OFF,
+    "opened": frozenset({"created", "opened", "returned", "confirmed"}) | _CUT_OFF,
+    "returned": frozenset({"confirmed"}) | _CUT_OFF,
+    "confirmed": frozenset({"granted", "partial"}) | _CUT_OFF,
+}
+"""Where each state leads. Those that are not here are final."""
 
 Content = dict[str, Any]
 
@@ -45,8 +58,6 @@ class AnyLocalUser:
 
 
 Who = User | AnyLocalUser | None
-Other = Literal["", "another", "switch"]
-"""Whether a consent is meant for another account than the one there is: one more, or one to act from now on."""
 
 
 def refused(reason: str) -> InvalidInput:
@@ -59,173 +70,213 @@ def refused(reason: str) -> InvalidInput:
     )
 
 
-class Records:
-    """Consents of all users as records in one vault."""
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One press of Connect. ``state`` and ``nonce`` are fingerprints; ``expires`` is in Unix seconds."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        outbox: RevocationQueue,
-    ) -> None:
-        self.engine, self.outbox, self.vault, self.http = engine, outbox, engine.vault, engine.http
-        self.providers, self.apps, self.audit = engine.providers, engine.apps, engine.audit
-        self.pages, self.agent, self.clock = engine.pages, engine.agent, engine.clock
+    state: str
+    nonce: str
+    verifier: Secret = field(repr=False)
+    expires: float
 
-    # ------------------------------------------------------------- finding
 
-    def _key(self, user: User, app: App, scopes: tuple[str, ...], account: str) -> str:
-        digest = hashlib.sha256("\n".join((account, *scopes)).encode()).hexdigest()[:32]
-        return self.vault.place(user, app.provider, app.name) + digest
+@dataclass(frozen=True, slots=True)
+class DeviceWait:
+    """A device code (RFC 8628) that waits to be entered until ``expires`` (Unix seconds)."""
 
-    def _ticket(self, content: Content) -> str:
-        mac = hmac.digest(self.vault.keys.ticket, f"{content['id']}\n{content['issue']}".encode(), "sha256")
-        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    code: Secret = field(repr=False)
+    expires: float
 
-    async def _name(self, key: str, content: Content) -> None:
-        """Let the ticket and the id lead to the record, before it is there. Neither is stored, only their hashes."""
-        row = {"key": key, "id": content["id"], "expires": content["expires"]}
-        for kind, name in (("ticket", self._ticket(content)), ("asked", content["id"])):
-            await self._point(kind, fingerprint(name), row)
 
-    async def _point(self, kind: str, digest: str, row: Content) -> None:
-        """Let the name with this fingerprint lead there."""
-        while not await self.vault.insert(kind, digest, row):
-            old = await self.vault.get(kind, digest)
-            if old and (old.json["expires"] >= row["expires"] or await self.vault.swap(old, row)):
-                return
+@dataclass(frozen=True, slots=True)
+class Former:
+    """How an earlier consent for the same ended, for whoever waits for it when the same is asked anew."""
 
-    async def _by(self, kind: str, digest: str) -> Record | None:
-        """The record that a ticket, a state or an id leads to, by its fingerprint, if it is still the same consent."""
-        row = await self.vault.get(kind, digest)
-        if row is None or row.json["expires"] < self.clock():
-            return None
-        record = await self.vault.get("consent", row.json["key"])
-        if record is None or record.json["id"] != row.json["id"]:
-            return None
-        states = [visit["state"] for visit in record.json.get("visits", ())]
-        overtaken = kind == "state" and digest not in states
-        return None if overtaken and record.json["status"] in PENDING else record
+    id: str
+    issue: int
+    status: Status
+    reason: str = ""
+    returned: float = 0.0
+    account: str = ""
+    agent: str = ""
+    ticket_expires: float = 0.0
+    visit_expires: float = 0.0
 
-    async def _ticketed(self, ticket: str, who: Who) -> Record:
-        record = await self._by("ticket", fingerprint(ticket))
-        if record is None:
-            raise refused("unknown_ticket")
-        content = record.json
-        current = hmac.compare_digest(self._ticket(content), ticket)
-        if content["status"] in ("created", "opened") and (self._late(content) or not current):
-            raise refused("expired_ticket")
-        if not is_them(who, content):
-            if isinstance(who, User):
-                await self._burn(record, "user_mismatch")
-            raise refused("nobody")
-        return record
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentRecord:
+    """A consent as the vault has it. Times are in Unix seconds.
+
+    ``subject``, ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more
+    account, or for one to act from now on instead of this one. ``asks``: the requests of the user that led here.
+    ``issue`` counts the tickets. ``asked``: all scopes the provider was asked for; ``missing``: those of ``scopes`` it
+    did not give. ``row`` is the sealed row this was read from, which a save must still find.
+    """
+
+    id: str
+    user: User
+    provider: str
+    app: str
+    scopes: tuple[str, ...]
+    agent: str = ""
+    subject: str = ""
+    account: str = ""
+    other: Other = ""
+    instead: str = ""
+    why: str = ""
+    asks: tuple[str, ...] = ()
+    status: Status = "created"
+    issue: int = 1
+    ticket_expires: float
+    expires: float
+    visits: tuple[Visit, ...] = ()
+    visit_expires: float = 0.0
+    redirect_uri: str = ""
+    asked: frozenset[str] = frozenset()
+    origin: Origin | None = None
+    device: DeviceWait | None = None
+    code: Secret = field(default=Secret(""), repr=False)
+    returned: float = 0.0
+    reason: str = ""
+    finished: float = 0.0
+    missing: tuple[str, ...] = ()
+    before: tuple[Former, ...] = ()
+    row: Record | None = field(default=None, repr=False, compare=False)
+
+    # ------------------------------------------------------------- moves
+
+    def _moved(self, status: Status, **facts: Any) -> Self:
+        if status not in MOVES.get(self.status, ()):
+            raise RuntimeError(f"A consent does not move from {self.status} to {status}.")
+        return replace(self, status=status, **facts)
+
+    def opened(self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin) -> Self:
+        """The verified user pressed Connect: the last presses may come back."""
+        visits, until = (*self.visits[1 - MOST_VISITS :], visit), visit.expires
+        return self._moved(
+            "opened", visits=visits, visit_expires=until, redirect_uri=redirect_uri, asked=asked, origin=origin
+        )
+
+    def opened_by_device(self, device: DeviceWait, *, asked: frozenset[str], origin: Origin) -> Self:
+        """A device code waits to be entered elsewhere."""
+        return self._moved("opened", device=device, visit_expires=device.expires, asked=asked, origin=origin)
+
+    def came_back(self, visit: Visit, code: Secret, now: float) -> Self:
+        """The browser is back from this visit with a code."""
+        return self._moved("returned", visits=(visit,), code=code, returned=now)
+
+    def confirmed(self) -> Self:
+        """The code is being redeemed: neither it nor its verifier is kept."""
+        visits = tuple(replace(visit, verifier=Secret("")) for visit in self.visits)
+        return self._moved("confirmed", code=Secret(""), visits=visits)
+
+    def confirmed_by_device(self, now: float) -> Self:
+        """The device code was entered, and brought tokens."""
+        return self._moved("confirmed", visits=(), device=None, returned=now)
+
+    def renewed(self, now: float) -> Self:
+        """With a new ticket; no earlier one opens any more, and no visit may come back."""
+        return self._forgetting()._moved("created", issue=self.issue + 1, ticket_expires=now + TICKET_LIFE)
+
+    def ended(self, status: EndStatus, reason: str, now: float, **facts: Any) -> Self:
+        """Into a final state, with nothing in it that could still be used. ``facts``: ``account``, ``missing``."""
+        return self._forgetting()._moved(status, reason=reason, finished=now, **facts)
+
+    def asked_by(self, ask: str, why: str) -> Self:
+        """The same was asked for by another request."""
+        asks = (*(a for a in self.asks[1 - MOST_ASKS :] if a != ask), *((ask,) if ask else ()))
+        return replace(self, asks=asks, why=why or self.why)
+
+    def _forgetting(self) -> Self:
+        return replace(self, visits=(), code=Secret(""), device=None)
 
     # ------------------------------------------------------------- judging
 
-    def _live(self, content: Content) -> bool:
-        """Whether the consent can still be completed; an expired ticket can be issued anew."""
-        if content["status"] in REDEEMING:
-            return bool(self.clock() < content["returned"] + REDEEM_LIFE)
-        return content["status"] in ("created", "opened")
+    def is_for(self, who: Who) -> bool:
+        """Whether this is the user the consent was asked of."""
+        return self.user == who if isinstance(who, User) else isinstance(who, AnyLocalUser)
 
-    def _late(self, content: Content) -> bool:
+    def live(self, now: float) -> bool:
+        """Whether it can still be completed; an expired ticket can be issued anew."""
+        return now < self.returned + REDEEM_LIFE if self.status in REDEEMING else self.status in OPENABLE
+
+    def late(self, now: float) -> bool:
         """Whether the link opens no more, and nobody is on the way back from the provider either."""
-        return bool(self.clock() >= max(content["ticket_expires"], content.get("visit_expires", 0)))
+        return now >= max(self.ticket_expires, self.visit_expires)
 
-    def _row(self, content: Content) -> tuple[Provider, App]:
-        provider, app = self.providers.get(content["provider"]), self.apps.get(content["app"])
-        if provider is None or app is None:
-            raise refused("unknown_app")
-        return provider, app
+    def public_status(self, now: float) -> ConsentStatus:
+        """The state in the words of `Consent`."""
+        if self.status not in PENDING:
+            return cast("ConsentStatus", self.status)
+        if not self.live(now):
+            return "failed"
+        return "expired" if self.late(now) and self.status not in REDEEMING else "pending"
 
-    async def _stay(self, user: User, app: App) -> None:
-        """Raise `InvalidInput` where a grant of this app comes from another server than the app leads to now: neither
-        its place in the vault nor the client's secret goes there before it was disconnected."""
-        row = self.providers[app.provider]
-        for grant in await self.vault.grants(user, app.provider, app.name):
-            if grant.status != "revoked" and differs(grant.origin, row, app) == "place":
-                raise moved(grant, row)
+    def visit_of(self, state: str) -> Visit | None:
+        """The visit with this fingerprint of a state."""
+        return next((visit for visit in self.visits if visit.state == state), None)
 
-    async def _held(self, content: Content) -> Grant | None:
-        """The grant of the account that must come back, if it still holds."""
-        if not content["subject"]:
-            return None
-        user = User(content["user"], content["tenant"])
-        grant = await self.vault.grant(self.vault.place(user, content["provider"], content["app"], content["subject"]))
-        return grant if grant and grant.status != "revoked" else None
+    def former(self) -> Former:
+        """What is remembered of this one when the same is asked anew."""
+        return Former(**{name: getattr(self, name) for name in Former.__slots__})
 
-    # ------------------------------------------------------------- ending
+    def as_it_was(self, consent_id: str) -> Self | None:
+        """This one, or how an earlier one for the same ended; None where no such one is remembered."""
+        if consent_id == self.id:
+            return self
+        found = next((one for one in self.before if one.id == consent_id), None)
+        return replace(self, **{name: getattr(found, name) for name in Former.__slots__}) if found else None
 
-    async def _burn(self, record: Record, why: str) -> NoReturn:
-        """Somebody misused this consent: end it, unless it is being redeemed; say so in the audit, and refuse."""
-        self._suspect(why, self._facts(record.json))
-        if record.json["status"] in ("created", "opened"):
-            await self._end(record, "failed", why)
-        raise refused(why)
-
-    def _suspect(self, why: str, facts: Content) -> None:
-        self.audit.write(f"connect.{why}", **facts)
-
-    async def _end(self, record: Record, status: str, reason: str, **more: Any) -> Record | None:
-        """Into a final state, with nothing secret left in the record. None: it has ended otherwise meanwhile."""
-        names = {"granted": "scopes_granted", "generation": "grant_gen", "account_hash": "account_hash"}
-        facts = {told: more.pop(name, None) for name, told in names.items()}
-        began = record.json
-        while True:
-            content = forget(record.json) | {"status": status, "reason": reason, "finished": self.clock(), **more}
-            if stored := await self.vault.swap(record, content):
-                break
-            again = await self.vault.get(record.kind, record.key)
-            if again is None or (again.json["id"], again.json["status"]) != (began["id"], began["status"]):
-                return None
-            record = again
-        required = content["scopes"]
-        self.audit.write(
-            f"consent.{status}", **self._facts(content), scopes_required=required, reason=reason or None, **facts
-        )
-        return stored
-
-    # ------------------------------------------------------------- showing
-
-    async def _public(self, content: Content) -> Consent:
-        provider = self.providers.get(content["provider"])
-        status = _PUBLIC.get(content["status"], content["status"])
-        if status == "pending" and not self._live(content):
-            status = "failed"
-        elif status == "pending" and self._late(content) and content["status"] not in REDEEMING:
-            status = "expired"
-        return Consent(
-            id=content["id"],
-            provider=content["provider"],
-            app=content["app"],
-            scopes=tuple(content["scopes"]),
-            words=tuple(provider.words(scope) if provider else scope for scope in content["scopes"]),
-            link=f"{await self.pages.base_url()}/connect/{self._ticket(content)}",
-            expires_at=content["ticket_expires"],
-            agent=content["agent"],
-            account=content["account"],
-            status=status,
-            why=content["why"] if status == "pending" else content.get("reason", ""),
-        )
-
-    def _facts(self, content: Content) -> Content:
+    def facts(self) -> Content:
+        """What audit rows say of it."""
         return {
-            "tenant": content["tenant"] or None,
-            "user": content["user"],
-            "agent": content["agent"] or None,
-            "provider": content["provider"],
-            "app": content["app"],
-            "consent_id": content["id"],
+            "tenant": self.user.tenant or None,
+            "user": self.user.id,
+            "agent": self.agent or None,
+            "provider": self.provider,
+            "app": self.app,
+            "consent_id": self.id,
         }
 
+    # ------------------------------------------------------------- as JSON
 
-def is_them(who: Who, content: Content) -> bool:
-    """Whether this is the user the consent was asked of."""
-    if isinstance(who, User):
-        return (who.id, who.tenant) == (content["user"], content["tenant"])
-    return isinstance(who, AnyLocalUser)
+    def pack(self) -> Content:
+        """As JSON for the vault; the second half only as far as there is something to say."""
+        always = {name: getattr(self, name) for name in _ALWAYS}
+        more: Content = {name: value for name in _PLAIN if (value := getattr(self, name))}
+        more |= {"origin": self.origin.pack()} if self.origin else {}
+        more |= {"code": self.code} if self.code else {}
+        more |= {"asked": sorted(self.asked)} if self.asked else {}
+        more |= {"device": _fields(self.device)} if self.device else {}
+        more |= {"visits": [_fields(visit) for visit in self.visits]} if self.visits else {}
+        more |= {"before": [_fields(one) for one in self.before]} if self.before else {}
+        return {**always, "user": self.user.id, "tenant": self.user.tenant, **more}
+
+    @classmethod
+    def of(cls, row: Record) -> Self:
+        """The consent in this row of the vault."""
+        content = row.json
+        facts = {name: content[name] for name in (*_ALWAYS, *_PLAIN) if name in content}
+        facts |= {name: tuple(content.get(name, ())) for name in ("scopes", "asks", "missing")}
+        return cls(
+            **facts,
+            user=User(content["user"], content["tenant"]),
+            visits=tuple(Visit(**visit) for visit in content.get("visits", ())),
+            asked=frozenset(content.get("asked", ())),
+            origin=Origin.unpack(content["origin"]) if content.get("origin") else None,
+            device=DeviceWait(**content["device"]) if content.get("device") else None,
+            code=content.get("code") or Secret(""),
+            before=tuple(Former(**one) for one in content.get("before", ())),
+            row=row,
+        )
 
 
-def forget(content: Content) -> Content:
-    """The content without anything that could still be used."""
-    return {key: value for key, value in content.items() if key not in _SECRETS}
+_ALWAYS: Final = (
+    *("id", "provider", "app", "scopes", "agent", "subject", "account", "other", "instead", "why", "asks", "status"),
+    *("issue", "ticket_expires", "expires"),
+)
+_PLAIN: Final = ("visit_expires", "redirect_uri", "returned", "reason", "finished", "missing")
+
+
+def _fields(one: Visit | DeviceWait | Former) -> Content:
+    return {name: getattr(one, name) for name in type(one).__slots__}

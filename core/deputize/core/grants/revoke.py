@@ -64,10 +64,7 @@ class Revoker:
         """
         ended: dict[str, Revoked] = {}
         await self._end_everybody(tenant, leaked, ended)
-        async for records, _ in self.vault.pages("consent"):
-            for record in records:
-                if _of(record.json, tenant):
-                    await self.consents.cancel_one(record)
+        await self.consents.cancel_all(tenant)
         shut = await self._end_everybody(tenant, leaked, ended)  # what slipped in between
         await self._tell_everybody(tenant, leaked, ended)
         return _whole(list(ended.values()), shut)

@@ -17,7 +17,6 @@ from deputize.core.pending import Approval, Consent
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import called
 from deputize.core.web import texts
-from deputize.core.web.records import behind
 from deputize.core.web.rendering import page, root_of, see_other
 from deputize.core.web.site import Site, here, note
 
@@ -114,7 +113,7 @@ async def _ticket(site: Site, user: User, consent: Consent) -> str:
     """The new ticket; empty if nothing is lacking any more."""
     held = [c for c in await site.deputy.connections(user) if (c.provider, c.app) == (consent.provider, consent.app)]
     default = any(c.default and c.account == consent.account for c in held)
-    known = await behind(site.deputy.vault, consent)
+    known = await site.deputy.consents.details(consent.id)
     asked = await site.deputy.connect(
         user,
         consent.provider,

@@ -14,7 +14,6 @@ from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.browser import NONCE_LIFE
-from deputize.core.web.records import behind
 from deputize.core.web.rendering import page, root_of, see_other
 from deputize.core.web.site import Site, here, is_refusal, note
 
@@ -81,7 +80,7 @@ def _path(ticket: str) -> str:
 async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
     """What the pages of a consent tell."""
     provider, label = site.deputy.providers[consent.provider], site.label(consent.provider)
-    known = await behind(site.deputy.vault, consent)
+    known = await site.deputy.consents.details(consent.id)
     held = [
         c
         for c in (await site.deputy.connections(known.user) if known else [])
@@ -100,7 +99,7 @@ async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
         "why": "" if failed or not consent.why else texts.said(texts.WHY, consent.why, texts.WHY_ELSE, label),
         "reason": texts.said(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
-        "returned": bool(known and known.returned),
+        "returned": bool(known and known.redeeming),
         "other": texts.other_words(known.other, known.instead, label) if known else "",
         "left": texts.minutes(consent.expires_at - site.deputy.clock()),
     }

@@ -1,0 +1,220 @@
+"""Consents of all users in one vault: found by link, `state` or id, saved by compare-and-swap, ended, and shown.
+
+Tickets, states and ids lead to a record by their hashes. A ticket is derived from the record's id and issue under the
+vault's own key, so that it is the same after a restart and stands nowhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Any, Literal, NoReturn
+
+from deputize.core.consent.record import (
+    OPENABLE,
+    PENDING,
+    ConsentRecord,
+    Content,
+    EndStatus,
+    Who,
+    refused,
+)
+from deputize.core.engine import Engine
+from deputize.core.oauth.pkce import fingerprint
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.pending import Consent
+from deputize.core.providers.origin import differs, moved
+from deputize.core.vault.grant import Grant, Secret, User
+from deputize.core.vault.vault import Record
+
+Index = Literal["ticket", "asked", "state"]
+"""Kinds of rows that lead to a consent: from its link, from its id, and from the state a browser comes back with."""
+
+
+class ConsentRepository:
+    """Where consents are found, and how they are saved and ended."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    # ------------------------------------------------------------- finding
+
+    def key(self, user: User, app: App, scopes: tuple[str, ...], account: str) -> str:
+        """Where the consent for these scopes lies: the same need finds the same consent."""
+        digest = hashlib.sha256("\n".join((account, *scopes)).encode()).hexdigest()[:32]
+        return self.engine.vault.place(user, app.provider, app.name) + digest
+
+    def ticket(self, record: ConsentRecord) -> str:
+        """The opaque part of the consent's link."""
+        mac = hmac.digest(self.engine.vault.keys.ticket, f"{record.id}\n{record.issue}".encode(), "sha256")
+        return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+    async def at(self, key: str) -> ConsentRecord | None:
+        """The consent in this place."""
+        row = await self.engine.vault.get("consent", key)
+        return ConsentRecord.of(row) if row else None
+
+    async def again(self, record: ConsentRecord) -> ConsentRecord | None:
+        """What lies now where this consent was read."""
+        return await self.at(_row_of(record).key)
+
+    async def of_user(self, user: User) -> list[ConsentRecord]:
+        """All consents of a user that are remembered."""
+        vault = self.engine.vault
+        return [ConsentRecord.of(row) for row in await vault.scan("consent", vault.place(user))]
+
+    async def by_ticket(self, ticket: str, who: Who) -> ConsentRecord:
+        """The consent behind a link. Raises `InvalidInput`, always the same, for one that cannot be used.
+
+        Another signed-in user who holds the link ends the consent with that.
+        """
+        record, now = await self._by("ticket", fingerprint(ticket)), self.engine.clock()
+        if record is None:
+            raise refused("unknown_ticket")
+        current = hmac.compare_digest(self.ticket(record), ticket)
+        if record.status in OPENABLE and (record.late(now) or not current):
+            raise refused("expired_ticket")
+        if not record.is_for(who):
+            if isinstance(who, User):
+                await self.refuse_misuse(record, "user_mismatch")
+            raise refused("nobody")
+        return record
+
+    async def by_state(self, state: Secret) -> ConsentRecord | None:
+        """The consent that a browser set out for with this ``state``; None where a newer press took its place."""
+        digest = fingerprint(state)
+        record = await self._by("state", digest) if state else None
+        overtaken = record is not None and record.visit_of(digest) is None and record.status in PENDING
+        return None if overtaken else record
+
+    async def by_id(self, consent_id: str) -> ConsentRecord | None:
+        """The consent of this id, if the same was not asked for anew since it ended."""
+        return await self._by("asked", fingerprint(consent_id))
+
+    async def remembered(self, consent_id: str) -> ConsentRecord | None:
+        """The consent of this id as it stands, or as it ended; None where it is long gone."""
+        record = await self._by("asked", fingerprint(consent_id), same=False)
+        return record.as_it_was(consent_id) if record else None
+
+    async def _by(self, index: Index, digest: str, *, same: bool = True) -> ConsentRecord | None:
+        """The consent that this leads to; with ``same``, only if the same was not asked for anew meanwhile."""
+        row = await self.engine.vault.get(index, digest)
+        if row is None or row.json["expires"] < self.engine.clock():
+            return None
+        record = await self.at(row.json["key"])
+        return record if record and (record.id == row.json["id"] or not same) else None
+
+    # ------------------------------------------------------------- saving
+
+    async def save(self, record: ConsentRecord) -> ConsentRecord | None:
+        """The record, saved over what it was read from; None, and nothing changed, if that has moved meanwhile."""
+        row = await self.engine.vault.swap(_row_of(record), record.pack())
+        return ConsentRecord.of(row) if row else None
+
+    async def insert(self, key: str, record: ConsentRecord) -> ConsentRecord | None:
+        """A first consent in this place; None where there is one."""
+        row = await self.engine.vault.insert("consent", key, record.pack())
+        return ConsentRecord.of(row) if row else None
+
+    async def index(self, key: str, record: ConsentRecord) -> None:
+        """Let the ticket and the id lead to the record, before it is there. Neither is stored, only their hashes."""
+        await self._point("ticket", self.ticket(record), key, record, record.expires)
+        await self._point("asked", record.id, key, record, record.expires)
+
+    async def index_state(self, state: Secret, record: ConsentRecord, expires: float) -> None:
+        """Let the ``state`` of a visit lead to the record."""
+        await self._point("state", state, _row_of(record).key, record, expires)
+
+    async def _point(self, index: Index, name: Secret | str, key: str, record: ConsentRecord, expires: float) -> None:
+        vault, digest = self.engine.vault, fingerprint(name)
+        row: Content = {"key": key, "id": record.id, "expires": expires}
+        while not await vault.insert(index, digest, row):
+            old = await vault.get(index, digest)
+            if old and (old.json["expires"] >= expires or await vault.swap(old, row)):
+                return
+
+    # ------------------------------------------------------------- ending
+
+    async def refuse_misuse(self, record: ConsentRecord, why: str) -> NoReturn:
+        """Somebody misused this consent: end it, unless it is being redeemed; audit it, and refuse."""
+        self.audit_misuse(why, record)
+        if record.status in OPENABLE:
+            await self.end(record, "failed", why)
+        raise refused(why)
+
+    def audit_misuse(self, why: str, record: ConsentRecord | None = None) -> None:
+        """Something came that fits no consent, or not this one."""
+        self.engine.audit.write(f"connect.{why}", **(record.facts() if record else {}))
+
+    async def end(
+        self, record: ConsentRecord, status: EndStatus, reason: str, *, grant: Content | None = None, **facts: Any
+    ) -> ConsentRecord | None:
+        """Into a final state, and into the audit. None: it has ended otherwise meanwhile.
+
+        ``grant``: what the audit says of the grant it led to. ``facts``: see `ConsentRecord.ended`.
+        """
+        began = record
+        while not (stored := await self.save(record.ended(status, reason, self.engine.clock(), **facts))):
+            again = await self.again(record)
+            if again is None or (again.id, again.status) != (began.id, began.status):
+                return None
+            record = again
+        told = {"scopes_required": list(stored.scopes), "reason": reason or None, **(grant or {})}
+        self.engine.audit.write(f"consent.{status}", **stored.facts(), **told)
+        return stored
+
+    # ------------------------------------------------------------- what belongs to it
+
+    def registered(self, record: ConsentRecord) -> tuple[Provider, App]:
+        """Provider and app of a consent. Raises the one refusal where the settings know them no more."""
+        provider, app = self.engine.providers.get(record.provider), self.engine.apps.get(record.app)
+        if provider is None or app is None:
+            raise refused("unknown_app")
+        return provider, app
+
+    async def check_origin(self, user: User, app: App) -> None:
+        """Raise `InvalidInput` where a grant of this app comes from another server than the app leads to now: neither
+        its place in the vault nor the client's secret goes there before it was disconnected."""
+        row = self.engine.providers[app.provider]
+        for grant in await self.engine.vault.grants(user, app.provider, app.name):
+            if grant.status != "revoked" and differs(grant.origin, row, app) == "place":
+                raise moved(grant, row)
+
+    async def scopes_to_ask(self, record: ConsentRecord, provider: Provider) -> frozenset[str]:
+        """What is asked of the provider: what is lacking, and what the grant has that must not get lost."""
+        held = await self._grant_of(record)
+        kept = held.scopes - provider.incompatible_scopes.keys() if held else frozenset[str]()
+        return frozenset(record.scopes) | kept
+
+    async def _grant_of(self, record: ConsentRecord) -> Grant | None:
+        """The grant of the account that must come back, if it still holds."""
+        if not record.subject:
+            return None
+        vault = self.engine.vault
+        grant = await vault.grant(vault.place(record.user, record.provider, record.app, record.subject))
+        return grant if grant and grant.status != "revoked" else None
+
+    async def public(self, record: ConsentRecord) -> Consent:
+        """The consent as everybody may see it."""
+        provider = self.engine.providers.get(record.provider)
+        status = record.public_status(self.engine.clock())
+        return Consent(
+            id=record.id,
+            provider=record.provider,
+            app=record.app,
+            scopes=record.scopes,
+            words=tuple(provider.words(scope) if provider else scope for scope in record.scopes),
+            link=f"{await self.engine.pages.base_url()}/connect/{self.ticket(record)}",
+            expires_at=record.ticket_expires,
+            agent=record.agent,
+            account=record.account,
+            status=status,
+            why=record.why if status == "pending" else record.reason,
+        )
+
+
+def _row_of(record: ConsentRecord) -> Record:
+    if record.row is None:
+        raise RuntimeError("This consent was not read from a vault.")
+    return record.row

@@ -1,0 +1,131 @@
+"""A consent as a state machine: where each state leads, what the end forgets, and that its JSON is what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, get_args
+
+import pytest
+
+from deputize.core.consent.record import (
+    MOVES,
+    PENDING,
+    AnyLocalUser,
+    ConsentRecord,
+    DeviceWait,
+    EndStatus,
+    Former,
+    Status,
+    Visit,
+)
+from deputize.core.vault.content import packed
+from deputize.core.vault.grant import Origin, Secret, User
+from deputize.core.vault.vault import Record
+
+NOW = 1_800_000_000.0
+ORIGIN = Origin("client", ("", "https://a.example/auth", "https://a.example/token"), ("", ""), frozenset({"a.example"}))
+
+
+def record(**more: Any) -> ConsentRecord:
+    facts: dict[str, Any] = {"id": "one", "user": User("alice", "acme"), "provider": "google", "app": "google"}
+    return ConsentRecord(**facts, scopes=("a", "b"), ticket_expires=NOW + 600, expires=NOW + 86400, **more)
+
+
+def visit(name: str = "v") -> Visit:
+    return Visit(f"state-{name}", f"nonce-{name}", Secret(f"verifier-{name}"), NOW + 600)
+
+
+def returned() -> ConsentRecord:
+    opened = record().opened(visit(), redirect_uri="https://x/callback", asked=frozenset("ab"), origin=ORIGIN)
+    return opened.came_back(visit(), Secret("the-code"), NOW)
+
+
+def row_of(content: dict[str, Any]) -> Record:
+    return Record("consent", "key", 1, packed(content), b"")
+
+
+def test_every_state_that_waits_leads_somewhere_and_final_ones_nowhere() -> None:
+    assert set(MOVES) == PENDING and set(get_args(Status)) - PENDING == set(get_args(EndStatus))
+
+
+@pytest.mark.parametrize("status", get_args(EndStatus))
+def test_what_has_ended_moves_no_more(status: EndStatus) -> None:
+    over = replace(record(), status=status)
+    moves: list[Callable[[], object]] = [
+        lambda: over.opened(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN),
+        lambda: over.came_back(visit(), Secret("code"), NOW),
+        over.confirmed,
+        lambda: over.renewed(NOW),
+        lambda: over.ended("granted", "", NOW),
+    ]
+    for move in moves:
+        with pytest.raises(RuntimeError, match="does not move"):
+            move()
+
+
+def test_a_consent_is_not_granted_before_it_was_confirmed() -> None:
+    with pytest.raises(RuntimeError, match="from returned to granted"):
+        returned().ended("granted", "", NOW)
+    assert returned().confirmed().ended("granted", "", NOW).status == "granted"
+
+
+def test_once_confirmed_neither_code_nor_verifier_is_kept_and_at_the_end_no_visit() -> None:
+    confirmed = returned().confirmed()
+    assert not confirmed.code and [bool(one.verifier) for one in confirmed.visits] == [False]
+    ended = returned().ended("failed", "raced", NOW).pack()
+    assert not {"visits", "code", "device"} & ended.keys() and ended["finished"] == NOW
+
+
+def test_only_the_last_three_presses_may_come_back() -> None:
+    now = record()
+    for name in "abcd":
+        now = now.opened(visit(name), redirect_uri="", asked=frozenset(), origin=ORIGIN)
+    assert [one.state for one in now.visits] == ["state-b", "state-c", "state-d"]
+    assert now.visit_of("state-a") is None and now.visit_of("state-d") == visit("d")
+
+
+def test_a_new_ticket_forgets_the_visits_under_way() -> None:
+    opened = record().opened(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN)
+    renewed = opened.renewed(NOW + 700)
+    assert (renewed.status, renewed.issue, renewed.visits) == ("created", 2, ())
+
+
+def test_json_brings_back_the_same_record_with_its_secrets_opaque() -> None:
+    for one in (
+        record(),
+        returned(),
+        returned().confirmed().ended("partial", "scope_missing", NOW, missing=("b",), account="alice@example.test"),
+        record().opened_by_device(DeviceWait(Secret("device"), NOW), asked=frozenset("a"), origin=ORIGIN),
+        record(before=(Former("zero", 1, "denied", reason="consent_denied"),), other="switch", instead="bob"),
+    ):
+        row = row_of(one.pack())
+        again = ConsentRecord.of(row)
+        assert again == one and again.row is row
+        assert all(type(v["verifier"]) is Secret for v in row.json.get("visits", ()))
+
+
+def test_a_row_of_an_earlier_version_is_still_read() -> None:
+    content = {
+        **{"id": "one", "user": "alice", "tenant": "", "provider": "google", "app": "google", "scopes": ["a"]},
+        **{"agent": "agent", "subject": "", "account": "", "other": "", "instead": "", "why": "", "asks": ["m1"]},
+        **{"status": "confirmed", "issue": 1, "ticket_expires": NOW, "expires": NOW, "visit_expires": NOW, "code": ""},
+        **{"visits": [{"state": "s", "nonce": "n", "verifier": "", "expires": NOW}], "returned": NOW, "device": {}},
+        **{"redirect_uri": "https://x", "asked": ["a"], "before": [{"id": "zero", "issue": 1, "status": "granted"}]},
+    }
+    one = ConsentRecord.of(row_of(content))
+    assert one.device is None and not one.code and one.asked == {"a"} and one.origin is None
+    was = one.as_it_was("zero")
+    assert was is not None and was.status == "granted" and one.as_it_was("other") is None
+
+
+def test_no_secret_is_in_its_repr() -> None:
+    shown = repr(returned())
+    assert "the-code" not in shown and "verifier-v" not in shown
+    assert {f.name for f in fields(ConsentRecord) if not f.repr} == {"code", "row"}
+
+
+def test_it_is_for_its_own_user_and_tenant_and_for_whoever_sits_at_a_local_machine() -> None:
+    one = record()
+    assert one.is_for(User("alice", "acme")) and one.is_for(AnyLocalUser())
+    assert not one.is_for(User("alice")) and not one.is_for(User("bob", "acme")) and not one.is_for(None)
