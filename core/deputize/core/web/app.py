@@ -13,8 +13,8 @@ answer.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,7 +30,6 @@ from deputize.core.errors import (
     StoreUnavailable,
     UserRequired,
 )
-from deputize.core.web.signing import health
 
 try:
     from starlette.applications import Starlette
@@ -40,16 +39,14 @@ try:
     from starlette.routing import Route
     from starlette.types import ASGIApp
 
-    from deputize.core.web.browser import LOOPBACK, UserVerifier, cookies_for
-    from deputize.core.web.pages import account, consent
-    from deputize.core.web.rendering import json_of, style
-    from deputize.core.web.site import Site, is_refusal, note
+    from deputize.core.web.cookies import LOOPBACK, cookies_for
+    from deputize.core.web.pages import PAGES
+    from deputize.core.web.site import Page, Site, is_refusal, note
+    from deputize.core.web.verifier import UserVerifier
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
 
-__all__ = ["UserVerifier", "pages_app"]
-
-Endpoint = Callable[[Site, Request], Awaitable[Response]]
+__all__ = ["PAGES", "Page", "Site", "UserVerifier", "pages_app"]
 
 _STATUS: Final[Mapping[type[DeputizeError], int]] = {
     UserRequired: 401,
@@ -61,13 +58,23 @@ _STATUS: Final[Mapping[type[DeputizeError], int]] = {
 }
 
 
-def pages_app(deputy: Deputy, *, verifier: UserVerifier | None, sign_in: str = "", local: bool = False) -> ASGIApp:
+def pages_app(
+    deputy: Deputy,
+    *,
+    verifier: UserVerifier | None,
+    sign_in: str = "",
+    local: bool = False,
+    pages: Iterable[Page] = PAGES,
+    templates: Iterable[Path] = (),
+) -> ASGIApp:
     """The pages as an ASGI application, to be served by itself or mounted in another one.
 
     ``verifier`` says who the browser's person is; ``sign_in`` is the host's own page for those who are nobody yet, and
     gets ``?next=`` with a path on the same host. ``local``: no verifier, one person, loopback only. The deputy's
-    ``base_url`` is where all this can be reached, with the path of a mount. Raises `SettingsError` for a web
-    application that could not tell its users apart, and for plain http that leaves the machine.
+    ``base_url`` is where all this can be reached, with the path of a mount. ``pages``: all there are, as
+    ``[*PAGES, Page(...)]``. ``templates``: folders with templates of yours; one that is called as one of ours takes its
+    place. Raises `SettingsError` for a web application that could not tell its users apart, and for plain http that
+    leaves the machine.
     """
     if verifier is None and not local:
         raise SettingsError(
@@ -83,80 +90,40 @@ def pages_app(deputy: Deputy, *, verifier: UserVerifier | None, sign_in: str = "
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
-    return _routed(Site(deputy, verifier, sign_in))
+    return _routed(Site(deputy, verifier, sign_in, templates), pages)
 
 
-def _routed(site: Site) -> ASGIApp:
+def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
     below = "/me/{me}" if site.local else ""
-    table: list[tuple[str, str, Endpoint]] = [
-        ("GET", "/connect/{ticket:path}", consent.ask),
-        ("POST", "/connect/{ticket:path}", consent.start),
-        ("GET", "/callback/{app}", consent.callback),
-        ("GET", f"{below}/connections", account.connections),
-        ("POST", f"{below}/connections/revoke", account.revoke),
-        ("POST", f"{below}/connections/choose", account.choose),
-        ("POST", f"{below}/connections/renew", account.renew),
-        ("GET", f"{below}/approve/{{approval}}", account.approval),
-        ("POST", f"{below}/approve/{{approval}}", account.decide),
-        ("GET", "/refused", _refused),
-        ("GET", "/failed", _failed),
-        ("GET", "/health", _health),
+    routes = [
+        Route((below if page.own else "") + page.path, _guarded(site, page), methods=[page.method])
+        for page in pages
+        if site.local or not page.local
     ]
-    if site.local:
-        table.append(("GET", "/connections", _where))
-    routes = [Route(path, _guarded(site, endpoint), methods=[method]) for method, path, endpoint in table]
 
     async def no_page(request: Request, e: Exception) -> Response:
         status: int = getattr(e, "status_code", 404)
         return site.say(request, status, "Nothing here", "There is no page at this address.")
 
-    app = Starlette(routes=[*routes, Route("/style.css", style)], exception_handlers={HTTPException: no_page})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: no_page})
     app.router.redirect_slashes = False  # it would be a 307, to whatever the Host header says
     return app
 
 
-def _guarded(site: Site, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
     """The one place where errors become pages."""
 
     async def answer(request: Request) -> Response:
         try:
-            return await endpoint(site, request)
+            return await page.handler(site, request)
         except HTTPException:
             raise
         except Exception as e:
             if is_refusal(e):
                 return site.refused(request)
-            note(e, endpoint.__name__)
+            note(e, f"{page.method} {page.path}")
             if isinstance(e, DeputizeError):
                 return site.say(request, _STATUS.get(type(e), 500), "That did not work", e.message, e.hint)
             return site.say(request, 500, "That did not work", "Something went wrong here. It has been noted.")
 
     return answer
-
-
-async def _refused(site: Site, request: Request) -> Response:
-    return site.refused(request)
-
-
-async def _failed(site: Site, request: Request) -> Response:
-    """Something of ours broke on the way back from the provider."""
-    return site.say(
-        request, 503, "That did not work", "The provider's answer could not be used.", "Ask again in a few minutes."
-    )
-
-
-async def _where(site: Site, request: Request) -> Response:
-    """The fixed address of local mode, which even a model may see: it opens nothing."""
-    return site.say(
-        request,
-        200,
-        "Your connections",
-        "On this machine nobody signs in, so your connections have a link of their own.",
-        "Run deputize connections in a terminal and open the link it shows.",
-    )
-
-
-async def _health(site: Site, request: Request) -> Response:
-    """Whose pages these are, for another process with the same vault."""
-    challenge = request.query_params.get("challenge", "")[:64]
-    return json_of(json.dumps(health(site.key, challenge, local=site.local)))

@@ -1,4 +1,4 @@
-"""Where a user's own pages are, and what our pages sign. Knows no web framework.
+"""Where a user's own pages are. Knows no web framework.
 
 A web application says who its browser's person is, so that everybody's page has one address. On loopback nobody signs
 in: there the address itself says whose page it is, sealed under the vault's key and good for a day.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.grant import SecretBytes, User
-from deputize.core.web.local_pages import LocalPages
 
 if TYPE_CHECKING:
     from deputize.core.deputy import Deputy
@@ -44,7 +43,7 @@ async def connections_address(deputy: Deputy) -> str:
 
 async def _home(deputy: Deputy, user: User | str) -> str:
     base = await deputy.pages.base_url()
-    return f"{base}/me/{me_token(deputy, User.of(user))}" if isinstance(deputy.pages, LocalPages) else base
+    return f"{base}/me/{me_token(deputy, User.of(user))}" if getattr(deputy.pages, "local", False) else base
 
 
 def me_token(deputy: Deputy, user: User) -> str:

@@ -45,8 +45,11 @@ class LocalPages:
     """Serves the pages on the portal's loop from the first need on, on one port for the life of the process.
 
     Where another process serves the same vault's pages on that port, they are its pages, and ours when it has ended.
-    ``port`` 0 takes any free one. ``deputy`` is set once it exists.
+    ``port`` 0 takes any free one. ``deputy`` is set once it exists. ``local``: nobody signs in, so a user's own pages
+    have links of their own; see `deputize.core.web.local_links`.
     """
+
+    local: Final = True
 
     def __init__(self, port: int = 0) -> None:
         self.deputy: Deputy | None = None

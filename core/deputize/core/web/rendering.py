@@ -19,20 +19,25 @@ def visible(value: Any) -> Any:
     return text.visible(value) if type(value) is str else value
 
 
-_templates = Environment(
-    loader=FileSystemLoader(_HERE),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=visible,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.filters["zipped"] = zip
+def templates_in(*folders: Path) -> Environment:
+    """Our templates, and those of these folders: of two with one name, the first folder's."""
+    found = Environment(
+        loader=FileSystemLoader([*folders, _HERE]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["zipped"] = zip
+    return found
 
 
-def page(request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any) -> Response:
+def page(
+    templates: Environment, request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any
+) -> Response:
     """A page. ``forms_to``: where its forms may lead, as in a content security policy; empty where it has none."""
-    content = _templates.get_template(name).render(root=root_of(request), **facts)
+    content = templates.get_template(name).render(root=root_of(request), **facts)
     return HTMLResponse(content, status, headers=_headers(forms_to))
 
 
@@ -46,7 +51,7 @@ def json_of(content: str) -> Response:
     return Response(content, media_type="application/json", headers=_headers(""))
 
 
-def style(request: Request) -> Response:
+def style_of() -> Response:
     """The stylesheet."""
     headers = _headers("") | {"cache-control": "public, max-age=3600"}
     return Response((_HERE / "style.css").read_bytes(), media_type="text/css", headers=headers)

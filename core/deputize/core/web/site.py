@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
@@ -16,27 +18,23 @@ from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.deputy import Deputy
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import User
-from deputize.core.web.browser import (
-    FORM_LIFE,
-    Cookies,
-    UserVerifier,
-    cookies_for,
-    fields_of,
-    form_token,
-    from_our_page,
-    person,
-)
+from deputize.core.web.cookies import FORM_LIFE, Cookies, cookies_for
+from deputize.core.web.forms import fields_of, form_token, from_our_page
 from deputize.core.web.local_links import user_of
-from deputize.core.web.rendering import page, root_of, see_other
+from deputize.core.web.rendering import page, root_of, see_other, templates_in
+from deputize.core.web.verifier import UserVerifier, person
 
 log = logging.getLogger("deputize.web")
 
 
 class Site:
-    """The pages of one deputy. Without a verifier it is the local one."""
+    """The pages of one deputy. Without a verifier it is the local one. ``templates``: folders with more templates."""
 
-    def __init__(self, deputy: Deputy, verifier: UserVerifier | None, sign_in: str) -> None:
+    def __init__(
+        self, deputy: Deputy, verifier: UserVerifier | None, sign_in: str, templates: Iterable[Path] = ()
+    ) -> None:
         self.deputy, self.verifier, self.sign_in = deputy, verifier, sign_in
+        self.templates = templates_in(*templates)
         self.local = verifier is None
         self.key = deputy.vault.keys.web
 
@@ -61,9 +59,13 @@ class Site:
 
     # ------------------------------------------------------------- answers
 
+    def page(self, request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any) -> Response:
+        """A page from a template; see `deputize.core.web.rendering.page`."""
+        return page(self.templates, request, name, status, forms_to=forms_to, **facts)
+
     def say(self, request: Request, status: int, title: str, message: str, hint: str = "") -> Response:
         """A page that says one thing."""
-        return page(request, "message.html", status, title=title, message=message, hint=hint)
+        return self.page(request, "message.html", status, title=title, message=message, hint=hint)
 
     def refused(self, request: Request) -> Response:
         """The one answer to everything that cannot be used, whatever the reason."""
@@ -92,7 +94,7 @@ class Site:
         def token(path: str) -> str:
             return form_token(self.key, cookie, who, path)
 
-        response = page(request, name, forms_to=forms_to, token=token, **facts)
+        response = self.page(request, name, forms_to=forms_to, token=token, **facts)
         cookies.put(response, cookies.name, cookie, FORM_LIFE)
         return response
 
@@ -106,6 +108,24 @@ class Site:
         if not cookie or not hmac.compare_digest(given.encode(), due.encode()) or not from_our_page(request, base):
             raise InvalidInput("This form is none of ours.", fix_by="user", reason="foreign_form")
         return fields
+
+
+Handler = Callable[[Site, Request], Awaitable[Response]]
+"""Answers one request. A `DeputizeError` it raises becomes a page: see `deputize.core.web.app`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One address and what answers there. ``path``: as Starlette's routes have it, below the application's root.
+
+    ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Handler
+    own: bool = False
+    local: bool = False
 
 
 def here(request: Request) -> str:

@@ -1,1 +1,10 @@
-"""The pages: one module a subject, from a request to what is shown."""
+"""The pages: one module a subject, each a table of `Page`s, their handlers, and what a template is given."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deputize.core.web.pages import account, approve, common, consent
+
+PAGES: Final = (*consent.PAGES, *account.PAGES, *approve.PAGES, *common.PAGES)
+"""Every page there is."""

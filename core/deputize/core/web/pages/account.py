@@ -1,24 +1,28 @@
-"""A user's own pages: what is connected, what waits, and the yes or no to one act."""
+"""A user's own page: what is connected and what waits; Disconnect, Act with this one, a new link.
+
+GET  /connections            connections    connections.html
+POST /connections/revoke     revoke         revoked.html
+POST /connections/choose     choose         back to /connections
+POST /connections/renew      renew          on to /connect/{ticket}
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, cast
-from urllib.parse import quote
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.act.approval import Decision
 from deputize.core.deputy import Connection
-from deputize.core.errors import AccountMismatch, Conflict, InvalidInput, NotFound
-from deputize.core.pending import Approval, Consent
+from deputize.core.errors import AccountMismatch, InvalidInput
+from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import called
 from deputize.core.web import texts
-from deputize.core.web.rendering import page, root_of, see_other
-from deputize.core.web.site import Site, here, note
+from deputize.core.web.rendering import root_of, see_other
+from deputize.core.web.site import Page, Site, here
 
 
 async def connections(site: Site, request: Request) -> Response:
@@ -70,7 +74,7 @@ async def revoke(site: Site, request: Request) -> Response:
     account = ended[0].account if ended else account
     told = [texts.said(texts.UPSTREAM, one.upstream, "", label) for one in ended]
     back = here(request).removesuffix("/revoke")
-    return page(request, "revoked.html", label=label, account=account, told=told, back=back)
+    return site.page(request, "revoked.html", label=label, account=account, told=told, back=back)
 
 
 async def choose(site: Site, request: Request) -> Response:
@@ -126,44 +130,9 @@ async def _ticket(site: Site, user: User, consent: Consent) -> str:
     return asked[0].link.rpartition("/")[2] if asked else ""
 
 
-async def approval(site: Site, request: Request) -> Response:
-    """One act that waits for the user's yes, or what was said to it."""
-    user = await site.user(request)
-    if user is None:
-        return site.nobody(request, _path(request))
-    act = await _act(site, request, user)
-    facts: dict[str, Any] = {
-        "act": act,
-        "agent": texts.agent_words(act.agent),
-        "effect": texts.EFFECTS.get(act.effect, act.effect),
-        "left": texts.minutes(act.expires_at - site.deputy.clock()),
-    }
-    template = "approve.html" if act.status == "pending" else "approval_result.html"
-    return await site.with_forms(request, template, user, "'self'", action=here(request), **facts)
-
-
-async def decide(site: Site, request: Request) -> Response:
-    """The user's answer. A no counts until the act has begun; else the page shows what was said first."""
-    user = await site.user(request)
-    if user is None:
-        return site.nobody(request, _path(request))
-    decision = (await site.form(request, user)).get("decision", "")
-    act = await _act(site, request, user)
-    if decision not in ("approve", "reject"):
-        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
-    try:
-        await site.deputy.decide(act.id, cast("Decision", decision), by=user)
-    except Conflict as e:
-        note(e, "decide")
-    return see_other(here(request))
-
-
-async def _act(site: Site, request: Request, user: User) -> Approval:
-    found = await site.deputy.approvals.get(request.path_params["approval"], by=user)
-    if found is None or found.expires_at <= site.deputy.clock():
-        raise NotFound("No such approval waits for this user.")
-    return found
-
-
-def _path(request: Request) -> str:
-    return f"/approve/{quote(request.path_params['approval'], safe='')}"
+PAGES: Final = (
+    Page("GET", "/connections", connections, own=True),
+    Page("POST", "/connections/revoke", revoke, own=True),
+    Page("POST", "/connections/choose", choose, own=True),
+    Page("POST", "/connections/renew", renew, own=True),
+)

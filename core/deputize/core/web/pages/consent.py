@@ -1,8 +1,13 @@
-"""The pages of one consent: the question, the way to the provider, the way back, the outcome."""
+"""One consent: the question, the way to the provider, the way back, the outcome.
+
+GET  /connect/{ticket}      ask         connect.html, connecting.html, consent_result.html once it is over
+POST /connect/{ticket}      start       on to the provider
+GET  /callback/{app}        callback    back to /connect/{ticket}
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.exceptions import HTTPException
@@ -13,9 +18,9 @@ from deputize.core.errors import InvalidInput
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
-from deputize.core.web.browser import NONCE_LIFE
-from deputize.core.web.rendering import page, root_of, see_other
-from deputize.core.web.site import Site, here, is_refusal, note
+from deputize.core.web.cookies import NONCE_LIFE
+from deputize.core.web.rendering import root_of, see_other
+from deputize.core.web.site import Page, Site, here, is_refusal, note
 
 
 async def ask(site: Site, request: Request) -> Response:
@@ -27,12 +32,12 @@ async def ask(site: Site, request: Request) -> Response:
     consent = await site.deputy.consents.open(ticket, who)
     facts = await _facts(site, consent)
     if consent.status != "pending":
-        return page(request, "consent_result.html", **facts)
+        return site.page(request, "consent_result.html", **facts)
     if facts["returned"]:
-        return page(request, "connecting.html", **facts)
-    leads_to = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
+        return site.page(request, "connecting.html", **facts)
+    targets = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
     facts |= {"signed_in": who.id if isinstance(who, User) else "", "action": here(request)}
-    return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *leads_to)), **facts)
+    return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *targets)), **facts)
 
 
 async def start(site: Site, request: Request) -> Response:
@@ -60,7 +65,7 @@ async def callback(site: Site, request: Request) -> Response:
     except Exception as e:
         target = "/refused" if is_refusal(e) else "/failed"
         if target == "/failed":
-            note(e, "callback")
+            note(e, "GET /callback/{app}")
     response = see_other(root_of(request) + target)
     cookies.drop(response, cookie)
     return response
@@ -103,3 +108,10 @@ async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
         "other": texts.other_words(known.other, known.instead, label) if known else "",
         "left": texts.minutes(consent.expires_at - site.deputy.clock()),
     }
+
+
+PAGES: Final = (
+    Page("GET", "/connect/{ticket:path}", ask),
+    Page("POST", "/connect/{ticket:path}", start),
+    Page("GET", "/callback/{app}", callback),
+)

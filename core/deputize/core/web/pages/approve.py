@@ -1,0 +1,70 @@
+"""One act that waits for the user's yes.
+
+GET  /approve/{approval}     ask       approve.html, approval_result.html once it is decided
+POST /approve/{approval}     decide    back to the same address
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.act.approval import Decision
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.pending import Approval
+from deputize.core.vault.grant import User
+from deputize.core.web import texts
+from deputize.core.web.rendering import see_other
+from deputize.core.web.site import Page, Site, here, note
+
+
+async def ask(site: Site, request: Request) -> Response:
+    """One act that waits for the user's yes, or what was said to it."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, _path(request))
+    act = await _act(site, request, user)
+    facts: dict[str, Any] = {
+        "act": act,
+        "agent": texts.agent_words(act.agent),
+        "effect": texts.EFFECTS.get(act.effect, act.effect),
+        "left": texts.minutes(act.expires_at - site.deputy.clock()),
+    }
+    template = "approve.html" if act.status == "pending" else "approval_result.html"
+    return await site.with_forms(request, template, user, "'self'", action=here(request), **facts)
+
+
+async def decide(site: Site, request: Request) -> Response:
+    """The user's answer. A no counts until the act has begun; else the page shows what was said first."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, _path(request))
+    decision = (await site.form(request, user)).get("decision", "")
+    act = await _act(site, request, user)
+    if decision not in ("approve", "reject"):
+        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+    try:
+        await site.deputy.decide(act.id, cast("Decision", decision), by=user)
+    except Conflict as e:
+        note(e, "POST /approve/{approval}")
+    return see_other(here(request))
+
+
+async def _act(site: Site, request: Request, user: User) -> Approval:
+    found = await site.deputy.approvals.get(request.path_params["approval"], by=user)
+    if found is None or found.expires_at <= site.deputy.clock():
+        raise NotFound("No such approval waits for this user.")
+    return found
+
+
+def _path(request: Request) -> str:
+    return f"/approve/{quote(request.path_params['approval'], safe='')}"
+
+
+PAGES: Final = (
+    Page("GET", "/approve/{approval}", ask, own=True),
+    Page("POST", "/approve/{approval}", decide, own=True),
+)

@@ -1,0 +1,62 @@
+"""Pages that say one thing, whoever asks, and what pages load.
+
+GET /refused, /failed      where a callback leads that cannot be used, or that broke
+GET /connections           in local mode only: how to get the link to one's own page
+GET /health                whose pages these are, for another process with the same vault
+GET /style.css
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.web.rendering import json_of, style_of
+from deputize.core.web.signing import health
+from deputize.core.web.site import Page, Site
+
+
+async def refused(site: Site, request: Request) -> Response:
+    """The browser came back with something that cannot be used."""
+    return site.refused(request)
+
+
+async def failed(site: Site, request: Request) -> Response:
+    """Something of ours broke on the way back from the provider."""
+    return site.say(
+        request, 503, "That did not work", "The provider's answer could not be used.", "Ask again in a few minutes."
+    )
+
+
+async def where(site: Site, request: Request) -> Response:
+    """The fixed address of local mode, which even a model may see: it opens nothing."""
+    return site.say(
+        request,
+        200,
+        "Your connections",
+        "On this machine nobody signs in, so your connections have a link of their own.",
+        "Run deputize connections in a terminal and open the link it shows.",
+    )
+
+
+async def whose(site: Site, request: Request) -> Response:
+    """Whose pages these are, for another process with the same vault."""
+    challenge = request.query_params.get("challenge", "")[:64]
+    return json_of(json.dumps(health(site.key, challenge, local=site.local)))
+
+
+async def style(site: Site, request: Request) -> Response:
+    """The stylesheet."""
+    return style_of()
+
+
+PAGES: Final = (
+    Page("GET", "/refused", refused),
+    Page("GET", "/failed", failed),
+    Page("GET", "/connections", where, local=True),
+    Page("GET", "/health", whose),
+    Page("GET", "/style.css", style),
+)

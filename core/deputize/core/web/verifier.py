@@ -1,0 +1,24 @@
+"""Who the browser's person is: the host application says so, and is believed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+
+from deputize.core.vault.grant import User
+
+UserVerifier = Callable[[Request], User | str | Awaitable[User | str | None] | None]
+"""Who the browser's person is, by the host application's own session; None if nobody is signed in.
+
+The session's cookie must be SameSite=Lax or None: Strict ones do not come back with the browser from the provider.
+"""
+
+
+async def person(verifier: UserVerifier, request: Request) -> User | None:
+    """The user whom the host vouches for. Raises `UserRequired` for an answer that is no user at all."""
+    found = verifier(request)
+    if inspect.isawaitable(found):
+        found = await found
+    return None if found is None else User.of(found)
