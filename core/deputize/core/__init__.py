@@ -9,26 +9,13 @@ The engine: it knows no agent framework. Toolkits say what can be done, adapters
 """
 
 from deputize.core._moved import install as _find_old_names
+from deputize.core.act.key import ActKey
+from deputize.core.act.needs import Need, any_of
 from deputize.core.act.policy import Act, Call, Policy, Verdict, allow_all, ask_before_sending, read_only
+from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Wait
 from deputize.core.act.show import Audience, Change, Show, shown_file
-from deputize.core.act.toolkit import (
-    ActKey,
-    Alias,
-    Answer,
-    Effect,
-    File,
-    Keep,
-    Need,
-    Note,
-    PublicRequest,
-    Request,
-    Steps,
-    Take,
-    Tool,
-    Toolkit,
-    Wait,
-    any_of,
-)
+from deputize.core.act.tool import Alias, Effect, Tool
+from deputize.core.act.toolkit import Toolkit
 from deputize.core.consent.device import DeviceCode
 from deputize.core.deputy import Connection, Deputy
 from deputize.core.errors import (

@@ -18,12 +18,15 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import KEPT, Ledger
 from deputize.core.act.missing_scopes import Asking, MissingScopes
+from deputize.core.act.needs import asks_of, wanted_of
 from deputize.core.act.perform import Allow, Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
+from deputize.core.act.request import File
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Sender, Sleep
-from deputize.core.act.toolkit import Effect, File, Tool, Toolkit, asks_of, wanted_of
+from deputize.core.act.tool import Effect, Tool
+from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import Consents, DeviceCode

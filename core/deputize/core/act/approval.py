@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from deputize.core.act.policy import Act
 from deputize.core.act.show import Show, argument_rows, show_rows
-from deputize.core.act.toolkit import Effect, Tool
+from deputize.core.act.tool import Effect, Tool
 from deputize.core.engine import Engine, FixedPages
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.pending import Approval

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
-from deputize.core.act.toolkit import HEADERS, Request
+from deputize.core.act.request import HEADERS, Request
 from deputize.core.errors import InvalidInput
 
 LONGEST_URL: Final = 16384

@@ -17,7 +17,7 @@ from deputize.core.errors import InvalidInput
 if TYPE_CHECKING:  # as in `toolkit`: pydantic is imported when the first tool is declared
     from pydantic import BaseModel
 
-    from deputize.core.act.toolkit import Tool
+    from deputize.core.act.tool import Tool
 
 
 def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:

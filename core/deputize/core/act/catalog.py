@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from deputize.core.act.toolkit import Effect, Tool, Toolkit, find_toolkits
+from deputize.core.act.tool import Effect, Tool
+from deputize.core.act.toolkit import Toolkit, find_toolkits
 from deputize.core.errors import InvalidInput, instead
 
 LONGEST_NAME = 100

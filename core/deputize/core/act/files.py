@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from deputize.core.act.toolkit import MIB, File
+from deputize.core.act.request import MIB, File
 from deputize.core.errors import InvalidInput, NotFound, StoreUnavailable
 from deputize.core.text import CONTROLS, UNSEEN
 from deputize.core.vault.grant import User

@@ -13,7 +13,7 @@ from deputize.core.act.policy import Act
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
-from deputize.core.act.toolkit import Effect
+from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher

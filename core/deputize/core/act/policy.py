@@ -12,8 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from deputize.core.act.canonical import canonical
+from deputize.core.act.key import ActKey
+from deputize.core.act.needs import Need
 from deputize.core.act.show import Audience, Show
-from deputize.core.act.toolkit import ActKey, Effect, Need, Tool
+from deputize.core.act.tool import Effect, Tool
 from deputize.core.vault.grant import User
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from deputize.core.act.toolkit import Answer, Repeat
+from deputize.core.act.request import Answer, Repeat
 from deputize.core.errors import (
     Conflict,
     DeputizeError,

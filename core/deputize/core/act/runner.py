@@ -21,6 +21,7 @@ from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
 from deputize.core.act.policy import Act
+from deputize.core.act.request import MOST_BYTES, Keep, Note, PublicRequest, Repeat, Request, Step, Steps, Take, Wait
 from deputize.core.act.results import (
     REDIRECTS,
     MissingScope,
@@ -33,19 +34,7 @@ from deputize.core.act.results import (
     whole,
 )
 from deputize.core.act.show import Show
-from deputize.core.act.toolkit import (
-    MOST_BYTES,
-    Effect,
-    Keep,
-    Note,
-    PublicRequest,
-    Repeat,
-    Request,
-    Step,
-    Steps,
-    Take,
-    Wait,
-)
+from deputize.core.act.tool import Effect
 from deputize.core.act.unauthenticated import PublicSender, is_loopback
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable

@@ -17,8 +17,8 @@ from urllib.parse import urljoin
 import httpx
 
 from deputize.core.act.build_request import AGENT, LONGEST_URL, visible
+from deputize.core.act.request import MOST_BYTES, PublicRequest
 from deputize.core.act.results import REDIRECTS, unanswered, whole
-from deputize.core.act.toolkit import MOST_BYTES, PublicRequest
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, lost, outcome_of
 from deputize.core.failures.standard import GENERIC

@@ -1,0 +1,41 @@
+"""What makes two calls the same act."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ActKey:
+    """What makes two calls the same act, as a digest that providers can use as an idempotency key."""
+
+    digest: bytes
+
+    @classmethod
+    def of(cls, *parts: str) -> ActKey:
+        """The key of these parts, in this order; no two lists of parts share one."""
+        canonical = json.dumps(["deputize-act-1", *parts], separators=(",", ":"))
+        return cls(hashlib.sha256(canonical.encode()).digest())
+
+    def nth(self, n: int) -> ActKey:
+        """The key of the n-th write inside this act."""
+        return ActKey(hashlib.sha256(self.digest + n.to_bytes(4, "big")).digest())
+
+    @property
+    def hex(self) -> str:
+        """64 hexadecimal characters."""
+        return self.digest.hex()
+
+    @property
+    def base32(self) -> str:
+        """26 characters of ``[0-9a-v]``: an id for a Google Calendar event."""
+        return base64.b32hexencode(self.digest[:16]).decode().rstrip("=").lower()
+
+    @property
+    def uuid(self) -> str:
+        """A UUID of version 4's form."""
+        return str(uuid.UUID(bytes=self.digest[:16], version=4))

@@ -1,0 +1,134 @@
+"""What a tool may yield: requests, files to keep or to take, notes, pauses; and what it is sent for them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from deputize.core.act.show import Show
+
+Repeat = Literal["read", "idem", "write"]
+
+MIB: Final = 2**20
+MOST_BYTES: Final = 50 * MIB
+"""The longest answer that any request may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call to the provider's API.
+
+    ``path`` lies below the API root called ``api`` (default: the toolkit's); ``{name}`` in it is filled from ``at``,
+    one validated segment each, so that no argument can leave its place. ``headers``: of `HEADERS` only. ``repeat`` says
+    what a second sending does: nothing (read), nothing more (idem), or act twice (write); None means read for GET and
+    HEAD, else write. ``prepares``: a write that nobody but the user can see yet, such as a draft; a refusal after it is
+    a plain refusal. ``raw``: the answer's bytes are wanted as they are. ``whole``: an `Answer` is wanted, a redirect
+    among them, which is never followed. ``max_bytes``: the longest answer to take, up to 50 MiB.
+    """
+
+    method: str
+    path: str
+    at: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] | None = None
+    json: Any = None
+    content: bytes | None = None
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    api: str = ""
+    repeat: Repeat | None = None
+    prepares: bool = False
+    raw: bool = False
+    whole: bool = False
+    max_bytes: int = 10 * MIB
+
+    @property
+    def call(self) -> Repeat:
+        """How the answer, or its loss, is to be judged."""
+        return self.repeat or _call(self.method)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRequest:
+    """A request that leaves without any credential: a signed download, an upload address, a one-click unsubscribe.
+
+    ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
+    follows. The tool is sent an `Answer` whose ``data`` are the bytes; of a write, it may be a redirect. Any other
+    status is raised as a typed error. ``repeat``, ``prepares`` and ``max_bytes``: as in `Request`.
+    """
+
+    url: str
+    method: Literal["GET", "POST", "PUT"] = "GET"
+    content: bytes | None = None
+    content_type: str = ""
+    repeat: Repeat | None = None
+    prepares: bool = False
+    max_bytes: int = 10 * MIB
+
+    @property
+    def call(self) -> Repeat:
+        """How the answer, or its loss, is to be judged."""
+        return self.repeat or _call(self.method)
+
+
+def _call(method: str) -> Repeat:
+    return "read" if method in ("GET", "HEAD") else "write"
+
+
+HEADERS: Final = frozenset(
+    "accept if-match if-none-match if-unmodified-since prefer sforce-duplicate-rule-header x-github-api-version".split()
+)
+"""The headers that a request may set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, where more than its data matters. ``headers``: in lower case, without cookies."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What comes in or goes out as bytes; no model ever sees them. ``name``: as the sender called it."""
+
+    name: str
+    mime: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Put a file aside for the user, sealed, for a day. The tool is sent its handle: see `deputize.core.act.files`."""
+
+    file: File
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The user's file behind a handle. The tool is sent the `File`, or `NotFound` is raised."""
+
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A moment, in seconds, before looking again; at most 10, and 30 in one act. More is the tool's fault."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
+
+    If the process dies after it, the tool is run again with ``noted`` set to ``data``.
+    """
+
+    data: Mapping[str, Any]
+
+
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Wait | Show
+Steps = Generator[Step, Any, Any]

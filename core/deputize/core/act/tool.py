@@ -1,0 +1,140 @@
+"""One action of one product: what it is called, what it takes, what it needs and how far it can go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Flag, auto
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from deputize.core.act.needs import Need
+from deputize.core.act.request import Steps
+from deputize.core.act.schema import faults, lean
+from deputize.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+class Effect(Flag):
+    """What an act does to the world. Policy, approval, retries and annotations read it."""
+
+    READS = 0
+    WRITES = auto()
+    DESTRUCTIVE = auto()
+    SENDS = auto()
+
+    @cache
+    def words(self) -> str:
+        """The gravest flag as one lower-case word."""
+        for flag in (Effect.DESTRUCTIVE, Effect.SENDS, Effect.WRITES):
+            if flag in self:
+                return str(flag.name).lower()
+        return "reads"
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``; ``ours[]`` where
+    we take a list of what they take one of. ``sets``: what the name stands for, unless the call says otherwise.
+    ``values``: what they call a value, ``{ours: {theirs: ours}}``.
+    """
+
+    name: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str | bool, Any]] = field(default_factory=dict)
+
+    def read(self, name: str, value: Any) -> tuple[str, Any]:
+        """An argument by our name for it, its value in our words."""
+        ours, listed, _ = self.arguments.get(name, name).partition("[]")
+        if listed and not isinstance(value, list):
+            return ours, [value]
+        known = self.values.get(ours, {})
+        return ours, known.get(value, value) if isinstance(value, str | bool) else value
+
+
+Arguments = Mapping[str, Any]
+Needs = Sequence[Need] | Callable[[Arguments], Sequence[Need]]
+Effects = Effect | Callable[[Arguments], Effect]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`."""
+
+    name: str
+    toolkit: str
+    provider: str
+    api: str
+    description: str
+    model: type[BaseModel]
+    parameters: Mapping[str, str]
+    steps: Callable[..., Steps]
+    needs: Needs
+    effects: Effects
+    gravest: Effect
+    injected: frozenset[str]
+    aliases: tuple[Alias, ...] = ()
+    toolset: str = "core"
+    accepts: Mapping[str, str] = field(default_factory=dict)
+    called: Alias | None = None
+    remark: str = ""
+    shows: bool = False
+
+    def under(self, alias: Alias) -> Tool:
+        """This tool, called by another name: with the arguments that it has there."""
+        return replace(self, called=alias)
+
+    def validate(self, arguments: Arguments) -> dict[str, Any]:
+        """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
+        from pydantic import ValidationError
+
+        if not isinstance(arguments, Mapping):
+            raise InvalidInput(f"{self.name}: arguments are names with values.", hint="Pass an object.")
+        try:
+            valid = self.model.model_validate(self._in_our_words(arguments))
+        except ValidationError as e:
+            raise InvalidInput(faults(self.name, e), hint="Correct the named arguments and call again.") from None
+        return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
+
+    def _in_our_words(self, arguments: Arguments) -> dict[str, Any]:
+        """The arguments under the names that the schema shows. Raises `InvalidInput` for one that is given twice."""
+        given: dict[str, Any] = {}
+        for name, value in arguments.items():
+            ours, meant = self.called.read(str(name), value) if self.called else (str(name), value)
+            if ours not in self.parameters and self.accepts.get(ours) in self.parameters:
+                ours = self.accepts[ours]
+            if ours in given and given[ours] != meant:
+                raise InvalidInput(f"{self.name}: {ours} is given twice.", hint="Give it once.")
+            given[ours] = meant
+        return {**(self.called.sets if self.called else {}), **given}
+
+    def needs_of(self, arguments: Arguments, provider: str = "") -> Sequence[Need]:
+        """The needs of a call with these validated arguments; all must be met. ``provider``: who is asked, if another
+        than the toolkit's."""
+        return _at(provider, self.needs(arguments) if callable(self.needs) else self.needs)
+
+    def effect_of(self, arguments: Arguments) -> Effect:
+        """The effect of a call with these validated arguments."""
+        return self.effects(arguments) if callable(self.effects) else self.effects
+
+    def usual_needs(self, provider: str = "") -> Sequence[Need]:
+        """The needs with default arguments, for lists and for consent beforehand."""
+        if not callable(self.needs):
+            return _at(provider, self.needs)
+        usual = {
+            self.parameters[n]: None if f.is_required() else f.get_default(call_default_factory=True)
+            for n, f in self.model.model_fields.items()
+        }
+        return _at(provider, self.needs(usual))
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The arguments as JSON schema, without what only costs tokens."""
+        return dict(lean(self.model.model_json_schema()))
+
+
+def _at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:
+    return [need.of(provider) for need in needs] if any(need.at for need in needs) else needs
