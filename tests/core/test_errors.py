@@ -218,7 +218,7 @@ def test_L2_a_tombstone_and_a_dead_grant_hold_nothing_that_could_be_used() -> No
 
 
 REVEALING: Final = {
-    "act/runner.py": 1,  # where a token meets a request
+    "act/exchange.py": 1,  # where a token meets a request
     "act/results.py": 1,  # to take it out of an answer that repeats it
     "act/files.py": 1,  # the user's own file, out of its records
     "oauth/flow.py": 9,  # where a form goes to a token endpoint, and the state to the authorization endpoint

@@ -118,12 +118,12 @@ def _url(request: Request) -> str:
     class Act:
         tool = Tool
 
-    class Run:
+    class Exchange:
         provider, act = PROVIDERS["google"], Act
 
-    from deputize.core.act import runner
+    from deputize.core.act import exchange
 
-    return runner.Run._url(Run, request)  # type: ignore[arg-type]
+    return exchange.Exchange._url(Exchange, request)  # type: ignore[arg-type]
 
 
 _segments = st.text(min_size=1, max_size=60)

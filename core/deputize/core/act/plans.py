@@ -41,13 +41,13 @@ class Plans:
     def keep(self, plan: Planned) -> None:
         """For `take`. A call that nobody can repeat is never taken up."""
         self._forget(lambda until, _: time.monotonic() > until)
-        key = plan.run.act.key.hex
+        key = plan.act.key.hex
         self._end(key)
-        if not plan.run.act.call.known or plan.run.held > self.most_bytes:
+        if not plan.act.call.known or plan.held > self.most_bytes:
             plan.close()
             return
         self._kept[key] = (time.monotonic() + SECONDS, plan)
-        while len(self._kept) > self.most or sum(one.run.held for _, one in self._kept.values()) > self.most_bytes:
+        while len(self._kept) > self.most or sum(one.held for _, one in self._kept.values()) > self.most_bytes:
             self._end(next(iter(self._kept)))
 
     def take(self, act: Act, grant: Grant) -> Planned | None:
@@ -55,7 +55,7 @@ class Plans:
         until, plan = self._kept.pop(act.key.hex, (0.0, None))
         if plan is None:
             return None
-        same = plan.run.act.arguments == act.arguments and plan.run.grant.account.subject == grant.account.subject
+        same = plan.act.arguments == act.arguments and plan.grant.account.subject == grant.account.subject
         if time.monotonic() > until or not same:
             plan.close()
             return None
@@ -66,7 +66,7 @@ class Plans:
         """Forget what was read for other acts of this user at this provider: this one may change it."""
         whose = act.user, act.provider
         self._wrote = {one: at for one, at in self._wrote.items() if at > now - SECONDS} | {whose: now}
-        self._forget(lambda _, plan: (plan.run.act.user, plan.run.act.provider) == whose)
+        self._forget(lambda _, plan: (plan.act.user, plan.act.provider) == whose)
 
     def changed_since(self, act: Act, at: float) -> bool:
         """Whether this user has begun to change something at this provider since then, in this process."""

@@ -1,0 +1,191 @@
+"""Where a request meets a token: the only place. Sends what a tool asks for as a user, and again where that is safe.
+
+The host is the provider's, by construction and checked again on the address that is really used; redirects are not
+followed; a token that was refused is replaced once; only what is safe is repeated; a write whose answer was lost is
+never repeated but reported to the tool, which may look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from deputize.core.act.budget import STRANGERS
+from deputize.core.act.build_request import address_of, headers_and_body
+from deputize.core.act.policy import Act
+from deputize.core.act.request import MOST_BYTES, PublicRequest, Repeat, Request
+from deputize.core.act.results import (
+    REDIRECTS,
+    MissingScope,
+    error_of,
+    own_address,
+    pause_of,
+    unanswered,
+    unechoed,
+    unechoed_headers,
+    whole,
+)
+from deputize.core.act.unauthenticated import is_loopback
+from deputize.core.errors import InvalidInput, ProviderUnavailable
+from deputize.core.failures import Kind, Outcome, classify, still_refused
+from deputize.core.http import LeanRequest
+from deputize.core.oauth.provider import Provider
+from deputize.core.providers.origin import moved
+from deputize.core.vault.grant import Grant
+
+if TYPE_CHECKING:
+    from deputize.core.act.runner import Sender
+
+SECONDS: Final = 20.0
+SECONDS_FOR_MUCH: Final = 60.0
+MUCH: Final = 10 * 2**20
+UNDONE: Final = "undone"
+"""Of an answer that sends the same request elsewhere (RFC 9110 15.4.8, 15.4.9): nothing was done here."""
+
+Claim = Callable[[], Awaitable[None]]
+"""Awaited before a write leaves. Raises where the act may not write now."""
+
+
+def fault_of(act: Act, what: str) -> InvalidInput:
+    """The error for a tool that breaks a rule. ``what``: which one, after the tool's name."""
+    return InvalidInput(f"{act.tool.name} {what}.", fix_by="operator")
+
+
+@dataclass(repr=False)
+class Exchange:
+    """The requests of one act.
+
+    ``wrote``: how many writes the provider has not refused; ``doubt``: whether the answer to one was lost;
+    ``incomplete``: what good answers said they lack; ``held``: bytes of the answers.
+    """
+
+    sender: Sender
+    act: Act
+    provider: Provider
+    grant: Grant
+    wrote: int = 0
+    doubt: bool = False
+    incomplete: list[str] = field(default_factory=list)
+    held: int = 0
+
+    async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
+        """The answer to a request that has nothing of the user's."""
+        if request.call != "read":
+            await claim()
+        for attempt in count():
+            if wait := self._wait_for_budget(STRANGERS):
+                await self.sender.sleep(wait)
+            outcome = await self.sender.outside.fetch(request, self.provider)
+            pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
+            if outcome.kind is Kind.OK:
+                return outcome.data
+            if pause is None:
+                raise error_of(outcome, urlsplit(request.url).hostname or "The address")
+            await self.sender.sleep(pause)
+
+    async def answer(self, request: Request, claim: Claim) -> Any:
+        """The provider's answer, after whatever may safely be tried again has been."""
+        url, call, grant = self._url(request), request.call, self.grant
+        if call != "read":
+            await claim()
+        for attempt in count():
+            if wait := self._wait_for_budget(self.act.provider):
+                await self.sender.sleep(wait)
+            outcome = await self._send(request, url, grant)
+            if outcome.kind is Kind.REFRESH_ONCE:
+                grant = await self._renewed(grant)
+                if wait := self._wait_for_budget(self.act.provider):
+                    await self.sender.sleep(wait)
+                outcome = await self._send(request, url, grant)
+            pause = self._pause(outcome, "read" if request.prepares else call, attempt)
+            if outcome.kind is Kind.OK:
+                return outcome.data
+            if pause is None:
+                raise await self._failure(outcome, grant)
+            await self.sender.sleep(pause)
+
+    def _wait_for_budget(self, where: str) -> float:
+        """Seconds until the user's budget there has room. An act that has begun to write is not stopped in between."""
+        return self.sender.budgets.take(self.act.user, where, owed=bool(self.wrote or self.doubt))
+
+    def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
+        """Seconds until the same may be sent again, None: never. What the outcome says about writes is remembered."""
+        if outcome.kind is Kind.OK:
+            self.wrote += call != "read" and outcome.detail != UNDONE
+            if outcome.warning:
+                self.incomplete.append(outcome.warning)
+            return None
+        self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
+        return pause_of(outcome, attempt)
+
+    async def _send(self, request: Request, url: str, grant: Grant) -> Outcome:
+        try:
+            answer = await self.sender.http.send(
+                self._with_token(request, url, grant),
+                timeout=SECONDS if request.max_bytes <= MUCH else SECONDS_FOR_MUCH,
+                max_bytes=min(request.max_bytes, MOST_BYTES),
+            )
+        except ProviderUnavailable as e:
+            return unanswered(request.call, e)
+        self.held += len(answer.content)
+        status, headers, content = answer.status_code, answer.headers, unechoed(answer.content, grant.access_token)
+        if request.whole or status >= 300:  # else nobody sees them
+            headers = unechoed_headers(headers, grant.access_token)
+        if request.whole and status in REDIRECTS and "location" in headers:
+            return Outcome(Kind.OK, detail=UNDONE if status in (307, 308) else "", data=whole(status, headers, None))
+        outcome = classify(
+            self.provider.rules,
+            request.call,
+            status,
+            headers,
+            b"" if request.raw and status < 300 else content,  # what is wanted raw is never read as a refusal
+            granted=grant.scopes,
+            needs=() if status < 300 else self._needs(),
+            now=self.sender.clock(),
+        )
+        if outcome.kind is Kind.OK and (request.raw or request.whole):
+            data = content if request.raw else outcome.data
+            return replace(outcome, data=whole(status, headers, data) if request.whole else data)
+        return outcome
+
+    def _needs(self) -> list[tuple[str, ...]]:
+        return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
+
+    def _with_token(self, request: Request, url: str, grant: Grant) -> LeanRequest:
+        """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
+        headers, content = headers_and_body(request)
+        made = LeanRequest(request.method, url, (), content)
+        if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
+            raise fault_of(self.act, "may not send a token in the clear")
+        if made.netloc not in self.provider.hosts:
+            row = self.sender.providers[self.act.provider]
+            raise moved(grant, row) if made.netloc in row.hosts else fault_of(self.act, "may not call this host")
+        made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
+        return made
+
+    def _url(self, request: Request) -> str:
+        """The address below the API's root."""
+        name = request.api or self.act.tool.api
+        root = self.provider.api.get(name)
+        if root is None:
+            raise InvalidInput(f"{self.provider.label} has no API called {name!r}.", fix_by="operator")
+        return address_of(root, request)
+
+    async def _renewed(self, grant: Grant) -> Grant:
+        """The grant after its token was refused. A token refused right after a refresh is a dead grant."""
+        self.grant = await self.sender.refresher.live(grant, failed=grant.access_token)
+        return self.grant
+
+    async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
+        """What a refusal means to whoever called."""
+        if outcome.kind is Kind.REFRESH_ONCE:  # of a second token: a grant that has none was lost on the way to it
+            outcome = still_refused(self.provider.rules, refreshed=True)
+        if outcome.kind is Kind.REAUTH:
+            return await self.sender.refresher.mark_lost(grant, outcome.detail or "rejected")
+        if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
+            return MissingScope(outcome.needed, named=outcome.certain)
+        shown = own_address(self.provider, outcome.url)
+        return error_of(outcome if shown == outcome.url else replace(outcome, url=shown), self.provider.label)
