@@ -16,6 +16,7 @@ from deputize.core.act.toolkit import (
     Note,
     PublicRequest,
     Request,
+    Run,
     Steps,
     Take,
     Toolkit,
@@ -63,8 +64,7 @@ class Driver:
     def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
         """The steps of a call, its arguments validated."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
-        offered = {"key": self.key, "granted": self.granted, "account": self.account, "noted": noted, "now": self.now}
-        return tool.steps(**tool.validate(arguments), **{one: offered[one] for one in tool.injected})
+        return tool.begin(tool.validate(arguments), Run(self.key, self.granted, self.account, noted, self.now))
 
     def run(
         self, name: str, arguments: Mapping[str, Any], answer: Answer, noted: Mapping[str, Any] | None = None

@@ -13,6 +13,7 @@ from deputize.core.act.key import ActKey
 from deputize.core.act.needs import Need, any_of
 from deputize.core.act.policy import Act, Call, Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Wait
+from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
@@ -89,6 +90,7 @@ __all__ = [
     "ReconsentRequired",
     "Request",
     "Revoked",
+    "Run",
     "ScopeNotGranted",
     "Secret",
     "SettingsError",

@@ -174,7 +174,7 @@ class Ledger:
             began=left.get("began", 0.0),
             taken_up=record is not None,
         )
-        if record is not None and (not entry.noted or "noted" not in act.tool.injected):
+        if record is not None and (not entry.noted or not act.tool.reads_notes):
             await entry.unknown()
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
         return entry

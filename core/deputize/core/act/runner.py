@@ -19,6 +19,7 @@ from deputize.core.act.ledger import Entry
 from deputize.core.act.policy import Act
 from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Wait
 from deputize.core.act.results import MissingScope
+from deputize.core.act.run import Run
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
 from deputize.core.act.unauthenticated import PublicSender
@@ -82,7 +83,7 @@ class Sender:
     def _begun(self, act: Act, grant: Grant, entry: Entry | None) -> tuple[Runner, Steps]:
         row = at_home(self.providers[act.provider], grant, self.refresher.apps[act.app])
         runner = Runner(Exchange(self, act, row.for_grant(grant.extra), grant), self.files, self.sleep, entry)
-        return runner, act.tool.steps(**act.arguments, **{name: runner.offered(name) for name in act.tool.injected})
+        return runner, runner.begin()
 
 
 @dataclass
@@ -149,19 +150,17 @@ class Runner:
     def _began_to_write(self) -> bool:
         return bool(self.exchange.wrote or self.exchange.doubt)
 
-    def offered(self, name: str) -> Any:
-        """What a tool may ask the runtime for; see `deputize.core.act.toolkit.INJECTED`."""
-        match name:
-            case "key":
-                return self.act.key
-            case "granted":
-                return self.exchange.provider.covered(self.exchange.grant.scopes)
-            case "account":
-                return self.exchange.grant.account
-            case "noted":
-                return self.entry.noted if self.entry else None
-            case _:
-                return (self.entry.began if self.entry else 0.0) or self.act.began or self.exchange.sender.clock()
+    def begin(self) -> Steps:
+        """The tool's steps, before the first."""
+        exchange, entry = self.exchange, self.entry
+        run = Run(
+            key=self.act.key,
+            granted=exchange.provider.covered(exchange.grant.scopes),
+            account=exchange.grant.account,
+            noted=entry.noted if entry else None,
+            now=(entry.began if entry else 0.0) or self.act.began or exchange.sender.clock(),
+        )
+        return self.act.tool.begin(self.act.arguments, run)
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
         """The tool's result. ``show``: where it stands already. ``on_show`` is asked outside of the tool, which could

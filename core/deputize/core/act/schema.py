@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from deputize.core.act.request import Steps
+from deputize.core.act.run import Run
 from deputize.core.errors import SettingsError
 
 if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a third of what the core would cost to import
     from pydantic import BaseModel, ValidationError
 
-INJECTED = frozenset({"key", "granted", "account", "noted", "now"})
-"""What the runtime fills in: `ActKey`, granted scopes (frozenset), `Account`, an earlier `Note`'s data or None,
-and the time (Unix seconds): of a tool that shows, when the act was first asked for, the same in every run of it."""
+FIELDS = frozenset(one.name for one in fields(Run))
+INJECTED = FIELDS | {"run"}
+"""What the runtime fills in: a `Run`; or, as tools were written until 0.1, fields of it one by one."""
 
 
 def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], frozenset[str]]:
@@ -26,7 +28,7 @@ def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], 
     from pydantic import BeforeValidator, ConfigDict, create_model
 
     hints = get_type_hints(steps, include_extras=True)
-    fields: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     parameters: dict[str, str] = {}
     injected = set[str]()
     for p in inspect.signature(steps).parameters.values():
@@ -36,11 +38,12 @@ def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], 
         outer = p.name.rstrip("_")
         parameters[outer] = p.name
         hint = Annotated[hints[p.name], BeforeValidator(_listed)] if _is_list(hints[p.name]) else hints[p.name]
-        fields[outer] = (hint, ... if p.default is p.empty else p.default)
+        arguments[outer] = (hint, ... if p.default is p.empty else p.default)
     if unknown := injected - INJECTED:
-        raise SettingsError(f"{name} asks the runtime for {sorted(unknown)}; it knows {sorted(INJECTED)}.")
+        asked = ", ".join(sorted(unknown))
+        raise SettingsError(f"{name} asks the runtime for {asked}. All that it fills in is a keyword-only run: Run.")
     config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
-    return create_model(name, __config__=config, **fields), parameters, frozenset(injected)
+    return create_model(name, __config__=config, **arguments), parameters, frozenset(injected)
 
 
 def _is_list(hint: Any) -> bool:

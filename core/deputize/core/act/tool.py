@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deputize.core.act.needs import Need
 from deputize.core.act.request import Steps
+from deputize.core.act.run import Run
 from deputize.core.act.schema import faults, lean
 from deputize.core.errors import InvalidInput
 
@@ -86,6 +87,15 @@ class Tool:
     def under(self, alias: Alias) -> Tool:
         """This tool, called by another name: with the arguments that it has there."""
         return replace(self, called=alias)
+
+    def begin(self, arguments: Arguments, run: Run) -> Steps:
+        """The steps of a call with these validated arguments."""
+        return self.steps(**arguments, **{name: run if name == "run" else getattr(run, name) for name in self.injected})
+
+    @property
+    def reads_notes(self) -> bool:
+        """Whether a run that was interrupted can be taken up: it is handed what the earlier one noted."""
+        return not self.injected.isdisjoint(("run", "noted"))
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
         """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""

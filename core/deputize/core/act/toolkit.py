@@ -3,13 +3,13 @@
     gmail = Toolkit("gmail", provider="google")
 
     @gmail.tool(needs=[any_of(SEND, COMPOSE, MODIFY, method="messages.send")], effect=Effect.SENDS)
-    def send_email(to: list[str], subject: str, body: str, *, key: ActKey) -> Steps:
+    def send_email(to: list[str], subject: str, body: str, *, run: Run) -> Steps:
         '''Send a new email from the user's own address.'''
         sent = yield Request("POST", "/users/me/messages/send", json={"raw": ...})
         return {"id": sent["id"]}
 
-Positional parameters are the tool's arguments and its schema. Keyword-only parameters are filled in by the runtime
-and no schema shows them; `INJECTED` lists them. ``yield [Request, Request]`` runs requests at the same time and is
+Positional parameters are the tool's arguments and its schema. A keyword-only parameter ``run: Run`` is filled in by the
+runtime, and no schema shows it. ``yield [Request, Request]`` runs requests at the same time and is
 sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists what else may be
 yielded: a request without credentials, a note, a pause, a file to keep or to take.
 
@@ -42,6 +42,7 @@ from deputize.core.act.request import (
     Take,
     Wait,
 )
+from deputize.core.act.run import Run
 from deputize.core.act.schema import INJECTED, signature
 from deputize.core.act.tool import Alias, Arguments, Effect, Effects, Needs, Tool
 from deputize.core.errors import InvalidInput, SettingsError, instead
@@ -65,6 +66,7 @@ __all__ = [
     "PublicRequest",
     "Repeat",
     "Request",
+    "Run",
     "Step",
     "Steps",
     "Take",

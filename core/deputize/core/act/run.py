@@ -1,0 +1,27 @@
+"""What the runtime tells a tool about the run of it that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deputize.core.act.key import ActKey
+from deputize.core.vault.grant import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a tool: a keyword-only parameter ``run: Run`` is filled in with it, and no schema shows it.
+
+    ``key``: what makes two calls the same act, for idempotency keys. ``granted``: the scopes of the grant.
+    ``account``: who the user is at the provider. ``noted``: the data of the `Note` that an interrupted run of the same
+    act left, else None; a tool that yields a `Note` has to read it. ``now``: Unix seconds; of a tool that shows what it
+    will do, when the act was first asked for, the same in every run of it.
+    """
+
+    key: ActKey
+    granted: frozenset[str]
+    account: Account
+    noted: Mapping[str, Any] | None
+    now: float

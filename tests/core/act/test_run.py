@@ -1,0 +1,70 @@
+"""What a tool is told about its run."""
+
+from __future__ import annotations
+
+import pytest
+
+from deputize.core import Account, ActKey, Effect, Run, SettingsError, Steps, Toolkit
+from tests.core.consent.test_consents import House
+from tests.support.kits import ALL, gmail
+
+NOW = 1795528800.0
+RUN = Run(ActKey.of("one"), frozenset({"read"}), Account("1", "alice@example.test"), {"draft": "d1"}, NOW)
+
+
+def one_tool(toolkit: Toolkit) -> str:
+    """The name of the toolkit's only tool."""
+    (name,) = toolkit.tools
+    return name
+
+
+def result_of(steps: Steps) -> object:
+    """What a tool returns that asks for nothing."""
+    with pytest.raises(StopIteration) as stop:
+        next(steps)
+    return stop.value.value
+
+
+def test_a_tool_that_declares_run_is_handed_it_and_no_schema_shows_it() -> None:
+    kit = Toolkit("notes", provider="google")
+
+    @kit.tool(effect=Effect.WRITES)
+    def write(text: str, *, run: Run) -> Steps:
+        yield from ()
+        return text, run
+
+    tool = kit.tools[one_tool(kit)]
+    assert list(tool.schema["properties"]) == ["text"] and tool.reads_notes
+    assert result_of(tool.begin({"text": "hello"}, RUN)) == ("hello", RUN)
+
+
+def test_a_tool_that_asks_for_something_else_is_refused_with_what_there_is() -> None:
+    kit = Toolkit("notes", provider="google")
+
+    def write(text: str, *, client: object) -> Steps:
+        yield from ()
+
+    with pytest.raises(SettingsError, match=r"notes_write .*client.*run: Run"):
+        kit.tool()(write)
+
+
+async def test_a_run_says_who_the_user_is_what_is_granted_and_when() -> None:
+    seen: list[Run] = []
+
+    @gmail.tool()
+    def look(*, run: Run) -> Steps:
+        """See the run."""
+        yield from ()
+        seen.append(run)
+        return {}
+
+    house = await House().begin()
+    try:
+        grant = await house.connected(*ALL)
+        await house.act("look")
+    finally:
+        del gmail.tools["gmail_look"]
+        await house.deputy.close()
+    (run,) = seen
+    assert run.account == grant.account and run.granted >= grant.scopes
+    assert run.noted is None and run.now == house.deputy.clock()
