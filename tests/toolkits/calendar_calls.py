@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from deputize.core.act.toolkit import Request
+from deputize.core import Request
 from deputize.sandbox.google.calendar.seed import ROOM
 from tests.toolkits.desk import Desk
 

@@ -10,10 +10,9 @@ from urllib.parse import parse_qs
 
 import httpx
 
+from deputize.core import Answer, File, Keep, Note, PublicRequest, Request, Show, Steps, Take, Toolkit, Wait
 from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.results import error_of
-from deputize.core.act.show import Show
-from deputize.core.act.toolkit import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Toolkit, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
 from deputize.core.failures import Kind, classify
 from deputize.core.providers import GOOGLE

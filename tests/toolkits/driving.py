@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core.act.show import Show
-from deputize.core.act.toolkit import (
+from deputize.core import (
+    Account,
     ActKey,
     Effect,
     File,
@@ -17,14 +17,14 @@ from deputize.core.act.toolkit import (
     PublicRequest,
     Request,
     Run,
+    Show,
     Steps,
     Take,
     Toolkit,
     Wait,
 )
-from deputize.core.act.toolkit import Answer as Reply
+from deputize.core import Answer as Reply
 from deputize.core.errors import DeputizeError, NotFound
-from deputize.core.vault.grant import Account
 
 ALICE: Final = Account("subject-of-alice", "alice@example.test")
 KEY: Final = ActKey.of("tenant", "alice", "thread", "message", "call", "tool")

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.policy import default
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Request
+from deputize.core import Request
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
 from tests.toolkits.driving import NOW
 

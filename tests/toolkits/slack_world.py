@@ -11,8 +11,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from deputize.core import PROVIDERS, Call, Deputy, allow_all
-from deputize.core.act.toolkit import File
+from deputize.core import PROVIDERS, Call, Deputy, File, allow_all
 from deputize.core.vault.grant import User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant

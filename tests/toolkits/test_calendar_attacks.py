@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.act.toolkit import Effect, Request, Tool
+from deputize.core import Effect, Request, Tool
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.sandbox import Sandbox
 from deputize.toolkits.calendar import TOOLKIT

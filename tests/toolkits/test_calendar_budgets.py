@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from deputize.core import Tool
 from deputize.core.act.catalog import Catalog
-from deputize.core.act.toolkit import Tool
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.act.toolkit import Request
+from deputize.core import Request
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.seed import BOBS_SECRET, ROOM

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core.act.toolkit import Effect, Need, Request, Tool
+from deputize.core import Effect, Need, Request, Tool
 from deputize.core.errors import DeputizeError
 from deputize.core.providers import GOOGLE
 from deputize.toolkits.calendar import TOOLKIT

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.act.toolkit import ActKey, Effect, Request
+from deputize.core import ActKey, Effect, Request
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.seed import ROOM

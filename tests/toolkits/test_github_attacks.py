@@ -10,9 +10,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import Conflict, Effect, InvalidInput, OutcomeUnknown
-from deputize.core.act.toolkit import ActKey
-from deputize.core.vault.grant import Account
+from deputize.core import Account, ActKey, Conflict, Effect, InvalidInput, OutcomeUnknown
 from deputize.sandbox.faults import bad_gateway
 from deputize.toolkits.github import TOOLKIT
 from deputize.toolkits.github.prose import Prose, code, is_marked, mark, plain_log

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ConsentRequired, DeputizeError, Effect, NotFound
-from deputize.core.act.toolkit import Need, Tool
+from deputize.core import ConsentRequired, DeputizeError, Effect, Need, NotFound, Tool
 from deputize.core.providers import GITHUB, GITHUB_APP
 from deputize.sandbox import Sandbox
 from deputize.toolkits.github import TOOLKIT

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Conflict, InvalidInput, NotFound
-from deputize.core.act.toolkit import Tool
+from deputize.core import Conflict, InvalidInput, NotFound, Tool
 from deputize.sandbox.github.git import commit, packed
 from deputize.sandbox.github.seed import login
 from deputize.toolkits.github import TOOLKIT, names

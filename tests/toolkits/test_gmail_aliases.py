@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from deputize.core import Alias, Steps, Toolkit
 from deputize.core.act.catalog import Catalog
-from deputize.core.act.toolkit import Alias, Steps, Toolkit, find_toolkits
+from deputize.core.act.toolkit import find_toolkits
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits.gmail import TOOLKIT

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.act.toolkit import Effect
+from deputize.core import Effect
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.lanes import examples, sample

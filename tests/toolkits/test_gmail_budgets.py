@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.act.toolkit import Tool
+from deputize.core import Tool
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import Driver

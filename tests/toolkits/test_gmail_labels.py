@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.act.toolkit import Effect
+from deputize.core import Effect
 from deputize.core.errors import Conflict, InvalidInput, NotFound, RateLimited
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.act.toolkit import ActKey, Answer, File, PublicRequest, Request
+from deputize.core import ActKey, Answer, File, PublicRequest, Request
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT

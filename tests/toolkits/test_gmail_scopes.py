@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import httpx
 import pytest
 
-from deputize.core.act.toolkit import Effect, Need, Request, Tool
+from deputize.core import Effect, Need, Request, Tool
 from deputize.core.providers import GOOGLE
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import Driver, drive

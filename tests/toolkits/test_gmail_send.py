@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.act.show import Show
-from deputize.core.act.toolkit import Effect, Note, Request
+from deputize.core import Effect, Note, Request, Show
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.act.toolkit import Effect
+from deputize.core import Effect
 from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.driving import Done, Driver

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from deputize.core import Effect, InvalidInput
+from deputize.core import Effect, InvalidInput, Tool
 from deputize.core.act.catalog import Catalog
-from deputize.core.act.toolkit import Tool
 from deputize.toolkits.linear import TOOLKIT
 from tests.support.lanes import sample
 from tests.toolkits.linear_calls import EVERY

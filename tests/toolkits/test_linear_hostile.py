@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Deputy, InvalidInput, NotFound, allow_all
-from deputize.core.act.toolkit import Effect
+from deputize.core import Deputy, Effect, InvalidInput, NotFound, allow_all
 from deputize.sandbox import Sandbox
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.linear import api

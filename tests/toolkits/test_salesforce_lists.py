@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Deputy, InvalidInput, NotFound, allow_all
-from deputize.core.act.toolkit import Effect, Request
-from deputize.core.vault.grant import Account
+from deputize.core import Account, Deputy, Effect, InvalidInput, NotFound, Request, allow_all
 from deputize.sandbox import Sandbox
 from deputize.sandbox.people import ALICE, BOB
 from deputize.sandbox.pytest_plugin import Granting

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deputize.core import Call, Conflict, Deputy, Effect, InvalidInput, NotFound, allow_all
+from deputize.core import Call, Conflict, Deputy, Effect, InvalidInput, NotFound, Tool, allow_all
 from deputize.core.act.catalog import Catalog
-from deputize.core.act.toolkit import Tool
 from deputize.sandbox import Sandbox
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import BOBS_SECRET, REPORT, record_id

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core.act.toolkit import Effect, Tool
+from deputize.core import Effect, Tool
 from deputize.toolkits.slack import TOOLKIT
 from tests.counterparts.test_token_budgets import counted
 from tests.toolkits.slack_calls import filled

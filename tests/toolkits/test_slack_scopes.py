@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import ConsentRequired
-from deputize.core.act.toolkit import Effect, Need, Tool
+from deputize.core import ConsentRequired, Effect, Need, Tool
 from deputize.toolkits.slack import TOOLKIT
 from tests.support.lanes import sample
 from tests.toolkits.slack_calls import CASES, IDS, Case, play

@@ -9,8 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deputize.core import Call
-from deputize.core.act.toolkit import Effect
+from deputize.core import Call, Effect
 from deputize.core.errors import (
     Conflict,
     DeputizeError,

@@ -23,10 +23,10 @@ from deputize.core import (
     Steps,
     Toolkit,
     allow_all,
+    any_of,
 )
 from deputize.core.act.build_request import segment
 from deputize.core.act.runner import Sender
-from deputize.core.act.toolkit import any_of
 from deputize.core.http.aiohttp import _parts
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line, answer, shown

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from deputize.core import DeputizeError, File, InvalidInput, NotFound, StoreUnavailable, Take, User, UserRequired
 from deputize.core.act.files import LIFE, LONGEST_NAME, PIECE, Files, one_segment
-from deputize.core.act.toolkit import MIB
+from deputize.core.act.request import MIB
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.sweeping import Sweeper
 from deputize.core.vault.vault import Vault

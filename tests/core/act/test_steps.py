@@ -27,7 +27,7 @@ from deputize.core import (
     User,
     Wait,
 )
-from deputize.core.act.toolkit import HEADERS, MIB
+from deputize.core.act.request import HEADERS, MIB
 from tests.support.faults import GMAIL_API, answer, broken
 from tests.support.probe import Probe, probing
 

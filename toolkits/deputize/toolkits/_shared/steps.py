@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, Final, TypeVar
 
-from deputize.core.act.toolkit import Request, Step
+from deputize.core import Request
+from deputize.core.act.request import Step
 from deputize.core.errors import InvalidInput, NotFound
 
 AT_ONCE: Final = 10  # requests

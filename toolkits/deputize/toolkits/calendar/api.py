@@ -7,7 +7,7 @@ from datetime import UTC, datetime, tzinfo
 from difflib import get_close_matches
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Request
+from deputize.core import Request
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import (

@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
+from deputize.core import Account, Alias, Effect, Need, Note, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Steps
+from deputize.core import Alias, Effect, Need, Note, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any, Literal
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Steps
+from deputize.core import Account, ActKey, Alias, Effect, Need, Note, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (
     CALENDAR,

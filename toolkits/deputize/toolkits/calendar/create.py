@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Steps, Wait
+from deputize.core import Account, ActKey, Alias, Effect, Need, Note, Steps, Wait
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (

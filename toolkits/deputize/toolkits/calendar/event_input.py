@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deputize.core.act.toolkit import ActKey
+from deputize.core import ActKey
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import (

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from deputize.core.act.toolkit import ActKey, Note
+from deputize.core import ActKey, Note
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.calendar import api
 from deputize.toolkits.calendar.base import Asks, Json, Noted

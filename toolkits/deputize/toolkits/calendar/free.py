@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps, any_of
+from deputize.core import Account, Alias, Need, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
+from deputize.core import Effect, Need, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import NotFound
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits.calendar import api

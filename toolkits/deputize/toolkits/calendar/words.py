@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import ActKey
+from deputize.core import Account, ActKey
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.mail.headers import person, single_line
 from deputize.toolkits._shared.text import LARGEST
 from deputize.toolkits.calendar.api import UPDATES

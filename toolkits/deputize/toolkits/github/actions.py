@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import MOST_BYTES, Answer, Arguments, Need, PublicRequest, Steps
+from deputize.core import Account, Answer, Need, PublicRequest, Steps
+from deputize.core.act.request import MOST_BYTES
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, in_repo, pages, rest

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from deputize.core.act.toolkit import MIB, Answer, Repeat, Request, Steps
+from deputize.core import Answer, Request, Steps
+from deputize.core.act.request import MIB, Repeat
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.github.base import Asks, route

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from deputize.core.act.toolkit import Effect, Need, Toolkit, any_of
+from deputize.core import Effect, Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 

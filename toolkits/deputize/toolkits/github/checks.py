@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Arguments, Need, Steps
+from deputize.core import Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api

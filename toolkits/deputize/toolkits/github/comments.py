@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Need, Request, Steps
+from deputize.core import Account, ActKey, Alias, Need, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.github import api, documents

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel
 
-from deputize.core.act.toolkit import MIB, Arguments, Effect, Need, Steps
+from deputize.core import Account, Effect, Need, Steps
+from deputize.core.act.request import MIB
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, in_repo
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Sha

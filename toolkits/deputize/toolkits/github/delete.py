@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
+from deputize.core import Effect, Need, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, in_repo, rest

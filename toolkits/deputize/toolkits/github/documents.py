@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Repeat, Request
+from deputize.core import Request
+from deputize.core.act.request import Repeat
 from deputize.core.errors import NotFound
 from deputize.toolkits.github.api import Page
 from deputize.toolkits.github.base import Asks

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from deputize.core.act.toolkit import MIB, Arguments, File, Keep, Need, Steps
+from deputize.core import Account, File, Keep, Need, Steps
+from deputize.core.act.request import MIB
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.github import api

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
+from deputize.core import Account, Effect, Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, IfTexts, Limit, Offset, Raw
 from deputize.toolkits._shared.long_text import PART, Edit, part
 from deputize.toolkits.github import api

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Arguments, Need, Steps
+from deputize.core import Account, ActKey, Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.github import api, documents, names

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Note, Wait
+from deputize.core import Note, Wait
 from deputize.core.errors import DeputizeError, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.steps import T
 from deputize.toolkits.github.base import Asks

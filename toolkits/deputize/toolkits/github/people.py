@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import Alias, Arguments, Need, Steps
+from deputize.core import Account, Alias, Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OrgBlocked
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, in_repo, pages

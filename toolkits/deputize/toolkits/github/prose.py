@@ -12,10 +12,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator
 
-from deputize.core.act.toolkit import ActKey
+from deputize.core import Account, ActKey
 from deputize.core.errors import InvalidInput
 from deputize.core.text import replaced
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortened
 from deputize.toolkits._shared.text import Outside, clean
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Need, Steps, Wait
+from deputize.core import Account, Need, Steps, Wait
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, List, in_repo, pages

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Steps, Wait
+from deputize.core import Account, Alias, Effect, Need, Steps, Wait
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import window
 from deputize.toolkits.github import api, documents

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Steps
+from deputize.core import Account, ActKey, Effect, Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
-from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, in_repo, rest
 from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Sha

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Steps
+from deputize.core import Account, Effect, Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits.github import api
 from deputize.toolkits.github.actions import WORKFLOWS, id_of
 from deputize.toolkits.github.api import Json, in_repo, rest

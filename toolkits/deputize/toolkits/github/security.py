@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from deputize.core.act.toolkit import Steps
+from deputize.core import Account, Steps
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github.api import Json, List, in_repo, pages
 from deputize.toolkits.github.argument_types import Repo

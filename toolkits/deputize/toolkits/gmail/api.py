@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deputize.core.act.toolkit import MOST_BYTES, Request
+from deputize.core import Request
+from deputize.core.act.request import MOST_BYTES
 from deputize.core.errors import DeputizeError
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import AT_ONCE as AT_ONCE

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import File, Keep, Steps
+from deputize.core import File, Keep, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.html import read_html

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from deputize.core.act.toolkit import Need, Toolkit, any_of
+from deputize.core import Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 
 GMAIL = Toolkit("gmail", provider="google", accepts=ACCEPTS)

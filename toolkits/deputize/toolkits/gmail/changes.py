@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Need, Request, Steps, any_of
+from deputize.core import Account, Need, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Limit
 from deputize.toolkits._shared.mail.incoming import Mail

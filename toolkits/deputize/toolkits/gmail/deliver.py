@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from deputize.core.act.toolkit import ActKey, Note, Request, Wait
+from deputize.core import Account, ActKey, Note, Request, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.mail.compose import base64url
 from deputize.toolkits._shared.mail.incoming import header, unpacked
 from deputize.toolkits.gmail import api

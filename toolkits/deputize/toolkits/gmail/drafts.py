@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core.act.show import Audience, Show
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
+from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Show, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.mail.compose import (

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Take
+from deputize.core import Take
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.mail.compose import File
 from deputize.toolkits._shared.mail.incoming import Mail, Part, unpacked

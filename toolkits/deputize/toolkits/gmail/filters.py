@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Note, Request, Steps
+from deputize.core import Effect, Need, Note, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
-from deputize.core.vault.grant import Account
+from deputize.core import Account, Alias, Need, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.mail.incoming import Mail

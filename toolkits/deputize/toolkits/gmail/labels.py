@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps, any_of
+from deputize.core import Alias, Effect, Need, Note, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.page import Rows

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from deputize.core.act.toolkit import Request
+from deputize.core import Request
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks

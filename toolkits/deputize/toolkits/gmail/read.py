@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
+from deputize.core import Account, Alias, Need, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.mail.headers import decode_words

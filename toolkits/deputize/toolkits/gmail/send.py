@@ -8,10 +8,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.show import shown_file
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
+from deputize.core import Account, ActKey, Alias, Effect, Need, Steps, shown_file
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
 from deputize.toolkits._shared.mail.compose import (

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Note, Request, Steps
+from deputize.core import Effect, Need, Note, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.html import read_html

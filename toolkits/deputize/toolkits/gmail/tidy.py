@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Note, Request, Steps
+from deputize.core import Alias, Effect, Need, Note, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.incoming import Mail

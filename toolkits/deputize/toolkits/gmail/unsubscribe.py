@@ -15,10 +15,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core.act.show import Audience, Show
-from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, PublicRequest, Request, Steps
+from deputize.core import Account, ActKey, Audience, Effect, Need, PublicRequest, Request, Show, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.mail.compose import Letter, Recipients, Text
 from deputize.toolkits._shared.mail.headers import LONGEST, person
 from deputize.toolkits._shared.mail.incoming import Mail

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Effect, Steps
+from deputize.core import ActKey, Effect, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes, remember

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from deputize.core.act.toolkit import Arguments, Effect, Steps
+from deputize.core import Effect, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.linear.api import change, entity
 from deputize.toolkits.linear.base import LINEAR, WRITE

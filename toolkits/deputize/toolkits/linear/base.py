@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Toolkit, any_of
+from deputize.core import Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 
 LINEAR = Toolkit("linear", provider="linear", accepts=ACCEPTS)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
+from deputize.core import Account, ActKey, Alias, Effect, Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.linear import names

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Steps
+from deputize.core import Account, ActKey, Alias, Effect, Need, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, by_id, change, get, make, remember
 from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title

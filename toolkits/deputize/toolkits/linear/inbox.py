@@ -6,9 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Effect, Steps
+from deputize.core import Account, Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import names

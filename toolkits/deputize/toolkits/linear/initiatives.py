@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Alias, Effect, Steps
+from deputize.core import Account, ActKey, Alias, Effect, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits._shared.text import Outside

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Steps
+from deputize.core import Account, ActKey, Alias, Effect, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make, remember
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted

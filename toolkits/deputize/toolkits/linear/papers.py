@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Effect, Steps
+from deputize.core import Account, ActKey, Effect, Steps
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, written_before
 from deputize.toolkits._shared.text import Outside

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Effect, Steps
+from deputize.core import Account, Alias, Effect, Steps
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.linear import names

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Effect, Steps
+from deputize.core import Account, ActKey, Effect, Steps
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes, remember

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
+from deputize.core import Account, Alias, Effect, Note, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.times import moment
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
 from deputize.toolkits.salesforce.describe import owner_id

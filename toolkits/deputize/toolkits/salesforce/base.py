@@ -10,9 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Request, Toolkit, any_of
+from deputize.core import Account, Request, Toolkit, any_of
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Note, Request, Steps
+from deputize.core import Account, Alias, Effect, Note, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import note_of, written_before
 from deputize.toolkits._shared.text import Outside, newlined

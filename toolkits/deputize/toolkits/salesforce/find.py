@@ -6,9 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deputize.core.act.toolkit import Alias, Request, Steps
+from deputize.core import Account, Alias, Request, Steps
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Note, Request, Wait
+from deputize.core import Account, Note, Request, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown
-from deputize.core.vault.grant import Account
 from deputize.toolkits.salesforce.base import DATA, Asks, Json, found, me
 from deputize.toolkits.salesforce.soql import select, text
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Request, Steps
+from deputize.core import Alias, Request, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Offset, Raw
 from deputize.toolkits._shared.long_text import PART, part

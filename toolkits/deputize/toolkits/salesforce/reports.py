@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deputize.core.act.toolkit import Request, Steps
+from deputize.core import Request, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import Rows, tokens
 from deputize.toolkits._shared.text import Outside

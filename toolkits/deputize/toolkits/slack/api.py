@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from deputize.core.act.toolkit import Repeat, Request
+from deputize.core import Request
+from deputize.core.act.request import Repeat
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.page import read_cursor, write_cursor
 from deputize.toolkits._shared.steps import many as many

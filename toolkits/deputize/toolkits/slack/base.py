@@ -14,8 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from deputize.core.act.toolkit import Need, Toolkit, any_of
-from deputize.core.vault.grant import Account
+from deputize.core import Account, Need, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 

@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Arguments, Effect, Need, Request, Steps, any_of
+from deputize.core import Account, ActKey, Effect, Need, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.slack import api, places, refs, rows
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Noted, Row

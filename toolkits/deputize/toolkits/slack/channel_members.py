@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Effect, Need, Steps, any_of
+from deputize.core import Account, Alias, Effect, Need, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits.slack import api, places, refs
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import CHANNELS, SLACK, Asks, Caller, Conversation, Json, Row, for_kinds, narrower

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps
+from deputize.core import Account, Effect, Need, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits.slack import api, places, refs, rows
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import (

@@ -13,23 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import (
-    MIB,
-    ActKey,
-    Answer,
-    Arguments,
-    Effect,
-    File,
-    Keep,
-    Need,
-    PublicRequest,
-    Request,
-    Steps,
-    Take,
-    any_of,
-)
+from deputize.core import Account, ActKey, Answer, Effect, File, Keep, Need, PublicRequest, Request, Steps, Take, any_of
+from deputize.core.act.request import MIB
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps, any_of
+from deputize.core import Account, Effect, Need, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
-from deputize.core.vault.grant import Account
 from deputize.toolkits.slack import api, places, refs, rows
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
 from deputize.toolkits.slack.text import Reader

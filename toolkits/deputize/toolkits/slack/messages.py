@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Alias, Arguments, Need, Request, Steps
+from deputize.core import Account, Alias, Need, Request, Steps
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import RateLimited
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deputize.core.act.toolkit import ActKey, Note, Request, Wait
+from deputize.core import ActKey, Note, Request, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.steps import T
 from deputize.toolkits.slack import api

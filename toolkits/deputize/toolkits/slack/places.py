@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
-from deputize.core.act.toolkit import Request
+from deputize.core import Request
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from deputize.core.act.toolkit import Need, any_of
+from deputize.core import Need, any_of
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.slack.base import KNOWS_ADDRESSES, KNOWS_PEOPLE, Kind, for_kinds
 

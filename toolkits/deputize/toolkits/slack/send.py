@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import ActKey, Alias, Arguments, Effect, Need, Request, Steps, any_of
+from deputize.core import Account, ActKey, Alias, Effect, Need, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit
 from deputize.toolkits._shared.page import Rows

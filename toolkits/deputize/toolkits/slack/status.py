@@ -8,9 +8,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Effect, Need, Request, Steps, any_of
+from deputize.core import Account, Effect, Need, Request, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, rows, users

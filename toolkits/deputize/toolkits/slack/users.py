@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
-from deputize.core.act.toolkit import Request
+from deputize.core import Request
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core.act.toolkit import Arguments, Need, Steps, any_of
+from deputize.core import Account, Need, Steps, any_of
+from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
-from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.arguments import Cursor
 from deputize.toolkits._shared.page import BUDGET, Rows
 from deputize.toolkits._shared.text import Outside
