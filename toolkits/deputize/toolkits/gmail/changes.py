@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Request, Steps, any_of
+from deputize.core import Need, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -61,10 +61,10 @@ def list_changes(
     label: str | None = None,
     limit: Limit = 50,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """What changed in the mailbox since the last look."""
-    bound_to = ("gmail_list_changes", account.subject, sorted(kinds or ()), label)
+    bound_to = ("gmail_list_changes", run.account.subject, sorted(kinds or ()), label)
     if not since:
         start = yield from _here()
         return {"items": [], "next": write_cursor(bound_to, [start, "", 0]), "summary": "Changes count from now on."}

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from deputize.core import Account, ActKey, Note, Request, Wait
+from deputize.core import ActKey, Note, Request, Run, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.mail.compose import base64url
 from deputize.toolkits._shared.mail.incoming import header, unpacked
@@ -39,18 +39,6 @@ _SKEW = 300.0  # seconds by which Gmail's clock and ours may differ
 _LOST = (OutcomeUnknown, ProviderUnavailable)
 
 Noted = Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What the runtime says about this run: the act's key, granted scopes, the account, what an earlier run noted,
-    and the time."""
-
-    key: ActKey
-    granted: frozenset[str]
-    account: Account
-    noted: Noted
-    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +89,19 @@ def mark(key: ActKey) -> tuple[tuple[str, str], ...]:
     return ((KEY_HEADER, key.hex[:16]),) if KEY_HEADER else ()
 
 
-def deliver(mail: Outgoing, attempt: Attempt) -> Asks[dict[str, Any]]:
+def deliver(mail: Outgoing, run: Run) -> Asks[dict[str, Any]]:
     """Send it. The answer has ``threadId``, and ``id`` unless Gmail cannot say which mail it became.
 
     Raises `OutcomeUnknown` if it may have been sent and nobody can tell.
     """
-    if attempt.noted:
-        return (yield from commit(attempt.noted, attempt.granted))
-    if not attempt.granted & DRAFTING:
-        return (yield from _in_one_step(mail, attempt.granted))
+    if run.noted:
+        return (yield from commit(run.noted, run.granted))
+    if not run.granted & DRAFTING:
+        return (yield from _in_one_step(mail, run.granted))
     draft = yield from _prepared(mail)
-    noted = noted_of(draft, attempt.now)
+    noted = noted_of(draft, run.now)
     yield Note(noted)
-    return (yield from commit(noted, attempt.granted, mail.content))
+    return (yield from commit(noted, run.granted, mail.content))
 
 
 def noted_of(draft: Mapping[str, Any], now: float) -> dict[str, Any]:

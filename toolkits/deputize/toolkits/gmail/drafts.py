@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Show, Steps, any_of
+from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -41,7 +41,7 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.answer import Answer, answer
 from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
-from deputize.toolkits.gmail.deliver import Noted, Outgoing, commit, create_draft, mark, noted_of
+from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, mark, noted_of
 from deputize.toolkits.gmail.files import Handles, taken
 from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
@@ -78,8 +78,7 @@ def save_draft(
     body_format: BodyFormat = "auto",
     attachments: Handles = None,
     *,
-    key: ActKey,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Create a draft, or change one: only the fields given are replaced. Body is Markdown."""
     if draft_id and reply_to:
@@ -94,14 +93,14 @@ def save_draft(
         given = {"To": (to, people.to), "Cc": (cc, people.cc), "Bcc": (bcc, people.bcc)}
         headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
         headers |= {} if title is None else {"Subject": text_value(title)}
-        return (yield from _changed(draft_id, headers, text, files, key, account))
-    frame: Answer | None = (yield from answer(reply_to, account, everybody=all_)) if reply_to else None
-    letter = replace(_letter(frame, people, title, text or Text(""), key), files=files)
+        return (yield from _changed(draft_id, headers, text, files, run.key, run.account))
+    frame: Answer | None = (yield from answer(reply_to, run.account, everybody=all_)) if reply_to else None
+    letter = replace(_letter(frame, people, title, text or Text(""), run.key), files=files)
     fields = letter_fields(letter, html=body_format == "html")
     pins = {"message": reply_to} if reply_to else None
     yield Show("Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields)
-    made = yield from create_draft(Outgoing(letter.content(), key, frame.thread if frame else ""))
-    return _draft(made, letter.people.to, letter.subject, letter.text.plain, account)
+    made = yield from create_draft(Outgoing(letter.content(), run.key, frame.thread if frame else ""))
+    return _draft(made, letter.people.to, letter.subject, letter.text.plain, run.account)
 
 
 def _letter(frame: Answer | None, people: Recipients, subject: str | None, text: Text, key: ActKey) -> Letter:
@@ -157,9 +156,9 @@ def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: s
 @GMAIL.tool(
     needs=[reads_drafts("drafts.list"), reads_drafts("drafts.get")], aliases=["Gmail.ListDraftEmails"], toolset="more"
 )
-def list_drafts(query: str = "", limit: Limit = 20, cursor: Cursor = None, *, account: Account, now: float) -> Steps:
+def list_drafts(query: str = "", limit: Limit = 20, cursor: Cursor = None, *, run: Run) -> Steps:
     """List drafts."""
-    place = Place.of(("gmail_list_drafts", account.subject, query), cursor, limit, now)
+    place = Place.of(("gmail_list_drafts", run.account.subject, query), cursor, limit, run.now)
     params = place.params | ({"q": query} if query.strip() else {})
     page = yield Request("GET", "/users/me/drafts", params=params)
     wanted = [str(one["id"]) for one in page.get("drafts") or ()][place.skip :][:limit]
@@ -194,9 +193,9 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
     aliases=[Alias("Gmail.SendDraftEmail", {"email_id": "draft_id"})],
     shows=True,
 )
-def send_draft(draft_id: str, *, granted: frozenset[str], account: Account, noted: Noted, now: float) -> Steps:
+def send_draft(draft_id: str, *, run: Run) -> Steps:
     """Send an existing draft."""
-    content = None
+    content, noted = None, run.noted
     if not noted:
         draft = yield api.get_draft(draft_id, "raw")
         content = unpacked(str(draft["message"].get("raw", "")))
@@ -206,11 +205,11 @@ def send_draft(draft_id: str, *, granted: frozenset[str], account: Account, note
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
         fields = raw_fields(mail)
         yield Show("Send this draft", audience=Audience.PEOPLE, people=mail.everybody, pins=pins, **fields)
-        noted = noted_of(draft | {"id": draft_id}, now) | _headers_of(mail)
+        noted = noted_of(draft | {"id": draft_id}, run.now) | _headers_of(mail)
         yield Note(noted)
-    sent = yield from commit(noted, granted, content)
+    sent = yield from commit(noted, run.granted, content)
     people = Recipients(*([Person(*one) for one in noted[field]] for field in ("to", "cc")))
-    return receipt(sent, people, noted["subject"], account)
+    return receipt(sent, people, noted["subject"], run.account)
 
 
 def _headers_of(mail: RawMail) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core import Effect, Need, Note, Request, Steps
+from deputize.core import Effect, Need, Note, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.mail.headers import single_line
@@ -56,8 +56,7 @@ def manage_filter(
     star: bool = False,
     never_spam: bool = False,
     *,
-    granted: frozenset[str],
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create or delete a mail filter."""
     criteria = _criteria(from_, to, subject, query, has_attachment)
@@ -65,7 +64,7 @@ def manage_filter(
     if action == "delete":
         if not filter_id or criteria or takes or star or add_labels:
             raise InvalidInput("delete: give filter_id, and nothing else.")
-        return (yield from _delete(filter_id, granted, noted))
+        return (yield from _delete(filter_id, run.granted, run.noted))
     if filter_id or not criteria or not (takes or star or add_labels):
         raise InvalidInput("create: give a criterion and what is to happen, and no filter_id.")
     labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if add_labels else ()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Need, Request, Steps
+from deputize.core import Alias, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -69,12 +69,11 @@ def search_emails(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Find or list emails, newest first. Combine filters; query takes Gmail search syntax."""
     filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
-    place = Place.of(("gmail_search_emails", account.subject, *filters), cursor, limit, now)
+    place = Place.of(("gmail_search_emails", run.account.subject, *filters), cursor, limit, run.now)
     start, end = times.window(after, before, place.since)
     labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if label else ()
     chosen = str(label_called(labels, label, "label")["id"]) if label else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core import Alias, Effect, Need, Note, Request, Steps, any_of
+from deputize.core import Alias, Effect, Need, Note, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.mail.headers import single_line
@@ -72,7 +72,7 @@ def _effect(arguments: Arguments) -> Effect:
     toolset="more",
 )
 def manage_label(
-    action: Literal["create", "rename", "delete"], name: str, new_name: str | None = None, *, noted: Noted
+    action: Literal["create", "rename", "delete"], name: str, new_name: str | None = None, *, run: Run
 ) -> Steps:
     """Create, rename or delete a label."""
     if (action == "rename") != bool(new_name):
@@ -82,7 +82,7 @@ def manage_label(
         return (yield from _create(listed, _name(name, "name")))
     if action == "rename":
         return (yield from _rename(listed, name, _name(new_name or "", "new_name")))
-    return (yield from _delete(listed, name, noted))
+    return (yield from _delete(listed, name, run.noted))
 
 
 def _name(name: str, field: str) -> str:

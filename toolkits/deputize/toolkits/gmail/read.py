@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Need, Request, Steps
+from deputize.core import Alias, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -31,13 +31,15 @@ ThreadLimit = Annotated[int, Field(ge=1, le=50)]
 
 
 @GMAIL.tool(aliases=["Gmail.WhoAmI"])
-def whoami(*, account: Account, granted: frozenset[str]) -> Steps:
+def whoami(*, run: Run) -> Steps:
     """Who the connected Gmail account is, how large its mailbox is, and what was consented to."""
     found: dict[str, Any] = {
-        "email": account.name,
-        "scopes": sorted(scope.removeprefix(SCOPE) for scope in granted if scope.startswith(SCOPE) or scope == MAIL),
+        "email": run.account.name,
+        "scopes": sorted(
+            scope.removeprefix(SCOPE) for scope in run.granted if scope.startswith(SCOPE) or scope == MAIL
+        ),
     }
-    if granted & READING:
+    if run.granted & READING:
         try:
             profile = yield Request("GET", "/users/me/profile")
         except NotFound:
@@ -66,21 +68,20 @@ def get_email(
     ] = "text",
     offset: Annotated[Offset, Field(description="continue a long body")] = 0,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Read one email or draft: headers, text without quoted history, attachment list."""
     if bool(message_id) == bool(draft_id):
         raise InvalidInput("Give exactly one of message_id and draft_id.")
     answer = yield (api.get_draft(draft_id) if draft_id else api.get_message(message_id or ""))
     mail = Mail(answer["message"] if draft_id else answer)
-    readable = bool(granted & READING)
+    readable = bool(run.granted & READING)
     fetched = (yield from _apart(mail)) if readable and part != "headers" else {}
     names = own_names(labels_in((yield api.LIST_LABELS))) if readable and any(map(_is_own, mail.labels)) else {}
     found = {"id": mail.id, "thread": mail.thread} | ({"draft_id": draft_id} if draft_id else {})
     found |= _head(mail, names, 100 if part == "headers" else _FILES)
     found |= _said(mail, part, fetched, offset, _DETAIL - tokens(found) - 40)
-    return found | {"url": web(account, mail.thread)}
+    return found | {"url": web(run.account, mail.thread)}
 
 
 def _is_own(label: str) -> bool:
@@ -155,10 +156,10 @@ def get_thread(
     limit: ThreadLimit = 10,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Read a whole conversation, oldest first, each message without its quoted history."""
-    bound_to = ("gmail_get_thread", account.subject, thread_id)
+    bound_to = ("gmail_get_thread", run.account.subject, thread_id)
     oldest = read_cursor(bound_to, cursor, (str,))[0] if cursor else ""
     thread = yield from _thread_of(thread_id)
     mails = [Mail(message) for message in thread.get("messages") or ()]
@@ -179,7 +180,7 @@ def get_thread(
         "truncated": fitting < len(taken),
         "time_zone": times.ZONE,
         "from_outside": True,
-        "url": web(account, str(thread.get("id", ""))),
+        "url": web(run.account, str(thread.get("id", ""))),
     }
 
 

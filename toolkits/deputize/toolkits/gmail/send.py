@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Effect, Need, Steps, shown_file
+from deputize.core import Account, Alias, Effect, Need, Run, Steps, shown_file
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
@@ -31,7 +31,7 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.answer import Answer, aliases, answer
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
-from deputize.toolkits.gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
 from deputize.toolkits.gmail.files import Handles, files_of, fits, size_of, taken
 from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.shown import show_letter
@@ -60,21 +60,17 @@ def send_email(
     attachments: Handles = None,
     send_as: Annotated[str | None, Field(description="alias address")] = None,
     *,
-    key: ActKey,
-    granted: frozenset[str],
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
     people = addressed(to, cc, bcc)
     title, text = single_line(subject, "subject"), written(body, body_format)
-    sender = (yield from _sender(send_as, granted)) if send_as else None
-    files = [] if noted else (yield from taken(attachments))
-    letter = Letter(title, text, people, sender=sender, extra=mark(key), files=files)
-    if not noted:
+    sender = (yield from _sender(send_as, run.granted)) if send_as else None
+    files = [] if run.noted else (yield from taken(attachments))
+    letter = Letter(title, text, people, sender=sender, extra=mark(run.key), files=files)
+    if not run.noted:
         yield show_letter("Send this email", letter, html=body_format == "html")
-    return (yield from _sent(letter, "", Attempt(key, granted, account, noted, now)))
+    return (yield from _sent(letter, "", run))
 
 
 def addressed(to: Addresses | None, cc: Addresses | None, bcc: Addresses | None) -> Recipients:
@@ -96,11 +92,11 @@ def _sender(send_as: str, granted: frozenset[str]) -> Asks[Person]:
     return Person(wanted.name or known[wanted.key].name, known[wanted.key].address)
 
 
-def _sent(letter: Letter, thread: str, attempt: Attempt) -> Asks[dict[str, Any]]:
+def _sent(letter: Letter, thread: str, run: Run) -> Asks[dict[str, Any]]:
     """Send a letter, once, and say what became of it."""
-    mail = Outgoing(letter.content(), attempt.key, thread, letter.people.all[0].address)
-    sent = yield from deliver(mail, attempt)
-    return receipt(sent, letter.people, letter.subject, attempt.account)
+    mail = Outgoing(letter.content(), run.key, thread, letter.people.all[0].address)
+    sent = yield from deliver(mail, run)
+    return receipt(sent, letter.people, letter.subject, run.account)
 
 
 def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: Account) -> dict[str, Any]:
@@ -142,25 +138,21 @@ def reply_email(
     attachments: Handles = None,
     quote: bool = True,
     *,
-    key: ActKey,
-    granted: frozenset[str],
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Reply to an email in its thread. Body is Markdown."""
     _, more, unseen = recipients(None, cc, bcc)
     text = written(body, body_format)
-    frame = yield from answer(message_id, account, everybody=all_)
+    frame = yield from answer(message_id, run.account, everybody=all_)
     people = apart(frame.to, [*frame.cc, *more], unseen)
     text = text.then(frame.quote) if quote else text
-    files = [] if noted else (yield from taken(attachments))
-    letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(key), files=files)
-    if not noted:
+    files = [] if run.noted else (yield from taken(attachments))
+    letter = Letter(frame.subject, text, people, answers=frame.answers, extra=mark(run.key), files=files)
+    if not run.noted:
         yield show_letter(
             "Send this reply", letter, html=body_format == "html", note=elsewhere(frame), pins={"message": message_id}
         )
-    return (yield from _sent(letter, frame.thread, Attempt(key, granted, account, noted, now)))
+    return (yield from _sent(letter, frame.thread, run))
 
 
 def elsewhere(frame: Answer) -> str | None:
@@ -190,28 +182,24 @@ def forward_email(
     attachments: Annotated[bool, Field(description="include the files")] = True,
     add_attachments: Handles = None,
     *,
-    key: ActKey,
-    granted: frozenset[str],
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Forward an email, with its attachments, to new recipients."""
     people = addressed(to, cc, bcc)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
-    files = [] if noted else (yield from taken(add_attachments))
-    theirs = mail.files() if attachments and not noted else []
+    files = [] if run.noted else (yield from taken(add_attachments))
+    theirs = mail.files() if attachments and not run.noted else []
     fits(sum(size_of(one) for one in theirs) + sum(len(one.data) for one in files), _WITHOUT_FILES)
     text = note.then(_original(mail))
-    letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(key), files=files)
-    if not noted:  # a message never changes, so that its files may be fetched after the yes
+    letter = Letter(forward_subject(mail.subject()), text, people, extra=mark(run.key), files=files)
+    if not run.noted:  # a message never changes, so that its files may be fetched after the yes
         later = [shown_file(mail.file_name(one), one.type, size=size_of(one), pin=one.id) for one in theirs]
         yield show_letter("Forward this email", letter, later=later, pins={"message": message_id})
     if theirs:
         letter = replace(letter, files=[*(yield from files_of(mail)), *files])
         fits(sum(len(one.data) for one in letter.files), _WITHOUT_FILES)
-    sent = yield from _sent(letter, "", Attempt(key, granted, account, noted, now))
+    sent = yield from _sent(letter, "", run)
     return sent | ({"files": [clip(mail.file_name(part), 40) for part in mail.files()][:5]} if attachments else {})
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, Need, Note, Request, Steps
+from deputize.core import Effect, Need, Note, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times as _time
@@ -19,7 +19,6 @@ from deputize.toolkits._shared.text import Outside, window
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
-from deputize.toolkits.gmail.deliver import Noted
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
 from deputize.toolkits.gmail.names import labels_in, own_names
 
@@ -41,13 +40,13 @@ def _get_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 @GMAIL.tool(needs=_get_needs, toolset="more")
-def get_settings(section: Section, *, granted: frozenset[str]) -> Steps:
+def get_settings(section: Section, *, run: Run) -> Steps:
     """Read out-of-office, filters, forwarding or aliases and signatures."""
     match section:
         case "vacation":
             return _vacation((yield VACATION))
         case "filters":
-            return (yield from _filters(granted))
+            return (yield from _filters(run.granted))
         case "forwarding":
             return (yield from _forwarding())
         case "aliases":
@@ -135,12 +134,11 @@ def set_vacation(
     before: str | None = None,
     audience: Audience = "everyone",
     *,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Turn the out-of-office reply on or off."""
-    start, end = _time.window(after, before, now)
-    old = noted["old"] if noted else dict((yield VACATION))
+    start, end = _time.window(after, before, run.now)
+    old = run.noted["old"] if run.noted else dict((yield VACATION))
     new = {name: value for name, value in old.items() if name in _KEPT} | {"enableAutoReply": enabled}
     if subject is not None:
         new["responseSubject"] = single_line(subject, "subject")
@@ -153,7 +151,7 @@ def set_vacation(
         new |= {"restrictToContacts": audience == "contacts", "restrictToDomain": audience == "domain"}
         new |= {"startTime": str(start * 1000)} if start is not None else {}
         new |= {"endTime": str(end * 1000)} if end is not None else {}
-    if not noted:
+    if not run.noted:
         yield Note({"old": {name: value for name, value in old.items() if name in (*_KEPT, *_MORE)}})
     saved = yield Request("PUT", "/users/me/settings/vacation", json=new, repeat="idem")
     return _vacation({**new, **saved}) | {"undo": _undo(old), "summary": "On." if enabled else "Off."}

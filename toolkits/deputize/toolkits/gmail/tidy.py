@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Note, Request, Steps
+from deputize.core import Alias, Effect, Need, Note, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared import times
@@ -16,7 +16,6 @@ from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
-from deputize.toolkits.gmail.deliver import Noted
 from deputize.toolkits.gmail.plan import Action, Plan, change_of, ids_of, planned
 from deputize.toolkits.gmail.query import says_which
 from deputize.toolkits.gmail.rows import email_row
@@ -88,7 +87,7 @@ def update_emails(
     limit: Annotated[int, Field(ge=1, le=_MOST, description="cap for query")] = 100,
     dry_run: Annotated[bool, Field(description="only count and preview")] = False,
     *,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Change state or labels of emails or threads, chosen by ids or by a query."""
     _check(action, add_labels, remove_labels, message_ids, thread_ids, query)
@@ -96,8 +95,8 @@ def update_emails(
     given = list(dict.fromkeys(message_ids or thread_ids or ()))
     if dry_run:
         return (yield from _preview(kind, given, query or "", action, limit))
-    if noted:
-        plan = Plan(**noted)
+    if run.noted:
+        plan = Plan(**run.noted)
     else:
         change = yield from change_of(action, add_labels or (), remove_labels or ())
         plan = yield from planned(kind, given, query or "", limit, change)

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Audience, Effect, Need, PublicRequest, Request, Show, Steps
+from deputize.core import ActKey, Audience, Effect, Need, PublicRequest, Request, Run, Show, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.toolkits._shared.mail.compose import Letter, Recipients, Text
@@ -24,7 +24,7 @@ from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
-from deputize.toolkits.gmail.deliver import Attempt, Noted, Outgoing, deliver, mark
+from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
 from deputize.toolkits.gmail.shown import letter_fields
 
 _ONE_CLICK: Final = b"List-Unsubscribe=One-Click"
@@ -58,15 +58,11 @@ def unsubscribe(
     trash: bool = False,
     by_email: Annotated[bool, Field(description="send an email if the list wants one")] = False,
     *,
-    key: ActKey,
-    account: Account,
-    granted: frozenset[str],
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Ask a mailing list to stop: one-click or mailto; may trash the message."""
     mail = Mail((yield api.get_message(message_id, "metadata", _HEADERS)))
-    if not noted and {"SPAM", "TRASH"} & set(mail.labels):
+    if not run.noted and {"SPAM", "TRASH"} & set(mail.labels):
         raise InvalidInput("message_id: not for mail in spam or in the bin; it would tell a spammer that you read it.")
     way = _way(mail)
     result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "from_outside": True}
@@ -76,14 +72,14 @@ def unsubscribe(
         refused = yield from _clicked(way.url)
         if refused:
             return result | {"status": "refused", "summary": refused}
-    elif way.how == "mailto" and (by_email or granted & (DRAFTING | {SEND})):
-        letter = _letter(way.url, key)
-        if not noted:
+    elif way.how == "mailto" and (by_email or run.granted & (DRAFTING | {SEND})):
+        letter = _letter(way.url, run.key)
+        if not run.noted:
             people = [one.address for one in letter.people.all]
             yield _show(mail, people, message_id, **letter_fields(letter, html=False), then=bin_too)
         yield from deliver(
-            Outgoing(letter.content(), key, "", letter.people.all[0].address),
-            Attempt(key, granted, account, noted, now),
+            Outgoing(letter.content(), run.key, "", letter.people.all[0].address),
+            run,
         )
     else:
         return result | {"status": "manual", "url": mail.outside.line(way.url, 300), "summary": _BY_HAND[way.how]}
