@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from deputize.core import Account, Need, Toolkit, any_of
+from deputize.core import Account, Need, Run, Toolkit, any_of
 from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.steps import Asks as Asks
 
@@ -59,6 +59,11 @@ class Caller:
 
     granted: frozenset[str]
     account: Account
+
+    @classmethod
+    def of(cls, run: Run) -> Caller:
+        """On whose behalf this run is."""
+        return cls(run.granted, run.account)
 
     @property
     def user(self) -> str:

@@ -7,13 +7,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Effect, Need, Request, Steps, any_of
+from deputize.core import Effect, Need, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.text import clip
 from deputize.toolkits.slack import api, places, refs, rows
-from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Noted, Row
-from deputize.toolkits.slack.once import Attempt, once
+from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row
+from deputize.toolkits.slack.once import began, once
 from deputize.toolkits.slack.text import Reader
 
 LONGEST: Final = 100_000  # characters
@@ -47,11 +47,7 @@ def write_canvas(
     conversation: Annotated[Conversation | None, Field(description="share or tab here")] = None,
     mode: Mode = "append",
     *,
-    key: ActKey,
-    granted: frozenset[str],
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Create a canvas or change one, from Markdown."""
     content = _content(body)
@@ -59,20 +55,20 @@ def write_canvas(
         raise InvalidInput("mode: a new canvas has nothing to change yet.")
     if canvas_id and title:
         raise InvalidInput("title: only a new canvas is given one.")
-    attempt = Attempt(key, Caller(granted, account), noted, now)
-    spot = (yield from places.find(conversation, attempt.caller, sends=True)) if conversation else None
+    caller = Caller.of(run)
+    spot = (yield from places.find(conversation, caller, sends=True)) if conversation else None
     made, own = canvas_id or "", False
     if canvas_id:
-        yield from _changed(canvas_id, mode, content, attempt)
+        yield from _changed(canvas_id, mode, content, run)
     else:
-        made, own = yield from _created(title, content, spot, attempt)
+        made, own = yield from _created(title, content, spot, run)
     failed = (yield from api.each({"share": _sharing(made, spot)}))[1] if spot and not own else []
     return rows.lean(
         {
             "canvas_id": made,
             "title": clip(title or "", 60),
             **(spot.shown if spot else {}),
-            "url": (yield from _link(made, attempt.caller)),
+            "url": (yield from _link(made, caller)),
             "failed": failed,
             "summary": "Changed." if canvas_id else "Created.",
         }
@@ -87,13 +83,13 @@ def _content(body: str) -> Json:
     return {"type": "markdown", "markdown": text}
 
 
-def _changed(canvas: str, mode: Mode, content: Json, attempt: Attempt) -> Asks[bool]:
+def _changed(canvas: str, mode: Mode, content: Json, run: Run) -> Asks[bool]:
     """canvases.edit: replacing may be repeated; what is added a second time would stand there twice."""
     asked = {"canvas_id": canvas, "changes": [{"operation": _OPERATIONS[mode], "document_content": content}]}
     if mode == "replace":
         yield api.call("canvases.edit", asked, repeat="idem")
         return True
-    return (yield from once(attempt, {"canvas": canvas}, lambda: _edited(asked), _nothing))
+    return (yield from once(run, {"canvas": canvas}, lambda: _edited(asked), _nothing))
 
 
 def _edited(asked: Json) -> Asks[bool]:
@@ -107,12 +103,10 @@ def _nothing() -> Asks[bool | None]:
     yield
 
 
-def _created(title: str | None, content: Json, spot: places.Spot | None, attempt: Attempt) -> Asks[tuple[str, bool]]:
+def _created(title: str | None, content: Json, spot: places.Spot | None, run: Run) -> Asks[tuple[str, bool]]:
     """A new canvas; of a conversation that has none yet, its own, whose rights Slack sets. And whether it is that."""
     asked = {"title": title, "document_content": content}
-    return (
-        yield from once(attempt, {"title": title}, lambda: _made(asked, spot), lambda: _made_before(title, attempt))
-    )
+    return (yield from once(run, {"title": title}, lambda: _made(asked, spot), lambda: _made_before(title, run)))
 
 
 def _made(asked: Json, spot: places.Spot | None) -> Asks[tuple[str, bool]]:
@@ -126,12 +120,12 @@ def _made(asked: Json, spot: places.Spot | None) -> Asks[tuple[str, bool]]:
     return str((yield api.call("canvases.create", asked, repeat="write"))["canvas_id"]), False
 
 
-def _made_before(title: str | None, attempt: Attempt) -> Asks[tuple[str, bool] | None]:
+def _made_before(title: str | None, run: Run) -> Asks[tuple[str, bool] | None]:
     """The one canvas of this title that the user has made since; None where it is not one, or may not be looked for."""
-    if not title or "files:read" not in attempt.caller.granted:
+    if not title or "files:read" not in Caller.of(run).granted:
         return None
-    since = str(int(attempt.began) - _SKEW)
-    answer = yield api.call("files.list", {"types": "canvases", "user": attempt.caller.user, "ts_from": since})
+    since = str(int(began(run)) - _SKEW)
+    answer = yield api.call("files.list", {"types": "canvases", "user": Caller.of(run).user, "ts_from": since})
     hits: list[Row] = [one for one in answer.get("files") or () if one.get("title") == title]
     return (str(hits[0]["id"]), False) if len(hits) == 1 else None
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Need, Steps, any_of
+from deputize.core import Alias, Effect, Need, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.toolkits.slack import api, places, refs
@@ -54,13 +54,12 @@ def manage_members(
     action: Action,
     users: Names | None = None,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Invite or remove people, or join or leave a channel."""
     if bool(users) != (action in ("invite", "remove")):
         raise InvalidInput("users: needed to invite or remove, and for nothing else.")
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     spot = yield from places.find(conversation, caller)
     chosen = (yield from people.find(users, "users", caller)) if users else []
     if action == "invite":

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Effect, Need, Request, Steps
+from deputize.core import Effect, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits.slack import api, places, refs, rows
@@ -75,16 +75,14 @@ def create_channel(
     purpose: About = None,
     invite: Names | None = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Create a channel and invite people."""
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     wanted = channel_name(name)
     _check_about(topic, purpose)
     users = (yield from people.find(invite, "invite", caller)) if invite else []
-    channel = yield from _created(wanted, private, caller, now)
+    channel = yield from _created(wanted, private, caller, run.now)
     identity = str(channel["id"])
     said = (("setTopic", topic), ("setPurpose", purpose))
     _, failed = yield from api.each({how: _about(how, identity, value) for how, value in said if value is not None})
@@ -186,15 +184,14 @@ def update_channel(
     purpose: About = None,
     archived: bool | None = None,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Rename a channel, set topic or purpose, archive or unarchive."""
     wanted = {"name": name, "topic": topic, "purpose": purpose, "archived": archived}
     changes = {field: value for field, value in wanted.items() if value is not None}
     if not changes:
         raise InvalidInput("Give at least one of name, topic, purpose and archived.")
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     _check_about(topic, purpose)
     if name is not None:
         changes["name"] = name = channel_name(name)

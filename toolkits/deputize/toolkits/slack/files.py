@@ -13,7 +13,19 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Answer, Effect, File, Keep, Need, PublicRequest, Request, Steps, Take, any_of
+from deputize.core import (
+    Answer,
+    Effect,
+    File,
+    Keep,
+    Need,
+    PublicRequest,
+    Request,
+    Run,
+    Steps,
+    Take,
+    any_of,
+)
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
@@ -24,9 +36,9 @@ from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import decode, window
 from deputize.toolkits.slack import api, places, refs, rows, users
 from deputize.toolkits.slack.api import Place
-from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Noted, Row, Ts
+from deputize.toolkits.slack.base import SLACK, After, Asks, Caller, Conversation, Json, Row, Ts
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
-from deputize.toolkits.slack.once import Attempt, once
+from deputize.toolkits.slack.once import once
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.send import mentions
 from deputize.toolkits.slack.text import Reader
@@ -59,14 +71,12 @@ def list_files(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """List files shared in a conversation or by someone."""
-    caller = Caller(granted, account)
-    bound_to = ("slack_list_files", account.subject, conversation, by, types, after, before)
-    place = Place.of(bound_to, cursor, limit, now)
+    caller = Caller.of(run)
+    bound_to = ("slack_list_files", run.account.subject, conversation, by, types, after, before)
+    place = Place.of(bound_to, cursor, limit, run.now)
     start, end = times.window(after, before, place.since)
     spot = (yield from places.find(conversation, caller)) if conversation else None
     [owner] = (yield from users.find([by], "by", caller)) if by else [{}]
@@ -103,10 +113,10 @@ def _listed(file: Row, names: Mapping[str, str]) -> Json:
 
 
 @SLACK.tool(needs=[any_of("files:read", method="files.info")])
-def get_file(file_id: str, offset: Offset = 0, *, account: Account, granted: frozenset[str]) -> Steps:
+def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
     """Read a file or canvas: text if readable, and a file handle."""
     file = (yield api.call("files.info", {"file": file_id}))["file"]
-    names = yield from users.names([str(file.get("user") or "")], Caller(granted, account))
+    names = yield from users.names([str(file.get("user") or "")], Caller.of(run))
     reader = Reader()
     found: Json = rows.file_row(file, names) | {"url": reader.line(str(file.get("permalink") or ""), 200)}
     if int(file.get("size") or 0) > LARGEST:
@@ -188,23 +198,19 @@ def upload_file(
     title: Annotated[str | None, Field(max_length=200)] = None,
     thread_ts: Ts | None = None,
     *,
-    key: ActKey,
-    granted: frozenset[str],
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Upload a file to a conversation or thread."""
-    attempt = Attempt(key, Caller(granted, account), noted, now)
+    caller = Caller.of(run)
     ref = refs.read(conversation)
     comment = to_mrkdwn(body) if body else None
-    if noted:
-        spot = Spot.of_note(noted)
-        ids = [str(one) for one in noted["files"]]
+    if run.noted:
+        spot = Spot.of_note(run.noted)
+        ids = [str(one) for one in run.noted["files"]]
     else:
         files = yield from _taken(attachments)
-        spot = yield from places.find(conversation, attempt.caller, sends=True)
-        comment = to_mrkdwn(body, (yield from mentions(body, attempt.caller))) if body else None
+        spot = yield from places.find(conversation, caller, sends=True)
+        comment = to_mrkdwn(body, (yield from mentions(body, caller))) if body else None
         ids = yield from _laid_up(files)
     shown = [{"id": one, **({"title": title} if title else {})} for one in ids]
     asked = {
@@ -214,10 +220,10 @@ def upload_file(
         "thread_ts": thread_ts or ref.thread_ts or ref.ts or None,
     }
     done = yield from once(
-        attempt,
+        run,
         {**spot.noted, "files": ids},
         lambda: _completed(asked),
-        lambda: _shared(ids, spot.id, attempt.caller),
+        lambda: _shared(ids, spot.id, caller),
     )
     url = next((str(one.get("permalink") or "") for one in done), "")
     return rows.lean({**spot.shown, "file_ids": ids, "url": Reader().line(url, 200), "summary": "Uploaded."})

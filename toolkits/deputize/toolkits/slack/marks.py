@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Effect, Need, Request, Steps, any_of
+from deputize.core import Effect, Need, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits.slack import api, places, refs, rows
@@ -47,14 +47,13 @@ def react(
     emoji: Emoji,
     remove: bool = False,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Add or remove an emoji reaction."""
     name = emoji.strip().strip(":")
     if not EMOJI.fullmatch(name):
         raise InvalidInput("emoji: not a name such as thumbsup.")
-    spot = yield from places.find(conversation, Caller(granted, account))
+    spot = yield from places.find(conversation, Caller.of(run))
     method = "reactions.remove" if remove else "reactions.add"
     changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, "emoji": name, **({} if remove else {"remove": True})}
@@ -92,15 +91,14 @@ def pin(
     title: Annotated[str | None, Field(max_length=_TITLE)] = None,
     remove: bool = False,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Pin a message, or bookmark a link, in a channel; or undo it."""
     if bool(ts) == bool(url):
         raise InvalidInput("Give exactly one of ts and url.")
     if url and not _LINK.fullmatch(url):
         raise InvalidInput("url: not a web address.")
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     spot = yield from places.find(conversation, caller)
     if url:
         return (yield from _bookmark(spot.id, url, title, caller, remove=remove))
@@ -174,11 +172,10 @@ def mark_read(
     conversation: Conversation,
     ts: Annotated[Ts | None, Field(description="default latest")] = None,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Mark a conversation read up to a message."""
-    spot = yield from places.find(conversation, Caller(granted, account))
+    spot = yield from places.find(conversation, Caller.of(run))
     point = ts or spot.ts
     if not point:
         answer = yield api.call("conversations.history", {"channel": spot.id, "limit": 1})

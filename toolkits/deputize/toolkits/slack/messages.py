@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Need, Request, Steps
+from deputize.core import Alias, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import RateLimited
 from deputize.toolkits._shared import times
@@ -49,14 +49,12 @@ def get_messages(
     limit: Limit = 15,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Read messages of a conversation or thread, newest last. Prefer search for old ones."""
-    caller = Caller(granted, account)
-    bound_to = ("slack_get_messages", account.subject, conversation, thread_ts, after, before)
-    place = Place.of(bound_to, cursor, limit, now)
+    caller = Caller.of(run)
+    bound_to = ("slack_get_messages", run.account.subject, conversation, thread_ts, after, before)
+    place = Place.of(bound_to, cursor, limit, run.now)
     oldest, latest = times.window(after, before, place.since)
     spot = yield from places.find(conversation, caller)
     thread = thread_ts or spot.thread_ts

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deputize.core import ActKey, Note, Request, Wait
+from deputize.core import ActKey, Note, Request, Run, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.steps import T
 from deputize.toolkits.slack import api
-from deputize.toolkits.slack.base import Asks, Caller, Json, Noted, Row
+from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import unescaped
 
@@ -32,19 +32,9 @@ _SKEW: Final = 5  # seconds by which Slack's clock and ours may differ
 _NO_METADATA: Final = "metadata_must_be_sent_from_app"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """This run: the act's key, on whose behalf, what an earlier run noted, and the time."""
-
-    key: ActKey
-    caller: Caller
-    noted: Noted
-    now: float
-
-    @property
-    def began(self) -> float:
-        """When the act was first tried."""
-        return float((self.noted or {}).get("at", self.now))
+def began(run: Run) -> float:
+    """When the act was first tried."""
+    return float((run.noted or {}).get("at", run.now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +69,20 @@ class Draft:
 
 
 def once(
-    attempt: Attempt, note: Mapping[str, Any], write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]
+    run: Run, note: Mapping[str, Any], write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]
 ) -> Asks[T]:
     """What the write made, seen in its answer or found afterwards.
 
     ``note``: what a later run needs to look again. Raises `OutcomeUnknown` where it may have been made, and is not
     found.
     """
-    if not attempt.noted:
+    if not run.noted:
         try:
             return (yield from write())
         except LOST as lost:
             if isinstance(lost, ProviderUnavailable) and not lost.sent:
                 raise
-        yield Note({"at": attempt.now, **note})
+        yield Note({"at": run.now, **note})
     for _ in range(_LOOKS):
         yield Wait(_PAUSE)
         try:
@@ -107,14 +97,14 @@ def once(
 # ----------------------------------------------------------------- messages
 
 
-def post(draft: Draft, attempt: Attempt) -> Asks[Row]:
+def post(draft: Draft, run: Run) -> Asks[Row]:
     """chat.postMessage; the message, with its ``ts``."""
     return (
         yield from once(
-            attempt,
+            run,
             draft.noted,
-            lambda: _posted(draft, attempt.key),
-            lambda: _posted_before(draft, attempt),
+            lambda: _posted(draft, run.key),
+            lambda: _posted_before(draft, run),
         )
     )
 
@@ -133,18 +123,18 @@ def _mark(key: ActKey) -> str:
     return key.hex[:32]
 
 
-def _posted_before(draft: Draft, attempt: Attempt) -> Asks[Row | None]:
+def _posted_before(draft: Draft, run: Run) -> Asks[Row | None]:
     """The message among the newest of its place; None where it is not, or where it may not be looked for.
 
     Right after a loss a right for one of the kinds is worth a try. A later run tries only what cannot fail, since it
     would ask the user to consent to reading.
     """
-    caller, kinds = attempt.caller, draft.spot.kinds
-    if not (caller.may("history", *kinds) or (not attempt.noted and caller.kinds_with("history", *kinds))):
+    caller, kinds = Caller.of(run), draft.spot.kinds
+    if not (caller.may("history", *kinds) or (not run.noted and caller.kinds_with("history", *kinds))):
         return None
     asked: Json = {
         "channel": draft.spot.id,
-        "oldest": f"{int(attempt.began) - _SKEW}.000000",
+        "oldest": f"{int(began(run)) - _SKEW}.000000",
         "include_all_metadata": True,
         "limit": 100,
     }
@@ -152,15 +142,15 @@ def _posted_before(draft: Draft, attempt: Attempt) -> Asks[Row | None]:
         answer = yield api.call("conversations.replies", {**asked, "ts": draft.thread_ts})
     else:
         answer = yield api.call("conversations.history", asked)
-    return next((one for one in answer.get("messages") or () if _is_it(one, draft, attempt)), None)
+    return next((one for one in answer.get("messages") or () if _is_it(one, draft, run)), None)
 
 
-def _is_it(message: Row, draft: Draft, attempt: Attempt) -> bool:
+def _is_it(message: Row, draft: Draft, run: Run) -> bool:
     metadata = message.get("metadata") or {}
     if metadata.get("event_type") == EVENT:
-        return bool((metadata.get("event_payload") or {}).get("key") == _mark(attempt.key))
-    own = message.get("user") == attempt.caller.user and message.get("ts") != draft.thread_ts
-    if not own or not _since(message.get("ts"), attempt.began - _SKEW):
+        return bool((metadata.get("event_payload") or {}).get("key") == _mark(run.key))
+    own = message.get("user") == Caller.of(run).user and message.get("ts") != draft.thread_ts
+    if not own or not _since(message.get("ts"), began(run) - _SKEW):
         return False
     thread = message.get("thread_ts")
     return same(message.get("text"), draft.text) and (thread == draft.thread_ts or (not draft.thread_ts and not thread))
@@ -176,15 +166,15 @@ def same(one: object, other: str) -> bool:
     return "".join(unescaped(str(one or "")).split()) == "".join(unescaped(other).split())
 
 
-def schedule(draft: Draft, at: int, attempt: Attempt) -> Asks[Row]:
+def schedule(draft: Draft, at: int, run: Run) -> Asks[Row]:
     """chat.scheduleMessage; the entry, with its ``scheduled_message_id`` or ``id``."""
     arguments = {**draft.arguments, "post_at": at}
     return (
         yield from once(
-            attempt,
+            run,
             {**draft.noted, "post_at": at},
             lambda: _sent(api.call("chat.scheduleMessage", arguments, repeat="write")),
-            lambda: _scheduled_before(draft, at, attempt),
+            lambda: _scheduled_before(draft, at, run),
         )
     )
 
@@ -193,10 +183,10 @@ def _sent(request: Request) -> Asks[Row]:
     return dict((yield request))
 
 
-def _scheduled_before(draft: Draft, at: int, attempt: Attempt) -> Asks[Row | None]:
+def _scheduled_before(draft: Draft, at: int, run: Run) -> Asks[Row | None]:
     """The entry among those that wait; one that was planned before this act was another's."""
     asked = {"channel": draft.spot.id, "oldest": str(at - 1), "latest": str(at + 1), "limit": 100}
     answer = yield api.call("chat.scheduledMessages.list", asked)
-    began = attempt.began - _SKEW
-    listed = [one for one in answer.get("scheduled_messages") or () if _since(one.get("date_created", at), began)]
+    since = began(run) - _SKEW
+    listed = [one for one in answer.get("scheduled_messages") or () if _since(one.get("date_created", at), since)]
     return next((one for one in listed if one.get("post_at") == at and same(one.get("text"), draft.text)), None)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Need, Steps, any_of
+from deputize.core import Alias, Need, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Cursor
@@ -41,7 +41,7 @@ Page = Annotated[int, Field(ge=1, le=200)]
 
 
 @SLACK.tool(aliases=["Slack.WhoAmI"])
-def whoami(*, granted: frozenset[str]) -> Steps:
+def whoami(*, run: Run) -> Steps:
     """Connected Slack user and workspace."""
     who = yield api.call("auth.test", {})
     outside = Reader()
@@ -52,7 +52,7 @@ def whoami(*, granted: frozenset[str]) -> Steps:
         "team_id": who.get("team_id"),
         "url": outside.line(str(who.get("url") or ""), 120),
     }
-    if "users:read" in granted and (answer := (yield from api.optional(users.info(str(who.get("user_id")))))):
+    if "users:read" in run.granted and (answer := (yield from api.optional(users.info(str(who.get("user_id")))))):
         shown = users.row(answer["user"])
         found |= {name: shown[name] for name in ("name", "email", "time_zone") if name in shown}
     return found
@@ -80,12 +80,10 @@ def list_conversations(
     limit: Page = 50,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """List the user's channels and DMs, or browse public channels."""
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     wanted: list[Kind] = types or list(CHANNELS)
     kinds: list[Kind] = caller.kinds_with("read", *wanted)
     left_out = [kind for kind in wanted if kind not in kinds]
@@ -93,8 +91,8 @@ def list_conversations(
         kinds = [kind for kind in caller.kinds_with("read", *CHANNELS) if kind in wanted]
     if not kinds:
         raise InvalidInput("types: without joined there are only channels.")
-    bound_to = ("slack_list_conversations", account.subject, query, types, joined, archived)
-    place = Place.of(bound_to, cursor, limit, now)
+    bound_to = ("slack_list_conversations", run.account.subject, query, types, joined, archived)
+    place = Place.of(bound_to, cursor, limit, run.now)
     page, token = yield from _matching(query, kinds, place, caller, joined=joined, archived=archived)
     here = page[place.skip :][:limit]
     names = yield from users.names([str(one.get("user") or "") for one in here], caller)
@@ -147,14 +145,12 @@ def get_conversation(
     limit: Page = 50,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Details of a channel or DM: topic, purpose, and members, pins, bookmarks if asked."""
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     parts = dict.fromkeys(include or ())
-    place = Place.of(("slack_get_conversation", account.subject, conversation, list(parts)), cursor, limit, now)
+    place = Place.of(("slack_get_conversation", run.account.subject, conversation, list(parts)), cursor, limit, run.now)
     spot = yield from places.find(conversation, caller)
     channel = (yield api.call("conversations.info", {"channel": spot.id, "include_num_members": True}))["channel"]
     names = yield from users.names([str(channel.get("user") or ""), str(channel.get("creator") or "")], caller)

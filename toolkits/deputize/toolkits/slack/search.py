@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Steps, any_of
+from deputize.core import Need, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
@@ -66,15 +66,13 @@ def search(
     limit: Annotated[int, Field(ge=1, le=20)] = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Search messages, files, channels or people."""
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     what = list(dict.fromkeys(kinds or ["messages"]))
-    bound_to = ("slack_search", account.subject, query, what, types, conversation, from_, after, before, sort)
-    place = Place.of(bound_to, cursor, limit, now)
+    bound_to = ("slack_search", run.account.subject, query, what, types, conversation, from_, after, before, sort)
+    place = Place.of(bound_to, cursor, limit, run.now)
     start, end = times.window(after, before, place.since)
     if not query.strip():
         raise InvalidInput("query: empty.")
@@ -82,9 +80,9 @@ def search(
     terms = yield from _terms(spot, from_, caller)
     known = spot.kinds if spot and len(spot.kinds) == 1 else _implied(conversation)
     where = list(dict.fromkeys(types or known))
-    if not types and _OLD not in granted and set(known) - set(_implied(conversation)):
-        _check_place(known, granted)
-    if _OLD in granted and not all(_SCOPES[one] in granted for one in _granular(what, where)):
+    if not types and _OLD not in run.granted and set(known) - set(_implied(conversation)):
+        _check_place(known, run.granted)
+    if _OLD in run.granted and not all(_SCOPES[one] in run.granted for one in _granular(what, where)):
         return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
     asked = {
         "query": query,
@@ -102,7 +100,7 @@ def search(
     except InvalidInput as refused:
         if refused.reason not in _OFF:
             raise
-        if _OLD not in granted:
+        if _OLD not in run.granted:
             raise InvalidInput("Slack's search is turned off in this workspace.", fix_by="operator") from None
         return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
     found = [row for kind in what for row in map(_SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]

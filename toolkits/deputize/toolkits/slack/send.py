@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Effect, Need, Request, Steps, any_of
+from deputize.core import Alias, Effect, Need, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -25,14 +25,13 @@ from deputize.toolkits.slack.base import (
     Caller,
     Conversation,
     Json,
-    Noted,
     Row,
     Ts,
 )
 from deputize.toolkits.slack.blocks import checked, fallback
 from deputize.toolkits.slack.messages import one_message
 from deputize.toolkits.slack.mrkdwn import names_in, to_mrkdwn
-from deputize.toolkits.slack.once import AS_WRITTEN, Attempt, Draft, post, schedule
+from deputize.toolkits.slack.once import AS_WRITTEN, Draft, began, post, schedule
 from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader, text_of
 
@@ -62,32 +61,28 @@ def send_message(
     blocks: Annotated[list[dict[str, Any]] | None, Field(description="Block Kit instead of body")] = None,
     unfurl: bool = False,
     *,
-    key: ActKey,
-    granted: frozenset[str],
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Send a message to a channel, person, group of people or thread; now or later."""
     if bool(body) == bool(blocks):
         raise InvalidInput("Give exactly one of body and blocks.")
-    attempt = Attempt(key, Caller(granted, account), noted, now)
-    at = _later(send_at, attempt.began) if send_at else None
+    caller = Caller.of(run)
+    at = _later(send_at, began(run)) if send_at else None
     shaped = checked(blocks) if blocks else None
     ref = refs.read(conversation)
     thread = thread_ts or ref.thread_ts or ref.ts or None
     if broadcast and not thread:
         raise InvalidInput("broadcast: only an answer in a thread can also be shown in its channel.")
     text = to_mrkdwn(body) if body else fallback(shaped or ())
-    if noted:
-        spot, text = Spot.of_note(noted), str(noted["text"])
+    if run.noted:
+        spot, text = Spot.of_note(run.noted), str(run.noted["text"])
     else:
-        spot = yield from places.find(conversation, attempt.caller, sends=True)
-        text = to_mrkdwn(body, (yield from mentions(body, attempt.caller))) if body else text
+        spot = yield from places.find(conversation, caller, sends=True)
+        text = to_mrkdwn(body, (yield from mentions(body, caller))) if body else text
     draft = Draft(spot, text, shaped, thread, broadcast, unfurl)
     if at is not None:
-        return _planned((yield from schedule(draft, at, attempt)), draft, at)
-    return (yield from _receipt((yield from post(draft, attempt)), draft))
+        return _planned((yield from schedule(draft, at, run)), draft, at)
+    return (yield from _receipt((yield from post(draft, run)), draft))
 
 
 def _later(send_at: str, now: float) -> int:
@@ -156,11 +151,9 @@ def _own_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 @SLACK.tool(needs=_own_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
-def update_message(
-    conversation: Conversation, ts: Ts, body: Body, *, account: Account, granted: frozenset[str]
-) -> Steps:
+def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) -> Steps:
     """Edit one of the user's own messages."""
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     to_mrkdwn(body)
     spot = yield from places.find(conversation, caller)
     text = to_mrkdwn(body, (yield from mentions(body, caller)))
@@ -199,13 +192,12 @@ def delete_message(
     ts: Ts | None = None,
     scheduled_id: Annotated[str | None, Field(description="instead of ts")] = None,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Delete an own message, or cancel a scheduled one."""
     if bool(ts) == bool(scheduled_id):
         raise InvalidInput("Give exactly one of ts and scheduled_id.")
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     spot = yield from places.find(conversation, caller)
     if scheduled_id:
         arguments = {"channel": spot.id, "scheduled_message_id": scheduled_id}
@@ -243,13 +235,11 @@ def list_scheduled(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """List messages waiting to be sent."""
-    caller = Caller(granted, account)
-    place = Place.of(("slack_list_scheduled", account.subject, conversation), cursor, limit, now)
+    caller = Caller.of(run)
+    place = Place.of(("slack_list_scheduled", run.account.subject, conversation), cursor, limit, run.now)
     spot = (yield from places.find(conversation, caller)) if conversation else None
     asked = {"channel": spot.id if spot else None, "limit": place.size, "cursor": place.token or None}
     answer = yield api.call("chat.scheduledMessages.list", asked)

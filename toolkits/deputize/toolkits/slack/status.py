@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Effect, Need, Request, Steps, any_of
+from deputize.core import Effect, Need, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
@@ -47,21 +47,19 @@ def set_status(
     presence: Literal["auto", "away"] | None = None,
     snooze: Annotated[str | None, Field(description="e.g. 45m; 0 ends")] = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Set status, presence or do-not-disturb."""
     if text is None and emoji is None and presence is None and snooze is None:
         raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
     if until and text is None and emoji is None:
         raise InvalidInput("until: says how long a text or an emoji stays.")
-    ends = int(times.moment(until, now, "until").timestamp()) if until else 0
-    if until and ends <= now:
+    ends = int(times.moment(until, run.now, "until").timestamp()) if until else 0
+    if until and ends <= run.now:
         raise InvalidInput("until: must lie ahead.")
     symbol = _symbol(emoji)
     minutes = _minutes(snooze) if snooze is not None else None
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     said = text is not None or symbol is not None
     before = (yield from _status(caller)) if said else {}
     requests = _requests(_profile(text, symbol, ends) if said else None, presence, minutes)
@@ -72,7 +70,7 @@ def set_status(
             "status": (f"{symbol or ''} {text or ''}".strip() or "none") if "status" in done else None,
             "until": times.full(ends * 1000) if ends and "status" in done else None,
             "presence": presence if "presence" in done else None,
-            "snooze_until": _peace(minutes, now) if "snooze" in done else None,
+            "snooze_until": _peace(minutes, run.now) if "snooze" in done else None,
             "failed": failed,
             "undo": undo,
         }

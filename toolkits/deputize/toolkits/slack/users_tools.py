@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Steps, any_of
+from deputize.core import Need, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor
@@ -42,17 +42,15 @@ def find_users(
     limit: Annotated[int, Field(ge=1, le=200)] = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Look up people by id, email, @handle or name; or list everyone."""
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     if users and (query or cursor):
         raise InvalidInput("Give users, or query, not both; users come in one page.")
     if users:
         return (yield from _asked(users, caller))
-    place = Place.of(("slack_find_users", account.subject, query, bots), cursor, limit, now)
+    place = Place.of(("slack_find_users", run.account.subject, query, bots), cursor, limit, run.now)
     page, token = yield from _listed(query, place, caller, bots=bots)
     here = page[place.skip :][:limit]
     found = Rows()
@@ -113,11 +111,10 @@ def _group_needs(arguments: Arguments) -> Sequence[Need]:
 def list_user_groups(
     group: Annotated[str | None, Field(description="@handle or id")] = None,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """List user groups, or the members of one."""
-    caller = Caller(granted, account)
+    caller = Caller.of(run)
     answer = yield api.call("usergroups.list", {"include_count": True, "team_id": caller.team})
     groups = [one for one in answer.get("usergroups") or () if isinstance(one, dict)]
     if group is None:
