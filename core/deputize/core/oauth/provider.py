@@ -6,66 +6,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.failures import Rules
 from deputize.core.failures.standard import GENERIC
-from deputize.core.vault.grant import Secret
+from deputize.core.oauth import elsewhere
+from deputize.core.oauth.app import App
+from deputize.core.oauth.elsewhere import Site
+from deputize.core.oauth.identity import Identity, Permissions
+
+__all__ = ["App", "ClientAuth", "Identity", "Loopback", "Permissions", "Pkce", "Provider", "RevokeBy", "Site"]
 
 ClientAuth = Literal["post", "basic", "none"]
 Pkce = Literal["always", "if_app_enabled"]
 Loopback = Literal["any_port", "any_port_same_path", "exact"]
 RevokeBy = Literal["form", "bearer", "app"]
 
-_HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
 _LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """How to learn whose account a token is.
-
-    ``method`` and ``json``: of the request, where it is not a plain GET. Templates name fields of the reply:
-    ``{sub}``, ``{data.viewer.id}``; ``{email|name}`` is the first of these that is there. ``subject`` must be stable,
-    ``name`` is for people, ``extra`` is kept with the grant.
-    """
-
-    url: str
-    subject: str
-    name: str
-    extra: Mapping[str, str] = field(default_factory=dict)
-    method: Literal["GET", "POST"] = "GET"
-    json: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Permissions:
-    """Where rights are read that come from elsewhere than scopes: ``items`` of the reply, each with a map ``of``.
-
-    ``{"issues": "write"}`` there becomes ``issues:write`` here. The url asks for ``per_page`` items; where as many
-    come there may be more, on a next ``page``.
-    """
-
-    url: str
-    items: str
-    of: str
-    per_page: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
-
-    ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``api``: roots that do not
-    follow from that. ``csp_form_targets``: as in `Provider`, beside the provider's own.
-    """
-
-    hosts: str
-    places: Mapping[str, str]
-    api: Mapping[str, str] = field(default_factory=dict)
-    csp_form_targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,92 +198,15 @@ class Provider:
         return replace(self, api=MappingProxyType({**rest, **roots}), hosts=hosts)
 
     def moved_to(self, base_url: str) -> Provider:
-        """The same provider played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
-
-        For sandboxes on loopback; plain http is accepted there and nowhere else.
-        """
-        host = re.escape(f"{base_url}/") + "[a-z0-9.-]+"
-        moved = self._at({"https://": f"{base_url}/"})
-        return replace(
-            moved,
-            hosts=frozenset({urlsplit(base_url).netloc}),
-            csp_form_targets=(),
-            issuer=self.issuer,
-            kept_fields={name: f"(?:{pattern})|{host}" for name, pattern in self.kept_fields.items()},
-            plain_http=True,
-        )
+        """The same provider played by a stand-in on loopback; see `deputize.core.oauth.elsewhere.moved_to`."""
+        return elsewhere.moved_to(self, base_url)
 
     def at_host(self, host: str, name: str = "") -> Provider:
-        """The same software, run by somebody else at ``host`` (``github.example.com``), under this name.
-
-        ``host`` is the operator's word, never a tool's. Raises `SettingsError` for what is no such host's name.
-        """
-        site = next((s for s in self.sites if _HOST.fullmatch(host) and re.fullmatch(s.hosts, host)), None)
-        if site is None:
-            hint = "A full host name in lower case, without scheme, port and path."
-            raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
-        moved = self._at({old: new.replace("{host}", host) for old, new in site.places.items()})
-        own = {api: root.replace("{host}", host) for api, root in site.api.items()}
-        csp_form_targets = (*self.csp_form_targets, *site.csp_form_targets)
-        row = replace(
-            moved, csp_form_targets=csp_form_targets, revoke_leaked="", api=MappingProxyType({**moved.api, **own})
-        )
-        return row._named(name, host) if name not in ("", self.name) else row
-
-    def _named(self, name: str, host: str) -> Provider:
-        """The same under a name of its own; the toolkits of the provider it is made from work with it."""
-        return replace(self, name=name, label=f"{self.label} ({host})", stands_in_for=self.stands_in_for or self.name)
-
-    def _at(self, places: Mapping[str, str]) -> Provider:
-        """The provider with the beginnings of its addresses replaced."""
-
-        def moved(url: str) -> str:
-            start = next((old for old in places if url.startswith(old)), "")
-            return places[start] + url[len(start) :] if start else url
-
-        api = MappingProxyType({name: moved(url) for name, url in self.api.items()})
-        shown = self.permissions
-        return replace(
-            self,
-            authorize=moved(self.authorize),
-            token=moved(self.token),
-            device=moved(self.device),
-            revoke=moved(self.revoke),
-            revoke_one=moved(self.revoke_one),
-            revoke_leaked=moved(self.revoke_leaked),
-            identity=replace(self.identity, url=moved(self.identity.url)),
-            permissions=replace(shown, url=moved(shown.url)) if shown else None,
-            issuer=moved(self.issuer),
-            api=api,
-            hosts=frozenset(urlsplit(moved(f"https://{host}")).netloc for host in self.hosts),
-            plain_http=self.plain_http or any(new.startswith("http:") for new in places.values()),
-        )
+        """The same software, run by somebody else at ``host``; see `deputize.core.oauth.elsewhere.at_host`."""
+        return elsewhere.at_host(self, host, name)
 
 
 def _kept_part(root: str) -> str:
     """The field that an API's root begins with: ``instance_url`` of ``{instance_url}/services``."""
     found = re.match(r"\{(\w+)\}/", root)
     return found[1] if found else ""
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """An OAuth client registration at a provider.
-
-    ``client_secret`` is None for a public client. ``pkce``: the registration has PKCE switched on, where that is its
-    own choice (Slack).
-    """
-
-    provider: str
-    client_id: str
-    client_secret: Secret | None = None
-    name: str = ""
-    pkce: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.client_id.strip():
-            raise SettingsError(f"The {self.provider} app has no client id.")
-        if not self.name:
-            object.__setattr__(self, "name", self.provider)
-        if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise SettingsError(f"App name {self.name!r}: letters, digits, - and _ only; it is part of an address.")

@@ -1,0 +1,31 @@
+"""An OAuth client: what a provider knows this program as (RFC 6749 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deputize.core.errors import SettingsError
+from deputize.core.vault.grant import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An OAuth client registration at a provider.
+
+    ``client_secret`` is None for a public client. ``pkce``: the registration has PKCE switched on, where that is its
+    own choice (Slack).
+    """
+
+    provider: str
+    client_id: str
+    client_secret: Secret | None = None
+    name: str = ""
+    pkce: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.client_id.strip():
+            raise SettingsError(f"The {self.provider} app has no client id.")
+        if not self.name:
+            object.__setattr__(self, "name", self.provider)
+        if not self.name.replace("-", "").replace("_", "").isalnum():
+            raise SettingsError(f"App name {self.name!r}: letters, digits, - and _ only; it is part of an address.")

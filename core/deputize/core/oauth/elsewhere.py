@@ -1,0 +1,97 @@
+"""The same provider at other addresses: run by somebody else, or played by a stand-in on loopback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from deputize.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from deputize.core.oauth.provider import Provider
+
+_HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
+
+    ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``api``: roots that do not
+    follow from that. ``csp_form_targets``: as in `Provider`, beside the provider's own.
+    """
+
+    hosts: str
+    places: Mapping[str, str]
+    api: Mapping[str, str] = field(default_factory=dict)
+    csp_form_targets: tuple[str, ...] = ()
+
+
+def moved_to(row: Provider, base_url: str) -> Provider:
+    """The same provider played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
+
+    For sandboxes on loopback; plain http is accepted there and nowhere else.
+    """
+    host = re.escape(f"{base_url}/") + "[a-z0-9.-]+"
+    moved = _at(row, {"https://": f"{base_url}/"})
+    return replace(
+        moved,
+        hosts=frozenset({urlsplit(base_url).netloc}),
+        csp_form_targets=(),
+        issuer=row.issuer,
+        kept_fields={name: f"(?:{pattern})|{host}" for name, pattern in row.kept_fields.items()},
+        plain_http=True,
+    )
+
+
+def at_host(row: Provider, host: str, name: str = "") -> Provider:
+    """The same software, run by somebody else at ``host`` (``github.example.com``), under this name.
+
+    ``host`` is the operator's word, never a tool's. Raises `SettingsError` for what is no such host's name.
+    """
+    site = next((s for s in row.sites if _HOST.fullmatch(host) and re.fullmatch(s.hosts, host)), None)
+    if site is None:
+        hint = "A full host name in lower case, without scheme, port and path."
+        raise SettingsError(f"{row.label} cannot be at {host!r}.", hint=hint)
+    moved = _at(row, {old: new.replace("{host}", host) for old, new in site.places.items()})
+    own = {api: root.replace("{host}", host) for api, root in site.api.items()}
+    csp_form_targets = (*row.csp_form_targets, *site.csp_form_targets)
+    made = replace(
+        moved, csp_form_targets=csp_form_targets, revoke_leaked="", api=MappingProxyType({**moved.api, **own})
+    )
+    return _named(made, name, host) if name not in ("", row.name) else made
+
+
+def _named(row: Provider, name: str, host: str) -> Provider:
+    """The same under a name of its own; the toolkits of the provider it is made from work with it."""
+    return replace(row, name=name, label=f"{row.label} ({host})", stands_in_for=row.stands_in_for or row.name)
+
+
+def _at(row: Provider, places: Mapping[str, str]) -> Provider:
+    """The provider with the beginnings of its addresses replaced."""
+
+    def moved(url: str) -> str:
+        start = next((old for old in places if url.startswith(old)), "")
+        return places[start] + url[len(start) :] if start else url
+
+    api = MappingProxyType({name: moved(url) for name, url in row.api.items()})
+    shown = row.permissions
+    return replace(
+        row,
+        authorize=moved(row.authorize),
+        token=moved(row.token),
+        device=moved(row.device),
+        revoke=moved(row.revoke),
+        revoke_one=moved(row.revoke_one),
+        revoke_leaked=moved(row.revoke_leaked),
+        identity=replace(row.identity, url=moved(row.identity.url)),
+        permissions=replace(shown, url=moved(shown.url)) if shown else None,
+        issuer=moved(row.issuer),
+        api=api,
+        hosts=frozenset(urlsplit(moved(f"https://{host}")).netloc for host in row.hosts),
+        plain_http=row.plain_http or any(new.startswith("http:") for new in places.values()),
+    )
