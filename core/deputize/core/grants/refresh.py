@@ -13,13 +13,13 @@ RFC 9700 4.14.
 from __future__ import annotations
 
 import asyncio
-import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from deputize.core.engine import Engine
-from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited, StoreUnavailable
-from deputize.core.failures import Kind, Outcome
+from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
+from deputize.core.failures import Kind
+from deputize.core.grants.backoff import Backoff, Pause
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
@@ -36,13 +36,9 @@ LONGEST: Final = 120.0
 """Seconds that a token request may take. It runs alone in the background, and is not sent twice meanwhile."""
 CALLERS: Final = 20.0
 """Seconds that somebody waits for it."""
-FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 300.0
 SAVE_TRIES: Final = 60
-UNSENT: Final = "unsent"
-"""What `failures.lost` calls a request that cannot have left."""
-UNANSWERED: Final = "once"
-"""What `failures.lost` calls a token request without an answer: it may be sent once more."""
+UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
+UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
 
 
 class GrantLost(Exception):
@@ -57,24 +53,6 @@ class Unanswered(Refusal):
     """A refusal of the second try, after the answer to the first was lost: the first may have been carried out."""
 
 
-@dataclass
-class Pause:
-    """The provider refuses, asks us to wait, or is down: no token request for this grant before ``until`` (seconds)."""
-
-    until: float
-    length: float
-    outcome: Outcome
-
-    def error(self) -> DeputizeError:
-        """What callers are told meanwhile."""
-        if self.outcome.kind is Kind.INVALID_INPUT:
-            hint = "Check the client id and secret of the app, and deputize doctor."
-            return InvalidInput("The app's registration was refused.", hint=hint, fix_by="operator")
-        if self.outcome.kind is Kind.RATE_LIMITED:
-            return RateLimited("The provider limits token requests.", retry_after=self.length)
-        return ProviderUnavailable("The provider could not refresh the grant now.")
-
-
 class Refresher:
     """Hands out grants whose access token is good now."""
 
@@ -82,7 +60,7 @@ class Refresher:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
         self.providers, self.apps, self.clock = engine.providers, engine.apps, engine.clock
         self._running: dict[str, asyncio.Task[Grant]] = {}
-        self._pauses: dict[str, Pause] = {}
+        self._backoff = Backoff(engine.clock)
 
     def fresh(self, grant: Grant) -> bool:
         """Whether the token will live a while yet: a minute, or a fifth of a short life."""
@@ -152,11 +130,10 @@ class Refresher:
             return grant  # somebody else did it
         self._stay(grant)
         if grant.refresh_token is None:
-            return (
-                grant if self._usable(grant, failed) else await self._bury(grant, "rejected" if failed else "expired")
-            )
-        pause = self._pauses.get(place)
-        if pause and self.clock() < pause.until:
+            if self._usable(grant, failed):
+                return grant
+            return await self._end_with(grant, "rejected" if failed else "expired")
+        if pause := self._backoff.pause(place):
             return self._meanwhile(grant, failed, pause)
         intent, reopened = await self._intend(place, grant.refresh_token)
         asked_at = self.clock()
@@ -165,7 +142,7 @@ class Refresher:
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
-            self._pauses.pop(place, None)
+            self._backoff.succeeded(place)
             saved = await self._save(grant, self._renewed(grant, tokens, asked_at))
             await self.vault.delete(intent)
             return saved
@@ -176,13 +153,12 @@ class Refresher:
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
         if not (taken or unanswered or reopened):
             await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
-        return self._meanwhile(grant, failed, self._pause(place, outcome))
+        return self._meanwhile(grant, failed, self._backoff.failed(place, outcome))
 
     async def _ended(self, grant: Grant, reason: str, intent: Record) -> Grant:
-        """Bury the grant, and only then forget that its token was used: else the next process would tell another reason
-        if this one dies in between."""
+        """Mark the grant dead, then delete the intent: the other way round, a crash in between would lose the reason."""
         try:
-            newer = await self._bury(grant, reason)
+            newer = await self._end_with(grant, reason)
         except GrantLost:
             await self.vault.delete(intent)
             raise
@@ -241,13 +217,10 @@ class Refresher:
                 if current is None or current.status != "active":
                     raise await self._overtaken(old, new, current)
                 if current.refresh_token != old.refresh_token:
-                    if debt := await self.outbox.owe_replaced(new, current):
-                        await self.outbox.deliver(debt)
+                    if queued := await self.outbox.owe_replaced(new, current):
+                        await self.outbox.deliver(queued)
                     return current  # a newer consent brought tokens of its own
-                old, new = (
-                    current,
-                    _merged(old, current, new),
-                )  # the row was only touched: our token counts
+                old, new = current, _merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
                 self.audit.write("token.save_failed", **facts_of(old, self.audit), attempt=attempt)
                 await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
@@ -259,14 +232,6 @@ class Refresher:
         tokens = Tokens(new.access_token, new.refresh_token, None, lifetime)
         await self.outbox.end(old.user, old.provider, old.app, tokens)
         return GrantLost(current.reason if current else "disconnected", current)
-
-    def _pause(self, place: str, outcome: Outcome) -> Pause:
-        """Wait as long as the provider says; else twice as long each time, with jitter."""
-        before = self._pauses.get(place)
-        length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
-        until = self.clock() + length * random.uniform(1.0, 1.2)  # noqa: S311
-        self._pauses[place] = Pause(until, length, outcome)
-        return self._pauses[place]
 
     def _usable(self, grant: Grant, failed: Secret | None) -> bool:
         """Whether the old token may still be served while no new one can be had."""
@@ -281,21 +246,22 @@ class Refresher:
     async def mark_lost(self, grant: Grant, reason: str) -> GrantLost:
         """Mark this generation of a grant dead, and say so; a newer one is left alone."""
         try:
-            await self._bury(grant, reason)
+            await self._end_with(grant, reason)
         except GrantLost as lost:
             return lost
         return GrantLost(reason, grant)
 
-    async def _bury(self, grant: Grant, reason: str) -> Grant:
-        while (buried := await self.vault.replace(grant, grant.dead(reason))) is None:
+    async def _end_with(self, grant: Grant, reason: str) -> Grant:
+        """Mark the grant dead and raise `GrantLost`; or return a grant with newer tokens, where another was quicker."""
+        while (dead := await self.vault.replace(grant, grant.dead(reason))) is None:
             current = await self.vault.grant(self.vault.place_of(grant))
             if current is None or current.status != "active":
                 raise GrantLost(current.reason if current else "disconnected", current)
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another was quicker, and has better tokens
             grant = current
-        self.audit.write("grant.lost", **facts_of(buried, self.audit), reason=reason)
-        raise GrantLost(reason, buried)
+        self.audit.write("grant.lost", **facts_of(dead, self.audit), reason=reason)
+        raise GrantLost(reason, dead)
 
     async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:
         """Write down, durably, that this refresh token is about to be used; whether that had been written before."""
@@ -306,10 +272,6 @@ class Refresher:
                     return made, False
             elif kept := await self.vault.swap(old, mark):
                 return kept, bool(old.json["token"] == mark["token"])
-
-
-def _why(failed: Secret | None) -> str:
-    return "rejected" if failed else "expired"
 
 
 def _merged(before: Grant, current: Grant, new: Grant) -> Grant:

@@ -1,0 +1,57 @@
+"""How long no token request is sent for a grant after the provider has refused one or could not be reached."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
+from deputize.core.failures import Kind, Outcome
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No token request for this grant before ``until`` (Unix seconds). ``length``: seconds, before jitter."""
+
+    until: float
+    length: float
+    outcome: Outcome
+
+    def error(self) -> DeputizeError:
+        """What callers get meanwhile."""
+        if self.outcome.kind is Kind.INVALID_INPUT:
+            hint = "Check the client id and secret of the app, and deputize doctor."
+            return InvalidInput("The app's registration was refused.", hint=hint, fix_by="operator")
+        if self.outcome.kind is Kind.RATE_LIMITED:
+            return RateLimited("The provider limits token requests.", retry_after=self.length)
+        return ProviderUnavailable("The provider could not refresh the grant now.")
+
+
+@dataclass(slots=True)
+class Backoff:
+    """The pauses of all grants, by their place in the vault. ``clock`` returns Unix seconds."""
+
+    clock: Callable[[], float]
+    _pauses: dict[str, Pause] = field(default_factory=dict)
+
+    def pause(self, place: str) -> Pause | None:
+        """The pause that this grant is in now."""
+        found = self._pauses.get(place)
+        return found if found and self.clock() < found.until else None
+
+    def failed(self, place: str, outcome: Outcome) -> Pause:
+        """A pause as long as the provider asks for; else twice as long as the last, with jitter."""
+        before = self._pauses.get(place)
+        length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
+        until = self.clock() + length * random.uniform(1.0, 1.2)  # noqa: S311
+        self._pauses[place] = Pause(until, length, outcome)
+        return self._pauses[place]
+
+    def succeeded(self, place: str) -> None:
+        """The next pause is a short one again."""
+        self._pauses.pop(place, None)
