@@ -6,11 +6,10 @@ RFC 6749 (4.1, 5, 6), RFC 7636, RFC 7009, RFC 9207.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
@@ -18,10 +17,9 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_r
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import token_reply
+from deputize.core.oauth.client_auth import AGENT, basic, bearer, form_request, secret_of
 from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.vault.grant import Account, Secret
-
-AGENT: Final = "deputize/0.1"
 
 
 def authorize_url(
@@ -96,13 +94,13 @@ def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) 
     place = provider.revoke_one if alone and provider.revoke_one else provider.revoke
     url = place.replace("{client_id}", quote(app.client_id, safe=""))
     if provider.revoke_by == "bearer":
-        return httpx.Request("POST", url, headers=_bearer(token), content=b"")
+        return httpx.Request("POST", url, headers=bearer(token), content=b"")
     named = token.reveal()
     if provider.revoke_by == "app":
-        basic = _basic(app.client_id, _secret_of(app))
-        headers = {"authorization": basic, "accept": "application/json", "user-agent": AGENT}
+        shown = basic(app.client_id, secret_of(app))
+        headers = {"authorization": shown, "accept": "application/json", "user-agent": AGENT}
         return httpx.Request("DELETE", url, headers=headers, json={"access_token": named})
-    return _form_request(url, provider, app, f"token={quote(named, safe='')}")
+    return form_request(url, provider, app, f"token={quote(named, safe='')}")
 
 
 def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:
@@ -115,7 +113,7 @@ def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
     """Whose account is it? OpenID Connect Core 5.3, or the provider's own way."""
-    shape, headers = provider.identity, _bearer(access_token)
+    shape, headers = provider.identity, bearer(access_token)
     if shape.json is not None:
         return httpx.Request(shape.method, shape.url, headers=headers, json=shape.json)
     return httpx.Request(shape.method, shape.url, headers=headers)
@@ -125,16 +123,12 @@ def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx
     """What may this token do, where no scope says it? ``page``: from 1 on."""
     url = httpx.URL(shown.url)
     more = {} if page == 1 else {"page": str(page)}
-    return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=_bearer(access_token))
-
-
-def _bearer(token: Secret) -> dict[str, str]:
-    return {"authorization": f"Bearer {token.reveal()}", "accept": "application/json", "user-agent": AGENT}
+    return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=bearer(access_token))
 
 
 def _token_request(provider: Provider, app: App, grant_type: str, **params: str) -> httpx.Request:
     body = prepare_token_request(grant_type, **params, **_resource(provider))
-    return _form_request(provider.token, provider, app, body)
+    return form_request(provider.token, provider, app, body)
 
 
 def _resource(provider: Provider) -> dict[str, str]:
@@ -142,32 +136,10 @@ def _resource(provider: Provider) -> dict[str, str]:
     return {"resource": provider.resource} if provider.resource else {}
 
 
-def _form_request(url: str, provider: Provider, app: App, body: str) -> httpx.Request:
-    """A form for the provider, with the client's credentials as it wants them. RFC 6749 2.3.1."""
-    kind = "application/x-www-form-urlencoded"
-    headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
-    secret = _secret_of(app) if provider.client_auth != "none" else ""
-    if secret and provider.client_auth == "basic":
-        headers["authorization"] = _basic(app.client_id, secret)
-    else:
-        body += f"&client_id={quote(app.client_id, safe='')}"
-        body += f"&client_secret={quote(secret, safe='')}" if secret else ""
-    return httpx.Request("POST", url, headers=headers, content=body.encode())
-
-
-def _secret_of(app: App) -> str:
-    return app.client_secret.reveal() if app.client_secret else ""
-
-
-def _basic(name: str, secret: str) -> str:
-    pair = f"{quote(name, safe='')}:{quote(secret, safe='')}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
-
-
 def device_codes(provider: Provider, app: App, *, scopes: frozenset[str]) -> httpx.Request:
     """A code for a machine without a browser. RFC 8628 3.1."""
     asked = {**_scopes_asked(provider, scopes), **_resource(provider)}
-    return _form_request(provider.device, provider, app, urlencode(asked))
+    return form_request(provider.device, provider, app, urlencode(asked))
 
 
 def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request:
@@ -290,12 +262,10 @@ def _seconds(value: Any, absent: float) -> float:
 
 def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, str]]:
     """The account behind a token, and what else the provider says of it. Raises `ProviderUnavailable` without one."""
-    shape = provider.identity
-    subject, name = _fill(shape.subject, reply), _fill(shape.name, reply)
-    if not subject:
+    found = provider.identity.read(reply)
+    if found is None:
         raise ProviderUnavailable(f"{provider.label} did not say whose account this is.")
-    extra = {key: value for key, template in shape.extra.items() if (value := _fill(template, reply))}
-    return Account(subject, name or subject), extra
+    return found
 
 
 def parse_permissions(provider: Provider, reply: Any) -> tuple[frozenset[str], bool]:
@@ -303,38 +273,7 @@ def parse_permissions(provider: Provider, reply: Any) -> tuple[frozenset[str], b
 
     Raises `ProviderUnavailable` for a reply without any list of them.
     """
-    shape = provider.permissions
-    items = reply.get(shape.items) if shape and isinstance(reply, Mapping) else None
-    if shape is None or not isinstance(items, list):
+    found = provider.permissions.read(reply) if provider.permissions else None
+    if found is None:
         raise ProviderUnavailable(f"{provider.label} did not say what this token may do.")
-    maps = [item.get(shape.of) for item in items if isinstance(item, Mapping)]
-    pairs = [pair for rights in maps if isinstance(rights, Mapping) for pair in rights.items()]
-    rights = frozenset(f"{name}:{level}" for name, level in pairs if _is_word(name) and _is_word(level))
-    return rights, len(items) >= shape.per_page
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[a-z_]{1,60}", value) is not None
-
-
-def _fill(template: str, reply: Any) -> str:
-    """The template with ``{a.b}`` replaced from the reply, ``{a|b}`` by the first there is; empty if any is missing."""
-    missing = False
-
-    def value(match: re.Match[str]) -> str:
-        nonlocal missing
-        found = next((one for path in match[1].split("|") if (one := _at(path, reply))), "")
-        missing |= not found
-        return found
-
-    filled = re.sub(r"\{([\w.|]+)\}", value, template)
-    return "" if missing else filled
-
-
-def _at(path: str, reply: Any) -> str:
-    """What lies there in the reply, if it is a text or a whole number."""
-    found = reply
-    for part in path.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    good = isinstance(found, str | int) and not isinstance(found, bool)
-    return str(found) if good else ""
+    return found

@@ -1,10 +1,13 @@
-"""Whose account a token is, and what it may do where no scope says it: where a provider shows that."""
+"""Whose account a token is, and what it may do where no scope says it: where a provider shows that, how it reads."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from deputize.core.vault.grant import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,14 @@ class Identity:
     method: Literal["GET", "POST"] = "GET"
     json: Mapping[str, Any] | None = None
 
+    def read(self, reply: Any) -> tuple[Account, dict[str, str]] | None:
+        """The account that a reply names, and ``extra``; None where it names no subject."""
+        subject, name = _fill(self.subject, reply), _fill(self.name, reply)
+        if not subject:
+            return None
+        extra = {key: value for key, template in self.extra.items() if (value := _fill(template, reply))}
+        return Account(subject, name or subject), extra
+
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
@@ -36,3 +47,40 @@ class Permissions:
     items: str
     of: str
     per_page: int = 100
+
+    def read(self, reply: Any) -> tuple[frozenset[str], bool] | None:
+        """The rights in a reply, as ``name:level``, and whether there may be more on the next page; None for none."""
+        items = reply.get(self.items) if isinstance(reply, Mapping) else None
+        if not isinstance(items, list):
+            return None
+        maps = [item.get(self.of) for item in items if isinstance(item, Mapping)]
+        pairs = [pair for rights in maps if isinstance(rights, Mapping) for pair in rights.items()]
+        rights = frozenset(f"{name}:{level}" for name, level in pairs if _is_word(name) and _is_word(level))
+        return rights, len(items) >= self.per_page
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[a-z_]{1,60}", value) is not None
+
+
+def _fill(template: str, reply: Any) -> str:
+    """The template with ``{a.b}`` replaced from the reply, ``{a|b}`` by the first there is; empty if any is missing."""
+    missing = False
+
+    def value(match: re.Match[str]) -> str:
+        nonlocal missing
+        found = next((one for path in match[1].split("|") if (one := _at(path, reply))), "")
+        missing |= not found
+        return found
+
+    filled = re.sub(r"\{([\w.|]+)\}", value, template)
+    return "" if missing else filled
+
+
+def _at(path: str, reply: Any) -> str:
+    """What lies there in the reply, if it is a text or a whole number."""
+    found = reply
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    good = isinstance(found, str | int) and not isinstance(found, bool)
+    return str(found) if good else ""
