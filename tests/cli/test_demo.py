@@ -166,7 +166,7 @@ def test_the_commands_in_the_chat(home: Path) -> None:
         person.hear("alice@example.test.*read your email")
         assert live_tokens(home) > 0
         person.say("/revoke gogle")
-        person.hear(r"No provider is called 'gogle'.*\[invalid_input\]")
+        person.hear(r"Unknown provider 'gogle'.*\[invalid_input\]")
         person.say("/revoke google")
         person.hear("Disconnected alice@example.test. Google ended its tokens too.")
         assert live_tokens(home) == 0

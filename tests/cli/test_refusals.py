@@ -48,7 +48,7 @@ def test_without_an_app_the_settings_to_write_are_named(words: list[str], cli: C
 
 @pytest.mark.parametrize("words", [["connect", "gogle"], ["revoke", "gogle"]])
 def test_an_unknown_provider_is_told_from_the_known_ones(words: list[str], cli: Command, provider: Provider) -> None:
-    refused(cli(*words, **provider.settings()), "invalid_input", "'gogle'", "There are: google")
+    refused(cli(*words, **provider.settings()), "invalid_input", "Unknown provider 'gogle'; known: google")
 
 
 def test_an_unknown_toolkit_is_told_from_the_known_ones(cli: Command) -> None:

@@ -50,13 +50,14 @@ def test_names_that_a_host_writes_wrongly_are_met_in_the_same_way() -> None:
     registry = Registry([App("google", "id", Secret("s"), "google")], PROVIDERS)
     with pytest.raises(SettingsError) as caught:
         registry.apps_for("gogle")
-    assert caught.value.hint == "Did you mean google?"
+    assert caught.value.message.startswith("Unknown provider 'gogle'; known: google, slack, ")
+    assert caught.value.hint.startswith("Did you mean google? Install its package, or register it under")
     with pytest.raises(InvalidInput) as unknown:
         registry.app("google", "gooogle")
     assert unknown.value.hint == "Did you mean google? There are: google."
     with pytest.raises(SettingsError) as nobody:
         Registry([App("slak", "id", Secret("s"), "slak")], PROVIDERS)
-    assert nobody.value.hint.startswith("Did you mean slack? There are: ")
+    assert "App 'slak': Unknown provider 'slak'" in nobody.value.message and "mean slack?" in nobody.value.hint
     with pytest.raises(InvalidInput) as mistyped:
         Catalog().tools("gmial")
     assert "Did you mean gmail?" in mistyped.value.hint

@@ -329,11 +329,7 @@ def _label(deputy: Deputy, provider: str) -> str:
 
 
 def _known_provider(deputy: Deputy, provider: str) -> str:
-    from deputize.core.errors import InvalidInput, instead
-
-    if provider not in deputy.providers:
-        raise InvalidInput(f"No provider is called {provider!r}.", hint=instead(provider, deputy.providers))
-    return provider
+    return deputy.registry.provider(provider).name
 
 
 def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:

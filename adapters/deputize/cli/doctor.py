@@ -21,6 +21,7 @@ from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import verify
 from deputize.core.plugins import Plugins
 from deputize.core.portal import portal
+from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.private_files import check_private
@@ -63,7 +64,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
             yield from _told(settings, vault)
         yield from _around(settings, vault, reach=reach)
     yield from _toolkits()
-    yield from _plugins(TOOLKITS)
+    yield from _plugins(TOOLKITS, PROVIDERS)
     yield _extras()
 
 

@@ -29,7 +29,8 @@ except ImportError as missing:
 from deputize.core.audit import Mode
 from deputize.core.configfile import config_file, read_config, tell_unread, unread
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.providers import PROVIDERS
+from deputize.core.oauth.registry import unknown_provider
+from deputize.core.providers import known
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
@@ -217,10 +218,12 @@ class Settings(BaseSettings):
         An app with a ``host`` has a provider of its own, called like the app. Raises `SettingsError` for a name that is
         no host's, or that another provider has.
         """
-        rows = dict(PROVIDERS)
+        rows = known()
+        elsewhere = {}
         for name, app in self.apps.items():
             if app.host:
-                rows[name] = _elsewhere(name, app)
+                elsewhere[name] = _elsewhere(name, app, rows)
+        rows |= elsewhere
         if not self.sandbox:
             return rows
         return {name: row.moved_to(self.sandbox.rstrip("/")) for name, row in rows.items()}
@@ -231,11 +234,12 @@ class Settings(BaseSettings):
         Raises `SettingsError` where apps of one provider say different things of it, or the table has that name.
         """
         found: dict[str, AppSettings] = {}
+        rows = known()
         for name, app in self.apps.items():
             if not app.issuer:
                 continue
             row = app.row(name)
-            if app.host or row in PROVIDERS or any(row == n and a.host for n, a in self.apps.items()):
+            if app.host or row in rows or any(row == n and a.host for n, a in self.apps.items()):
                 raise SettingsError(f"The app {name!r} has an issuer, but {row!r} is known without one.")
             if _said(found.setdefault(row, app)) != _said(app):
                 hint = "Give all of them the same issuer."
@@ -248,12 +252,17 @@ def _home(given: Mapping[str, object]) -> Path:
     return Path(str(given.get("home") or user_data_path("deputize"))).expanduser()
 
 
-def _elsewhere(name: str, app: AppSettings) -> Provider:
+def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Provider:
     base = app.provider or name
-    if base not in PROVIDERS or (name in PROVIDERS and name != base):
-        hint = f"provider is one of {', '.join(PROVIDERS)}, and no other one of these may be the app's name."
-        raise SettingsError(f"The app {name!r} has a host, but of no provider that can be elsewhere.", hint=hint)
-    return PROVIDERS[base].at_host(app.host, name)
+    if base not in rows:
+        message, hint = unknown_provider(base, rows)
+        raise SettingsError(f"The app {name!r} has a host: {message}", hint=hint)
+    if name in rows and name != base:
+        raise SettingsError(
+            f"The app {name!r} has a host of {base}, so it needs a name of its own.",
+            hint=f"Taken by providers: {', '.join(rows)}.",
+        )
+    return rows[base].at_host(app.host, name)
 
 
 def _said(app: AppSettings) -> tuple[object, ...]:

@@ -156,7 +156,7 @@ class Refresher:
         return self._meanwhile(grant, failed, self._backoff.failed(place, outcome))
 
     async def _ended(self, grant: Grant, reason: str, intent: Record) -> Grant:
-        """Mark the grant dead, then delete the intent: the other way round, a crash in between would lose the reason."""
+        """Mark the grant dead, then delete the intent: the other way round, a crash would lose the reason."""
         try:
             newer = await self._end_with(grant, reason)
         except GrantLost:

@@ -8,18 +8,24 @@ from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.oauth.provider import App, Provider
 
 
+def unknown_provider(name: str, known: Iterable[str]) -> tuple[str, str]:
+    """Message and hint for a provider's name that nothing has: what there is, and how to add another."""
+    names = list(known)
+    near = instead(name, names, every=False)
+    add = "Install its package, or register it under `deputize.providers` or as [providers.NAME] in deputize.toml."
+    return f"Unknown provider {name[:60]!r}; known: {', '.join(names)}.", f"{near} {add}".lstrip()
+
+
 class Registry:
-    """Apps by name. Raises `SettingsError` for two of one name, or one of a provider that nobody knows."""
+    """Apps by name. Raises `SettingsError` for two of one name, or one of an unknown provider."""
 
     def __init__(self, apps: Iterable[App], providers: Mapping[str, Provider]) -> None:
         self.providers = providers
         self.apps: dict[str, App] = {}
         for app in apps:
             if app.provider not in providers:
-                raise SettingsError(
-                    f"App {app.name!r} names a provider nobody knows: {app.provider!r}.",
-                    hint=instead(app.provider, providers),
-                )
+                message, hint = unknown_provider(app.provider, providers)
+                raise SettingsError(f"App {app.name!r}: {message}", hint=hint)
             if app.name in self.apps:
                 raise SettingsError(f"Two apps are called {app.name!r}.")
             self.apps[app.name] = app
@@ -45,9 +51,11 @@ class Registry:
         stand_ins = [app for app in self.apps.values() if self.providers[app.provider].stands_in_for == provider]
         if own or stand_ins:
             return [*sorted(own, key=lambda app: app.name != provider), *stand_ins]
+        if provider not in self.providers:
+            message, hint = unknown_provider(provider, self.providers)
+            raise SettingsError(message, hint=hint)
         hint = f"Set DEPUTIZE_APPS__{provider.upper()}__CLIENT_ID and __CLIENT_SECRET, or add it to deputize.toml."
-        meant = "" if provider in self.providers else instead(provider, self.providers, every=False)
-        raise SettingsError(f"No app is registered for {provider!r}.", hint=meant or hint)
+        raise SettingsError(f"No app is registered for {provider!r}.", hint=hint)
 
     def serves(self, name: str, provider: str) -> bool:
         """Whether a provider's tools can be used through the app of this name."""
@@ -62,7 +70,8 @@ class Registry:
     def provider(self, name: str) -> Provider:
         """The provider of this name. Raises `InvalidInput` for an unknown one."""
         if name not in self.providers:
-            raise InvalidInput(f"No provider is called {name!r}.", hint=instead(name, self.providers))
+            message, hint = unknown_provider(name, self.providers)
+            raise InvalidInput(message, hint=hint)
         return self.providers[name]
 
     def scopes(self, provider: str, scopes: Iterable[str]) -> list[str]:

@@ -1,12 +1,18 @@
-"""The table of providers: one file each, facts from the providers' own documentation.
+"""The providers: one file each, with facts from the providers' own documentation; and those that packages add.
 
 Rows end where their differences end: what all have in common (code flow, S256, rotation, expiry) is the engine's.
+
+    built in           `PROVIDERS`
+    another package    an entry point of the group ``deputize.providers``: a `Provider`, or a module with ``PROVIDER``
+    settings           ``[providers.NAME]``: see `deputize.core.providers.from_settings`
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from deputize.core.oauth.provider import Provider
+from deputize.core.plugins import Plugins
 from deputize.core.providers.github import GITHUB, GITHUB_APP
 from deputize.core.providers.google import GOOGLE
 from deputize.core.providers.linear import LINEAR
@@ -18,9 +24,19 @@ __all__ = [
     "GITHUB_APP",
     "GOOGLE",
     "LINEAR",
+    "PLUGINS",
     "PROVIDERS",
     "SALESFORCE",
     "SLACK",
+    "known",
 ]
 
 PROVIDERS: Final = {provider.name: provider for provider in (GOOGLE, SLACK, GITHUB, GITHUB_APP, LINEAR, SALESFORCE)}
+"""Those that are built in, by name."""
+
+PLUGINS: Final = Plugins("deputize.providers", Provider, noun="provider", export="PROVIDER", built_in=lambda: PROVIDERS)
+
+
+def known() -> dict[str, Provider]:
+    """Those that are built in and those of installed packages, by name. A bad one is logged once and left out."""
+    return {**PROVIDERS, **PLUGINS.all()}

@@ -1,0 +1,93 @@
+"""Providers of other packages: found by their entry point, never in the place of one that is built in."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from deputize.core import PROVIDERS, App, SettingsError
+from deputize.core.oauth.registry import Registry
+from deputize.core.providers import PLUGINS, known
+from deputize.core.settings import Settings
+from tests.support.packages import put
+
+ROW: Final = """
+from deputize.core import Identity, Provider
+
+PROVIDER = Provider(
+    name={name!r},
+    label="Acme",
+    authorize="https://acme.example/oauth/authorize",
+    token="https://acme.example/oauth/token",
+    api={{"acme": "https://api.acme.example/v1"}},
+    hosts=frozenset({{"api.acme.example"}}),
+    identity=Identity("https://api.acme.example/v1/me", subject="{{id}}", name="{{email}}"),
+)
+"""
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Puts a distribution with providers on the path: ``install("acme-x", "x = acme_x", acme_x="code")``."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def add(distribution: str, *points: str, **modules: str) -> None:
+        for name in modules:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        put(tmp_path, distribution, "deputize.providers", points, modules)
+        PLUGINS.forget()
+
+    PLUGINS.forget()
+    yield add
+    PLUGINS.forget()
+
+
+@pytest.mark.parametrize("value", ["acme_row", "acme_row:PROVIDER"])
+def test_an_entry_point_is_a_module_with_a_provider_or_the_provider(install: Install, value: str) -> None:
+    install("acme-oauth", f"acme = {value}", acme_row=ROW.format(name="acme"))
+    assert known()["acme"].label == "Acme" and list(known())[:-1] == list(PROVIDERS)
+
+
+def test_settings_know_a_provider_of_another_package(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("acme-oauth", "acme = acme_row", acme_row=ROW.format(name="acme"))
+    monkeypatch.setenv("DEPUTIZE_APPS__ACME__CLIENT_ID", "id")
+    settings = Settings.load(home=tmp_path)
+    assert Registry(settings.all_apps(), settings.all_providers()).app("acme").client_id == "id"
+
+
+def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: pytest.LogCaptureFixture) -> None:
+    install("evil", "google = evil_row", evil_row=ROW.format(name="google"))
+    with caplog.at_level(logging.WARNING):
+        assert known() == PROVIDERS and known()["google"] is PROVIDERS["google"]
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told == "The provider 'google' of evil 1.2 is skipped: a provider of this name is built in."
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("PROVIDER = 1", "exports no PROVIDER"),
+        ("raise RuntimeError('boom')", "RuntimeError: boom."),
+        (ROW.format(name="other"), "its provider is called 'other'"),
+        (ROW.format(name="acme").replace("https://acme", "http://acme"), "is not an https address"),
+    ],
+)
+def test_a_bad_one_is_named_and_left_out(install: Install, code: str, reason: str) -> None:
+    install("acme-oauth", "acme = acme_row", acme_row=code)
+    assert known() == PROVIDERS
+    [skipped] = PLUGINS.skipped()
+    assert reason in skipped.reason and skipped.distribution == "acme-oauth 1.2"
+
+
+def test_an_unknown_provider_is_answered_with_those_there_are_and_how_to_add_it() -> None:
+    with pytest.raises(SettingsError, match="Unknown provider 'acme'; known: google, slack, ") as caught:
+        Registry([App("acme", "id")], PROVIDERS)
+    assert "Install its package, or register it under `deputize.providers`" in caught.value.hint
