@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from deputize.core import errors
 from deputize.core.errors import DeputizeError
+from deputize.core.providers.from_settings import ProviderSettings
 from deputize.core.settings import AppSettings, Settings
 from tests.docs.blocks import ROOT
 
@@ -20,7 +21,7 @@ MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"
 
 def settings_page() -> str:
     """Every setting: its variable, its line in the file, its default, and what it is for."""
-    rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name != "apps"]
+    rows = [_setting(name, field) for name, field in Settings.model_fields.items() if name not in ("apps", "providers")]
     apps = [_app(name, field) for name, field in AppSettings.model_fields.items()]
     return "\n".join(
         [
@@ -52,6 +53,23 @@ def settings_page() -> str:
             "",
             *_paragraph(AppSettings),
             "",
+            "## Providers",
+            "",
+            "A provider without code, called as its table is; an app of that name belongs to it:",
+            "",
+            "```toml",
+            "[providers.acme]",
+            'authorize = "https://acme.example/oauth/authorize"',
+            'token = "https://acme.example/oauth/token"',
+            'identity = { url = "https://api.acme.example/v1/me", subject = "{id}", name = "{email}" }',
+            'api = { acme = "https://api.acme.example/v1" }',
+            'scopes = { "tasks:read" = "read your tasks" }',
+            "```",
+            "",
+            "| field | default | |",
+            "|---|---|---|",
+            *(_described(name, field) for name, field in ProviderSettings.model_fields.items()),
+            "",
             "Providers, servers of your own and several accounts: [providers.md](providers.md).",
             "",
         ]
@@ -66,13 +84,20 @@ def _app(name: str, field: FieldInfo) -> str:
     return f"| `{name}` | {'required' if field.is_required() else _default(name, field)} |"
 
 
+def _described(name: str, field: FieldInfo) -> str:
+    default = "required" if field.is_required() else _default(name, field)
+    return f"| `{name}` | {default} | {field.description} |"
+
+
 def _default(name: str, field: FieldInfo) -> str:
     if name == "home":
         return "the platform's folder for data"
     value = field.get_default(call_default_factory=True)
     if get_origin(field.annotation) is Literal:
         return " or ".join(f"`{one}`" for one in get_args(field.annotation)) + f"; `{value}`"
-    return "" if value in (None, "", {}) or isinstance(value, SecretStr) else f"`{str(value).lower()}`"
+    return (
+        "" if value in (None, "", " ", {}) or value == [] or isinstance(value, SecretStr) else f"`{str(value).lower()}`"
+    )
 
 
 def _paragraph(described: type[Any]) -> list[str]:

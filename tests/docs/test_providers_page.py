@@ -35,7 +35,7 @@ async def resolved(host: str) -> list[str]:
 
 
 def test_every_block_is_run_here() -> None:
-    assert len(blocks(PAGE, "python")) == 3 and len(blocks(PAGE, "toml")) == 1 and len(blocks(PAGE, "bash")) == 2
+    assert len(blocks(PAGE, "python")) == 3 and len(blocks(PAGE, "toml")) == 2 and len(blocks(PAGE, "bash")) == 2
 
 
 def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +46,15 @@ def test_the_settings_load_and_say_what_the_page_says(tmp_path: Path, monkeypatc
     assert rows["github"] is PROVIDERS["github"] and rows["work"].hosts == {"github.example.com"}
     assert {name: app.issuer for name, app in said.issuers().items()} == {"okta": ISSUER}
     assert [app.provider for app in said.all_apps()] == ["github", "work", "okta"]
+
+
+def test_a_provider_without_code_is_one_like_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deputize.toml").write_text(block(PAGE, "[providers.acme]", "toml"))
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
+    said = Settings.load()
+    row = said.all_providers()["acme"]
+    assert row.hosts == {"api.acme.example"} and row.words("tasks:read") == "read your tasks"
+    assert [app.provider for app in said.all_apps()] == ["acme"]
 
 
 async def test_a_server_is_discovered_and_has_a_toolkit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from deputize.core.audit import Mode
 from deputize.core.configfile import config_file, read_config, tell_unread, unread
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
-from deputize.core.providers import known
+from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     key_file: Path | None = Field(None, description="File with root keys, 0600. Default: key in home.")
     keyring: bool = Field(False, description="Keep the root key in the system's keyring.")
     apps: dict[str, AppSettings] = Field(default_factory=dict, description="OAuth clients by name.")
+    providers: dict[str, ProviderSettings] = Field(
+        default_factory=dict, description="Providers described without code, by name."
+    )
     agent: str = Field("agent", description="The name of the agent, as users see it on pages and in the audit.")
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")
@@ -213,12 +216,12 @@ class Settings(BaseSettings):
         ]
 
     def all_providers(self) -> Mapping[str, Provider]:
-        """The providers of the table, where the apps say they are; or a sandbox that plays them.
+        """All providers there are, where the apps say they are; or a sandbox that plays them.
 
         An app with a ``host`` has a provider of its own, called like the app. Raises `SettingsError` for a name that is
         no host's, or that another provider has.
         """
-        rows = known()
+        rows = with_settings(self.providers)
         elsewhere = {}
         for name, app in self.apps.items():
             if app.host:
@@ -234,7 +237,7 @@ class Settings(BaseSettings):
         Raises `SettingsError` where apps of one provider say different things of it, or the table has that name.
         """
         found: dict[str, AppSettings] = {}
-        rows = known()
+        rows = with_settings(self.providers)
         for name, app in self.apps.items():
             if not app.issuer:
                 continue

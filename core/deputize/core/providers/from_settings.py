@@ -1,0 +1,164 @@
+"""Providers described in settings, without code: ``[providers.acme]`` in ``deputize.toml``.
+
+What a row says decides where codes, tokens and client secrets go, so it is checked as one that is written in code:
+https everywhere (or loopback everywhere, for a stand-in), no name of a provider that is known already, no field that
+does not exist. A grant is sealed with the origin it came from: a row that later leads elsewhere does not get its
+tokens (`deputize.core.providers.origin`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from deputize.core.errors import SettingsError
+from deputize.core.oauth.provider import ClientAuth, Identity, Loopback, Pkce, Provider, RevokeBy
+from deputize.core.providers import known
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
+_CSP_SOURCE: Final = re.compile(r"https:(?://(?:\*\.)?[A-Za-z0-9.-]+(?::[0-9]{1,5})?)?")  # CSP 3, 2.3.1
+_LOOPBACK: Final = ("127.0.0.1", "::1")
+_OURS: Final = {
+    *("client_id", "response_type", "redirect_uri", "state", "scope", "resource"),
+    *("code_challenge", "code_challenge_method", "nonce", "request", "request_uri"),
+}
+"""Parameters of an authorization request that no row may set: they are what makes it safe."""
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    if not parts.hostname or parts.username or parts.fragment or not (parts.scheme == "https" or local):
+        raise ValueError("an https address, without user and fragment; http on 127.0.0.1 only")
+    return url
+
+
+def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(what)
+        return text
+
+    return AfterValidator(check)
+
+
+def _extra_params(params: dict[str, str]) -> dict[str, str]:
+    if taken := sorted(_OURS & params.keys()):
+        raise ValueError(f"{', '.join(taken)}: set by each request itself")
+    return params
+
+
+Address = Annotated[str, AfterValidator(_address)]
+AddressOrNone = Annotated[str, AfterValidator(lambda url: _address(url) if url else "")]
+Host = Annotated[str, _matching(_HOST, "a host, or host:port, without scheme and path")]
+Params = Annotated[dict[str, str], AfterValidator(_extra_params)]
+CspSource = Annotated[str, _matching(_CSP_SOURCE, "https: or https://HOST, as in a content security policy")]
+
+
+class IdentitySettings(BaseModel):
+    """How to learn whose account a token is; see `deputize.core.oauth.identity.Identity`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    url: Address
+    subject: str = Field("{sub}", min_length=1)
+    name: str = Field("{email|preferred_username|name}", min_length=1)
+    method: Literal["GET", "POST"] = "GET"
+    json_body: dict[str, Any] | None = Field(None, alias="json")
+
+
+class ProviderSettings(BaseModel):
+    """One provider without code. Fields as in `deputize.core.Provider`; its answers are read as the RFCs say."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    label: str = Field("", description="Its name for people. Default: its name.")
+    authorize: Address = Field(description="Authorization endpoint (RFC 6749 3.1), https.")
+    token: Address = Field(description="Token endpoint (RFC 6749 3.2), https.")
+    identity: IdentitySettings = Field(
+        description="Whose account a token is: `url`, asked with it, and templates over the reply, `subject` (stable; "
+        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET."
+    )
+    api: dict[str, Address] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
+    hosts: list[Host] = Field(default_factory=list, description="Hosts tokens may go to beside those of `api`.")
+    scopes: dict[str, str] = Field(default_factory=dict, description="Scopes, each in plain words for people.")
+    always: list[str] = Field(default_factory=list, description="Scopes asked for in every consent.")
+    scope_separator: str = Field(" ", description="Between scopes in a request.")
+    absent_scope: Literal["requested", "empty"] = Field(
+        "requested", description="What a token reply without `scope` grants: what was requested, or nothing."
+    )
+    issuer: str = Field("", description="What `iss` of a callback must be (RFC 9207), where the server sends it.")
+    pkce: Pkce = Field("always", description="PKCE with S256: always, or where the app's `pkce` is set.")
+    client_auth: ClientAuth = Field("post", description="How an app shows its secret: in the form, Basic, or not.")
+    revoke: AddressOrNone = Field("", description="Where tokens end (RFC 7009). Empty: they cannot be ended.")
+    revoke_by: RevokeBy = Field(
+        "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."
+    )
+    revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
+    device: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
+    resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
+    params: Params = Field(default_factory=dict, description="Parameters of each authorization request.")
+    params_consent: Params = Field(
+        default_factory=dict, description="Those that bring a consent page and a refresh token each time."
+    )
+    params_choose: Params = Field(default_factory=dict, description="Those that let people choose an account.")
+    login_hint: str = Field("", description="Parameter that names the account to choose.")
+    default_lifetime: float = Field(0, ge=0, description="Seconds a token lives, where a reply has no `expires_in`.")
+    loopback: Loopback = Field("exact", description="What of a loopback redirect URI is registered.")
+    localhost: bool = Field(False, description="Loopback must be called localhost in redirect URIs.")
+    csp_form_targets: list[CspSource] = Field(
+        default_factory=list, description="Where its consent page may lead at once, beside its own origin."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_place(self) -> ProviderSettings:
+        """A row of https addresses with one http address among them would send a token in the clear."""
+        if len({urlsplit(url).scheme for url in self._addresses()}) > 1:
+            raise ValueError("all addresses are https, or all are http on loopback")
+        return self
+
+    def _addresses(self) -> list[str]:
+        ends = (self.revoke, self.device)
+        return [self.authorize, self.token, self.identity.url, *self.api.values(), *(url for url in ends if url)]
+
+    def row(self, name: str) -> Provider:
+        """The provider. Raises `SettingsError` for one that cannot be."""
+        who = self.identity
+        same = self.model_dump(exclude={"label", "identity", "api", "hosts", "scopes", "always", "csp_form_targets"})
+        return Provider(
+            **same,
+            name=name,
+            label=self.label or name,
+            api={api: root.rstrip("/") for api, root in self.api.items()},
+            hosts=frozenset((*(urlsplit(url).netloc for url in (who.url, *self.api.values())), *self.hosts)),
+            identity=Identity(who.url, who.subject, who.name, method=who.method, json=who.json_body),
+            always=tuple(self.always),
+            scope_words=self.scopes,
+            csp_form_targets=tuple(self.csp_form_targets),
+            plain_http=self.token.startswith("http:"),
+        )
+
+
+def with_settings(described: Mapping[str, ProviderSettings]) -> dict[str, Provider]:
+    """All providers by name: built in, of installed packages, and these.
+
+    Raises `SettingsError` for a name that is taken, or that is none.
+    """
+    rows = known()
+    for name, one in described.items():
+        if name in rows:
+            raise SettingsError(
+                f"[providers.{name}]: there is a provider of this name already.",
+                hint="Call it otherwise; for the same software run by somebody else: host in [apps.NAME].",
+            )
+        if not _NAME.fullmatch(name):
+            raise SettingsError(
+                f"A provider in the settings cannot be called {name[:60]!r}.", hint="Letters a-z, digits, - and _ only."
+            )
+        rows[name] = one.row(name)
+    return rows

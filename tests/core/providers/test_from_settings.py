@@ -1,0 +1,138 @@
+"""A provider in ``[providers.acme]``: checked like one in code, and every refusal names the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import App, Identity, Provider, SettingsError
+from deputize.core.oauth.flow import authorize_url
+from deputize.core.providers import PROVIDERS
+from deputize.core.providers.origin import differs, origin_of
+from deputize.core.settings import Settings
+from deputize.core.vault.grant import Secret
+
+ACME: Final[dict[str, Any]] = {
+    "label": "Acme",
+    "authorize": "https://acme.example/oauth/authorize",
+    "token": "https://acme.example/oauth/token",
+    "revoke": "https://acme.example/oauth/revoke",
+    "api": {"acme": "https://api.acme.example/v1/"},
+    "identity": {"url": "https://id.acme.example/me", "subject": "{id}", "name": "{email}"},
+    "scopes": {"tasks:read": "read your tasks"},
+}
+TOML: Final = """
+[providers.acme]
+label = "Acme"
+authorize = "https://acme.example/oauth/authorize"
+token = "https://acme.example/oauth/token"
+revoke = "https://acme.example/oauth/revoke"
+identity = { url = "https://id.acme.example/me", subject = "{id}", name = "{email}" }
+api = { acme = "https://api.acme.example/v1" }
+scopes = { "tasks:read" = "read your tasks" }
+
+[apps.acme]
+client_id = "acme-client"
+"""
+APP: Final = App("acme", "acme-client")
+
+
+def load(home: Path, **row: Any) -> Settings:
+    return Settings.load(home=home, providers={"acme": {**ACME, **row}}, apps={"acme": {"client_id": "acme-client"}})
+
+
+def test_a_row_of_the_file_is_the_row_that_one_would_write_in_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deputize.toml").write_text(TOML)
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
+    settings = Settings.load()
+    assert settings.all_providers()["acme"] == Provider(
+        name="acme",
+        label="Acme",
+        authorize="https://acme.example/oauth/authorize",
+        token="https://acme.example/oauth/token",
+        revoke="https://acme.example/oauth/revoke",
+        api={"acme": "https://api.acme.example/v1"},
+        hosts=frozenset({"api.acme.example", "id.acme.example"}),
+        identity=Identity("https://id.acme.example/me", subject="{id}", name="{email}"),
+        scope_words={"tasks:read": "read your tasks"},
+    )
+    assert [app.provider for app in settings.all_apps()] == ["acme"]
+
+
+def test_it_asks_as_a_built_in_one_does_with_pkce(tmp_path: Path) -> None:
+    row = load(tmp_path, params={"audience": "tasks"}).all_providers()["acme"]
+    url = authorize_url(
+        row, APP, redirect_uri="https://x.example/callback/acme", scopes=frozenset(), state=Secret("s"), challenge="c"
+    )
+    assert "code_challenge_method=S256" in url and "audience=tasks" in url
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("authorize", "http://acme.example/oauth/authorize"),
+        ("token", "acme.example/oauth/token"),
+        ("token", "https://user@acme.example/token"),
+        ("revoke", "ftp://acme.example/revoke"),
+        ("device", "http://localhost/device"),
+        ("api.acme", "http://api.acme.example"),
+        ("api.acme", "{instance_url}/v1"),
+        ("identity.url", "http://acme.example/me"),
+        ("identity.subject", ""),
+        ("hosts.0", "https://api.acme.example"),
+        ("pkce", "never"),
+        ("client_auth", "jwt"),
+        ("default_lifetime", -1),
+        ("params", {"redirect_uri": "https://evil.example"}),
+        ("csp_form_targets.0", "*; script-src *"),
+        ("plain_http", True),
+        ("stands_in_for", "google"),
+        ("tokne", "https://acme.example/token"),
+    ],
+)
+def test_a_bad_value_is_refused_with_the_name_of_its_field(tmp_path: Path, field: str, value: Any) -> None:
+    first, _, rest = field.partition(".")
+    if rest:
+        value = [value] if rest == "0" else {**ACME.get(first, {}), rest: value}
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, **{first: value})
+    assert f"providers.acme.{field}: " in caught.value.message and "evil" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", sorted(PROVIDERS))
+def test_no_row_takes_the_name_of_a_provider_that_is_built_in(tmp_path: Path, name: str) -> None:
+    settings = Settings.load(home=tmp_path, providers={name: ACME})
+    with pytest.raises(SettingsError, match=rf"\[providers.{name}\]: there is a provider of this name already"):
+        settings.all_providers()
+
+
+@pytest.mark.parametrize("name", ["", "Acme", "a b", "a/b", "-a", "a" * 61])
+def test_a_name_is_one_that_settings_and_addresses_can_hold(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="cannot be called"):
+        Settings.load(home=tmp_path, providers={name: ACME}).all_providers()
+
+
+def test_http_is_for_loopback_and_then_for_all_of_the_row(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="all are http on loopback"):
+        load(tmp_path, api={"acme": "http://127.0.0.1:9000/v1"})
+    base = "http://127.0.0.1:9000"
+    places = {name: f"{base}/{name}" for name in ("authorize", "token", "revoke")}
+    row = load(tmp_path, **places, api={"acme": f"{base}/v1"}, identity={"url": f"{base}/me"}).all_providers()["acme"]
+    assert row.plain_http and row.hosts == {"127.0.0.1:9000"}
+
+
+def test_a_grant_of_a_row_that_leads_elsewhere_now_is_of_another_place(tmp_path: Path) -> None:
+    before = origin_of(load(tmp_path).all_providers()["acme"], APP)
+    for change in ({"token": "https://evil.example/token"}, {"revoke": "https://evil.example/revoke"}):
+        assert differs(before, load(tmp_path, **change).all_providers()["acme"], APP) == "place"
+    assert differs(None, load(tmp_path).all_providers()["acme"], APP) == "place"  # not of a time before origins
+
+
+def test_a_server_with_an_issuer_cannot_have_the_name_of_a_row(tmp_path: Path) -> None:
+    apps = {"acme": {"client_id": "a", "issuer": "https://acme.example"}}
+    with pytest.raises(SettingsError, match="'acme' is known without one"):
+        Settings.load(home=tmp_path, providers={"acme": ACME}, apps=apps).issuers()
