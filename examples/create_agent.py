@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -22,7 +21,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.langgraph import asked_of, resume_when_done
+from deputize.adapters.langgraph import Context, asked_of, resume_when_done
 from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
@@ -35,13 +34,6 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 
 CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "1"}}
 LINES: Final = ("anything from Bob this week?", "answer him yes")
-
-
-@dataclass
-class Context:
-    """Who is talking: your application knows, the model is never asked."""
-
-    user_id: str
 
 
 ALICE: Final = Context("alice")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
@@ -22,7 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 
-from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
+from deputize.adapters.langgraph import Context, act_node, asked_of, resume_when_done
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
 from deputize.core.vault.stores import open_store
@@ -34,13 +33,6 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 
 CONFIG: Final[RunnableConfig] = {"configurable": {"thread_id": "1"}}
 LINE: Final = "anything from Bob this week?"
-
-
-@dataclass
-class Context:
-    """Who is talking: your application knows, the model is never asked."""
-
-    user_id: str
 
 
 ALICE: Final = Context("alice")

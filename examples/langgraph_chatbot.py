@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from langgraph.prebuilt import tools_condition
 from langgraph.types import Command
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.langgraph import act_node, asked_of
+from deputize.adapters.langgraph import Context, act_node, asked_of
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import Deputy
 from deputize.core.portal import portal
@@ -40,13 +39,6 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "1"}}
-
-
-@dataclass
-class Context:
-    """Who is talking: your application knows, the model is never asked."""
-
-    user_id: str
 
 
 ALICE = Context("alice")

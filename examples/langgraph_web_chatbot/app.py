@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
+from deputize.adapters.langgraph import Context, act_node, asked_of, resume_when_done
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, DeputizeError, Deputy, Secret
 from deputize.core.vault.stores import open_store
@@ -45,13 +45,6 @@ HERE: Final = Path(__file__).parent
 USERS: Final = ("alice", "bob")
 COOKIE: Final = "chat_session"
 Graph = CompiledStateGraph[Any, Any, Any, Any]
-
-
-@dataclass
-class Context:
-    """Who is talking: the application knows, the model is never asked."""
-
-    user_id: str
 
 
 def chatbot(deputy: Deputy) -> Graph:

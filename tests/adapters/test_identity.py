@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command
 from langgraph_sdk.auth.types import StudioUser
 
+import deputize.adapters.langgraph
 from deputize.adapters.host import Identity, RunInfo, server_user
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.adapters.langgraph import act_node
@@ -266,3 +269,23 @@ async def test_a_refused_identity_at_anothers_pause_leaves_no_answer_behind(sand
             await made.ainvoke(yes, PLAIN, context=BOB)
         await made.ainvoke(Command(resume={"wake": True}), PLAIN)
         assert sandbox.sent("alice@example.test") == [] and await approvals_of(made, PLAIN)
+
+
+@dataclass
+class Wider(Context):
+    """An application's own context."""
+
+    language: str = "en"
+
+
+@pytest.mark.parametrize("given", [Wider("alice", "t1", language="de"), {"user_id": "alice", "tenant_id": "t1"}])
+async def test_a_context_with_fields_of_its_own_names_the_user_as_ours_does(sandbox: Sandbox, given: Any) -> None:
+    assert deputize.adapters.langgraph.Context is deputize.adapters.Context is Context
+    deputy = await build(sandbox)
+    await connect(deputy, sandbox, "readonly", user=User("alice", "t1"))
+    builder = StateGraph(MessagesState, context_schema=Wider)
+    builder.add_node("tools", act_node(deputy, "gmail"))
+    builder.add_edge(START, "tools")
+    graph: Graph = builder.compile()
+    state = await graph.ainvoke(asking(SEARCH), context=given)
+    assert tool_messages(state)["search"].status == "success"

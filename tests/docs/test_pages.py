@@ -147,7 +147,7 @@ async def test_the_graph_of_the_page_pauses_twice_and_sends_once(capsys: pytest.
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         names: dict[str, Any] = {"deputy": deputy, "model": model(SEARCH, SEND), "config": config(), "question": "go"}
-        names = await run(block(GRAPH, "class Context"), names)
+        names = await run(block(GRAPH, "builder = StateGraph"), names)
         graph, context = names["graph"], names["Context"]("alice")
         names = await run(block(GRAPH, "asked_of(pauses"), names)
         [asked] = await deputy.consents.waiting(User("alice"))
@@ -164,7 +164,7 @@ async def test_the_graph_of_the_page_pauses_twice_and_sends_once(capsys: pytest.
 async def test_the_agent_of_the_page_asks_for_consent_and_then_for_the_yes() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
-        names = await run(block(GRAPH, "class Context"), {"deputy": deputy, "model": model(SEND)})
+        names = await run(block(GRAPH, "builder = StateGraph"), {"deputy": deputy, "model": model(SEND)})
         names = await run(block(GRAPH, "create_agent("), names)
         agent, context = names["agent"], names["Context"]("alice")
         paused = await agent.ainvoke({"messages": [("user", "go")]}, config(), context=context)

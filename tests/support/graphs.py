@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
 
+from deputize.adapters.host import Context as Context
 from deputize.adapters.langgraph import act_node, asked_of
 from deputize.core import Consent, Deputy
 from deputize.sandbox import Sandbox
@@ -29,14 +29,6 @@ SEND: dict[str, Any] = {
     "args": {"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes, gladly."},
     "id": "send",
 }
-
-
-@dataclass
-class Context:
-    """What the host hands to a run."""
-
-    user_id: str
-    tenant_id: str = ""
 
 
 def config(thread: str = "1") -> RunnableConfig:

@@ -26,6 +26,17 @@ NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom a
 TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
 
 
+@dataclass
+class Context:
+    """Who is talking: the ``context_schema`` of a graph, filled in by the application; no model sees or sets it.
+
+    One with more fields inherits from this class, or is a class of its own with fields of these two names.
+    """
+
+    user_id: str
+    tenant_id: str = ""
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """What is known of a run that calls a tool: LangChain's ``config``, LangGraph's ``runtime`` (None outside)."""

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict  # of the standard one pydantic makes no schema before Python 3.12
 
-from deputize.adapters.host import REFUSED, Who
+from deputize.adapters.host import REFUSED, Context, Who
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import (
     Approval,
@@ -60,6 +60,7 @@ except ImportError as missing:
     raise SettingsError.without(missing, "langgraph") from None
 
 require(LANGGRAPH)
+__all__ = ["WAKE", "Answers", "Context", "Edited", "act_node", "asked_of", "resume_when_done"]
 Payload = dict[str, Any]
 
 
