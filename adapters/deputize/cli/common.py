@@ -41,3 +41,8 @@ def who(named: str) -> str:
     if not Settings.load().local:
         raise UserRequired("A web application serves our pages, so say for whom.", hint="--user or DEPUTIZE_USER")
     return getpass.getuser()
+
+
+def known_provider(deputy: Deputy, provider: str) -> str:
+    """The name, if a provider has it. Raises `InvalidInput` with the nearest ones."""
+    return deputy.registry.provider(provider).name

@@ -1,0 +1,64 @@
+"""``deputize act`` and ``deputize tools``: one tool call as yourself, and what can be called."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import AccountOption, BrowserOption, JsonOption, UserOption, WaitOption, opened, who
+
+
+def act(
+    tool: Annotated[str, typer.Argument(help="A tool's name; deputize tools lists them.")],
+    arguments: Annotated[str, typer.Argument(help="Its arguments, as a JSON object.")] = "{}",
+    user: UserOption = "",
+    account: AccountOption = "",
+    registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where several lead there.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without being asked.")] = False,
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+) -> None:
+    """Act as yourself: one tool call. Asks for consent and approval where it needs them; the result is JSON.
+
+    Example: deputize act gmail_search_emails '{"query": "from:bob"}'
+    """
+    from deputize.cli.prompts import Asking
+
+    given = _arguments(arguments)
+    with opened() as deputy:
+        result = Asking(deputy, who(user), browser, wait, yes).act(tool, given, account or None, registration)
+    show.data(result)
+
+
+def tools(
+    toolkits: Annotated[
+        list[str] | None, typer.Argument(help="Only of these toolkits, toolsets and names: gmail, github:actions ...")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the tools: what each does, changes and asks for. Needs no settings.
+
+    A toolkit of several toolsets is listed as agents get it: github is its core, github:all everything.
+    """
+    from deputize.core.act.catalog import Catalog
+
+    found = Catalog().tools(*toolkits or ())
+    kits = list(dict.fromkeys(tool.toolkit for tool in found))
+    found.sort(key=lambda tool: (kits.index(tool.toolkit), tool.toolset != "core"))  # what agents get first, first
+    if not as_json:
+        show.tools(found)
+        return
+    show.data([show.tool_facts(tool) for tool in found])
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text)
+    except ValueError as e:
+        raise typer.BadParameter(f"The arguments are not JSON: {e}") from None
+    if not isinstance(given, dict):
+        raise typer.BadParameter('The arguments must be a JSON object, such as \'{"query": "from:bob"}\'.')
+    return given

@@ -1,0 +1,113 @@
+"""``deputize connect``, ``connections`` and ``grants``: which accounts there are, and what each may be used for."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import (
+    AccountOption,
+    BrowserOption,
+    JsonOption,
+    UserOption,
+    WaitOption,
+    known_provider,
+    opened,
+    who,
+)
+
+if TYPE_CHECKING:
+    from deputize.core import Deputy
+
+
+def connect(
+    provider: Annotated[str, typer.Argument(help="google, ...; not needed with --tool")] = "",
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option(help="What to ask for, in full or by its last part: gmail.readonly. Repeat it, or use commas."),
+    ] = None,
+    tool: Annotated[
+        list[str] | None, typer.Option(help="Ask for what this tool needs, of whichever provider. Repeat it.")
+    ] = None,
+    user: UserOption = "",
+    account: AccountOption = "",
+    registration: Annotated[str, typer.Option("--app", help="Which OAuth app, where settings name several.")] = "",
+    another: Annotated[bool, typer.Option("--another", help="One more account, beside those connected.")] = False,
+    switch: Annotated[bool, typer.Option("--switch", help="Act with the account that you choose from now on.")] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="No browser here: enter a code on another device (GitHub).")
+    ] = False,
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+) -> None:
+    """Connect an account: shows a link to our own page, and waits until you have been to the provider.
+
+    Examples: deputize connect google --scopes gmail.readonly, deputize connect --tool gmail_send_email
+    """
+    if not provider and not tool:
+        raise typer.BadParameter("Say which provider to connect, or which --tool is to be used.")
+    from deputize.cli.prompts import Asking, ended_well
+
+    wanted = [part for given in scopes or () for part in given.replace(",", " ").split()]
+    with opened() as deputy:
+        named = {known_provider(deputy, provider)} if provider else set()
+        families = {*map(deputy.registry.family, named), *(deputy.catalog.tool(name).provider for name in tool or ())}
+        asking = Asking(deputy, who(user), browser, wait, device=device)
+        asked = deputy.run(
+            deputy.connect(
+                asking.user,
+                provider,
+                scopes=_known(deputy, provider, wanted),
+                tools=tool or (),
+                app=registration,
+                account=account or None,
+                another=another,
+                allow_switch=switch,
+            )
+        )
+        for consent in asking.consents(asked) if asked else ():
+            ended_well(consent, asking.label(consent.provider))
+        held = deputy.run(deputy.connections(asking.user))
+        show.connections([one for one in held if deputy.registry.family(one.provider) in families])
+
+
+def connections(user: UserOption = "", browser: BrowserOption = True) -> None:
+    """Show the link to your own page: accounts, open questions, approvals. Serves it until Ctrl-C."""
+    from deputize.cli.prompts import open_browser
+    from deputize.core.web.local_links import connections_link
+
+    with opened() as deputy:
+        link = deputy.run(connections_link(deputy, who(user)))
+        show.link(link, show.out)
+        if browser:
+            open_browser(link)
+        show.note("Ctrl-C ends it.")
+        while True:
+            time.sleep(3600)
+
+
+def grants(user: UserOption = "", as_json: JsonOption = False) -> None:
+    """List connected accounts and what each may be used for. Never a token."""
+    from dataclasses import asdict
+
+    with opened() as deputy:
+        held = deputy.run(deputy.connections(who(user)))
+    if as_json:
+        show.data([asdict(one) for one in held])
+    else:
+        show.connections(held)
+
+
+def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
+    """The scopes, if each is written in full or known by its last part: providers only say "invalid scope"."""
+    from deputize.core.errors import InvalidInput, instead
+
+    known = deputy.providers[provider].scope_words if provider else {}
+    for scope in scopes:
+        if known and "://" not in scope and not any(scope == full or full.endswith(f"/{scope}") for full in known):
+            names = [full.rpartition("/")[2] or full for full in known]
+            raise InvalidInput(f"No scope of {provider} is called {scope!r}.", hint=instead(scope, names))
+    return scopes
