@@ -15,7 +15,7 @@ from llama_index.core.tools import FunctionTool
 from workflows.context.internal_context import InternalContext
 from workflows.runtime.types.results import StepWorkerStateContextVar
 
-from deputize.adapters import llamaindex
+from deputize.adapters import llamaindex_saved
 from deputize.adapters.llamaindex import (
     ApprovalDone,
     ApprovalRequest,
@@ -327,7 +327,7 @@ async def test_trap_a_strangers_yes_that_is_heard_too_early_is_not_the_users(
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     blob = await save_paused(handler)
-    monkeypatch.setattr(llamaindex, "_still", at_once)
+    monkeypatch.setattr(llamaindex_saved, "_still", at_once)
     handler = await resume_paused(agent("FunctionAgent", deputy, SEND), blob)
     approve(handler, request.approval_id, by="bob")
     assert "waits for the user's approval" in await ended(handler) and sent(sandbox) == 0

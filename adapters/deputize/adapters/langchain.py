@@ -43,6 +43,8 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "langchain") from None
 
+__all__ = ["ActTool", "DeputyToolkit", "tools"]
+
 _call_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 _asked: ContextVar[str] = ContextVar("deputize_asked", default="")
 

@@ -15,11 +15,9 @@ asked, who is so shown what the rest would do after it; writes at one provider a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict  # of the standard one pydantic makes no schema before Python 3.12
 
 from deputize.adapters.host import REFUSED, Context, Who
@@ -27,14 +25,10 @@ from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import (
     Approval,
     ApprovalRequired,
-    Call,
-    Conflict,
     Consent,
     ConsentRequired,
     Deputy,
     Effect,
-    InvalidInput,
-    NotFound,
     PolicyDenied,
     SettingsError,
     User,
@@ -49,41 +43,29 @@ try:
     from langgraph.graph.message import add_messages
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.prebuilt import ToolNode
-    from langgraph.pregel import Pregel
     from langgraph.runtime import get_runtime
-    from langgraph.types import Command, Interrupt, Send, interrupt
+    from langgraph.types import Command, Send, interrupt
 
     from deputize.adapters.langchain import Host
+    from deputize.adapters.langgraph_calls import open_calls, where
     from deputize.adapters.langgraph_fast_path import First, Step, direct
+    from deputize.adapters.langgraph_pauses import (
+        WAKE,
+        Answers,
+        Edited,
+        Payload,
+        asked_of,
+        asking_again,
+        record,
+        resume_when_done,
+        same_user,
+    )
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
 
 require(LANGGRAPH)
 __all__ = ["WAKE", "Answers", "Context", "Edited", "act_node", "asked_of", "resume_when_done"]
-Payload = dict[str, Any]
-
-
-WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
-"""The schema of what a resume of a consent pause may hold."""
-
-
-class Edited(BaseModel):
-    """A yes with other arguments: all of them, as the tool's schema names them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    decision: Literal["edit"]
-    arguments: dict[str, Any]
-
-
-class Answers(BaseModel):
-    """What a resume of an approval pause may hold: decisions by approval id. Without any it is only a wake-up."""
-
-    model_config = ConfigDict(extra="allow")
-
-    decisions: dict[str, Literal["approve", "reject"] | Edited] = {}
-    reason: str = ""
 
 
 class _Messages(TypedDict):
@@ -296,80 +278,3 @@ class _ActNode:
         message = await self.host.answer(call, where(config, asked, call), user)
         lost = message.status == "error" and isinstance(message.artifact, Mapping)
         return None if lost and message.artifact.keys() & {"consent", "approval"} else message
-
-
-async def record(deputy: Deputy, given: Any, user: User | None) -> dict[str, str]:
-    """Record the decisions that a resume value carries as this user's; what is wrong with edits, by approval id."""
-    answers, faults = Answers.model_validate(given), dict[str, str]()
-    for approval, said in answers.decisions.items():
-        what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
-        with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
-            try:
-                await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
-            except InvalidInput as wrong:  # an exception here would come again with every resume
-                faults[approval] = str(wrong)
-    return faults
-
-
-def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
-    """An approval for a pause, with what is wrong with the user's last edit of it."""
-    fault = faults.get(approval.id)
-    return approval.payload() | ({"fault": fault} if fault else {})
-
-
-def same_user(note: Mapping[str, Any], user: User | None) -> User:
-    """The user who began. Raises `PolicyDenied` for another one, and the pause stays open for the right one."""
-    if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
-        raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
-    return user
-
-
-def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
-    """The id of the last message that asked for tools, and those of its calls that nobody has answered yet."""
-    for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
-        if isinstance(message, AIMessage) and message.tool_calls:
-            answered = {m.tool_call_id for m in messages[index:] if isinstance(m, ToolMessage)}
-            return message.id or _task(config), [c for c in message.tool_calls if c["id"] not in answered]
-    return "", []
-
-
-def _task(config: RunnableConfig) -> str:
-    """The task this node runs in: the same one in every re-run."""
-    return str((config.get("configurable") or {}).get("checkpoint_ns", "")).split("|")[0]
-
-
-def where(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
-    """Conversation, asking message and id of a call: with the tool and the user, what makes it the same act."""
-    chosen = config.get("configurable") or {}
-    run = str((config.get("metadata") or {}).get("run_id") or "")
-    return Call(thread=str(chosen.get("thread_id") or ""), message=asked, id=str(call["id"] or ""), run=run)
-
-
-def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:
-    """The consents or approvals in these pauses, as their payloads."""
-    pauses = [i.value for i in interrupts if isinstance(i.value, Mapping) and i.value.get("type") == f"deputize.{kind}"]
-    return [dict(ask) for pause in pauses for ask in pause[f"{kind}s"]]
-
-
-async def resume_when_done(
-    deputy: Deputy,
-    graph: Pregel[Any, Any, Any, Any],
-    config: RunnableConfig,
-    *,
-    context: Any = None,
-    seconds: float = 600.0,
-    resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
-) -> Any:
-    """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
-
-    Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
-    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with.
-    """
-    pauses = (await graph.aget_state(config)).interrupts
-    with suppress(NotFound):  # one was removed: the graph looks again
-        await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
-    wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") == "deputize.consent"}
-    if resume is not None:
-        return await resume(Command(resume=wake))
-    return await graph.ainvoke(Command(resume=wake), config, context=context)

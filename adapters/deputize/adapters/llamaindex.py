@@ -13,11 +13,7 @@ yes; woken too early it fails, and may be called again.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
-import time
-import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal
@@ -27,14 +23,12 @@ from deputize.adapters.tool_messages import as_text, told
 from deputize.core import (
     ApprovalRequired,
     Call,
-    Conflict,
     ConsentRequired,
     DeputizeError,
     Deputy,
     Effect,
     InvalidInput,
     NotFound,
-    PolicyDenied,
     SettingsError,
     Tool,
     User,
@@ -42,32 +36,27 @@ from deputize.core import (
 )
 
 try:
-    from llama_index.core.agent.react import types as thoughts
-    from llama_index.core.agent.workflow import workflow_events
-    from llama_index.core.llms import ChatMessage
-    from llama_index.core.memory import ChatMemoryBuffer
     from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
     from llama_index.core.tools.tool_spec.base import BaseToolSpec
-    from llama_index.core.workflow import Context, Event, HumanResponseEvent, InputRequiredEvent, JsonSerializer
-    from workflows.errors import ContextSerdeError
+    from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent
     from workflows.handler import WorkflowHandler
     from workflows.runtime.types.results import WaitingForEvent
 
-    from deputize.adapters.llamaindex_delivery import OWNER, Delivery, Never
+    from deputize.adapters.llamaindex_delivery import Delivery
+    from deputize.adapters.llamaindex_saved import resume, save_paused
 except ImportError as missing:
     require(LLAMAINDEX)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "llamaindex") from None
 
 require(LLAMAINDEX)
+__all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "wake_when_done"]
+__all__ += ["ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest"]
+__all__ += ["CalendarToolSpec", "GitHubToolSpec", "GmailToolSpec", "LinearToolSpec", "SlackToolSpec"]
 log = logging.getLogger(__name__)
 ASKS: Final = 3
 """How often one call asks for a yes, where what it would do changes under the user's eyes."""
 ALONE: Final = Call()
 """Of a call outside of an agent nobody knows where it came from."""
-DRAIN: Final = 10.0
-REGISTER: Final = 1.0
-TICK: Final = 0.01
-"""Seconds, at most: for calls to end before a run is saved, for restored ones to wait again; and between two looks."""
 
 
 class ConsentRequest(InputRequiredEvent):
@@ -284,25 +273,6 @@ async def wake_when_done(deputy: Deputy, handler: WorkflowHandler, consent: str,
     handler.ctx.send_event(ConsentDone(consent_id=consent))
 
 
-async def save_paused(handler: WorkflowHandler) -> str:
-    """Stop a waiting run and return all of it as JSON, for `resume_paused`. Keep it where its user cannot write.
-
-    Calls that run get ten seconds to end; one that is cut off is called again after the resume. Raises `Conflict` where
-    the run has ended, or none of its calls acts as a user.
-    """
-    await _still(handler, DRAIN)
-    store = handler.ctx.store
-    if handler.is_done() or not await store.get(OWNER, default=None):
-        raise Conflict("Nothing in this run waits for its user.", hint="Save a run that has asked for something.")
-    memory = await store.get("memory")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it leaves out the memory: we do not
-        context = handler.ctx.to_dict(serializer=JsonSerializer())
-    said = [message.model_dump(mode="json") for message in await memory.aget_all()]
-    await handler.cancel_run()
-    return json.dumps({"v": 1, "context": context, "memory": said, "limit": getattr(memory, "token_limit", None)})
-
-
 async def resume_paused(agent: Any, blob: str, *, types: Iterable[type[Any]] = ()) -> WorkflowHandler:
     """Go on with a saved run; its handler. What was consented to or decided meanwhile needs no event any more.
 
@@ -310,33 +280,8 @@ async def resume_paused(agent: Any, blob: str, *, types: Iterable[type[Any]] = (
     streamed again: `Deputy.consents` and `Deputy.approvals` know what waits. Raises `InvalidInput` for what cannot be
     loaded, `PolicyDenied` where the agent's tools are bound to another user than the run, or to none `UserRequired`.
     """
-    user, serializer = User.of(_user_of(agent)), JsonSerializer(allowed_types=[*_KNOWN, *types])
-    try:
-        saved = json.loads(blob)
-        ctx = Context.from_dict(agent, saved["context"], serializer=serializer)
-        owner = await ctx.store.get(OWNER, default=None)
-        said = [ChatMessage.model_validate(message) for message in saved["memory"]]
-        memory = ChatMemoryBuffer.from_defaults(chat_history=said, token_limit=saved["limit"])
-    except (ValueError, TypeError, LookupError, ContextSerdeError):
-        hint = "Pass the classes of events and data of your own as types=."
-        raise InvalidInput("This is no saved run of this agent.", hint=hint, fix_by="operator") from None
-    if owner != [user.id, user.tenant]:
-        raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
-    handler: WorkflowHandler = agent.run(ctx=ctx)
-    await handler.ctx.store.set("memory", memory)  # set before the run starts, it would be lost
-    await _still(handler, REGISTER)  # until a restored call waits again, any event would do
-    return handler
-
-
-async def _still(handler: WorkflowHandler, seconds: float) -> None:
-    """Until no step of a run is at work, but not for ever."""
-    deadline = time.monotonic() + seconds
-    for _ in range(20):
-        await asyncio.sleep(0)  # what was just sent or restored is under way after a few turns of the loop
-    while time.monotonic() < deadline:
-        if not await handler.ctx.running_steps():
-            return
-        await asyncio.sleep(TICK)
+    ours = (ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone)
+    return await resume(agent, blob, User.of(_user_of(agent)), (*ours, *types))
 
 
 def _user_of(agent: Any) -> User | str | None:
@@ -346,12 +291,3 @@ def _user_of(agent: Any) -> User | str | None:
         if isinstance(tool, ActTool):
             return tool.user
     raise UserRequired("This agent has no tool that acts as a user.")
-
-
-_KNOWN: Final[list[type[Any]]] = [
-    *(c for c in vars(workflow_events).values() if isinstance(c, type) and issubclass(c, Event)),
-    *(c for c in vars(thoughts).values() if isinstance(c, type) and issubclass(c, thoughts.BaseReasoningStep)),
-    *(ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone, Never, ChatMessage, ToolOutput),
-    ChatMemoryBuffer,  # older releases of LlamaIndex save it too; `resume_paused` sets it anew
-]
-"""The classes that a saved run of LlamaIndex's agents may hold."""

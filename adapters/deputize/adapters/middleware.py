@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NotRequired
 
 from deputize.adapters.host import Who
+from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -37,9 +38,14 @@ try:
     from langgraph.types import interrupt
 
     from deputize.adapters.langchain import Host, asked_by
-    from deputize.adapters.langgraph import WAKE, Answers, Payload, asking_again, open_calls, record, same_user, where
+    from deputize.adapters.langgraph_calls import open_calls, where
+    from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user
 except ImportError as missing:
+    require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langchain") from None
+
+require(LANGGRAPH)
+__all__ = ["ApprovalMiddleware", "ConsentMiddleware"]
 
 
 class _Owned(AgentState[Any]):

@@ -1,0 +1,99 @@
+"""What a pause of LangGraph asks of the user, what a resume of it may say, and how to wait for the user and resume.
+
+    {"type": "deputize.consent", "v": 1, "consents": [...]}      resume with anything: the vault is asked again
+    {"type": "deputize.approval", "v": 1, "approvals": [...]}    resume with anything, or with decisions: `Answers`
+
+What a resume says of an approval is recorded as the resuming user's decision; the recorded row counts. Whoever resumes
+another user's pause is refused, and the pause stays open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Literal
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import Command, Interrupt
+from pydantic import BaseModel, ConfigDict
+
+from deputize.core import Approval, Conflict, Deputy, InvalidInput, NotFound, PolicyDenied, User
+
+Payload = dict[str, Any]
+
+WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
+"""The schema of what a resume of a consent pause may hold."""
+
+
+class Edited(BaseModel):
+    """A yes with other arguments: all of them, as the tool's schema names them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["edit"]
+    arguments: dict[str, Any]
+
+
+class Answers(BaseModel):
+    """What a resume of an approval pause may hold: decisions by approval id. Without any it is only a wake-up."""
+
+    model_config = ConfigDict(extra="allow")
+
+    decisions: dict[str, Literal["approve", "reject"] | Edited] = {}
+    reason: str = ""
+
+
+async def record(deputy: Deputy, given: Any, user: User | None) -> dict[str, str]:
+    """Record the decisions that a resume value carries as this user's; what is wrong with edits, by approval id."""
+    answers, faults = Answers.model_validate(given), dict[str, str]()
+    for approval, said in answers.decisions.items():
+        what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
+        with suppress(NotFound, Conflict):  # decided elsewhere, or too late: the row counts, the gate looks
+            try:
+                await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
+            except InvalidInput as wrong:  # an exception here would come again with every resume
+                faults[approval] = str(wrong)
+    return faults
+
+
+def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
+    """An approval for a pause, with what is wrong with the user's last edit of it."""
+    fault = faults.get(approval.id)
+    return approval.payload() | ({"fault": fault} if fault else {})
+
+
+def same_user(note: Mapping[str, Any], user: User | None) -> User:
+    """The user who began. Raises `PolicyDenied` for another one, and the pause stays open for the right one."""
+    if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
+        raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
+    return user
+
+
+def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:
+    """The consents or approvals in these pauses, as their payloads."""
+    pauses = [i.value for i in interrupts if isinstance(i.value, Mapping) and i.value.get("type") == f"deputize.{kind}"]
+    return [dict(ask) for pause in pauses for ask in pause[f"{kind}s"]]
+
+
+async def resume_when_done(
+    deputy: Deputy,
+    graph: Pregel[Any, Any, Any, Any],
+    config: RunnableConfig,
+    *,
+    context: Any = None,
+    seconds: float = 600.0,
+    resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
+) -> Any:
+    """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
+
+    Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
+    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with.
+    """
+    pauses = (await graph.aget_state(config)).interrupts
+    with suppress(NotFound):  # one was removed: the graph looks again
+        await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
+    wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") == "deputize.consent"}
+    if resume is not None:
+        return await resume(Command(resume=wake))
+    return await graph.ainvoke(Command(resume=wake), config, context=context)
