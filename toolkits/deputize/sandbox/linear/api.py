@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
-from deputize.sandbox.linear import changes, filters, views
+from deputize.sandbox.linear import changes, filters, inbox_views, views
 from deputize.sandbox.linear.graphql import Field, Unreadable, read
 from deputize.sandbox.linear.seed import ORGANIZATION_KEY, stable_id
+from deputize.sandbox.linear.selections import Many
 from deputize.sandbox.linear.store import Call, Json, failed, not_found
-from deputize.sandbox.linear.views import Many
 from deputize.sandbox.world import World
 
 
@@ -221,7 +221,7 @@ def teams(call: Call, one: Field) -> Any:
 def templates(call: Call, one: Field) -> Any:
     """All of them, in one list."""
     call.needs("read")
-    return [views.template(call, row) for row in call.visible("templates")]
+    return [inbox_views.template(call, row) for row in call.visible("templates")]
 
 
 QUERIES: dict[str, Callable[[Call, Field], Any]] = {
@@ -236,8 +236,8 @@ QUERIES: dict[str, Callable[[Call, Field], Any]] = {
     "projectStatuses": _many("statuses", views.status),
     "cycles": _many("cycles", views.cycle),
     "cycle": _single("cycles", "Cycle", views.cycle),
-    "customViews": _many("views", views.view),
-    "customView": _single("views", "CustomView", views.view),
+    "customViews": _many("views", inbox_views.view),
+    "customView": _single("views", "CustomView", inbox_views.view),
     "templates": templates,
     "searchIssues": _searched("issues", views.issue, ("title", "description")),
     "searchProjects": _searched("projects", views.project, ("name", "description")),
@@ -256,7 +256,7 @@ QUERIES: dict[str, Callable[[Call, Field], Any]] = {
     "initiative": _single("initiatives", "Initiative", views.initiative),
     "documents": _many("documents", views.document),
     "document": _single("documents", "Document", views.document),
-    "notifications": _many("notifications", views.notification),
-    "customerNeeds": _many("needs", views.need),
-    "customers": _many("customers", views.customer),
+    "notifications": _many("notifications", inbox_views.notification),
+    "customerNeeds": _many("needs", inbox_views.need),
+    "customers": _many("customers", inbox_views.customer),
 }

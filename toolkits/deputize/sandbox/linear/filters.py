@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deputize.sandbox.linear.selections import Many
 from deputize.sandbox.linear.store import Json, failed
-from deputize.sandbox.linear.views import Many
 
 _DURATION = re.compile(r"(-?)P(\d+)([DWMY])")
 _DAYS = {"D": 1, "W": 7, "M": 30, "Y": 365}

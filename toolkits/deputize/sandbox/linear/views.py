@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-from deputize.sandbox.linear.seed import ORGANIZATION_KEY, user_id
+from deputize.sandbox.linear.seed import user_id
+from deputize.sandbox.linear.selections import HOME, Many, View, lookup, rows_by_id, rows_where, slug
 from deputize.sandbox.linear.store import Call, Json
-
-HOME = f"https://linear.app/{ORGANIZATION_KEY}"
-
-
-@dataclass(frozen=True)
-class Many:
-    """A connection: rows that are shown page by page."""
-
-    make: Callable[[], list[Json]]
-
-
-View = dict[str, Any]
 
 
 def user(call: Call, email: str | None) -> View | None:
@@ -37,23 +25,6 @@ def user(call: Call, email: str | None) -> View | None:
 def users(call: Call) -> list[View]:
     """Everybody."""
     return [view for person in call.world.people if (view := user(call, person.email))]
-
-
-def _one(call: Call, kind: str, id: Any, show: Callable[[Call, Json], View]) -> Callable[[], View | None]:
-    def make() -> View | None:
-        row = call.row(kind, id)
-        return show(call, row) if row else None
-
-    return make
-
-
-def _where(call: Call, kind: str, field: str, id: str, show: Callable[[Call, Json], View]) -> Many:
-    return Many(lambda: [show(call, row) for row in call.visible(kind) if row.get(field) == id])
-
-
-def _these(call: Call, kind: str, ids: Iterable[str], show: Callable[[Call, Json], View]) -> Many:
-    wanted = list(ids)
-    return Many(lambda: [show(call, row) for row in call.visible(kind) if row["id"] in wanted])
 
 
 def team(call: Call, row: Json) -> View:
@@ -76,14 +47,14 @@ def team(call: Call, row: Json) -> View:
         "defaultIssueState": lambda: state(call, row["states"][0], row),
         "activeCycle": active,
         "states": Many(lambda: [state(call, one, row) for one in row["states"]]),
-        "labels": _where(call, "labels", "team", id, label),
+        "labels": rows_where(call, "labels", "team", id, label),
         "members": Many(lambda: users(call)),
     }
 
 
 def team_of(call: Call, id: Any) -> Callable[[], View | None]:
     """The team of something."""
-    return _one(call, "teams", id, team)
+    return lookup(call, "teams", id, team)
 
 
 def state(call: Call, row: Json, of: Json) -> View:
@@ -100,7 +71,7 @@ def label(call: Call, row: Json) -> View:
     """A label of issues."""
     return {
         **{name: row.get(name) for name in ("id", "name", "color", "description", "isGroup", "retiredAt", "createdAt")},
-        "parent": _one(call, "labels", row.get("parent"), label),
+        "parent": lookup(call, "labels", row.get("parent"), label),
         "team": team_of(call, row.get("team")),
     }
 
@@ -109,7 +80,7 @@ def project_label(call: Call, row: Json) -> View:
     """A label of projects."""
     return {
         **{name: row.get(name) for name in ("id", "name", "color", "description", "isGroup", "retiredAt", "createdAt")},
-        "parent": _one(call, "project_labels", row.get("parent"), project_label),
+        "parent": lookup(call, "project_labels", row.get("parent"), project_label),
     }
 
 
@@ -126,7 +97,7 @@ def cycle(call: Call, row: Json) -> View:
         **{name: row.get(name) for name in plain},
         **{name: bool(row.get(name)) for name in flags},
         "team": team_of(call, row["team"]),
-        "issues": _where(call, "issues", "cycle", row["id"], issue),
+        "issues": rows_where(call, "issues", "cycle", row["id"], issue),
     }
 
 
@@ -147,42 +118,38 @@ def issue(call: Call, row: Json) -> View:
         **{name: row.get(name) for name in (*plain, *stamps)},
         "trashed": bool(row.get("trashed")),
         "identifier": key,
-        "url": f"{HOME}/issue/{key}/{_slug(row['title'])}",
-        "branchName": f"{call.person.email.partition('@')[0]}/{key.lower()}-{_slug(row['title'])}",
+        "url": f"{HOME}/issue/{key}/{slug(row['title'])}",
+        "branchName": f"{call.person.email.partition('@')[0]}/{key.lower()}-{slug(row['title'])}",
         "team": lambda: team(call, of),
         "state": lambda: state(call, next(one for one in of["states"] if one["id"] == row["state"]), of),
         "creator": lambda: user(call, row["creator"]),
         "assignee": lambda: user(call, row["assignee"]),
         "delegate": None,
         "labelIds": list(chosen),
-        "labels": _these(call, "labels", chosen, label),
-        "project": _one(call, "projects", row.get("project"), project),
-        "projectMilestone": _one(call, "milestones", row.get("milestone"), milestone),
-        "cycle": _one(call, "cycles", row.get("cycle"), cycle),
-        "parent": _one(call, "issues", row.get("parent"), issue),
-        "children": _where(call, "issues", "parent", id, issue),
-        "comments": _where(call, "comments", "issue", id, comment),
-        "attachments": _where(call, "attachments", "issue", id, attachment),
-        "relations": _where(call, "relations", "issue", id, relation),
-        "inverseRelations": _where(call, "relations", "related", id, relation),
+        "labels": rows_by_id(call, "labels", chosen, label),
+        "project": lookup(call, "projects", row.get("project"), project),
+        "projectMilestone": lookup(call, "milestones", row.get("milestone"), milestone),
+        "cycle": lookup(call, "cycles", row.get("cycle"), cycle),
+        "parent": lookup(call, "issues", row.get("parent"), issue),
+        "children": rows_where(call, "issues", "parent", id, issue),
+        "comments": rows_where(call, "comments", "issue", id, comment),
+        "attachments": rows_where(call, "attachments", "issue", id, attachment),
+        "relations": rows_where(call, "relations", "issue", id, relation),
+        "inverseRelations": rows_where(call, "relations", "related", id, relation),
         "subscribers": Many(lambda: [v for one in row.get("subscribers") or [] if (v := user(call, one))]),
     }
-
-
-def _slug(title: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())[:40]
 
 
 def attachment(call: Call, row: Json) -> View:
     """A link on an issue."""
     plain = {name: row.get(name) for name in ("id", "title", "subtitle", "url", "sourceType", "createdAt")}
-    return {**plain, "issue": _one(call, "issues", row["issue"], issue)}
+    return {**plain, "issue": lookup(call, "issues", row["issue"], issue)}
 
 
 def relation(call: Call, row: Json) -> View:
     """A relation between two issues."""
     ends = {"issue": row["issue"], "relatedIssue": row["related"]}
-    return {"id": row["id"], "type": row["type"], **{k: _one(call, "issues", id, issue) for k, id in ends.items()}}
+    return {"id": row["id"], "type": row["type"], **{k: lookup(call, "issues", id, issue) for k, id in ends.items()}}
 
 
 def comment(call: Call, row: Json) -> View:
@@ -201,9 +168,9 @@ def comment(call: Call, row: Json) -> View:
         "url": f"{HOME}/comment/{row['id'][:8]}",
         "user": lambda: user(call, row["author"]),
         "botActor": None,
-        "parent": _one(call, "comments", row.get("parent"), comment),
+        "parent": lookup(call, "comments", row.get("parent"), comment),
         "documentContent": lambda: _content(call, row.get("documentContent")),
-        **{name: _one(call, kind, row.get(name), show) for name, (kind, show) in on.items()},
+        **{name: lookup(call, kind, row.get(name), show) for name, (kind, show) in on.items()},
     }
 
 
@@ -231,29 +198,29 @@ def project(call: Call, row: Json) -> View:
     return {
         "__typename": "Project",
         **{name: row.get(name) for name in (*plain, *stamps)},
-        "url": f"{HOME}/project/{_slug(row['name'])}-{row['slugId']}",
+        "url": f"{HOME}/project/{slug(row['name'])}-{row['slugId']}",
         "priorityLabel": ("No priority", "Urgent", "High", "Medium", "Low")[int(row.get("priority") or 0)],
         "progress": len(closed) / len(done) if done else 0.0,
-        "status": _one(call, "statuses", row["status"], status),
+        "status": lookup(call, "statuses", row["status"], status),
         "lead": lambda: user(call, row.get("lead")),
         "creator": lambda: user(call, row.get("creator")),
         "documentContent": {"id": row["content_id"]},
-        "teams": _these(call, "teams", row["teams"], team),
-        "accessibleTeams": _these(call, "teams", row["teams"], team),
+        "teams": rows_by_id(call, "teams", row["teams"], team),
+        "accessibleTeams": rows_by_id(call, "teams", row["teams"], team),
         "members": Many(lambda: [v for one in row.get("members") or [] if (v := user(call, one))]),
-        "labels": _these(call, "project_labels", row.get("labels") or [], project_label),
-        "initiatives": _these(call, "initiatives", links, initiative),
-        "initiativeToProjects": _where(call, "initiative_links", "project", id, initiative_link),
-        "projectMilestones": _where(call, "milestones", "project", id, milestone),
-        "projectUpdates": _where(call, "project_updates", "project", id, project_update),
-        "issues": _where(call, "issues", "project", id, issue),
+        "labels": rows_by_id(call, "project_labels", row.get("labels") or [], project_label),
+        "initiatives": rows_by_id(call, "initiatives", links, initiative),
+        "initiativeToProjects": rows_where(call, "initiative_links", "project", id, initiative_link),
+        "projectMilestones": rows_where(call, "milestones", "project", id, milestone),
+        "projectUpdates": rows_where(call, "project_updates", "project", id, project_update),
+        "issues": rows_where(call, "issues", "project", id, issue),
     }
 
 
 def milestone(call: Call, row: Json) -> View:
     """A milestone of a project."""
     plain = {name: row.get(name) for name in ("id", "name", "description", "targetDate", "createdAt")}
-    return {**plain, "status": "next", "progress": 0.0, "project": _one(call, "projects", row["project"], project)}
+    return {**plain, "status": "next", "progress": 0.0, "project": lookup(call, "projects", row["project"], project)}
 
 
 def _update(call: Call, row: Json, kind: str) -> View:
@@ -267,12 +234,12 @@ def _update(call: Call, row: Json, kind: str) -> View:
 
 def project_update(call: Call, row: Json) -> View:
     """A status update of a project."""
-    return _update(call, row, "project") | {"project": _one(call, "projects", row["project"], project)}
+    return _update(call, row, "project") | {"project": lookup(call, "projects", row["project"], project)}
 
 
 def initiative_update(call: Call, row: Json) -> View:
     """A status update of an initiative."""
-    on = _one(call, "initiatives", row["initiative"], initiative)
+    on = lookup(call, "initiatives", row["initiative"], initiative)
     return _update(call, row, "initiative") | {"initiative": on}
 
 
@@ -285,12 +252,12 @@ def initiative(call: Call, row: Json) -> View:
     return {
         "__typename": "Initiative",
         **{name: row.get(name) for name in (*plain, *stamps)},
-        "url": f"{HOME}/initiative/{_slug(row['name'])}-{row['slugId']}",
+        "url": f"{HOME}/initiative/{slug(row['name'])}-{row['slugId']}",
         "owner": lambda: user(call, row.get("owner")),
         "creator": lambda: user(call, row.get("creator")),
         "parentInitiative": None,
-        "projects": _these(call, "projects", links, project),
-        "initiativeUpdates": _where(call, "initiative_updates", "initiative", id, initiative_update),
+        "projects": rows_by_id(call, "projects", links, project),
+        "initiativeUpdates": rows_where(call, "initiative_updates", "initiative", id, initiative_update),
     }
 
 
@@ -298,8 +265,8 @@ def initiative_link(call: Call, row: Json) -> View:
     """That a project belongs to an initiative."""
     return {
         "id": row["id"],
-        "initiative": _one(call, "initiatives", row["initiative"], initiative),
-        "project": _one(call, "projects", row["project"], project),
+        "initiative": lookup(call, "initiatives", row["initiative"], initiative),
+        "project": lookup(call, "projects", row["project"], project),
     }
 
 
@@ -311,60 +278,11 @@ def document(call: Call, row: Json) -> View:
         **{name: row.get(name) for name in plain},
         "trashed": bool(row.get("archivedAt")),
         "documentContentId": row["content_id"],
-        "url": f"{HOME}/document/{_slug(row['title'])}-{row['slugId']}",
+        "url": f"{HOME}/document/{slug(row['title'])}-{row['slugId']}",
         "creator": lambda: user(call, row["author"]),
         "updatedBy": lambda: user(call, row["author"]),
-        "project": _one(call, "projects", row.get("project"), project),
-        "initiative": _one(call, "initiatives", row.get("initiative"), initiative),
-        "issue": _one(call, "issues", row.get("issue"), issue),
+        "project": lookup(call, "projects", row.get("project"), project),
+        "initiative": lookup(call, "initiatives", row.get("initiative"), initiative),
+        "issue": lookup(call, "issues", row.get("issue"), issue),
         "team": team_of(call, row.get("team")),
     }
-
-
-def notification(call: Call, row: Json) -> View:
-    """A notification of the person."""
-    plain = ("id", "type", "category", "title", "subtitle", "createdAt", "updatedAt", "readAt", "snoozedUntilAt")
-    return {
-        "__typename": "IssueNotification",
-        **{name: row.get(name) for name in plain},
-        "archivedAt": row.get("archivedAt"),
-        "url": f"{HOME}/inbox/{row['id'][:8]}",
-        "actor": lambda: user(call, row["actor"]),
-        "issue": _one(call, "issues", row.get("issue"), issue),
-        "comment": None,
-    }
-
-
-def customer(call: Call, row: Json) -> View:
-    """A customer."""
-    return {name: row.get(name) for name in ("id", "name", "domains", "externalIds", "createdAt")}
-
-
-def need(call: Call, row: Json) -> View:
-    """What a customer asked for."""
-    return {
-        **{name: row.get(name) for name in ("id", "body", "priority", "createdAt", "updatedAt")},
-        "url": f"{HOME}/customer-needs/{row['id'][:8]}",
-        "customer": _one(call, "customers", row["customer"], customer),
-        "issue": _one(call, "issues", row.get("issue"), issue),
-        "project": _one(call, "projects", row.get("project"), project),
-    }
-
-
-def view(call: Call, row: Json) -> View:
-    """A saved view of issues."""
-    plain = {
-        name: row.get(name) for name in ("id", "name", "slugId", "description", "modelName", "shared", "createdAt")
-    }
-    states = row.get("states") or []
-
-    def issues() -> list[View]:
-        return [issue(call, one) for one in reversed(call.visible("issues")) if one["state"] in states]
-
-    return {**plain, "team": team_of(call, row.get("team")), "issues": Many(issues)}
-
-
-def template(call: Call, row: Json) -> View:
-    """A template."""
-    plain = {name: row.get(name) for name in ("id", "name", "type", "description")}
-    return {**plain, "team": team_of(call, row.get("team"))}
