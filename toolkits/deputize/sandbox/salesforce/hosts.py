@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.salesforce import api, tokens
+from deputize.sandbox.salesforce.call import failed
 from deputize.sandbox.salesforce.tokens import INSTANCE, LOGIN, WORDS
 from deputize.sandbox.world import World
 
@@ -34,7 +35,7 @@ def login(ask: Ask, world: World) -> Reply:
         return tokens.revoke(ask, world)
     if ask.path == "/services/oauth2/userinfo" or ask.path.startswith("/id/"):
         return tokens.userinfo(ask, world)
-    raise api.failed(404, "NOT_FOUND", "The requested resource does not exist")
+    raise failed(404, "NOT_FOUND", "The requested resource does not exist")
 
 
 def org(ask: Ask, world: World) -> Reply:
