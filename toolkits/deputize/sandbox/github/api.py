@@ -9,13 +9,18 @@ import re
 
 from deputize.sandbox.github import (
     api_actions,
+    api_alerts,
     api_code,
+    api_comments,
     api_files,
     api_gists,
     api_inbox,
     api_issues,
+    api_labels,
+    api_orgs,
     api_projects,
     api_pulls,
+    api_releases,
     api_repos,
     api_reviews,
     api_search,
@@ -31,8 +36,8 @@ from deputize.sandbox.world import World
 
 __all__ = ["HOST", "answer"]
 _MODULES = (  # they declare the routes
-    *(api_actions, api_code, api_files, api_gists, api_inbox, api_issues, api_projects, api_pulls, api_repos),
-    *(api_reviews, api_search),
+    *(api_actions, api_alerts, api_code, api_comments, api_files, api_gists, api_inbox, api_issues, api_labels),
+    *(api_orgs, api_projects, api_pulls, api_releases, api_repos, api_reviews, api_search),
 )
 
 

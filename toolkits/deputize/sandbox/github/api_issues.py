@@ -1,80 +1,13 @@
-"""Issues with their comments, labels, people, locks, events and sub-issues."""
+"""Issues with their labels, people, locks, events and sub-issues."""
 
 from __future__ import annotations
 
-from deputize.sandbox.github.api_repos import label, milestone
 from deputize.sandbox.github.call import HOST, Call, Json
-from deputize.sandbox.github.people import user
+from deputize.sandbox.github.issues import ISSUE_PATH, comment, comments_of, happened, row_of, rows_of, show
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed import login
 from deputize.sandbox.github.seed_code import issue as new_issue
 from deputize.sandbox.http_types import Refused, Reply
-
-_ISSUE = "R/issues/{issue_number}"
-
-
-def rows_of(call: Call, repo: Json) -> list[Json]:
-    """A repository's issues and pull requests, as they are kept."""
-    rows: list[Json] = call.store["issues"][repo["full_name"]]
-    return rows
-
-
-def row_of(call: Call, repo: Json, number: str | int) -> Json:
-    """One of them; 404 where there is none."""
-    row = next((one for one in rows_of(call, repo) if str(one["number"]) == str(number)), None)
-    if row is None:
-        raise call.missing(("repo",) if repo["private"] else ())
-    return row
-
-
-def show(call: Call, repo: Json, row: Json) -> Json:
-    """An issue as GitHub shows it."""
-    person = call.world.person(row["user"])
-    where = f"{repo['full_name']}/issues/{row['number']}"
-    names = {one["name"]: one for one in repo["labels"]}
-    about = next((one for one in repo["milestones"] if one["number"] == row["milestone"]), None)
-    told: Json = {
-        "id": repo["id"] * 1000 + row["number"],
-        "node_id": f"I_{repo['id']}_{row['number']:06d}",
-        "url": f"https://{HOST}/repos/{where}",
-        "repository_url": f"https://{HOST}/repos/{repo['full_name']}",
-        "labels_url": f"https://{HOST}/repos/{where}/labels{{/name}}",
-        "comments_url": f"https://{HOST}/repos/{where}/comments",
-        "events_url": f"https://{HOST}/repos/{where}/events",
-        "timeline_url": f"https://{HOST}/repos/{where}/timeline",
-        "html_url": f"https://github.com/{where}",
-        "number": row["number"],
-        "state": row["state"],
-        "state_reason": row["reason"] or ("completed" if row["state"] == "closed" else None),
-        "title": row["title"],
-        "body": row["body"],
-        "user": user(person) if person else None,
-        "labels": [label(names.get(n, {"id": 1, "name": n, "color": "ededed"})) for n in row["labels"]],
-        "assignee": call.user(row["assignees"][0]) if row["assignees"] else None,
-        "assignees": [one for name in row["assignees"] if (one := call.user(name))],
-        "milestone": milestone(call, repo, about) if about else None,
-        "locked": row["locked"],
-        "active_lock_reason": None,
-        "author_association": association(repo, row["user"]),
-        "closed_by": None,
-        "performed_via_github_app": None,
-        "comments": len(comments_of(call, repo, row["number"])),
-        "created_at": row["created_at"],
-        "updated_at": row["updated_at"],
-        "closed_at": row["closed_at"],
-    }
-    told |= {"type": {"id": 1, "node_id": "IT_1", "name": row["type"], "description": ""}} if row["type"] else {}
-    if pull := row["pull"]:
-        told |= {"pull_request": {"merged_at": pull["merged_at"]}, "draft": pull["draft"]}
-        told["html_url"] = told["html_url"].replace("/issues/", "/pull/")
-    return told
-
-
-def association(repo: Json, email: str) -> str:
-    """How somebody stands to a repository."""
-    if repo["full_name"].startswith(f"{login(email)}/"):
-        return "OWNER"
-    return "COLLABORATOR" if login(email) in repo["members"] else "NONE"
 
 
 @route("GET", "R/issues", "issues:read")
@@ -117,7 +50,7 @@ def create(call: Call, repo: Json) -> Reply:
     return call.reply(made, 201, accepted, [("location", made["url"])])
 
 
-@route("GET", _ISSUE, "issues:read")
+@route("GET", ISSUE_PATH, "issues:read")
 def issue(call: Call, repo: Json, issue_number: str) -> Reply:
     """One issue; 301 where it was moved to another repository."""
     row = row_of(call, repo, issue_number)
@@ -128,7 +61,7 @@ def issue(call: Call, repo: Json, issue_number: str) -> Reply:
     return call.reply(show(call, repo, row), accepted=("repo",) if repo["private"] else ())
 
 
-@route("PATCH", _ISSUE, "issues:write")
+@route("PATCH", ISSUE_PATH, "issues:write")
 def change(call: Call, repo: Json, issue_number: str) -> Reply:
     """For its author, and for people who may push."""
     row, given = row_of(call, repo, issue_number), call.body()
@@ -152,15 +85,10 @@ def _touched(call: Call, repo: Json, row: Json) -> Reply:
     return call.reply(show(call, repo, row))
 
 
-def happened(call: Call, row: Json, event: str, **more: Json) -> None:
-    """Keep an event for the timeline."""
-    row["events"].append({"id": call.next_id(), "event": event, "actor": call.me, "created_at": call.now, **more})
-
-
 # ----------------------------------------------------------------- labels, people, lock
 
 
-@route("POST", f"{_ISSUE}/labels", "issues:write", push=True)
+@route("POST", f"{ISSUE_PATH}/labels", "issues:write", push=True)
 def add_labels(call: Call, repo: Json, issue_number: str) -> Reply:
     """The labels that are there now."""
     row = row_of(call, repo, issue_number)
@@ -171,7 +99,7 @@ def add_labels(call: Call, repo: Json, issue_number: str) -> Reply:
     return call.reply(show(call, repo, row)["labels"])
 
 
-@route("DELETE", f"{_ISSUE}/labels/{{name}}", "issues:write", push=True)
+@route("DELETE", f"{ISSUE_PATH}/labels/{{name}}", "issues:write", push=True)
 def remove_label(call: Call, repo: Json, issue_number: str, name: str) -> Reply:
     """404 for one that is not there."""
     row = row_of(call, repo, issue_number)
@@ -182,7 +110,7 @@ def remove_label(call: Call, repo: Json, issue_number: str, name: str) -> Reply:
     return call.reply(show(call, repo, row)["labels"])
 
 
-@route("POST", f"{_ISSUE}/assignees", "issues:write", push=True)
+@route("POST", f"{ISSUE_PATH}/assignees", "issues:write", push=True)
 def assign(call: Call, repo: Json, issue_number: str) -> Reply:
     """Those who cannot be assigned are left out."""
     row = row_of(call, repo, issue_number)
@@ -191,7 +119,7 @@ def assign(call: Call, repo: Json, issue_number: str) -> Reply:
     return call.reply(show(call, repo, row), 201)
 
 
-@route("DELETE", f"{_ISSUE}/assignees", "issues:write", push=True)
+@route("DELETE", f"{ISSUE_PATH}/assignees", "issues:write", push=True)
 def unassign(call: Call, repo: Json, issue_number: str) -> Reply:
     """Whoever was not assigned stays so."""
     row = row_of(call, repo, issue_number)
@@ -199,14 +127,14 @@ def unassign(call: Call, repo: Json, issue_number: str) -> Reply:
     return call.reply(show(call, repo, row))
 
 
-@route("PUT", f"{_ISSUE}/lock", "issues:write", push=True)
+@route("PUT", f"{ISSUE_PATH}/lock", "issues:write", push=True)
 def lock(call: Call, repo: Json, issue_number: str) -> Reply:
     """204."""
     row_of(call, repo, issue_number)["locked"] = True
     return call.none()
 
 
-@route("DELETE", f"{_ISSUE}/lock", "issues:write", push=True)
+@route("DELETE", f"{ISSUE_PATH}/lock", "issues:write", push=True)
 def unlock(call: Call, repo: Json, issue_number: str) -> Reply:
     """204, too."""
     row_of(call, repo, issue_number)["locked"] = False
@@ -216,7 +144,7 @@ def unlock(call: Call, repo: Json, issue_number: str) -> Reply:
 # ----------------------------------------------------------------- timeline, sub-issues
 
 
-@route("GET", f"{_ISSUE}/timeline", "issues:read")
+@route("GET", f"{ISSUE_PATH}/timeline", "issues:read")
 def timeline(call: Call, repo: Json, issue_number: str) -> Reply:
     """What happened, with the comments in between."""
     row = row_of(call, repo, issue_number)
@@ -225,14 +153,14 @@ def timeline(call: Call, repo: Json, issue_number: str) -> Reply:
     return call.page(sorted([*told, *said], key=lambda one: one["created_at"]))
 
 
-@route("GET", f"{_ISSUE}/sub_issues", "issues:read")
+@route("GET", f"{ISSUE_PATH}/sub_issues", "issues:read")
 def sub_issues(call: Call, repo: Json, issue_number: str) -> Reply:
     """The issues below this one."""
     parent = row_of(call, repo, issue_number)["number"]
     return call.page([show(call, repo, row) for row in rows_of(call, repo) if row["parent"] == parent])
 
 
-@route("POST", f"{_ISSUE}/sub_issues", "issues:write", push=True)
+@route("POST", f"{ISSUE_PATH}/sub_issues", "issues:write", push=True)
 def add_sub_issue(call: Call, repo: Json, issue_number: str) -> Reply:
     """201 with the parent."""
     parent = row_of(call, repo, issue_number)
@@ -242,102 +170,3 @@ def add_sub_issue(call: Call, repo: Json, issue_number: str) -> Reply:
         raise Refused(call.refusal(422, "The provided sub-issue does not exist"))
     child["parent"] = parent["number"]
     return call.reply(show(call, repo, parent), 201)
-
-
-# ----------------------------------------------------------------- comments
-
-
-def comments_of(call: Call, repo: Json, number: int) -> list[Json]:
-    """The comments of one issue."""
-    return [one for one in call.kept("comments", repo) if one["number"] == number]
-
-
-def comment(call: Call, repo: Json, row: Json) -> Json:
-    """A comment as GitHub shows it."""
-    home = f"{repo['full_name']}/issues/{row['number']}"
-    person = call.who(row["user"])
-    return {
-        "id": row["id"],
-        "node_id": f"IC_{row['id']}",
-        "url": f"https://{HOST}/repos/{repo['full_name']}/issues/comments/{row['id']}",
-        "html_url": f"https://github.com/{home}#issuecomment-{row['id']}",
-        "issue_url": f"https://{HOST}/repos/{home}",
-        "user": user(person) if person else None,
-        "body": row["body"],
-        "created_at": row["at"],
-        "updated_at": row["at"],
-        "author_association": association(repo, f"{row['user']}@example.test"),
-    }
-
-
-@route("GET", "R/issues/comments", "issues:read")
-def every_comment(call: Call, repo: Json) -> Reply:
-    """All comments of a repository."""
-    rows = [row for row in call.kept("comments", repo) if row["at"] >= call.ask.one("since")]
-    rows = list(reversed(rows)) if call.ask.one("direction") == "desc" else rows
-    return call.page([comment(call, repo, row) for row in rows])
-
-
-@route("GET", f"{_ISSUE}/comments", "issues:read")
-def comments(call: Call, repo: Json, issue_number: str) -> Reply:
-    """The comments of an issue, the oldest first."""
-    rows = comments_of(call, repo, row_of(call, repo, issue_number)["number"])
-    return call.page([comment(call, repo, row) for row in rows if row["at"] >= call.ask.one("since")])
-
-
-@route("POST", f"{_ISSUE}/comments", "issues:write")
-def write(call: Call, repo: Json, issue_number: str) -> Reply:
-    """201; 403 where it is locked."""
-    issue = row_of(call, repo, issue_number)
-    if issue["locked"] and not call.pushes(repo):
-        raise Refused(call.refusal(403, "Unable to create comment because issue is locked."))
-    if not str(call.body().get("body") or "").strip():
-        raise call.invalid("IssueComment", "body", "missing_field")
-    row = {
-        "id": call.next_id(),
-        "number": issue["number"],
-        "user": call.me,
-        "body": call.body()["body"],
-        "at": call.now,
-    }
-    call.kept("comments", repo).append(row)
-    issue["updated_at"] = call.now
-    return call.reply(comment(call, repo, row), 201)
-
-
-def numbered(call: Call, rows: list[Json], id: str) -> Json:
-    """The row of this number; 404 where there is none."""
-    row = next((one for one in rows if str(one["id"]) == id), None)
-    if row is None:
-        raise call.missing()
-    return row
-
-
-def own(call: Call, rows: list[Json], id: str, repo: Json) -> Json:
-    """A comment that I may change: mine, or any where I may push."""
-    row = numbered(call, rows, id)
-    if row["user"] != call.me and not call.pushes(repo):
-        raise Refused(call.refusal(403, "Must have admin rights to Repository."))
-    return row
-
-
-@route("GET", "R/issues/comments/{comment_id}", "issues:read")
-def one_comment(call: Call, repo: Json, comment_id: str) -> Reply:
-    """One comment, by its number."""
-    return call.reply(comment(call, repo, numbered(call, call.kept("comments", repo), comment_id)))
-
-
-@route("PATCH", "R/issues/comments/{comment_id}", "issues:write")
-def edit(call: Call, repo: Json, comment_id: str) -> Reply:
-    """The comment with its new words."""
-    row = own(call, call.kept("comments", repo), comment_id, repo)
-    row["body"] = call.body()["body"]
-    return call.reply(comment(call, repo, row))
-
-
-@route("DELETE", "R/issues/comments/{comment_id}", "issues:write")
-def delete(call: Call, repo: Json, comment_id: str) -> Reply:
-    """204."""
-    rows = call.kept("comments", repo)
-    rows.remove(own(call, rows, comment_id, repo))
-    return call.none()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deputize.sandbox.github.api_issues import row_of, show
 from deputize.sandbox.github.api_pulls import show_pull
 from deputize.sandbox.github.call import HOST, Call, Json
+from deputize.sandbox.github.issues import row_of, show
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.http_types import Refused, Reply
 

@@ -1,15 +1,14 @@
-"""Repositories, their people, labels and milestones; organizations."""
+"""Repositories: to find, star, make, copy; and who belongs to them."""
 
 from __future__ import annotations
 
 from deputize.sandbox.github import git
+from deputize.sandbox.github.api_orgs import team
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.people import repository
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed import new_repo
 from deputize.sandbox.http_types import Refused, Reply
-
-_ORG = ("read:org",)
 
 
 @route("GET", "/user/repos")
@@ -111,119 +110,7 @@ def stargazers(call: Call, repo: Json) -> Reply:
 def repo_teams(call: Call, repo: Json) -> Reply:
     """The teams of an organization's repository."""
     org = call.store["orgs"].get(repo["full_name"].partition("/")[0], {"teams": []})
-    return call.page([_team(call, name, repo["full_name"].partition("/")[0]) for name in org["teams"]])
-
-
-def _team(call: Call, slug: str, org: str) -> Json:
-    return {"id": 100, "slug": slug, "name": slug.title(), "permission": "push", "organization": {"login": org}}
-
-
-# ----------------------------------------------------------------- labels and milestones
-
-
-@route("GET", "R/labels", "issues:read")
-def labels(call: Call, repo: Json) -> Reply:
-    """All labels."""
-    return call.page([label(row) for row in repo["labels"]])
-
-
-def label(row: Json) -> Json:
-    """A label as GitHub shows it."""
-    return {**row, "node_id": f"LA_{row['id']:08d}", "default": False}
-
-
-@route("DELETE", "R/labels/{name}", "issues:write", push=True)
-def delete_label(call: Call, repo: Json, name: str) -> Reply:
-    """Gone everywhere."""
-    return drop_label(call, repo, name)
-
-
-def drop_label(call: Call, repo: Json, name: str) -> Reply:
-    """Take a label out of the repository and off its issues."""
-    if name.lower() not in [row["name"].lower() for row in repo["labels"]]:
-        raise call.missing()
-    repo["labels"] = [row for row in repo["labels"] if row["name"].lower() != name.lower()]
-    for row in call.store["issues"][repo["full_name"]]:
-        row["labels"] = [one for one in row["labels"] if one.lower() != name.lower()]
-    return call.none()
-
-
-@route("GET", "R/milestones", "issues:read")
-def milestones(call: Call, repo: Json) -> Reply:
-    """Milestones in a state."""
-    state = call.ask.one("state", "open")
-    return call.page([milestone(call, repo, row) for row in repo["milestones"] if state in ("all", row["state"])])
-
-
-def milestone(call: Call, repo: Json, row: Json) -> Json:
-    """A milestone with how far it is."""
-    issues = [one for one in call.store["issues"][repo["full_name"]] if one["milestone"] == row["number"]]
-    open_ = sum(one["state"] == "open" for one in issues)
-    return {**row, "id": 900 + row["number"], "open_issues": open_, "closed_issues": len(issues) - open_}
-
-
-@route("DELETE", "R/milestones/{milestone_number}", "issues:write", push=True)
-def delete_milestone(call: Call, repo: Json, milestone_number: str) -> Reply:
-    """Gone, and off its issues."""
-    kept = [row for row in repo["milestones"] if str(row["number"]) != milestone_number]
-    if len(kept) == len(repo["milestones"]):
-        raise call.missing()
-    repo["milestones"] = kept
-    return call.none()
-
-
-# ----------------------------------------------------------------- organizations
-
-
-@route("GET", "/user/orgs", "members:read")
-def my_orgs(call: Call) -> Reply:
-    """403 on a thin grant."""
-    if not call.permissions and not call.closed & {"read:org", "user"}:
-        message = "You need at least read:org scope or user scope to list your organizations."
-        return call.refusal(403, message, accepted=("admin:org", "read:org", "repo", "user", "write:org"))
-    rows = [(name, org) for name, org in call.store["orgs"].items() if call.me in org["members"]]
-    return call.page([{"login": name, "id": org["id"], "description": None} for name, org in rows])
-
-
-@route("GET", "/user/teams", "members:read", scopes=("read:org", "repo", "user"))
-def my_teams(call: Call) -> Reply:
-    """The teams I am in: all, here."""
-    orgs = [(name, org) for name, org in call.store["orgs"].items() if call.me in org["members"]]
-    return call.page([_team(call, slug, name) for name, org in orgs for slug in org["teams"]])
-
-
-@route("GET", "/orgs/{org}/repos")
-def org_repos(call: Call, org: str) -> Reply:
-    """The repositories of an organization that I can see."""
-    if org not in call.store["orgs"]:
-        raise call.missing()
-    rows = [row for row in call.store["repos"].values() if row["full_name"].startswith(f"{org}/") and call.sees(row)]
-    return call.page([repository(row) for row in rows])
-
-
-@route("GET", "/orgs/{org}/members", "members:read", scopes=_ORG)
-def members(call: Call, org: str) -> Reply:
-    """Who belongs to it."""
-    if org not in call.store["orgs"]:
-        raise call.missing()
-    return call.page([call.user(name) or {} for name in call.store["orgs"][org]["members"]])
-
-
-@route("GET", "/orgs/{org}/teams", "members:read", scopes=_ORG)
-def org_teams(call: Call, org: str) -> Reply:
-    """Its teams."""
-    if org not in call.store["orgs"]:
-        raise call.missing()
-    return call.page([_team(call, slug, org) for slug in call.store["orgs"][org]["teams"]])
-
-
-@route("GET", "/users/{username}")
-def person(call: Call, username: str) -> Reply:
-    """Somebody's profile."""
-    who = call.who(username)
-    if who is None:
-        raise call.missing()
-    return call.reply({**(call.user(username) or {}), "name": who.name, "email": None})
+    return call.page([team(call, name, repo["full_name"].partition("/")[0]) for name in org["teams"]])
 
 
 # ----------------------------------------------------------------- new ones

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from deputize.sandbox.github.api_issues import association, numbered, own
+from deputize.sandbox.github.api_comments import numbered, own
 from deputize.sandbox.github.api_pulls import PULL, READ, WRITE, changed, head_of, pull_of
 from deputize.sandbox.github.call import HOST, Call, Json
+from deputize.sandbox.github.issues import association
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.http_types import Refused, Reply
 

@@ -1,0 +1,90 @@
+"""GraphQL: a repository with its branches, pull requests and discussions."""
+
+from __future__ import annotations
+
+from deputize.sandbox.github.api_code import history_of
+from deputize.sandbox.github.api_pulls import head_of, mergeable
+from deputize.sandbox.github.call import Call, Json
+from deputize.sandbox.github.graphql_discussions import discussion, discussions
+from deputize.sandbox.github.graphql_nodes import Failed, authored, connection, repo_of
+from deputize.sandbox.github.issues import row_of
+
+
+def repository(call: Call, owner: str, name: str) -> Json:
+    """A repository with its branches, a pull request, and discussions."""
+    repo = repo_of(call, f"{owner}/{name}")
+    return {
+        "id": f"R_{repo['id']}",
+        "nameWithOwner": repo["full_name"],
+        "defaultBranchRef": {"name": repo["default_branch"]},
+        "refs": lambda query=None, first=30, after=None, **_: _refs(call, repo, query, first, after),
+        "pullRequest": lambda number: _pull(call, repo, number),
+        "discussionCategories": lambda first: connection(call.store["categories"], first),
+        "discussions": lambda first, after=None, **by: discussions(call, repo, first, after, by),
+        "discussion": lambda number: discussion(call, repo, number),
+    }
+
+
+def _refs(call: Call, repo: Json, query: str | None, first: int, after: str | None) -> Json:
+    history = history_of(call, repo)
+    rows = []
+    for name, sha in repo["branches"].items():
+        if query and query.lower() not in name.lower():
+            continue
+        row = history[sha]
+        target = {"oid": sha, "committedDate": row["at"], "messageHeadline": row["message"].partition("\n")[0]}
+        rows.append({"name": name, "target": target | {"author": {"user": {"login": row["author"]}}}})
+    rows.sort(key=lambda one: str(one["target"]["committedDate"]), reverse=True)
+    return connection(rows, first, after)
+
+
+def _pull(call: Call, repo: Json, number: int) -> Json:
+    row = row_of(call, repo, number)
+    if not row["pull"]:
+        raise Failed("NOT_FOUND", "Could not resolve to a PullRequest.")
+    states = [one["state"] for one in call.kept("reviews", repo) if one["number"] == number]
+    decisions = [one for one in states if one in ("APPROVED", "CHANGES_REQUESTED")]
+    fine = mergeable(call, repo, row)
+    return {
+        "id": f"PR_{repo['id']}_{number:06d}",
+        "number": number,
+        "isDraft": row["pull"]["draft"],
+        "mergeable": "UNKNOWN" if fine is None else "MERGEABLE" if fine else "CONFLICTING",
+        "mergeStateStatus": "DRAFT"
+        if row["pull"]["draft"]
+        else "UNKNOWN"
+        if fine is None
+        else "CLEAN"
+        if fine
+        else "DIRTY",
+        "reviewDecision": decisions[-1] if decisions else None,
+        "isInMergeQueue": False,
+        "headRefOid": head_of(repo, row),
+        "autoMergeRequest": {"mergeMethod": "SQUASH", "enabledAt": call.now} if row["pull"]["auto_merge"] else None,
+        "reviewThreads": lambda first, after=None: connection(_threads(call, repo, number), first, after),
+    }
+
+
+def _threads(call: Call, repo: Json, number: int) -> list[Json]:
+    by_thread: dict[str, list[Json]] = {}
+    for row in call.kept("review_comments", repo):
+        if row["number"] == number:
+            by_thread.setdefault(row["thread"], []).append(row)
+    return [
+        {
+            "id": id,
+            "isResolved": call.store["threads"][id]["resolved"],
+            "isOutdated": False,
+            "path": rows[0]["path"],
+            "line": rows[0]["line"],
+            "comments": lambda first, rows=rows: connection([_line_comment(call, repo, one) for one in rows], first),
+        }
+        for id, rows in by_thread.items()
+    ]
+
+
+def _line_comment(call: Call, repo: Json, row: Json) -> Json:
+    return authored(repo, row) | {
+        "fullDatabaseId": str(row["id"]),
+        "url": f"https://github.com/{repo['full_name']}/pull/{row['number']}#discussion_r{row['id']}",
+    }
