@@ -408,9 +408,15 @@ LINK = "https://teams.microsoft.com/l/meetup-join/" + "19%3ameeting_" + "a1B2c3D
 
 
 def test_a_link_in_where_is_whole_or_not_there(desk: Desk) -> None:
-    add(desk, "room0001", "2026-11-25T09:00", "2026-11-25T10:00", location=f"Microsoft Teams Meeting; {LINK} ; Room 7")
-    add(desk, "room0002", "2026-11-25T11:00", "2026-11-25T12:00", location=f"{LINK}{'x' * 2_000}")
-    add(desk, "room0003", "2026-11-25T13:00", "2026-11-25T14:00", location="A house with a name " * 20)
+    add(
+        desk,
+        "room0001",
+        "2026-11-25T09:00:00",
+        "2026-11-25T10:00:00",
+        location=f"Microsoft Teams Meeting; {LINK} ; Room 7",
+    )
+    add(desk, "room0002", "2026-11-25T11:00:00", "2026-11-25T12:00:00", location=f"{LINK}{'x' * 2_000}")
+    add(desk, "room0003", "2026-11-25T13:00:00", "2026-11-25T14:00:00", location="A house with a name " * 20)
     row = next(one for one in desk.run("list_events")["items"] if one["id"] == "room0001")
     assert row["where"] == "Microsoft Teams Meeting; ; Room 7\u2026"
     where = [desk.run("get_event", {"event_id": f"room000{n}"}).get("where", "") for n in (1, 2, 3)]

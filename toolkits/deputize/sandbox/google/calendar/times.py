@@ -1,19 +1,19 @@
-"""Times of events as they are kept, and the occurrences of a series."""
+"""Times of events as they are kept, and the occurrences of a series. The toolkit's code for both is not used here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deputize.core.errors import InvalidInput
 from deputize.sandbox.google.calendar.call import Json, invalid, zone_named
-from deputize.toolkits.calendar.rules import read_recurrence
-from deputize.toolkits.calendar.series import occurrences
-from deputize.toolkits.calendar.when import Moment, moment_of
+from deputize.sandbox.google.calendar.recurrence import Time, occurrences, series
 
 MOST = 2_500
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")  # RFC 3339; the offset may be missing
 
 
 def checked(time: Any, usual: str) -> Json:
@@ -24,67 +24,80 @@ def checked(time: Any, usual: str) -> Json:
     if ("date" in time) == ("dateTime" in time):
         raise invalid("Start and end times must either both be date or both be dateTime.")
     zone = zone_named(str(time.get("timeZone") or usual))
-    moment = moment_of(time, zone)
-    if moment is None or moment.all_day != ("date" in time):
-        raise invalid("Bad Request", "badRequest")
-    if moment.all_day:
+    at = _read(time, zone)
+    if not isinstance(at, datetime):
         return {"date": time["date"]}
-    if "timeZone" not in time and datetime.fromisoformat(time["dateTime"].replace("Z", "+00:00")).tzinfo is None:
+    if "timeZone" not in time and MOMENT.fullmatch(time["dateTime"])[2] is None:  # type: ignore[index]
         raise invalid("Missing time zone definition for start time.", "required")
-    shown = Moment.of(moment.at, zone)
     named = {"timeZone": time["timeZone"]} if "timeZone" in time else {}
-    return {"dateTime": _stamp(shown, zone), **named}
+    return {"dateTime": _stamp(at, zone), **named}
 
 
-def _stamp(moment: Moment, zone: ZoneInfo) -> str:
-    return moment.at.astimezone(zone).isoformat(timespec="seconds")
+def _read(time: Mapping[str, Any], zone: ZoneInfo) -> Time:
+    """The day, or the moment in its own zone or else this one; 400 for what is neither."""
+    text, form = (time["date"], DAY) if "date" in time else (time["dateTime"], MOMENT)
+    if not form.fullmatch(text):
+        raise invalid("Bad Request", "badRequest")
+    own = ZoneInfo(time["timeZone"]) if time.get("timeZone") else zone
+    try:
+        if form is DAY:
+            return date.fromisoformat(text)
+        at = datetime.fromisoformat(text).replace(microsecond=0)
+        return (at if at.tzinfo else at.replace(tzinfo=own)).astimezone(UTC).astimezone(own)
+    except (ValueError, OverflowError):
+        raise invalid("Bad Request", "badRequest") from None
+
+
+def _stamp(at: datetime, zone: ZoneInfo) -> str:
+    return at.astimezone(zone).isoformat(timespec="seconds")
 
 
 def shown(time: Mapping[str, Any], zone: ZoneInfo) -> Json:
     """A time in a zone, as answers have it."""
-    moment = moment_of(time, zone)
-    if moment is None or moment.all_day:
+    at = _read(time, zone)
+    if not isinstance(at, datetime):
         return dict(time)
-    return {**time, "dateTime": _stamp(moment, zone), "timeZone": time.get("timeZone") or zone.key}
+    return {**time, "dateTime": _stamp(at, zone), "timeZone": time.get("timeZone") or zone.key}
 
 
 def span(event: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime, datetime]:
     """When an event begins and ends; days in the calendar's zone."""
-    found = []
-    for name in ("start", "end"):
-        moment = moment_of(event.get(name) or event.get("originalStartTime"), zone)
-        assert moment is not None  # noqa: S101  # `checked` let nothing else in
-        found.append(moment.at.replace(tzinfo=zone).astimezone(UTC) if moment.all_day else moment.at)
-    return found[0], found[1]
+    begins, ends = (_read(event.get(name) or event["originalStartTime"], zone) for name in ("start", "end"))
+    return _moment(begins, zone), _moment(ends, zone)
+
+
+def _moment(time: Time, zone: ZoneInfo) -> datetime:
+    at = time if isinstance(time, datetime) else datetime(time.year, time.month, time.day, tzinfo=zone)
+    return at.astimezone(UTC)
 
 
 def lines(event: Json) -> list[str]:
     """The recurrence of an event, checked."""
     given = event.get("recurrence") or []
-    start = moment_of(event["start"], ZoneInfo("UTC"))
-    if given and start and not start.all_day and not ("timeZone" in event["start"] and "timeZone" in event["end"]):
+    start = _read(event["start"], ZoneInfo("UTC"))
+    if given and isinstance(start, datetime) and not all("timeZone" in event[name] for name in ("start", "end")):
         raise invalid("Missing time zone definition for start time.", "required")
-    try:
-        read_recurrence(given, start or Moment(datetime.now(UTC)))
-    except InvalidInput:
-        raise invalid("Invalid recurrence rule.") from None
+    series(given, start)
     return list(given)
 
 
 def instances(record: Json, until: datetime) -> Iterator[Json]:
     """The occurrences of a series that begin before then, with what was changed in each."""
-    data = record["data"]
-    start, end = (moment_of(data[name], ZoneInfo("UTC")) for name in ("start", "end"))
-    assert start and end  # noqa: S101
-    length: timedelta = end.at - start.at
-    for n, one in enumerate(occurrences(read_recurrence(data["recurrence"], start), start)):
-        if one.at >= until or n >= MOST:
+    data, utc = record["data"], ZoneInfo("UTC")
+    start, end = (_read(data[name], utc) for name in ("start", "end"))
+    length = _moment(end, utc) - _moment(start, utc)
+    for n, one in enumerate(occurrences(series(data["recurrence"], start))):
+        if _moment(one, utc) >= until or n >= MOST:
             return
-        suffix = f"{one.at:%Y%m%d}" if one.all_day else f"{one.at:%Y%m%dT%H%M%SZ}"
-        id = f"{record['id']}_{suffix}"
-        last = one.plus(length.days) if one.all_day else one.plus(0, length)
-        due = {**one.resource, **({} if one.all_day else {"timeZone": data["start"]["timeZone"]})}
-        until_ = {**last.resource, **({} if one.all_day else {"timeZone": data["end"]["timeZone"]})}
+        id = f"{record['id']}_{one:%Y%m%dT%H%M%SZ}" if isinstance(one, datetime) else f"{record['id']}_{one:%Y%m%d}"
+        begins, ends = _kept(one, data["start"]), _kept(one + length, data["end"])
         plain = {name: value for name, value in data.items() if name != "recurrence"}
-        more = {"recurringEventId": record["id"], "originalStartTime": due}
-        yield {**plain, "start": due, "end": until_, **record["exceptions"].get(id, {}), **more, "id": id}
+        more = {"recurringEventId": record["id"], "originalStartTime": begins}
+        yield {**plain, "start": begins, "end": ends, **record["exceptions"].get(id, {}), **more, "id": id}
+
+
+def _kept(time: Time, like: Mapping[str, Any]) -> Json:
+    """A time as it is kept, in the zone of another."""
+    if not isinstance(time, datetime):
+        return {"date": time.isoformat()}
+    return {"dateTime": _stamp(time, ZoneInfo(like["timeZone"])), "timeZone": like["timeZone"]}
