@@ -29,6 +29,8 @@ from deputize.cli.app import app as cli
 from deputize.core import ActKey, App, Consent, ConsentRequired, Deputy, Identity, Provider, Secret, Toolkit, User
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.web import texts
+from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
@@ -43,11 +45,12 @@ AGENT: Final = block("README.md", "GmailToolSpec(deputy")
 PLAIN: Final = block("README.md", "emails = await")
 PROVIDER: Final = block("CONTRIBUTING.md", "ACME = Provider(")
 TOOLKIT: Final = block("CONTRIBUTING.md", "TOOLKIT = Toolkit(")
+PAGE: Final = block("CONTRIBUTING.md", "PAGES: Final = (")
 
 
 def test_every_python_block_is_run_here() -> None:
     assert blocks("README.md", "python") == [GRAPH, RESUME, AGENT, PLAIN]
-    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, TOOLKIT]
+    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, TOOLKIT, PAGE]
     for page in ("README.md", "CONTRIBUTING.md"):
         assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash"}
 
@@ -352,6 +355,25 @@ def test_a_toolkit_exports_what_contributing_says() -> None:
     for found in find_toolkits().values():
         assert isinstance(found, Toolkit)
     assert "entry-point group\n`deputize.toolkits`" in text("CONTRIBUTING.md")
+
+
+async def test_the_contributed_page_is_shown_to_whoever_is_signed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "AGENTS", "One agent acts for you.", raising=False)
+    names = await run(PAGE, {})
+    assert "pages=[*PAGES,\n*yours.PAGES], templates=[folder]" in text("CONTRIBUTING.md")
+    (tmp_path / "agents.html").write_text("<p>{{ sentence }}</p>")
+    async with Deputy(await new_vault(), [], pages="https://deputy.example.test") as deputy:
+        app = pages_app(
+            deputy,
+            verifier=lambda request: request.headers.get("x-user"),
+            pages=[*PAGES, *names["PAGES"]],
+            templates=[tmp_path],
+        )
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://deputy.example.test") as web:
+            assert (await web.get("/agents")).status_code == 401
+            assert "One agent acts for you." in (await web.get("/agents", headers={"x-user": "alice"})).text
 
 
 def test_the_store_contract_is_inherited_as_contributing_says() -> None:
