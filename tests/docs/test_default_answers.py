@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core.act.policy import Verdict
-from deputize.core.act.toolkit import Effect, Tool
+from deputize.core.act.tool import Effect, Tool
 from tests.docs.writing_tools import BEGIN, PAGE, by_default, written
 from tests.support.answers import HARMS, OWN, Harm, answer, writing_tools
 from tests.toolkits import calendar_calls, github_calls, gmail_calls, linear_calls, slack_calls

@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Final
 
-from deputize.core.act.toolkit import Effect, Tool
+from deputize.core.act.tool import Effect, Tool
 from tests.support.answers import OWN, writing_tools
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "toolkits.md"

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core.act.policy import Act, Call, Verdict, ask_before_sending
-from deputize.core.act.toolkit import Tool, find_toolkits
+from deputize.core.act.act import Act, Call
+from deputize.core.act.policy import Verdict, ask_before_sending
+from deputize.core.act.tool import Tool
+from deputize.core.act.toolkit import find_toolkits
 from deputize.core.vault.grant import User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.people import ALICE

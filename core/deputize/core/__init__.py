@@ -9,9 +9,10 @@ The engine: it knows no agent framework. Toolkits say what can be done, adapters
 """
 
 from deputize.core._moved import install as _find_old_names
+from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
 from deputize.core.act.needs import Need, any_of
-from deputize.core.act.policy import Act, Call, Policy, Verdict, allow_all, ask_before_sending, read_only
+from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Wait
 from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Show, shown_file

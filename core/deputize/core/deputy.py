@@ -12,6 +12,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from deputize.core.act.act import Act, Call
 from deputize.core.act.approval import Approvals, Decision, Edit
 from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
@@ -21,7 +22,7 @@ from deputize.core.act.missing_scopes import Asking, MissingScopes
 from deputize.core.act.needs import asks_of, wanted_of
 from deputize.core.act.perform import Allow, Performer
 from deputize.core.act.plans import Planner
-from deputize.core.act.policy import Act, Call, Policy, Verdict, ask_before_sending, decide
+from deputize.core.act.policy import Policy, Verdict, ask_before_sending, decide
 from deputize.core.act.request import File
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Sender, Sleep

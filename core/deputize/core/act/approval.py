@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from deputize.core.act.policy import Act
+from deputize.core.act.act import Act
 from deputize.core.act.show import Show, argument_rows, show_rows
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.engine import Engine, FixedPages

@@ -13,9 +13,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from deputize.core.act.act import Act
 from deputize.core.act.budget import STRANGERS
 from deputize.core.act.build_request import address_of, headers_and_body
-from deputize.core.act.policy import Act
 from deputize.core.act.request import MOST_BYTES, PublicRequest, Repeat, Request
 from deputize.core.act.results import (
     REDIRECTS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from deputize.core.act.act import Act
 from deputize.core.act.needs import Need, asks_of
-from deputize.core.act.policy import Act
 from deputize.core.act.tool import Tool
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other

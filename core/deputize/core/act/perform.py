@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
 from deputize.core.act.ledger import Entry, Ledger, recordable
-from deputize.core.act.policy import Act
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
-from deputize.core.act.policy import Act, Verdict
+from deputize.core.act.policy import Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.engine import Engine

@@ -2,105 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import unicodedata
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from functools import cached_property
-from typing import Any
 
-from deputize.core.act.canonical import canonical
-from deputize.core.act.key import ActKey
-from deputize.core.act.needs import Need
-from deputize.core.act.show import Audience, Show
-from deputize.core.act.tool import Effect, Tool
-from deputize.core.vault.grant import User
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again."""
-
-    thread: str = ""
-    message: str = ""
-    id: str = ""
-    run: str = ""
-
-    @property
-    def known(self) -> bool:
-        """Whether a second call can be told to be the same one."""
-        return bool(self.id)
-
-    @property
-    def ask(self) -> str:
-        """The request of the user behind the call; empty if it is not known."""
-        return ActKey.of("ask", self.thread, self.message).hex[:32] if self.message else ""
-
-
-@dataclass(frozen=True)
-class Act:
-    """One tool call as a user, validated and not yet done: what a policy decides about.
-
-    ``nonce`` stands in for the id of a call that has none: such an act is never the same as another. ``provider_base``:
-    the row that the provider was made from, whose scopes it has; see `deputize.core.oauth.provider.Provider`.
-    ``asked``: what the user was asked about, where the user changed the arguments. ``approved``: on the user's yes,
-    which it takes.
-    ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
-    show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know.
-    """
-
-    user: User
-    tool: Tool
-    arguments: Mapping[str, Any]
-    effect: Effect
-    call: Call
-    agent: str
-    app: str
-    provider: str
-    account: str | None = None
-    nonce: str = ""
-    provider_base: str = ""
-    asked: Mapping[str, Any] | None = None
-    approved: bool = False
-    show: Show | None = None
-    began: float = 0.0
-
-    @property
-    def shows(self) -> bool:
-        """Whether it shows what it will do, and is judged and asked about there."""
-        return self.tool.shows and self.effect is not Effect.READS
-
-    @cached_property
-    def needs(self) -> Sequence[Need]:
-        """What these arguments need, in the words of the provider that is asked."""
-        return self.tool.needs_of(self.arguments, self.provider_base or self.provider)
-
-    @cached_property
-    def said(self) -> str:
-        """What was asked for, in one form; see `deputize.core.act.canonical`. An edit does not change it."""
-        return canonical(self.tool, self.arguments if self.asked is None else self.asked)
-
-    @cached_property
-    def key(self) -> ActKey:
-        """What makes two calls the same act. Texts that look alike, in another form of Unicode, are the same."""
-        return ActKey.of(*self._call, unicodedata.normalize("NFC", self.said))
-
-    @property
-    def old_key(self) -> ActKey:
-        """The key of versions that left the arguments out."""
-        return ActKey.of(*self._call)
-
-    @property
-    def digest(self) -> str:
-        """Of what was asked for, to the letter: 32 hexadecimal characters."""
-        return hashlib.sha256(self.said.encode(errors="surrogatepass")).hexdigest()[:32]
-
-    @property
-    def _call(self) -> tuple[str, ...]:
-        call, name = self.call, self.call.id or self.nonce
-        return self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name
+from deputize.core.act.act import Act
+from deputize.core.act.show import Audience
+from deputize.core.act.tool import Effect
 
 
 class Verdict(StrEnum):
@@ -118,7 +26,6 @@ Of a tool that shows it is asked twice: before anything is read, with ``act.show
 with what is about to happen, where its word is final. It may be asked about one act any number of times, so it must
 not count, or spend, anything.
 """
-
 
 _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 

@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from deputize.core.act.act import Act
 from deputize.core.act.budget import Budgets
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
-from deputize.core.act.policy import Act
 from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Wait
 from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
