@@ -128,8 +128,8 @@ class Deputy:
         self.sweeper = Sweeper(vault, self.files.remove, clock)
         self.sender = Sender(self.engine, self.refresher, self.outside, self.files, budgets)
         self.planner = Planner(self.engine, self._judge, self.approvals, self.sender, self.refresher)
-        ledger = Ledger(self.engine, outcomes_kept)
-        self.performer = Performer(self.engine, ledger, self.approvals, self.sender, self.refresher)
+        self.ledger = Ledger(self.engine, outcomes_kept)
+        self.performer = Performer(self.engine, self.ledger, self.approvals, self.sender, self.refresher)
         self._account_hash = lru_cache(maxsize=4096)(self.audit.digest)
         self.catalog = Catalog(toolkits)
 
@@ -189,7 +189,8 @@ class Deputy:
             facts |= {"tool": act.tool.name, "provider": act.provider, "app": act.app, "effect": act.effect.words()}
             if act.tool.called:
                 facts["called"] = tool
-            result = await self.performer.done(act) or (await self._performed(act, facts),)
+            recorded = await self.ledger.outcome(act)
+            result = recorded.result if recorded else await self._performed(act, facts)
         except MissingScopes as lacking:
             error = await self.asking.about(lacking)
             self.audit.write("act.result", **facts, decision=error.code, duration_ms=_since(began))
@@ -199,7 +200,7 @@ class Deputy:
             self.audit.write("act.result", **facts, decision=code, duration_ms=_since(began))
             raise
         self.audit.write("act.result", **facts, decision="done", duration_ms=_since(began))
-        return result[0]
+        return result
 
     async def prepare(
         self,
@@ -218,13 +219,12 @@ class Deputy:
         for tool, arguments, call in calls:
             try:
                 act = await self._plan(tool, arguments, user, None, call, agent)
-                if not await self.performer.done(act) and await self._asked(act) and approved is not None:
+                if not await self.ledger.outcome(act) and await self._asked(act) and approved is not None:
                     approved.add(call.id)
                 blockers.append(None)
             except (DeputizeError, MissingScopes) as e:
                 blockers.append(e)
-        answers = await self.asking.together([blocker for blocker in blockers if isinstance(blocker, MissingScopes)])
-        return [answers[id(blocker)] if isinstance(blocker, MissingScopes) else blocker for blocker in blockers]
+        return await self.asking.together(blockers)
 
     async def _plan(
         self,
@@ -255,7 +255,7 @@ class Deputy:
 
     async def _asked(self, act: Act) -> bool:
         """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it."""
-        if await self.performer.begun(act):
+        if await self.ledger.begun(act):
             return False
         act, grant = await self._permitted(act, {})
         if not act.shows:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.key import ActKey
+from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.vault.vault import Record, Vault
@@ -24,6 +25,13 @@ KEPT: Final = 86400.0
 """Seconds a recorded outcome is kept, unless the host says otherwise."""
 STRIPES: Final = 1024
 WAIT: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The recorded result of an act, which may be anything JSON can say, null included."""
+
+    result: Any
 
 
 @dataclass
@@ -95,20 +103,20 @@ class Ledger:
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
 
-    async def outcome(self, act: Act) -> tuple[Any] | None:
-        """The recorded result, in a tuple, if this act has one. Raises `OutcomeUnknown` if it has none for good.
+    async def outcome(self, act: Act) -> Recorded | None:
+        """The recorded result, if this act has one; reads have none.
 
-        Raises `Conflict` where the row is of other arguments.
+        Raises `OutcomeUnknown` after a run that was cut off, `Conflict` where the row is of other arguments.
         """
-        return await self._told(act, await self._lying(act))
+        return None if act.effect is Effect.READS else await self._recorded(act, await self._row(act))
 
     async def begun(self, act: Act) -> bool:
-        """Whether a run of this act has begun to write: nothing is asked about it any more."""
-        record = await self._lying(act)
+        """Whether a run of this act has begun to write: this one is to take it up, and nobody is asked."""
+        record = None if act.effect is Effect.READS else await self._row(act)
         return record is not None and not self._over(record)
 
-    async def _told(self, act: Act, record: Record | None) -> tuple[Any] | None:
-        """What an act's row tells to a later run of it."""
+    async def _recorded(self, act: Act, record: Record | None) -> Recorded | None:
+        """What an act's row says to a later run of it."""
         if record is None or self._over(record):
             await self._refuse_earlier_version(act)
             return None
@@ -117,7 +125,7 @@ class Ledger:
             raise Conflict("This call was recorded with other arguments.", hint="Ask for it as a call of its own.")
         if content["state"] == "unknown":
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
-        return (content["result"],) if content["state"] == "done" else None
+        return Recorded(content["result"]) if content["state"] == "done" else None
 
     async def _refuse_earlier_version(self, act: Act) -> None:
         """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
@@ -129,8 +137,8 @@ class Ledger:
             )
 
     @asynccontextmanager
-    async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | tuple[Any]]:
-        """The right to perform an act: an `Entry`; or the result of whoever performed it first, in a tuple.
+    async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
+        """The right to perform an act: an `Entry`; or the result of whoever performed it first.
 
         ``account``: the subject it acts as; a run that was begun as another account is not taken up.
 
@@ -142,11 +150,11 @@ class Ledger:
             try:
                 await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
             except TimeoutError:
-                if await self._lying(act):
+                if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still under way.") from None
                 raise StoreUnavailable("Too many acts are under way.", hint="Try again; nothing was done.") from None
-            record = await self._lying(act)
-            if (done := await self._told(act, record)) is not None:
+            record = await self._row(act)
+            if (done := await self._recorded(act, record)) is not None:
                 yield done
             else:
                 yield await self._entry(record, act, account)
@@ -179,7 +187,7 @@ class Ledger:
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
         return entry
 
-    async def _lying(self, act: Act) -> Record | None:
+    async def _row(self, act: Act) -> Record | None:
         return await self.vault.get("act", self._place(act, act.key))
 
     def _over(self, record: Record) -> bool:

@@ -32,19 +32,20 @@ class Asking:
     def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
         self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
 
-    async def together(self, lacking: Sequence[MissingScopes]) -> dict[int, DeputizeError]:
-        """For each (by its ``id``) the error to raise: one consent for all of one app; each on its own if the user has
-        just refused a part."""
-        errors: dict[int, DeputizeError] = {}
-        for app in {one.act.app for one in lacking}:
-            errors |= await self._together([one for one in lacking if one.act.app == app])
-        return errors
+    async def together(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
+        """The same, with the error to raise in place of whatever lacks scopes: one consent for all of one app; each on
+        its own if the user has just refused a part."""
+        lacking: dict[str, list[MissingScopes]] = {}
+        for one in blockers:
+            if isinstance(one, MissingScopes):
+                lacking.setdefault(one.act.app, []).append(one)
+        errors = {app: await self.about(*those) for app, those in lacking.items()}
 
-    async def _together(self, lacking: Sequence[MissingScopes]) -> dict[int, DeputizeError]:
-        error = await self.about(*lacking)
-        if isinstance(error, ConsentRequired) or len(lacking) == 1:
-            return {id(one): error for one in lacking}
-        return {id(one): await self.about(one) for one in lacking}
+        async def error_for(one: MissingScopes) -> DeputizeError:
+            error, those = errors[one.act.app], lacking[one.act.app]
+            return error if isinstance(error, ConsentRequired) or len(those) == 1 else await self.about(one)
+
+        return [await error_for(one) if isinstance(one, MissingScopes) else one for one in blockers]
 
     async def about(self, *lacking: MissingScopes) -> DeputizeError:
         """The error that asks the user for what these acts lack, and for nothing else; or says why not to ask."""

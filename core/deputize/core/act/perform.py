@@ -9,7 +9,7 @@ from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
-from deputize.core.act.ledger import Entry, Ledger, recordable
+from deputize.core.act.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
@@ -32,14 +32,6 @@ class Performer:
         self.audit, self.ledger, self.approvals = engine.audit, ledger, approvals
         self.sender, self.refresher = sender, refresher
 
-    async def done(self, act: Act) -> tuple[Any] | None:
-        """The recorded result of this very act, in a tuple. Raises `OutcomeUnknown` after a run that was cut off."""
-        return None if act.effect is Effect.READS else await self.ledger.outcome(act)
-
-    async def begun(self, act: Act) -> bool:
-        """Whether a run of this act has begun to write: this one is to take it up, and nobody is asked."""
-        return act.effect is not Effect.READS and await self.ledger.begun(act)
-
     async def perform(
         self, act: Act, grant: Grant, facts: dict[str, Any], allow: Allow, planned: Planned | None = None
     ) -> Any:
@@ -53,8 +45,8 @@ class Performer:
             read = self._approved_read if act.approved else self.sender.perform
             return _plain(await read(act, grant, facts))
         async with self.ledger.once(act, grant.account.subject) as entry:
-            if isinstance(entry, tuple):
-                return entry[0]
+            if isinstance(entry, Recorded):
+                return entry.result
             return await self._write(_Beginning(self, act, grant, facts, entry, allow), planned)
 
     async def _approved_read(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
