@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import ActKey, Effect, Steps
+from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes, remember
-from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.rows import lean, said
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
@@ -41,9 +41,7 @@ def save_label(
     group: Annotated[str | None, Field(description="parent label")] = None,
     retired: bool | None = None,
     *,
-    key: ActKey,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Create, rename, recolour or retire an issue or project label."""
     listed, creates, updates = _OPERATIONS[kind]
@@ -55,17 +53,17 @@ def save_label(
     if label:
         found = yield from _existing(listed, label, key_of_team if team else None)
         if retired is not None:
-            wanted["retiredAt"] = names.since("now", now, "retired") if retired else None
+            wanted["retiredAt"] = names.since("now", run.now, "retired") if retired else None
         if not wanted:
             raise InvalidInput("Nothing to change was given.")
         return _result(entity((yield from change(updates, id=found["id"], input=wanted))))
     if not name or retired:
         raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
     rows = yield from names.named(listed, name)
-    if (there := _same(rows, name, key_of_team)) and not noted:
+    if (there := _same(rows, name, key_of_team)) and not run.noted:
         return _result(there) | {"existed": True}
-    yield from remember(noted, key.uuid)
-    made, existed = yield from make(creates, {"id": key.uuid, **wanted, **more}, by_filter(listed))
+    yield from remember(run.noted, run.key.uuid)
+    made, existed = yield from make(creates, {"id": run.key.uuid, **wanted, **more}, by_filter(listed))
     undo = {"kind": "label" if kind == "issue" else "project_label", "id": made["id"], "action": "delete"}
     shown = {"created": True, "existed": existed, "undo": {"tool": "linear_archive", "args": undo}}
     return _result(made) | lean(shown)
@@ -127,17 +125,16 @@ def create_project_status(
     color: Colour | None = None,
     description: str | None = None,
     *,
-    key: ActKey,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Add a project status to the workspace (admins only)."""
     rows = yield from nodes("LookupProjectStatuses", first=100)
-    if (there := _same(rows, name, "")) and not noted:
+    if (there := _same(rows, name, "")) and not run.noted:
         return {"status_id": there["id"], "name": said(there["name"]), "type": there.get("type"), "existed": True}
     last = max((float(row.get("position") or 0) for row in rows), default=0.0)
     wanted = names.given({"name": name, "type": type, "description": description})
-    wanted |= {"id": key.uuid, "color": color or _COLOURS[type], "position": last + 1}
-    yield from remember(noted, key.uuid)
+    wanted |= {"id": run.key.uuid, "color": color or _COLOURS[type], "position": last + 1}
+    yield from remember(run.noted, run.key.uuid)
 
     def look(id: str) -> Asks[Json | None]:
         found = yield from nodes("LookupProjectStatuses", first=100)

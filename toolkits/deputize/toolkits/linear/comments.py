@@ -7,14 +7,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Effect, Need, Steps
+from deputize.core import Alias, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text, nodes, remember
-from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.rows import comment_row, lean
 from deputize.toolkits.linear.texts import ROW_BODY, whole_row
 
@@ -45,7 +45,7 @@ def list_comments(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Comments of an issue, project, document, initiative or status update, as threads."""
     if comment_id:
@@ -60,7 +60,7 @@ def list_comments(
         return fits and (inline == "all" or (inline == "only") == bool(node.get("quotedText")))
 
     filters = (target, target_kind, state, inline)
-    listing = Listing("linear_list_comments", account, filters, limit, cursor, comment_row, wanted)
+    listing = Listing("linear_list_comments", run.account, filters, limit, cursor, comment_row, wanted)
     return (yield from listing.of("Comments", filter=narrow))
 
 
@@ -114,8 +114,7 @@ def write_comment(
     replaces: Replaces = None,
     if_text: IfText = None,
     *,
-    key: ActKey,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Comment on an issue, project, document, initiative or update; reply; or edit my comment."""
     edit = Edit(append, replaces, if_text)
@@ -125,19 +124,19 @@ def write_comment(
         if target or reply_to or quoted_text:
             raise InvalidInput("comment_id: an edit takes a body only.")
         there = yield from _comment(comment_id, "comment_id")
-        text = yield from new_text(edit, "body", there.get("body"), body, ROW_BODY, noted)
+        text = yield from new_text(edit, "body", there.get("body"), body, ROW_BODY, run.noted)
         made = (yield from change("CommentUpdate", id=comment_id, input={"body": text}))["comment"]
         return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
     if not target and not reply_to:
         raise InvalidInput("target: what is commented on?", hint="Give target, or reply_to.")
     if quoted_text and not target:
         raise InvalidInput("quoted_text: of which text?", hint="Give target and target_kind.")
-    wanted: dict[str, Any] = {"id": key.uuid, "body": body}
+    wanted: dict[str, Any] = {"id": run.key.uuid, "body": body}
     if reply_to:
         wanted |= yield from _thread(reply_to)
     if target:
         wanted |= yield from _place(target, target_kind, quoted_text)
-    yield from remember(noted, key.uuid)
+    yield from remember(run.noted, run.key.uuid)
     made, existed = yield from make("CommentCreate", wanted, by_filter("Comments"))
     undo = {"tool": "linear_archive", "args": {"kind": "comment", "id": made["id"], "action": "delete"}}
     return lean({"comment_id": made["id"], "url": made.get("url"), "target": target, "existed": existed, "undo": undo})

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Effect, Need, Steps
+from deputize.core import Alias, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, by_id, change, get, make, remember
-from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
+from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.rows import lean, name, nodes, said
 
 _ADDRESS: Final = re.compile(r"https://[^\s/?#@\\:\[\]%]{1,253}(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]{0,1800})?")
@@ -56,9 +56,7 @@ def create_issue(
     link_url: str | None = None,
     link_title: str | None = None,
     *,
-    key: ActKey,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create an issue."""
     if milestone and not project:
@@ -69,7 +67,7 @@ def create_issue(
     due = names.day(due_date, "due_date")
     place = yield from _team(team)
     found = yield from in_project(project, milestone)
-    found["assigneeId"] = (yield from names.user_id(assignee, account, "assignee")) if assignee else None
+    found["assigneeId"] = (yield from names.user_id(assignee, run.account, "assignee")) if assignee else None
     found["labelIds"] = (yield from names.label_ids(labels, "labels", [place.get("key")])) if labels else None
     found["cycleId"] = (yield from names.cycle(place["id"], cycle))["id"] if cycle else None
     found["parentId"] = (yield from names.issue(parent, "parent"))["id"] if parent else None
@@ -77,9 +75,9 @@ def create_issue(
     found["templateId"] = (yield from _template(template)) if template else None
     values = {"title": title, "description": description, "estimate": estimate, "dueDate": due}
     wanted = names.given({**values, **found, "priority": names.priority(priority)})
-    yield from remember(noted, key.uuid)
+    yield from remember(run.noted, run.key.uuid)
     look = by_id("Issue", comments=False, attachments=False, relations=False, children=False)
-    made, existed = yield from make("IssueCreate", {"id": key.uuid, "teamId": place["id"], **wanted}, look)
+    made, existed = yield from make("IssueCreate", {"id": run.key.uuid, "teamId": place["id"], **wanted}, look)
     result = {
         "identifier": made["identifier"],
         "id": made["id"],
@@ -91,7 +89,7 @@ def create_issue(
         "undo": {"tool": "linear_archive", "args": {"kind": "issue", "id": made["identifier"], "action": "delete"}},
     }
     if link:
-        result |= yield from _linked(made["id"], link, link_title, key.nth(1).uuid)
+        result |= yield from _linked(made["id"], link, link_title, run.key.nth(1).uuid)
     return lean(result)
 
 

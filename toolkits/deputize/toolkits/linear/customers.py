@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Effect, Steps
+from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Listing, by_filter, make, remember
-from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.rows import lean, marked, minute, name, said
 from deputize.toolkits.linear.texts import cut
 
@@ -25,7 +25,7 @@ def list_customer_needs(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Customer requests on issues or projects."""
     narrow: list[Json] = []
@@ -35,7 +35,7 @@ def list_customer_needs(
         narrow.append({"issue": {"id": {"eq": (yield from names.issue(issue))["id"]}}})
     if project:
         narrow.append({"project": {"id": {"eq": (yield from names.project(project))["id"]}}})
-    listing = Listing("linear_list_customer_needs", account, (customer, issue, project), limit, cursor, _row)
+    listing = Listing("linear_list_customer_needs", run.account, (customer, issue, project), limit, cursor, _row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
     return (yield from listing.of("CustomerNeeds", **chosen))
 
@@ -65,19 +65,18 @@ def create_customer_need(
     project: str | None = None,
     important: bool = False,
     *,
-    key: ActKey,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Record a customer request on an issue or project."""
     if (issue is None) == (project is None):
         raise InvalidInput("Give issue or project, and one of them only.")
     who = yield from names.customer(customer)
-    wanted: Json = {"id": key.uuid, "customerId": who["id"], "body": body, "priority": int(important)}
+    wanted: Json = {"id": run.key.uuid, "customerId": who["id"], "body": body, "priority": int(important)}
     if issue is not None:
         wanted["issueId"] = (yield from names.issue(issue))["id"]
     else:
         wanted["projectId"] = (yield from names.project(str(project)))["id"]
-    yield from remember(noted, key.uuid)
+    yield from remember(run.noted, run.key.uuid)
     made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"))
     shown = {"id": made["id"], "customer": said(name(made.get("customer"))), "url": made.get("url"), "existed": existed}
     return lean(shown | {"issue": (made.get("issue") or {}).get("identifier"), "project": project})

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Steps
+from deputize.core import Account, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
@@ -105,13 +105,12 @@ def lookup(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Look up values other tools take: teams, users, states, labels, cycles, views, templates, customers."""
     _fits(kind, team, type, period, created_after, include_archived)
     if kind == "templates":
-        return (yield from _templates(query, limit, cursor, account))
+        return (yield from _templates(query, limit, cursor, run.account))
     operation, fields = _OPERATIONS[kind]
     narrow: list[Json] = [names.resembling(query, *fields)] if query and fields else []
     if team:
@@ -121,7 +120,7 @@ def lookup(
     if kind == "cycles" and period != "all":
         narrow.append({_PERIODS[period]: {"eq": True}})
     if created_after:
-        narrow.append({"createdAt": {"gte": names.since(created_after, now, "created_after")}})
+        narrow.append({"createdAt": {"gte": names.since(created_after, run.now, "created_after")}})
 
     def wanted(node: Json) -> bool:
         said = [str(node.get(field) or "").casefold() for field in (*fields, "name")]
@@ -130,7 +129,7 @@ def lookup(
 
     listing = Listing(
         "linear_lookup",
-        account,
+        run.account,
         (kind, team, query, type, period, created_after, include_archived),
         limit,
         cursor,
@@ -213,7 +212,7 @@ def search(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Full-text search over issues, projects or documents; kind=all searches everything by meaning."""
     if kind == "all":
@@ -231,7 +230,7 @@ def search(
         return value
 
     filters = (query, kind, team, include_comments, include_archived)
-    listing = Listing("linear_search", account, filters, limit, cursor, lambda node: {"kind": called} | row(node))
+    listing = Listing("linear_search", run.account, filters, limit, cursor, lambda node: {"kind": called} | row(node))
     result = yield from listing.of(
         operation,
         pages,

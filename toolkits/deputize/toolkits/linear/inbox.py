@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Effect, Steps
+from deputize.core import Effect, Run, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
@@ -23,7 +23,7 @@ def list_notifications(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """My inbox."""
 
@@ -32,7 +32,7 @@ def list_notifications(
         return fits and not (unread_only and node.get("readAt"))
 
     filters = (unread_only, category)
-    listing = Listing("linear_list_notifications", account, filters, limit, cursor, _row, wanted)
+    listing = Listing("linear_list_notifications", run.account, filters, limit, cursor, _row, wanted)
     return (yield from listing.of("Notifications"))
 
 
@@ -65,15 +65,15 @@ def update_notifications(
     action: Action,
     until: Annotated[str | None, Field(description="snooze")] = None,
     *,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Mark notifications read or unread, snooze or archive them."""
     if (action == "snooze") != (until is not None):
         raise InvalidInput("until: needed to snooze, and for nothing else.")
     values: dict[str, Json] = {
-        "read": {"readAt": names.since("now", now, "now")},
+        "read": {"readAt": names.since("now", run.now, "now")},
         "unread": {"readAt": None},
-        "snooze": {"snoozedUntilAt": names.since(until or "now", now, "until")},
+        "snooze": {"snoozedUntilAt": names.since(until or "now", run.now, "until")},
     }
     wanted = values.get(action)
     done: list[str] = []

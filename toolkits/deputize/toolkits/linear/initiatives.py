@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Effect, Steps
+from deputize.core import ActKey, Alias, Effect, Run, Steps
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
@@ -26,7 +26,7 @@ from deputize.toolkits.linear.api import (
     new_text,
     remember,
 )
-from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Status, Text, Title
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Status, Text, Title
 from deputize.toolkits.linear.rows import (
     SHORT,
     initiative_row,
@@ -51,7 +51,7 @@ def list_initiatives(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Initiatives by name, status or owner."""
     narrow: list[Json] = [{"name": {"containsIgnoreCase": word}} for word in (query or "").split()[:10]]
@@ -59,7 +59,7 @@ def list_initiatives(
         narrow.append({"status": {"eq": status}})
     if owner:
         narrow.append({"owner": names.person(owner)})
-    listing = Listing("linear_list_initiatives", account, (query, status, owner), limit, cursor, initiative_row)
+    listing = Listing("linear_list_initiatives", run.account, (query, status, owner), limit, cursor, initiative_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
     result = yield from listing.of("Initiatives", **chosen)
     return (yield from known.when_empty(result, cursor, known.person(owner, "owner")))
@@ -125,9 +125,7 @@ def save_initiative(
     add_projects: list[str] | None = None,
     remove_projects: list[str] | None = None,
     *,
-    key: ActKey,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create an initiative, or change one; add or remove its projects."""
     wanted: dict[str, Any] = names.given(
@@ -143,7 +141,7 @@ def save_initiative(
     if edit != Edit() and (content is None or not initiative):
         raise InvalidInput("append, replaces, if_text: with initiative and content.")
     if owner:
-        wanted["ownerId"] = yield from names.user_id(owner, account, "owner")
+        wanted["ownerId"] = yield from names.user_id(owner, run.account, "owner")
     added = yield from _projects(add_projects, "add_projects")
     removed = yield from _projects(remove_projects, "remove_projects")
     if initiative:
@@ -153,19 +151,21 @@ def save_initiative(
         made = found
         if content is not None:
             old = (yield from get("Initiative", id=found["id"], **(BLOCKS | {"content": True}))).get("content")
-            wanted["content"] = yield from new_text(edit, "content", old, content, PIECE, noted)
+            wanted["content"] = yield from new_text(edit, "content", old, content, PIECE, run.noted)
         if wanted:
             made = entity((yield from change("InitiativeEdit", id=found["id"], input=wanted)))
         result = _result(made)
     else:
         if not name or removed:
             raise InvalidInput("A new initiative needs a name.", hint="To change one, give initiative.")
-        yield from remember(noted, key.uuid)
-        made, existed = yield from make("InitiativeCreate", {"id": key.uuid, **wanted}, by_id("Initiative", **BLOCKS))
+        yield from remember(run.noted, run.key.uuid)
+        made, existed = yield from make(
+            "InitiativeCreate", {"id": run.key.uuid, **wanted}, by_id("Initiative", **BLOCKS)
+        )
         undo = {"tool": "linear_archive", "args": {"kind": "initiative", "id": made["id"], "action": "archive"}}
         result = _result(made) | lean({"created": True, "existed": existed, "undo": undo})
     warnings: list[str] = []
-    joined = yield from _join(made["id"], added, key, warnings)
+    joined = yield from _join(made["id"], added, run.key, warnings)
     parted = yield from _part(made["id"], removed, warnings)
     return result | lean({"projects_added": joined, "projects_removed": parted, "warnings": warnings})
 

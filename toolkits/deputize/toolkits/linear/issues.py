@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Steps
+from deputize.core import Alias, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import known, names
@@ -52,8 +52,7 @@ def list_issues(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Issues by filter: team, state, assignee, label, project, cycle, dates; "me" works for people."""
     narrow = [
@@ -71,9 +70,9 @@ def list_issues(
         ("createdAt", created_after, "created_after"),
     ):
         if stamp:
-            narrow.append({field: {"gte": names.since(stamp, now, name)}})
+            narrow.append({field: {"gte": names.since(stamp, run.now, name)}})
     if due_before:
-        narrow.append({"dueDate": {"lt": names.since(due_before, now, "due_before")[:10]}})
+        narrow.append({"dueDate": {"lt": names.since(due_before, run.now, "due_before")[:10]}})
     team_id: str | None = None
     if team:
         team_id = str((yield from names.team(team))["id"])
@@ -86,7 +85,7 @@ def list_issues(
     urls: list[Any] = []
     filters = (query, team, state, assignee, involving, priority, labels, project, cycle, view)
     times = (updated_after, created_after, due_before, sort, include_archived)
-    listing = Listing("linear_list_issues", account, (*filters, *times), limit, cursor, issue_row)
+    listing = Listing("linear_list_issues", run.account, (*filters, *times), limit, cursor, issue_row)
     chosen: dict[str, Any] = {"filter": {"and": asked}} if asked else {}
     if view:
         if include_archived or sort != "updated":

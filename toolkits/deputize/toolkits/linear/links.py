@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from deputize.core import Account, ActKey, Alias, Effect, Steps
+from deputize.core import Alias, Effect, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make, remember
-from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.create import https
 from deputize.toolkits.linear.rows import lean, nodes, said
 
@@ -23,9 +23,7 @@ _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.CreateIssueRelation", {"related_issue": "related"})],
 )
-def relate_issues(
-    issue: str, related: str, type: Relation = "related", remove: bool = False, *, key: ActKey, noted: Noted
-) -> Steps:
+def relate_issues(issue: str, related: str, type: Relation = "related", remove: bool = False, *, run: Run) -> Steps:
     """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
     left, right = (yield from names.issue(issue)), (yield from names.issue(related, "related"))
     if left["id"] == right["id"]:
@@ -42,8 +40,8 @@ def relate_issues(
         return shown | {"relation_id": there, "summary": "Removed."}
     if there is not None:
         return shown | {"relation_id": there, "existed": True}
-    yield from remember(noted, key.uuid)
-    wanted = {"id": key.uuid, "issueId": left["id"], "relatedIssueId": right["id"], "type": kind}
+    yield from remember(run.noted, run.key.uuid)
+    wanted = {"id": run.key.uuid, "issueId": left["id"], "relatedIssueId": right["id"], "type": kind}
 
     def look(id: str) -> Asks[Json | None]:
         found = yield from _relation(left, right, kind)
@@ -71,17 +69,15 @@ def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.LinkGithubToIssue", {"github_url": "url", "issue_id": "issue"})],
 )
-def link_url(
-    issue: str, url: str, title: str | None = None, remove: bool = False, *, key: ActKey, noted: Noted
-) -> Steps:
+def link_url(issue: str, url: str, title: str | None = None, remove: bool = False, *, run: Run) -> Steps:
     """Attach a link to an issue: GitHub pull request or issue, or any URL."""
     address = https(url, "url")
     found = yield from names.issue(issue)
     if remove:
         return (yield from _unlinked(found, address))
-    yield from remember(noted, key.uuid)
+    yield from remember(run.noted, run.key.uuid)
     kind = _GITHUB.fullmatch(address)
-    wanted = {"id": key.uuid, "issueId": found["id"], "url": address, "title": title}
+    wanted = {"id": run.key.uuid, "issueId": found["id"], "url": address, "title": title}
     existed = False
     try:
         made = yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)
@@ -143,9 +139,9 @@ def _follows(arguments: Arguments) -> Effect:
     gravest=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.ManageIssueSubscription"],
 )
-def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, account: Account) -> Steps:
+def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, run: Run) -> Steps:
     """Subscribe me (or a person) to an issue, or unsubscribe."""
     found = yield from names.issue(issue)
-    who = yield from names.user_id(person, account, "person")
+    who = yield from names.user_id(person, run.account, "person")
     yield from change("IssueSubscribe" if subscribed else "IssueUnsubscribe", id=found["id"], userId=who)
     return {"issue": found.get("identifier"), "person": person, "subscribed": subscribed}

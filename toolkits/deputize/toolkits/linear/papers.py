@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Effect, Steps
+from deputize.core import Effect, Run, Steps
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, written_before
@@ -27,7 +27,7 @@ def list_documents(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Documents of the workspace, a project or an initiative."""
     narrow: list[Json] = [{"title": {"containsIgnoreCase": word}} for word in (query or "").split()[:10]]
@@ -35,7 +35,7 @@ def list_documents(
         narrow.append({"project": {"id": {"eq": (yield from names.project(project))["id"]}}})
     if initiative:
         narrow.append({"initiative": {"id": {"eq": (yield from names.initiative(initiative))["id"]}}})
-    listing = Listing("linear_list_documents", account, (query, project, initiative), limit, cursor, document_row)
+    listing = Listing("linear_list_documents", run.account, (query, project, initiative), limit, cursor, document_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
     return (yield from listing.of("Documents", **chosen))
 
@@ -76,8 +76,7 @@ def save_document(
     issue: str | None = None,
     unmodified_since: Annotated[str | None, Field(description="updated, as read")] = None,
     *,
-    key: ActKey,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create a document, or change one when document is given."""
     wanted: dict[str, Any] = names.given({"title": title, "content": content})
@@ -86,11 +85,11 @@ def save_document(
     if edit != Edit() and (content is None or not document):
         raise InvalidInput("append, replaces, if_text: with document and content.")
     if document:
-        return (yield from _changed(document, wanted, edit, unmodified_since, noted))
+        return (yield from _changed(document, wanted, edit, unmodified_since, run.noted))
     if not title or len(wanted.keys() - {"title", "content"}) != 1:
         raise InvalidInput("A new document needs a title, and one of project, initiative, team or issue.")
-    yield from remember(noted, key.uuid)
-    made, existed = yield from make("DocumentCreate", {"id": key.uuid, **wanted}, by_id("Document"))
+    yield from remember(run.noted, run.key.uuid)
+    made, existed = yield from make("DocumentCreate", {"id": run.key.uuid, **wanted}, by_id("Document"))
     undo = {"tool": "linear_archive", "args": {"kind": "document", "id": made["id"], "action": "delete"}}
     return _result(made) | lean({"created": True, "existed": existed, "undo": undo})
 

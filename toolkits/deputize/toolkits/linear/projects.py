@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Effect, Steps
+from deputize.core import Account, Alias, Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
@@ -56,8 +56,7 @@ def list_projects(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Projects by name, status, team, lead or date."""
     narrow: list[Json] = [{"name": {"containsIgnoreCase": word}} for word in (query or "").split()[:10]]
@@ -69,9 +68,9 @@ def list_projects(
     if lead:
         narrow.append({"lead": names.person(lead)})
     if created_after:
-        narrow.append({"createdAt": {"gte": names.since(created_after, now, "created_after")}})
+        narrow.append({"createdAt": {"gte": names.since(created_after, run.now, "created_after")}})
     filters = (query, team, status, lead, created_after, include_archived)
-    listing = Listing("linear_list_projects", account, filters, limit, cursor, project_row)
+    listing = Listing("linear_list_projects", run.account, filters, limit, cursor, project_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
     result = yield from listing.of("Projects", includeArchived=include_archived or None, **chosen)
     return (yield from known.when_empty(result, cursor, known.status(status), known.person(lead, "lead")))
@@ -154,9 +153,7 @@ def save_project(
     add_teams: list[str] | None = None,
     remove_teams: list[str] | None = None,
     *,
-    key: ActKey,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create a project, or change one when project is given."""
     wanted: dict[str, Any] = names.given(
@@ -172,20 +169,20 @@ def save_project(
     if status:
         wanted["statusId"] = names.chosen((yield from nodes("LookupProjectStatuses", first=50)), status, "status")["id"]
     if lead:
-        wanted["leadId"] = yield from names.user_id(lead, account, "lead")
+        wanted["leadId"] = yield from names.user_id(lead, run.account, "lead")
     if members:
-        wanted["memberIds"] = yield from _people(members, account)
+        wanted["memberIds"] = yield from _people(members, run.account)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not project):
         raise InvalidInput("append, replaces, if_text: with project and content.")
     if project:
         wanted |= yield from _teams_of(project, teams, add_teams, remove_teams)
-        return (yield from _changed(project, wanted, edit, noted))
+        return (yield from _changed(project, wanted, edit, run.noted))
     if not name or not teams or add_teams or remove_teams:
         raise InvalidInput("A new project needs name and teams.", hint="To change one, give project.")
     wanted["teamIds"] = yield from names.team_ids(teams, "teams")
-    yield from remember(noted, key.uuid)
-    made, existed = yield from make("ProjectCreate", {"id": key.uuid, **wanted}, by_id("Project", **BLOCKS))
+    yield from remember(run.noted, run.key.uuid)
+    made, existed = yield from make("ProjectCreate", {"id": run.key.uuid, **wanted}, by_id("Project", **BLOCKS))
     undo = {"tool": "linear_archive", "args": {"kind": "project", "id": made["id"], "action": "archive"}}
     return _result(made) | lean({"created": True, "existed": existed, "undo": undo})
 
@@ -246,8 +243,7 @@ def save_milestone(
     if_text: IfText = None,
     target_date: str | None = None,
     *,
-    key: ActKey,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create or change a project milestone (matched by id, else by name)."""
     found = yield from names.project(project)
@@ -259,19 +255,19 @@ def save_milestone(
         raise InvalidInput("append, replaces, if_text: with description, of a milestone that is there.")
     if there is None and milestone and names.is_id(milestone):
         raise InvalidInput("milestone: the project has no such one.")
-    if there is not None and (noted or {}).get("id") != there["id"]:
+    if there is not None and (run.noted or {}).get("id") != there["id"]:
         if not wanted:
             raise InvalidInput("Nothing to change was given.")
         if description is not None:
             old = there.get("description")
-            wanted["description"] = yield from new_text(edit, "description", old, description, MILESTONE, noted)
+            wanted["description"] = yield from new_text(edit, "description", old, description, MILESTONE, run.noted)
         made = entity((yield from change("ProjectMilestoneUpdate", id=there["id"], input=wanted)))
         return lean({"milestone_id": made["id"], "name": said(made.get("name")), "target": made.get("targetDate")})
     wanted["name"] = name or milestone
     if not wanted["name"]:
         raise InvalidInput("name: what is the milestone called?")
-    yield from remember(noted, key.uuid)
-    given = {"id": key.uuid, "projectId": found["id"], **wanted}
+    yield from remember(run.noted, run.key.uuid)
+    given = {"id": run.key.uuid, "projectId": found["id"], **wanted}
     made, existed = yield from make("ProjectMilestoneCreate", given, by_filter("ProjectMilestones"))
     return lean(
         {

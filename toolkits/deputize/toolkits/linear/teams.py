@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deputize.core import Account, Steps
+from deputize.core import Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
@@ -57,7 +57,7 @@ def get_cycle(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """One cycle with its issues."""
     if names.is_id(cycle.strip()):
@@ -75,6 +75,6 @@ def get_cycle(
         urls.extend(node.get("url") for node in connection["nodes"])
         return connection
 
-    listing = Listing("linear_get_cycle", account, (team, cycle), limit, cursor, issue_row)
+    listing = Listing("linear_get_cycle", run.account, (team, cycle), limit, cursor, issue_row)
     result = yield from listing.of("Cycle", issues, id=id)
     return shown | issue_list({"issues": result.pop("items"), **result}, urls)

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Steps
+from deputize.core import Alias, Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, change, get, new_text
-from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Priority, Text, Title
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.create import in_project
 from deputize.toolkits.linear.rows import BLOCKS, BODY, name, nodes, said
 
@@ -48,8 +48,7 @@ def update_issue(
     due_date: Annotated[str | None, Field(description="date or none")] = None,
     team: Annotated[str | None, Field(description="move")] = None,
     *,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Change one or up to 50 issues: state, assignee, labels, priority, project, dates, parent."""
     if len(issues) > 1 and (title is not None or description is not None):
@@ -64,7 +63,7 @@ def update_issue(
         wanted["dueDate"] = None if due_date.strip().lower() == _NONE else names.day(due_date, "due_date")
     if assignee is not None:
         none = assignee.strip().lower() == _NONE
-        wanted["assigneeId"] = None if none else (yield from names.user_id(assignee, account, "assignee"))
+        wanted["assigneeId"] = None if none else (yield from names.user_id(assignee, run.account, "assignee"))
     if parent is not None:
         wanted["parentId"] = (
             None if parent.strip().lower() == _NONE else (yield from names.issue(parent, "parent"))["id"]
@@ -80,7 +79,7 @@ def update_issue(
     if description is not None:  # the last thing that is read before it is written
         blocks = {block: False for block in BLOCKS}
         old = (yield from get("Issue", id=found[0]["id"], **blocks)).get("description")
-        wanted["description"] = yield from new_text(edit, "description", old, description, BODY, noted)
+        wanted["description"] = yield from new_text(edit, "description", old, description, BODY, run.noted)
     if not wanted:
         raise InvalidInput("Nothing to change was given.")
     return (yield from _changed(found, wanted))

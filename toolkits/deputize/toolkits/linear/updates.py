@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Effect, Steps
+from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes, remember
-from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json, Noted
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json
 from deputize.toolkits.linear.rows import lean, update_row
 from deputize.toolkits.linear.texts import whole_row
 
@@ -32,13 +32,12 @@ def post_update(
     initiative: str | None = None,
     health: Health | None = None,
     *,
-    key: ActKey,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Post a status update on a project or initiative."""
     kind, id = yield from _target(project, initiative)
-    yield from remember(noted, key.uuid)
-    wanted: dict[str, Any] = names.given({"id": key.uuid, f"{kind.lower()}Id": id, "body": body, "health": health})
+    yield from remember(run.noted, run.key.uuid)
+    wanted: dict[str, Any] = names.given({"id": run.key.uuid, f"{kind.lower()}Id": id, "body": body, "health": health})
     made, existed = yield from make(f"{kind}UpdatePost", wanted, by_filter(f"{kind}Updates"))
     undo = {"kind": f"{kind.lower()}_update", "id": made["id"], "action": "archive"}
     shown = {"update_id": made["id"], "url": made.get("url"), "health": made.get("health"), "existed": existed}
@@ -55,7 +54,7 @@ def list_updates(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Status updates of a project or initiative, or one of them."""
     if update_id:
@@ -64,7 +63,7 @@ def list_updates(
     if offset or raw:
         raise InvalidInput("offset, raw: of one update.", hint="Give update_id.")
     kind, id = yield from _target(project, initiative)
-    listing = Listing("linear_list_updates", account, (project, initiative), limit, cursor, update_row)
+    listing = Listing("linear_list_updates", run.account, (project, initiative), limit, cursor, update_row)
     return (yield from listing.of(f"{kind}Updates", filter={kind.lower(): {"id": {"eq": id}}}))
 
 
