@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
-from deputize.core import Account, Alias, Effect, Need, Note, Request, Steps, any_of
+from deputize.core import Alias, Effect, Need, Note, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -48,17 +48,17 @@ COLOURS: Final = {  # names as in Google's web page; the list takes any colour
 
 
 @CALENDAR.tool(aliases=["GoogleCalendar.WhoAmI"])
-def whoami(*, account: Account, granted: frozenset[str], now: float) -> Steps:
+def whoami(*, run: Run) -> Steps:
     """Connected account, time zone, clock and week settings."""
-    found: Json = {"email": account.name}
+    found: Json = {"email": run.account.name}
     settings: Mapping[str, str] = {}
-    if granted & KNOWS_SETTINGS:
+    if run.granted & KNOWS_SETTINGS:
         settings = api.settings_in((yield from api.optional(api.SETTINGS_LIST)))
     zone: tzinfo | None = known_zone(settings.get("timezone"))
-    if zone is None and granted & (READS_OWN | KNOWS_LIST):
-        zone = yield from api.zone_of(PRIMARY, granted - {SETTINGS, SETTINGS_READONLY})
+    if zone is None and run.granted & (READS_OWN | KNOWS_LIST):
+        zone = yield from api.zone_of(PRIMARY, run.granted - {SETTINGS, SETTINGS_READONLY})
     found |= {"time_zone": str(zone)} if zone else {}
-    found["now"] = datetime.fromtimestamp(now, zone or UTC).isoformat(timespec="minutes")
+    found["now"] = datetime.fromtimestamp(run.now, zone or UTC).isoformat(timespec="minutes")
     if "weekStart" in settings:
         found["week_start"] = _DAYS[int(settings["weekStart"]) % 7] if settings["weekStart"].isdecimal() else ""
         found["clock"] = 24 if settings.get("format24HourTime") == "true" else 12
@@ -76,10 +76,10 @@ def list_calendars(
     limit: Limit = 50,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """List the user's calendars, with sharing if asked."""
-    bound_to = ("calendar_list_calendars", account.subject, query, hidden, sharing)
+    bound_to = ("calendar_list_calendars", run.account.subject, query, hidden, sharing)
     start = read_cursor(bound_to, cursor, (int,))[0] if cursor else 0
     every = yield from api.all_calendars(hidden=hidden)
     wanted = (query or "").strip().casefold()
@@ -155,8 +155,7 @@ def manage_calendar(
     color: str | None = None,
     hidden: bool | None = None,
     *,
-    granted: frozenset[str],
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create or change a calendar, subscribe or unsubscribe."""
     words = _words(title, description, time_zone)
@@ -164,7 +163,7 @@ def manage_calendar(
     if action == "create":
         if not title or calendar:
             raise InvalidInput("create: give title, and no calendar.")
-        return (yield from _create(words, look, granted, noted))
+        return (yield from _create(words, look, run.granted, run.noted))
     if not calendar:
         raise InvalidInput(f"calendar: needed to {action}.")
     if action == "subscribe":

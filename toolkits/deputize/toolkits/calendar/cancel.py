@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final, Literal
 
-from deputize.core import Alias, Effect, Need, Note, Steps
+from deputize.core import Alias, Effect, Need, Note, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
@@ -16,7 +16,6 @@ from deputize.toolkits.calendar.base import (
     PRIMARY,
     CalendarName,
     Json,
-    Noted,
     Notify,
     writes,
 )
@@ -44,24 +43,23 @@ def delete_event(
     calendar: CalendarName = PRIMARY,
     notify: Notify = "all",
     *,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Cancel an event: one, the following or all occurrences."""
     (found,) = yield from api.calendar_ids(calendar)
-    if apply_to == "following" and (not noted or "ended" in noted):
-        split = yield from split_of(found, event_id, noted)
+    if apply_to == "following" and (not run.noted or "ended" in run.noted):
+        split = yield from split_of(found, event_id, run.noted)
         if split is not None:
-            yield from cut_off(found, split, None, None, notify, noted)
+            yield from cut_off(found, split, None, None, notify, run.noted)
             rest = split.rest | {"id": split.series["id"]}
             return {**_gone(rest, notify), "summary": "Cancelled from this occurrence on."}
     try:
-        event = (yield from target_of(found, event_id, apply_to, now)).event
+        event = (yield from target_of(found, event_id, apply_to, run.now)).event
     except NotFound:
-        if not noted:
+        if not run.noted:
             raise
-        return {"id": noted["event"], "deleted": True, "summary": "It is gone already."}
-    if not noted:
+        return {"id": run.noted["event"], "deleted": True, "summary": "It is gone already."}
+    if not run.noted:
         yield Note({"event": event.get("id")})
     for again in (True, False):
         try:
@@ -111,22 +109,21 @@ def respond_to_event(
     calendar: CalendarName = PRIMARY,
     notify: Notify = "all",
     *,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Answer an invitation. Other times can only be proposed in the comment."""
     if comment and len(comment.strip()) > _COMMENT:
         raise InvalidInput(f"comment: longer than {_COMMENT} characters.")
     (found,) = yield from api.calendar_ids(calendar)
-    event = (yield from target_of(found, event_id, apply_to, now)).event
+    event = (yield from target_of(found, event_id, apply_to, run.now)).event
     own = mine(event)
     if own is None:
         raise InvalidInput("event_id: the user is not invited to this event.")
     answer: Json = {"email": own["email"], "responseStatus": response}
     answer |= {"comment": comment.strip()} if comment else {}
-    if not noted:
+    if not run.noted:
         yield Note({"event": event.get("id"), "was": own.get("responseStatus")})
-    was = str((noted or {}).get("was") or own.get("responseStatus") or "")
+    was = str((run.noted or {}).get("was") or own.get("responseStatus") or "")
     outside = Outside()
     row = {
         "id": event.get("id"),

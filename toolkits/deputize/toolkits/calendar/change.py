@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any, Literal
 
-from deputize.core import Account, ActKey, Alias, Effect, Need, Note, Steps
+from deputize.core import ActKey, Alias, Effect, Need, Note, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.calendar import api
@@ -88,15 +88,11 @@ def update_event(
     calendar: CalendarName = PRIMARY,
     notify: Notify = "all",
     *,
-    key: ActKey,
-    account: Account,
-    granted: frozenset[str],
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Change the given fields of an event: one, the following or all occurrences."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
-    add = invited(add_attendees, None, account)
+    add = invited(add_attendees, None, run.account)
     wish = Wish(plain, start, end, time_zone, recurrence or None, add, remove_attendees or (), meet)
     if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
         raise InvalidInput("Nothing to change: give at least one field.")
@@ -106,23 +102,23 @@ def update_event(
         raise InvalidInput("move_to: only ordinary events move, and a series only as a whole.")
     named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
     found = named[0]
-    if apply_to == "following" and (not noted or "ended" in noted):
-        split = yield from split_of(found, event_id, noted)
+    if apply_to == "following" and (not run.noted or "ended" in run.noted):
+        split = yield from split_of(found, event_id, run.noted)
         if split is not None:
-            return (yield from _from_here_on(found, split, wish, key, granted, notify, noted))
-    if noted:
-        found, event = yield from _taken_up(named, str(noted["event"]))
-        target, wish = Target(event), replace(wish, start=noted.get("start", start), end=noted.get("end", end))
+            return (yield from _from_here_on(found, split, wish, run.key, run.granted, notify, run.noted))
+    if run.noted:
+        found, event = yield from _taken_up(named, str(run.noted["event"]))
+        target, wish = Target(event), replace(wish, start=run.noted.get("start", start), end=run.noted.get("end", end))
     else:
-        target = yield from target_of(found, event_id, apply_to, now)
+        target = yield from target_of(found, event_id, apply_to, run.now)
     if move_to and (target.event.get("recurringEventId") or kind(target.event) != "default"):
         raise InvalidInput("move_to: only ordinary events move, and a series only as a whole.")
-    zone = yield from zone_for(found, target.event, wish, granted)
+    zone = yield from zone_for(found, target.event, wish, run.granted)
     wish = settled(wish, target, zone)
-    if not noted:
+    if not run.noted:
         yield Note({"event": target.event.get("id"), "start": wish.start, "end": wish.end})
     before = target.event
-    after = yield from patched(found, before, lambda event: changes_of(event, wish, zone, key), notify, add)
+    after = yield from patched(found, before, lambda event: changes_of(event, wish, zone, run.key), notify, add)
     after = (yield from with_call(found, after)) if meet == "add" else after
     move_to = move_to if named[-1] != named[0] else None
     if move_to and named[1] != found:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Effect, Need, Note, Steps, Wait
+from deputize.core import Alias, Effect, Need, Note, Run, Steps, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.text import Outside
@@ -99,18 +99,15 @@ def create_event(
     calendar: CalendarName = PRIMARY,
     notify: Annotated[Notify, Field(description="who gets mail")] = "all",
     *,
-    key: ActKey,
-    account: Account,
-    granted: frozenset[str],
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Create an event and invite people and rooms."""
-    guests = invited(attendees, optional_attendees, account)
+    guests = invited(attendees, optional_attendees, run.account)
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
     (found,) = yield from api.calendar_ids(calendar)
     if kind != "default" and (found != PRIMARY or guests or meet):
         raise InvalidInput(f"kind: {kind} goes on the main calendar, without guests and video call.")
-    begins, ends = yield from _times(start, end, time_zone, found, granted, recurring=bool(recurrence))
+    begins, ends = yield from _times(start, end, time_zone, found, run.granted, recurring=bool(recurrence))
     if kind == "workingLocation" and visibility == "private":
         raise InvalidInput("visibility: a working location is seen by whoever sees the calendar.")
     if kind in ("focusTime", "outOfOffice") and begins.all_day:
@@ -118,12 +115,12 @@ def create_event(
             f"start: {kind} has hours, not days.", hint="Give start and end with their times, as in 2027-03-01T09:00."
         )
     repeats = read_recurrence(recurrence or (), begins)
-    body |= {"id": key.base32, "start": begins.resource, "end": ends.resource}
+    body |= {"id": run.key.base32, "start": begins.resource, "end": ends.resource}
     body |= {"attendees": guests} if guests else {}
     body |= {"recurrence": repeats.lines} if recurrence else {}
-    body |= {"conferenceData": conference(key)} if meet else {}
+    body |= {"conferenceData": conference(run.key)} if meet else {}
     params = updates(notify, guests=bool(guests)) | ({"conferenceDataVersion": "1"} if meet else {})
-    event = yield from insert(found, body, params, noted)
+    event = yield from insert(found, body, params, run.noted)
     event = (yield from with_call(found, event)) if meet else event
     zone = begins.zone or UTC
     result = made(event, zone) | told(repeats, begins) | {"undo": _undo(event, calendar, notify)}

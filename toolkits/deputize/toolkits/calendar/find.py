@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Need, Request, Steps
+from deputize.core import Alias, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
@@ -53,9 +53,7 @@ def list_events(
     limit: Limit = 25,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """List or search events in a time window, or the occurrences of a series."""
     named = list(dict.fromkeys(calendars or [PRIMARY]))
@@ -64,10 +62,10 @@ def list_events(
     if series_id and (query or kinds or updated_after or len(named) > 1):
         raise InvalidInput("series_id: goes with one calendar and a window, and with nothing else.")
     filters = (named, query, after, before, series_id, expand, kinds, updated_after)
-    place = Place.of(("calendar_list_events", account.subject, *filters), cursor, len(named), limit, now)
+    place = Place.of(("calendar_list_events", run.account.subject, *filters), cursor, len(named), limit, run.now)
     ids = yield from api.calendar_ids(*named, field="calendars")
     dated = any(map(times.names_a_day, (after, before, updated_after)))
-    zone = (yield from api.zone_of(ids[0], granted)) if dated else None
+    zone = (yield from api.zone_of(ids[0], run.granted)) if dated else None
     if dated and zone is None:
         raise InvalidInput("after and before: dates in which time zone?", hint="Give date-times with an offset.")
     params = _window(after, before, updated_after, place.since, zone, bounded=not (series_id or updated_after))

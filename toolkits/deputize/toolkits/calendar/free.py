@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Need, Request, Steps, any_of
+from deputize.core import Alias, Need, Request, Run, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -73,18 +73,16 @@ def find_times(
     time_zone: Zone = None,
     limit: Annotated[int, Field(ge=1, le=50)] = 10,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Find slots when everyone and a room are free, or see who is busy."""
-    own = own_name(account)
+    own = own_name(run.account)
     people = list(dict.fromkeys([PRIMARY, *(one for one in _addresses(attendees, "attendees") if one != own)]))
     halls = [one for one in dict.fromkeys(_addresses(rooms, "rooms")) if one not in people]
     length, pause = _length(duration, "duration"), _length(buffer, "buffer") or timedelta()
-    zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, granted))
+    zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run.granted))
     zone = zone or _offset_of(after)
-    window = _window(after, before, now, zone)
+    window = _window(after, before, run.now, zone)
     busy, unknown = yield from _busy([*people, *halls], (window[0] - pause, window[1] + pause))
     if len(unknown) == len(people) + len(halls):
         raise NotFound("None of these calendars can be seen.", hint="Check the addresses, or ask for access.")
