@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Answer, Need, PublicRequest, Steps
+from deputize.core import Answer, Need, PublicRequest, Run, Steps
 from deputize.core.act.request import MOST_BYTES
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
@@ -47,11 +47,10 @@ def list_runs(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Workflow runs of a repository, and its workflows."""
-    since = moment(after, now, "after")
+    since = moment(after, run.now, "after")
     params = {
         "branch": branch,
         "status": status,
@@ -60,7 +59,7 @@ def list_runs(
         "head_sha": head_sha,
         "created": f">={since}" if since else None,
     }
-    bound = ("github_list_runs", account.subject, repo, workflow, *params.values())
+    bound = ("github_list_runs", run.account.subject, repo, workflow, *params.values())
     method, at = "R/actions/runs", {}
     if workflow:
         method, at = "R/actions/workflows/{workflow_id}/runs", {"workflow_id": (yield from id_of(repo, workflow))}

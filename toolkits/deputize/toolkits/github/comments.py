@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Need, Request, Steps
+from deputize.core import Account, ActKey, Alias, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
@@ -18,7 +18,7 @@ from deputize.toolkits.github.api import Json, List, Page, in_repo, pages, rest
 from deputize.toolkits.github.argument_types import Number, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.issues import moment
-from deputize.toolkits.github.once import Noted, once
+from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import Body, Prose, in_full, is_marked, is_own, marked, new_body
 from deputize.toolkits.github.rows import COMMENT, ZONED, comment
 
@@ -63,8 +63,7 @@ def list_comments(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Comments of an issue or pull request, or all of a repository; review threads with their state."""
     if comment_id:
@@ -74,8 +73,8 @@ def list_comments(
         raise InvalidInput("offset, raw: of one comment.", hint="Give comment_id.")
     if unresolved_only and not (number and kind == "review"):
         raise InvalidInput("unresolved_only: with number and kind review.")
-    since = moment(updated_after, now, "updated_after")
-    bound = ("github_list_comments", account.subject, repo, number, kind, unresolved_only, updated_after, sort)
+    since = moment(updated_after, run.now, "updated_after")
+    bound = ("github_list_comments", run.account.subject, repo, number, kind, unresolved_only, updated_after, sort)
     if kind == "review" and number:
         if since or sort == "newest":
             raise InvalidInput("updated_after, sort: not for the threads of one pull request.")
@@ -166,10 +165,7 @@ def write_comment(
     replaces: Replaces = None,
     if_text: IfText = None,
     *,
-    key: ActKey,
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Comment on an issue or pull request, reply to a review comment, or edit my comment."""
     edit = Edit(append, replaces, if_text)
@@ -180,10 +176,10 @@ def write_comment(
     if comment_id:
         if number or reply_to:
             raise InvalidInput("comment_id: alone, to edit a comment.")
-        return (yield from _edited(repo, comment_id, comment_kind, body, edit, key, account))
+        return (yield from _edited(repo, comment_id, comment_kind, body, edit, run.key, run.account))
     if not number:
         raise InvalidInput("number: of the issue or pull request.")
-    text = {"body": marked(body, key)}
+    text = {"body": marked(body, run.key)}
     if reply_to:
         at = {"pull_number": number, "comment_id": reply_to}
         request = rest("POST R/pulls/{pull_number}/comments/{comment_id}/replies", repo, at=at, json=text)
@@ -191,9 +187,9 @@ def write_comment(
     else:
         at = {"issue_number": number}
         request = rest("POST R/issues/{issue_number}/comments", repo, at=at, json=text)
-        since = moment("-1d", now, "since")
+        since = moment("-1d", run.now, "since")
         listed = rest("GET R/issues/{issue_number}/comments", repo, at=at, params={"per_page": 100, "since": since})
-    made = yield from once(noted, api.sent(request), lambda: _marked(listed, key, account), "comment")
+    made = yield from once(run.noted, api.sent(request), lambda: _marked(listed, run.key, run.account), "comment")
     return _receipt(made, "Written.") | {"number": number}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel
 
-from deputize.core import Account, Effect, Need, Steps
+from deputize.core import Account, Effect, Need, Run, Steps
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
@@ -70,7 +70,7 @@ def commit_files(
     delete_paths: list[NewPath] | None = None,
     expected_head: Sha | None = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """One commit that writes and/or deletes several files on a branch."""
     written, deleted = list(files or ()), list(dict.fromkeys(delete_paths or ()))
@@ -96,7 +96,7 @@ def commit_files(
         "expectedHeadOid": head,
         "fileChanges": change,
     }
-    commit = yield from again(lambda: _committed(given), lambda: _already_on(repo, branch, head, message, account))
+    commit = yield from again(lambda: _committed(given), lambda: _already_on(repo, branch, head, message, run.account))
     return {
         "commit": {"sha": commit.get("oid"), "url": commit.get("url")},
         "branch": branch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core import Account, Need, Steps
+from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -32,10 +32,10 @@ def _refs_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(needs=_refs_needs)
 @in_repo()
 def list_refs(
-    repo: Repo, kind: Kind = "branches", query: str = "", limit: Limit = 20, cursor: Cursor = None, *, account: Account
+    repo: Repo, kind: Kind = "branches", query: str = "", limit: Limit = 20, cursor: Cursor = None, *, run: Run
 ) -> Steps:
     """Branches (newest first) or tags."""
-    bound = ("github_list_refs", account.subject, repo, kind, query)
+    bound = ("github_list_refs", run.account.subject, repo, kind, query)
     words = query.strip().lower()
     if kind == "tags":
         row_of = lambda row: _ref(row) if words in str(row.get("name", "")).lower() else None  # noqa: E731
@@ -130,18 +130,17 @@ def list_commits(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Commits of a branch, path, author or pull request."""
     if pull and (ref or path or author or after or before):
         raise InvalidInput("pull: alone, without ref, path, author and dates.")
-    bound = ("github_list_commits", account.subject, repo, ref, pull, path, author, after, before)
+    bound = ("github_list_commits", run.account.subject, repo, ref, pull, path, author, after, before)
     if pull:
         read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})
         more: Json = {"note": "A pull request lists at most 250 commits."}
         return (yield from List(bound, read, commit_row, more=more | ZONED).show(limit, cursor))
-    since, until = times.window(after, before, now - now % 60)
+    since, until = times.window(after, before, run.now - run.now % 60)
     params = {"sha": ref, "path": path, "author": author, "since": _iso(since), "until": _iso(until)}
     listing = List(bound, pages("R/commits", repo, params=params), commit_row, more=ZONED)
     return (yield from listing.show(limit, cursor))
@@ -160,7 +159,7 @@ def get_commit(
     path: Path = "",
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """One commit: message, files, stats, optionally its diff."""
     request = rest("GET R/commits/{ref}", repo, wide={"ref": ref}, params={"per_page": 100})
@@ -170,7 +169,7 @@ def get_commit(
         files, cut = file_list(found.get("files") or (), path)
         return shown | {"files": files, "truncated": cut}
     read = pages("R/commits/{ref}", repo, rows="files", wide={"ref": str(found["sha"])})
-    bound = ("github_get_commit", account.subject, repo, found["sha"])
+    bound = ("github_get_commit", run.account.subject, repo, found["sha"])
     return shown | (yield from diff(bound, read, path, cursor))
 
 
@@ -201,7 +200,7 @@ def compare(
     path: Path = "",
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """What changed between two refs: commits, files, optionally the diff. A fork's ref is owner:branch."""
     request = rest("GET R/compare/{basehead}", repo, wide={"basehead": f"{base}...{head}"})
@@ -225,7 +224,7 @@ def compare(
         return Page(files)
         yield
 
-    bound = ("github_compare", account.subject, repo, base, head)
+    bound = ("github_compare", run.account.subject, repo, base, head)
     return shown | (yield from diff(bound, read, path, cursor)) | more
 
 
@@ -253,7 +252,7 @@ def list_activity(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Pushes, force pushes, merges and branch changes of a repository."""
     params = {
@@ -263,7 +262,7 @@ def list_activity(
         "time_period": period,
         "direction": "asc" if sort == "oldest" else None,
     }
-    bound = ("github_list_activity", account.subject, repo, kind, actor, ref, period, sort)
+    bound = ("github_list_activity", run.account.subject, repo, kind, actor, ref, period, sort)
     listing = List(bound, pages("R/activity", repo, params=params, by="after"), _activity, more=ZONED)
     return (yield from listing.show(limit, cursor))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Need, Steps
+from deputize.core import Account, ActKey, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -45,7 +45,7 @@ def list_discussions(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Discussions of a repository (or found by text), or one with its comments."""
     if comment_id:
@@ -54,10 +54,10 @@ def list_discussions(
     if number and (offset or raw):
         return {"number": number} | body_alone((yield from _discussion(repo, number)), offset, raw=raw)
     if number:
-        return (yield from _one(repo, number, limit, cursor, account))
+        return (yield from _one(repo, number, limit, cursor, run.account))
     if offset or raw:
         raise InvalidInput("offset, raw: of one discussion or comment.", hint="Give number or comment_id.")
-    bound = ("github_list_discussions", account.subject, repo, query, category, answered, state)
+    bound = ("github_list_discussions", run.account.subject, repo, query, category, answered, state)
     if query.strip():
         states = {"open": "open", "closed": "closed"}.get(state)
         kinds = {True: "answered", False: "unanswered"}
@@ -180,9 +180,7 @@ def write_discussion(
     reply_to: Annotated[Node | None, Field(description="comment id")] = None,
     answer_id: Annotated[Node | None, Field(description="mark this comment")] = None,
     *,
-    key: ActKey,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Start a discussion, comment or reply in one, or mark the answer."""
     if answer_id:
@@ -195,15 +193,15 @@ def write_discussion(
     if not body.strip():
         raise InvalidInput("body: something to say.")
     if number:
-        return (yield from _replied(repo, number, body, reply_to, key, account, noted))
+        return (yield from _replied(repo, number, body, reply_to, run.key, run.account, run.noted))
     if not title or not category:
         raise InvalidInput("title, category: needed for a new discussion.", hint="github_list_discussions names them.")
     known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
     categories = (known.get("discussionCategories") or {}).get("nodes") or []
     chosen = pick(category, categories, "category", lambda one: str(one["name"]))
-    given = {"repositoryId": known["id"], "categoryId": chosen["id"], "title": title, "body": marked(body, key)}
+    given = {"repositoryId": known["id"], "categoryId": chosen["id"], "title": title, "body": marked(body, run.key)}
     write = _sent(documents.DISCUSSION_CREATE, given, "createDiscussion", "discussion")
-    made = yield from once(noted, write, lambda: _started(repo, title, key, account), "discussion")
+    made = yield from once(run.noted, write, lambda: _started(repo, title, run.key, run.account), "discussion")
     return {"number": made.get("number"), "id": made.get("id"), "url": made.get("url"), "summary": "Started."}
 
 

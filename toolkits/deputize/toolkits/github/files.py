@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from deputize.core import Account, File, Keep, Need, Steps
+from deputize.core import File, Keep, Need, Run, Steps
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
@@ -177,7 +177,7 @@ def search_code(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Search code, optionally within one repository or organization."""
     words = checked(query, fixed=bool(repo or org))
@@ -185,7 +185,7 @@ def search_code(
         raise InvalidInput("query: what to look for.")
     q = qualified(words, {"repo": repo, "org": org, "language": language, "path": path})
     listing = List(
-        ("github_search_code", account.subject, q),
+        ("github_search_code", run.account.subject, q),
         pages("/search/code", rows="items", accept=MATCHES, params={"q": q}),
         lambda row: None if elsewhere(repo, org, row["repository"]["full_name"]) else _hit(row),
         more={"note": f"Default branches only, files below 384 kB. {MOST}"},

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from deputize.core import Account, Effect, Need, Steps
+from deputize.core import Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, IfTexts, Limit, Offset, Raw
@@ -18,7 +18,7 @@ from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Gist, Login
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, optional
 from deputize.toolkits.github.names import near_to
-from deputize.toolkits.github.once import Noted, once
+from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import CODE, Body, Content, Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 
@@ -42,7 +42,7 @@ def list_gists(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """My gists, a user's gists, or one gist with its files."""
     if gist_id and owner:
@@ -52,7 +52,7 @@ def list_gists(
         return _one(row) if file is None else _file(row, file, offset, raw)
     if file is not None or offset or raw:
         raise InvalidInput("file, offset, raw: of one gist.", hint="Give gist_id and file.")
-    bound = ("github_list_gists", account.subject, owner)
+    bound = ("github_list_gists", run.account.subject, owner)
     read = pages("U/gists", at={"username": owner}) if owner else pages("/gists")
     return (yield from List(bound, read, _row, more=ZONED).show(limit, cursor))
 
@@ -151,9 +151,7 @@ def save_gist(
     public: bool = False,
     if_text: IfTexts = None,
     *,
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Create a gist (secret unless public) or change its files: name to content, empty deletes."""
     if gist_id and public:
@@ -167,8 +165,8 @@ def save_gist(
     if not all(files.values()):
         raise InvalidInput("files: a new gist's files are not empty.")
     given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
-    look = lambda: _made(given, now)  # noqa: E731
-    row = yield from once(noted, api.sent(rest("POST /gists", json=given)), look, "gist")
+    look = lambda: _made(given, run.now)  # noqa: E731
+    row = yield from once(run.noted, api.sent(rest("POST /gists", json=given)), look, "gist")
     return _receipt(row, "Created.")
 
 

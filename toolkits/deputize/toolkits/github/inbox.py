@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator
 
-from deputize.core import Account, Effect, Need, Request, Steps
+from deputize.core import Effect, Need, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -43,12 +43,11 @@ def list_notifications(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """My notifications; all includes those already read."""
-    bound = ("github_list_notifications", account.subject, repo, all_, participating, after)
-    params = {"all": all_ or None, "participating": participating or None, "since": moment(after, now, "after")}
+    bound = ("github_list_notifications", run.account.subject, repo, all_, participating, after)
+    params = {"all": all_ or None, "participating": participating or None, "since": moment(after, run.now, "after")}
     method = "R/notifications" if repo else "/notifications"
     return (yield from List(bound, pages(method, repo or "", params=params), _row, more=ZONED).show(limit, cursor))
 
@@ -101,13 +100,13 @@ def update_notifications(
     thread_ids: Annotated[list[Thread], AfterValidator(_some)] | None = None,
     before: str | None = None,
     *,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Mark notifications read or done, mute or watch their threads. before: read everything up to then."""
     if bool(thread_ids) == bool(before) or (before and action != "read"):
         raise InvalidInput("thread_ids, before: one of them; before only with read.")
     if before:
-        given = {"last_read_at": moment(before, now, "before"), "read": True}
+        given = {"last_read_at": moment(before, run.now, "before"), "read": True}
         yield from api.send(rest("PUT /notifications", json=given, repeat="idem"))
         return {"done": [], "failed": [], "summary": "Everything up to then is read, or will be in a moment."}
     done: list[str] = []

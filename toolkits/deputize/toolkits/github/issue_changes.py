@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Need, Steps
+from deputize.core import Account, ActKey, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
@@ -16,7 +16,7 @@ from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, in_repo, rest
 from deputize.toolkits.github.argument_types import Label, Number, Person, Repo, Word, awkward
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
-from deputize.toolkits.github.once import Noted, once
+from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, is_marked, marked, new_body
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.rows import logins
@@ -60,19 +60,17 @@ def create_issue(
     parent: Number | None = None,
     project: Annotated[str | None, Field(description="owner/number", pattern=r"^[A-Za-z0-9_-]+/[0-9]+$")] = None,
     *,
-    key: ActKey,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Open an issue."""
-    given: Json = {"title": title, "body": marked(body, key)}
-    if not noted:
+    given: Json = {"title": title, "body": marked(body, run.key)}
+    if not run.noted:
         given["labels"] = yield from names.label_names(repo, labels or [], "labels")
-        given["assignees"] = yield from names.assignees(repo, assignees or [], "assignees", account)
+        given["assignees"] = yield from names.assignees(repo, assignees or [], "assignees", run.account)
         given["milestone"] = (yield from names.milestone(repo, milestone)) if milestone else None
         given["type"] = type
     request = rest("POST R/issues", repo, json={name: value for name, value in given.items() if value})
-    issue = yield from once(noted, api.sent(request), lambda: find_marked(repo, key, account), "issue")
+    issue = yield from once(run.noted, api.sent(request), lambda: find_marked(repo, run.key, run.account), "issue")
     warnings = _dropped(issue, given)
     warnings += (yield from _beneath(repo, parent, issue)) if parent else []
     item = (yield from _in_project(repo, project, issue, warnings)) if project else None
@@ -169,8 +167,7 @@ def update_issue(
     milestone: Annotated[Word | None, Field(description='"" clears')] = None,
     locked: bool | None = None,
     *,
-    key: ActKey,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Change an issue or pull request: text, state, labels, assignees, milestone, lock."""
     if reason and not state:
@@ -180,10 +177,10 @@ def update_issue(
     edit, at = Edit(append, replaces, if_text), {"issue_number": number}
     checked_edit(edit, body)
     if body is not None:
-        patch |= new_body((yield from api.get("R/issues/{issue_number}", repo, at=at)), body, edit, key)
+        patch |= new_body((yield from api.get("R/issues/{issue_number}", repo, at=at)), body, edit, run.key)
     added = yield from names.label_names(repo, add_labels or [], "add_labels")
     removed = yield from names.label_rows(repo, remove_labels or [], "remove_labels")
-    people = yield from names.assignees(repo, add_assignees or [], "add_assignees", account)
+    people = yield from names.assignees(repo, add_assignees or [], "add_assignees", run.account)
     if milestone is not None:
         patch["milestone"] = (yield from names.milestone(repo, milestone)) if milestone else None
     steps = [
@@ -192,7 +189,7 @@ def update_issue(
         ("assignees", "POST R/issues/{issue_number}/assignees", {"assignees": people} if people else None),
     ]
     if remove_assignees:
-        gone = [names.me(one, account) for one in remove_assignees]
+        gone = [names.me(one, run.account) for one in remove_assignees]
         steps.append(("assignees", "DELETE R/issues/{issue_number}/assignees", {"assignees": gone}))
     changed: list[str] = []
     warnings: list[str] = []

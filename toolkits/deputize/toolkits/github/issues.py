@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Steps
+from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -54,21 +54,19 @@ def list_issues(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """Find issues in a repository, an organization or everywhere I can see."""
     filters = (repo, org, query, state, assignee, author, labels, milestone, updated_after, sort)
-    bound = ("github_list_issues", account.subject, *filters)
-    since = moment(updated_after, now, "updated_after")
+    bound = ("github_list_issues", run.account.subject, *filters)
+    since = moment(updated_after, run.now, "updated_after")
     if repo and not query.strip():
         number = (yield from names.milestone(repo, milestone)) if milestone else None
         params = {
             "state": state,
             "sort": sort,
-            "assignee": names.me(assignee, account) if assignee else None,
-            "creator": names.me(author, account) if author else None,
+            "assignee": names.me(assignee, run.account) if assignee else None,
+            "creator": names.me(author, run.account) if author else None,
             "labels": ",".join(labels or ()),
             "milestone": number,
             "since": since,
@@ -84,16 +82,16 @@ def list_issues(
             "repo": repo,
             "org": org,
             "state": None if state == "all" else state,
-            "assignee": names.me(assignee, account) if assignee not in (None, "none") else None,
+            "assignee": names.me(assignee, run.account) if assignee not in (None, "none") else None,
             "no": "assignee" if assignee == "none" else None,
-            "author": names.me(author, account) if author else None,
+            "author": names.me(author, run.account) if author else None,
             "label": labels,
             "milestone": milestone,
             "updated": f">={since}" if since else None,
         },
     )
     shown = yield from found(bound, q, sort, repo, org).show(limit, cursor)
-    return shown | ZONED | private_left_out(granted)
+    return shown | ZONED | private_left_out(run.granted)
 
 
 def found(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, org: str | None) -> List:
@@ -130,14 +128,14 @@ def get_issue(
     offset: Annotated[Offset, Field(description="into body")] = 0,
     raw: Raw = False,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """One issue with body, and optionally comments, timeline, sub-issues."""
     row = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
     if offset or raw:
         return {"number": number, **body_alone(row, offset, raw=raw)}
     outside = Prose()
-    bound = ("github_get_issue", account.subject, repo, number)
+    bound = ("github_get_issue", run.account.subject, repo, number)
     body = body_of(outside, row)
     shown = _issue(row, outside) | body
     now_at = repo_of(row)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from deputize.core import Account, Alias, Need, Steps
+from deputize.core import Account, Alias, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -29,11 +29,11 @@ _ORGS = "read:org", "user", "write:org", "admin:org"
     ],
     aliases=["GitHub.WhoAmI"],
 )
-def whoami(*, granted: frozenset[str]) -> Steps:
+def whoami(*, run: Run) -> Steps:
     """Who I am on GitHub, with my organizations and teams."""
     me = yield from api.get("/user")
     orgs = teams = None
-    if granted & {*_ORGS, "metadata:read"}:  # without one of them GitHub would want another consent
+    if run.granted & {*_ORGS, "metadata:read"}:  # without one of them GitHub would want another consent
         orgs = yield from _mine("/user/orgs", lambda row: str(row["login"]))
         teams = yield from _mine("/user/teams", lambda row: f"{row['organization']['login']}/{row['slug']}")
     outside = Prose()
@@ -45,7 +45,7 @@ def whoami(*, granted: frozenset[str]) -> Steps:
         "url": me.get("html_url"),
         "orgs": orgs,
         "teams": teams,
-        "granted": sorted(granted)[:20],
+        "granted": sorted(run.granted)[:20],
     }
     return told | ({"note": "Organizations are not covered by the consent."} if orgs is None else {})
 
@@ -90,26 +90,24 @@ def get_my_work(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
-    now: float,
+    run: Run,
 ) -> Steps:
     """My open items: pull requests to review, my own, issues assigned to me, mentions; or my recent commits."""
     if not 1 <= days <= 365:
         raise InvalidInput("days: 1 to 365.")
-    since = datetime.fromtimestamp(now - days * 86400, UTC).strftime("%Y-%m-%d")
+    since = datetime.fromtimestamp(run.now - days * 86400, UTC).strftime("%Y-%m-%d")
     if kind != "all":
-        shown = yield from _work(kind, since, account).show(limit, cursor)
-        return shown | ZONED | private_left_out(granted)
+        shown = yield from _work(kind, since, run.account).show(limit, cursor)
+        return shown | ZONED | private_left_out(run.granted)
     if cursor:
         raise InvalidInput("cursor: name the kind it belongs to.")
     groups: Json = {}
     following: Json = {}
     for one in (*_KINDS, "recent"):
-        shown = yield from _work(one, since, account).show(_GROUP, None)
+        shown = yield from _work(one, since, run.account).show(_GROUP, None)
         groups[one], following[one] = shown["items"], shown["next"]
     told = {"groups": groups, "next": {name: place for name, place in following.items() if place}}
-    return told | ZONED | private_left_out(granted)
+    return told | ZONED | private_left_out(run.granted)
 
 
 def _work(kind: str, since: str, account: Account) -> List:
@@ -180,7 +178,7 @@ def list_people(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """People of a repository or organization, or users found by login, name or email."""
     if repo and org:
@@ -189,7 +187,7 @@ def list_people(
         raise InvalidInput(f"repo: needed for {role}.")
     if role == "members" and not org:
         raise InvalidInput("org: needed for members.")
-    bound = ("github_list_people", account.subject, repo, org, role, query, permission, affiliation)
+    bound = ("github_list_people", run.account.subject, repo, org, role, query, permission, affiliation)
     if not repo and not org:
         if role != "any" or not query.strip():
             raise InvalidInput("query: whom to look for, where neither repo nor org is given.")

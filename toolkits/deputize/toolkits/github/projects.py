@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from deputize.core import Account, Effect, Need, Steps
+from deputize.core import Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -74,12 +74,12 @@ def list_projects(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Projects (V2) of an organization or user, with the fields of one."""
     home, at = yield from _home(owner)
     words = " ".join([query, *([f"is:{state}"] if state != "all" else [])]).strip()
-    bound = ("github_list_projects", account.subject, owner, project, query, state)
+    bound = ("github_list_projects", run.account.subject, owner, project, query, state)
     read = pages(f"{home}/projectsV2", at=at, by="after", params={"q": words})
     shown = yield from List(bound, read, lambda row: _row(row, project), more=ZONED).show(limit, cursor)
     if not project:
@@ -145,7 +145,7 @@ def list_project_items(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Items of a project, filtered or found by title."""
     home, at = yield from _number(owner, project)
@@ -157,7 +157,7 @@ def list_project_items(
     if item_id:
         one = yield from api.get(f"{home}/{_PROJECT}/items/{{item_id}}", at={**at, "item_id": item_id}, params=params)
         return {"items": [_item(one)], "next": None, "truncated": False}
-    bound = ("github_list_project_items", account.subject, owner, project, query, fields)
+    bound = ("github_list_project_items", run.account.subject, owner, project, query, fields)
     read = pages(f"{home}/{_PROJECT}/items", at=at, by="after", params=params | {"q": " ".join(query.split())})
     return (yield from List(bound, read, _item).show(limit, cursor))
 

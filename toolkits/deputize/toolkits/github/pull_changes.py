@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Need, Steps, Wait
+from deputize.core import Account, Need, Run, Steps, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
@@ -44,7 +44,7 @@ def create_pull(
     issue: Annotated[Number | None, Field(description="convert this issue")] = None,
     maintainer_can_modify: bool = True,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Open a pull request, optionally with reviewers."""
     onto = base or str((yield from api.get("R", repo))["default_branch"])
@@ -53,7 +53,7 @@ def create_pull(
     row, existed = yield from _opened(repo, head, onto, given)
     warnings: list[str] = []
     if reviewers:
-        row, warnings = yield from _asked(repo, row, reviewers, account)
+        row, warnings = yield from _asked(repo, row, reviewers, run.account)
     return {
         "number": row.get("number"),
         "url": row.get("html_url"),
@@ -143,8 +143,7 @@ def update_pull(
     remove_reviewers: list[Reviewer] | None = None,
     update_branch: bool = False,
     *,
-    key: ActKey,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Change a pull request: text, state, base, draft, reviewers, or bring its branch up to date."""
     at = {"pull_number": number}
@@ -154,7 +153,7 @@ def update_pull(
     edit = Edit(append, replaces, if_text)
     checked_edit(edit, body)
     if body is not None:
-        patch |= new_body(row, body, edit, key)
+        patch |= new_body(row, body, edit, run.key)
     changed: list[str] = []
     warnings: list[str] = []
     if patch:
@@ -165,7 +164,7 @@ def update_pull(
         yield from api.attempt(change, "draft", changed, warnings)
     for method, who in (("POST", add_reviewers), ("DELETE", remove_reviewers)):
         if who:
-            people, teams = names.reviewers(who, account)
+            people, teams = names.reviewers(who, run.account)
             given: Json = {"reviewers": people} | ({"team_reviewers": teams} if teams else {})
             request = rest(f"{method} {PULL}/requested_reviewers", repo, at=at, json=given, repeat="idem")
             yield from api.attempt(api.send(request), "reviewers", changed, warnings)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Need, Steps, Wait
+from deputize.core import Need, Run, Steps, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
@@ -51,12 +51,11 @@ def list_pulls(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Find pull requests in a repository, an organization or everywhere I can see."""
     filters = (repo, org, query, state, author, reviewer, base, head, draft, sort)
-    bound = ("github_list_pulls", account.subject, *filters)
+    bound = ("github_list_pulls", run.account.subject, *filters)
     asked = {"repo": repo, "org": org, "query": query.strip(), "author": author, "reviewer": reviewer}
     if _plain({**asked, "draft": draft, "state": state}) and repo:
         owner = repo.partition("/")[0]
@@ -77,8 +76,8 @@ def list_pulls(
             "repo": repo,
             "org": org,
             "state": state if state in ("open", "closed") else None,
-            "author": names.me(author, account) if author else None,
-            "review-requested": names.me(reviewer, account) if reviewer else None,
+            "author": names.me(author, run.account) if author else None,
+            "review-requested": names.me(reviewer, run.account) if reviewer else None,
             "base": base,
             "head": head.rpartition(":")[2] if head else None,
             "draft": None if draft is None else str(draft).lower(),
@@ -86,7 +85,7 @@ def list_pulls(
     )
     order = {"popularity": "comments", "long-running": "created"}.get(sort, sort)
     shown = yield from found(bound, q, order, repo, org).show(limit, cursor)
-    return shown | ZONED | private_left_out(granted)
+    return shown | ZONED | private_left_out(run.granted)
 
 
 # ----------------------------------------------------------------- one pull request
@@ -120,11 +119,11 @@ def get_pull(
     offset: Annotated[Offset, Field(description="into the body")] = 0,
     raw: Raw = False,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """One pull request: body, merge readiness and blockers; optionally files, diff, reviews."""
     at = {"pull_number": number}
-    bound = ("github_get_pull", account.subject, repo, number)
+    bound = ("github_get_pull", run.account.subject, repo, number)
     wanted = include or []
     if review_id:
         return {"number": number} | (yield from _whole_review(repo, at, review_id, offset, raw))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Need, Steps, Wait
+from deputize.core import Need, Run, Steps, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
@@ -41,7 +41,7 @@ def list_releases(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Releases of a repository, or one by tag ("latest" allowed)."""
     if tag:
@@ -52,7 +52,7 @@ def list_releases(
         return _row(row) | body_alone(row, offset, raw=raw) if offset or raw else _one(row)
     if offset or raw:
         raise InvalidInput("offset, raw: of one release.", hint="Give tag.")
-    listing = List(("github_list_releases", account.subject, repo), pages("R/releases", repo), _row, more=ZONED)
+    listing = List(("github_list_releases", run.account.subject, repo), pages("R/releases", repo), _row, more=ZONED)
     return (yield from listing.show(limit, cursor))
 
 
@@ -119,7 +119,7 @@ def save_release(
     generate_notes: bool = False,
     latest: Literal["true", "false", "legacy"] | None = None,
     *,
-    key: ActKey,
+    run: Run,
 ) -> Steps:
     """Create or change a release; a draft unless told otherwise. target: branch or sha for a new tag."""
     given: Json = {
@@ -131,7 +131,7 @@ def save_release(
         "prerelease": prerelease,
         "make_latest": latest if not draft and not prerelease else None,
     }
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {field: value for field, value in given.items() if value is not None}
     edit = Edit(append, replaces, if_text)
     checked_edit(edit, body)
     there = yield from _there(repo, tag)
@@ -150,7 +150,7 @@ def save_release(
             "This release is published already.", reason="published", hint="draft=false changes it; none is withdrawn."
         )
     if body is not None:
-        given |= new_body(there, body, edit, key, limit=_BODY)
+        given |= new_body(there, body, edit, run.key, limit=_BODY)
     at = {"release_id": there["id"]}
     row = dict(
         (yield from api.send(rest("PATCH R/releases/{release_id}", repo, at=at, json=given, repeat="idem"))).data

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from deputize.core import Account, Alias, Effect, Need, Steps, Wait
+from deputize.core import Alias, Effect, Need, Run, Steps, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -43,13 +43,12 @@ def search_repos(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
-    granted: frozenset[str],
+    run: Run,
 ) -> Steps:
     """Find repositories: mine, starred, of an organization, or all of GitHub."""
     if (scope == "org") != bool(org):
         raise InvalidInput("org: needed for scope org, and for nothing else.")
-    bound = ("github_search_repos", account.subject, query, scope, org, type, sort)
+    bound = ("github_search_repos", run.account.subject, query, scope, org, type, sort)
     if scope == "all":
         q = qualified(checked(query, fixed=False), {"is": type if type in ("public", "private") else None})
         if not q:
@@ -58,14 +57,14 @@ def search_repos(
         read = pages(_LISTS["all"], rows="items", params=params)
         return (yield from List(bound, read, repo_row, more={"note": MOST}).show(limit, cursor))
     if query.strip():
-        return (yield from _ranked(query, scope, org, type, limit)) | private_left_out(granted)
+        return (yield from _ranked(query, scope, org, type, limit)) | private_left_out(run.granted)
     params = {"sort": {"best": "pushed", "stars": "pushed", "name": "full_name"}.get(sort, sort)}
     params |= {"type": _kind(scope, type)} if scope != "starred" else {}
     if scope == "starred" and params["sort"] not in ("created", "updated"):
         params = {}
     read = pages(_LISTS[scope], at={"org": org} if org else {}, params=params)
     listing = List(bound, read, repo_row)
-    return (yield from listing.show(limit, cursor)) | private_left_out(granted)
+    return (yield from listing.show(limit, cursor)) | private_left_out(run.granted)
 
 
 def _kind(scope: str, kind: str) -> str | None:
@@ -190,14 +189,14 @@ def list_labels(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Labels or milestones defined in a repository."""
     words = query.strip().lower()
     params = {"state": "all"} if kind == "milestones" else {}
     row_of = _label if kind == "labels" else _milestone
     listing = List(
-        ("github_list_labels", account.subject, repo, kind, query),
+        ("github_list_labels", run.account.subject, repo, kind, query),
         pages(f"R/{kind}", repo, params=params),
         lambda row: row_of(row) if words in str(row.get("name") or row.get("title")).lower() else None,
     )
@@ -253,11 +252,10 @@ def create_repo(
     source_kind: Literal["fork", "template"] = "fork",
     init: bool = True,
     *,
-    account: Account,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Create a repository: empty, from a template, or as a fork."""
-    owner = org or account.name
+    owner = org or run.account.name
     full_name = f"{owner}/{name}"
     if source and "/" not in source:
         raise InvalidInput("source: write owner/name.")
@@ -276,7 +274,7 @@ def create_repo(
         made = (yield from api.send(request)).data
     except LOST as lost:
         raise_if_unsent(lost)
-        made = yield from _there(full_name, lost, now if not source else None)
+        made = yield from _there(full_name, lost, run.now if not source else None)
     except (Conflict, InvalidInput) as refused:
         raise (yield from _taken(full_name, refused)) from None
     found = yield from _ready(str(made["full_name"]))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from deputize.core import Account, ActKey, Effect, Need, Steps
+from deputize.core import Account, ActKey, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.github import api, documents
@@ -62,9 +62,7 @@ def review_pull(
     comments: list[LineComment] | None = None,
     head_sha: Sha | None = None,
     *,
-    key: ActKey,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Review a pull request: approve, request changes or comment, with line or file comments."""
     given = comments or []
@@ -74,21 +72,21 @@ def review_pull(
         raise InvalidInput("body: which changes.")
     at = {"pull_number": number}
     head = str((yield from api.get(PULL, repo, at=at))["head"]["sha"])
-    if head_sha and head != head_sha and not noted:
+    if head_sha and head != head_sha and not run.noted:
         raise _stale()
     sha = head_sha or head
     on_lines = [one.on_line() for one in given if one.line]
     on_files = [one for one in given if not one.line]
     posted: Json = {"state": "commented"}
     if event != "COMMENT" or body.strip() or on_lines:
-        text = body if event == "APPROVE" and not body else marked(body, key)
+        text = body if event == "APPROVE" and not body else marked(body, run.key)
         review: Json = {"commit_id": sha, "event": event, "comments": on_lines}
         review |= {"body": text} if text else {}
         write = _reviewed(repo, number, {name: value for name, value in review.items() if value})
         posted = yield from once(
-            noted, write, lambda: _find(repo, number, key, account, sha, event, bool(text)), "review"
+            run.noted, write, lambda: _find(repo, number, run.key, run.account, sha, event, bool(text)), "review"
         )
-    warnings = yield from _on_files(repo, number, sha, on_files, key, account, noted)
+    warnings = yield from _on_files(repo, number, sha, on_files, run.key, run.account, run.noted)
     return {
         "review_id": posted.get("id"),
         "state": str(posted.get("state", "")).lower(),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Effect, Need, Steps
+from deputize.core import Account, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.github import api
@@ -16,7 +16,7 @@ from deputize.toolkits.github.api import Json, in_repo, rest
 from deputize.toolkits.github.argument_types import Number, Ref, Repo, Workflow
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.issues import moment
-from deputize.toolkits.github.once import LOST, Noted, once, raise_if_unsent
+from deputize.toolkits.github.once import LOST, once, raise_if_unsent
 from deputize.toolkits.github.prose import Content
 
 _RUNS: Final = "R/actions/workflows/{workflow_id}/runs"
@@ -39,9 +39,7 @@ def run_workflow(
     ref: Ref | None = None,
     inputs: dict[str, Content] | None = None,
     *,
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Start a workflow_dispatch workflow."""
     if len(inputs or {}) > 25:
@@ -51,23 +49,24 @@ def run_workflow(
     body: Json = {"ref": on, "return_run_details": True} | ({"inputs": inputs} if inputs else {})
     request = rest("POST R/actions/workflows/{workflow_id}/dispatches", repo, at=at, json=body)
 
-    before = 0 if noted else max([0, *(int(row["id"]) for row in (yield from _by_hand(repo, at, account, now)))])
+    earlier = [] if run.noted else (yield from _by_hand(repo, at, run.account, run.now))
+    before = max((int(row["id"]) for row in earlier), default=0)
 
     def look() -> Asks[Json | None]:
-        rows = yield from _by_hand(repo, at, account, now)
+        rows = yield from _by_hand(repo, at, run.account, run.now)
         new = [dict(row) for row in rows if int(row["id"]) > before]
         return new[0] if len(new) == 1 else None
 
-    made = yield from once(noted, api.sent(request), look, "run")
+    made = yield from once(run.noted, api.sent(request), look, "run")
     if not made:  # an older host says nothing
         made = (yield from look()) or {}
-    run = made.get("workflow_run_id") or made.get("id")
+    id = made.get("workflow_run_id") or made.get("id")
     return {
         "workflow": workflow,
         "ref": on,
-        "run_id": run,
+        "run_id": id,
         "url": made.get("html_url"),
-        "summary": "Started." if run else "Started; its run is not to be seen yet.",
+        "summary": "Started." if id else "Started; its run is not to be seen yet.",
     }
 
 

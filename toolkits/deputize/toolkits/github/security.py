@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from deputize.core import Account, Steps
+from deputize.core import Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github.api import Json, List, in_repo, pages
@@ -39,7 +39,7 @@ def list_alerts(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Security alerts: code scanning, Dependabot or secret scanning."""
     states = ("open", "resolved") if kind == "secret_scanning" else ("open", "fixed", "dismissed")
@@ -54,7 +54,7 @@ def list_alerts(
         params["severity"] = severity
     shape = {"code_scanning": _scanned, "dependabot": _dependency, "secret_scanning": _secret}[kind]
     listing = List(
-        ("github_list_alerts", account.subject, repo, kind, state, severity),
+        ("github_list_alerts", run.account.subject, repo, kind, state, severity),
         pages(_PATHS[kind][0], repo, params=params, by="after" if kind == "dependabot" else "page"),
         lambda row: shown if severity in (None, (shown := shape(row)).get("severity")) else None,
         more=ZONED,
