@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shlex
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +35,9 @@ from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from deputize.sandbox.store_contract import StoreContract
 from tests.docs.blocks import block, blocks, run, text
+from tests.support import acme_store
 from tests.support.agents import Model
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages
 from tests.support.house import build, connect, consent, new_vault
@@ -46,11 +49,12 @@ PLAIN: Final = block("README.md", "emails = await")
 PROVIDER: Final = block("CONTRIBUTING.md", "ACME = Provider(")
 TOOLKIT: Final = block("CONTRIBUTING.md", "TOOLKIT = Toolkit(")
 PAGE: Final = block("CONTRIBUTING.md", "PAGES: Final = (")
+STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
 
 
 def test_every_python_block_is_run_here() -> None:
     assert blocks("README.md", "python") == [GRAPH, RESUME, AGENT, PLAIN]
-    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, TOOLKIT, PAGE]
+    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, TOOLKIT, PAGE, STORE]
     for page in ("README.md", "CONTRIBUTING.md"):
         assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash"}
 
@@ -376,9 +380,12 @@ async def test_the_contributed_page_is_shown_to_whoever_is_signed_in(
             assert "One agent acts for you." in (await web.get("/agents", headers={"x-user": "alice"})).text
 
 
-def test_the_store_contract_is_inherited_as_contributing_says() -> None:
-    said = text("CONTRIBUTING.md")
-    contract = text("tests/core/vault/contract.py")
-    for name in re.findall(r"class TestMine\((\w+)\)", said):
-        assert re.search(rf"^class {name}\b", contract, re.MULTILINE)
-    assert re.search(r"store: \w+", contract) and "fixture `store`" in said
+async def test_the_contributed_store_is_found_and_tested_as_contributing_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "acme_store", acme_store)
+    said = await run(STORE, {})
+    assert issubclass(said["TestAcmeStore"], StoreContract) and said["STORE"].name == "acme"
+    store = said["STORE"].open(f"acme://{tmp_path}/vault", True)
+    assert await store.insert("test", "a", b"1") and said["STORE"].exists(f"acme://{tmp_path}/vault")
+    await store.close()

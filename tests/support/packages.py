@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 
 def put(
@@ -17,3 +20,17 @@ def put(
         file.write(f"[{group}]\n" + "\n".join(points) + "\n")
     for name, code in (modules or {}).items():
         (folder / f"{name}.py").write_text(code)
+
+
+def install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, points: Mapping[str, Sequence[str]], **modules: str
+) -> None:
+    """Put a distribution with entry points of several groups into a folder, and the folder on the path, for one test.
+
+    What was found before is to be forgotten by the caller: `deputize.core.plugins.Plugins.forget`.
+    """
+    monkeypatch.syspath_prepend(str(folder))
+    for module in modules:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    for group, lines in points.items():
+        put(folder, name, group, lines, modules)

@@ -377,10 +377,10 @@ async def test_a_field_is_added_to_changed_in_part_and_not_emptied_unread(alice:
 async def test_somebodys_change_between_the_look_and_the_write_is_not_overwritten(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deputize.sandbox.salesforce import api
+    from deputize.sandbox.salesforce import api, records
 
     lead(sandbox)["Description"] = "Short."
-    update = api.update
+    update = records.update
 
     def late(call: Any, kind: str, id: str) -> Any:
         lead(sandbox).update(Description="Bob was first.", LastModifiedDate="2027-01-01T00:00:00.000+0000")

@@ -266,7 +266,7 @@ async def test_whatever_is_made_is_made_once_though_every_answer_to_a_write_is_l
 async def test_a_link_that_is_refused_leaves_the_issue_and_says_so(
     alice: Deputy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(changes.MUTATIONS, "attachmentLinkURL", changes.no_github)
+    monkeypatch.setitem(changes.MUTATIONS, "attachmentLinkURL", issue_changes.no_github)
     made = await act(alice, "create_issue", team="ENG", title="With", link_url="https://example.test/x")
     assert made["identifier"] == "ENG-4" and "its link is not" in made["warnings"][0]
 

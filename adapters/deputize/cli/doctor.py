@@ -26,6 +26,8 @@ from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
+from deputize.core.vault.stores import PLUGINS as STORES
+from deputize.core.vault.stores import shown_url
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.web.local_pages import same_vault
 
@@ -64,7 +66,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
             yield from _told(settings, vault)
         yield from _around(settings, vault, reach=reach)
     yield from _toolkits()
-    yield from _plugins(TOOLKITS, PROVIDERS)
+    yield from _plugins(TOOLKITS, PROVIDERS, STORES)
     yield _extras()
 
 
@@ -90,9 +92,14 @@ def _home(home: Path) -> Finding:
 def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
     """The vault, if it is there and opens, and what was found on the way. Nothing is made."""
     vault, findings = None, []
-    if settings.begun() and settings.new_vault():
-        findings = [Finding("vault", "bad", f"gone: {settings.vault_url}", LOST)]
-    elif settings.new_vault():
+    try:
+        begun, new = settings.begun(), settings.new_vault()
+    except DeputizeError as e:  # of the package that brings its store
+        yield None, [_bad("vault", e)]
+        return
+    if begun and new:
+        findings = [Finding("vault", "bad", f"gone: {shown_url(settings.vault_url)}", LOST)]
+    elif new:
         findings = [_key_of_new_vault(settings), Finding("vault", "ok", "none yet: made when first needed")]
     else:
         try:
@@ -100,7 +107,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             findings.append(Finding("key", "ok", found))
             vault = portal().run(open_vault(settings))
             grants, shut = portal().run(vault.scan_open("grant"))
-            opens = f"opens; {counted(len(grants), 'grant')} in {settings.vault_url}"
+            opens = f"opens; {counted(len(grants), 'grant')} in {shown_url(settings.vault_url)}"
             findings.append(Finding("vault", "ok", opens))
             if shut:
                 damaged = f"{counted(shut, 'grant')} not readable: damaged"

@@ -25,7 +25,7 @@ from deputize.core.settings import Settings
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores import open_store
+from deputize.core.vault.stores import open_store, shown_url
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 from deputize.core.web.local_pages import LocalPages
@@ -81,7 +81,7 @@ async def open_vault(settings: Settings) -> Vault:
     """
     begun = settings.begun()  # looked at before the vault: another process that begins makes that first
     if begun and settings.new_vault():
-        raise VaultError(f"The vault is gone: {settings.vault_url}.", hint=LOST)
+        raise VaultError(f"The vault is gone: {shown_url(settings.vault_url)}.", hint=LOST)
     sealer = Sealer(settings.keys())
     store = open_store(settings.vault_url, create=settings.new_vault())
     try:

@@ -15,6 +15,7 @@ from deputize.core import InvalidInput, SettingsError
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.plugins import PLUGINS
 from deputize.core.act.toolkit import find_toolkits
+from tests.support import packages
 from tests.support.lanes import sample
 
 TOOLKIT: Final = """
@@ -34,17 +35,10 @@ Install = Callable[..., None]
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Puts a distribution on the path: ``install("acme-x", "x = acme_x", acme_x="code")``."""
-    monkeypatch.syspath_prepend(str(tmp_path))
     PLUGINS.forget()
 
     def put(distribution: str, *points: str, **modules: str) -> None:
-        info = tmp_path / f"{distribution.replace('-', '_')}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text("[deputize.toolkits]\n" + "\n".join(points) + "\n")
-        for name, code in modules.items():
-            monkeypatch.delitem(sys.modules, name, raising=False)
-            (tmp_path / f"{name}.py").write_text(code)
+        packages.install(tmp_path, monkeypatch, distribution, {PLUGINS.group: points}, **modules)
 
     return put
 

@@ -13,7 +13,7 @@ from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite import SqliteStore
-from tests.core.vault.contract import StoreContract
+from deputize.sandbox.store_contract import StoreContract
 
 
 class TestMemoryStore(StoreContract):

@@ -14,7 +14,7 @@ from deputize.core.errors import SettingsError, instead
 from deputize.core.plugins import Plugins
 from deputize.core.vault.stores.protocol import Backup, Store, StoreType
 
-__all__ = ["PLUGINS", "Backup", "Store", "StoreType", "open_store", "store_type"]
+__all__ = ["PLUGINS", "Backup", "Store", "StoreType", "open_store", "shown_url", "store_type"]
 
 BUILT_IN: Final = ("memory", "sqlite")
 PLUGINS: Final = Plugins("deputize.stores", StoreType, noun="store", export="STORE", built_in=lambda: BUILT_IN)
@@ -48,3 +48,12 @@ def open_store(url: str, *, create: bool) -> Store:
     Raises `SettingsError` for an address that cannot be used, and what the store raises when it is opened.
     """
     return store_type(url).open(url, create)
+
+
+def shown_url(url: str) -> str:
+    """The address as it may be shown: without a user, a password, or parameters that may hold one."""
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator:
+        return url.strip()
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -1,25 +1,15 @@
-"""What every store has to do. A store's tests inherit `StoreContract` and give it a `store`.
-
-class TestMyStore(StoreContract):
-    @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        store = MyStore(...)
-        yield store
-        await store.close()
-"""
+"""What a store does for many at once: of writes that race one wins, and a lock has one holder."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from deputize.core.errors import InvalidInput, StoreUnavailable
 from deputize.core.vault.stores import Store
 
 
@@ -65,137 +55,8 @@ def in_threads(count: int, work: Callable[[], Coroutine[Any, Any, None]]) -> Non
         raise errors[0]
 
 
-class StoreContract:
-    """The tests. ``store`` is empty, open, and closed by its fixture."""
-
-    @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        raise NotImplementedError("give the store that is to be tested")
-        yield
-
-    # records
-
-    async def test_what_was_inserted_is_read(self, store: Store) -> None:
-        assert await store.get("grant", "alice") is None
-        assert await store.insert("grant", "alice", b"one")
-        assert await store.get("grant", "alice") == b"one"
-
-    async def test_an_insert_never_replaces(self, store: Store) -> None:
-        value = b"one"
-        assert await store.insert("grant", "alice", value)
-        assert not await store.insert("grant", "alice", b"two")
-        assert not await store.insert("grant", "alice", value)
-        assert await store.get("grant", "alice") == b"one"
-
-    async def test_a_swap_replaces_exactly_the_old_value(self, store: Store) -> None:
-        assert not await store.swap("grant", "alice", b"one", b"two")
-        assert await store.get("grant", "alice") is None
-        await store.insert("grant", "alice", b"one")
-        assert not await store.swap("grant", "alice", b"on", b"two")
-        assert await store.get("grant", "alice") == b"one"
-        assert await store.swap("grant", "alice", b"one", b"two")
-        assert not await store.swap("grant", "alice", b"one", b"three")
-        assert await store.get("grant", "alice") == b"two"
-
-    async def test_a_swap_for_the_same_value_succeeds(self, store: Store) -> None:
-        await store.insert("grant", "alice", b"one")
-        assert await store.swap("grant", "alice", b"one", b"one")
-
-    async def test_a_delete_removes_exactly_the_old_value(self, store: Store) -> None:
-        assert not await store.delete("grant", "alice", b"one")
-        await store.insert("grant", "alice", b"one")
-        assert not await store.delete("grant", "alice", b"two")
-        assert await store.get("grant", "alice") == b"one"
-        assert await store.delete("grant", "alice", b"one")
-        assert await store.get("grant", "alice") is None
-        assert not await store.delete("grant", "alice", b"one")
-        assert await store.insert("grant", "alice", b"again")
-
-    @pytest.mark.parametrize("value", [b"", b"\0", bytes(range(256)), b"\x80\x04N.", "é".encode(), bytes(2**20)])
-    async def test_any_bytes_come_back_as_they_were(self, store: Store, value: bytes) -> None:
-        await store.insert("grant", "alice", value)
-        assert await store.get("grant", "alice") == value
-        assert await store.scan("grant") == [("alice", value)]
-        assert await store.swap("grant", "alice", value, value + b"!")
-        assert await store.delete("grant", "alice", value + b"!")
-
-    @pytest.mark.parametrize("value", ["text", None, 1, bytearray(b"b"), memoryview(b"m"), [b"x"]])
-    async def test_nothing_but_bytes_is_kept(self, store: Store, value: Any) -> None:
-        await store.insert("grant", "alice", b"one")
-        for refused in (
-            store.insert("grant", "bob", value),
-            store.swap("grant", "alice", b"one", value),
-            store.swap("grant", "alice", value, b"one"),
-            store.delete("grant", "alice", value),
-        ):
-            with pytest.raises(InvalidInput):
-                await refused
-        assert await store.scan("grant") == [("alice", b"one")]
-
-    @pytest.mark.parametrize("name", ["", "A", "a/b", "a b", "a\0", "a\n", "é", "a%", "a" * 256])
-    async def test_names_are_short_words(self, store: Store, name: str) -> None:
-        for refused in (
-            store.get("grant", name),
-            store.get(name, "alice"),
-            store.insert("grant", name, b"one"),
-            store.insert(name, "alice", b"one"),
-            store.swap("grant", name, b"one", b"two"),
-            store.delete("grant", name, b"one"),
-            store.scan(name),
-        ):
-            with pytest.raises(InvalidInput) as caught:
-                await refused
-            assert caught.value.fix_by == "operator"
-        if name:
-            with pytest.raises(InvalidInput):
-                await store.scan("grant", name)
-
-    async def test_kinds_are_apart(self, store: Store) -> None:
-        for kind in ("grant", "grants", "grant.x", "gran", "grant-", "grant_"):
-            assert await store.insert(kind, "alice", kind.encode())
-        assert await store.get("grant", "alice") == b"grant"
-        assert await store.scan("grant") == [("alice", b"grant")]
-        assert not await store.delete("gran", "alice", b"grant")
-
-    # scan
-
-    async def test_a_scan_is_in_key_order_whatever_the_order_of_writing(self, store: Store) -> None:
-        keys = ["a", "a-", "a.", "a0", "a9", "a_", "aa", "b", "-", ".", "0", "_", "z"]
-        for key in random.sample(keys, len(keys)):
-            await store.insert("test", key, key.encode())
-        assert await store.scan("test") == [(key, key.encode()) for key in sorted(keys)]
-
-    @pytest.mark.parametrize("most", [1, 2, 199, 200, 201, 450, 1000])
-    async def test_scans_by_pages_find_each_record_once_and_no_more_than_they_are_asked_for(
-        self, store: Store, most: int
-    ) -> None:
-        keys = [f"k{n:03d}" for n in range(450 if most > 2 else 9)]
-        for key in keys:
-            assert await store.insert("test", key, key.encode())
-        await store.insert("tesu", "k", b"another kind")
-        found: list[str] = []
-        while page := await store.scan("test", after=found[-1] if found else "", most=most):
-            assert len(page) <= most
-            found += [key for key, _ in page]
-        assert found == keys
-        assert [key for key, _ in await store.scan("test", "k00", after="k003", most=3)] == ["k004", "k005", "k006"]
-        assert await store.scan("test", "k00", after="k5") == [] and await store.scan("test", most=0) == []
-
-    async def test_a_scan_finds_the_prefix_itself_and_all_behind_it(self, store: Store) -> None:
-        for key in ("al", "alic", "alice", "alice.google", "alice.slack", "alicf", "b", "zalice"):
-            await store.insert("test", key, b"x")
-        assert [key for key, _ in await store.scan("test", "alice")] == ["alice", "alice.google", "alice.slack"]
-        assert await store.scan("test", "alice.github") == []
-        assert await store.scan("nothing") == []
-
-    async def test_a_long_scan_is_whole(self, store: Store) -> None:
-        keys = [f"{n:03}" for n in range(450)]
-        for part in range(0, len(keys), 50):
-            await asyncio.gather(*(store.insert("test", key, key.encode()) for key in keys[part : part + 50]))
-        assert await store.scan("test") == [(key, key.encode()) for key in keys]
-        assert len(await store.scan("test", "1")) == 100
-
-    # races
+class RaceContract:
+    """Writes at once, of tasks and of threads. Part of `StoreContract`."""
 
     async def test_of_many_inserts_at_once_one_wins(self, store: Store) -> None:
         won = await asyncio.gather(*(store.insert("test", "race", b"%d" % n) for n in range(20)))
@@ -229,7 +90,9 @@ class StoreContract:
         await asyncio.to_thread(in_threads, 4, work)
         assert await store.get("test", "counter") == b"40"
 
-    # locks
+
+class LockContract:
+    """Locks among tasks and threads, whatever ends their holders. Part of `StoreContract`."""
 
     async def test_a_lock_excludes_tasks(self, store: Store) -> None:
         async def work() -> None:
@@ -352,29 +215,3 @@ class StoreContract:
             await asyncio.to_thread(in_threads, 3, wait)
         async with store.lock("one", 0):
             await asyncio.sleep(0)
-
-    # the end
-
-    async def test_closing_twice_is_closing_once(self, store: Store) -> None:
-        await store.insert("test", "a", b"1")
-        await asyncio.gather(store.close(), store.close())
-        await store.close()
-
-    async def test_a_closed_store_says_so(self, store: Store) -> None:
-        await store.insert("test", "a", b"1")
-        await store.close()
-        for refused in (
-            store.get("test", "a"),
-            store.scan("test"),
-            store.insert("test", "b", b"1"),
-            store.swap("test", "a", b"1", b"2"),
-            store.delete("test", "a", b"1"),
-        ):
-            with pytest.raises(StoreUnavailable, match="closed"):
-                await refused
-
-    async def test_closing_finishes_what_was_asked(self, store: Store) -> None:
-        asked = [asyncio.create_task(store.insert("test", f"{n}", b"1")) for n in range(20)]
-        await asyncio.sleep(0)
-        await store.close()
-        assert await asyncio.gather(*asked) == [True] * 20

@@ -1,0 +1,97 @@
+"""What every store has to do, as tests: a store's own tests inherit `StoreContract`, and give it a ``store``.
+
+    class TestAcmeStore(StoreContract):
+        @pytest.fixture
+        async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
+            store = AcmeStore.open(f"acme://{tmp_path}/vault", create=True)
+            yield store
+            await store.close()
+
+They need pytest-asyncio with ``asyncio_mode = "auto"``. Between processes and after a crash a store has to hold, too;
+that cannot be shown here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.vault.stores import Store
+from deputize.sandbox.store_contract.at_once import LockContract, RaceContract
+from deputize.sandbox.store_contract.records import RecordContract
+
+__all__ = ["StoreContract"]
+
+
+class StoreContract(RecordContract, RaceContract, LockContract):
+    """The tests. ``store`` is empty, open, and closed by its fixture."""
+
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[Store]:
+        """The store that is to be tested."""
+        raise NotImplementedError("give the store that is to be tested")
+        yield
+
+    # what it says it can do
+
+    async def test_it_says_what_it_can_do(self, store: Store) -> None:
+        assert store.local_reads in (True, False)
+        assert store.backup is None or callable(store.backup.copy)
+
+    async def test_a_backup_is_a_private_copy_that_can_be_put_back(self, store: Store, tmp_path: Path) -> None:
+        if (backup := store.backup) is None:
+            pytest.skip("this store makes no copies")
+        await store.insert("test", "a", b"1")
+        await store.insert("test", "b", b"1")
+        to = tmp_path / "copy"
+        await asyncio.to_thread(backup.copy, to, {("test", "a"): lambda old: old + b"!"})
+        assert stat.S_IMODE(to.stat().st_mode) == 0o600
+        assert await store.scan("test") == [("a", b"1"), ("b", b"1")]
+        with pytest.raises(SettingsError):
+            await asyncio.to_thread(backup.copy, to, {})
+        assert await store.swap("test", "b", b"1", b"2") and await store.insert("test", "c", b"1")
+        async with backup.draft(to) as draft:
+            assert await draft.store.scan("test") == [("a", b"1!"), ("b", b"1")]
+            assert await draft.store.insert("test", "d", b"1")
+            await draft.publish()
+        assert await store.scan("test") == [("a", b"1!"), ("b", b"1"), ("d", b"1")]
+
+    async def test_a_draft_that_is_not_published_changes_nothing(self, store: Store, tmp_path: Path) -> None:
+        if (backup := store.backup) is None:
+            pytest.skip("this store makes no copies")
+        await asyncio.to_thread(backup.copy, tmp_path / "copy", {})
+        await store.insert("test", "a", b"1")
+        async with backup.draft(tmp_path / "copy") as draft:
+            assert await draft.store.insert("test", "b", b"1")
+        assert await store.scan("test") == [("a", b"1")]
+
+    # the end
+
+    async def test_closing_twice_is_closing_once(self, store: Store) -> None:
+        await store.insert("test", "a", b"1")
+        await asyncio.gather(store.close(), store.close())
+        await store.close()
+
+    async def test_a_closed_store_says_so(self, store: Store) -> None:
+        await store.insert("test", "a", b"1")
+        await store.close()
+        for refused in (
+            store.get("test", "a"),
+            store.scan("test"),
+            store.insert("test", "b", b"1"),
+            store.swap("test", "a", b"1", b"2"),
+            store.delete("test", "a", b"1"),
+        ):
+            with pytest.raises(StoreUnavailable, match="closed"):
+                await refused
+
+    async def test_closing_finishes_what_was_asked(self, store: Store) -> None:
+        asked = [asyncio.create_task(store.insert("test", f"{n}", b"1")) for n in range(20)]
+        await asyncio.sleep(0)
+        await store.close()
+        assert await asyncio.gather(*asked) == [True] * 20
