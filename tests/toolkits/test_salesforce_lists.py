@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Account, Deputy, Effect, InvalidInput, NotFound, Request, allow_all
+from deputize.core import Account, ActKey, Deputy, Effect, InvalidInput, NotFound, Request, Run, allow_all
 from deputize.sandbox import Sandbox
 from deputize.sandbox.people import ALICE, BOB
 from deputize.sandbox.pytest_plugin import Granting
@@ -169,7 +169,7 @@ def test_a_query_goes_on_where_salesforce_ended_its_batch() -> None:
     who = Account(subject="00D:005", name="alice@example.test")
     text = "SELECT Id FROM Account"
     rows = [{"Id": str(n)} for n in range(3)]
-    steps = query(text, 20, None, account=who)
+    steps = query(text, 20, None, run=Run(ActKey.of("query"), frozenset(), who, None, 0.0))
     next(steps)
     with pytest.raises(StopIteration) as first:
         steps.send(

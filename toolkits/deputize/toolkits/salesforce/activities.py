@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Note, Request, Steps
+from deputize.core import Account, Alias, Effect, Note, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.times import moment
@@ -51,9 +51,7 @@ def log_activity(
     call_result: str | None = None,
     owner: str | None = None,
     *,
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Log a call, or create a task, event or note on records."""
     who = record_id(contact_or_lead, "contact_or_lead") if contact_or_lead else None
@@ -66,11 +64,11 @@ def log_activity(
         parent = what or who
         if parent is None:
             raise InvalidInput("A note needs a record: contact_or_lead or account_or_opportunity.")
-        return (yield from _noted_down(subject, description or "", parent, account, noted, now))
-    times = _times(kind, due_date, start, end, duration_minutes, now)
+        return (yield from _noted_down(subject, description or "", parent, run.account, run.noted, run.now))
+    times = _times(kind, due_date, start, end, duration_minutes, run.now)
     values = {"Subject": subject, "Description": description, "WhoId": who, "WhatId": what, **times}
     if owner:
-        values["OwnerId"] = yield from owner_id(owner, account)
+        values["OwnerId"] = yield from owner_id(owner, run.account)
     if kind == "call":
         values |= {"TaskSubtype": "Call", "Status": status or "Completed", "CallDisposition": call_result}
     elif call_result:
@@ -83,7 +81,7 @@ def log_activity(
         raise InvalidInput("status, priority: of calls and tasks only.")
     given = {name: value for name, value in values.items() if value is not None}
     source = "Event" if kind == "event" else "Task"
-    id, existed = yield from once(creates(source, given), _alike(given), account, noted, now)
+    id, existed = yield from once(creates(source, given), _alike(given), run.account, run.noted, run.now)
     undo = {"tool": "salesforce_delete_record", "args": {"object": source, "id": id}}
     return {"id": id, "kind": kind, "subject": subject, "undo": undo} | ({"existed": True} if existed else {})
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Note, Request, Steps
+from deputize.core import Account, Alias, Effect, Note, Request, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import IfTexts
@@ -33,7 +33,7 @@ from deputize.toolkits.salesforce.base import (
     soql,
 )
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, owner_id, required
-from deputize.toolkits.salesforce.once import Noted, creates, once
+from deputize.toolkits.salesforce.once import creates, once
 from deputize.toolkits.salesforce.paging import sorts
 from deputize.toolkits.salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
 from deputize.toolkits.salesforce.soql import condition, count, field_called, select, text
@@ -80,14 +80,12 @@ def create_record(
     external_id: Annotated[str | None, Field(description="Field=value: upsert")] = None,
     allow_duplicates: bool = False,
     *,
-    account: Account,
-    noted: Noted,
-    now: float,
+    run: Run,
 ) -> Steps:
     """Create an account, contact, lead, opportunity, case, task or any record."""
     kind = object_called(object, write=True)
     known = yield from fields_of(kind)
-    values = yield from _values(known, fields, account, creating=True)
+    values = yield from _values(known, fields, run.account, creating=True)
     missing = [str(one["name"]) for one in known.values() if required(one) and one["name"] not in values]
     if external_id:
         return (yield from _upserted(kind, known, external_id, values))
@@ -96,7 +94,7 @@ def create_record(
     headers = {"sforce-duplicate-rule-header": "allowSave=true"} if allow_duplicates else {}
     request = creates(kind, values, headers=headers)
     try:
-        id, existed = yield from once(request, _alike(known, values), account, noted, now)
+        id, existed = yield from once(request, _alike(known, values), run.account, run.noted, run.now)
     except Conflict as duplicate:
         raise Conflict(
             f"fields: Salesforce has such a record of {kind} already.",
@@ -198,20 +196,19 @@ def update_record(
     if_text: IfTexts = None,
     unmodified_since: str | None = None,
     *,
-    account: Account,
-    noted: Noted,
+    run: Run,
 ) -> Steps:
     """Change fields of a record."""
     kind, at = object_called(object, write=True), record_id(id)
     known = yield from fields_of(kind)
-    values = yield from _values(known, fields, account, creating=False)
+    values = yield from _values(known, fields, run.account, creating=False)
     place = {"object": kind, "id": at}
     edits = text_edits(known, values, append or (), replaces or {}, if_text or {})
     if edits:
         now = yield from _now(place, [*edits, *(["LastModifiedDate"] if "lastmodifieddate" in known else [])])
         changed = now.pop("LastModifiedDate", None)
         unmodified_since = unmodified_since or changed
-        if all([written_before(noted, name, now.get(name)) for name in edits]) and noted:
+        if all([written_before(run.noted, name, now.get(name)) for name in edits]) and run.noted:
             return _updated(at, kind, values, now)
         wholes = {name: edit.of(FORM, name, now.get(name), values[name] or "", LONG) for name, edit in edits.items()}
         values |= {name: _cast(known[name.lower()], whole) for name, whole in wholes.items()}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Steps
+from deputize.core import Account, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
@@ -56,10 +56,10 @@ def describe(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Objects of the org, or fields, picklists and required fields of one."""
-    bound = ("salesforce_describe", account.subject, object, query, writable_only)
+    bound = ("salesforce_describe", run.account.subject, object, query, writable_only)
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
     if object is None:
         answer = yield get("/sobjects")
@@ -121,10 +121,10 @@ def list_org(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Users, queues and record types: values for owner and record type."""
-    bound = ("salesforce_list_org", account.subject, kind, query, object)
+    bound = ("salesforce_list_org", run.account.subject, kind, query, object)
     source, fields, where = _people(kind, object)
     if query:
         where.append(f"Name LIKE {like(query)}")

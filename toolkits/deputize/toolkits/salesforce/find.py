@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deputize.core import Account, Alias, Request, Steps
+from deputize.core import Alias, Request, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows
@@ -119,14 +119,14 @@ def list_records(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Records of one object by filter, newest first."""
     kind = object_called(object)
     chosen = [(one.field, one.op, one.value) for one in filters or ()]
     bound = (
         "salesforce_list_records",
-        account.subject,
+        run.account.subject,
         kind,
         query,
         chosen,
@@ -143,7 +143,8 @@ def list_records(
         raise InvalidInput(f"query: a {kind} has no name.", hint="Use filters.")
     where += [f"{name} LIKE {like(word)}" for word in (query or "").split()[:10]]
     if owner:
-        where.append(f"{field_in(known, 'OwnerId', 'owner')['name']} = {text((yield from owner_id(owner, account)))}")
+        field = field_in(known, "OwnerId", "owner")["name"]
+        where.append(f"{field} = {text((yield from owner_id(owner, run.account)))}")
     if related_to:
         where.append(_related(kind, known, record_id(related_to, "related_to")))
     if overdue_only:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Steps
+from deputize.core import Run, Steps
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
@@ -26,10 +26,10 @@ def query(
     limit: Limit = 20,
     cursor: Cursor = None,
     *,
-    account: Account,
+    run: Run,
 ) -> Steps:
     """Run a read-only SOQL query."""
-    bound = ("salesforce_query", account.subject, soql_)
+    bound = ("salesforce_query", run.account.subject, soql_)
     batch, start = read_cursor(bound, cursor, (str, int)) if cursor else ("", 0)
     text, _ = checked(soql_)
     answer = yield get("/query/{batch}", {"batch": batch}) if batch else soql(text)
