@@ -18,6 +18,7 @@ class Desk:
     """What differs between providers.
 
     ``words``: the scopes it knows, for people. ``parameter``: what asks for scopes. ``prefix``: how its codes begin.
+    ``sends_iss``: callbacks have an ``iss`` (RFC 9207).
     ``strict``: an unknown scope is refused; else it is passed over. ``needs_scope``: no request without any.
     ``always``: what an app is given unasked, and nothing else where ``only_always``. ``normal``: scopes as they are
     granted. ``refreshable``: whether these scopes bring a refresh token.
@@ -28,6 +29,7 @@ class Desk:
     path: str
     words: Mapping[str, str]
     issuer: str = ""
+    sends_iss: bool = False
     parameter: str = "scope"
     prefix: str = ""
     strict: bool = True
@@ -134,7 +136,8 @@ def code_for(world: World, wish: Wish, sub: str, desk: Desk) -> Code:
 
 
 def _back(wish: Wish, world: World, desk: Desk, params: list[tuple[str, str]], *, who: str = "") -> Reply:
-    issuer = desk.issuer if world.switches.iss == "right" else world.switches.iss
+    usual = desk.issuer if desk.sends_iss else ""
+    issuer = desk.issuer if world.switches.iss == "right" else world.switches.iss or usual
     state = [("state", wish.state)] if wish.state else []
     return redirect(wish.redirect_uri, [*params, *state, *([("iss", issuer)] if issuer else [])], who=who)
 

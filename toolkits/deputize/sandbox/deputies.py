@@ -6,11 +6,12 @@ import asyncio
 import math
 import secrets
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from deputize.core import PROVIDERS, App, Deputy, Secret, User
+from deputize.core import PROVIDERS, Account, App, Deputy, Secret, User
 from deputize.core.oauth.provider import Provider
+from deputize.core.providers import known
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import NEVER, Grant
 from deputize.core.vault.stores import open_store
@@ -30,8 +31,16 @@ CLIENTS = {
 }
 
 
-def apps() -> list[App]:
+def apps(sandbox: Sandbox | None = None) -> list[App]:
     """The sandbox's OAuth clients, as a deputy wants them: one for each provider."""
+    played = sandbox.played.values() if sandbox else ()
+    return [
+        *(App(one.row.name, one.app.client_id, Secret(one.app.client_secret), pkce=True) for one in played),
+        *_built_in_apps(),
+    ]
+
+
+def _built_in_apps() -> list[App]:
     return [
         App(name, client.client_id, Secret(client.client_secret), pkce=PROVIDERS[name].pkce == "if_app_enabled")
         for name, client in CLIENTS.items()
@@ -43,8 +52,9 @@ def new_deputy(sandbox: Sandbox) -> Deputy:
     vault = _finished(Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)]))
     return Deputy(
         vault,
-        apps(),
+        apps(sandbox),
         pages=PAGES,
+        providers={**known(), **{name: one.row for name, one in sandbox.played.items()}},
         transport=sandbox.transport(),
         clock=sandbox.clock,
         sleep=_no_sleep,
@@ -65,9 +75,9 @@ def give_grant(
 
     LookupError for scopes of no or of several providers, or a person who is not here.
     """
-    row, named = _meant(scopes, provider)
+    row, named = _meant(deputy.providers, scopes, provider)
     app = next(app for app in deputy.apps.values() if app.provider == row.name)
-    who, account = User.of(user), account_of(row.name, email)
+    who, account = User.of(user), _account(sandbox, row.name, email)
     held = _finished(deputy.vault.find(who, row.name, app.name))
     before = held.scopes if held is not None and held.account == account else frozenset()
     reply = sandbox.give(row.name, email, sorted(before | row.normal(frozenset(named)) | set(row.always)))
@@ -91,9 +101,19 @@ def give_grant(
     )
 
 
-def _meant(scopes: Iterable[str], provider: str) -> tuple[Provider, list[str]]:
+def _account(sandbox: Sandbox, provider: str, email: str) -> Account:
+    played = sandbox.played.get(provider)
+    if played is None:
+        return account_of(provider, email)
+    person = next((person for person in sandbox.people if person.email == email), None)
+    if person is None:
+        raise LookupError(f"nobody in the sandbox has the address {email}")
+    return played.account(person)
+
+
+def _meant(providers: Mapping[str, Provider], scopes: Iterable[str], provider: str) -> tuple[Provider, list[str]]:
     """The provider, and the scopes by their whole names."""
-    rows = [PROVIDERS[provider]] if provider in PROVIDERS else [] if provider else list(PROVIDERS.values())
+    rows = [providers[provider]] if provider in providers else [] if provider else list(providers.values())
     found = [(row, names) for row in rows if (names := _whole(row, scopes)) is not None]
     if len(found) != 1:
         where = ", ".join(row.name for row, _ in found) or "no provider"

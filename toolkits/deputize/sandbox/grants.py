@@ -17,12 +17,17 @@ from deputize.sandbox.slack.tokens import mint as slack_mint
 from deputize.sandbox.world import World
 
 
-def give(world: World, provider: str, email: str, scopes: list[str]) -> dict[str, Any]:
-    """The token reply of a person's yes; LookupError for a person or provider that is not here."""
+def give(
+    world: World, provider: str, email: str, scopes: list[str], how: tuple[App, Mint] | None = None
+) -> dict[str, Any]:
+    """The token reply of a person's yes; LookupError for a person or provider that is not here.
+
+    ``how``: the app and the tokens of a provider that is played from its row.
+    """
     person = world.person(email)
     if person is None:
         raise LookupError(f"nobody in the sandbox has the address {email}")
-    app, mint = _how(world, provider)
+    app, mint = how or _how(world, provider)
     scopes = list(app.permissions) or scopes
     refreshable = mint.lives is not None
     minted = issue(world, app, person.sub, secrets.token_hex(32), scopes, mint, refreshable=refreshable)

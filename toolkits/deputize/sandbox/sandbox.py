@@ -11,6 +11,8 @@ from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 
+from deputize.core import PROVIDERS, Provider
+from deputize.sandbox.any_provider import Api, Played, nothing_here
 from deputize.sandbox.asgi import AsgiApp, Outcome, asgi_app
 from deputize.sandbox.github.hosts import HOSTS as GITHUB
 from deputize.sandbox.google.gmail.mailbox import Mail
@@ -26,7 +28,7 @@ from deputize.sandbox.switches import Switches
 from deputize.sandbox.transport import SandboxTransport
 from deputize.sandbox.world import World
 
-# A provider is a mapping of its hosts to what answers there; another one joins here.
+# A built-in provider is a mapping of its hosts to what answers there; others join by `Sandbox.play`.
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {**GOOGLE, **SLACK, **GITHUB, **LINEAR, **SALESFORCE}
 DOWN = {"error": {"code": 503, "message": "Service unavailable.", "status": "UNAVAILABLE"}}
 
@@ -64,11 +66,30 @@ class Sandbox:
         self.clock = clock
         self._world = World(state, clock, self.switches)
         self._seen: list[Seen] = []
+        self._hosts = dict(HOSTS)
+        self.played: dict[str, Played] = {}
         self.app: AsgiApp = asgi_app(self._play)
 
     def transport(self) -> SandboxTransport:
         """An httpx transport that reaches the played hosts in this process, and nothing else."""
-        return SandboxTransport(self._play, HOSTS)
+        return SandboxTransport(self._play, self._hosts)
+
+    def play(self, row: Provider, api: Api = nothing_here) -> App:
+        """Play one more provider, from its row alone; ``api`` answers what goes to its API.
+
+        ``api`` is called with an `ApiCall` of a live token and returns JSON. A deputy that is made afterwards by the
+        `deputy` fixture knows the provider. Returns its OAuth client. Raises ValueError for a name or host that is
+        played already.
+        """
+        played = Played.of(row, api)
+        taken = sorted(played.hosts & self._hosts.keys()) or [row.name] * (row.name in PROVIDERS)
+        if taken:
+            raise ValueError(f"the sandbox plays {', '.join(taken)} already")
+        with self._world.lock:
+            self.played[row.name] = played
+            self._hosts |= dict.fromkeys(played.hosts, played.answer)
+        self.register(played.app)
+        return played.app
 
     @property
     def requests(self) -> list[Seen]:
@@ -114,7 +135,9 @@ class Sandbox:
         person or provider that is not here.
         """
         with self._world.lock:
-            given = give(self._world, provider, email, list(scopes))
+            played = self.played.get(provider)
+            how = (played.app, played.mint) if played else None
+            given = give(self._world, provider, email, list(scopes), how)
             self._world.save()
             return given
 
@@ -146,20 +169,20 @@ class Sandbox:
                 world.save()
             lost = self.switches.take_loss(ask, reply)
             who = reply.who or (world.address_of(caller.sub) if caller else "")
-            if ask.host in HOSTS:
+            if ask.host in self._hosts:
                 self._seen.append(Seen(ask.method, ask.host, ask.path, None if lost else reply.status, who))
         return Outcome(reply, lost=lost, delay=self.switches.token_delay if reply.gives_tokens else 0)
 
     def _answer(self, ask: Ask) -> Reply:
-        if ask.host not in HOSTS:
-            return in_json({"error": "no such host in the sandbox", "hosts": sorted(HOSTS)}, 404)
+        if ask.host not in self._hosts:
+            return in_json({"error": "no such host in the sandbox", "hosts": sorted(self._hosts)}, 404)
         if self.switches.down:
             return in_json(DOWN, 503)
         fault = self.switches.take_fault(ask)
         if fault is not None:
             return fault
         try:
-            return HOSTS[ask.host](ask, self._world)
+            return self._hosts[ask.host](ask, self._world)
         except Refused as refused:
             return refused.reply
 

@@ -1,0 +1,108 @@
+"""A provider that nobody here has written down, played from its row: by the book, and with whoever's token it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import PROVIDERS, Deputy, Identity, Provider, ReconsentRequired, Request, Steps, Toolkit, any_of
+from deputize.core.settings import Settings
+from deputize.sandbox import Sandbox
+from deputize.sandbox.any_provider import ApiCall
+from deputize.sandbox.deputies import apps
+from tests.support.house import build, consent
+
+ACME: Final = Provider(
+    name="acme",
+    label="Acme",
+    authorize="https://acme.example/oauth/authorize",
+    token="https://acme.example/oauth/token",
+    revoke="https://acme.example/oauth/revoke",
+    api={"acme": "https://api.acme.example/v1"},
+    hosts=frozenset({"api.acme.example"}),
+    identity=Identity("https://api.acme.example/v1/me", "{user.id}", "{email|name} ({user.name})"),
+    scope_words={"tasks:read": "read your tasks"},
+)
+TASKS: Final = Toolkit("tasks", provider="acme", api="acme")
+
+
+@TASKS.tool(needs=[any_of("tasks:read")])
+def mine() -> Steps:
+    """Whose tasks these are."""
+    found = yield Request("GET", "/tasks", params={"q": "x"})
+    return found
+
+
+def api(call: ApiCall) -> Any:
+    call.need("tasks:read")
+    return {"who": call.person.email, "path": call.path, "q": call.query["q"]}
+
+
+async def deputy_at(sandbox: Sandbox, row: Provider) -> Deputy:
+    return await build(sandbox, apps=apps(sandbox), providers={**PROVIDERS, "acme": row}, toolkits=[TASKS])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ACME,
+        replace(ACME, client_auth="basic", scope_separator=",", always=("openid",)),
+        replace(ACME, issuer="https://acme.example", iss_required=True),
+        replace(ACME, revoke_by="bearer", token="https://api.acme.example/token"),
+        replace(ACME, scope_param="", always=("tasks:read",)),
+    ],
+    ids=["as it is", "basic", "issuer", "bearer", "scopes of the registration"],
+)
+async def test_a_row_is_all_it_takes_to_connect_act_refresh_and_disconnect(row: Provider) -> None:
+    sandbox = Sandbox()
+    sandbox.play(row, api)
+    async with await deputy_at(sandbox, replace(row)) as deputy:
+        [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
+        ended = await consent(deputy, sandbox, asked)
+        assert (ended.status, ended.account) == ("granted", "alice@example.test (Alice Adams)")
+        sandbox.expire_access_tokens()
+        found = await deputy.act("tasks_mine", {}, user="alice")
+        assert found == {"who": "alice@example.test", "path": "/v1/tasks", "q": "x"}
+        [revoked] = await deputy.revoke("alice", "acme")
+        assert revoked.upstream == "done" and sandbox.live_tokens()["alice@example.test"] == 0
+
+
+async def test_a_scope_that_was_not_granted_is_refused_as_the_rfc_says() -> None:
+    sandbox = Sandbox()
+    sandbox.play(ACME, lambda call: call.need("tasks:admin"))
+    async with await deputy_at(sandbox, ACME) as deputy:
+        [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
+        await consent(deputy, sandbox, asked)
+        with pytest.raises(ReconsentRequired):
+            await deputy.act("tasks_mine", {}, user="alice")
+
+
+async def test_what_is_played_already_is_not_played_twice() -> None:
+    sandbox = Sandbox()
+    sandbox.play(ACME)
+    for row in (ACME, replace(ACME, name="google"), replace(ACME, name="other")):
+        with pytest.raises(ValueError, match="already"):
+            sandbox.play(row)
+    Sandbox().play(ACME)  # of its own
+
+
+async def test_a_provider_of_the_settings_connects_and_acts(tmp_path: Path) -> None:
+    described = {
+        "label": "Acme",
+        "authorize": ACME.authorize,
+        "token": ACME.token,
+        "revoke": ACME.revoke,
+        "api": dict(ACME.api),
+        "identity": {"url": ACME.identity.url, "subject": "{user.id}", "name": "{email}"},
+        "scopes": dict(ACME.scope_words),
+    }
+    row = Settings.load(home=tmp_path, providers={"acme": described}).all_providers()["acme"]
+    sandbox = Sandbox()
+    sandbox.play(row, api)
+    async with await deputy_at(sandbox, row) as deputy:
+        [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
+        await consent(deputy, sandbox, asked)
+        assert (await deputy.act("tasks_mine", {}, user="alice"))["who"] == "alice@example.test"

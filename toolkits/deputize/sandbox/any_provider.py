@@ -1,0 +1,198 @@
+"""Any OAuth provider, played from its row: consent page, tokens that rotate, revocation, identity; the API is yours.
+
+sandbox.play(ACME, api)      authorize, token, revoke and identity answer as RFC 6749, 7636 and 7009 say
+                             everything else on its hosts goes to ``api`` with the person behind the token
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from deputize.core import Account, Provider
+from deputize.sandbox import authorize_page
+from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
+from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
+from deputize.sandbox.oauth import App, NotGiven, Token
+from deputize.sandbox.people import Person
+from deputize.sandbox.world import World
+
+LIVES: Final = 3600.0
+"""Seconds of an access token."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """A request of a person to a played API. ``path`` is percent-encoded; ``query`` holds the first value of each."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(repr=False)
+    json: dict[str, Any] = field(repr=False)
+    person: Person
+    scopes: frozenset[str]
+
+    def need(self, *any_of: str) -> None:
+        """Refuse a token with none of these scopes: 403 ``insufficient_scope`` (RFC 6750 3.1)."""
+        if not self.scopes & set(any_of):
+            raise _bearer_error(403, "insufficient_scope", any_of)
+
+
+Api = Callable[[ApiCall], Any]
+"""Answers a call with JSON, or with a `Reply`; raises `Refused` to refuse it."""
+
+
+def nothing_here(call: ApiCall) -> Reply:
+    """An API without anything in it."""
+    return in_json({"error": "not_found"}, 404)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A provider that is played from its row."""
+
+    row: Provider
+    api: Api
+    app: App
+    mint: Mint
+
+    @classmethod
+    def of(cls, row: Provider, api: Api) -> Played:
+        """With a client of its own, whose id and secret open nothing anywhere else."""
+        redirects = tuple(f"{base}/callback/{row.name}" for base in _BASES)
+        app = App(f"sandbox-{row.name}", f"sandbox-{row.name}-secret", "deputize sandbox", redirects, row.name)
+        mint = Mint(lambda: random(f"{row.name}_access_"), lambda: random(f"{row.name}_refresh_"), LIVES)
+        return cls(row, api, app, mint)
+
+    @property
+    def hosts(self) -> set[str]:
+        """Where it answers."""
+        ends = (self.row.revoke,) if self.row.revoke else ()
+        urls = (self.row.authorize, self.row.token, self.row.identity.url, *ends, *self.row.api.values())
+        return {urlsplit(url).netloc for url in urls} | self.row.hosts
+
+    def account(self, person: Person) -> Account:
+        """Whose account a deputy takes this person's for."""
+        found = self.row.identity.read(identity_reply(self.row, person))
+        assert found is not None  # noqa: S101  # the reply is made from the templates
+        return found[0]
+
+    def answer(self, ask: Ask, world: World) -> Reply:
+        """By the row's own addresses; the rest is the API's."""
+        row, here = self.row, f"https://{ask.host}{ask.path}"
+        if here == _bare(row.authorize):
+            return authorize_page.answer(ask, world, self._consent_page())
+        if here == _bare(row.token) and ask.method == "POST":
+            return self._token(ask, world)
+        if row.revoke and here == _bare(row.revoke) and ask.method == "POST":
+            return self._revoke(ask, world)
+        token, person = self._caller(ask, world)
+        if here == _bare(row.identity.url):
+            return in_json(identity_reply(row, person), who=person.email)
+        query = {name: values[0] for name, values in ask.query.items()}
+        call = ApiCall(ask.method, ask.path, query, ask.content(), person, frozenset(token.scopes))
+        found = self.api(call)
+        return found if isinstance(found, Reply) else in_json(found, who=person.email)
+
+    def _consent_page(self) -> authorize_page.Desk:
+        row = self.row
+        return authorize_page.Desk(
+            row.name,
+            row.label,
+            urlsplit(row.authorize).path,
+            {**{scope: scope for scope in row.always}, **row.scope_words},
+            issuer=row.issuer,
+            sends_iss=row.iss_required,
+            parameter=row.scope_param,
+            needs_scope=False,
+            always=lambda app: row.always,
+            only_always=lambda app: not row.scope_param,
+        )
+
+    def _token(self, ask: Ask, world: World) -> Reply:
+        form = ask.single()
+        app, kind = self._client(ask, form, world), form.get("grant_type")
+        try:
+            if kind == "authorization_code":
+                return _token_reply(world, redeem(world, app, form, self.mint, refreshable=True))
+            if kind == "refresh_token":
+                return _token_reply(world, refresh(world, app, form, self.mint, rotates=True))
+        except NotGiven as not_given:
+            raise _oauth_error(400, "invalid_grant", not_given.why) from None
+        raise _oauth_error(400, "unsupported_grant_type", "grant_type")
+
+    def _client(self, ask: Ask, form: Mapping[str, str], world: World) -> App:
+        client_id, secret = ask.basic() or (form.get("client_id", ""), form.get("client_secret", ""))
+        app = world.app(client_id, self.row.name)
+        if app is None or (self.row.client_auth != "none" and not app.has_secret(secret)):
+            raise _oauth_error(401, "invalid_client", "client_id or client_secret")
+        return app
+
+    def _revoke(self, ask: Ask, world: World) -> Reply:
+        """RFC 7009 2.2: a token that is unknown is as good as ended."""
+        form = ask.single()
+        secret = ask.bearer() if self.row.revoke_by == "bearer" else form.get("token", "")
+        if self.row.revoke_by == "form":
+            self._client(ask, form, world)
+        token = world.revoke(secret, self.row.name, alone=not self.row.revokes_all)
+        return in_json({}, who=world.address_of(token.sub) if token else "")
+
+    def _caller(self, ask: Ask, world: World) -> tuple[Token, Person]:
+        token = world.access(ask.bearer(), self.row.name)
+        person = next((one for one in world.people if token and one.sub == token.sub), None)
+        if token is None or person is None:
+            raise _bearer_error(401, "invalid_token", ())
+        return token, person
+
+
+_BASES: Final = ("http://127.0.0.1", "http://localhost", "https://deputy.example.test")
+
+
+def identity_reply(row: Provider, person: Person) -> dict[str, Any]:
+    """A reply in which the templates of the row's identity find this person: the subject's fields hold the subject id,
+    ``email`` and ``name`` what they say, all others of the name the address."""
+    shape, reply = row.identity, dict[str, Any]()
+    for template in (*shape.extra.values(), shape.name):
+        for path in _paths(template):
+            _put(reply, path, person.name if path.rpartition(".")[2] == "name" else person.email)
+    for path in _paths(shape.subject):
+        _put(reply, path, person.sub)
+    return reply
+
+
+def _paths(template: str) -> list[str]:
+    return [path for found in re.findall(r"\{([\w.|]+)\}", template) for path in found.split("|")]
+
+
+def _put(reply: dict[str, Any], path: str, value: str) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        reply = reply.setdefault(parent, {})
+    reply[last] = value
+
+
+def _bare(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _token_reply(world: World, minted: Minted) -> Reply:
+    body: dict[str, Any] = {"access_token": minted.access, "token_type": "Bearer", "expires_in": minted.lives}
+    body |= {"refresh_token": minted.refresh} if minted.refresh else {}
+    body |= {} if world.switches.omit_scope else {"scope": " ".join(minted.scopes)}
+    body = {name: value for name, value in body.items() if value is not None}
+    return in_json(body, who=world.address_of(minted.sub), gives_tokens=True)
+
+
+def _oauth_error(status: int, name: str, what: str) -> Refused:
+    """RFC 6749 5.2."""
+    return Refused(in_json({"error": name, "error_description": f"Invalid {what}."}, status))
+
+
+def _bearer_error(status: int, name: str, scopes: tuple[str, ...]) -> Refused:
+    """RFC 6750 3."""
+    more = f', scope="{" ".join(scopes)}"' if scopes else ""
+    headers = (("www-authenticate", f'Bearer error="{name}"{more}'),)
+    return Refused(in_json({"error": name}, status, headers))
