@@ -11,7 +11,7 @@ import pytest
 from deputize.core import Call, Deputy, InvalidInput, NotFound, allow_all
 from deputize.sandbox import Sandbox
 from deputize.sandbox.http_types import Ask, Reply
-from deputize.sandbox.linear import api, changes
+from deputize.sandbox.linear import api, changes, issue_changes
 from deputize.sandbox.linear.seed import BOBS_SECRET, stable_id
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.world import World
