@@ -19,7 +19,7 @@ from deputize.core.act.show import Audience, Change, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.consent.device import DeviceCode
-from deputize.core.deputy import Connection, Deputy
+from deputize.core.deputy import Deputy
 from deputize.core.errors import (
     AccountMismatch,
     ApprovalRequired,
@@ -41,6 +41,7 @@ from deputize.core.errors import (
     UserRequired,
     VaultError,
 )
+from deputize.core.grants.connections import Connection
 from deputize.core.grants.revoke import Revoked
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from deputize.core.act.act import Act, Call
+from deputize.core.act.act import Call
 from deputize.core.act.approval import Approvals, Decision, Edit
+from deputize.core.act.audited import audited, facts_of_act, facts_of_call
 from deputize.core.act.budget import DEFAULT, Budgets
 from deputize.core.act.catalog import Catalog
+from deputize.core.act.erase import erase
 from deputize.core.act.files import Files
+from deputize.core.act.gate import Gate
 from deputize.core.act.ledger import KEPT, Ledger
 from deputize.core.act.missing_scopes import Asking, MissingScopes
-from deputize.core.act.needs import asks_of, wanted_of
-from deputize.core.act.perform import Allow, Performer
+from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
-from deputize.core.act.policy import Policy, Verdict, ask_before_sending, decide
+from deputize.core.act.policy import Judge, Policy, ask_before_sending
 from deputize.core.act.request import File
-from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Sender, Sleep
-from deputize.core.act.tool import Effect, Tool
+from deputize.core.act.tool import Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.audit import Audit
@@ -37,11 +35,10 @@ from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
     NotFound,
-    PolicyDenied,
-    SettingsError,
 )
 from deputize.core.grants.accounts import Accounts
-from deputize.core.grants.refresh import GrantLost, Refresher
+from deputize.core.grants.connections import Connection, connections_of
+from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.revoke import Revoked, Revoker
 from deputize.core.http import Http, Transport
@@ -51,8 +48,7 @@ from deputize.core.oauth.registry import Registry
 from deputize.core.pending import Approval, Consent
 from deputize.core.portal import portal
 from deputize.core.providers import PROVIDERS
-from deputize.core.providers.origin import MOVED, differs, moved
-from deputize.core.vault.grant import Grant, GrantStatus, User
+from deputize.core.vault.grant import User
 from deputize.core.vault.sweeping import Sweeper
 from deputize.core.vault.vault import Vault
 
@@ -61,21 +57,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL: Final = 0.15
-RESTRICTED: Final = "restricted scope in grant"
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One connected account, for people: what was consented to, and whether it still holds. No token."""
-
-    provider: str
-    app: str
-    account: str
-    scopes: tuple[str, ...]
-    words: tuple[str, ...]
-    status: GrantStatus
-    reason: str
-    default: bool
 
 
 class Deputy:
@@ -109,7 +90,7 @@ class Deputy:
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
     ) -> None:
-        self.vault, self.providers, self.agent, self.policy, self.clock = vault, providers, agent, policy, clock
+        self.vault, self.providers, self.agent, self.clock = vault, providers, agent, clock
         self.sleep = sleep
         self.registry = Registry(apps, providers)
         self.apps = self.registry.apps
@@ -127,11 +108,20 @@ class Deputy:
         self.files, budgets = Files(vault, clock), Budgets(requests_per_minute, clock)
         self.sweeper = Sweeper(vault, self.files.remove, clock)
         self.sender = Sender(self.engine, self.refresher, self.outside, self.files, budgets)
-        self.planner = Planner(self.engine, self._judge, self.approvals, self.sender, self.refresher)
-        self.ledger = Ledger(self.engine, outcomes_kept)
-        self.performer = Performer(self.engine, self.ledger, self.approvals, self.sender, self.refresher)
-        self._account_hash = lru_cache(maxsize=4096)(self.audit.digest)
-        self.catalog = Catalog(toolkits)
+        self.judge, self.ledger = Judge(policy), Ledger(self.engine, outcomes_kept)
+        self.planner = Planner(self.engine, self.judge, self.approvals, self.sender, self.refresher)
+        self.performer = Performer(self.engine, self.ledger, self.approvals, self.planner, self.sender, self.refresher)
+        self.gate = Gate(
+            self.engine,
+            Catalog(toolkits),
+            self.judge,
+            self.accounts,
+            self.ledger,
+            self.approvals,
+            self.planner,
+            self.refresher,
+            self.outbox,
+        )
 
     @classmethod
     def from_settings(
@@ -182,25 +172,15 @@ class Deputy:
         to the provider. ``call`` says where it came from: the same call never writes twice, whoever runs it again.
         Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` say what the user is to be asked.
         """
-        began = time.monotonic()
-        facts = self._facts(tool, user, call, agent)
-        try:
-            act = await self._plan(tool, arguments, user, account, call, agent, app)
-            facts |= {"tool": act.tool.name, "provider": act.provider, "app": act.app, "effect": act.effect.words()}
-            if act.tool.called:
-                facts["called"] = tool
-            recorded = await self.ledger.outcome(act)
-            result = recorded.result if recorded else await self._performed(act, facts)
-        except MissingScopes as lacking:
-            error = await self.asking.about(lacking)
-            self.audit.write("act.result", **facts, decision=error.code, duration_ms=_since(began))
-            raise error from None
-        except BaseException as e:
-            code = e.code if isinstance(e, DeputizeError) else "cut_off"
-            self.audit.write("act.result", **facts, decision=code, duration_ms=_since(began))
-            raise
-        self.audit.write("act.result", **facts, decision="done", duration_ms=_since(began))
-        return result
+        facts = facts_of_call(tool, user, call, agent or self.agent)
+        async with audited(self.audit, self.asking, facts):
+            act = await self.gate.plan(tool, arguments, user, account, call, agent, app)
+            facts |= facts_of_act(act, called=tool)
+            if recorded := await self.ledger.outcome(act):
+                return recorded.result
+            act, grant = await self.gate.permitted(act, facts)
+            async with self.gate.lacking(act, grant):
+                return await self.performer.perform(act, grant, facts)
 
     async def prepare(
         self,
@@ -218,150 +198,27 @@ class Deputy:
         blockers: list[DeputizeError | MissingScopes | None] = []
         for tool, arguments, call in calls:
             try:
-                act = await self._plan(tool, arguments, user, None, call, agent)
-                if not await self.ledger.outcome(act) and await self._asked(act) and approved is not None:
+                act = await self.gate.plan(tool, arguments, user, None, call, agent)
+                if await self.gate.ahead(act) and approved is not None:
                     approved.add(call.id)
                 blockers.append(None)
             except (DeputizeError, MissingScopes) as e:
                 blockers.append(e)
         return await self.asking.together(blockers)
 
-    async def _plan(
-        self,
-        tool: str,
-        arguments: Mapping[str, Any],
-        user: User | str | None,
-        account: str | None,
-        call: Call | None,
-        agent: str,
-        app: str = "",
-    ) -> Act:
-        """The call, validated: whose, which tool, which effect, and the key that makes it this act."""
-        who, what, call = User.of(user), await self._tool(tool), call or Call()
-        valid, way = what.validate(arguments), await self.accounts.app(who, what.provider, app, account)
-        return Act(
-            user=who,
-            tool=what,
-            arguments=valid,
-            effect=what.effect_of(valid),
-            call=call,
-            agent=agent or self.agent,
-            app=way.name,
-            provider=way.provider,
-            account=account,
-            nonce="" if call.known else secrets.token_hex(16),
-            provider_base=self.providers[way.provider].base,
-        )
+    @property
+    def catalog(self) -> Catalog:
+        """The tools there are."""
+        return self.gate.catalog
 
-    async def _asked(self, act: Act) -> bool:
-        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it."""
-        if await self.ledger.begun(act):
-            return False
-        act, grant = await self._permitted(act, {})
-        if not act.shows:
-            return act.approved
-        async with self._lacking(act, grant):
-            return await self.planner.look(act, grant)
+    @property
+    def policy(self) -> Policy:
+        """What is asked on every act. May be exchanged at any time."""
+        return self.judge.policy
 
-    async def _tool(self, name: str) -> Tool:
-        """The tool of this name; toolkits are looked for and imported off the event loop."""
-        return self.catalog.tool(name) if self.catalog.loaded else await asyncio.to_thread(self.catalog.tool, name)
-
-    async def _permitted(self, act: Act, facts: dict[str, Any]) -> tuple[Act, Grant]:
-        """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it.
-
-        An act that shows what it will do is asked about there, and only a denial counts before.
-        """
-        verdict, grant = await self._judged(act)
-        facts |= self._of(grant, act)
-        if act.shows:
-            act = await self.planner.begun(act, grant)
-        if verdict is Verdict.ASK and not act.shows:
-            changed = await self.approvals.require(act, grant.account)
-            act = replace(act, approved=True)
-        else:
-            changed = None if act.effect is Effect.READS else await self.approvals.changed(act, grant.account)
-        if changed is None:
-            return act, grant
-        act = self._edited(act, changed)
-        _, grant = await self._judged(act)
-        facts |= self._of(grant, act) | {"effect": act.effect.words()}
-        return act, grant
-
-    def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
-        """The act with what the user wrote, under the tool's own name: an alias would make something else of it."""
-        valid = self.catalog.tool(act.tool.name).validate(changed)
-        effect = act.tool.effect_of(valid)
-        return replace(act, arguments=valid, effect=effect, asked=act.arguments, approved=True)
-
-    async def _judged(self, act: Act) -> tuple[Verdict, Grant]:
-        """What the policy says, if it does not say no, and the grant."""
-        verdict = await self._judge(act)
-        if verdict is Verdict.DENY:
-            raise PolicyDenied(f"{act.tool.name} is not allowed here.")
-        return verdict, await self._granted(act)
-
-    async def _judge(self, act: Act) -> Verdict:
-        return await decide(self.policy, act)
-
-    async def _granted(self, act: Act) -> Grant:
-        """The user's grant with every scope that these arguments need."""
-        grant = await self.vault.find(act.user, act.provider, act.app, act.account)
-        if grant is None or grant.status != "active":
-            raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
-        row = self.providers[grant.provider]
-        if where := differs(grant.origin, row, self.apps[act.app]):
-            raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
-        if any(row.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
-            raise await self._incompatible(act, grant)
-        covered = row.covered(grant.scopes)
-        if asks := asks_of(act.needs, covered):
-            raise MissingScopes(act, asks, grant)
-        return grant
-
-    async def _incompatible(self, act: Act, grant: Grant) -> MissingScopes:
-        """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
-        owed = await self.outbox.enqueue_grant(grant)
-        lost = await self.refresher.mark_lost(grant, RESTRICTED)
-        if owed:
-            await self.outbox.deliver(owed)
-        return MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
-
-    async def _performed(self, act: Act, facts: dict[str, Any]) -> Any:
-        """The act's result. What was read for other acts at the same provider does not outlive one that writes."""
-        act, grant = await self._permitted(act, facts)
-        plans = self.planner.plans
-        async with self._lacking(act, grant):
-            if act.effect is Effect.READS:
-                return await self.performer.perform(act, grant, facts, self._allows(grant))
-            planned = plans.take(act, grant) if act.shows else None
-            plans.drop(act, self.clock())
-            try:
-                return await self.performer.perform(act, grant, facts, self._allows(grant), planned)
-            finally:
-                plans.drop(act, self.clock())
-
-    def _allows(self, grant: Grant) -> Allow:
-        """What the policy and the user say of an act once it has shown what it will do."""
-
-        async def allowed(act: Act) -> Act:
-            return await self.planner.allowed(act, grant)
-
-        return allowed
-
-    @asynccontextmanager
-    async def _lacking(self, act: Act, grant: Grant) -> AsyncIterator[None]:
-        """What the provider says is missing is asked for, whatever the vault believed."""
-        needs = act.needs
-        try:
-            yield
-        except GrantLost as lost:
-            raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
-        except MissingScope as missing:
-            covered = self.providers[grant.provider].covered(grant.scopes)
-            known = covered if missing.named else frozenset[str]()
-            asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
-            raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.judge.policy = policy
 
     # ------------------------------------------------------------- asking the user
 
@@ -387,7 +244,7 @@ class Deputy:
         if another and allow_switch:
             raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
         who, other = User.of(user), _other(another, allow_switch)
-        chosen = [await self._tool(name) for name in tools]
+        chosen = [await self.gate.tool(name) for name in tools]
         wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
         consents = await self.asking.beforehand(who, wanted, account, other)
         await self.outbox.flush()
@@ -451,28 +308,14 @@ class Deputy:
         one, who = approval if isinstance(approval, str) else approval.id, User.of(by)
         edit = None
         if arguments is not None:
-            edit = Edit.of(await self._tool(str((await self.approvals.row(one, who)).json["tool"])), arguments)
+            edit = Edit.of(await self.gate.tool(str((await self.approvals.row(one, who)).json["tool"])), arguments)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
     # ------------------------------------------------------------- what is there
 
     async def connections(self, user: User | str | None) -> list[Connection]:
         """The user's connected accounts. ``default``: acts where none is named."""
-        who = User.of(user)
-        return [
-            Connection(
-                provider=grant.provider,
-                app=grant.app,
-                account=grant.account.name,
-                scopes=_sorted(grant.scopes),
-                words=tuple(self.registry.words(grant.provider, scope) for scope in _sorted(grant.scopes)),
-                status=grant.status,
-                reason=grant.reason,
-                default=await self.accounts.acting(who, grant),
-            )
-            for grant in await self.vault.grants(who)
-            if grant.status != "revoked"
-        ]
+        return await connections_of(User.of(user), self.engine, self.accounts)
 
     async def revoke(
         self,
@@ -517,11 +360,7 @@ class Deputy:
         """
         who = User.of(user)
         ended = await self.revoke(who)
-        await self.files.erase(who)
-        for kind in ("act", "approval", "consent", "chosen"):
-            for record in await self.vault.scan(kind, self.vault.place(who)):
-                if record.json.get("state") != "claimed":
-                    await self.vault.delete(record)
+        await erase(who, self.vault, self.files)
         self.audit.write("user.erased", tenant=who.tenant, user=who.id)
         return ended
 
@@ -535,20 +374,7 @@ class Deputy:
     async def ready_tools(self, user: User | str | None, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
         who, found = User.of(user), await asyncio.to_thread(self.tools, *names, read_only=read_only)
-        held = {provider: await self._allowed(who, provider) for provider in {tool.provider for tool in found}}
-        return [
-            tool for tool in found if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
-        ]
-
-    async def _allowed(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
-        """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
-        try:
-            app = await self.accounts.app(user, provider, "", None)
-        except SettingsError:
-            return None
-        row, grant = self.providers[app.provider], await self.vault.find_whole(user, app.provider, app.name)
-        usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
-        return (row.base, row.covered(grant.scopes)) if grant and usable else None
+        return await self.gate.ready(who, found)
 
     # ------------------------------------------------------------- from sync code, and the end
 
@@ -581,40 +407,6 @@ class Deputy:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         self.run(self.close())
 
-    # ------------------------------------------------------------- small things
-
-    def _of(self, grant: Grant, act: Act) -> dict[str, Any]:
-        """What an audit row says of the grant an act uses."""
-        return {
-            "account_hash": self._account_hash(grant.account.subject),
-            "grant_gen": grant.generation,
-            "scopes_required": asks_of(act.needs),
-            "scopes_granted": _sorted(grant.scopes),
-        }
-
-    def _facts(self, tool: str, user: User | str | None, call: Call | None, agent: str) -> dict[str, Any]:
-        """What every audit row of an act says, known before anything was checked."""
-        who = user if isinstance(user, User) else User(str(user or ""))
-        call = call or Call()
-        return {
-            "tenant": who.tenant,
-            "user": who.id,
-            "agent": agent or self.agent,
-            "tool": str(tool)[:100],
-            "thread": call.thread,
-            "run": call.run,
-            "call_id": call.id,
-        }
-
 
 def _other(another: bool, allow_switch: bool) -> Other:
     return "another" if another else "switch" if allow_switch else ""
-
-
-@lru_cache(maxsize=4096)
-def _sorted(scopes: frozenset[str]) -> tuple[str, ...]:
-    return tuple(sorted(scopes))
-
-
-def _since(began: float) -> int:
-    return round((time.monotonic() - began) * 1000)

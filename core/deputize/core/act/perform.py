@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
 from deputize.core.act.ledger import Entry, Ledger, Recorded, recordable
+from deputize.core.act.plans import Planner
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
@@ -19,35 +20,47 @@ from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, St
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
 
-Allow = Callable[[Act], Awaitable[Act]]
-"""What the policy and the user say of an act that has shown what it will do: the act, free or approved, or an error."""
-
 
 class Performer:
     """Performs acts that were decided, with a token that is good now. Reads are not recorded, writes happen once."""
 
     def __init__(
-        self, engine: Engine, ledger: Ledger, approvals: Approvals, sender: Sender, refresher: Refresher
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        approvals: Approvals,
+        planner: Planner,
+        sender: Sender,
+        refresher: Refresher,
     ) -> None:
-        self.audit, self.ledger, self.approvals = engine.audit, ledger, approvals
-        self.sender, self.refresher = sender, refresher
+        self.audit, self.clock, self.ledger, self.approvals = engine.audit, engine.clock, ledger, approvals
+        self.planner, self.sender, self.refresher = planner, sender, refresher
 
-    async def perform(
-        self, act: Act, grant: Grant, facts: dict[str, Any], allow: Allow, planned: Planned | None = None
-    ) -> Any:
+    async def perform(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
         """The act's result. ``facts`` go into its audit rows; what the provider left out is added to them.
-        ``allow``: asked where it has shown what it will do. ``planned``: it stands there already.
 
-        Raises what the tool or the provider let it come to, ``GrantLost`` and ``MissingScope`` included.
+        What was read for other acts at the same provider does not outlive one that writes. Raises what the tool or the
+        provider let it come to, ``GrantLost`` and ``MissingScope`` included.
         """
-        grant = await self.refresher.live(grant)
         if act.effect is Effect.READS:
+            grant = await self.refresher.live(grant)
             read = self._approved_read if act.approved else self.sender.perform
             return _plain(await read(act, grant, facts))
+        plans = self.planner.plans
+        planned = plans.take(act, grant) if act.shows else None
+        plans.drop(act, self.clock())
+        try:
+            return await self._once(act, grant, facts, planned)
+        finally:
+            plans.drop(act, self.clock())
+
+    async def _once(self, act: Act, grant: Grant, facts: dict[str, Any], planned: Planned | None) -> Any:
+        """The result of a write, done here or by whoever was first. ``planned``: it has shown what it will do."""
+        grant = await self.refresher.live(grant)
         async with self.ledger.once(act, grant.account.subject) as entry:
             if isinstance(entry, Recorded):
                 return entry.result
-            return await self._write(_Beginning(self, act, grant, facts, entry, allow), planned)
+            return await self._write(_Beginning(self, act, grant, facts, entry), planned)
 
     async def _approved_read(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
         """What the user has said yes to: the yes is for one read, too."""
@@ -105,14 +118,13 @@ class _Beginning:
     grant: Grant
     facts: dict[str, Any]
     entry: Entry
-    allow: Allow
     taken: Act | None = None
 
     async def at_show(self, show: Show) -> None:
         """Let it do what it has shown, if it may; a run that was taken up, if an earlier one has shown the same."""
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
-            await self.now(await self.allow(replace(self.act, show=show)))
+            await self.now(await self.performer.planner.allowed(replace(self.act, show=show), self.grant))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was cut off, and what it was about has changed since.",

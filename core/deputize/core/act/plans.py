@@ -8,25 +8,22 @@ what was read. What was asked about is not kept: a person takes longer.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
-from deputize.core.act.policy import Verdict
+from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.engine import Engine
-from deputize.core.errors import PolicyDenied
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
 
 SECONDS: Final = 10.0
 MOST: Final = 64
 MOST_BYTES: Final = 64 * 2**20
-
-Judge = Callable[[Act], Awaitable[Verdict]]
 
 
 @dataclass
@@ -133,10 +130,7 @@ class Planner:
 
     async def allowed(self, act: Act, grant: Grant) -> Act:
         """The act that has shown what it will do: free, or approved. What the user changed needs a yes, too."""
-        verdict = await self.judge(act)
-        if verdict is Verdict.DENY:
-            raise PolicyDenied(f"{act.tool.name} is not allowed here.")
-        if verdict is Verdict.ALLOW and act.asked is None:
+        if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return replace(act, approved=False)
         await self.approvals.require(act, grant.account)
         return replace(act, approved=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from deputize.core.act.act import Act
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Effect
+from deputize.core.errors import PolicyDenied
 
 
 class Verdict(StrEnum):
@@ -45,6 +47,20 @@ def allow_all(act: Act) -> Verdict:
 def read_only(act: Act) -> Verdict:
     """Only acts that change nothing."""
     return Verdict.ALLOW if act.effect is Effect.READS else Verdict.DENY
+
+
+@dataclass
+class Judge:
+    """Asks the policy. It is the one part of a deputy that may be exchanged while that lives."""
+
+    policy: Policy
+
+    async def verdict(self, act: Act) -> Verdict:
+        """What the policy says, if it does not say no. Raises `PolicyDenied`."""
+        verdict = await decide(self.policy, act)
+        if verdict is Verdict.DENY:
+            raise PolicyDenied(f"{act.tool.name} is not allowed here.")
+        return verdict
 
 
 async def decide(policy: Policy, act: Act) -> Verdict:

@@ -15,8 +15,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.deputy import Connection
 from deputize.core.errors import AccountMismatch, InvalidInput
+from deputize.core.grants.connections import Connection
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import called

@@ -1,0 +1,216 @@
+"""From a tool call to an act that may happen: the one way in. Only what the user is asked about is read from here.
+
+    plan      which tool, through which app; the arguments validated; the key that makes it this act
+    policy    a no              -> PolicyDenied
+    grant     none, lost, from elsewhere, too narrow -> MissingScopes
+    approval  the policy asks, and no yes fits       -> ApprovalRequired
+
+An act that shows what it will do is judged again, and asked about, where it has shown it: see `plans`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+from deputize.core.act.act import Act, Call
+from deputize.core.act.approval import Approvals
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.ledger import Ledger
+from deputize.core.act.missing_scopes import MissingScopes
+from deputize.core.act.needs import asks_of, wanted_of
+from deputize.core.act.plans import Planner
+from deputize.core.act.policy import Judge, Verdict
+from deputize.core.act.results import MissingScope
+from deputize.core.act.tool import Effect, Tool
+from deputize.core.engine import Engine
+from deputize.core.errors import SettingsError
+from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.refresh import GrantLost, Refresher
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.providers.origin import MOVED, differs, moved
+from deputize.core.vault.grant import Grant, User
+
+RESTRICTED: Final = "restricted scope in grant"
+
+
+class Gate:
+    """Lets acts pass that policy, grant and user allow. Every raise of it says what is in the way."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        judge: Judge,
+        accounts: Accounts,
+        ledger: Ledger,
+        approvals: Approvals,
+        planner: Planner,
+        refresher: Refresher,
+        outbox: RevocationQueue,
+    ) -> None:
+        self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
+        self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
+        self.approvals, self.planner, self.refresher, self.outbox = approvals, planner, refresher, outbox
+        self._account_hash = lru_cache(maxsize=4096)(engine.audit.digest)
+
+    # ------------------------------------------------------------- plan
+
+    async def tool(self, name: str) -> Tool:
+        """The tool of this name; toolkits are looked for and imported off the event loop."""
+        return self.catalog.tool(name) if self.catalog.loaded else await asyncio.to_thread(self.catalog.tool, name)
+
+    async def plan(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        user: User | str | None,
+        account: str | None,
+        call: Call | None,
+        agent: str,
+        app: str = "",
+    ) -> Act:
+        """The call, validated: whose, which tool, which effect, and the key that makes it this act.
+
+        Raises `UserRequired` where nobody is named, `InvalidInput` for a tool or arguments that are wrong, and
+        `SettingsError` where no app leads to the provider.
+        """
+        who, what, call = User.of(user), await self.tool(tool), call or Call()
+        valid, way = what.validate(arguments), await self.accounts.app(who, what.provider, app, account)
+        return Act(
+            user=who,
+            tool=what,
+            arguments=valid,
+            effect=what.effect_of(valid),
+            call=call,
+            agent=agent or self.engine.agent,
+            app=way.name,
+            provider=way.provider,
+            account=account,
+            nonce="" if call.known else secrets.token_hex(16),
+            provider_base=self.providers[way.provider].base,
+        )
+
+    # ------------------------------------------------------------- policy, grant, approval
+
+    async def permitted(self, act: Act, facts: dict[str, Any]) -> tuple[Act, Grant]:
+        """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it.
+
+        An act that shows what it will do is asked about there, and only a denial counts before. ``facts``, for the
+        audit, are given what is known of the grant. Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or
+        `Declined`.
+        """
+        verdict, grant = await self._judged(act)
+        facts |= self._facts_of(grant, act)
+        if act.shows:
+            act = await self.planner.begun(act, grant)
+        if verdict is Verdict.ASK and not act.shows:
+            changed = await self.approvals.require(act, grant.account)
+            act = replace(act, approved=True)
+        else:
+            changed = None if act.effect is Effect.READS else await self.approvals.changed(act, grant.account)
+        if changed is None:
+            return act, grant
+        act = self._edited(act, changed)
+        _, grant = await self._judged(act)
+        facts |= self._facts_of(grant, act) | {"effect": act.effect.words()}
+        return act, grant
+
+    async def ahead(self, act: Act) -> bool:
+        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it.
+
+        Raises as `permitted` does, and what reading for its preview came to. Nothing is asked about an act whose
+        outcome is recorded, or that a run has begun to write.
+        """
+        if await self.ledger.outcome(act) or await self.ledger.begun(act):
+            return False
+        act, grant = await self.permitted(act, {})
+        if not act.shows:
+            return act.approved
+        async with self.lacking(act, grant):
+            return await self.planner.look(act, grant)
+
+    @asynccontextmanager
+    async def lacking(self, act: Act, grant: Grant) -> AsyncIterator[None]:
+        """What the provider says is missing is asked for, whatever the vault believed. Raises `MissingScopes`."""
+        needs = act.needs
+        try:
+            yield
+        except GrantLost as lost:
+            raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
+        except MissingScope as missing:
+            covered = self.providers[grant.provider].covered(grant.scopes)
+            known = covered if missing.named else frozenset[str]()
+            asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
+            raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
+
+    async def _judged(self, act: Act) -> tuple[Verdict, Grant]:
+        return await self.judge.verdict(act), await self._granted(act)
+
+    async def _granted(self, act: Act) -> Grant:
+        """The user's grant with every scope that these arguments need."""
+        grant = await self.vault.find(act.user, act.provider, act.app, act.account)
+        if grant is None or grant.status != "active":
+            raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
+        row = self.providers[grant.provider]
+        if where := differs(grant.origin, row, self.engine.apps[act.app]):
+            raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
+        if any(row.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
+            raise await self._incompatible(act, grant)
+        if asks := asks_of(act.needs, row.covered(grant.scopes)):
+            raise MissingScopes(act, asks, grant)
+        return grant
+
+    async def _incompatible(self, act: Act, grant: Grant) -> MissingScopes:
+        """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
+        queued = await self.outbox.enqueue_grant(grant)
+        lost = await self.refresher.mark_lost(grant, RESTRICTED)
+        if queued:
+            await self.outbox.deliver(queued)
+        return MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
+
+    def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
+        """The act with what the user wrote, under the tool's own name: an alias would make something else of it."""
+        valid = self.catalog.tool(act.tool.name).validate(changed)
+        effect = act.tool.effect_of(valid)
+        return replace(act, arguments=valid, effect=effect, asked=act.arguments, approved=True)
+
+    def _facts_of(self, grant: Grant, act: Act) -> dict[str, Any]:
+        """What an audit row says of the grant an act uses."""
+        return {
+            "account_hash": self._account_hash(grant.account.subject),
+            "grant_gen": grant.generation,
+            "scopes_required": asks_of(act.needs),
+            "scopes_granted": in_order(grant.scopes),
+        }
+
+    # ------------------------------------------------------------- what could pass
+
+    async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
+        """Those of these tools that the user's grants allow already, called without unusual arguments."""
+        tools = list(tools)
+        held = {provider: await self._allowed(user, provider) for provider in {tool.provider for tool in tools}}
+        return [
+            tool for tool in tools if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
+        ]
+
+    async def _allowed(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
+        """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
+        try:
+            app = await self.accounts.app(user, provider, "", None)
+        except SettingsError:
+            return None
+        row, grant = self.providers[app.provider], await self.vault.find_whole(user, app.provider, app.name)
+        usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
+        return (row.base, row.covered(grant.scopes)) if grant and usable else None
+
+
+@lru_cache(maxsize=4096)
+def in_order(scopes: frozenset[str]) -> tuple[str, ...]:
+    """Scopes as people and the audit read them: sorted."""
+    return tuple(sorted(scopes))

@@ -1,0 +1,44 @@
+"""A user's connected accounts, for people to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deputize.core.engine import Engine
+from deputize.core.grants.accounts import Accounts
+from deputize.core.vault.grant import GrantStatus, User
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One connected account, for people: what was consented to, and whether it still holds. No token."""
+
+    provider: str
+    app: str
+    account: str
+    scopes: tuple[str, ...]
+    words: tuple[str, ...]
+    status: GrantStatus
+    reason: str
+    default: bool
+
+
+async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list[Connection]:
+    """All that are not disconnected. ``default``: acts where none is named."""
+    found = []
+    for grant in await engine.vault.grants(user):
+        if grant.status != "revoked":
+            scopes = tuple(sorted(grant.scopes))
+            found.append(
+                Connection(
+                    provider=grant.provider,
+                    app=grant.app,
+                    account=grant.account.name,
+                    scopes=scopes,
+                    words=tuple(engine.registry.words(grant.provider, scope) for scope in scopes),
+                    status=grant.status,
+                    reason=grant.reason,
+                    default=await accounts.acting(user, grant),
+                )
+            )
+    return found
