@@ -6,7 +6,7 @@ import base64
 from email.message import EmailMessage
 from typing import Any, Final
 
-from deputize.core import ActKey, Effect, Note, Request, Steps, Toolkit, any_of
+from deputize.core import Effect, Note, Request, Run, Steps, Toolkit, any_of
 from deputize.core.errors import NotFound, OutcomeUnknown
 
 PREFIX: Final = "https://www.googleapis.com/auth/gmail."
@@ -50,16 +50,16 @@ def many(ids: list[str]) -> Steps:
 
 
 @gmail.tool(needs=[any_of(SEND, COMPOSE)], effect=Effect.SENDS)
-def send(to: str, subject: str, body: str, *, key: ActKey) -> Steps:
+def send(to: str, subject: str, body: str, *, run: Run) -> Steps:
     """Send a mail with a single request."""
     sent = yield Request("POST", SENDING, json={"raw": raw(to, subject, body)})
     return {"id": sent["id"]}
 
 
 @gmail.tool(needs=[any_of(COMPOSE)], effect=Effect.SENDS)
-def two_step(to: str, subject: str, body: str, *, noted: dict[str, Any] | None) -> Steps:
+def two_step(to: str, subject: str, body: str, *, run: Run) -> Steps:
     """Send a mail by way of a draft; an interrupted run is looked up."""
-    draft = noted["draft"] if noted else None
+    draft = run.noted["draft"] if run.noted else None
     if draft is None:
         made = yield Request("POST", "/users/me/drafts", json={"message": {"raw": raw(to, subject, body)}})
         draft = made["id"]
@@ -70,7 +70,7 @@ def two_step(to: str, subject: str, body: str, *, noted: dict[str, Any] | None) 
         except NotFound:
             return {"sent": True, "found": True}
     yield Request("POST", "/users/me/drafts/send", json={"id": draft})
-    return {"sent": True, "found": bool(noted)}
+    return {"sent": True, "found": bool(run.noted)}
 
 
 @gmail.tool(needs=[any_of(SEND)], effect=Effect.SENDS)

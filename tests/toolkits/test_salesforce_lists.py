@@ -169,7 +169,8 @@ def test_a_query_goes_on_where_salesforce_ended_its_batch() -> None:
     who = Account(subject="00D:005", name="alice@example.test")
     text = "SELECT Id FROM Account"
     rows = [{"Id": str(n)} for n in range(3)]
-    steps = query(text, 20, None, run=Run(ActKey.of("query"), frozenset(), who, None, 0.0))
+    run = Run(ActKey.of("query"), frozenset(), who, None, 0.0)
+    steps = query(text, 20, None, run=run)
     next(steps)
     with pytest.raises(StopIteration) as first:
         steps.send(
@@ -180,7 +181,7 @@ def test_a_query_goes_on_where_salesforce_ended_its_batch() -> None:
             }
         )
     assert first.value.value["next"] and first.value.value["truncated"]
-    steps = query(text, 20, first.value.value["next"], account=who)
+    steps = query(text, 20, first.value.value["next"], run=run)
     request = next(steps)
     assert isinstance(request, Request) and request.path.endswith("/query/{batch}")
     assert request.at == {"batch": f"{'0' * 15}-3"}

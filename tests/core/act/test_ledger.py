@@ -22,6 +22,7 @@ from deputize.core import (
     Note,
     OutcomeUnknown,
     Request,
+    Run,
     Steps,
     Toolkit,
     User,
@@ -411,9 +412,9 @@ def noting() -> tuple[Toolkit, list[Any]]:
     kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
 
     @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
-    def send(*, noted: dict[str, Any] | None) -> Steps:
+    def send(*, run: Run) -> Steps:
         """Note, and send."""
-        told.append(noted)
+        told.append(run.noted)
         yield Note({f"run{len(told)}": len(told)})
         return (yield Request("POST", "/users/me/messages/send", json={}))
 
@@ -439,10 +440,10 @@ async def test_a_run_that_is_taken_up_just_before_its_row_expires_is_still_known
     kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
 
     @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
-    def send(*, noted: dict[str, Any] | None) -> Steps:
+    def send(*, run: Run) -> Steps:
         """Note once, and send."""
-        told.append(noted)
-        if noted is None:
+        told.append(run.noted)
+        if run.noted is None:
             yield Note({"draft": "1"})
         yield Request("POST", "/users/me/messages/send", json={})
 

@@ -30,6 +30,7 @@ from deputize.core import (
     PolicyDenied,
     PublicRequest,
     Request,
+    Run,
     Show,
     Steps,
     Toolkit,
@@ -654,23 +655,23 @@ def nothing() -> Steps:
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
-def notes(*, noted: Any, now: float) -> Steps:
+def notes(*, run: Run) -> Steps:
     """Shows what is there, notes, and is cut off."""
     found = yield LIST
     yield Show("Go on", audience=Audience.SELF, drafts=[one["id"] for one in found.get("drafts") or ()])
-    if not noted:
+    if not run.noted:
         yield Note({"a": 1})
         raise KeyboardInterrupt
     yield WRITE
-    return {"at": now}
+    return {"at": run.now}
 
 
 @KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
-def later(*, now: float) -> Steps:
+def later(*, run: Run) -> Steps:
     """Says when."""
-    yield Show("Do it later", audience=Audience.PEOPLE, at=now + 60)
+    yield Show("Do it later", audience=Audience.PEOPLE, at=run.now + 60)
     yield WRITE
-    return {"at": now + 60}
+    return {"at": run.now + 60}
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from deputize.core import (
     NotFound,
     OutcomeUnknown,
     Request,
+    Run,
     Secret,
     Steps,
     Toolkit,
@@ -53,9 +54,9 @@ def whose() -> Steps:
 
 
 @mail.tool(needs=[any_of(READ)], effect=Effect.WRITES)
-def twice(*, noted: dict[str, Any] | None) -> Steps:
+def twice(*, run: Run) -> Steps:
     """Prepares something, and is cut off the first time."""
-    if noted is None:
+    if run.noted is None:
         yield Note({"draft": "d1"})
         yield Request("POST", "/users/me/gone", json={})
     return "looked up"
