@@ -27,7 +27,20 @@ from typer.testing import CliRunner
 from deputize.adapters import langchain
 from deputize.adapters.langgraph import asked_of
 from deputize.cli.app import app as cli
-from deputize.core import ActKey, App, Consent, ConsentRequired, Deputy, Identity, Provider, Secret, Toolkit, User
+from deputize.core import (
+    Account,
+    ActKey,
+    App,
+    Consent,
+    ConsentRequired,
+    Deputy,
+    Identity,
+    Provider,
+    Run,
+    Secret,
+    Toolkit,
+    User,
+)
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.web import texts
@@ -347,7 +360,8 @@ async def test_the_contributed_tools_are_driven_without_a_mock(contributed: dict
         steps.send({"items": [{"id": 1, "title": "Water the plants"}]})
     assert done.value.value == [{"id": 1, "title": "Water the plants"}]
     key = ActKey.of("an act")
-    making = contributed["create_task"]("Rest", key=key)
+    run = Run(key, frozenset(), Account("1", "alice@example.test"), None, 0.0)
+    making = contributed["create_task"]("Rest", run=run)
     assert next(making).fields == {"title": "Rest"}
     assert making.send(None).json == {"title": "Rest", "client_id": key.uuid}
     with pytest.raises(StopIteration) as made:

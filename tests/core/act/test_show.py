@@ -766,18 +766,14 @@ def kept(plans: Plans, id: str, held: int = 1, user: str = "alice") -> Any:
     closed: list[str] = []
 
     class Standing:
-        class run:
-            act = None
-            grant = None
-
         def close(self) -> None:
             closed.append(id)
 
     plan: Any = Standing()
     tool = KIT.tools["gmail_nothing"]
     act = Act(User(user), tool, {}, Effect.SENDS, Call("t", "m", id), "", "google", "google")
-    plan.run.act, plan.run.held = act, held
-    plan.run.grant = type("Grant", (), {"account": Account("s", "alice")})
+    plan.act, plan.held = act, held
+    plan.grant = type("Grant", (), {"account": Account("s", "alice")})
     plans.keep(plan)
     return plan, act, closed
 
@@ -786,9 +782,9 @@ def test_a_plan_is_taken_once_and_by_its_own_act_only() -> None:
     plans = Plans()
     plan, act, closed = kept(plans, "a")
     other = replace(act, arguments={"x": 1})
-    assert plans.take(other, plan.run.grant) is None and closed == ["a"]
+    assert plans.take(other, plan.grant) is None and closed == ["a"]
     plan, act, _ = kept(plans, "b")
-    grant = plan.run.grant
+    grant = plan.grant
     assert plans.take(act, grant) is plan and plans.take(act, grant) is None
 
 
@@ -802,7 +798,7 @@ def test_plans_are_bounded_in_number_in_bytes_and_in_time(monkeypatch: pytest.Mo
     assert ends == [["0"], ["1"], ["2"]] and not closed
     now = __import__("time").monotonic()
     monkeypatch.setattr("deputize.core.act.plans.time.monotonic", lambda: now + SECONDS + 1)
-    assert plans.take(act, plan.run.grant) is None and closed == ["full"]
+    assert plans.take(act, plan.grant) is None and closed == ["full"]
 
 
 def test_an_act_drops_plans_of_its_user_only() -> None:

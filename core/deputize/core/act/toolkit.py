@@ -21,6 +21,7 @@ may read and take files; a write, a note or a kept file before it, or a second o
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -117,6 +118,12 @@ class Toolkit:
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
             name = f"{self.name}_{steps.__name__}"
             model, parameters, injected = signature(name, steps)
+            if single := sorted(injected - {"run"}):
+                warnings.warn(
+                    f"{name} asks for {', '.join(single)} one by one; the next release fills in only run: Run.",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
             self.tools[name] = Tool(
                 name=name,
                 toolkit=self.name,
