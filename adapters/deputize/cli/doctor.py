@@ -26,6 +26,7 @@ from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
+from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url
 from deputize.core.vault.vault import LOST, Vault
@@ -154,7 +155,7 @@ def _held(vault: Vault) -> Iterator[Finding]:
     try:
         status = Counter(grant.status for grant in portal().run(all_grants(vault)))
         owed = [record.json for record in portal().run(vault.scan("outbox"))]
-        uses, given = portal().run(vault.uses()), vault.sealer.ids
+        uses, given = portal().run(key_uses(vault)), vault.sealer.ids
     except DeputizeError as e:
         yield _bad("grants", e)
         return

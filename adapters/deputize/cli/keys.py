@@ -40,8 +40,10 @@ def new() -> None:
 @key_app.command("list")
 def list_keys(as_json: JsonOption = False) -> None:
     """Show the ids of the root keys, newest first, and how many records each has sealed. Never a key."""
+    from deputize.core.vault.rotation import key_uses
+
     with opened() as deputy:
-        given, uses = deputy.vault.sealer.ids, deputy.run(deputy.vault.uses())
+        given, uses = deputy.vault.sealer.ids, deputy.run(key_uses(deputy.vault))
     rows = [{"id": id, "given": id in given, "records": uses[id]} for id in dict.fromkeys([*given, *uses])]
     if as_json:
         show.data(rows)
@@ -84,13 +86,14 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
     """
     from deputize.core import SettingsError
     from deputize.core.vault.root_keys import remove_key
+    from deputize.core.vault.rotation import key_uses
 
     if not re.fullmatch("[0-9a-f]{16}", id):  # not shown: it may be a key
         raise SettingsError("That is no id of a key.", hint="deputize key list shows them.")
     with opened() as deputy:
 
         async def take_out() -> Path:
-            if needed := (await deputy.vault.uses())[id]:
+            if needed := (await key_uses(deputy.vault))[id]:
                 raise SettingsError(
                     f"{show.counted(needed, 'record')} sealed with the key {id} would not open any more.",
                     hint="deputize key reseal",
@@ -116,8 +119,10 @@ async def _in_turn(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
 
 
 def _reseal(deputy: Deputy) -> None:
+    from deputize.core.vault.rotation import reseal
+
     with show.waiting("Sealing ..."):
-        done = deputy.run(deputy.vault.reseal())
+        done = deputy.run(reseal(deputy.vault))
     deputy.audit.write("key.resealed", key=deputy.vault.sealer.ids[0], records=done.anew, shut=done.shut)
     show.out.print(f"{show.counted(done.anew, 'record')} sealed anew with the key {deputy.vault.sealer.ids[0]}.")
     if done.shut:

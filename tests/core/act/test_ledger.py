@@ -398,9 +398,9 @@ async def test_rule_4_a_recorded_outcome_expires_after_a_day(house: House) -> No
 
 async def test_a_swept_vault_keeps_what_is_still_good(house: House) -> None:
     await house.act("send", **MAIL)
-    assert await house.deputy.vault.sweep(house.clock.now) == 0 and await state(house) == ["done"]
+    assert await house.deputy.sweeper.turn() == 0 and await state(house) == ["done"]
     house.clock.now += 2 * ledger.KEPT
-    assert await house.deputy.vault.sweep(house.clock.now) > 0 and await state(house) == []
+    assert await house.deputy.sweeper.turn() > 0 and await state(house) == []
     assert (await house.deputy.vault.find(User("alice"), "google", "google")) is not None
 
 

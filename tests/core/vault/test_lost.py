@@ -17,6 +17,7 @@ from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault.grant import Account, Grant
+from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
@@ -94,7 +95,7 @@ async def test_a_store_with_records_but_no_first_one_is_no_new_vault() -> None:
 async def test_a_vault_that_was_rekeyed_since_the_key_file_was_read_is_opened_with_the_keys_of_now() -> None:
     vault = await Vault.open(store := MemoryStore(), [OLD])
     vault.rekey([NEW, OLD])
-    await vault.reseal()
+    await reseal(vault)
     late = await Vault.open(store, [OLD], lambda: [NEW, OLD])
     assert late.sealer.ids == vault.sealer.ids
     with pytest.raises(VaultError, match="not among those given"):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ import pytest
 from deputize.core import DeputizeError, InvalidInput, SettingsError, User, VaultError
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.grant import SecretBytes
+from deputize.core.vault.rotation import Resealed, key_uses, reseal
 from deputize.core.vault.seal import id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite import SqliteStore
-from deputize.core.vault.vault import KINDS, Resealed, Vault
+from deputize.core.vault.vault import KINDS, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
@@ -69,10 +71,10 @@ async def test_V6_every_record_and_the_vaults_own_keys_are_sealed_with_the_new_k
     await filled(path)
     vault = await opened(path, NEW, OLD)
     house, before = vault.keys, await contents(vault)
-    assert (await vault.uses())[id_of(OLD)] == 41
-    assert await vault.reseal() == Resealed(41 - 1, 0)  # the first record is written anew on its own
-    assert await vault.uses() == {id_of(NEW): 41} and sealers(path) == {id_of(NEW)}
-    assert await vault.reseal() == Resealed(0, 0)
+    assert (await key_uses(vault))[id_of(OLD)] == 41
+    assert await reseal(vault) == Resealed(41 - 1, 0)  # the first record is written anew on its own
+    assert await key_uses(vault) == {id_of(NEW): 41} and sealers(path) == {id_of(NEW)}
+    assert await reseal(vault) == Resealed(0, 0)
     await vault.close()
     alone = await opened(path, NEW)
     assert await contents(alone) == before and (alone.keys.index, alone.keys.audit) == (house.index, house.audit)
@@ -83,7 +85,7 @@ async def test_V6_rotated_twice_nothing_is_left_of_the_first_key(path: Path) -> 
     await filled(path)
     for keys in ((NEW, OLD), (FIRST, NEW, OLD)):
         vault = await opened(path, *keys)
-        assert (await vault.reseal()).shut == 0
+        assert (await reseal(vault)).shut == 0
         await vault.close()
     assert sealers(path) == {id_of(FIRST)}
 
@@ -94,7 +96,7 @@ async def test_V6_sealing_anew_changes_no_generation_and_no_content(path: Path) 
     [record] = await vault.scan("grant")
     changed = await vault.swap(record, {"n": 77})
     assert changed
-    await vault.reseal()
+    await reseal(vault)
     [after] = await vault.scan("grant")
     assert (after.generation, after.plain) == (changed.generation, changed.plain)
     await vault.close()
@@ -105,7 +107,7 @@ async def test_V6_whoever_has_read_a_record_before_may_still_write_or_delete_it(
     vault = await Vault.open(store, [OLD], lambda: [NEW, OLD])
     one, two = await vault.insert("grant", "one", {"n": 1}), await vault.insert("grant", "two", {"n": 2})
     assert one and two
-    await (await Vault.open(store, [NEW, OLD])).reseal()
+    await reseal(await Vault.open(store, [NEW, OLD]))
     assert (await vault.swap(one, {"n": 11})) and await vault.delete(two)
     assert not await vault.swap(one, {"n": 12}) and not await vault.delete(one)  # another's write still wins
     [left] = await vault.scan("grant")
@@ -145,13 +147,13 @@ async def test_V6_keys_that_change_at_any_moment_of_a_refresh_cost_no_token() ->
         other = await Vault.open(house.store.inner, [NEW, FIRST])
         house.sandbox.expire_access_tokens()
         house.clock.now += 3600
-        meddler = Meddler(at, other.reseal)
+        meddler = Meddler(at, partial(reseal, other))
         house.store.meddler = house.line.meddler = meddler
         with suppress(DeputizeError, GrantLost):
             await house.act()
         acted, house.store.meddler, house.line.meddler = meddler.acted, None, None
-        await other.reseal()
-        if not await house.act(message="m2") or set(await other.uses()) != {id_of(NEW)}:
+        await reseal(other)
+        if not await house.act(message="m2") or set(await key_uses(other)) != {id_of(NEW)}:
             wrong.append(at)
         if await house.deputy.vault.scan("intent"):
             wrong.append(-at)
@@ -169,7 +171,7 @@ async def test_V6_keys_that_change_at_any_moment_of_a_consent_do_not_fail_it() -
         started = await house.start(asked)
         back = await house.allowed(started)
         other = await Vault.open(house.store.inner, [NEW, FIRST])
-        meddler = house.store.meddler = house.line.meddler = Meddler(at, other.reseal)
+        meddler = house.store.meddler = house.line.meddler = Meddler(at, partial(reseal, other))
         with suppress(DeputizeError):
             await house.finish(back, started)
         acted, house.store.meddler, house.line.meddler = meddler.acted, None, None
@@ -183,6 +185,7 @@ async def test_V6_keys_that_change_at_any_moment_of_a_consent_do_not_fail_it() -
 RESEALING = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from deputize.core.vault.rotation import reseal
 from deputize.core.vault.stores.sqlite import SqliteStore
 from deputize.core.vault.vault import Vault
 
@@ -199,7 +202,7 @@ async def main():
         return await swap(*record)
 
     store.swap = counted
-    await vault.reseal()
+    await reseal(vault)
 
 asyncio.run(main())
 """
@@ -215,7 +218,7 @@ async def test_V6_killed_in_the_middle_it_goes_on_where_it_was(path: Path, rows:
     assert sealers(path) == ({id_of(OLD)} if rows == 0 else {id_of(OLD), id_of(NEW)})
     vault = await opened(path, NEW, OLD)
     assert len(await contents(vault)) == 40
-    assert (await vault.reseal()).anew == 40 - max(rows - 1, 0)
+    assert (await reseal(vault)).anew == 40 - max(rows - 1, 0)
     assert sealers(path) == {id_of(NEW)} and len(await contents(vault)) == 40
     await vault.close()
 
@@ -239,18 +242,18 @@ async def test_V6_a_key_taken_away_too_early_is_named_by_each_record_that_needs_
     await filled(path)
     vault = await opened(path, NEW, OLD)
     vault.rekey([NEW, OLD])
-    await vault._renew(lambda keys: keys.sealed_by(id_of(NEW)))  # the vault's own keys only
+    await vault.renew_keys(lambda keys: keys.sealed_by(id_of(NEW)))  # the vault's own keys only
     await vault.close()
     early = await opened(path, NEW)
     with pytest.raises(VaultError) as caught:
         await early.scan("grant")
     assert id_of(OLD) in caught.value.hint
-    assert (await early.uses())[id_of(OLD)] == 40
-    done = await early.reseal()
-    assert (done.anew, done.shut) == (0, 40) and (await early.uses())[id_of(OLD)] == 40
+    assert (await key_uses(early))[id_of(OLD)] == 40
+    done = await reseal(early)
+    assert (done.anew, done.shut) == (0, 40) and (await key_uses(early))[id_of(OLD)] == 40
     await early.close()
     back = await opened(path, NEW, OLD)
-    assert len(await contents(back)) == 40 and (await back.reseal()).anew == 40
+    assert len(await contents(back)) == 40 and (await reseal(back)).anew == 40
     await back.close()
 
 
@@ -259,7 +262,7 @@ async def test_V6_an_older_key_in_front_of_the_one_that_replaced_it_is_refused(p
     behind = await opened(path, OLD, NEW)  # the new one is made known first
     await behind.close()
     vault = await opened(path, NEW, OLD)
-    await vault.reseal()
+    await reseal(vault)
     await vault.close()
     with pytest.raises(SettingsError) as caught:
         await opened(path, OLD, NEW)
@@ -269,10 +272,10 @@ async def test_V6_an_older_key_in_front_of_the_one_that_replaced_it_is_refused(p
 async def test_V6_a_program_that_was_started_before_cannot_seal_backwards() -> None:
     store = MemoryStore()
     before = await Vault.open(store, [OLD, NEW])
-    await (await Vault.open(store, [NEW, OLD])).reseal()
+    await reseal(await Vault.open(store, [NEW, OLD]))
     with pytest.raises(SettingsError):
-        await before.reseal()
-    assert set(await before.uses()) == {id_of(NEW)}
+        await reseal(before)
+    assert set(await key_uses(before)) == {id_of(NEW)}
 
 
 async def test_V6_a_program_with_the_old_key_alone_finds_the_new_one_where_keys_come_from() -> None:
@@ -281,7 +284,7 @@ async def test_V6_a_program_with_the_old_key_alone_finds_the_new_one_where_keys_
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])
     await connect(deputy, sandbox, *ALL)
     keys = [NEW, OLD]
-    await (await Vault.open(store, keys)).reseal()
+    await reseal(await Vault.open(store, keys))
     assert await deputy.act("gmail_search", {}, user="alice")
     assert vault.sealer.ids == [id_of(NEW), id_of(OLD)]
     assert (await vault.find(User("alice"), "google", "google")) is not None

@@ -157,13 +157,13 @@ def test_a_start_waits_for_no_sweep_and_opens_no_expired_record(
         for n in range(number):
             first.run(first.vault.insert("act", f"a{n:05d}", {"expires": 1.0}))
     opened: list[str] = []
-    unsealed = Vault._unsealed
+    unsealed = Vault.unsealed
 
     def counting(self: Vault, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         opened.append(kind)
         return unsealed(self, kind, key, sealed)
 
-    monkeypatch.setattr(Vault, "_unsealed", counting)
+    monkeypatch.setattr(Vault, "unsealed", counting)
     with Deputy.from_settings(_settings(tmp_path)) as again:
         assert "act" not in opened
         assert again.run(left(again.vault)) == number

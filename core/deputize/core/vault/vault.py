@@ -1,77 +1,43 @@
 """The only truth: grants, and every other record that must be sealed, bound to its place and swapped atomically.
 
-A grant's place is ``HMAC(tenant, user) . HMAC(provider, app) . HMAC(account)`` under the vault's own index key: no
-user id is readable in the store, one user's grants are one range, and a row opens nowhere but in its place.
+A row opens nowhere but in its place. Where grants lie is in `places`, which of them is meant in `choose`, what happens
+when root keys change in `rotation`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from dataclasses import replace
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
-from deputize.core.errors import AccountMismatch, InvalidInput, SettingsError, VaultError
-from deputize.core.vault.content import packed, unpacked
+from deputize.core.errors import InvalidInput, VaultError
+from deputize.core.vault.choose import called, meant, same_origin
+from deputize.core.vault.content import packed
 from deputize.core.vault.grant import Grant, SecretBytes, User
-from deputize.core.vault.seal import Sealer, generation_of, key_id
+from deputize.core.vault.opening import LOST, Reread, knowing, open_first
+from deputize.core.vault.places import Places
+from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Content, Record
+from deputize.core.vault.seal import Sealer, generation_of
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import VaultKeys
 
-EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
-"""Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
-KINDS = ("meta", "grant", "intent", "outbox", "chosen", "file", "filepart", *EXPIRING)
-"""All kinds of records there are. Another is refused: it would be left behind when keys change."""
-PAGE: Final = 100
-"""Records that are opened between two turns of the event loop, where there are many: about two milliseconds."""
-FIRST: Final = ("meta", "vault")
-"""Kind and key of the first record, which holds the vault's own keys."""
+__all__ = ["EXPIRING", "FIRST", "KINDS", "LOST", "PAGE", "Record", "Vault", "called"]
+
+DAMAGED: Final = "Connect it again, or name another account. deputize doctor --drop removes what does not open."
 
 Replacing: TypeAlias = Callable[[Grant, Grant], Awaitable[object]]
 """Told of a grant whose tokens are about to be written over, and of the grant that is written."""
 
 
-Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
-"""What a record is to hold: JSON, in which a `Secret` may stand, or bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One opened record, and the sealed bytes that a swap must still find."""
-
-    kind: str
-    key: str
-    generation: int
-    plain: SecretBytes = field(repr=False)
-    sealed: bytes = field(repr=False)
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The record's content, where it is JSON; see `content` for what in it is opaque."""
-        return unpacked(self.kind, self.plain)
-
-
-@dataclass(frozen=True, slots=True)
-class Resealed:
-    """What `Vault.reseal` did: records sealed anew, and records that do not open, left as they are."""
-
-    anew: int
-    shut: int
-
-
 class Vault:
     """Sealed records in a store. Made by `Vault.open`."""
 
-    def __init__(
-        self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Callable[[], Sequence[bytes]] | None = None
-    ) -> None:
+    def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Reread | None = None) -> None:
         self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
-        self._place = lru_cache(maxsize=8192)(self._hash)
+        places = Places(keys.index)
+        self.place, self.place_of = places.place, places.place_of
         self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
 
     @classmethod
@@ -79,7 +45,7 @@ class Vault:
         cls,
         store: Store,
         root_keys: Sequence[bytes] | Sealer,
-        reread: Callable[[], Sequence[bytes]] | None = None,
+        reread: Reread | None = None,
         *,
         begin: bool = True,
     ) -> Vault:
@@ -92,17 +58,8 @@ class Vault:
         """
         sealer = root_keys if isinstance(root_keys, Sealer) else Sealer(root_keys)
         del root_keys  # an error of the store would show them
-        for _ in range(2):
-            if sealed := await store.get(*FIRST):
-                sealer = _knowing(sealed, sealer, reread)
-                keys = VaultKeys.unpack(sealer.open(*FIRST, sealed)[1])
-                keys.check_order(sealer.ids[0])
-                return cls(store, sealer, keys, reread)
-            if not begin or await _any(store):
-                raise VaultError("The vault has lost its first record.", hint=LOST)
-            keys = VaultKeys.new(sealer.ids[0])
-            await store.insert(*FIRST, sealer.seal(*FIRST, 1, keys.pack()))
-        raise VaultError("The vault could not be opened: its first record does not stay.")
+        sealer, keys = await open_first(store, sealer, reread, begin=begin)
+        return cls(store, sealer, keys, reread)
 
     # ------------------------------------------------------------- records
 
@@ -174,25 +131,15 @@ class Vault:
             await asyncio.sleep(0)
 
     def _opened(self, kind: str, key: str, sealed: bytes) -> Record:
-        generation, plain = self._unsealed(kind, key, sealed)
+        generation, plain = self.unsealed(kind, key, sealed)
         return Record(kind, key, generation, plain, sealed)
 
-    def _unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
+    def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
         """Generation and plaintext; a key that is not known yet is looked for where keys come from."""
         sealer = self.sealer  # once: another thread may replace it
         if not sealer.knows(sealed):
-            self.sealer = sealer = _knowing(sealed, sealer, self._reread)
+            self.sealer = sealer = knowing(sealed, sealer, self._reread)
         return sealer.open(kind, key, sealed)
-
-    async def sweep(self, now: float) -> int:
-        """Remove what has expired; how many records that were. What cannot be opened is left for `deputize doctor`."""
-        gone = 0
-        for kind in EXPIRING:
-            async for records, _ in self.pages(kind):
-                for record in records:
-                    if record.json.get("expires", now + 1) <= now:
-                        gone += await self.delete(record)
-        return gone
 
     # ------------------------------------------------------------- keys that change
 
@@ -201,48 +148,19 @@ class Vault:
         self.sealer = Sealer(root_keys)
         self._shared.clear()
 
-    async def reseal(self) -> Resealed:
-        """Seal with the newest key whatever an older one sealed, the vault's own keys first.
-
-        Others may read and write meanwhile. It can be cut off anywhere and begun again. An older key may be taken out
-        of the list once no program seals with it any more and `uses` says that no record needs it.
-        """
-        sealer = self.sealer
-        await self._renew(lambda keys: keys.sealed_by(sealer.ids[0]))
-        anew = shut = 0
-        for kind in KINDS:
-            for key, sealed in await self.store.scan(kind):
-                try:
-                    anew += await self._reseal(sealer, kind, key, sealed)
-                except VaultError:
-                    shut += 1
-        return Resealed(anew, shut)
-
-    async def _reseal(self, sealer: Sealer, kind: str, key: str, now: bytes | None) -> bool:
-        while now is not None and sealer.stale(now):
-            generation, plain = self._unsealed(kind, key, now)
-            if await self.store.swap(kind, key, now, sealer.seal(kind, key, generation, plain)):
-                return True
-            now = await self.store.get(kind, key)
-        return False
-
-    async def uses(self) -> Counter[str]:
-        """How many records each root key has sealed, by the key's id, whether the key is at hand or not."""
-        return Counter([key_id(sealed) for kind in KINDS for _, sealed in await self.store.scan(kind)])
-
     async def renew_audit_key(self) -> None:
         """Give the audit a new key; the old one stays beside it, to prove old rows.
 
         Programs that run go on with the key they have until they are started again.
         """
-        await self._renew(VaultKeys.with_new_audit)
+        await self.renew_keys(VaultKeys.with_new_audit)
 
     async def accept_copy(self, newer: VaultKeys | None = None) -> None:
         """This vault was a backup, and is the vault from now on. ``newer``: its own keys, where they are known as they
         were last: an audit key that was replaced since does not come back with the backup."""
-        await self._renew(lambda keys: replace(newer or keys, copied_at=0.0))
+        await self.renew_keys(lambda keys: replace(newer or keys, copied_at=0.0))
 
-    async def _renew(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
+    async def renew_keys(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
         """Change the vault's own keys where they lie, and here."""
         while record := await self.get(*FIRST):
             before = VaultKeys.unpack(record.plain)
@@ -253,21 +171,6 @@ class Vault:
         raise VaultError("The vault has lost its first record.")
 
     # ------------------------------------------------------------- grants
-
-    def _hash(self, *parts: str) -> str:
-        framed = b"".join(len(p := part.encode()).to_bytes(4, "big") + p for part in parts)
-        return hmac.digest(self.keys.index, framed, "sha256")[:16].hex()
-
-    def place(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
-        """Where a grant lies; with fewer parts, the beginning of the places of several."""
-        place = self._place("user", user.tenant, user.id) + "."
-        if provider:
-            place += self._place("app", provider, app) + "."
-        return place + self._place("account", subject) if subject else place
-
-    def place_of(self, grant: Grant) -> str:
-        """Where this grant lies."""
-        return self.place(grant.user, grant.provider, grant.app, grant.account.subject)
 
     async def grants(self, user: User, provider: str = "", app: str = "") -> list[Grant]:
         """A user's grants, tombstones of revoked ones included; without those that are damaged.
@@ -307,14 +210,14 @@ class Vault:
         have; `VaultError` where the one that is meant may be a damaged one: no other acts in its place.
         """
         whole, damaged = await self._whole(user, provider, app)
-        grant = _meant(whole, account)
+        grant = meant(whole, account)
         if damaged and (grant is None or not (account or grant.default)):
             raise VaultError("A grant of this user is damaged.", hint=DAMAGED)
         return grant
 
     async def find_whole(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
         """The same for who asks for a new consent, which takes the place of a damaged one."""
-        return _meant(await self.grants(user, provider, app), account)
+        return meant(await self.grants(user, provider, app), account)
 
     async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
         """Store a freshly consented grant, over whatever lies in its place. Returns it with its generation.
@@ -333,7 +236,7 @@ class Vault:
                 continue
             old = self._opened("grant", place, sealed)
             before = Grant.unpack(old.plain, old.generation)
-            alive = before.status == "active" and _same_origin(before, grant)
+            alive = before.status == "active" and same_origin(before, grant)
             fresh = replace(
                 grant,
                 default=first or (before.default and before.status != "revoked"),
@@ -359,7 +262,7 @@ class Vault:
         gone = 0
         for key, sealed in await self.store.scan("grant"):
             try:
-                self._unsealed("grant", key, sealed)
+                self.unsealed("grant", key, sealed)
             except VaultError:
                 gone += await self.store.delete("grant", key, sealed)
         return gone
@@ -377,69 +280,10 @@ class Vault:
         row = place, sealed
         grant = self._shared.get(row)
         if grant is None:
-            generation, plain = self._unsealed("grant", place, sealed)
+            generation, plain = self.unsealed("grant", place, sealed)
             grant = self._shared[row] = Grant.unpack(plain, generation)
         return grant
 
     async def close(self) -> None:
         """Let go of the store."""
         await self.store.close()
-
-
-DAMAGED: Final = "Connect it again, or name another account. deputize doctor --drop removes what does not open."
-LOST: Final = "Restore it (deputize vault restore), or begin anew: deputize vault new says what is lost then."
-
-
-async def _any(store: Store) -> bool:
-    """Whether any record lies there."""
-    for kind in KINDS:
-        if await store.scan(kind):
-            return True
-    return False
-
-
-def _knowing(sealed: bytes, sealer: Sealer, reread: Callable[[], Sequence[bytes]] | None) -> Sealer:
-    """What can open it: this, or what the keys of now make. Raises `VaultError` where neither has its key."""
-    if sealer.knows(sealed):
-        return sealer
-    with suppress(SettingsError):
-        sealer = Sealer(reread()) if reread else sealer
-    if not sealer.knows(sealed):
-        raise _shut(sealed, sealer)
-    return sealer
-
-
-def _shut(sealed: bytes, sealer: Sealer) -> VaultError:
-    given = ", ".join(sealer.ids)
-    return VaultError(
-        "A record in the vault cannot be opened: its key is not among those given.",
-        hint=f"It needs the key with the id {key_id(sealed)}; given: {given}. Check DEPUTIZE_KEY or the key file, and "
-        "put the missing key back behind the newest. Nothing was changed.",
-    )
-
-
-def _meant(grants: Sequence[Grant], account: str | None) -> Grant | None:
-    held = [grant for grant in grants if grant.status != "revoked"]
-    if account is None:
-        return next((grant for grant in held if grant.default), held[0] if held else None)
-    if len(found := called(held, account)) == 1:
-        return found[0]
-    if found:
-        ids = ", ".join(sorted(grant.account.subject for grant in found))
-        raise AccountMismatch(f"Several accounts {account!r} are connected.", hint=f"Name one by its id: {ids}.")
-    if held:
-        names = ", ".join(sorted(grant.account.name for grant in held))
-        raise AccountMismatch(f"No account {account!r} is connected.", hint=f"Connected: {names}.")
-    return None
-
-
-def called(grants: Sequence[Grant], account: str) -> list[Grant]:
-    """Those of the account with this subject; else all whose name is this, in whatever case."""
-    exact = [grant for grant in grants if grant.account.subject == account]
-    return exact or [grant for grant in grants if grant.account.name.casefold() == account.casefold()]
-
-
-def _same_origin(before: Grant, grant: Grant) -> bool:
-    if grant.origin is None:
-        return before.origin is None
-    return before.origin.same(grant.origin) if before.origin else grant.origin.built_in

@@ -1,0 +1,37 @@
+"""A record of the vault as it is once it is opened, and the kinds of records there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from deputize.core.vault.content import unpacked
+from deputize.core.vault.grant import SecretBytes
+
+EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
+"""Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
+KINDS = ("meta", "grant", "intent", "outbox", "chosen", "file", "filepart", *EXPIRING)
+"""All kinds of records there are. Another is refused: it would be left behind when keys change."""
+PAGE: Final = 100
+"""Records that are opened between two turns of the event loop, where there are many: about two milliseconds."""
+FIRST: Final = ("meta", "vault")
+"""Kind and key of the first record, which holds the vault's own keys."""
+
+Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
+"""What a record is to hold: JSON, in which a `Secret` may stand, or bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One opened record, and the sealed bytes that a swap must still find."""
+
+    kind: str
+    key: str
+    generation: int
+    plain: SecretBytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The record's content, where it is JSON; see `content` for what in it is opaque."""
+        return unpacked(self.kind, self.plain)
