@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores import sqlite, sqlite_file
+from deputize.core.vault.stores import sqlite_file, sqlite_table
 from deputize.core.vault.stores.sqlite import SqliteStore
 from tests.core.vault.processes import end, go_on, heard, running, start
 
@@ -416,7 +416,7 @@ wait()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="locked"):
             SqliteStore.open(path, create=False)
-        assert time.monotonic() - began < 2 * sqlite_file.BUSY_SECONDS + sqlite.PATIENCE
+        assert time.monotonic() - began < 2 * sqlite_file.BUSY_SECONDS + sqlite_table.PATIENCE
     store = SqliteStore.open(path, create=False)
     assert await store.insert("test", "a", b"1")
     await store.close()

@@ -18,9 +18,10 @@ import pytest
 import sqlitedict  # noqa: TID251 - to show what it does without our rules
 
 from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.stores import sqlite, sqlite_file
+from deputize.core.vault.stores import sqlite, sqlite_file, sqlite_table
 from deputize.core.vault.stores.protocol import Store
-from deputize.core.vault.stores.sqlite import Lost, SqliteStore, Table
+from deputize.core.vault.stores.sqlite import SqliteStore
+from deputize.core.vault.stores.sqlite_table import Lost, Table
 from tests.core.vault.processes import LOCKING, go_on, heard, running
 
 T = TypeVar("T")
@@ -89,8 +90,8 @@ async def test_V20_a_pickle_bomb_in_the_vault_is_an_error_and_never_runs(
         with pytest.raises(VaultError):
             await reading
     with pytest.raises(VaultError):
-        sqlite.unpack(pickle.dumps(Bomb(marker)))
-    assert (await owned(store, lambda table: table._dict.encode))(b"x") == sqlite.pack(b"x")
+        sqlite_table.unpack(pickle.dumps(Bomb(marker)))
+    assert (await owned(store, lambda table: table._dict.encode))(b"x") == sqlite_table.pack(b"x")
     with pytest.raises(VaultError):
         await owned(store, lambda table: table._dict["grant/alice"])
     assert not marker.exists()
@@ -154,7 +155,7 @@ async def test_V22_what_makes_writes_durable_is_set_after_every_way_of_opening(s
 async def test_V22_a_setting_that_does_not_hold_is_refused(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sqlite._PRAGMAS, "synchronous", 7)
+    monkeypatch.setitem(sqlite_table._PRAGMAS, "synchronous", 7)
     with pytest.raises(StoreUnavailable, match="safely"):
         SqliteStore.open(path, create=False)
 
@@ -211,7 +212,7 @@ async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(sto
     async def use(n: int) -> None:
         if n % 2 and not await store.insert("good", f"a{n}", b"1"):
             wrong.append("a write of another failed")
-        if await store._done(lambda: store._opened().stored("good/a")) != sqlite.pack(b"1"):
+        if await store._done(lambda: store._opened().stored("good/a")) != sqlite_table.pack(b"1"):
             wrong.append("a read of another failed")
 
     await asyncio.gather(*(step for n in range(100) for step in (write(n), *(use(4 * n + i) for i in range(4)))))
@@ -344,7 +345,7 @@ async def test_V30_a_thread_that_is_late_is_left_and_nothing_is_written_behind_i
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy = await owned(store, lambda table: table._connection)
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.3)
+    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.3)
     busy.execute("SELECT ?", [slow := Slow()])
     began = time.monotonic()
     for key in ("first", "second"):
@@ -362,7 +363,7 @@ async def test_V30_a_thread_that_is_late_is_left_and_nothing_is_written_behind_i
 async def test_V30_a_step_that_cannot_begin_in_time_is_taken_back(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.2)
+    monkeypatch.setattr(sqlite_table, "PATIENCE", 0.2)
     gate = threading.Event()
     store._owner.submit(lambda: gate.wait(10))
     with pytest.raises(StoreUnavailable, match="too much"):
