@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from deputize.cli import show
+from deputize.cli.audit_table import AuditTable
 from deputize.cli.common import JsonOption, opened
 
 audit_app = typer.Typer(help="Who did what, for whom, by whose consent.", invoke_without_command=True)
@@ -31,11 +32,15 @@ def audit(
     from deputize.core.settings import Settings
 
     rows: Iterable[dict[str, Any]] = read(Settings.load().audit_folder, follow=follow)
-    for row in rows if follow else deque(rows, maxlen=last):
-        if as_json:
+    wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
+    if as_json:
+        for row in wanted:
             print(json.dumps(row), flush=True)
-        else:
-            show.audit_row(row)
+    elif follow:
+        for row in wanted:
+            table.print([row])
+    else:
+        table.print(wanted)
 
 
 @audit_app.command()
@@ -60,8 +65,8 @@ def verify(
     for finding in report.findings:
         show.out.print(show.plain(f"{finding.kind}  {finding.writer} row {finding.seq}: {finding.detail}"))
     for row in report.orphans:
-        at = datetime.fromtimestamp(row["ts"] / 1e9, UTC)
-        show.out.print(show.plain(f"no outcome  {row.get('tool')} for {row.get('user')} at {at:%Y-%m-%d %H:%M:%S}Z"))
+        at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
+        show.out.print(show.plain(f"no outcome  {row.get('tool')} for {row.get('user')} at {at:%Y-%m-%d %H:%M:%S %Z}"))
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
     raise typer.Exit(0 if report.ok else 1)

@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -142,23 +141,6 @@ def owed(told: Sequence[str], console: Console = out) -> None:
     """What became of the debts to providers."""
     waiting = told.count("queued") + told.count("moved")
     console.print(f"{len(told) - waiting} told, {waiting} still to be told." if told else "Nothing is owed.")
-
-
-_TOLD = ("event", "user", "agent", "tool", "provider", "decision", "reason", "upstream")
-_SCOPES = {"scopes_required": "needs", "scopes_granted": "may"}
-
-
-def audit_row(row: Mapping[str, Any], console: Console = out) -> None:
-    """What a person wants to know of a row of the audit, on one line. ``--json`` has the rest."""
-    at = datetime.fromtimestamp(row["ts"] / 1e9, UTC)
-    scopes = [
-        f"{word} {' '.join(dict.fromkeys(scope.rpartition('/')[2] for scope in row[name]))}"
-        for name, word in _SCOPES.items()
-        if row.get(name)
-    ]
-    told = "  ".join(str(row[name]) for name in _TOLD if row.get(name))
-    line = Text.assemble((f"{at:%Y-%m-%d %H:%M:%S}Z  ", "dim"), clean(told), (f"  {clean(', '.join(scopes))}", "dim"))
-    console.print(line, soft_wrap=True)
 
 
 def tools(found: Iterable[Tool]) -> None:

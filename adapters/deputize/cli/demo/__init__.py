@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from deputize.cli import show
+from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo.folder import DemoFolder
 from deputize.core import DeputizeError, InvalidInput, SettingsError
 from deputize.core.settings import Settings
@@ -279,5 +280,4 @@ class Terminal:
         show.revoked(ended, deputy.providers[provider].label)
 
     def _audit(self) -> None:
-        for row in deque(self.stage.deputy.audit.rows(), maxlen=20):
-            show.audit_row(row)
+        AuditTable(show.out).print(deque(self.stage.deputy.audit.rows(), maxlen=20))

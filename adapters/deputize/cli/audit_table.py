@@ -1,0 +1,115 @@
+"""Rows of the audit as a table for people, in local time. ``deputize audit --json`` has every field.
+
+Names of events, tools and scopes are what people search for and copy: they are never broken. Where the terminal is too
+narrow for them, it wraps the line; into a file or a pipe each row gets the width that it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deputize.cli import show
+
+Row = Mapping[str, Any]
+COLUMNS: Final = {"time": 10, "event": 18, "tool, scopes": 28, "outcome": 10, "who": 14}
+"""Each column and how wide it is at least, so that rows that come one by one stand below each other."""
+WHOLE: Final = ("time", "event", "tool, scopes")
+"""The columns that are never broken."""
+GAP: Final = 2
+
+
+@dataclass
+class AuditTable:
+    """A table that can be continued: its head is printed once, a date where the day changes."""
+
+    console: Console = field(default_factory=lambda: show.out)
+    day: str = ""
+
+    def print(self, rows: Iterable[Row]) -> None:
+        """These rows, below those that were printed before."""
+        seen = self.console.is_terminal
+        head = not self.day
+        cells = [line for row in rows for line in (self._lines(row) if seen else self._line(row))]
+        if not cells:
+            return
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0), show_header=head)
+        for name, least in COLUMNS.items():
+            shown = f"{name} {_zone()}" if name == "time" else name
+            table.add_column(shown, min_width=least, no_wrap=name in WHOLE, overflow="fold")
+        for line in cells:
+            table.add_row(*line)
+        width = max(self.console.width, _needed(cells)) if seen else _needed(cells, COLUMNS)
+        for segments in self.console.render_lines(table, self.console.options.update(width=width), pad=False):
+            text = Text.assemble(*((part.text, part.style or "") for part in segments if not part.control))
+            text.rstrip()
+            self.console.print(text, soft_wrap=True)
+
+    def _lines(self, row: Row) -> Iterator[list[Text]]:
+        """The row's cells, after a line with the date where it is another one than before."""
+        at = _local(row)
+        if (day := f"{at:%Y-%m-%d}") != self.day:
+            self.day = day
+            yield [Text(day, "bold"), *(Text() for _ in range(len(COLUMNS) - 1))]
+        cells = (_stacked(words) for words in _words(row))
+        yield [Text(f"{at:%H:%M:%S}", "dim"), Text(_word(row["event"]), "bold"), *cells]
+
+    def _line(self, row: Row) -> Iterator[list[Text]]:
+        """The row on one line with its date, for programs that look for lines."""
+        self.day = f"{_local(row):%Y-%m-%d}"
+        cells = (Text(", ".join(words)) for words in _words(row))
+        yield [Text(f"{_local(row):%Y-%m-%d %H:%M:%S}"), Text(_word(row["event"])), *cells]
+
+
+def _local(row: Row) -> datetime:
+    return datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
+
+
+def _words(row: Row) -> list[list[str]]:
+    """What was done with which scopes, how it ended, and for whom by which agent."""
+    what = [_word(row.get("tool") or row.get("provider")), *_scopes(row)]
+    how = [_word(row.get(name)) for name in ("decision", "reason", "upstream")]
+    who = [_word(row.get("user")), _word(row.get("agent"))]
+    return [[*filter(None, words)] for words in (what, how, who)]
+
+
+def _scopes(row: Row) -> Iterator[str]:
+    """Each scope by its last part: what an act or a consent needs, has, or may use beside that."""
+    needs, may = ([_last(scope) for scope in row.get(name) or ()] for name in ("scopes_required", "scopes_granted"))
+    for scope in dict.fromkeys([*needs, *may]):
+        yield f"{'has' if scope in needs and scope in may else 'needs' if scope in needs else 'may'} {scope}"
+
+
+def _word(value: object) -> str:
+    """A value on one line: what came from outside cannot look like a row of its own."""
+    return " ".join(show.clean("" if value is None else value).split())
+
+
+def _last(scope: str) -> str:
+    return _word(scope).rpartition("/")[2]
+
+
+def _stacked(lines: list[str]) -> Text:
+    return Text.assemble(*lines[:1], *((f"\n{line}", "dim") for line in lines[1:]))
+
+
+def _needed(rows: Iterable[list[Text]], whole: Collection[str] = WHOLE) -> int:
+    """How wide a table of these rows is in which nothing of these columns is broken."""
+    columns = zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)
+    widest = (max([least, *(_widest(cell) for cell in cells if name in whole)]) for (name, least), cells in columns)
+    return sum(width + GAP for width in widest)
+
+
+def _widest(cell: Text) -> int:
+    return max(cell_len(line) for line in cell.plain.split("\n"))
+
+
+def _zone() -> str:
+    return datetime.now(UTC).astimezone().tzname() or ""
