@@ -24,6 +24,7 @@ from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.vault.backup import back_up
 from deputize.core.vault.content import packed, unpacked
 from deputize.core.vault.grant import Account, Grant, SecretBytes
+from deputize.core.vault.rotation import reseal
 from deputize.sandbox import Browser
 from deputize.sandbox.deputies import apps
 from tests.core.consent.test_consents import House
@@ -176,7 +177,7 @@ async def by_device(house: House, secrets: dict[str, str]) -> Callable[[], Work]
 async def resealing(house: House, secrets: dict[str, str]) -> Callable[[], Work]:
     await house.connected(*ALL)
     house.deputy.vault.rekey([b"n" * 16 + b"k" * 16, b"k" * 32])
-    return house.deputy.vault.reseal
+    return lambda: reseal(house.deputy.vault)
 
 
 ATTEMPTS: list[Attempt] = [

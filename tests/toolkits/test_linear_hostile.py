@@ -305,13 +305,13 @@ async def test_no_text_in_any_argument_leaves_its_place(
 ) -> None:
     """Refused, not found, or data: one address, our documents only, and nothing of others' gone."""
     queries: set[str] = set()
-    whole = api.answer
+    whole = api.handle
 
     def answer(ask: Ask, world: World) -> Reply:
         queries.add(ask.content()["query"])
         return whole(ask, world)
 
-    monkeypatch.setattr(api, "answer", answer)
+    monkeypatch.setattr(api, "handle", answer)
     reads = TOOLKIT.tools[tool].gravest is Effect.READS
     before, issues = json.dumps(sandbox.service("linear")), len(sandbox.service("linear")["issues"])
     for path in places(TOOLKIT.tools[tool].schema):

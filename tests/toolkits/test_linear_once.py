@@ -74,7 +74,7 @@ def bend(monkeypatch: pytest.MonkeyPatch, *ways: str) -> None:
     """What becomes of the next writes: ``before`` and ``after`` acting a proxy answers in Linear's place, or the caller
     is cancelled after it. After ``gone`` nothing is answered any more, reads included.
     """
-    whole, left, gone = api.answer, list(ways), [False]
+    whole, left, gone = api.handle, list(ways), [False]
 
     def answer(ask: Ask, world: World) -> Reply:
         broken = Reply(502, (), b"<html>bad gateway</html>", changes=False)
@@ -92,7 +92,7 @@ def bend(monkeypatch: pytest.MonkeyPatch, *ways: str) -> None:
         gone[0] = way == "gone"
         return broken if way else reply
 
-    monkeypatch.setattr(api, "answer", answer)
+    monkeypatch.setattr(api, "handle", answer)
 
 
 @by_kind

@@ -37,13 +37,13 @@ async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **argument
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The content of each request to the API."""
     contents: list[dict[str, Any]] = []
-    answer = api.answer
+    answer = api.handle
 
     def recording(ask: Ask, world: World) -> Reply:
         contents.append(ask.content())
         return answer(ask, world)
 
-    monkeypatch.setattr(api, "answer", recording)
+    monkeypatch.setattr(api, "handle", recording)
     return contents
 
 

@@ -61,7 +61,7 @@ def rows(sandbox: Sandbox, kind: str) -> list[dict[str, Any]]:
 
 def answers_502_after(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """The next write below this path happens, and a proxy answers in the provider's place."""
-    whole, left = api.answer, [path]
+    whole, left = api.handle, [path]
 
     def answer(ask: Ask, world: World) -> Reply:
         reply = whole(ask, world)
@@ -70,7 +70,7 @@ def answers_502_after(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
             return Reply(502, (), b"<html>bad gateway</html>", changes=True)
         return reply
 
-    monkeypatch.setattr(api, "answer", answer)
+    monkeypatch.setattr(api, "handle", answer)
 
 
 @by_kind
@@ -142,7 +142,7 @@ async def test_what_is_made_for_somebody_whose_tasks_are_hidden_stays_unknown(al
 async def test_a_run_that_is_cancelled_is_taken_up_again(
     alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
 ) -> None:
-    before, whole = len(rows(sandbox, kind)), api.answer
+    before, whole = len(rows(sandbox, kind)), api.handle
 
     def answer(ask: Ask, world: World) -> Reply:
         reply = whole(ask, world)
@@ -151,7 +151,7 @@ async def test_a_run_that_is_cancelled_is_taken_up_again(
         return reply
 
     with pytest.MonkeyPatch.context() as broken:
-        broken.setattr(api, "answer", answer)
+        broken.setattr(api, "handle", answer)
         with pytest.raises(asyncio.CancelledError):
             await act(alice, tool, CALL, **arguments)
     made = await act(alice, tool, CALL, **arguments)

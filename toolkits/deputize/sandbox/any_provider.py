@@ -84,7 +84,7 @@ class Played:
         """By the row's own addresses; the rest is the API's."""
         row, here = self.row, f"https://{ask.host}{ask.path}"
         if here == _bare(row.authorize):
-            return authorize_page.answer(ask, world, self._consent_page())
+            return authorize_page.handle(ask, world, self._consent_page())
         if here == _bare(row.token) and ask.method == "POST":
             return self._token(ask, world)
         if row.revoke and here == _bare(row.revoke) and ask.method == "POST":
@@ -97,9 +97,9 @@ class Played:
         found = self.api(call)
         return found if isinstance(found, Reply) else in_json(found, who=person.email)
 
-    def _consent_page(self) -> authorize_page.Desk:
+    def _consent_page(self) -> authorize_page.AuthorizePage:
         row = self.row
-        return authorize_page.Desk(
+        return authorize_page.AuthorizePage(
             row.name,
             row.label,
             urlsplit(row.authorize).path,

@@ -14,7 +14,7 @@ from deputize.sandbox.world import World
 
 
 @dataclass(frozen=True)
-class Desk:
+class AuthorizePage:
     """What differs between providers.
 
     ``words``: the scopes it knows, for people. ``parameter``: what asks for scopes. ``prefix``: how its codes begin.
@@ -41,7 +41,7 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class Wish:
+class AuthorizationRequest:
     """An authorization request that has been found in order."""
 
     app: App
@@ -52,52 +52,52 @@ class Wish:
     hint: str
 
 
-def answer(ask: Ask, world: World, desk: Desk) -> Reply:
+def handle(ask: Ask, world: World, page: AuthorizePage) -> Reply:
     """GET shows the page; its form comes back to the same address as POST."""
-    wish = read_wish(ask, world, desk)
+    request = read_request(ask, world, page)
     if world.switches.deny:
-        return _back(wish, world, desk, [("error", "access_denied")])
+        return _back(request, world, page, [("error", "access_denied")])
     if ask.method == "POST":
-        return _decide(ask, world, wish, desk)
-    words = {scope: desk.words.get(scope, scope) for scope in wish.scopes}
-    return in_html(consent_page(desk.label, wish.app.name, world.people, wish.hint, (), words, whole=True))
+        return _decide(ask, world, request, page)
+    words = {scope: page.words.get(scope, scope) for scope in request.scopes}
+    return in_html(consent_page(page.label, request.app.name, world.people, request.hint, (), words, whole=True))
 
 
-def read_wish(ask: Ask, world: World, desk: Desk) -> Wish:
+def read_request(ask: Ask, world: World, page: AuthorizePage) -> AuthorizationRequest:
     """The request's parameters, checked; whatever is wrong ends on a page, never in a redirect."""
-    app = world.app(ask.one("client_id"), desk.provider)
+    app = world.app(ask.one("client_id"), page.provider)
     if app is None:
-        raise stop(desk, "invalid_client_id", "There is no app with this client id.")
+        raise stop(page, "invalid_client_id", "There is no app with this client id.")
     uri = ask.one("redirect_uri")
     if not app.redirects_to(uri):
-        raise stop(desk, "redirect_uri_mismatch", "This app's redirect address is not registered.")
+        raise stop(page, "redirect_uri_mismatch", "This app's redirect address is not registered.")
     if ask.one("response_type", "code") != "code":
-        raise stop(desk, "unsupported_response_type", "Only response_type=code is served.")
-    return Wish(
+        raise stop(page, "unsupported_response_type", "Only response_type=code is served.")
+    return AuthorizationRequest(
         app,
         uri,
         ask.one("state"),
-        _challenge(ask, desk, app, strict=world.switches.strict_pkce),
-        scopes_of(ask.one(desk.parameter), desk, app),
+        _challenge(ask, page, app, strict=world.switches.strict_pkce),
+        scopes_of(ask.one(page.parameter), page, app),
         ask.one("login_hint") or ask.one("login"),
     )
 
 
-def scopes_of(text: str, desk: Desk, app: App) -> list[str]:
+def scopes_of(text: str, page: AuthorizePage, app: App) -> list[str]:
     """The scopes that a request for these would be granted."""
-    if desk.only_always(app):
-        return list(desk.always(app))
+    if page.only_always(app):
+        return list(page.always(app))
     asked = [scope for scope in re.split(r"[,\s]+", text) if scope]
-    unknown = [scope for scope in asked if scope not in desk.words]
-    if unknown and desk.strict:
-        raise stop(desk, "invalid_scope", f"Unknown scopes: {', '.join(unknown)}")
-    if not asked and desk.needs_scope:
-        raise stop(desk, "invalid_scope", f"Missing required parameter: {desk.parameter}")
-    known = [scope for scope in asked if scope in desk.words]
-    return desk.normal(list(dict.fromkeys([*desk.always(app), *known])))
+    unknown = [scope for scope in asked if scope not in page.words]
+    if unknown and page.strict:
+        raise stop(page, "invalid_scope", f"Unknown scopes: {', '.join(unknown)}")
+    if not asked and page.needs_scope:
+        raise stop(page, "invalid_scope", f"Missing required parameter: {page.parameter}")
+    known = [scope for scope in asked if scope in page.words]
+    return page.normal(list(dict.fromkeys([*page.always(app), *known])))
 
 
-def _challenge(ask: Ask, desk: Desk, app: App, *, strict: bool) -> str:
+def _challenge(ask: Ask, page: AuthorizePage, app: App, *, strict: bool) -> str:
     """An app that has PKCE turned off is heard as if it had sent none."""
     if not app.pkce:
         return ""
@@ -105,43 +105,45 @@ def _challenge(ask: Ask, desk: Desk, app: App, *, strict: bool) -> str:
     if not challenge and not method and not strict:
         return ""
     if method != "S256" or len(challenge) != 43:
-        raise stop(desk, "invalid_request", "An S256 code_challenge is needed.")
+        raise stop(page, "invalid_request", "An S256 code_challenge is needed.")
     return challenge
 
 
-def _decide(ask: Ask, world: World, wish: Wish, desk: Desk) -> Reply:
+def _decide(ask: Ask, world: World, request: AuthorizationRequest, page: AuthorizePage) -> Reply:
     form = ask.single()
     if form.get("decision") == "deny":
-        return _back(wish, world, desk, [("error", "access_denied")])
+        return _back(request, world, page, [("error", "access_denied")])
     person = world.person(form.get("account", ""))
     if form.get("decision") != "allow" or person is None:
-        raise stop(desk, "invalid_request", "Choose an account, then allow or deny.")
+        raise stop(page, "invalid_request", "Choose an account, then allow or deny.")
     person = world.person(world.switches.swap_account) or person
-    secret = desk.prefix + secrets.token_hex(20)
-    world.authority.consent(secret, code_for(world, wish, person.sub, desk))
-    return _back(wish, world, desk, [("code", secret)], who=person.email)
+    secret = page.prefix + secrets.token_hex(20)
+    world.authority.consent(secret, code_for(world, request, person.sub, page))
+    return _back(request, world, page, [("code", secret)], who=person.email)
 
 
-def code_for(world: World, wish: Wish, sub: str, desk: Desk) -> Code:
+def code_for(world: World, request: AuthorizationRequest, sub: str, page: AuthorizePage) -> Code:
     """What this person's yes is good for."""
     return Code(
-        wish.app.client_id,
+        request.app.client_id,
         sub,
-        wish.redirect_uri,
-        wish.challenge,
-        wish.scopes,
-        refreshable=desk.refreshable(wish.scopes),
+        request.redirect_uri,
+        request.challenge,
+        request.scopes,
+        refreshable=page.refreshable(request.scopes),
         expires=world.clock() + CODE_LIVES,
     )
 
 
-def _back(wish: Wish, world: World, desk: Desk, params: list[tuple[str, str]], *, who: str = "") -> Reply:
-    usual = desk.issuer if desk.sends_iss else ""
-    issuer = desk.issuer if world.switches.iss == "right" else world.switches.iss or usual
-    state = [("state", wish.state)] if wish.state else []
-    return redirect(wish.redirect_uri, [*params, *state, *([("iss", issuer)] if issuer else [])], who=who)
+def _back(
+    request: AuthorizationRequest, world: World, page: AuthorizePage, params: list[tuple[str, str]], *, who: str = ""
+) -> Reply:
+    usual = page.issuer if page.sends_iss else ""
+    issuer = page.issuer if world.switches.iss == "right" else world.switches.iss or usual
+    state = [("state", request.state)] if request.state else []
+    return redirect(request.redirect_uri, [*params, *state, *([("iss", issuer)] if issuer else [])], who=who)
 
 
-def stop(desk: Desk, code: str, message: str) -> Refused:
+def stop(page: AuthorizePage, code: str, message: str) -> Refused:
     """The end of an authorization request, on a page."""
-    return Refused(in_html(error_page(desk.label, 400, code, message), 400))
+    return Refused(in_html(error_page(page.label, 400, code, message), 400))

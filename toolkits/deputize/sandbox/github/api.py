@@ -34,27 +34,27 @@ from deputize.sandbox.github.people import user
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 
-__all__ = ["HOST", "answer"]
+__all__ = ["HOST", "handle"]
 _MODULES = (  # they declare the routes
     *(api_actions, api_alerts, api_code, api_comments, api_files, api_gists, api_inbox, api_issues, api_labels),
     *(api_orgs, api_projects, api_pulls, api_releases, api_repos, api_reviews, api_search),
 )
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """The app's own endpoints take Basic, all others a user's token."""
     if own := re.fullmatch(r"/applications/([^/]+)/(token|grant)", ask.path):
         return tokens.of_app(ask, world, own[1], own[2])
     if ask.path == credentials.PATH and ask.method == "POST":
-        return credentials.answer(ask, world)
+        return credentials.handle(ask, world)
     call = _call(ask, world)
     if ask.path == "/user" and ask.method == "GET":
         return call.reply(_me(call))
     if ask.path == "/user/installations" and ask.method == "GET":
         return _installations(call)
     if ask.path == "/graphql" and ask.method == "POST":
-        return graphql.answer(call)
-    return routes.answer(call)
+        return graphql.handle(call)
+    return routes.handle(call)
 
 
 def _call(ask: Ask, world: World) -> Call:

@@ -12,7 +12,7 @@ PATH = "/credentials/revoke"
 MOST = 1000
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """202 for a list of tokens, known or not."""
     if "authorization" in ask.headers:
         raise Refused(in_json({"message": "Forbidden", "status": "403"}, 403, changes=False))

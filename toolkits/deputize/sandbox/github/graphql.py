@@ -22,7 +22,7 @@ from deputize.sandbox.http_types import Refused, Reply
 from deputize.sandbox.linear.graphql import Field, Unreadable, read
 
 
-def answer(call: Call) -> Reply:
+def handle(call: Call) -> Reply:
     """200 whatever happens, with the errors beside the data."""
     sent = call.body()
     try:

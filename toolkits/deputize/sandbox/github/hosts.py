@@ -10,7 +10,7 @@ from deputize.sandbox.github.scopes import WORDS, normal
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
 
-DESK = authorize_page.Desk(
+AUTHORIZE_PAGE = authorize_page.AuthorizePage(
     "github",
     "GitHub",
     "/login/oauth/authorize",
@@ -24,21 +24,21 @@ DESK = authorize_page.Desk(
 )
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """The consent page and the token endpoint."""
-    if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return authorize_page.answer(ask, world, DESK)
+    if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
+        return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     if ask.path == "/login/oauth/access_token" and ask.method == "POST":
         return tokens.token(ask, world)
     if ask.path == "/login/device/code" and ask.method == "POST":
-        return device.codes(ask, world, lambda app, scope: authorize_page.scopes_of(scope, DESK, app))
+        return device.codes(ask, world, lambda app, scope: authorize_page.scopes_of(scope, AUTHORIZE_PAGE, app))
     if ask.path == "/login/device" and ask.method in ("GET", "POST"):
         return device.page(ask, world, WORDS)
     raise tokens.missing()
 
 
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
-    "github.com": answer,
-    api.HOST: api.answer,
+    "github.com": handle,
+    api.HOST: api.handle,
     api_actions.BLOBS: api_actions.blob,
 }

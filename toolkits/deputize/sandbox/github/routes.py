@@ -51,7 +51,7 @@ def route(
     return declare
 
 
-def answer(call: Call) -> Reply:
+def handle(call: Call) -> Reply:
     """What the first route that fits answers. A repository may be called by its number, and by its old name."""
     path = _by_number(call)
     for one in ROUTES:

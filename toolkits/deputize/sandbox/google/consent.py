@@ -21,7 +21,7 @@ ISSUER = "https://accounts.google.com"
 
 
 @dataclass(frozen=True)
-class Wish:
+class AuthorizationRequest:
     """An authorization request that has been found in order."""
 
     app: App
@@ -40,22 +40,22 @@ class Wish:
         return {scope: WORDS[scope] for scope in self.scopes if scope in WORDS}
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """GET shows the page; its form comes back to the same address as POST."""
     if ask.path != AUTHORIZE or ask.method not in ("GET", "POST"):
         return errors.not_here(ask.path)
-    wish = read_wish(ask, world)
+    request = read_request(ask, world)
     if world.switches.deny:
-        return _back(wish, world, [("error", "access_denied")])
-    if "none" in wish.prompt:
-        return _back(wish, world, [("error", "interaction_required")])
+        return _back(request, world, [("error", "access_denied")])
+    if "none" in request.prompt:
+        return _back(request, world, [("error", "interaction_required")])
     if ask.method == "POST":
-        return _decide(ask, world, wish)
-    basic = [scope for scope in wish.scopes if scope in BASIC]
-    return in_html(consent_page("Google", wish.app.name, world.people, wish.hint, basic, wish.optional))
+        return _decide(ask, world, request)
+    basic = [scope for scope in request.scopes if scope in BASIC]
+    return in_html(consent_page("Google", request.app.name, world.people, request.hint, basic, request.optional))
 
 
-def read_wish(ask: Ask, world: World) -> Wish:
+def read_request(ask: Ask, world: World) -> AuthorizationRequest:
     """The request's parameters, checked; whatever is wrong ends on a page, never in a redirect."""
     app = world.app(ask.one("client_id"), "google")
     if app is None:
@@ -69,7 +69,7 @@ def read_wish(ask: Ask, world: World) -> Wish:
         raise _stop(400, "invalid_request", "Missing required parameter: scope")
     if unknown := unknown_scopes(scopes):
         raise _stop(400, "invalid_scope", f"Some requested scopes were invalid: {', '.join(unknown)}")
-    return Wish(
+    return AuthorizationRequest(
         app,
         ask.one("redirect_uri"),
         ask.one("state"),
@@ -93,41 +93,41 @@ def _challenge(ask: Ask, *, strict: bool) -> str:
     return challenge
 
 
-def _decide(ask: Ask, world: World, wish: Wish) -> Reply:
+def _decide(ask: Ask, world: World, request: AuthorizationRequest) -> Reply:
     form = ask.form()
     decision = form.get("decision", [""])[0]
     if decision == "deny":
-        return _back(wish, world, [("error", "access_denied")])
+        return _back(request, world, [("error", "access_denied")])
     person = world.person(form.get("account", [""])[0])
     if decision != "allow" or person is None:
         raise _stop(400, "invalid_request", "Choose an account, then allow or deny.")
     person = world.person(world.switches.swap_account) or person
-    return _allow(world, wish, person, set(form.get("scope", ())))
+    return _allow(world, request, person, set(form.get("scope", ())))
 
 
-def _allow(world: World, wish: Wish, person: Person, ticked: set[str]) -> Reply:
-    agreed = [scope for scope in wish.scopes if scope in BASIC or scope in ticked]
-    before = world.authority.consented(wish.app.client_id, person.sub)
-    scopes = list(dict.fromkeys([*agreed, *before])) if wish.with_earlier else agreed
+def _allow(world: World, request: AuthorizationRequest, person: Person, ticked: set[str]) -> Reply:
+    agreed = [scope for scope in request.scopes if scope in BASIC or scope in ticked]
+    before = world.authority.consented(request.app.client_id, person.sub)
+    scopes = list(dict.fromkeys([*agreed, *before])) if request.with_earlier else agreed
     secret = "4/0" + secrets.token_urlsafe(48)
     code = Code(
-        wish.app.client_id,
+        request.app.client_id,
         person.sub,
-        wish.redirect_uri,
-        wish.challenge,
+        request.redirect_uri,
+        request.challenge,
         scopes,
-        refreshable=wish.offline and (not before or "consent" in wish.prompt),
+        refreshable=request.offline and (not before or "consent" in request.prompt),
         expires=world.clock() + CODE_LIVES,
     )
     world.authority.consent(secret, code)
     shown = [("code", secret), ("scope", " ".join(scopes)), ("authuser", "0"), ("prompt", "consent")]
-    return _back(wish, world, shown, who=person.email)
+    return _back(request, world, shown, who=person.email)
 
 
-def _back(wish: Wish, world: World, params: list[tuple[str, str]], *, who: str = "") -> Reply:
+def _back(request: AuthorizationRequest, world: World, params: list[tuple[str, str]], *, who: str = "") -> Reply:
     issuer = ISSUER if world.switches.iss == "right" else world.switches.iss
-    state = [("state", wish.state)] if wish.state else []
-    return redirect(wish.redirect_uri, [*state, *([("iss", issuer)] if issuer else []), *params], who=who)
+    state = [("state", request.state)] if request.state else []
+    return redirect(request.redirect_uri, [*state, *([("iss", issuer)] if issuer else []), *params], who=who)
 
 
 def _stop(status: int, code: str, message: str) -> Refused:

@@ -12,10 +12,10 @@ from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
 
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
-    "accounts.google.com": consent.answer,
-    "oauth2.googleapis.com": tokens.answer,
-    userinfo.HOST: userinfo.answer,
-    api.HOST: api.answer,
-    CALENDAR: calendar.answer,
-    newsletter.HOST: newsletter.answer,
+    "accounts.google.com": consent.handle,
+    "oauth2.googleapis.com": tokens.handle,
+    userinfo.HOST: userinfo.handle,
+    api.HOST: api.handle,
+    CALENDAR: calendar.handle,
+    newsletter.HOST: newsletter.handle,
 }

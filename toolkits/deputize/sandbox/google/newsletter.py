@@ -9,7 +9,7 @@ HOST = "shop.example.test"
 WISH = b"List-Unsubscribe=One-Click"
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """202 for the one request there is; it must come without any credential."""
     wanted = (ask.method, ask.path, ask.body) == ("POST", "/unsubscribe", WISH)
     form = ask.headers.get("content-type", "") == "application/x-www-form-urlencoded"

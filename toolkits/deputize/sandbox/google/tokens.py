@@ -22,7 +22,7 @@ GOOGLE_MINT = Mint(lambda: "ya29." + secrets.token_urlsafe(90), lambda: "1//0" +
 NO_STORE = (("cache-control", "no-store"), ("pragma", "no-cache"))
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """POST only, and only the two endpoints."""
     if ask.method == "POST" and ask.path == "/token":
         return _token(ask, world)

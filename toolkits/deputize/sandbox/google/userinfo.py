@@ -13,7 +13,7 @@ from deputize.sandbox.world import World
 HOST = "openidconnect.googleapis.com"
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """The subject always; address and name as far as their scopes were granted."""
     if ask.path != "/v1/userinfo" or ask.method not in ("GET", "POST"):
         return errors.not_here(ask.path)

@@ -18,7 +18,7 @@ from deputize.sandbox.linear.store import Call, Json, failed, not_found
 from deputize.sandbox.world import World
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """POST /graphql with ``query`` and ``variables``."""
     if ask.method != "POST" or ask.path != "/graphql":
         raise failed(404, "Not found", "other", "NOT_FOUND")
@@ -105,20 +105,20 @@ def organization(call: Call, one: Field) -> Any:
 def _many(kind: str, show: changes.Show) -> Callable[[Call, Field], Any]:
     """A list of a kind, the newest first; what is archived only where it is asked for."""
 
-    def answer(call: Call, one: Field) -> Any:
+    def resolve(call: Call, one: Field) -> Any:
         call.needs("read")
         rows = [row for row in reversed(call.visible(kind)) if _asked_for(row, one)]
         return Many(lambda: [show(call, row) for row in rows])
 
-    return answer
+    return resolve
 
 
 def _single(kind: str, label: str, show: changes.Show) -> Callable[[Call, Field], Any]:
-    def answer(call: Call, one: Field) -> Any:
+    def resolve(call: Call, one: Field) -> Any:
         call.needs("read")
         return show(call, call.found(kind, one.arguments.get("id"), label))
 
-    return answer
+    return resolve
 
 
 _ORDERS: dict[str, Callable[[Json], Any]] = {
@@ -163,14 +163,14 @@ def by_branch(call: Call, one: Field) -> Any:
 def _searched(kind: str, show: changes.Show, fields: Iterable[str]) -> Callable[[Call, Field], Any]:
     """Every word of the term, in any of these fields."""
 
-    def answer(call: Call, one: Field) -> Any:
+    def resolve(call: Call, one: Field) -> Any:
         call.needs("read")
         words = str(one.arguments.get("term") or "").casefold().split()
         rows = [row for row in reversed(call.visible(kind)) if _asked_for(row, one)]
         found = [row for row in rows if all(_holds(row, word, fields) for word in words)]
         return Many(lambda: [show(call, row) for row in found])
 
-    return answer
+    return resolve
 
 
 def _asked_for(row: Json, one: Field) -> bool:

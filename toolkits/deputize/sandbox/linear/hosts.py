@@ -9,19 +9,21 @@ from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.linear import api, tokens
 from deputize.sandbox.world import World
 
-DESK = authorize_page.Desk("linear", "Linear", "/oauth/authorize", tokens.WORDS, always=lambda app: ("read",))
+AUTHORIZE_PAGE = authorize_page.AuthorizePage(
+    "linear", "Linear", "/oauth/authorize", tokens.WORDS, always=lambda app: ("read",)
+)
 
 
 def pages(ask: Ask, world: World) -> Reply:
     """The consent page."""
-    if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return authorize_page.answer(ask, world, DESK)
+    if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
+        return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     raise tokens.error(404, "not_found", "There is nothing here.")
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """Tokens, or the API."""
-    return tokens.answer(ask, world) if ask.path.startswith("/oauth/") else api.answer(ask, world)
+    return tokens.handle(ask, world) if ask.path.startswith("/oauth/") else api.handle(ask, world)
 
 
-HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"linear.app": pages, "api.linear.app": answer}
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"linear.app": pages, "api.linear.app": handle}

@@ -29,7 +29,7 @@ REFUSALS: dict[Why, str] = {
 }
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """POST only, and only the two endpoints."""
     if ask.method == "POST" and ask.path == "/oauth/token":
         return _token(ask, world)

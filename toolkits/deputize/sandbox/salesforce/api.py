@@ -14,7 +14,7 @@ from deputize.sandbox.salesforce.reports import report, reports, run
 from deputize.sandbox.world import World
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """Without a token only the list of versions."""
     if ask.path.rstrip("/") == "/services/data":
         return in_json([{"label": "Summer '25", "url": f"/services/data/v{VERSION}", "version": VERSION}])

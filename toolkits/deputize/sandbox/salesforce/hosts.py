@@ -11,7 +11,7 @@ from deputize.sandbox.salesforce.call import failed
 from deputize.sandbox.salesforce.tokens import INSTANCE, LOGIN, WORDS
 from deputize.sandbox.world import World
 
-DESK = authorize_page.Desk(
+AUTHORIZE_PAGE = authorize_page.AuthorizePage(
     "salesforce",
     "Salesforce",
     "/services/oauth2/authorize",
@@ -27,8 +27,8 @@ DESK = authorize_page.Desk(
 
 def login(ask: Ask, world: World) -> Reply:
     """Consent, tokens, and who somebody is."""
-    if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return authorize_page.answer(ask, world, DESK)
+    if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
+        return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     if ask.path == "/services/oauth2/token" and ask.method == "POST":
         return tokens.token(ask, world)
     if ask.path == "/services/oauth2/revoke":
@@ -40,7 +40,7 @@ def login(ask: Ask, world: World) -> Reply:
 
 def org(ask: Ask, world: World) -> Reply:
     """The org answers OAuth at its own address too."""
-    return login(ask, world) if ask.path.startswith(("/services/oauth2/", "/id/")) else api.answer(ask, world)
+    return login(ask, world) if ask.path.startswith(("/services/oauth2/", "/id/")) else api.handle(ask, world)
 
 
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {LOGIN: login, INSTANCE: org}

@@ -11,18 +11,18 @@ from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.scopes import WORDS
 from deputize.sandbox.world import World
 
-DESK = authorize_page.Desk("slack", "Slack", "/oauth/v2/authorize", WORDS, parameter="user_scope")
+AUTHORIZE_PAGE = authorize_page.AuthorizePage("slack", "Slack", "/oauth/v2/authorize", WORDS, parameter="user_scope")
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """The consent page, the token endpoint, or a method."""
-    if ask.path == DESK.path and ask.method in ("GET", "POST"):
-        return authorize_page.answer(ask, world, DESK)
+    if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
+        return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     if ask.path == "/api/oauth.v2.access":
         if ask.method != "POST":
             raise refused("invalid_post_type")
         return tokens.token(ask, world)
-    return methods.answer(ask, world)
+    return methods.handle(ask, world)
 
 
-HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"slack.com": answer, "files.slack.com": methods.answer_files}
+HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {"slack.com": handle, "files.slack.com": methods.handle_files}

@@ -12,7 +12,7 @@ from deputize.sandbox.slack.seed import TEAM
 from deputize.sandbox.world import World
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """``/api/{method}``: arguments in the query, a form or JSON."""
     method = METHODS.get(ask.path.removeprefix("/api/"))
     if method is None:
@@ -20,7 +20,7 @@ def answer(ask: Ask, world: World) -> Reply:
     return method(_call(ask, world))
 
 
-def answer_files(ask: Ask, world: World) -> Reply:
+def handle_files(ask: Ask, world: World) -> Reply:
     """The host that keeps bytes: they come in without a token, and go out with one."""
     if ask.path.startswith("/upload/v1/") and ask.method == "POST":
         return files.take_bytes(ask.path, ask.body, world)

@@ -35,7 +35,7 @@ ANSWERS: Mapping[str, Callable[[Call], Json | None]] = {
 }
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """Token first, then scope, then the query, then the method itself."""
     method, ids = _method(ask)
     if method is None:

@@ -100,7 +100,7 @@ def delete(call: Call) -> None:
     _if_match(call, record)
     if not _organizes(call, record):
         record["removed"].append(call.calendar_id())
-        _answer(record["data"], call.calendar_id(), {"responseStatus": "declined"})
+        _respond(record["data"], call.calendar_id(), {"responseStatus": "declined"})
     elif occurrence:
         record["exceptions"][occurrence] = {"status": "cancelled"}
     else:
@@ -225,16 +225,16 @@ def _as_guest(call: Call, calendar: Json, record: Json, occurrence: str, body: J
     for one in body.get("attendees") or ():
         if one.get("email", "").lower() == call.calendar_id():
             data = _data(record, occurrence) if occurrence else record["data"]
-            _answer(data, call.calendar_id(), {n: one[n] for n in ("responseStatus", "comment") if n in one})
+            _respond(data, call.calendar_id(), {n: one[n] for n in ("responseStatus", "comment") if n in one})
             if occurrence:
                 record["exceptions"].setdefault(occurrence, {})["attendees"] = data["attendees"]
     _changed(call, record, record["data"], "answered")
     return view(call, calendar, record, _data(record, occurrence))
 
 
-def _answer(data: Json, email: str, answer: Json) -> None:
+def _respond(data: Json, email: str, response: Json) -> None:
     data["attendees"] = [
-        {**one, **answer} if one["email"].lower() == email else one for one in data.get("attendees", ())
+        {**one, **response} if one["email"].lower() == email else one for one in data.get("attendees", ())
     ]
 
 

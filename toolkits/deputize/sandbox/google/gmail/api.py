@@ -54,7 +54,7 @@ ANSWERS: Mapping[str, Callable[[Call], Json | None]] = {
 }
 
 
-def answer(ask: Ask, world: World) -> Reply:
+def handle(ask: Ask, world: World) -> Reply:
     """Token first, then scope, then whose mailbox, then the method itself."""
     method, ids = _method(ask)
     if method is None:
