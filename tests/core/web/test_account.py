@@ -129,7 +129,7 @@ async def test_disconnecting_ends_the_grant_here_and_at_the_provider_and_says_bo
     await world.connected("readonly")
     browser = world.browser()
     page = await browser.open(f"{await _me(world)}/connections")
-    assert "Google ends all that this application may do with the account at once" in words_of(page)
+    assert "Google ends everything that this application may do with the account at once" in words_of(page)
     done = await browser.submit(page, _form(page, "/revoke"))
     assert "Google is disconnected" in words_of(done) and "Google has ended the access as well" in words_of(done)
     assert not await world.deputy.connections("alice")
@@ -144,7 +144,7 @@ async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that
     browser = world.browser()
     page = await browser.open("/connections")
     text = words_of(await browser.submit(page, _form(page, "/revoke")))
-    assert "Google could not be reached. It will be told as soon as it can be." in text
+    assert "Google could not be reached. We keep trying to end the access there, too." in text
     assert not await world.deputy.connections("alice")
 
 
@@ -273,7 +273,7 @@ async def test_a_disconnected_account_ends_what_waits_for_it_and_its_page_says_s
     consent = await world.asked("send")
     await world.deputy.revoke("alice", "google")
     page = await world.browser().open(consent.link)
-    assert "called off" in words_of(page) and page.status == 200
+    assert "was cancelled" in words_of(page) and page.status == 200
 
 
 # --- approvals -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+import httpx
+import pytest
+
 from deputize.core import User
+from deputize.sandbox import Page
 from tests.core.web.world import SEND, hidden, make, net, path_of, press, sign_in, words_of
 from tests.support.house import GMAIL
 
@@ -181,3 +187,73 @@ async def test_the_provider_gets_exactly_what_the_page_said() -> None:
     url, _ = await press(world, await world.asked("readonly"))
     assert url.startswith("https://accounts.google.com/o/oauth2/v2/auth?")
     assert f"{GMAIL}readonly".replace("/", "%2F").replace(":", "%3A") in url
+
+
+# --- how it looks, and where it goes on ----------------------------------------------------------------------------
+
+
+def _outcome(page: Page | httpx.Response) -> str:
+    """What a page is painted as: the class of its body, which its icon has, too."""
+    found = re.search(r'<main class="(\w+)">', page.text)
+    assert found and page.text.count('<svg class="mark"') == 1
+    return found[1]
+
+
+async def test_success_a_part_a_no_and_a_failure_look_different() -> None:
+    world = await make()
+    seen = [_outcome(await world.browser().allow((await world.asked("readonly")).link))]
+    partly = await world.asked("modify", "send")
+    seen.append(_outcome(await world.browser().allow(partly.link, untick=["gmail.send"])))
+    seen.append(_outcome(await world.browser().deny((await world.asked("labels")).link)))
+    seen.append(_outcome(await world.browser().allow((await world.asked("send")).link, as_="bob@example.test")))
+    seen.append(_outcome(await world.send("GET", "/connect/unknown", user="alice")))
+    assert seen == ["done", "part", "declined", "failed", "failed"]
+    rules = (await world.send("GET", "/style.css")).text
+    assert all(f"main.{outcome} " in rules for outcome in seen)
+
+
+async def test_what_failed_says_what_to_do_next() -> None:
+    world = await make()
+    page = await world.browser().deny((await world.asked()).link)
+    assert "If you change your mind, ask your agent for the same thing again." in words_of(page)
+    await world.connected("readonly")
+    page = await world.browser().allow((await world.asked("send")).link, as_="bob@example.test")
+    assert "Ask your agent again, and choose alice@example.test at Google." in words_of(page)
+
+
+async def test_after_a_consent_ones_connections_are_one_click_away() -> None:
+    world = await make()
+    browser = world.browser()
+    page = await browser.allow((await world.asked()).link)
+    assert '<a class="button" href="/connections">Your connections</a>' in page.text
+    listed = await browser.open("/connections")
+    assert "Google as alice@example.test" in words_of(listed)
+
+
+async def test_in_local_mode_that_link_gives_nobody_the_power_to_approve() -> None:
+    world = await make(local=True)
+    page = await world.browser("").allow((await world.asked()).link)
+    assert 'href="/connections"' in page.text and "/me/" not in page.text
+    assert "Run deputize connections in a terminal" in words_of(await world.send("GET", "/connections"))
+
+
+async def test_in_local_mode_too_the_page_says_as_whom() -> None:
+    world = await make(local=True)
+    assert "Connecting as alice" in words_of(await world.send("GET", path_of(await world.asked())))
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_the_root_leads_to_ones_connections(local: bool) -> None:
+    world = await make(local=local)
+    root = await world.send("GET", "/", user="alice")
+    assert (root.status_code, root.headers["location"]) == (303, "/connections")
+
+
+async def test_a_tab_has_an_icon_that_the_policy_lets_it_load() -> None:
+    world = await make()
+    page = await world.send("GET", path_of(await world.asked()), user="alice")
+    assert '<link rel="icon" type="image/svg+xml" href="/favicon.svg">' in page.text
+    assert "img-src 'self'" in page.headers["content-security-policy"]
+    for path in ("/favicon.svg", "/favicon.ico"):
+        icon = await world.send("GET", path)
+        assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml") and "<svg" in icon.text

@@ -86,7 +86,7 @@ async def test_a_reply_that_gets_lost_ends_in_words_and_connects_nothing() -> No
     world = await make()
     world.sandbox.switches.lose_token_reply = 1
     page = await world.browser().allow((await world.asked()).link)
-    assert "did not accept its own answer any more" in words_of(page)
+    assert "no longer accepted its own answer" in words_of(page)
     assert not await world.deputy.connections("alice")
 
 
@@ -94,4 +94,4 @@ async def test_an_app_whose_secret_is_wrong_is_told_as_the_operators_business() 
     world = await make()
     world.sandbox.switches.faults[("POST", "oauth2.googleapis.com/")] = [(401, {}, {"error": "invalid_client"})]
     page = await world.browser().allow((await world.asked()).link)
-    assert "Whoever runs it has to mend that" in words_of(page)
+    assert "Tell the people who run this application" in words_of(page)

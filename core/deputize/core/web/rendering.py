@@ -51,10 +51,10 @@ def json_of(content: str) -> Response:
     return Response(content, media_type="application/json", headers=_headers(""))
 
 
-def style_of() -> Response:
-    """The stylesheet."""
+def asset(name: str, media_type: str) -> Response:
+    """A file that pages load, from the folder of our templates."""
     headers = _headers("") | {"cache-control": "public, max-age=3600"}
-    return Response((_HERE / "style.css").read_bytes(), media_type="text/css", headers=headers)
+    return Response((_HERE / name).read_bytes(), media_type=media_type, headers=headers)
 
 
 def root_of(request: Request) -> str:
@@ -65,7 +65,10 @@ def root_of(request: Request) -> str:
 def _headers(forms_to: str) -> dict[str, str]:
     """A page with a form of ours lets its own origin know where the form came from; nothing else tells anybody."""
     forms = forms_to or "'none'"
-    policy = f"default-src 'none'; style-src 'self'; form-action {forms}; frame-ancestors 'none'; base-uri 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'self'; form-action {forms}; img-src 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
     return {
         "content-security-policy": policy,
         "referrer-policy": "same-origin" if forms_to else "no-referrer",

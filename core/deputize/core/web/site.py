@@ -65,7 +65,8 @@ class Site:
 
     def say(self, request: Request, status: int, title: str, message: str, hint: str = "") -> Response:
         """A page that says one thing."""
-        return self.page(request, "message.html", status, title=title, message=message, hint=hint)
+        outcome = "failed" if status >= 400 and status != 401 else ""
+        return self.page(request, "message.html", status, title=title, message=message, hint=hint, outcome=outcome)
 
     def refused(self, request: Request) -> Response:
         """The one answer to everything that cannot be used, whatever the reason."""

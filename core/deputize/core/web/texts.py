@@ -1,4 +1,7 @@
-"""What pages say, in plain words. ``{label}`` is the provider, ``{account}`` who was expected there."""
+"""What pages say, in plain words: what happened, and what to do next.
+
+``{label}`` is the provider, ``{account}`` who was expected there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ WHY: Final[Mapping[str, str]] = {
     "invalid_grant": "{label} has ended the earlier connection. That happens after a password change, a long pause, or "
     "when access was removed there.",
     "moved": "The earlier connection was made with another registration of this application.",
-    "lost_rotation": "The earlier connection was lost in an interruption and has to be made anew.",
+    "lost_rotation": "The earlier connection was lost in an interruption and has to be made again.",
     "rejected": "{label} no longer accepts the earlier connection.",
     "expired": "The earlier connection has expired.",
     "account_changed": "Another account was connected before.",
@@ -19,32 +22,67 @@ WHY: Final[Mapping[str, str]] = {
 
 WHY_ELSE: Final = "The earlier connection no longer works."
 
+HEADS: Final[Mapping[str, str]] = {
+    "granted": "{label} is connected",
+    "partial": "{label} is connected, in part",
+    "denied": "You said no",
+    "cancelled": "This was cancelled",
+}
+"""The first line of how a consent ended, by its status."""
+
+HEAD_ELSE: Final = "{label} is not connected"
+
+OUTCOMES: Final[Mapping[str, str]] = {"granted": "done", "partial": "part", "denied": "declined", "cancelled": "declined"}
+"""How a page looks, by the status of its consent; ``failed`` for any other."""
+
 ENDED: Final[Mapping[str, str]] = {
+    "consent_denied": "Nothing was connected at {label}. Your agent will not ask for this again by itself.",
+    "disconnected": "The connection was ended while this link was waiting. Nothing was connected.",
     "account_mismatch": "You came back with another {label} account than {account}. It was not connected, and nothing "
-    "that was connected before has changed. Ask again, and choose {account} at {label}.",
+    "that was connected before has changed.",
     "same_account": "You came back with the {label} account that was connected already, and it was allowed less than "
-    "before. Nothing has changed. Ask again, and choose another account at {label}.",
+    "before. Nothing has changed.",
     "user_mismatch": "Somebody else was signed in when this link was used, so it was closed. Nothing was connected.",
     "browser_mismatch": "The answer from {label} came from another browser than the one that asked, so it was refused. "
-    "Nothing was connected. Finish in the browser you began in.",
-    "other_app": "The answer from {label} did not fit the question, so it was refused. Nothing was connected.",
+    "Nothing was connected.",
+    "other_app": "The answer from {label} did not belong to this request, so it was refused. Nothing was connected.",
     "other_issuer": "The answer did not come from {label}, so it was refused. Nothing was connected.",
     "expired_code": "The code for {label} was not entered in time. Nothing was connected.",
     "expired_state": "It took too long to come back from {label}. Nothing was connected.",
-    "restart_consent": "{label} did not accept its own answer any more. Nothing was connected.",
-    "grant_dead": "{label} did not accept its own answer any more. Nothing was connected.",
-    "moved": "This application was set up for another server than the one you were asked at. Nothing was connected.",
-    "operator": "This application is not registered with {label} as it should be. Whoever runs it has to mend that.",
-    "invalid_input": "{label} did not accept the question of this application. Whoever runs it has to mend that.",
-    "org_blocked": "Your organization does not allow this at {label}. An administrator can change that.",
-    "org_session_policy": "Your organization wants you to sign in to {label} again first.",
-    "account_inactive": "This {label} account is not active.",
-    "rate_limited": "{label} is answering too many questions just now. Try again in a few minutes.",
+    "restart_consent": "{label} no longer accepted its own answer. Nothing was connected.",
+    "grant_dead": "{label} no longer accepted its own answer. Nothing was connected.",
+    "moved": "The settings of this application changed while you were at {label}. Nothing was connected.",
+    "operator": "This application is not registered with {label} as it should be. Nothing was connected.",
+    "invalid_input": "{label} did not accept the request of this application. Nothing was connected.",
+    "org_blocked": "Your organization does not allow this at {label}. Nothing was connected.",
+    "org_session_policy": "Your organization wants you to sign in to {label} again first. Nothing was connected.",
+    "account_inactive": "This {label} account is not active. Nothing was connected.",
+    "rate_limited": "{label} has too many requests at the moment. Nothing was connected.",
     "no_user_token": "{label} gave access to the workspace but not to your own account. Nothing was connected.",
 }
-"""How a consent failed, by its reason."""
+"""How a consent ended without a connection, by its reason."""
 
-ENDED_ELSE: Final = "{label} did not finish the connection. Nothing was connected. Ask again in a few minutes."
+ENDED_ELSE: Final = "{label} did not finish the connection. Nothing was connected."
+
+_OPERATOR: Final = "Tell the people who run this application: only they can repair this."
+
+NEXT: Final[Mapping[str, str]] = {
+    "consent_denied": "If you change your mind, ask your agent for the same thing again.",
+    "disconnected": "Ask your agent again if you want to connect it.",
+    "account_mismatch": "Ask your agent again, and choose {account} at {label}.",
+    "same_account": "Ask again, and choose another account at {label}.",
+    "browser_mismatch": "Ask your agent again, and finish in the browser you begin in.",
+    "moved": "Ask your agent again, and open the new link.",
+    "operator": _OPERATOR,
+    "invalid_input": _OPERATOR,
+    "org_blocked": "Ask an administrator of your organization to allow it, then ask your agent again.",
+    "org_session_policy": "Sign in to {label}, then ask your agent again.",
+    "account_inactive": "Ask your agent again, and choose another account at {label}.",
+    "no_user_token": "Ask your agent again, and allow access to your own account at {label}.",
+}
+"""What to do after that, by its reason."""
+
+NEXT_ELSE: Final = "Ask your agent again in a few minutes: you get a new link."
 
 EFFECTS: Final[Mapping[str, str]] = {
     "reads": "only looks something up",
@@ -55,17 +93,17 @@ EFFECTS: Final[Mapping[str, str]] = {
 
 UPSTREAM: Final[Mapping[str, str]] = {
     "done": "{label} has ended the access as well.",
-    "queued": "{label} could not be reached. It will be told as soon as it can be.",
+    "queued": "{label} could not be reached. We keep trying to end the access there, too.",
     "moved": "{label} was not told, since this application is set up for another server now. Remove the access in the "
     "account it came from as well.",
-    "not_supported": "{label} offers no way to be told. You can remove the access in your {label} account as well.",
-    "gave_up": "{label} could not be told. Remove the access in your {label} account as well.",
+    "not_supported": "{label} offers no way to end the access from here. Remove it in your {label} account as well.",
+    "gave_up": "{label} could not be reached for a day. Remove the access in your {label} account as well.",
 }
 """What the provider knows of a disconnected account."""
 
 REVOKING: Final[Mapping[str, str]] = {
-    "google": "Google ends all that this application may do with the account at once, not only for one agent: mail "
-    "and calendar alike.",
+    "google": "Google ends everything that this application may do with the account at once, not only for one agent: "
+    "mail and calendar alike.",
 }
 """What disconnecting means at providers where it means more than one might think."""
 
@@ -85,7 +123,7 @@ def agent_words(name: str) -> str:
     return name if name and name != "agent" else "Your agent"
 
 
-def said(table: Mapping[str, str], key: str, otherwise: str, label: str, account: str = "") -> str:
+def sentence(table: Mapping[str, str], key: str, otherwise: str, label: str, account: str = "") -> str:
     """The sentence for a reason, filled in."""
     return table.get(key, otherwise).format(label=label, account=account or "the account you had connected")
 

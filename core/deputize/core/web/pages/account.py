@@ -72,7 +72,7 @@ async def revoke(site: Site, request: Request) -> Response:
     provider, app, account = await _account(site, request, user)
     label, ended = site.label(provider), await site.deputy.revoke(user, provider, app=app, account=account)
     account = ended[0].account if ended else account
-    told = [texts.said(texts.UPSTREAM, one.upstream, "", label) for one in ended]
+    told = [texts.sentence(texts.UPSTREAM, one.upstream, "", label) for one in ended]
     back = here(request).removesuffix("/revoke")
     return site.page(request, "revoked.html", label=label, account=account, told=told, back=back)
 

@@ -3,7 +3,8 @@
 GET /refused, /failed      where a callback leads that cannot be used, or that broke
 GET /connections           in local mode only: how to get the link to one's own page
 GET /health                whose pages these are, for another process with the same vault
-GET /style.css
+GET /                      on to /connections
+GET /style.css, /favicon.svg, /favicon.ico
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.web.rendering import json_of, style_of
+from deputize.core.web.rendering import asset, json_of, root_of, see_other
 from deputize.core.web.signing import health
 from deputize.core.web.site import Page, Site
 
@@ -50,7 +51,17 @@ async def whose(site: Site, request: Request) -> Response:
 
 async def style(site: Site, request: Request) -> Response:
     """The stylesheet."""
-    return style_of()
+    return asset("style.css", "text/css")
+
+
+async def icon(site: Site, request: Request) -> Response:
+    """The icon of a tab."""
+    return asset("favicon.svg", "image/svg+xml")
+
+
+async def home(site: Site, request: Request) -> Response:
+    """Whoever opens the root means their own page."""
+    return see_other(f"{root_of(request)}/connections")
 
 
 PAGES: Final = (
@@ -58,5 +69,8 @@ PAGES: Final = (
     Page("GET", "/failed", failed),
     Page("GET", "/connections", where, local=True),
     Page("GET", "/health", whose),
+    Page("GET", "/", home),
     Page("GET", "/style.css", style),
+    Page("GET", "/favicon.svg", icon),
+    Page("GET", "/favicon.ico", icon),
 )

@@ -16,7 +16,6 @@ from starlette.responses import Response
 
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import Consent
-from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.cookies import NONCE_LIFE
 from deputize.core.web.rendering import root_of, see_other
@@ -36,7 +35,7 @@ async def ask(site: Site, request: Request) -> Response:
     if facts["returned"]:
         return site.page(request, "connecting.html", **facts)
     targets = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
-    facts |= {"signed_in": who.id if isinstance(who, User) else "", "action": here(request)}
+    facts |= {"action": here(request)}
     return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *targets)), **facts)
 
 
@@ -93,7 +92,7 @@ async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
     ]
     asked = list(zip(consent.words, consent.scopes, strict=True))
     had = [pair for c in held for pair in zip(c.words, c.scopes, strict=True)]
-    failed = consent.status != "pending"
+    over = consent.status != "pending"
     return {
         "consent": consent,
         "agent": texts.agent_words(consent.agent),
@@ -102,8 +101,12 @@ async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
         "basics": [(provider.words(s), s) for s in provider.always if s not in consent.scopes],
         "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.always)],
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
-        "why": "" if failed or not consent.why else texts.said(texts.WHY, consent.why, texts.WHY_ELSE, label),
-        "reason": texts.said(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
+        "why": "" if over or not consent.why else texts.sentence(texts.WHY, consent.why, texts.WHY_ELSE, label),
+        "user": known.user.id if known else "",
+        "head": texts.sentence(texts.HEADS, consent.status, texts.HEAD_ELSE, label),
+        "outcome": texts.OUTCOMES.get(consent.status, "failed"),
+        "reason": texts.sentence(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),
+        "next_step": texts.sentence(texts.NEXT, consent.why, texts.NEXT_ELSE, label, consent.account),
         "returned": bool(known and known.redeeming),
         "other": texts.other_words(known.other, known.instead, label) if known else "",
         "left": texts.minutes(consent.expires_at - site.deputy.clock()),
