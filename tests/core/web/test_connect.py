@@ -7,9 +7,9 @@ import re
 import httpx
 import pytest
 
-from deputize.core import User
-from deputize.sandbox import Page
-from tests.core.web.world import SEND, hidden, make, net, path_of, press, sign_in, words_of
+from deputize.core import ConsentRequired, Declined, User
+from deputize.sandbox import Browser, Page
+from tests.core.web.world import SEND, World, answered, hidden, make, net, path_of, press, sign_in, words_of
 from tests.support.house import GMAIL
 
 
@@ -257,3 +257,56 @@ async def test_a_tab_has_an_icon_that_the_policy_lets_it_load() -> None:
     for path in ("/favicon.svg", "/favicon.ico"):
         icon = await world.send("GET", path)
         assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml") and "<svg" in icon.text
+
+
+# --- Cancel --------------------------------------------------------------------------------------------------------
+
+
+async def _cancelled(world: World, browser: Browser, link: str) -> Page:
+    page = await browser.open(link)
+    (form,) = page.forms
+    assert form.offers("decision") == ["cancel"]
+    return await browser.submit(page, form, decision="cancel")
+
+
+async def test_cancel_is_a_no_without_a_visit_to_the_provider_and_the_agent_is_told() -> None:
+    world = await make()
+    with pytest.raises(ConsentRequired) as asked:
+        await world.act()
+    page = await _cancelled(world, world.browser(), asked.value.consent.link)
+    assert "You said no Nothing was connected at Google." in words_of(page) and _outcome(page) == "declined"
+    assert await world.status(asked.value.consent) == ("denied", "consent_denied")
+    assert world.sandbox.requests == [] and world.events("consent.")[-1] == "consent.denied"
+    with pytest.raises(Declined):
+        await world.act()
+
+
+async def test_cancel_after_continue_lets_nothing_come_back() -> None:
+    world = await make()
+    consent = await world.asked()
+    url, _ = await press(world, consent)
+    browser = world.browser()
+    await _cancelled(world, browser, consent.link)
+    page = await browser.open(await answered(world, url))
+    assert "You said no" in words_of(page) and world.token_requests == 0
+    assert await world.deputy.connections("alice") == []
+
+
+async def test_only_the_person_and_browser_that_were_shown_the_page_can_cancel() -> None:
+    world = await make()
+    consent = await world.asked()
+    opened = await world.send("GET", path_of(consent), user="alice")
+    data = {"form": hidden(opened), "decision": "cancel"}
+    assert (await world.send("POST", path_of(consent), user="alice", data=data)).status_code == 403
+    assert (await world.status(consent))[0] == "pending"
+
+
+async def test_what_is_over_cannot_be_cancelled() -> None:
+    world = await make()
+    consent = await world.asked()
+    browser = world.browser()
+    page = await browser.open(consent.link)
+    await browser.allow(consent.link)
+    late = await browser.submit(page, page.forms[0], decision="cancel")
+    assert late.status == 403 and (await world.status(consent))[0] == "granted"
+    assert world.events("connect.")[-1] == "connect.used"

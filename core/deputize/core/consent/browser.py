@@ -90,6 +90,14 @@ class Browser:
         )
         return Started(url, nonce)
 
+    async def decline(self, ticket: str, who: Who) -> None:
+        """Cancel was pressed: the user's no, before any provider was asked. It counts as one that was said there."""
+        record = await self.repository.by_ticket(ticket, who)
+        if record.status not in OPENABLE:
+            self.repository.audit_misuse("used", record)
+            raise refused("used")
+        await self.repository.end(record, "denied", "consent_denied")
+
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
         """The browser is back at ``/callback/{app}``. Returns the ticket, whose page tells how it went.
 

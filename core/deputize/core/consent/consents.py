@@ -184,6 +184,10 @@ class Consents:
         """Connect was pressed: see `Browser.start`."""
         return await self._browser.start(ticket, who)
 
+    async def decline(self, ticket: str, who: Who) -> None:
+        """Cancel was pressed: see `Browser.decline`."""
+        await self._browser.decline(ticket, who)
+
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
         """The browser is back from the provider: see `Browser.finish`."""
         return self._browser.finish(app_name, params, who, nonce)

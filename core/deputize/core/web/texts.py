@@ -32,7 +32,17 @@ HEADS: Final[Mapping[str, str]] = {
 
 HEAD_ELSE: Final = "{label} is not connected"
 
-OUTCOMES: Final[Mapping[str, str]] = {"granted": "done", "partial": "part", "denied": "declined", "cancelled": "declined"}
+OUTCOMES: Final[Mapping[str, str]] = {
+    "granted": "done",
+    "partial": "part",
+    "denied": "declined",
+    "cancelled": "declined",
+}
+    "granted": "done",
+    "partial": "part",
+    "denied": "declined",
+    "cancelled": "declined",
+}
 """How a page looks, by the status of its consent; ``failed`` for any other."""
 
 ENDED: Final[Mapping[str, str]] = {

@@ -1,7 +1,7 @@
 """One consent: the question, the way to the provider, the way back, the outcome.
 
 GET  /connect/{ticket}      ask         connect.html, connecting.html, consent_result.html once it is over
-POST /connect/{ticket}      start       on to the provider
+POST /connect/{ticket}      start       on to the provider; of Cancel, back to the same address
 GET  /callback/{app}        callback    back to /connect/{ticket}
 """
 
@@ -40,12 +40,14 @@ async def ask(site: Site, request: Request) -> Response:
 
 
 async def start(site: Site, request: Request) -> Response:
-    """Continue was pressed: bind this browser, and send it to the provider."""
+    """Continue was pressed: bind this browser, and send it to the provider. Or Cancel: that is a no."""
     ticket = request.path_params["ticket"]
     who = await site.who(request)
     if who is None:
         return site.nobody(request, _path(ticket))
-    await site.form(request, who)
+    if (await site.form(request, who)).get("decision") == "cancel":
+        await site.deputy.consents.decline(ticket, who)
+        return see_other(here(request))
     started = await site.deputy.consents.start(ticket, who)
     cookies, state = await site.cookies(), parse_qs(urlsplit(started.url).query)["state"][0]
     response = see_other(started.url)
