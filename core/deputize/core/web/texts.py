@@ -38,11 +38,6 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "denied": "declined",
     "cancelled": "declined",
 }
-    "granted": "done",
-    "partial": "part",
-    "denied": "declined",
-    "cancelled": "declined",
-}
 """How a page looks, by the status of its consent; ``failed`` for any other."""
 
 ENDED: Final[Mapping[str, str]] = {
