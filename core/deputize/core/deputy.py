@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.act import Call
 from deputize.core.act.approval import Approvals, Decision, Edit
@@ -30,11 +29,11 @@ from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import Consents, DeviceCode
 from deputize.core.consent.record import Other
+from deputize.core.consent.wait import ends_of
 from deputize.core.engine import Engine, FixedPages, Pages
 from deputize.core.errors import (
     DeputizeError,
     InvalidInput,
-    NotFound,
 )
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.connections import Connection, connections_of
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from deputize.core.settings import Settings
 
 T = TypeVar("T")
-POLL: Final = 0.15
 
 
 class Deputy:
@@ -256,21 +254,7 @@ class Deputy:
         Those that have not after ``timeout`` seconds come back as they are: pending or expired. One that was removed
         meanwhile, as with its user, counts as failed. Raises `NotFound` for an id that no consent has had.
         """
-        asked = list(consents)
-        known = {one.id: replace(one, status="failed", why="removed") for one in asked if isinstance(one, Consent)}
-        ids = [one if isinstance(one, str) else one.id for one in asked]
-        deadline = time.monotonic() + timeout
-        while True:
-            found = []
-            for one in ids:
-                if now := await self.consents.status(one) or known.get(one):
-                    known[one] = replace(now, status="failed", why="removed")
-                    found.append(now)
-                else:
-                    raise NotFound("No consent has this id.", hint="Wait for those that were asked for within a day.")
-            if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
-                return found
-            await asyncio.sleep(min(POLL, max(deadline - time.monotonic(), 0)))
+        return await ends_of(self.consents, consents, timeout)
 
     async def by_device(
         self, user: User | str | None, consent: Consent | str, tell: Callable[[DeviceCode], None]
