@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from deputize.core import Account, Provider
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
-from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
-from deputize.sandbox.oauth import App, NotGiven, Token
+from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
+from deputize.sandbox.oauth import App, InvalidGrant, Token
 from deputize.sandbox.people import Person
 from deputize.sandbox.world import World
 
@@ -57,15 +57,15 @@ class Played:
     row: Provider
     api: Api
     app: App
-    mint: Mint
+    maker: TokenMaker
 
     @classmethod
     def of(cls, row: Provider, api: Api) -> Played:
         """With a client of its own, whose id and secret open nothing anywhere else."""
         redirects = tuple(f"{base}/callback/{row.name}" for base in _BASES)
         app = App(f"sandbox-{row.name}", f"sandbox-{row.name}-secret", "deputize sandbox", redirects, row.name)
-        mint = Mint(lambda: random(f"{row.name}_access_"), lambda: random(f"{row.name}_refresh_"), LIVES)
-        return cls(row, api, app, mint)
+        maker = TokenMaker(lambda: random(f"{row.name}_access_"), lambda: random(f"{row.name}_refresh_"), LIVES)
+        return cls(row, api, app, maker)
 
     @property
     def hosts(self) -> set[str]:
@@ -117,11 +117,11 @@ class Played:
         app, kind = self._client(ask, form, world), form.get("grant_type")
         try:
             if kind == "authorization_code":
-                return _token_reply(world, redeem(world, app, form, self.mint, refreshable=True))
+                return _token_reply(world, redeem(world, app, form, self.maker, refreshable=True))
             if kind == "refresh_token":
-                return _token_reply(world, refresh(world, app, form, self.mint, rotates=True))
-        except NotGiven as not_given:
-            raise _oauth_error(400, "invalid_grant", not_given.why) from None
+                return _token_reply(world, refresh(world, app, form, self.maker, rotates=True))
+        except InvalidGrant as invalid:
+            raise _oauth_error(400, "invalid_grant", invalid.fault) from None
         raise _oauth_error(400, "unsupported_grant_type", "grant_type")
 
     def _client(self, ask: Ask, form: Mapping[str, str], world: World) -> App:
@@ -178,12 +178,12 @@ def _bare(url: str) -> str:
     return url.partition("?")[0]
 
 
-def _token_reply(world: World, minted: Minted) -> Reply:
-    body: dict[str, Any] = {"access_token": minted.access, "token_type": "Bearer", "expires_in": minted.lives}
-    body |= {"refresh_token": minted.refresh} if minted.refresh else {}
-    body |= {} if world.switches.omit_scope else {"scope": " ".join(minted.scopes)}
+def _token_reply(world: World, issued: IssuedTokens) -> Reply:
+    body: dict[str, Any] = {"access_token": issued.access, "token_type": "Bearer", "expires_in": issued.lives}
+    body |= {"refresh_token": issued.refresh} if issued.refresh else {}
+    body |= {} if world.switches.omit_scope else {"scope": " ".join(issued.scopes)}
     body = {name: value for name, value in body.items() if value is not None}
-    return in_json(body, who=world.address_of(minted.sub), gives_tokens=True)
+    return in_json(body, who=world.address_of(issued.sub), gives_tokens=True)
 
 
 def _oauth_error(status: int, name: str, what: str) -> Refused:

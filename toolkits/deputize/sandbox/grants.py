@@ -6,19 +6,19 @@ import secrets
 from typing import Any
 
 from deputize.sandbox import github, google, linear, salesforce, slack
-from deputize.sandbox.github.tokens import mint as github_mint
-from deputize.sandbox.google.tokens import GOOGLE_MINT
-from deputize.sandbox.issue_tokens import Mint, issue
-from deputize.sandbox.linear.tokens import MINT as LINEAR_MINT
+from deputize.sandbox.github.tokens import token_maker as github_tokens
+from deputize.sandbox.google.tokens import TOKEN_MAKER as GOOGLE_TOKENS
+from deputize.sandbox.issue_tokens import TokenMaker, issue
+from deputize.sandbox.linear.tokens import TOKEN_MAKER as LINEAR_TOKENS
 from deputize.sandbox.oauth import App
 from deputize.sandbox.salesforce.tokens import INSTANCE
-from deputize.sandbox.salesforce.tokens import MINT as SALESFORCE_MINT
-from deputize.sandbox.slack.tokens import mint as slack_mint
+from deputize.sandbox.salesforce.tokens import TOKEN_MAKER as SALESFORCE_TOKENS
+from deputize.sandbox.slack.tokens import token_maker as slack_tokens
 from deputize.sandbox.world import World
 
 
 def give(
-    world: World, provider: str, email: str, scopes: list[str], how: tuple[App, Mint] | None = None
+    world: World, provider: str, email: str, scopes: list[str], how: tuple[App, TokenMaker] | None = None
 ) -> dict[str, Any]:
     """The token reply of a person's yes; LookupError for a person or provider that is not here.
 
@@ -27,32 +27,32 @@ def give(
     person = world.person(email)
     if person is None:
         raise LookupError(f"nobody in the sandbox has the address {email}")
-    app, mint = how or _how(world, provider)
+    app, maker = how or _how(world, provider)
     scopes = list(app.permissions) or scopes
-    refreshable = mint.lives is not None
-    minted = issue(world, app, person.sub, secrets.token_hex(32), scopes, mint, refreshable=refreshable)
+    refreshable = maker.lives is not None
+    issued = issue(world, app, person.sub, secrets.token_hex(32), scopes, maker, refreshable=refreshable)
     world.authority.remember(app.client_id, person.sub, scopes)
     return {
         "app": app.client_id,
-        "access_token": minted.access,
-        "refresh_token": minted.refresh or None,
-        "expires_in": minted.lives,
+        "access_token": issued.access,
+        "refresh_token": issued.refresh or None,
+        "expires_in": issued.lives,
         "scope": " ".join(scopes),
         **({"instance_url": f"https://{INSTANCE}"} if provider == "salesforce" else {}),
     }
 
 
-def _how(world: World, provider: str) -> tuple[App, Mint]:
+def _how(world: World, provider: str) -> tuple[App, TokenMaker]:
     """The provider's own app, as it is registered now, and how tokens are made for it."""
     known = {
-        "google": (google.APP, GOOGLE_MINT),
-        "slack": (slack.APP, slack_mint(world)),
-        "github": (github.APP, github_mint(world, github.APP, [])),
-        "github_app": (github.GITHUB_APP, github_mint(world, github.GITHUB_APP, [])),
-        "linear": (linear.APP, LINEAR_MINT),
-        "salesforce": (salesforce.APP, SALESFORCE_MINT),
+        "google": (google.APP, GOOGLE_TOKENS),
+        "slack": (slack.APP, slack_tokens(world)),
+        "github": (github.APP, github_tokens(world, github.APP, [])),
+        "github_app": (github.GITHUB_APP, github_tokens(world, github.GITHUB_APP, [])),
+        "linear": (linear.APP, LINEAR_TOKENS),
+        "salesforce": (salesforce.APP, SALESFORCE_TOKENS),
     }
     if provider not in known:
         raise LookupError(f"the sandbox plays no {provider}; it plays {', '.join(known)}")
-    app, mint = known[provider]
-    return world.apps[app.client_id], mint
+    app, maker = known[provider]
+    return world.apps[app.client_id], maker

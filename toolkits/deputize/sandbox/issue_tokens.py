@@ -11,7 +11,7 @@ from deputize.sandbox.world import World
 
 
 @dataclass(frozen=True)
-class Mint:
+class TokenMaker:
     """How a provider makes tokens. ``lives``: seconds of an access token, None for ever; ``kills_access``: a refresh
     ends the old access token too. ``access`` and ``refresh`` make their secrets."""
 
@@ -22,8 +22,8 @@ class Mint:
 
 
 @dataclass(frozen=True)
-class Minted:
-    """What was given out: ``refresh`` is empty where none was, ``lives`` None where the access token has no end."""
+class IssuedTokens:
+    """What was issued: ``refresh`` is empty where none was, ``lives`` None where the access token has no end."""
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
@@ -37,36 +37,38 @@ def random(prefix: str, size: int = 40) -> str:
     return prefix + secrets.token_hex(size // 2)
 
 
-def redeem(world: World, app: App, form: dict[str, str], mint: Mint, *, refreshable: bool) -> Minted:
-    """Tokens for a code; raises `NotGiven`."""
+def redeem(world: World, app: App, form: dict[str, str], maker: TokenMaker, *, refreshable: bool) -> IssuedTokens:
+    """Tokens for a code; raises `InvalidGrant`."""
     now = world.clock()
     verifier = form.get("code_verifier", "")
     family, code = world.authority.redeem(form.get("code", ""), app, form.get("redirect_uri", ""), verifier, now)
-    return issue(world, app, code.sub, family, code.scopes, mint, refreshable=refreshable and code.refreshable)
+    return issue(world, app, code.sub, family, code.scopes, maker, refreshable=refreshable and code.refreshable)
 
 
-def refresh(world: World, app: App, form: dict[str, str], mint: Mint, *, rotates: bool) -> Minted:
-    """Tokens for a refresh token; raises `NotGiven`."""
+def refresh(world: World, app: App, form: dict[str, str], maker: TokenMaker, *, rotates: bool) -> IssuedTokens:
+    """Tokens for a refresh token; raises `InvalidGrant`."""
     now, switches = world.clock(), world.switches
     old = world.authority.refresh(
         form.get("refresh_token", ""), app, now, reuse_kills_family=switches.reuse_kills_family
     )
     if rotates:
         world.authority.retire(old, now, switches.grace)
-    if mint.kills_access:
+    if maker.kills_access:
         world.authority.end_access(old.family)
-    return issue(world, app, old.sub, old.family, old.scopes, mint, refreshable=rotates)
+    return issue(world, app, old.sub, old.family, old.scopes, maker, refreshable=rotates)
 
 
-def issue(world: World, app: App, sub: str, family: str, scopes: list[str], mint: Mint, *, refreshable: bool) -> Minted:
+def issue(
+    world: World, app: App, sub: str, family: str, scopes: list[str], maker: TokenMaker, *, refreshable: bool
+) -> IssuedTokens:
     """New tokens for what somebody has consented to."""
-    lives = None if mint.lives is None else world.access_ttl(mint.lives)
-    access, now = mint.access(), world.clock()
+    lives = None if maker.lives is None else world.access_ttl(maker.lives)
+    access, now = maker.access(), world.clock()
     ends = None if lives is None else now + lives
     world.authority.issue(access, Token("access", app.client_id, sub, family, scopes, ends))
-    again = mint.refresh() if refreshable else ""
+    again = maker.refresh() if refreshable else ""
     if again:
         world.authority.issue(again, Token("refresh", app.client_id, sub, family, scopes, None))
     shown = "" if world.switches.omit_refresh_token else again
     told = None if lives is None or world.switches.omit_expires_in else int(lives)
-    return Minted(access, shown, told, scopes, sub)
+    return IssuedTokens(access, shown, told, scopes, sub)

@@ -16,16 +16,16 @@ from urllib.parse import urlsplit
 CODE_LIVES = 600.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-Why = Literal["code", "redirect_uri", "verifier", "refresh_token"]
+GrantFault = Literal["code", "redirect_uri", "verifier", "refresh_token"]
 Kind = Literal["access", "refresh"]
 
 
-class NotGiven(Exception):
-    """No token for this request; ``why`` says which part of it was wrong."""
+class InvalidGrant(Exception):
+    """``invalid_grant`` (RFC 6749 5.2): no token for this request; ``fault`` says which part of it was wrong."""
 
-    def __init__(self, why: Why) -> None:
-        super().__init__(why)
-        self.why: Why = why
+    def __init__(self, fault: GrantFault) -> None:
+        super().__init__(fault)
+        self.fault: GrantFault = fault
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,16 @@ class Authority:
         family = digest(secret)
         code = self.codes.get(family)
         if code is None or code.app != app.client_id:
-            raise NotGiven("code")
+            raise InvalidGrant("code")
         if code.used:
             self.end_family(family)
-            raise NotGiven("code")
+            raise InvalidGrant("code")
         if code.expires <= now:
-            raise NotGiven("code")
+            raise InvalidGrant("code")
         if code.redirect_uri != redirect_uri:
-            raise NotGiven("redirect_uri")
+            raise InvalidGrant("redirect_uri")
         if code.challenge and not hmac.compare_digest(challenge_of(verifier), code.challenge):
-            raise NotGiven("verifier")
+            raise InvalidGrant("verifier")
         code.used = True
         return family, code
 
@@ -138,11 +138,11 @@ class Authority:
         """The refresh token, if it still works for this app."""
         token = self.tokens.get(digest(secret))
         if token is None or token.kind != "refresh" or token.app != app.client_id:
-            raise NotGiven("refresh_token")
+            raise InvalidGrant("refresh_token")
         if not token.lives(now):
             if token.retired and reuse_kills_family:
                 self.end_family(token.family)
-            raise NotGiven("refresh_token")
+            raise InvalidGrant("refresh_token")
         return token
 
     def retire(self, token: Token, now: float, grace: float) -> None:

@@ -136,7 +136,7 @@ class Sandbox:
         """
         with self._world.lock:
             played = self.played.get(provider)
-            how = (played.app, played.mint) if played else None
+            how = (played.app, played.maker) if played else None
             given = give(self._world, provider, email, list(scopes), how)
             self._world.save()
             return given

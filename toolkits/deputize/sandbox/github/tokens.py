@@ -13,13 +13,13 @@ from deputize.sandbox.github.people import user
 from deputize.sandbox.github.scopes import normal
 from deputize.sandbox.github.seed import stamp
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
-from deputize.sandbox.issue_tokens import Mint, Minted, issue, random, redeem, refresh
-from deputize.sandbox.oauth import App, NotGiven, Token, Why
+from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, issue, random, redeem, refresh
+from deputize.sandbox.oauth import App, GrantFault, InvalidGrant, Token
 from deputize.sandbox.world import World
 
 LIVES = 28800.0
 REFRESH_LIVES = 15897600
-REFUSALS: dict[Why, tuple[str, str]] = {
+REFUSALS: dict[GrantFault, tuple[str, str]] = {
     "code": ("bad_verification_code", "The code passed is incorrect or expired."),
     "verifier": ("bad_verification_code", "The code passed is incorrect or expired."),
     "redirect_uri": (
@@ -30,19 +30,21 @@ REFUSALS: dict[Why, tuple[str, str]] = {
 }
 
 
-def mint(world: World, app: App, scopes: list[str]) -> Mint:
+def token_maker(world: World, app: App, scopes: list[str]) -> TokenMaker:
     """Expiring tokens for a GitHub App, and for an OAuth App that has them turned on or asks for them."""
     access = "ghu_" if app.permissions else "gho_"
     expires = bool(app.permissions) or world.switches.rotate or "offline_access" in scopes
-    return Mint(lambda: random(access, 36), lambda: random("ghr_", 76), LIVES if expires else None, kills_access=True)
+    return TokenMaker(
+        lambda: random(access, 36), lambda: random("ghr_", 76), LIVES if expires else None, kills_access=True
+    )
 
 
 def token(ask: Ask, world: World) -> Reply:
     """``/login/oauth/access_token``: 200 whatever happens, in a form unless JSON was asked for."""
     try:
         return _shown(ask, *_token(ask, world))
-    except NotGiven as not_given:
-        error, description = REFUSALS[not_given.why]
+    except InvalidGrant as invalid:
+        error, description = REFUSALS[invalid.fault]
         return _shown(ask, {"error": error, "error_description": description})
 
 
@@ -59,10 +61,10 @@ def _token(ask: Ask, world: World) -> tuple[dict[str, Any], str]:
     kind = form.get("grant_type", "authorization_code")
     if kind == "authorization_code":
         scopes = world.authority.scopes_of_code(form.get("code", ""))
-        how = mint(world, app, scopes)
+        how = token_maker(world, app, scopes)
         return _given(world, app, redeem(world, app, form, how, refreshable=how.lives is not None))
     if kind == "refresh_token":
-        how = mint(world, app, ["offline_access"])
+        how = token_maker(world, app, ["offline_access"])
         return _given(world, app, refresh(world, app, form, how, rotates=True))
     return {"error": "unsupported_grant_type", "error_description": "The grant_type is not supported."}, ""
 
@@ -72,21 +74,21 @@ def _for_device(world: World, app: App, form: dict[str, str]) -> tuple[dict[str,
     found = device.redeem(world, app, form)
     if not isinstance(found, device.Entered):
         return found, ""
-    how = mint(world, app, found.scopes)
-    minted = issue(world, app, found.sub, found.family, found.scopes, how, refreshable=how.lives is not None)
-    return _given(world, app, minted)
+    how = token_maker(world, app, found.scopes)
+    issued = issue(world, app, found.sub, found.family, found.scopes, how, refreshable=how.lives is not None)
+    return _given(world, app, issued)
 
 
-def _given(world: World, app: App, minted: Minted) -> tuple[dict[str, Any], str]:
-    scope = "" if app.permissions else ",".join(minted.scopes)
-    body: dict[str, Any] = {"access_token": minted.access, "scope": scope, "token_type": "bearer"}
-    if minted.lives is not None:
-        body["expires_in"] = minted.lives
-    if minted.refresh:
-        body |= {"refresh_token": minted.refresh, "refresh_token_expires_in": REFRESH_LIVES}
+def _given(world: World, app: App, issued: IssuedTokens) -> tuple[dict[str, Any], str]:
+    scope = "" if app.permissions else ",".join(issued.scopes)
+    body: dict[str, Any] = {"access_token": issued.access, "scope": scope, "token_type": "bearer"}
+    if issued.lives is not None:
+        body["expires_in"] = issued.lives
+    if issued.refresh:
+        body |= {"refresh_token": issued.refresh, "refresh_token_expires_in": REFRESH_LIVES}
     if world.switches.omit_scope:
         del body["scope"]
-    return body, world.address_of(minted.sub)
+    return body, world.address_of(issued.sub)
 
 
 def _shown(ask: Ask, body: dict[str, Any], who: str = "") -> Reply:

@@ -7,18 +7,18 @@ from typing import Any
 
 from deputize.sandbox.google import errors
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
-from deputize.sandbox.issue_tokens import Mint
-from deputize.sandbox.oauth import App, NotGiven, Token, Why
+from deputize.sandbox.issue_tokens import TokenMaker
+from deputize.sandbox.oauth import App, GrantFault, InvalidGrant, Token
 from deputize.sandbox.world import World
 
-REFUSALS: dict[Why, tuple[str, str]] = {
+REFUSALS: dict[GrantFault, tuple[str, str]] = {
     "code": ("invalid_grant", "Malformed auth code."),
     "redirect_uri": ("redirect_uri_mismatch", "Bad Request"),
     "verifier": ("invalid_grant", "Invalid code verifier."),
     "refresh_token": ("invalid_grant", "Token has been expired or revoked."),
 }
 LIVES = 3599.0
-GOOGLE_MINT = Mint(lambda: "ya29." + secrets.token_urlsafe(90), lambda: "1//0" + secrets.token_urlsafe(60), LIVES)
+TOKEN_MAKER = TokenMaker(lambda: "ya29." + secrets.token_urlsafe(90), lambda: "1//0" + secrets.token_urlsafe(60), LIVES)
 NO_STORE = (("cache-control", "no-store"), ("pragma", "no-cache"))
 
 
@@ -39,8 +39,8 @@ def _token(ask: Ask, world: World) -> Reply:
             return _redeem(form, app, world)
         if form.get("grant_type") == "refresh_token":
             return _refresh(form, app, world)
-    except NotGiven as not_given:
-        return errors.token_error(400, *REFUSALS[not_given.why])
+    except InvalidGrant as invalid:
+        return errors.token_error(400, *REFUSALS[invalid.fault])
     return errors.token_error(400, "unsupported_grant_type", "Invalid grant_type")
 
 
@@ -100,14 +100,14 @@ def _narrowed(asked: str, token: Token) -> list[str]:
 
 
 def _issue_access(world: World, app: App, sub: str, family: str, scopes: list[str]) -> str:
-    secret = GOOGLE_MINT.access()
+    secret = TOKEN_MAKER.access()
     ends = world.clock() + world.access_ttl(LIVES)
     world.authority.issue(secret, Token("access", app.client_id, sub, family, scopes, ends))
     return secret
 
 
 def _issue_refresh(world: World, app: App, sub: str, family: str, scopes: list[str]) -> str:
-    secret = GOOGLE_MINT.refresh()
+    secret = TOKEN_MAKER.refresh()
     world.authority.issue(secret, Token("refresh", app.client_id, sub, family, scopes, None))
     return secret
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
-from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
-from deputize.sandbox.oauth import App, NotGiven, Why
+from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
+from deputize.sandbox.oauth import App, GrantFault, InvalidGrant
 from deputize.sandbox.world import World
 
 WORDS = {
@@ -20,8 +20,8 @@ IMPLIES = {
     "admin": {"read", "write", "issues:create", "comments:create", "timeSchedule:write"},
 }
 LIVES = 86399.0
-MINT = Mint(lambda: random("lin_oauth_", 64), lambda: random("lin_refresh_", 64), LIVES)
-REFUSALS: dict[Why, str] = {
+TOKEN_MAKER = TokenMaker(lambda: random("lin_oauth_", 64), lambda: random("lin_refresh_", 64), LIVES)
+REFUSALS: dict[GrantFault, str] = {
     "code": "Invalid authorization code",
     "redirect_uri": "Invalid redirect_uri",
     "verifier": "Invalid code_verifier",
@@ -48,11 +48,11 @@ def _token(ask: Ask, world: World) -> Reply:
     app, kind = _authenticated(ask, form, world), form.get("grant_type")
     try:
         if kind == "authorization_code":
-            return _reply(world, redeem(world, app, form, MINT, refreshable=True))
+            return _reply(world, redeem(world, app, form, TOKEN_MAKER, refreshable=True))
         if kind == "refresh_token":
-            return _reply(world, refresh(world, app, form, MINT, rotates=True))
-    except NotGiven as not_given:
-        raise error(400, "invalid_grant", REFUSALS[not_given.why]) from None
+            return _reply(world, refresh(world, app, form, TOKEN_MAKER, rotates=True))
+    except InvalidGrant as invalid:
+        raise error(400, "invalid_grant", REFUSALS[invalid.fault]) from None
     raise error(400, "unsupported_grant_type", "Unsupported grant_type")
 
 
@@ -64,15 +64,15 @@ def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
     return app
 
 
-def _reply(world: World, minted: Minted) -> Reply:
-    body: dict[str, object] = {"access_token": minted.access, "token_type": "Bearer"}
-    if minted.lives is not None:
-        body["expires_in"] = minted.lives
-    if minted.refresh:
-        body["refresh_token"] = minted.refresh
+def _reply(world: World, issued: IssuedTokens) -> Reply:
+    body: dict[str, object] = {"access_token": issued.access, "token_type": "Bearer"}
+    if issued.lives is not None:
+        body["expires_in"] = issued.lives
+    if issued.refresh:
+        body["refresh_token"] = issued.refresh
     if not world.switches.omit_scope:
-        body["scope"] = " ".join(minted.scopes)
-    return in_json(body, who=world.address_of(minted.sub), gives_tokens=True)
+        body["scope"] = " ".join(issued.scopes)
+    return in_json(body, who=world.address_of(issued.sub), gives_tokens=True)
 
 
 def _revoke(ask: Ask, world: World) -> Reply:

@@ -8,8 +8,8 @@ import hmac
 from typing import Any
 
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
-from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
-from deputize.sandbox.oauth import App, NotGiven, Token, Why
+from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
+from deputize.sandbox.oauth import App, GrantFault, InvalidGrant, Token
 from deputize.sandbox.people import Person
 from deputize.sandbox.salesforce.seed import ORG, user_id
 from deputize.sandbox.world import World
@@ -27,8 +27,8 @@ WORDS = {
     "offline_access": "Perform requests at any time",
 }
 LIVES = 7200.0
-MINT = Mint(lambda: f"{ORG[:15]}!{random('AQ', 60)}", lambda: random("5Aep861", 60), LIVES)
-REFUSALS: dict[Why, tuple[str, str]] = {
+TOKEN_MAKER = TokenMaker(lambda: f"{ORG[:15]}!{random('AQ', 60)}", lambda: random("5Aep861", 60), LIVES)
+REFUSALS: dict[GrantFault, tuple[str, str]] = {
     "code": ("invalid_grant", "invalid authorization code"),
     "redirect_uri": ("redirect_uri_mismatch", "redirect_uri must match configuration"),
     "verifier": ("invalid_grant", "invalid code verifier"),
@@ -47,11 +47,11 @@ def token(ask: Ask, world: World) -> Reply:
     app, kind = _authenticated(ask, form, world), form.get("grant_type")
     try:
         if kind == "authorization_code":
-            return _reply(world, app, redeem(world, app, form, MINT, refreshable=True))
+            return _reply(world, app, redeem(world, app, form, TOKEN_MAKER, refreshable=True))
         if kind == "refresh_token":
-            return _reply(world, app, refresh(world, app, form, MINT, rotates=world.switches.rotate))
-    except NotGiven as not_given:
-        raise error(*REFUSALS[not_given.why]) from None
+            return _reply(world, app, refresh(world, app, form, TOKEN_MAKER, rotates=world.switches.rotate))
+    except InvalidGrant as invalid:
+        raise error(*REFUSALS[invalid.fault]) from None
     raise error("unsupported_grant_type", "grant type not supported")
 
 
@@ -65,23 +65,23 @@ def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
     return app
 
 
-def _reply(world: World, app: App, minted: Minted) -> Reply:
+def _reply(world: World, app: App, issued: IssuedTokens) -> Reply:
     """No ``expires_in``; ``issued_at`` in milliseconds, as text, and signed with the app's secret."""
-    person = world.address_of(minted.sub)
-    who, issued = f"https://{LOGIN}/id/{ORG}/{user_id(minted.sub)}", str(int(world.clock() * 1000))
-    signed = hmac.new(app.client_secret.encode(), (who + issued).encode(), hashlib.sha256).digest()
+    person = world.address_of(issued.sub)
+    who, at = f"https://{LOGIN}/id/{ORG}/{user_id(issued.sub)}", str(int(world.clock() * 1000))
+    signed = hmac.new(app.client_secret.encode(), (who + at).encode(), hashlib.sha256).digest()
     body: dict[str, Any] = {
-        "access_token": minted.access,
+        "access_token": issued.access,
         "signature": base64.b64encode(signed).decode(),
         "instance_url": f"https://{INSTANCE}",
         "id": who,
         "token_type": "Bearer",
-        "issued_at": issued,
+        "issued_at": at,
     }
-    if minted.refresh:
-        body["refresh_token"] = minted.refresh
+    if issued.refresh:
+        body["refresh_token"] = issued.refresh
     if not world.switches.omit_scope:
-        body["scope"] = " ".join(minted.scopes)
+        body["scope"] = " ".join(issued.scopes)
     return in_json(body, who=person, gives_tokens=True)
 
 

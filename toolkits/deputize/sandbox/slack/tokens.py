@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from deputize.sandbox.http_types import Ask, Reply
-from deputize.sandbox.issue_tokens import Mint, Minted, random, redeem, refresh
-from deputize.sandbox.oauth import App, NotGiven, Why
+from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
+from deputize.sandbox.oauth import App, GrantFault, InvalidGrant
 from deputize.sandbox.slack.replies import good, refused
 from deputize.sandbox.slack.seed import TEAM, user_id
 from deputize.sandbox.world import World
 
 LIVES = 43200.0
-REFUSALS: dict[Why, str] = {
+REFUSALS: dict[GrantFault, str] = {
     "code": "invalid_code",
     "redirect_uri": "bad_redirect_uri",
     "verifier": "invalid_code",
@@ -23,11 +23,11 @@ REFUSALS: dict[Why, str] = {
 }
 
 
-def mint(world: World) -> Mint:
+def token_maker(world: World) -> TokenMaker:
     """A rotating app's tokens end; the others live for ever."""
     if world.switches.rotate:
-        return Mint(lambda: random("xoxe.xoxp-1-", 60), lambda: random("xoxe-1-", 60), LIVES)
-    return Mint(lambda: random("xoxp-", 60), lambda: "", None)
+        return TokenMaker(lambda: random("xoxe.xoxp-1-", 60), lambda: random("xoxe-1-", 60), LIVES)
+    return TokenMaker(lambda: random("xoxp-", 60), lambda: "", None)
 
 
 def token(ask: Ask, world: World) -> Reply:
@@ -38,11 +38,11 @@ def token(ask: Ask, world: World) -> Reply:
     kind, rotates = form.get("grant_type", "authorization_code"), world.switches.rotate
     try:
         if kind == "authorization_code":
-            return _installed(world, app, redeem(world, app, form, mint(world), refreshable=rotates))
+            return _installed(world, app, redeem(world, app, form, token_maker(world), refreshable=rotates))
         if kind == "refresh_token":
-            return _refreshed(world, app, refresh(world, app, form, mint(world), rotates=rotates))
-    except NotGiven as not_given:
-        raise refused(REFUSALS[not_given.why]) from None
+            return _refreshed(world, app, refresh(world, app, form, token_maker(world), rotates=rotates))
+    except InvalidGrant as invalid:
+        raise refused(REFUSALS[invalid.fault]) from None
     raise refused("invalid_grant_type")
 
 
@@ -57,23 +57,23 @@ def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
     return app
 
 
-def _user(world: World, minted: Minted) -> dict[str, Any]:
-    body: dict[str, Any] = {"access_token": minted.access, "token_type": "user"}
+def _user(world: World, issued: IssuedTokens) -> dict[str, Any]:
+    body: dict[str, Any] = {"access_token": issued.access, "token_type": "user"}
     if not world.switches.omit_scope:
-        body["scope"] = ",".join(minted.scopes)
-    if minted.refresh:
-        body["refresh_token"] = minted.refresh
-    if minted.lives is not None:
-        body["expires_in"] = minted.lives
+        body["scope"] = ",".join(issued.scopes)
+    if issued.refresh:
+        body["refresh_token"] = issued.refresh
+    if issued.lives is not None:
+        body["expires_in"] = issued.lives
     return body
 
 
-def _installed(world: World, app: App, minted: Minted) -> Reply:
-    person = world.address_of(minted.sub)
+def _installed(world: World, app: App, issued: IssuedTokens) -> Reply:
+    person = world.address_of(issued.sub)
     return good(
         {
             "app_id": "A0SANDBOX01",
-            "authed_user": {"id": user_id(person)} | _user(world, minted),
+            "authed_user": {"id": user_id(person)} | _user(world, issued),
             "team": {"id": TEAM["id"], "name": TEAM["name"]},
             "enterprise": None,
             "is_enterprise_install": False,
@@ -83,7 +83,7 @@ def _installed(world: World, app: App, minted: Minted) -> Reply:
     )
 
 
-def _refreshed(world: World, app: App, minted: Minted) -> Reply:
-    person = world.address_of(minted.sub)
+def _refreshed(world: World, app: App, issued: IssuedTokens) -> Reply:
+    person = world.address_of(issued.sub)
     told = {"user_id": user_id(person), "team": {"id": TEAM["id"], "name": TEAM["name"]}, "enterprise": None}
-    return good(_user(world, minted) | told, who=person, gives_tokens=True)
+    return good(_user(world, issued) | told, who=person, gives_tokens=True)
