@@ -61,3 +61,27 @@ deputy = asyncio.run(build())
 assert not [t for t in threading.enumerate() if "portal" in t.name]
 """
     assert "deputize.core.portal" in loaded(program)
+
+
+def toolkits_after(*steps: str) -> set[str]:
+    """The toolkits that these steps with a deputy of all toolkits load."""
+    begin = (
+        "from deputize.sandbox import Sandbox",
+        "from deputize.sandbox.deputies import close, give_grant, new_deputy",
+        "sandbox = Sandbox()",
+        "deputy = new_deputy(sandbox)",
+        "scope = 'https://www.googleapis.com/auth/gmail.modify'",
+        "give_grant(sandbox, deputy, 'alice', [scope], provider='google', email='alice@example.test')",
+        "act = lambda name: deputy.run(deputy.act(name, {}, user='alice'))",
+    )
+    home = "deputize.toolkits."
+    names = {name for name in loaded("\n".join((*begin, *steps, "close(deputy)"))) if name.startswith(home)}
+    return {name.split(".")[2] for name in names} - {"_shared"}
+
+
+def test_P_the_first_act_loads_no_toolkit_but_its_own() -> None:
+    assert toolkits_after("act('gmail_search_emails')", "deputy.tools('gmail', 'gmail_get_thread')") == {"gmail"}
+
+
+def test_P_a_name_of_another_kind_loads_all_toolkits_once_it_is_asked_for() -> None:
+    assert toolkits_after("act('Gmail.ListEmails')") >= {"gmail", "slack", "github"}

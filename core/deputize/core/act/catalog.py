@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from deputize.core.act.tool import Effect, Tool
-from deputize.core.act.toolkit import Toolkit, find_toolkits
-from deputize.core.errors import InvalidInput, instead
+from deputize.core.act.toolkit import Toolkit, find_toolkits, toolkit_names
+from deputize.core.errors import InvalidInput, SettingsError, instead
 
 LONGEST_NAME = 100
 ALL, CORE = "all", "core"
@@ -23,10 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """These toolkits; or, where none are given, all that are installed, loaded when they are first asked for."""
+    """These toolkits; or, where none are given, all that are installed, each loaded when it is first asked for.
+
+    A tool is looked for in the toolkits whose name it begins with; all are loaded for a name that is none's, which may
+    be an alias, and for a list of everything.
+    """
 
     def __init__(self, toolkits: Iterable[Toolkit] | None = None) -> None:
-        self._all = None if toolkits is None else {toolkit.name: toolkit for toolkit in toolkits}
+        self._toolkits: dict[str, Toolkit] = {toolkit.name: toolkit for toolkit in toolkits or ()}
+        self._complete = toolkits is not None
         self._tools: dict[str, Tool] = {}
         self._told = set[str]()
 
@@ -38,10 +44,9 @@ class Catalog:
         found = {tool.name: tool for name in names for tool in self._named(name)} if names else self._every()
         return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
 
-    @property
-    def loaded(self) -> bool:
-        """Whether every tool is here, so that looking one up touches no file."""
-        return self._all is not None
+    def at_hand(self, name: str) -> bool:
+        """Whether looking this tool up touches no file and imports nothing."""
+        return self._complete or (isinstance(name, str) and name in self._tools)
 
     def _named(self, name: str) -> list[Tool]:
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
@@ -49,9 +54,9 @@ class Catalog:
         kit, colon, toolset = name.partition(":")
         toolkit = self._toolkit(kit)
         if toolkit is None:
-            tool = None if colon else self._every().get(name)
+            tool = None if colon else self._own(name) or self._every().get(name)
             if tool is None:
-                hint = instead(name, self._every(), every=False) or instead(kit, self._found())
+                hint = instead(name, self._every(), every=False) or instead(kit, self._all())
                 raise InvalidInput(f"No toolkit or tool is called {kit!r}.", hint=hint)
             return [tool]
         tools = list(toolkit.tools.values())
@@ -62,18 +67,17 @@ class Catalog:
         return [tool for tool in tools if wanted in (ALL, tool.toolset)]
 
     def _every(self) -> dict[str, Tool]:
-        return {tool.name: tool for toolkit in self._found().values() for tool in toolkit.tools.values()}
+        return {tool.name: tool for toolkit in self._all().values() for tool in toolkit.tools.values()}
 
     def tool(self, name: str) -> Tool:
         """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise InvalidInput("That is no name of a tool.")
         if name not in self._tools:
-            self._tools = self._every()
-            for tool in list(self._tools.values()):  # a tool's own name is nobody's alias; an alias is the first one's
-                for alias in tool.aliases:
-                    for other in (alias.name, alias.name.replace(".", "_")):
-                        self._tools.setdefault(other, tool.under(alias))
+            if found := self._own(name):
+                self._tools[name] = found
+            else:
+                self._tools = self._with_aliases()
         if name not in self._tools:
             hint = instead(name, self._tools, every=False) or "deputize tools lists them, as does Deputy.tools()."
             raise InvalidInput(f"No tool is called {name!r}.", hint=hint)
@@ -83,15 +87,31 @@ class Catalog:
             log.warning("%s is called %s here.", tool.called.name, tool.name)
         return tool
 
-    def _found(self) -> Mapping[str, Toolkit]:
-        if self._all is None:
-            self._all = find_toolkits()
-        return self._all
+    def _own(self, name: str) -> Tool | None:
+        """The tool of this very name. Only toolkits that it begins with the name of are loaded, the longest first."""
+        names = self._toolkits if self._complete else toolkit_names()
+        for kit in sorted((one for one in names if name.startswith(f"{one}_")), key=len, reverse=True):
+            with suppress(SettingsError):  # broken: logged where all are loaded
+                if (found := self._toolkit(kit)) and name in found.tools:
+                    return found.tools[name]
+        return None
+
+    def _with_aliases(self) -> dict[str, Tool]:
+        """All tools by name and alias. A tool's own name is nobody's alias; an alias is the first one's."""
+        tools = self._every()
+        for tool in list(tools.values()):
+            for alias in tool.aliases:
+                for other in (alias.name, alias.name.replace(".", "_")):
+                    tools.setdefault(other, tool.under(alias))
+        return tools
+
+    def _all(self) -> Mapping[str, Toolkit]:
+        if not self._complete:
+            self._toolkits, self._complete = find_toolkits(), True
+        return self._toolkits
 
     def _toolkit(self, name: str) -> Toolkit | None:
-        if self._all is not None:
-            return self._all.get(name)
-        try:
-            return find_toolkits(name)[name]
-        except InvalidInput:
-            return None
+        if name not in self._toolkits and not self._complete:
+            with suppress(InvalidInput):
+                self._toolkits[name] = find_toolkits(name)[name]
+        return self._toolkits.get(name)

@@ -63,7 +63,8 @@ class Gate:
 
     async def tool(self, name: str) -> Tool:
         """The tool of this name; toolkits are looked for and imported off the event loop."""
-        return self.catalog.tool(name) if self.catalog.loaded else await asyncio.to_thread(self.catalog.tool, name)
+        at_hand = self.catalog.at_hand(name)
+        return self.catalog.tool(name) if at_hand else await asyncio.to_thread(self.catalog.tool, name)
 
     async def plan(
         self,

@@ -77,6 +77,7 @@ __all__ = [
     "any_of",
     "asks_of",
     "find_toolkits",
+    "toolkit_names",
     "wanted_of",
 ]
 
@@ -162,7 +163,14 @@ def find_toolkits(*names: str) -> dict[str, Toolkit]:
     for name in names:
         kit = others.built_in(name) if name in built_in else others.PLUGINS.find(name)
         if kit is None:
-            known = sorted({*built_in, *others.PLUGINS.names()})
-            raise InvalidInput(f"No toolkit is called {name!r}.", hint=instead(name, known), fix_by="operator")
+            hint = instead(name, toolkit_names())
+            raise InvalidInput(f"No toolkit is called {name!r}.", hint=hint, fix_by="operator")
         found[name] = kit
     return found
+
+
+def toolkit_names() -> list[str]:
+    """The names of all toolkits that are installed, good and bad. None is loaded."""
+    from deputize.core.act import plugins as others  # it imports this module
+
+    return sorted({*others.built_in_names(), *others.PLUGINS.names()})
