@@ -18,7 +18,7 @@ async def test_the_page_names_the_app_and_offers_accounts_scopes_and_both_answer
     (form,) = page.forms
     assert page.status == 200
     assert "Sandbox &ndash; not Google" in page.text and APP.name in page.text
-    assert form.offers("account") == [person.email for person in sandbox.people]
+    assert form.offers("account") == sorted(person.email for person in sandbox.people)
     assert form.offers("scope") == [GMAIL + "readonly", GMAIL + "send"]
     assert form.offers("decision") == ["deny", "allow"]
     assert flow.state not in page.text and "Send email on your behalf" in page.text
@@ -75,6 +75,20 @@ async def test_a_bad_request_ends_on_a_page_and_sends_nobody_anywhere(
 ) -> None:
     page = await Browser(sandbox.transport()).open(app.flow("readonly", **changed).link)
     assert page.status in (400, 401) and error in page.text and page.forms == ()
+
+
+async def test_a_redirect_that_is_not_registered_is_shown_beside_those_that_are(app: TestApp, sandbox: Sandbox) -> None:
+    sent = "http://127.0.0.1:8765/<elsewhere>"
+    page = await Browser(sandbox.transport()).open(app.flow("readonly", redirect_uri=sent).link)
+    assert "http://127.0.0.1:8765/&lt;elsewhere&gt;" in page.text
+    assert "http://127.0.0.1/callback/google" in page.text and "<elsewhere>" not in page.text
+
+
+async def test_alice_is_the_first_to_be_offered_and_pages_follow_a_dark_desktop(app: TestApp, sandbox: Sandbox) -> None:
+    page = await Browser(sandbox.transport()).open(app.flow("readonly").link)
+    [form] = page.forms
+    assert form.offers("account")[:2] == [ALICE, BOB]
+    assert "prefers-color-scheme:dark" in page.text
 
 
 @pytest.mark.parametrize("port", ["", ":1", ":65535"])

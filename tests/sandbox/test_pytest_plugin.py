@@ -16,7 +16,7 @@ from deputize.core import Call, ConsentRequired, ReconsentRequired, allow_all
 from deputize.core.vault.grant import User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
-from deputize.sandbox.deputies import close, give_grant, new_deputy
+from deputize.sandbox.deputies import CLIENTS, close, give_grant, new_browser, new_deputy
 from tests.sandbox.connecting import SCOPES, visitor
 from tests.sandbox.play import ALICE, BOB
 
@@ -39,10 +39,10 @@ def passed(done: subprocess.CompletedProcess[str], count: int) -> bool:
     return done.returncode == 0 and f"{count} passed in" in done.stdout
 
 
-def test_the_documented_example_runs(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    done = run_pytest(tmp_path, example)
-    assert passed(done, 4), done.stdout + done.stderr
+def test_the_documented_examples_run(tmp_path: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    done = run_pytest(tmp_path, "\n\n".join(examples))
+    assert passed(done, 7), done.stdout + done.stderr
 
 
 @pytest.mark.processes
@@ -134,4 +134,14 @@ def test_a_grant_that_is_not_clear_is_refused(sandbox: Sandbox, scopes: list[str
     deputy = new_deputy(sandbox)
     with pytest.raises(LookupError):
         give_grant(sandbox, deputy, "alice", scopes, provider=provider, email=email)
+    close(deputy)
+
+
+@pytest.mark.parametrize("provider", CLIENTS)
+async def test_consent_is_given_on_the_pages_of_every_provider(sandbox: Sandbox, provider: str) -> None:
+    deputy = new_deputy(sandbox)
+    [asked] = await deputy.connect("alice", provider, scopes=SCOPES[provider])
+    page = await new_browser(sandbox, deputy).allow(asked.link, as_=ALICE)
+    [ended] = await deputy.wait([asked])
+    assert (page.status, ended.status) == (200, "granted"), page.text
     close(deputy)

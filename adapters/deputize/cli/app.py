@@ -17,6 +17,7 @@ from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
 from deputize.cli.keys import key_app
 from deputize.cli.revoke import revoke
+from deputize.cli.sandbox import sandbox
 from deputize.cli.vault import vault_app
 
 app = typer.Typer(
@@ -104,7 +105,7 @@ def demo(
     play.chat(folder, model=model, fresh=fresh, browser=browser, live=who(user) if live else "")
 
 
-for command in (connect, connections, grants, revoke, act, tools):
+for command in (connect, connections, grants, revoke, act, tools, sandbox):
     app.command()(command)
 
 

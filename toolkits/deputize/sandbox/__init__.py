@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deputize.sandbox.browser import Browser, Page
+    from deputize.sandbox.oauth import App
     from deputize.sandbox.people import Person
     from deputize.sandbox.sandbox import Sandbox, Seen
     from deputize.sandbox.switches import Switches
 
-__all__ = ["Browser", "Page", "Person", "Sandbox", "Seen", "Switches"]
+__all__ = ["App", "Browser", "Page", "Person", "Sandbox", "Seen", "Switches"]
 
 _HOMES = {
+    "App": "oauth",
     "Browser": "browser",
     "Page": "browser",
     "Person": "people",

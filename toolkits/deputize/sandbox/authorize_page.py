@@ -70,7 +70,7 @@ def read_request(ask: Ask, world: World, page: AuthorizePage) -> AuthorizationRe
         raise stop(page, "invalid_client_id", "There is no app with this client id.")
     uri = ask.one("redirect_uri")
     if not app.redirects_to(uri):
-        raise stop(page, "redirect_uri_mismatch", "This app's redirect address is not registered.")
+        raise stop(page, "redirect_uri_mismatch", app.mismatch(uri))
     if ask.one("response_type", "code") != "code":
         raise stop(page, "unsupported_response_type", "Only response_type=code is served.")
     return AuthorizationRequest(

@@ -7,7 +7,10 @@ import math
 import secrets
 import threading
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
+
+import httpx
 
 from deputize.core import PROVIDERS, Account, App, Deputy, Secret, User
 from deputize.core.oauth.provider import Provider
@@ -16,7 +19,8 @@ from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import NEVER, Grant
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
-from deputize.sandbox import Sandbox, github, google, linear, salesforce, slack
+from deputize.core.web.app import pages_app
+from deputize.sandbox import Browser, Sandbox, github, google, linear, salesforce, slack
 from deputize.sandbox.accounts import account_of
 
 T = TypeVar("T")
@@ -61,6 +65,38 @@ def new_deputy(sandbox: Sandbox) -> Deputy:
         resolve=_resolved,
         requests_per_minute=math.inf,
     )
+
+
+def register_pages(sandbox: Sandbox, *addresses: str, names: Iterable[str] = tuple(CLIENTS)) -> None:
+    """Register the callbacks of our pages at these addresses for the sandbox's clients of these names.
+
+    Some providers compare redirect addresses exactly. Addresses as ``https://app.example.com/agents``, or on loopback.
+    """
+    registered = {app.name: app for app in apps()}
+    for name in names:
+        back = (PROVIDERS[name].redirect_uri(address, registered[name]) for address in addresses)
+        known = CLIENTS[name]
+        sandbox.register(replace(known, redirect_uris=tuple(dict.fromkeys([*known.redirect_uris, *back]))))
+
+
+def new_browser(sandbox: Sandbox, deputy: Deputy) -> Browser:
+    """A browser that reaches the deputy's own pages and those of the played providers. Nothing listens on a port."""
+    return Browser(_Internet(sandbox.transport(), pages_app(deputy, verifier=None, local=True)))
+
+
+class _Internet(httpx.AsyncBaseTransport):
+    """The sandbox, and at `PAGES` our own pages. At ``localhost`` a callback is handed on, as `LocalPages` does it."""
+
+    def __init__(self, providers: httpx.AsyncBaseTransport, pages: Any) -> None:
+        self.providers, self.pages = providers, httpx.ASGITransport(pages)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url, ours = request.url, httpx.URL(PAGES)
+        if (url.scheme, url.port) != (ours.scheme, ours.port) or url.host not in (ours.host, "localhost"):
+            return await self.providers.handle_async_request(request)
+        if url.host != ours.host:
+            return httpx.Response(303, headers={"location": str(url.copy_with(host=ours.host))}, request=request)
+        return await self.pages.handle_async_request(request)
 
 
 def close(deputy: Deputy) -> None:

@@ -50,6 +50,11 @@ class App:
         """Whether ``uri`` is registered: exactly, or on loopback with any port (RFC 8252 7.3)."""
         return uri in self.redirect_uris or (self.any_port and _without_port(uri) in self.redirect_uris)
 
+    def mismatch(self, uri: str) -> str:
+        """What is said of a redirect URI that is not registered: the one that was sent, and those that are."""
+        known = ", ".join(self.redirect_uris) or "none"
+        return f"This app's redirect address is not registered. Sent: {uri or 'none'}. Registered: {known}."
+
     def has_secret(self, secret: str) -> bool:
         """Whether this is the secret, in constant time."""
         return hmac.compare_digest(secret.encode(), self.client_secret.encode())

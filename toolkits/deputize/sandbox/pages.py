@@ -8,16 +8,20 @@ from html import escape
 from deputize.sandbox.people import Person
 
 STYLE = """
- body{font:16px/1.5 system-ui,sans-serif;background:#eef1f6;color:#1d2330;margin:0;padding:4vh 1rem}
- main{background:#fff;max-width:30rem;margin:auto;border-radius:14px;padding:2rem;box-shadow:0 2px 14px #0001}
+ :root{color-scheme:light dark;--page:#eef1f6;--card:#fff;--text:#1d2330;--soft:#5b6478;--line:#d6dbe6;--edge:#b9c1d3}
+ @media (prefers-color-scheme:dark){
+  :root{--page:#14171f;--card:#1f2430;--text:#e6e9f0;--soft:#a3acc0;--line:#3a4254;--edge:#566078}}
+ body{font:16px/1.5 system-ui,sans-serif;background:var(--page);color:var(--text);margin:0;padding:4vh 1rem}
+ main{background:var(--card);max-width:30rem;margin:auto;border-radius:14px;padding:2rem;box-shadow:0 2px 14px #0001}
+ main p{overflow-wrap:anywhere}
  .sandbox{background:#7a3cff;color:#fff;border-radius:8px;padding:.35rem .8rem;font-weight:600;display:inline-block}
  h1{font-size:1.35rem;font-weight:600}
- fieldset{border:1px solid #d6dbe6;border-radius:10px;margin:1rem 0;padding:.6rem 1rem}
+ fieldset{border:1px solid var(--line);border-radius:10px;margin:1rem 0;padding:.6rem 1rem}
  legend{font-weight:600;padding:0 .3rem} label{display:block;padding:.35rem 0}
- small{color:#5b6478;overflow-wrap:anywhere}
+ small{color:var(--soft);overflow-wrap:anywhere}
  .buttons{display:flex;gap:.8rem;justify-content:flex-end;margin-top:1.2rem}
  button{font:inherit;font-weight:600;border-radius:9px;padding:.6rem 1.4rem;
-  border:1px solid #b9c1d3;background:#fff;cursor:pointer}
+  border:1px solid var(--edge);background:var(--card);color:inherit;cursor:pointer}
  button.yes{background:#1c5fd4;border-color:#1c5fd4;color:#fff} button:focus-visible{outline:3px solid #9cc0ff}
 """
 
@@ -34,9 +38,10 @@ def consent_page(
 ) -> str:
     """Who are you, what may the app do, yes or no.
 
+    The people are offered in the order of their addresses: the decoy, who owns nothing, is nobody's first choice.
     ``extra`` maps each scope to its words: one that can be unticked, or all or nothing where ``whole``.
     """
-    accounts = "".join(_account(person, chosen) for person in people)
+    accounts = "".join(_account(person, chosen) for person in sorted(people, key=lambda person: person.email))
     boxes = "".join((_line if whole else _box)(scope, words) for scope, words in extra.items())
     always = f"<p><small>Always shared: {escape(', '.join(basic))}</small></p>" if basic else ""
     asked = f"<fieldset><legend>{escape(app)} wants to</legend>{boxes}</fieldset>" if boxes else ""

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of whoever builds on deputize: ``sandbox``, ``deputy`` and ``grant``.
+"""Fixtures for the tests of whoever builds on deputize: ``sandbox``, ``deputy``, ``grant`` and ``consent_browser``.
 
 pytest finds them by itself where deputize is installed. A fixture of the same name in a test module or a conftest.py
 takes its place. Nothing is imported before a test asks for a fixture.
@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from deputize.core import Deputy
     from deputize.core.vault.grant import Grant
-    from deputize.sandbox import Sandbox
+    from deputize.sandbox import Browser, Sandbox
 
 
 class Granting(Protocol):
@@ -68,3 +68,15 @@ def grant(sandbox: Sandbox, deputy: Deputy) -> Granting:
         return give_grant(sandbox, deputy, user, scopes, provider=provider, email=as_ or f"{user}@example.test")
 
     return connect
+
+
+@pytest.fixture
+def consent_browser(sandbox: Sandbox, deputy: Deputy) -> Browser:
+    """A person's browser for the links of ``deputy``: ``await consent_browser.allow(link, as_="alice@example.test")``.
+
+    It walks through our page, the provider's consent page and back; ``untick`` leaves out scopes, ``deny`` says no. In
+    a test that is not async: ``deputy.run(consent_browser.allow(link))``.
+    """
+    from deputize.sandbox.deputies import new_browser
+
+    return new_browser(sandbox, deputy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -48,7 +48,7 @@ from deputize.core.web.local_pages import LocalPages
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.asgi import AsgiApp
-from deputize.sandbox.deputies import CLIENTS, apps
+from deputize.sandbox.deputies import apps, register_pages
 
 AGENT: Final = "demo assistant"
 USER: Final = "alice"
@@ -159,15 +159,8 @@ def demo_stage(
     deputy = run(_demo_deputy(folder, base, ports["pages"]))
     with _chat(deputy, model, folder.file("checkpoints.sqlite"), USER, TOOLKITS) as chat:
         pages = run(deputy.pages.base_url())
-        _come_back_to(pages, sandbox, deputy)
+        register_pages(sandbox, pages, names=PLAYED)
         yield Stage(deputy, chat, pages, sandbox, base)
-
-
-def _come_back_to(pages: str, sandbox: Sandbox, deputy: Deputy) -> None:
-    """Register the addresses of our pages at the providers that want them exactly."""
-    for name in PLAYED:
-        back = deputy.providers[name].redirect_uri(pages, deputy.apps[name])
-        sandbox.register(replace(CLIENTS[name], redirect_uris=(*CLIENTS[name].redirect_uris, back)))
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def read_request(ask: Ask, world: World) -> AuthorizationRequest:
     if app is None:
         raise _stop(401, "invalid_client", "The OAuth client was not found.")
     if not app.redirects_to(ask.one("redirect_uri")):
-        raise _stop(400, "redirect_uri_mismatch", "This app's redirect address is not registered.")
+        raise _stop(400, "redirect_uri_mismatch", app.mismatch(ask.one("redirect_uri")))
     if ask.one("response_type") != "code":
         raise _stop(400, "unsupported_response_type", "Only response_type=code is served.")
     scopes = read_scopes(ask.one("scope"))
