@@ -233,6 +233,15 @@ async def test_the_graph_goes_on_by_itself_when_the_consent_ends(deputy: Deputy,
     assert "Bob Brown" in state["messages"][-1].content
 
 
+async def test_the_graph_goes_on_when_another_link_brought_what_it_waits_for(deputy: Deputy, sandbox: Sandbox) -> None:
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
+    waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), context=ALICE))
+    await connect(deputy, sandbox, "readonly", "labels")
+    state = await asyncio.wait_for(waiting, 5)
+    assert tool_messages(state)["search"].status == "success"
+
+
 async def test_a_server_that_queues_its_runs_is_told_with_what_to_resume(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)

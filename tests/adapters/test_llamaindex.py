@@ -257,6 +257,15 @@ async def test_the_run_goes_on_by_itself_when_the_consent_ends(deputy: Deputy, s
     await waking
 
 
+async def test_the_run_goes_on_when_another_link_brought_what_it_waits_for(deputy: Deputy, sandbox: Sandbox) -> None:
+    handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
+    [request] = await asked(handler)
+    waking = asyncio.create_task(wake_when_done(deputy, handler, request.consent_id))
+    await connect(deputy, sandbox, "readonly", "labels")
+    assert "Bob Brown" in await ended(handler)
+    await waking
+
+
 async def test_six_acts_of_one_message_each_wait_for_their_own_yes(deputy: Deputy, sandbox: Sandbox) -> None:
     """LlamaIndex runs four calls at a time; a yes that came while all of them are busy must not be lost."""
     await connect(deputy, sandbox, "send")

@@ -16,6 +16,7 @@ from deputize.core import (
     App,
     ApprovalRequired,
     Call,
+    Consent,
     ConsentRequired,
     DeputizeError,
     InvalidInput,
@@ -49,6 +50,12 @@ async def house() -> AsyncIterator[House]:
     made.line.sent.clear()
     yield made
     await made.deputy.close()
+
+
+async def consents_for(house: House, account: str) -> Consent:
+    """The consent that asks Alice for this account, which she has not connected."""
+    app, wanted = house.deputy.apps["google"], [f"{PREFIX}labels"]
+    return await house.deputy.consents.require(ALICE, app, wanted, account=account)
 
 
 # ------------------------------------------------------------- whose act it is
@@ -450,6 +457,44 @@ async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: Hous
     assert [c.status for c in await waiting] == ["granted"]
     with pytest.raises(NotFound):
         await house.deputy.wait(["no such id"], timeout=0)
+
+
+async def test_a_wait_ends_when_another_link_brought_all_that_it_waits_for(house: House) -> None:
+    asked, more = await house.ask("readonly", user="bob"), await house.ask("labels", "readonly", user="bob")
+    theirs = await house.ask("readonly", user="carol")
+    waiting = asyncio.create_task(house.deputy.wait([theirs, asked], timeout=1))
+    await consent(house.deputy, house.sandbox, more, as_="bob@example.test")
+    [still, ended] = await waiting
+    assert (ended.id, ended.status, ended.why) == (asked.id, "granted", "elsewhere")
+    assert (still.id, still.status) == (theirs.id, "pending")
+
+
+async def test_a_wait_goes_on_while_the_grant_lacks_something_or_is_another_accounts(house: House) -> None:
+    """Alice is connected with all scopes, as one account."""
+    bobs, one_more = await house.ask("labels", user="bob"), (await house.ask("labels", another=True))
+    switch = await house.ask("labels", allow_switch=True)
+    other = await consents_for(house, "dave@example.test")
+    await house.connected("readonly", user="bob", as_="bob@example.test")
+    ended = await house.deputy.wait([bobs, one_more, switch, other], timeout=0.3)
+    assert [one.status for one in ended] == ["pending"] * 4
+
+
+async def test_a_wait_goes_on_where_the_provider_refused_what_the_grant_says_it_may_do(house: House) -> None:
+    house.line.answers[GMAIL_API] = [answer(403, {"error": {"errors": [{"reason": "insufficientPermissions"}]}})]
+    with pytest.raises(ConsentRequired) as caught:
+        await house.act("search")
+    [still] = await house.deputy.wait([caught.value.consent], timeout=0.3)
+    assert (still.status, still.why) == ("pending", "scope_missing")
+
+
+async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: House) -> None:
+    grant = await house.grant()
+    assert grant
+    await house.deputy.refresher.mark_lost(grant, "invalid_grant")
+    with pytest.raises(ConsentRequired) as caught:
+        await house.act("search")
+    [still] = await house.deputy.wait([caught.value.consent], timeout=0.3)
+    assert still.status == "pending"
 
 
 async def test_connect_takes_tools_and_short_scopes_and_asks_once_an_app() -> None:

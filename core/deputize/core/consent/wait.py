@@ -1,4 +1,8 @@
-"""Waiting until consents have ended, wherever that happens: in this process, in another one, in a browser."""
+"""Waiting until consents have ended, wherever that happens: in this process, in another one, in a browser.
+
+The vault is the only truth: a consent that still waits has come to its end, too, once the user's grant holds all that
+it asks for, whichever link that came by.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,11 @@ from dataclasses import replace
 from typing import Final
 
 from deputize.core.consent.consents import Consents
-from deputize.core.errors import NotFound
+from deputize.core.consent.record import ConsentRecord
+from deputize.core.engine import Engine
+from deputize.core.errors import AccountMismatch, NotFound
 from deputize.core.pending import Consent
+from deputize.core.providers.origin import differs
 
 POLL: Final = 0.15
 """Seconds between two looks: another process may end a consent, so there is nothing to be woken by."""
@@ -25,7 +32,7 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
     while True:
         found = []
         for one in ids:
-            now = await consents.status(one) or known.get(one)
+            now = await _now(consents, one) or known.get(one)
             if now is None:
                 raise NotFound("No consent has this id.", hint="Wait for those that were asked for within a day.")
             known[one] = _removed(now)
@@ -33,6 +40,35 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
         if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
             return found
         await asyncio.sleep(min(POLL, max(deadline - time.monotonic(), 0)))
+
+
+async def _now(consents: Consents, consent_id: str) -> Consent | None:
+    """The consent as it stands: ``granted``, for the reason ``elsewhere``, where a grant has all of it by now."""
+    consent = await consents.status(consent_id)
+    if consent is None or consent.status not in ("pending", "expired"):
+        return consent
+    record = await consents.repository.by_id(consent_id)
+    if record is None or not await _is_held(consents.repository.engine, record):
+        return consent
+    return replace(consent, status="granted", why="elsewhere")
+
+
+async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
+    """Whether the account that is to consent has a grant with these scopes.
+
+    Never for one more account, or another one, which the user still has to choose; nor where the provider has refused
+    what the grant says it may do: then only a new consent helps.
+    """
+    row, app = engine.providers.get(record.provider), engine.apps.get(record.app)
+    if row is None or app is None or record.other or record.why == "scope_missing":
+        return False
+    account = record.subject or record.account or None
+    try:
+        grant = await engine.vault.find_whole(record.user, record.provider, record.app, account)
+    except AccountMismatch:
+        return False
+    usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
+    return bool(grant and usable and row.covered(grant.scopes).issuperset(record.scopes))
 
 
 def _removed(consent: Consent) -> Consent:
