@@ -98,7 +98,7 @@ def scopes_of(text: str, page: AuthorizePage, app: App) -> list[str]:
 
 
 def _challenge(ask: Ask, page: AuthorizePage, app: App, *, strict: bool) -> str:
-    """An app that has PKCE turned off is heard as if it had sent none."""
+    """An app that has PKCE turned off: its challenge is ignored."""
     if not app.pkce:
         return ""
     challenge, method = ask.one("code_challenge"), ask.one("code_challenge_method")

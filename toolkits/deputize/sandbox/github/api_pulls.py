@@ -121,13 +121,13 @@ def create(call: Call, repo: Json) -> Reply:
     history = history_of(call, repo)
     if repo["branches"][head] in set(git.ancestors(history, repo["branches"][base])):
         raise call.invalid("PullRequest", "", "custom", f"No commits between {base} and {head}")
-    row = _row(call, repo, given)
+    row = _new_pull(call, repo, given)
     row["pull"] = {"head": head, "base": base, "head_repo": repo["full_name"], "draft": bool(given.get("draft"))}
     row["pull"] |= {"merged_at": None, "sha": None, "reviewers": [], "teams": [], "auto_merge": False}
     return call.reply(show_pull(call, repo, row, whole=True), 201, ("public_repo", "repo"))
 
 
-def _row(call: Call, repo: Json, given: Json) -> Json:
+def _new_pull(call: Call, repo: Json, given: Json) -> Json:
     """The issue that becomes a pull request, or a new one."""
     if given.get("issue"):
         return row_of(call, repo, given["issue"])

@@ -42,10 +42,10 @@ def token_maker(world: World, app: App, scopes: list[str]) -> TokenMaker:
 def token(ask: Ask, world: World) -> Reply:
     """``/login/oauth/access_token``: 200 whatever happens, in a form unless JSON was asked for."""
     try:
-        return _shown(ask, *_token(ask, world))
+        return _token_reply(ask, *_token(ask, world))
     except InvalidGrant as invalid:
         error, description = REFUSALS[invalid.fault]
-        return _shown(ask, {"error": error, "error_description": description})
+        return _token_reply(ask, {"error": error, "error_description": description})
 
 
 def _token(ask: Ask, world: World) -> tuple[dict[str, Any], str]:
@@ -91,7 +91,7 @@ def _given(world: World, app: App, issued: IssuedTokens) -> tuple[dict[str, Any]
     return body, world.address_of(issued.sub)
 
 
-def _shown(ask: Ask, body: dict[str, Any], who: str = "") -> Reply:
+def _token_reply(ask: Ask, body: dict[str, Any], who: str = "") -> Reply:
     given = "access_token" in body
     if "json" in ask.headers.get("accept", ""):
         return in_json(body, who=who, gives_tokens=given, changes=given)

@@ -20,7 +20,7 @@ def issue_create(call: Call, one: Field) -> Json:
     given = input_of(one)
     kept = kept_fields(call, given, ISSUE, "IssueCreateInput")
     kept.pop("template", None)
-    team = call.row("teams", given.get("teamId"))
+    team = call.by_id("teams", given.get("teamId"))
     if team is None:
         raise failed(400, "Argument Validation Error", "invalid input", "INVALID_INPUT")
     require_text(kept, "title")

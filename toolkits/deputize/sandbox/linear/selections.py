@@ -26,7 +26,7 @@ def lookup(call: Call, kind: str, id: Any, show: Callable[[Call, Json], View]) -
     """The row with this id, or None; found when a query asks for it."""
 
     def make() -> View | None:
-        row = call.row(kind, id)
+        row = call.by_id(kind, id)
         return show(call, row) if row else None
 
     return make

@@ -72,13 +72,13 @@ class Call:
             rows = [row for row in rows if not projects & {row["id"], row.get("project")}]
         return [row for row in rows if row.get("of", self.person.email) == self.person.email]
 
-    def row(self, kind: str, id: Any) -> Json | None:
+    def by_id(self, kind: str, id: Any) -> Json | None:
         """The visible row of this id, or slug."""
         return next((row for row in self.visible(kind) if id and id in (row["id"], row.get("slugId"))), None)
 
     def found(self, kind: str, id: Any, label: str) -> Json:
         """The same. Refused with Linear's words where there is none."""
-        row = self.row(kind, id)
+        row = self.by_id(kind, id)
         if row is None:
             raise not_found(label)
         return row

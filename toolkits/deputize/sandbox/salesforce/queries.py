@@ -28,7 +28,7 @@ def _result(call: Call, text: str) -> Json:
     rows = _selected(call, kind, select, call.rows(kind))
     if select.fields == ["COUNT()"]:
         return {"totalSize": len(rows), "done": True, "records": []}
-    return {"totalSize": len(rows), "done": True, "records": [_shown(call, kind, row, select) for row in rows]}
+    return {"totalSize": len(rows), "done": True, "records": [_record(call, kind, row, select) for row in rows]}
 
 
 def _selected(call: Call, kind: str, select: Select, rows: list[Json]) -> list[Json]:
@@ -47,7 +47,7 @@ def _selected(call: Call, kind: str, select: Select, rows: list[Json]) -> list[J
     return rows[: select.limit] if select.limit is not None else rows
 
 
-def _shown(call: Call, kind: str, row: Json, select: Select) -> Json:
+def _record(call: Call, kind: str, row: Json, select: Select) -> Json:
     record = attributes(kind, row["Id"])
     for name in select.fields:
         if "." in name:
@@ -60,7 +60,7 @@ def _shown(call: Call, kind: str, row: Json, select: Select) -> Json:
         if not source:
             raise failed(400, "INVALID_TYPE", f"Didn't understand relationship '{child.kind}' in field path.")
         rows = _selected(call, source, child, [one for one in call.rows(source) if one.get(by) == row["Id"]])
-        records = [_shown(call, source, one, child) for one in rows]
+        records = [_record(call, source, one, child) for one in rows]
         record[child.kind] = {"totalSize": len(rows), "done": True, "records": records}
     return record
 

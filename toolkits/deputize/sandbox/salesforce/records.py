@@ -23,7 +23,7 @@ def describe(call: Call, kind: str) -> Reply:
     return in_json(objects.described(kind_of(kind)), headers=[LIMIT], changes=False)
 
 
-def _row(call: Call, kind: str, id: str) -> Json:
+def _found(call: Call, kind: str, id: str) -> Json:
     row = next((row for row in call.rows(kind) if id in (row["Id"], row["Id"][:15])), None)
     if row is None:
         raise failed(404, "NOT_FOUND", "The requested resource does not exist")
@@ -33,7 +33,7 @@ def _row(call: Call, kind: str, id: str) -> Json:
 def one(call: Call, kind: str, id: str) -> Reply:
     """GET sobjects/X/id, all fields or those that are named."""
     kind = kind_of(kind)
-    row = _row(call, kind, id)
+    row = _found(call, kind, id)
     asked = call.ask.one("fields")
     names = [spelled(kind, name) for name in asked.split(",")] if asked else list(FIELDS[kind])
     shown = {name: field(kind, row, name, call) for name in names}
@@ -84,7 +84,7 @@ def _new(call: Call, kind: str, given: Json) -> str:
 def update(call: Call, kind: str, id: str) -> Reply:
     """PATCH sobjects/X/id, only if unmodified since where the header says so."""
     kind = kind_of(kind)
-    row = _row(call, kind, id)
+    row = _found(call, kind, id)
     if since := call.ask.headers.get("if-unmodified-since", ""):
         changed = stamp(parsedate_to_datetime(since).timestamp())
         if row["LastModifiedDate"] > changed:
@@ -110,7 +110,7 @@ def delete(call: Call, kind: str, id: str) -> Reply:
     kind = kind_of(kind)
     if any(id in (one, one[:15]) for one in call.bin):
         raise failed(404, "ENTITY_IS_DELETED", "entity is deleted", [])
-    row = _row(call, kind, id)
+    row = _found(call, kind, id)
     if row["OwnerId"] != call.me and kind in OWNERS_ONLY:
         raise failed(403, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", [])
     call.all(kind).remove(row)

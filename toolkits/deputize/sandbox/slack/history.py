@@ -15,7 +15,7 @@ def history(call: Call) -> Reply:
     scope = call.right(channel, "history")
     rows = [row for row in reversed(channel["messages"]) if within(call, row["ts"]) and _stands_alone(row)]
     page, after = call.page(rows, 100)
-    shown = [said(call, channel, row) for row in page]
+    shown = [message(call, channel, row) for row in page]
     more: Json = {"response_metadata": {"next_cursor": after}} if after else {}
     return call.good({"messages": shown, "has_more": bool(after), "pin_count": len(pins(channel))} | more, scope)
 
@@ -29,7 +29,7 @@ def replies(call: Call) -> Reply:
     rows = [row for row in channel["messages"] if ts in (row["ts"], row.get("thread_ts"))]
     page, after = call.page([row for row in rows if row["ts"] == ts or within(call, row["ts"])], 1000)
     page = [row for row in page if not call.text("latest") or within(call, row["ts"])]
-    shown = [said(call, channel, row) for row in page]
+    shown = [message(call, channel, row) for row in page]
     more: Json = {"response_metadata": {"next_cursor": after}} if after else {}
     return call.good({"messages": shown, "has_more": bool(after)} | more, scope)
 
@@ -57,7 +57,7 @@ def _sortable(ts: str) -> str:
     return f"{seconds:0>12}.{rest:0<9}"
 
 
-def said(call: Call, channel: Json, row: Json) -> Json:
+def message(call: Call, channel: Json, row: Json) -> Json:
     """A message as Slack shows it: with its reactions, and how many answers it has."""
     hidden = {"broadcast"} | (set() if call.flag("include_all_metadata") else {"metadata"})
     found = {name: value for name, value in row.items() if name not in hidden}

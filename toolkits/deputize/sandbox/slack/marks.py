@@ -85,7 +85,7 @@ def pinned(call: Call) -> Reply:
             "channel": channel["id"],
             "created": call.now,
             "created_by": row["user"],
-            "message": history.said(call, channel, row) | {"permalink": link(channel, row)},
+            "message": history.message(call, channel, row) | {"permalink": link(channel, row)},
         }
         for row in history.pins(channel)
     ]

@@ -8,8 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid, missing, stamped, zone_named
+from deputize.sandbox.google.calendar.times import in_zone, span
 from deputize.sandbox.google.calendar.times import instances as occurrences_of
-from deputize.sandbox.google.calendar.times import shown, span
 
 FAR = timedelta(days=2 * 366)
 LONGEST = timedelta(days=62)
@@ -52,7 +52,7 @@ def _data(record: Json, occurrence: str) -> Json:
 def view(call: Call, calendar: Json, record: Json, data: Json) -> Json:
     """An event as this caller sees it."""
     zone = call.zone(calendar)
-    times: Json = {name: shown(data[name], zone) for name in ("start", "end", "originalStartTime") if name in data}
+    times: Json = {name: in_zone(data[name], zone) for name in ("start", "end", "originalStartTime") if name in data}
     hidden = data.get("visibility") == "private" and ROLES.index(call.role(calendar)) < ROLES.index("writer")
     base = {"kind": "calendar#event", "etag": f'"{record["etag"]}"', "id": data["id"], "status": data["status"]}
     if data["status"] == "cancelled" and "recurringEventId" in data:

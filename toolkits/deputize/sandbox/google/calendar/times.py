@@ -52,7 +52,7 @@ def _stamp(at: datetime, zone: ZoneInfo) -> str:
     return at.astimezone(zone).isoformat(timespec="seconds")
 
 
-def shown(time: Mapping[str, Any], zone: ZoneInfo) -> Json:
+def in_zone(time: Mapping[str, Any], zone: ZoneInfo) -> Json:
     """A time in a zone, as answers have it."""
     at = _read(time, zone)
     if not isinstance(at, datetime):

@@ -159,7 +159,7 @@ def _written(call: Call, calendar: Json, data: Json, body: Json) -> Json:
 
 
 def _conference(call: Call, body: Json) -> Json:
-    """What becomes of a wish for a video call; without version 1 it is not heard."""
+    """The conference that a createRequest asks for; ignored without conferenceDataVersion=1."""
     if call.ask.one("conferenceDataVersion") != "1":
         return {}
     wish = body["conferenceData"]

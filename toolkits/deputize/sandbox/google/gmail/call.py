@@ -62,7 +62,7 @@ class Call:
             raise invalid("Invalid id value") if set(id) - HEX else missing()
         return mails
 
-    def shown(self, mail: Mail) -> Json:
+    def message(self, mail: Mail) -> Json:
         """A mail in the format asked for, as far as the token may see it."""
         form = self.ask.one("format", "full").lower()
         if form not in mime.FORMATS:

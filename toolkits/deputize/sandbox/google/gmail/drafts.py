@@ -31,7 +31,7 @@ def update(call: Call) -> Json:
 
 def get(call: Call) -> Json:
     """drafts.get"""
-    return {"id": call.ids["id"], "message": call.shown(_mail(call, call.ids["id"]))}
+    return {"id": call.ids["id"], "message": call.message(_mail(call, call.ids["id"]))}
 
 
 def list_(call: Call) -> Json:

@@ -39,11 +39,11 @@ def list_(call: Call) -> Json:
         if change.id > int(since) and change.kind in kinds and (not label or label in change.labels + change.touched)
     ]
     rows, more = page(call, changes)
-    listed: Json = {"history": [_row(change) for change in rows]} if rows else {}
+    listed: Json = {"history": [_history_record(change) for change in rows]} if rows else {}
     return listed | more | {"historyId": str(call.box.history_id)}
 
 
-def _row(change: Change) -> Json:
+def _history_record(change: Change) -> Json:
     mail = {"id": change.mail, "threadId": change.thread}
     entry: Json = {"message": mail | {"labelIds": change.labels}}
     if change.touched:

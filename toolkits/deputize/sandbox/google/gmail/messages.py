@@ -30,7 +30,7 @@ def list_(call: Call) -> Json:
 
 def get(call: Call) -> Json:
     """messages.get"""
-    return call.shown(call.mail(call.ids["id"]))
+    return call.message(call.mail(call.ids["id"]))
 
 
 def attachment(call: Call) -> Json:

@@ -125,7 +125,7 @@ class Reader:
             return lambda mail: any(_file_matches(name, value) for name in files(mail))
         if operator == "rfc822msgid":
             return lambda mail: mail.header("Message-ID").strip("<>") == value.strip("<>")
-        return _said(value)
+        return _has_phrase(value)
 
     def _in_header(self, operator: str, value: str) -> Matches:
         wanted = self._box.owner if value.lower() == "me" and operator != "subject" else value
@@ -197,7 +197,7 @@ def _has_file(mail: Mail) -> bool:
     return bool(files(mail))
 
 
-def _said(phrase: str) -> Matches:
+def _has_phrase(phrase: str) -> Matches:
     def matches(mail: Mail) -> bool:
         places = (mail.subject, mail.text, mail.sender, mail.to, mail.header("Cc"), " ".join(files(mail)))
         return any(phrase_in(phrase, place) for place in places)

@@ -11,7 +11,7 @@ def list_(call: Call) -> Json:
     """threads.list: a thread is found by any of its mails and stands where the newest found one does."""
     ids = list(dict.fromkeys(mail.thread_id for mail in found(call)))
     rows, more = page(call, ids)
-    listed: Json = {"threads": [_row(call.box.thread(id)) for id in rows]} if rows else {}
+    listed: Json = {"threads": [_listed_thread(call.box.thread(id)) for id in rows]} if rows else {}
     return listed | more | {"resultSizeEstimate": len(ids)}
 
 
@@ -19,7 +19,7 @@ def get(call: Call) -> Json:
     """threads.get"""
     mails = call.thread(call.ids["id"])
     newest = max(mail.history_id for mail in mails)
-    return {"id": call.ids["id"], "historyId": str(newest), "messages": [call.shown(mail) for mail in mails]}
+    return {"id": call.ids["id"], "historyId": str(newest), "messages": [call.message(mail) for mail in mails]}
 
 
 def modify(call: Call) -> Json:
@@ -45,6 +45,6 @@ def _relabelled(call: Call, add: list[str], remove: list[str]) -> Json:
     return {"id": call.ids["id"], "messages": [brief(mail) for mail in mails]}
 
 
-def _row(mails: list[Mail]) -> Json:
+def _listed_thread(mails: list[Mail]) -> Json:
     newest = max(mail.history_id for mail in mails)
     return {"id": mails[0].thread_id, "snippet": mails[-1].snippet, "historyId": str(newest)}
