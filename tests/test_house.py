@@ -21,52 +21,36 @@ PRODUCT: Final = tuple(
 MOST_LINES: Final = 300
 
 LONGER: Final = {  # what may have more lines than that, up to this number
-    # One paragraph for each verb of the facade, with what it raises.
-    "core/deputize/core/deputy.py": 640,
+    # One paragraph for each verb of the facade, with what it raises. To become fewer than 320.
+    "core/deputize/core/deputy.py": 420,
     # Still to be split.
-    "core/deputize/core/act/toolkit.py": 530,
-    "core/deputize/core/vault/vault.py": 450,
-    "core/deputize/core/act/runner.py": 410,
-    "adapters/deputize/adapters/langgraph.py": 380,
-    "adapters/deputize/adapters/llamaindex.py": 360,
-    "adapters/deputize/cli/app.py": 360,
     "toolkits/deputize/toolkits/linear/names.py": 350,
-    "adapters/deputize/cli/demo/story.py": 345,
-    "core/deputize/core/oauth/flow.py": 340,
-    "core/deputize/core/vault/stores/sqlite.py": 340,
     "core/deputize/core/audit/writer.py": 340,
-    "core/deputize/core/grants/refresh.py": 335,
-    "core/deputize/core/oauth/provider.py": 330,
-    "core/deputize/core/consent/browser.py": 325,
-    "core/deputize/core/settings.py": 325,
     "toolkits/deputize/toolkits/github/api.py": 325,
     "toolkits/deputize/toolkits/github/files.py": 325,
     "toolkits/deputize/toolkits/github/repos.py": 325,
-    "toolkits/deputize/toolkits/salesforce/change.py": 320,
-    "core/deputize/core/act/approval.py": 305,
+    "toolkits/deputize/toolkits/salesforce/change.py": 315,
 }
 
 # Names of modules that had to be opened to be understood: none is called so, wherever it stands.
 RIDDLES: Final = frozenset(
     "asks asking answers judging tables vocabulary waits told restored housekeys private vaultfile closing waiters"
     " outbox issuers public outgoing own consenting shown proof direct delivery words desk giving minting wire"
-    " persons members leave wish places visit loopback vaults".split()
+    " persons members leave wish visit loopback vaults".split()
 )
 MISPLACED: Final = frozenset(  # good names where they say what is there, and not here, where they once were
     "core/act/send core/oauth/records core/oauth/rules core/vault/keys core/vault/stores/owner core/vault/stores/reader"
-    " core/web/links core/web/local core/web/records cli/records toolkits/slack/people".split()
+    " core/web/links core/web/local core/web/records cli/records toolkits/slack/people toolkits/github/places".split()
 )
-MODULES_STILL_SO: Final = frozenset(
-    "core/audit/waiters core/web/records toolkits/calendar/words toolkits/gmail/shown toolkits/slack/places".split()
-)
+MODULES_STILL_SO: Final = frozenset("core/audit/waiters toolkits/calendar/words toolkits/gmail/shown".split())
 
 # Functions, methods, classes and fields (with or without an underscore), and how many there are at most.
 WITHDRAWN: Final = {
     **dict.fromkeys("Lacking Tale Told Differing HouseKeys dressed owes debt pay spoils plays leads_to".split(), 0),
-    **{"bury": 2, "owe": 1, "settle": 7, "Seen": 1, "Outside": 1},
+    **{"bury": 1, "owe": 0, "settle": 7, "Seen": 1, "Outside": 1},
 }
 # Names that meant something else in each place, so that a search for them found nothing.
-HOMONYMS: Final = {"told": 12, "said": 11, "shown": 13, "answer": 31, "row": 26}
+HOMONYMS: Final = {"told": 11, "said": 8, "shown": 9, "answer": 8, "row": 22}
 
 
 def module_of(path: Path) -> str:

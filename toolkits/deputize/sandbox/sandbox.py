@@ -164,7 +164,7 @@ class Sandbox:
         world = self._world
         with world.lock:
             caller = world.authority.access(ask.bearer(), world.clock())
-            reply = self._answer(ask)
+            reply = self._handle(ask)
             if ask.method != "GET":
                 world.save()
             lost = self.switches.take_loss(ask, reply)
@@ -173,7 +173,7 @@ class Sandbox:
                 self._seen.append(Seen(ask.method, ask.host, ask.path, None if lost else reply.status, who))
         return Outcome(reply, lost=lost, delay=self.switches.token_delay if reply.gives_tokens else 0)
 
-    def _answer(self, ask: Ask) -> Reply:
+    def _handle(self, ask: Ask) -> Reply:
         if ask.host not in self._hosts:
             return in_json({"error": "no such host in the sandbox", "hosts": sorted(self._hosts)}, 404)
         if self.switches.down:
