@@ -15,7 +15,7 @@ _FARTHEST = 120 * 86400
 
 
 def post(call: Call) -> Reply:
-    """A message from the user."""
+    """``chat.postMessage``: a message from the user."""
     call.needs("chat:write")
     channel = _writable(call)
     message = _message(call)
@@ -57,7 +57,7 @@ def _message(call: Call) -> Json:
 
 
 def update(call: Call) -> Reply:
-    """Other words."""
+    """``chat.update``: replace the text of an own message."""
     call.needs("chat:write")
     channel = call.channel()
     message = _own(call, channel, "cant_update_message")
@@ -71,7 +71,7 @@ def update(call: Call) -> Reply:
 
 
 def delete(call: Call) -> Reply:
-    """No words."""
+    """``chat.delete``: delete an own message."""
     call.needs("chat:write")
     channel = call.channel()
     message = _own(call, channel, "cant_delete_message")
@@ -87,7 +87,7 @@ def _own(call: Call, channel: Json, otherwise: str) -> Json:
 
 
 def permalink(call: Call) -> Reply:
-    """Where a person reads a message; no scope is needed."""
+    """``chat.getPermalink``: the address of a message; no scope is needed."""
     channel = call.channel()
     message = call.message(channel, call.text("message_ts"))
     return call.good({"channel": channel["id"], "permalink": link(channel, message)})
@@ -104,7 +104,7 @@ def link(channel: Json, message: Json) -> str:
 
 
 def schedule(call: Call) -> Reply:
-    """A message for later. Nobody sends it here: the sandbox's clock stands still."""
+    """``chat.scheduleMessage``: keep a message for later. Nobody sends it here: the sandbox's clock stands still."""
     call.needs("chat:write")
     channel = _writable(call)
     try:
@@ -129,7 +129,7 @@ def schedule(call: Call) -> Reply:
 
 
 def scheduled(call: Call) -> Reply:
-    """What waits; no scope is needed."""
+    """``chat.scheduledMessages.list``: what is kept for later; no scope is needed."""
     rows = [row for row in call.store.get("scheduled", []) if row["user"] == call.user]
     if call.text("channel"):
         channel = call.channel()["id"]
@@ -142,7 +142,7 @@ def scheduled(call: Call) -> Reply:
 
 
 def unschedule(call: Call) -> Reply:
-    """It will not be sent."""
+    """``chat.deleteScheduledMessage``: it will not be sent."""
     call.needs("chat:write")
     channel = call.channel()["id"]
     rows = call.store.get("scheduled", [])

@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
 
 def listing(call: Call) -> Reply:
-    """Public channels unless ``types`` says more; of all others the caller's own."""
+    """``conversations.list``: public channels unless ``types`` says more; of all others the caller's own."""
     return _listed(call, joined=False)
 
 
@@ -78,7 +78,7 @@ def shape(call: Call, row: Json) -> Json:
 
 
 def info(call: Call) -> Reply:
-    """One conversation."""
+    """``conversations.info``: one conversation."""
     channel = call.channel()
     scope = call.right(channel, "read")
     counted = {"num_members": len(channel["members"])} if call.flag("include_num_members") else {}
@@ -86,7 +86,7 @@ def info(call: Call) -> Reply:
 
 
 def members(call: Call) -> Reply:
-    """Who is in it, by id."""
+    """``conversations.members``: who is in it, by id."""
     channel = call.channel()
     scope = call.right(channel, "read")
     page, after = call.page([{"id": one} for one in channel["members"]], 100)
@@ -98,7 +98,7 @@ def members(call: Call) -> Reply:
 
 
 def create(call: Call) -> Reply:
-    """A new channel with nobody but its maker."""
+    """``conversations.create``: a new channel with nobody but its maker."""
     private = call.flag("is_private")
     call.needs("groups:write" if private else "channels:write")
     name = call.text("name")
@@ -118,7 +118,7 @@ def _fit(call: Call, name: str, but: str = "") -> None:
 
 
 def rename(call: Call) -> Reply:
-    """Another name."""
+    """``conversations.rename``"""
     channel = _open(call)
     scope = call.right(channel, "write")
     _fit(call, call.text("name"), channel["id"])
@@ -127,12 +127,12 @@ def rename(call: Call) -> Reply:
 
 
 def set_topic(call: Call) -> Reply:
-    """Another topic."""
+    """``conversations.setTopic``"""
     return _about(call, "topic")
 
 
 def set_purpose(call: Call) -> Reply:
-    """Another purpose."""
+    """``conversations.setPurpose``"""
     return _about(call, "purpose")
 
 
@@ -159,7 +159,7 @@ def _open(call: Call) -> Json:
 
 
 def archive(call: Call) -> Reply:
-    """Closed."""
+    """``conversations.archive``"""
     channel = call.joined()
     scope = call.right(channel, "write")
     if channel["name"] == "general":
@@ -171,7 +171,7 @@ def archive(call: Call) -> Reply:
 
 
 def unarchive(call: Call) -> Reply:
-    """Open again."""
+    """``conversations.unarchive``"""
     channel = call.joined()
     scope = call.right(channel, "write")
     if not channel["is_archived"]:
@@ -184,7 +184,7 @@ def unarchive(call: Call) -> Reply:
 
 
 def join(call: Call) -> Reply:
-    """The caller comes in."""
+    """``conversations.join``: the caller becomes a member."""
     channel = call.channel()
     call.needs("channels:write")
     if channel.get("kind"):
@@ -199,7 +199,7 @@ def join(call: Call) -> Reply:
 
 
 def leave(call: Call) -> Reply:
-    """The caller goes."""
+    """``conversations.leave``: the caller is no longer a member."""
     channel = call.channel()
     scope = call.right(channel, "write")
     if channel["name"] == "general":
@@ -213,7 +213,7 @@ def leave(call: Call) -> Reply:
 
 
 def invite(call: Call) -> Reply:
-    """Others come in. Without ``force`` one who cannot stops them all."""
+    """``conversations.invite``: add members. Without ``force`` one who cannot be added stops them all."""
     channel = _open(call)
     scope = call.right(channel, "write.invites", "write")
     errors, fine = [], []
@@ -238,7 +238,7 @@ def _uninvitable(call: Call, channel: Json, user: str) -> str:
 
 
 def kick(call: Call) -> Reply:
-    """Another goes."""
+    """``conversations.kick``: remove a member."""
     channel = _open(call)
     scope = call.right(channel, "write")
     user = call.text("user")

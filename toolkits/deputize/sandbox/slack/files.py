@@ -18,7 +18,7 @@ _KINDS = {"images": "image/", "pdfs": "application/pdf", "snippets": "text/", "c
 
 
 def upload_url(call: Call) -> Reply:
-    """Step one: an address for the bytes."""
+    """``files.getUploadURLExternal``, step one: an address for the bytes."""
     call.needs("files:write")
     name, length = call.text("filename"), call.number("length", 0, 2**40)
     if not name:
@@ -32,7 +32,7 @@ def upload_url(call: Call) -> Reply:
 
 
 def take_bytes(path: str, body: bytes, world: World) -> Reply:
-    """Step two: the bytes, from whoever knows the address. There is no token here."""
+    """Step two: the bytes are posted to that address. Whoever knows it may; there is no token here."""
     upload = world.services["slack"].get("uploads", {}).get(path.removeprefix("/upload/v1/"))
     if upload is None:
         return Reply(404, (), b"file_not_found")
@@ -43,7 +43,7 @@ def take_bytes(path: str, body: bytes, world: World) -> Reply:
 
 
 def complete(call: Call) -> Reply:
-    """Step three: the files are there, and shown."""
+    """``files.completeUploadExternal``, step three: the files are there, and shared."""
     call.needs("files:write")
     wanted = call.parsed("files")
     if not isinstance(wanted, list) or not wanted:
@@ -129,7 +129,7 @@ def seen(call: Call, row: Json) -> bool:
 
 
 def info(call: Call) -> Reply:
-    """One file."""
+    """``files.info``: one file."""
     call.needs("files:read")
     row = call.store.get("files", {}).get(call.text("file"))
     if row is None or not seen(call, row):
@@ -138,7 +138,7 @@ def info(call: Call) -> Reply:
 
 
 def listing(call: Call) -> Reply:
-    """Files, the newest first."""
+    """``files.list``: the newest first."""
     call.needs("files:read")
     rows = [row for row in call.store.get("files", {}).values() if seen(call, row)]
     if channel := call.text("channel"):
@@ -164,12 +164,12 @@ def download(call: Call, path: str) -> Reply:
 
 
 def sign_in() -> Reply:
-    """What a browser that is not signed in gets in a file's place."""
+    """The HTML page that a browser without a session gets in a file's place."""
     return Reply(200, (("content-type", "text/html; charset=utf-8"),), b"<html><title>Sign in to Slack</title></html>")
 
 
 def as_refused(refusal: Refused) -> Reply:
-    """The files' host knows no errors in JSON."""
+    """A refusal of the files' host, which is a page and not JSON."""
     return sign_in() if refusal.reply.status == 200 else refusal.reply
 
 
@@ -177,13 +177,13 @@ def as_refused(refusal: Refused) -> Reply:
 
 
 def create_canvas(call: Call) -> Reply:
-    """A canvas of the user's own."""
+    """``canvases.create``: a canvas of the user's own."""
     call.needs("canvases:write")
     return call.good({"canvas_id": _canvas(call)["id"]}, "canvases:write", changes=True)
 
 
 def create_channel_canvas(call: Call) -> Reply:
-    """A conversation's one canvas."""
+    """``conversations.canvases.create``: a conversation's one canvas."""
     call.needs("canvases:write")
     channel = call.joined("channel_id")
     if channel.get("canvas"):
@@ -217,7 +217,7 @@ def _page(text: str) -> bytes:
 
 
 def edit_canvas(call: Call) -> Reply:
-    """Words at its end, its beginning, or in place of all."""
+    """``canvases.edit``: insert at the end or the beginning, or replace all."""
     call.needs("canvases:write")
     row = _own_canvas(call)
     changes = call.parsed("changes")
@@ -233,7 +233,7 @@ def edit_canvas(call: Call) -> Reply:
 
 
 def share_canvas(call: Call) -> Reply:
-    """Whoever is in these conversations may read it."""
+    """``canvases.access.set``: whoever is in these conversations may read it."""
     call.needs("canvases:write")
     row = _own_canvas(call)
     if call.text("access_level") not in ("read", "write"):

@@ -10,7 +10,7 @@ from deputize.sandbox.slack.replies import refused
 
 
 def history(call: Call) -> Reply:
-    """The newest first; metadata only when it is asked for."""
+    """``conversations.history``: the newest first; metadata only when it is asked for."""
     channel = call.channel()
     scope = call.right(channel, "history")
     rows = [row for row in reversed(channel["messages"]) if within(call, row["ts"]) and _stands_alone(row)]
@@ -21,7 +21,7 @@ def history(call: Call) -> Reply:
 
 
 def replies(call: Call) -> Reply:
-    """A message and the answers to it, oldest first; of an answer, the answer alone."""
+    """``conversations.replies``: a message and its thread, oldest first; of a reply, the reply alone."""
     channel = call.channel()
     scope = call.right(channel, "history")
     ts = call.text("ts")
@@ -58,7 +58,7 @@ def _sortable(ts: str) -> str:
 
 
 def message(call: Call, channel: Json, row: Json) -> Json:
-    """A message as Slack shows it: with its reactions, and how many answers it has."""
+    """A message as Slack shows it: with its reactions, and how many replies it has."""
     hidden = {"broadcast"} | (set() if call.flag("include_all_metadata") else {"metadata"})
     found = {name: value for name, value in row.items() if name not in hidden}
     if not found.get("reactions"):
@@ -79,7 +79,7 @@ def pins(channel: Json) -> list[Json]:
 
 
 def mark(call: Call) -> Reply:
-    """Read up to a message."""
+    """``conversations.mark``: read up to a message."""
     channel = call.joined()
     scope = call.right(channel, "write")
     if not call.text("ts"):

@@ -10,7 +10,7 @@ from deputize.sandbox.slack.replies import refused
 
 
 def react(call: Call) -> Reply:
-    """An emoji more."""
+    """``reactions.add``"""
     call.needs("reactions:write")
     message = call.message(call.joined(), call.text("timestamp"))
     reaction = _reaction(message, call.text("name"))
@@ -22,7 +22,7 @@ def react(call: Call) -> Reply:
 
 
 def unreact(call: Call) -> Reply:
-    """An emoji less."""
+    """``reactions.remove``"""
     call.needs("reactions:write")
     message = call.message(call.joined(), call.text("timestamp"))
     name = call.text("name")
@@ -54,7 +54,7 @@ def _count(message: Json) -> None:
 
 
 def pin(call: Call) -> Reply:
-    """A message that stays in sight."""
+    """``pins.add``"""
     call.needs("pins:write")
     channel = call.joined()
     message = call.message(channel, call.text("timestamp"))
@@ -65,7 +65,7 @@ def pin(call: Call) -> Reply:
 
 
 def unpin(call: Call) -> Reply:
-    """No longer."""
+    """``pins.remove``"""
     call.needs("pins:write")
     channel = call.joined()
     ts = call.text("timestamp")
@@ -76,7 +76,7 @@ def unpin(call: Call) -> Reply:
 
 
 def pinned(call: Call) -> Reply:
-    """What is pinned."""
+    """``pins.list``"""
     call.needs("pins:read")
     channel = call.channel()
     items = [
@@ -96,7 +96,7 @@ def pinned(call: Call) -> Reply:
 
 
 def bookmark(call: Call) -> Reply:
-    """A link at the channel's head."""
+    """``bookmarks.add``"""
     call.needs("bookmarks:write")
     channel = call.joined("channel_id")
     if call.text("type") != "link":
@@ -116,13 +116,13 @@ def bookmark(call: Call) -> Reply:
 
 
 def bookmarks(call: Call) -> Reply:
-    """The links at the channel's head."""
+    """``bookmarks.list``"""
     call.needs("bookmarks:read")
     return call.good({"bookmarks": call.channel("channel_id").get("bookmarks", [])}, "bookmarks:read")
 
 
 def unbookmark(call: Call) -> Reply:
-    """A link less."""
+    """``bookmarks.remove``"""
     call.needs("bookmarks:write")
     channel = call.joined("channel_id")
     rows = channel.get("bookmarks", [])

@@ -47,7 +47,7 @@ def _call(ask: Ask, world: World) -> Call:
 
 
 def auth_test(call: Call) -> Reply:
-    """Who the token speaks for; no scope is needed."""
+    """``auth.test``: who the token speaks for; no scope is needed."""
     return call.good(
         {
             "url": f"https://{TEAM['domain']}.slack.com/",
@@ -61,7 +61,7 @@ def auth_test(call: Call) -> Reply:
 
 
 def auth_revoke(call: Call) -> Reply:
-    """The token ends, and with it what could replace it."""
+    """``auth.revoke``: end the token, and the refresh token that could replace it."""
     if call.flag("test"):
         return call.good({"revoked": False})
     call.world.authority.end_grant(call.token.app, call.token.sub)

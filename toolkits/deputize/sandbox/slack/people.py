@@ -50,7 +50,7 @@ def _one(call: Call, field: str = "user") -> Json:
 
 
 def listing(call: Call) -> Reply:
-    """Everybody, page by page."""
+    """``users.list``: everybody, page by page."""
     call.needs("users:read")
     page, after = call.page(list(users(call.world).values()), 100)
     content = {"members": [shape(call, one) for one in page], "response_metadata": {"next_cursor": after}}
@@ -58,13 +58,13 @@ def listing(call: Call) -> Reply:
 
 
 def info(call: Call) -> Reply:
-    """One by id."""
+    """``users.info``: one by id."""
     call.needs("users:read")
     return call.good({"user": shape(call, _one(call))}, "users:read")
 
 
 def by_email(call: Call) -> Reply:
-    """One by address."""
+    """``users.lookupByEmail``: one by address."""
     call.needs("users:read.email")
     known = users(call.world).values()
     found = next((one for one in known if one["profile"]["email"] == call.text("email").lower() != ""), None)
@@ -74,14 +74,14 @@ def by_email(call: Call) -> Reply:
 
 
 def presence(call: Call) -> Reply:
-    """Active or away."""
+    """``users.getPresence``: active or away."""
     call.needs("users:read")
     user = _one(call) if call.text("user") else {"id": call.user}
     return call.good({"presence": call.store.get("presence", {}).get(user["id"], "active")}, "users:read")
 
 
 def set_presence(call: Call) -> Reply:
-    """The caller's own."""
+    """``users.setPresence``: the caller's own."""
     call.needs("users:write")
     wanted = call.text("presence")
     if wanted not in ("auto", "away"):
@@ -91,7 +91,7 @@ def set_presence(call: Call) -> Reply:
 
 
 def set_profile(call: Call) -> Reply:
-    """The caller's status: the members that are given, and no others."""
+    """``users.profile.set``: the caller's status; only the fields that are given."""
     call.needs("users.profile:write")
     wanted = call.parsed("profile")
     if not isinstance(wanted, dict):
@@ -109,7 +109,7 @@ def set_profile(call: Call) -> Reply:
 
 
 def groups(call: Call) -> Reply:
-    """The workspace's groups."""
+    """``usergroups.list``: the workspace's groups."""
     call.needs("usergroups:read")
     rows = [
         {name: value for name, value in row.items() if name != "users"}
@@ -120,7 +120,7 @@ def groups(call: Call) -> Reply:
 
 
 def group_users(call: Call) -> Reply:
-    """Who is in one."""
+    """``usergroups.users.list``: who is in one."""
     call.needs("usergroups:read")
     found = next((row for row in call.store.get("usergroups", []) if row["id"] == call.text("usergroup")), None)
     if found is None:
@@ -132,7 +132,7 @@ def group_users(call: Call) -> Reply:
 
 
 def snooze(call: Call) -> Reply:
-    """No notifications for some minutes."""
+    """``dnd.setSnooze``: no notifications for some minutes."""
     call.needs("dnd:write")
     minutes = call.number("num_minutes", 0, 10_080)
     ends = call.now + minutes * 60
@@ -142,7 +142,7 @@ def snooze(call: Call) -> Reply:
 
 
 def end_snooze(call: Call) -> Reply:
-    """Notifications again."""
+    """``dnd.endSnooze``: notifications again."""
     call.needs("dnd:write")
     if call.store.setdefault("snoozed", {}).pop(call.user, 0) <= call.now:
         raise refused("snooze_not_active")

@@ -22,7 +22,7 @@ _DAY = re.compile(r"\b(?:after|before):\d{4}-\d\d-\d\d")
 
 
 def context(call: Call) -> Reply:
-    """The newer method: a scope for each kind of place and thing."""
+    """``assistant.search.context``, the newer method: a scope for each kind of place and thing."""
     what, where = call.listed("content_types") or ["messages"], call.listed("channel_types") or ["public_channel"]
     if unknown := [one for one in what if one not in _SHAPES]:
         raise refused("invalid_arguments", arg=",".join(unknown))
@@ -144,7 +144,7 @@ _SHAPES: Mapping[str, Callable[[Call, _Query, list[str]], list[Json]]] = {
 
 
 def old_messages(call: Call) -> Reply:
-    """The older method: one scope for everything that the user sees."""
+    """``search.messages``, the older method: one scope for everything that the user sees."""
     call.needs("search:read")
     query = _Query(call, call.text("query"))
     matches = [
@@ -164,7 +164,7 @@ def old_messages(call: Call) -> Reply:
 
 
 def old_files(call: Call) -> Reply:
-    """The same for files."""
+    """``search.files``: the same for files."""
     call.needs("search:read")
     rows = [files.shape(row) for row in _own_files(call, _Query(call, call.text("query")))]
     page, paging = call.numbered(rows, 20)
