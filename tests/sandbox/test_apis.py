@@ -11,7 +11,7 @@ import pytest
 
 from deputize.sandbox import Sandbox, github, linear, salesforce, slack
 from deputize.sandbox.github.seed import BOBS_SECRET as GITHUB_SECRET
-from deputize.sandbox.linear.graphql import Unreadable, read
+from deputize.sandbox.graphql import InvalidDocument, read_document
 from deputize.sandbox.linear.seed import BOBS_SECRET as LINEAR_SECRET
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.salesforce.seed import BOBS_SECRET as SALESFORCE_SECRET
@@ -237,8 +237,8 @@ async def test_linear_refuses_with_errors(sandbox: Sandbox, query: str, code: st
     "document", ["", "{", "}", "{ a(b: ) }", "{ ...f } fragment f on X { ...f }", "{ ...x }", "{a} {b}", "{ ~ }"]
 )
 def test_a_document_that_is_none_is_unreadable(document: str) -> None:
-    with pytest.raises(Unreadable):
-        read(document, {})
+    with pytest.raises(InvalidDocument):
+        read_document(document, {})
 
 
 # ------------------------------------------------------------------ salesforce

@@ -18,16 +18,16 @@ from deputize.sandbox.github.graphql_changes import (
 from deputize.sandbox.github.graphql_discussions import add_comment, create_discussion, mark_answer, node, search
 from deputize.sandbox.github.graphql_nodes import Failed
 from deputize.sandbox.github.graphql_repository import repository
+from deputize.sandbox.graphql import Field, InvalidDocument, read_document
 from deputize.sandbox.http_types import Refused, Reply
-from deputize.sandbox.linear.graphql import Field, Unreadable, read
 
 
 def handle(call: Call) -> Reply:
     """200 whatever happens, with the errors beside the data."""
     sent = call.body()
     try:
-        kind, fields = read(str(sent.get("query", "")), sent.get("variables") or {})
-    except Unreadable as wrong:
+        kind, fields = read_document(str(sent.get("query", "")), sent.get("variables") or {})
+    except InvalidDocument as wrong:
         return call.reply({"errors": [{"message": str(wrong)}]})
     data: Json = {}
     errors: list[Json] = []

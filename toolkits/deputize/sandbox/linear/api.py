@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from deputize.sandbox.graphql import Field, InvalidDocument, read_document
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.linear import changes, filters, inbox_views, views
-from deputize.sandbox.linear.graphql import Field, Unreadable, read
 from deputize.sandbox.linear.seed import ORGANIZATION_KEY, stable_id
 from deputize.sandbox.linear.selections import Many
 from deputize.sandbox.linear.store import Call, Json, failed, not_found
@@ -24,8 +24,8 @@ def handle(ask: Ask, world: World) -> Reply:
         raise failed(404, "Not found", "other", "NOT_FOUND")
     call, content = _call(ask, world), ask.content()
     try:
-        kind, fields = read(str(content.get("query") or ""), content.get("variables") or {})
-    except Unreadable as unreadable:
+        kind, fields = read_document(str(content.get("query") or ""), content.get("variables") or {})
+    except InvalidDocument as unreadable:
         raise failed(400, str(unreadable), "graphql error", "GRAPHQL_PARSE_FAILED") from None
     roots = changes.MUTATIONS if kind == "mutation" else QUERIES
     for one in fields:

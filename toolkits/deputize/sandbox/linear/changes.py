@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from deputize.sandbox.graphql import Field
 from deputize.sandbox.linear import inbox_views, views
-from deputize.sandbox.linear.graphql import Field
 from deputize.sandbox.linear.inputs import (
     DOCUMENT,
     INITIATIVE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
-from deputize.sandbox.linear.graphql import Field
+from deputize.sandbox.graphql import Field
 from deputize.sandbox.linear.seed import user_id
 from deputize.sandbox.linear.store import Call, Json, failed, invalid, not_found
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from deputize.sandbox.graphql import Field
 from deputize.sandbox.linear import views
-from deputize.sandbox.linear.graphql import Field
 from deputize.sandbox.linear.inputs import COMMENT, ISSUE, input_of, insert, kept_fields, require_text, succeeded
 from deputize.sandbox.linear.seed import user_id
 from deputize.sandbox.linear.store import Call, Json, failed, not_found

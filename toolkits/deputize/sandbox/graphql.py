@@ -16,7 +16,7 @@ _REST = re.compile(r"(?:[\s,]|#[^\n]*)*")
 _WORDS = {"true": True, "false": False, "null": None}
 
 
-class Unreadable(Exception):
+class InvalidDocument(Exception):
     """The document is not understood; the message says why."""
 
 
@@ -30,8 +30,8 @@ class Field:
     fields: list[Field] = field(default_factory=list)
 
 
-def read(document: str, variables: Mapping[str, Any]) -> tuple[str, list[Field]]:
-    """``query`` or ``mutation``, and its fields. Raises `Unreadable`."""
+def read_document(document: str, variables: Mapping[str, Any]) -> tuple[str, list[Field]]:
+    """``query`` or ``mutation``, and its fields. Raises `InvalidDocument`."""
     return _Reader(_tokens(document), variables).document()
 
 
@@ -42,7 +42,7 @@ def _tokens(document: str) -> list[str]:
         if match is None:
             if _REST.fullmatch(document, at):
                 break
-            raise Unreadable("Syntax Error: Unexpected character.")
+            raise InvalidDocument("Syntax Error: Unexpected character.")
         found.append(match[1])
         at = match.end()
     return found
@@ -63,9 +63,9 @@ class _Reader:
             elif kind in ("query", "mutation"):
                 starts.append((kind, self._skip_to_selection()))
             else:
-                raise Unreadable(f"Syntax Error: Unexpected Name {kind!r}.")
+                raise InvalidDocument(f"Syntax Error: Unexpected Name {kind!r}.")
         if len(starts) != 1:
-            raise Unreadable("Must provide one operation.")
+            raise InvalidDocument("Must provide one operation.")
         kind, self._at = starts[0]
         return kind, self._selection(())
 
@@ -97,7 +97,7 @@ class _Reader:
             return self._selection(inside)
         name = self._take()
         if name not in self._fragments or name in inside:
-            raise Unreadable(f'Unknown fragment "{name}".')
+            raise InvalidDocument(f'Unknown fragment "{name}".')
         back, self._at = self._at, self._fragments[name]
         fields = self._selection((*inside, name))
         self._at = back
@@ -120,7 +120,7 @@ class _Reader:
             self._at += 1
             name, said = self._take(), self._pairs("(", ")")
             if name not in ("include", "skip"):
-                raise Unreadable(f'Unknown directive "@{name}".')
+                raise InvalidDocument(f'Unknown directive "@{name}".')
             wanted = wanted and bool(said.get("if")) == (name == "include")
         return wanted
 
@@ -161,7 +161,7 @@ class _Reader:
 
     def _peek(self) -> str:
         if self._at >= len(self._tokens):
-            raise Unreadable("Syntax Error: Unexpected <EOF>.")
+            raise InvalidDocument("Syntax Error: Unexpected <EOF>.")
         return self._tokens[self._at]
 
     def _take(self) -> str:
@@ -171,4 +171,4 @@ class _Reader:
 
     def _expect(self, token: str) -> None:
         if (found := self._take()) != token:
-            raise Unreadable(f"Syntax Error: Expected {token!r}, found {found!r}.")
+            raise InvalidDocument(f"Syntax Error: Expected {token!r}, found {found!r}.")
