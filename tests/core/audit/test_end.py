@@ -100,7 +100,7 @@ def test_a_row_after_a_close_that_had_to_wait_is_written_too(make: Make, folder:
         time.sleep(0.001)
     write(audit, 1)
     closing.start()
-    while not audit._inline:
+    while not audit._thread.inline:
         time.sleep(0.001)
     disk.open.set()
     flushing.join(10)

@@ -5,9 +5,7 @@ What must outlive the process is handed to the kernel at once, by whoever wrote 
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import concurrent.futures
 import json
 import logging
 import os
@@ -16,20 +14,19 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.key_rotation import unclosed
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
 from deputize.core.audit.sinks import Files, Memory, checked
-from deputize.core.audit.waiters import Waiter, tell
 from deputize.core.errors import SettingsError, StoreUnavailable
 
 Mode: TypeAlias = Literal["standard", "strict"]
 
-GATHER = 0.5  # seconds a row may wait for others when nobody awaits it
-CROWD = 0.001  # seconds an awaited row waits for others that are awaited
 GROUP = 1000  # rows in one write at most, and between two anchors
 WAITING = 50_000  # rows kept while the disk refuses them
 
@@ -67,27 +64,23 @@ class Audit:
         self._key, *older = map(Key, (key, *old_keys))
         self._clock, self._anchor, self._limit = clock, anchor, rotate_bytes
         self._folder = folder and checked(folder)
-        self._inline = folder is None  # no thread: whoever writes, commits
-        self._begin()
+        self._begin(inline=folder is None)
         _living.add(self)
         if self._folder and older:
             for facts in unclosed(self._folder, [self._key, *older]):
                 self.write("key.rotated", **facts)
 
-    def _begin(self) -> None:
-        """All that belongs to one process."""
+    def _begin(self, *, inline: bool) -> None:
+        """All that belongs to one process. ``inline``: no thread, so that whoever writes, commits."""
         self.writer = os.urandom(8).hex()
         self._seq, self._prev = 0, self._key.first(self.writer)
         self._since_anchor, self._lost, self._failing = 0, 0, False
         self._unsynced: deque[tuple[float, str]] = deque()
         self._safe, self._lost_unsynced, self._due = self._chain(), 0, deque[str]()
         self._queue: deque[tuple[float, str]] = deque()
-        self._waiters: deque[Waiter] = deque()
         self._anchors: deque[str] = deque()
-        self._state, self._io, self._turn = threading.Lock(), threading.Lock(), threading.Lock()
-        self._bell, self._hurry = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
-        self._awake, self._crowd = False, 0
+        self._io, self._turn = threading.Lock(), threading.Lock()
+        self._thread = CommitThread(self._commit, inline=inline)
         self._sink = Files(self._folder, self.writer, self._limit) if self._folder else Memory()
 
     def write(self, event: str, /, **facts: Fact) -> None:
@@ -98,8 +91,8 @@ class Audit:
         still written, at once, or StoreUnavailable raised.
         """
         self._queue.append((self._clock(), render(event, facts)))
-        if not self._awake:
-            self._ring()
+        if not self._thread.awake:
+            self._thread.ring()
 
     def hand_over(self) -> None:
         """Give the rows that wait to the kernel, unsynced: they outlive this process from here on, not the machine.
@@ -108,7 +101,7 @@ class Audit:
         """
         with self._io:
             number = len(self._queue)
-            if self._inline or self._lost or self._since_anchor + number >= GROUP:
+            if self._thread.inline or self._lost or self._since_anchor + number >= GROUP:
                 return
             taken = [self._queue.popleft() for _ in range(number)]
             lines, seq, prev = self._chained(taken, self._seq, self._prev)
@@ -125,16 +118,11 @@ class Audit:
         Raises StoreUnavailable if they cannot be written now. They go on waiting, so a caller that then refuses the act
         writes its ``act.result`` too.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if self._ask((loop, future)):
-            await future
+        await self._thread.settle()
 
     def flush(self) -> None:
         """The same as `settle`, blocking."""
-        future: concurrent.futures.Future[None] = concurrent.futures.Future()
-        if self._ask((None, future)):
-            future.result()
+        self._thread.flush()
 
     def digest(self, *parts: str | bytes) -> str:
         """Stands for values that no row may show: equal for equal parts, not to be guessed without the key. 32 hex."""
@@ -149,77 +137,11 @@ class Audit:
 
     def close(self) -> None:
         """Make all rows durable and end the thread; again does nothing. Raises StoreUnavailable if rows were left."""
-        with self._state:
-            self._inline = True
-            thread, self._thread = self._thread, None
-            self._bell.set()
-            self._hurry.set()
-        if thread:
-            thread.join()
-        self._awake = False
         try:
-            self._serve(ending=True)
+            self._thread.end(partial(self._commit, ending=True))
         finally:
             with self._io:
                 self._sink.close()
-
-    def _ask(self, waiter: Waiter) -> bool:
-        """Whether the thread will answer the waiter. If not, what waits has been written here."""
-        with self._state:
-            if self._wake():
-                self._waiters.append(waiter)
-                self._hurry.set()
-                return True
-        self._commit()
-        return False
-
-    def _ring(self) -> None:
-        with self._state:
-            if self._wake():
-                return
-        self._commit()
-
-    def _wake(self) -> bool:
-        """Whether the thread sees to it (with _state held)."""
-        if self._thread is None and not self._inline:
-            thread = threading.Thread(target=self._run, name="audit", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is ending, or the system has no thread left
-                self._inline = True
-            else:
-                self._thread = thread
-        if not self._inline:
-            self._awake = True
-            self._bell.set()
-        return not self._inline
-
-    def _run(self) -> None:
-        while not self._inline:
-            self._bell.wait()
-            if self._hurry.wait(GATHER) and self._crowd > 1:
-                time.sleep(CROWD)  # several waited last time: more are about to
-            self._bell.clear()
-            self._hurry.clear()
-            self._awake = False  # before the rows are taken: whoever writes from here on rings again
-            try:
-                self._serve()
-            except StoreUnavailable:
-                with self._state:
-                    self._wake()
-
-    def _serve(self, *, ending: bool = False) -> None:
-        waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
-        self._crowd = len(waiters)
-        reason = "The audit ended."
-        try:
-            self._commit(ending=ending)
-            reason = ""
-        except StoreUnavailable as error:
-            reason = error.message
-            raise
-        finally:
-            tell(waiters, reason)
 
     def _commit(self, *, ending: bool = False) -> None:
         """Make what waits now durable, group by group. Raises StoreUnavailable; what is not durable goes on waiting."""
@@ -333,7 +255,7 @@ def _begin_again() -> None:
     """In a forked child: what waits there is the parent's to write."""
     for audit in list(_living):
         audit._sink.close()
-        audit._begin()
+        audit._begin(inline=audit._thread.inline)
 
 
 os.register_at_fork(after_in_child=_begin_again)

@@ -20,7 +20,7 @@ from deputize.core.vault.vault import FIRST, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 
 _ROWS_OF_OTHERS = 0.6
-"""Seconds after which what other processes did is in the audit: see `deputize.core.audit.writer.GATHER`."""
+"""Seconds after which what other processes did is in the audit: see `deputize.core.audit.commit_thread.GATHER`."""
 
 
 def backups_of(vault: Vault) -> Backup:

@@ -1,0 +1,152 @@
+"""The thread that makes an audit's rows durable: soon for all of them, at once for whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+from deputize.core.errors import StoreUnavailable
+
+GATHER: Final = 0.5
+"""Seconds a row may wait for others when nobody awaits it."""
+CROWD: Final = 0.001
+"""Seconds an awaited row waits for others that are awaited."""
+
+Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop | None, "asyncio.Future[None] | concurrent.futures.Future[None]"]
+"""Who waits: in which event loop (None: in a thread), and what is to be answered."""
+
+
+class CommitThread:
+    """Calls ``commit`` in a thread of its own, which begins with the first row; ``inline``: in that of the caller.
+
+    ``commit`` makes all rows durable that wait, or raises `StoreUnavailable`, and is then called again.
+    """
+
+    def __init__(self, commit: Callable[[], None], *, inline: bool) -> None:
+        self._commit = commit
+        self._inline = inline
+        self._waiters: deque[Waiter] = deque()
+        self._state = threading.Lock()
+        self._bell, self._hurry = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._crowd = 0
+        self.awake = False
+        """Whether a row that was just queued will be seen to: whoever queues one and finds this False has to `ring`."""
+
+    @property
+    def inline(self) -> bool:
+        """Whether there is no thread, or none any more."""
+        return self._inline
+
+    def ring(self) -> None:
+        """See to the rows that wait, within `GATHER` seconds; without a thread, at once and here."""
+        with self._state:
+            if self._wake():
+                return
+        self._commit()
+
+    async def settle(self) -> None:
+        """Wait until every row queued so far is durable. Raises `StoreUnavailable`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if self._ask((loop, future)):
+            await future
+
+    def flush(self) -> None:
+        """The same as `settle`, blocking."""
+        future: concurrent.futures.Future[None] = concurrent.futures.Future()
+        if self._ask((None, future)):
+            future.result()
+
+    def end(self, last: Callable[[], None]) -> None:
+        """End the thread, then call ``last`` instead of ``commit`` for who still waits. Again only calls that."""
+        with self._state:
+            self._inline = True
+            thread, self._thread = self._thread, None
+            self._bell.set()
+            self._hurry.set()
+        if thread:
+            thread.join()
+        self.awake = False
+        self._serve(last)
+
+    def _ask(self, waiter: Waiter) -> bool:
+        """Whether the thread will answer the waiter. If not, what waits has been written here."""
+        with self._state:
+            if self._wake():
+                self._waiters.append(waiter)
+                self._hurry.set()
+                return True
+        self._commit()
+        return False
+
+    def _wake(self) -> bool:
+        """Whether the thread sees to it (with _state held)."""
+        if self._thread is None and not self._inline:
+            thread = threading.Thread(target=self._run, name="audit", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is ending, or the system has no thread left
+                self._inline = True
+            else:
+                self._thread = thread
+        if not self._inline:
+            self.awake = True
+            self._bell.set()
+        return not self._inline
+
+    def _run(self) -> None:
+        while not self._inline:
+            self._bell.wait()
+            if self._hurry.wait(GATHER) and self._crowd > 1:
+                time.sleep(CROWD)  # several waited last time: more are about to
+            self._bell.clear()
+            self._hurry.clear()
+            self.awake = False  # before the rows are taken: whoever writes from here on rings again
+            try:
+                self._serve(self._commit)
+            except StoreUnavailable:
+                with self._state:
+                    self._wake()
+
+    def _serve(self, commit: Callable[[], None]) -> None:
+        waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
+        self._crowd = len(waiters)
+        reason = "The audit ended."
+        try:
+            commit()
+            reason = ""
+        except StoreUnavailable as error:
+            reason = error.message
+            raise
+        finally:
+            _tell(waiters, reason)
+
+
+def _tell(waiters: Iterable[Waiter], reason: str) -> None:
+    """Answer whoever waits, with one call into each event loop."""
+    by_loop = defaultdict(list)
+    for loop, future in waiters:
+        by_loop[loop].append(future)
+    for loop, futures in by_loop.items():
+        if loop is None:
+            _answer(futures, reason)
+        else:
+            with contextlib.suppress(RuntimeError):  # closed: nobody waits there any more
+                loop.call_soon_threadsafe(_answer, futures, reason)
+
+
+def _answer(futures: Iterable[asyncio.Future[None] | concurrent.futures.Future[None]], reason: str) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if reason:
+            future.set_exception(StoreUnavailable(reason))
+        else:
+            future.set_result(None)
