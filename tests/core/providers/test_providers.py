@@ -158,7 +158,7 @@ COMMON: dict[str, Any] = {
     "revokes_all": False,
     "plain_http": False,
 }
-ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions"}  # each has a test of its own below
+ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions", "revoke_note"}  # each has a test of its own
 
 
 def said_fields() -> list[Any]:

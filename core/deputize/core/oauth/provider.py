@@ -70,6 +70,7 @@ class Provider:
     ``localhost``: loopback must be called by that name.
     ``loopback_needs_pkce``: loopback is for apps that use PKCE only.
     ``revokes_all``: ending one token ends all that the account has given this app.
+    ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
     ``sites``: who else may run it; see `at_host`.
     ``plain_http``: http on loopback is accepted: a stand-in.
     """
@@ -113,6 +114,7 @@ class Provider:
     localhost: bool = False
     loopback_needs_pkce: bool = False
     revokes_all: bool = False
+    revoke_note: str = ""
     sites: tuple[Site, ...] = ()
     plain_http: bool = False
     _known: dict[frozenset[str], frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -106,12 +106,6 @@ UPSTREAM: Final[Mapping[str, str]] = {
 }
 """What the provider knows of a disconnected account."""
 
-REVOKING: Final[Mapping[str, str]] = {
-    "google": "Google ends everything that this application may do with the account at once, not only for one agent: "
-    "mail and calendar alike.",
-}
-"""What disconnecting means at providers where it means more than one might think."""
-
 
 def other_words(other: str, instead: str, label: str) -> str:
     """What happens to the accounts there are, where a consent is for another one; empty where it is not."""

@@ -46,6 +46,7 @@ async def connections(site: Site, request: Request) -> Response:
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
+        notes={name: row.revoke_note for name, row in deputy.providers.items()},
         words=texts,
     )
 
