@@ -151,6 +151,7 @@ async def make(
     sign_in: str = "",
     provider: Provider | None = None,
     transport: Transport | None = None,
+    return_to: Iterable[str] = (),
     **more: Any,
 ) -> World:
     """A world: the web application's, or the one on loopback."""
@@ -167,7 +168,7 @@ async def make(
         clock=clock,
         **{"agent": "Mail helper", **more},
     )
-    app = pages_app(deputy, verifier=None if local else signed_in, sign_in=sign_in, local=local)
+    app = pages_app(deputy, verifier=None if local else signed_in, sign_in=sign_in, local=local, return_to=return_to)
     return World(deputy, sandbox, clock, app, base)
 
 

@@ -54,8 +54,11 @@ class Browser:
         """
         return await self.repository.public(await self.repository.by_ticket(ticket, who))
 
-    async def start(self, ticket: str, who: Who) -> Started:
-        """Connect was pressed: bind this browser, and say where it goes. The last three presses may come back."""
+    async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
+        """Connect was pressed: bind this browser, and say where it goes. The last three presses may come back.
+
+        ``return_to``: an address of the application, checked by the caller, that the page leads back to in the end.
+        """
         repository, engine = self.repository, self.repository.engine
         base = await engine.pages.base_url()
         while True:
@@ -73,6 +76,7 @@ class Browser:
                 redirect_uri=provider.redirect_uri(base, app),
                 asked=scopes | set(provider.always),
                 origin=origin_of(provider, app),
+                return_to=return_to,
             )
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):

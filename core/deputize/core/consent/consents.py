@@ -55,6 +55,7 @@ class Details:
 
     ``missing``: the scopes that the user left out. ``redeeming``: the browser is back, and its code is being redeemed.
     ``other``, ``instead``: it is for one more account, or for one to act from now on instead of this one.
+    ``return_to``: the address of the application that its page leads back to, if the user came with one.
     """
 
     user: User
@@ -62,6 +63,7 @@ class Details:
     redeeming: bool
     other: Other
     instead: str
+    return_to: str
 
 
 class Consents:
@@ -180,9 +182,9 @@ class Consents:
         """The consent behind a link: see `Browser.open`."""
         return await self._browser.open(ticket, who)
 
-    async def start(self, ticket: str, who: Who) -> Started:
+    async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
         """Connect was pressed: see `Browser.start`."""
-        return await self._browser.start(ticket, who)
+        return await self._browser.start(ticket, who, return_to)
 
     async def decline(self, ticket: str, who: Who) -> None:
         """Cancel was pressed: see `Browser.decline`."""
@@ -208,8 +210,14 @@ class Consents:
         record = await self.repository.by_id(consent_id)
         if record is None:
             return None
-        redeeming = record.status in REDEEMING
-        return Details(record.user, record.missing, redeeming, record.other, record.instead)
+        return Details(
+            record.user,
+            record.missing,
+            redeeming=record.status in REDEEMING,
+            other=record.other,
+            instead=record.instead,
+            return_to=record.return_to,
+        )
 
     async def waiting(self, user: User) -> list[Consent]:
         """What the user is being asked now."""

@@ -110,7 +110,8 @@ class ConsentRecord:
     ``subject``, ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more
     account, or for one to act from now on instead of this one. ``asks``: the requests of the user that led here.
     ``issue`` counts the tickets. ``asked``: all scopes the provider was asked for; ``missing``: those of ``scopes`` it
-    did not give. ``row`` is the sealed row this was read from, which a save must still find.
+    did not give. ``return_to``: the address that its page leads back to. ``row`` is the sealed row this was read from,
+    which a save must still find.
     """
 
     id: str
@@ -140,6 +141,7 @@ class ConsentRecord:
     reason: str = ""
     finished: float = 0.0
     missing: tuple[str, ...] = ()
+    return_to: str = ""
     before: tuple[Former, ...] = ()
     row: Record | None = field(default=None, repr=False, compare=False)
 
@@ -150,12 +152,12 @@ class ConsentRecord:
             raise RuntimeError(f"A consent does not move from {self.status} to {status}.")
         return replace(self, status=status, **facts)
 
-    def opened(self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin) -> Self:
+    def opened(
+        self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin, return_to: str = ""
+    ) -> Self:
         """The verified user pressed Connect: the last presses may come back."""
-        visits, until = (*self.visits[1 - MOST_VISITS :], visit), visit.expires
-        return self._moved(
-            "opened", visits=visits, visit_expires=until, redirect_uri=redirect_uri, asked=asked, origin=origin
-        )
+        visits, back = (*self.visits[1 - MOST_VISITS :], visit), {"redirect_uri": redirect_uri, "return_to": return_to}
+        return self._moved("opened", visits=visits, visit_expires=visit.expires, asked=asked, origin=origin, **back)
 
     def opened_by_device(self, device: DeviceWait, *, asked: frozenset[str], origin: Origin) -> Self:
         """A device code waits to be entered elsewhere."""
@@ -275,7 +277,7 @@ _ALWAYS: Final = (
     *("id", "provider", "app", "scopes", "agent", "subject", "account", "other", "instead", "why", "asks", "status"),
     *("issue", "ticket_expires", "expires"),
 )
-_PLAIN: Final = ("visit_expires", "redirect_uri", "returned", "reason", "finished", "missing")
+_PLAIN: Final = ("visit_expires", "redirect_uri", "returned", "reason", "finished", "missing", "return_to")
 
 
 def _fields(one: Visit | DeviceWait | Former) -> Content:

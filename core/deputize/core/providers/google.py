@@ -133,6 +133,6 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     login_hint="login_hint",
     loopback="any_port",
     revokes_all=True,
-    revoke_note="Google ends everything that this application may do with the account at once, not only for one agent: mail "
-    "and calendar alike.",
+    revoke_note="Google ends everything that this application may do with the account at once, not only for one agent: "
+    "mail and calendar alike.",
 )

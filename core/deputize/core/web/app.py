@@ -66,6 +66,7 @@ def pages_app(
     local: bool = False,
     pages: Iterable[Page] = PAGES,
     templates: Iterable[Path] = (),
+    return_to: Iterable[str] = (),
 ) -> ASGIApp:
     """The pages as an ASGI application, to be served by itself or mounted in another one.
 
@@ -73,8 +74,9 @@ def pages_app(
     gets ``?next=`` with a path on the same host. ``local``: no verifier, one person, loopback only. The deputy's
     ``base_url`` is where all this can be reached, with the path of a mount. ``pages``: all there are, as
     ``[*PAGES, Page(...)]``. ``templates``: folders with templates of yours; one that is called as one of ours takes its
-    place. Raises `SettingsError` for a web application that could not tell its users apart, and for plain http that
-    leaves the machine.
+    place. ``return_to``: addresses of your application, as ``["/chat", "https://app.example/"]``, that the page of a
+    consent may lead back to: the first one, or what its link names with ``?return_to=``. Raises `SettingsError` for a
+    web application that could not tell its users apart, and for plain http that leaves the machine.
     """
     if verifier is None and not local:
         raise SettingsError(
@@ -90,7 +92,7 @@ def pages_app(
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
-    return _routed(Site(deputy, verifier, sign_in, templates), pages)
+    return _routed(Site(deputy, verifier, sign_in, templates, return_to), pages)
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:

@@ -22,18 +22,28 @@ from deputize.core.web.cookies import FORM_LIFE, Cookies, cookies_for
 from deputize.core.web.forms import fields_of, form_token, from_our_page
 from deputize.core.web.local_links import user_of
 from deputize.core.web.rendering import page, root_of, see_other, templates_in
+from deputize.core.web.return_to import ReturnTo
 from deputize.core.web.verifier import UserVerifier, person
 
 log = logging.getLogger("deputize.web")
 
 
 class Site:
-    """The pages of one deputy. Without a verifier it is the local one. ``templates``: folders with more templates."""
+    """The pages of one deputy. Without a verifier it is the local one.
+
+    ``templates``: folders with more templates. ``return_to``: where pages may lead back to.
+    """
 
     def __init__(
-        self, deputy: Deputy, verifier: UserVerifier | None, sign_in: str, templates: Iterable[Path] = ()
+        self,
+        deputy: Deputy,
+        verifier: UserVerifier | None,
+        sign_in: str,
+        templates: Iterable[Path] = (),
+        return_to: Iterable[str] = (),
     ) -> None:
         self.deputy, self.verifier, self.sign_in = deputy, verifier, sign_in
+        self.return_to = ReturnTo.of(return_to)
         self.templates = templates_in(*templates)
         self.local = verifier is None
         self.key = deputy.vault.keys.web

@@ -31,6 +31,7 @@ async def ask(site: Site, request: Request) -> Response:
         "act": act,
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
+        "back": site.return_to.default,
         "left": texts.minutes(act.expires_at - site.deputy.clock()),
     }
     template = "approve.html" if act.status == "pending" else "approval_result.html"

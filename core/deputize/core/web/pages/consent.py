@@ -8,7 +8,7 @@ GET  /callback/{app}        callback    back to /connect/{ticket}
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,23 +19,24 @@ from deputize.core.pending import Consent
 from deputize.core.web import texts
 from deputize.core.web.cookies import NONCE_LIFE
 from deputize.core.web.rendering import root_of, see_other
-from deputize.core.web.site import Page, Site, here, is_refusal, note
+from deputize.core.web.site import Page, Site, here, is_refusal, log, note
 
 
 async def ask(site: Site, request: Request) -> Response:
     """What the user is asked; once that is over, how it went."""
     ticket = request.path_params["ticket"]
-    who = await site.who(request)
+    named, who = request.query_params.get("return_to", ""), await site.who(request)
     if who is None:
-        return site.nobody(request, _path(ticket))
+        return site.nobody(request, _path(ticket) + _query(named if site.return_to.allows(named) else ""))
+    return_to = _return_to(site, named)
     consent = await site.deputy.consents.open(ticket, who)
-    facts = await _facts(site, consent)
+    facts = await _facts(site, consent, return_to)
     if consent.status != "pending":
         return site.page(request, "consent_result.html", **facts)
     if facts["returned"]:
         return site.page(request, "connecting.html", **facts)
     targets = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
-    facts |= {"action": here(request)}
+    facts |= {"action": here(request), "return_to": return_to}
     return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *targets)), **facts)
 
 
@@ -45,10 +46,12 @@ async def start(site: Site, request: Request) -> Response:
     who = await site.who(request)
     if who is None:
         return site.nobody(request, _path(ticket))
-    if (await site.form(request, who)).get("decision") == "cancel":
+    fields = await site.form(request, who)
+    return_to = _return_to(site, fields.get("return_to", ""))
+    if fields.get("decision") == "cancel":
         await site.deputy.consents.decline(ticket, who)
-        return see_other(here(request))
-    started = await site.deputy.consents.start(ticket, who)
+        return see_other(here(request) + _query(return_to))
+    started = await site.deputy.consents.start(ticket, who, return_to)
     cookies, state = await site.cookies(), parse_qs(urlsplit(started.url).query)["state"][0]
     response = see_other(started.url)
     cookies.put(response, cookies.nonce(state), started.nonce.reveal(), NONCE_LIFE)
@@ -83,7 +86,25 @@ def _path(ticket: str) -> str:
     return f"/connect/{quote(ticket, safe='')}"
 
 
-async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
+def _return_to(site: Site, target: str) -> str:
+    """Where a link or a form wants to lead back to. Raises the one refusal where the application did not name it."""
+    try:
+        return site.return_to.checked(target)
+    except InvalidInput:
+        log.warning("A link has a return_to that pages_app(return_to=...) does not name.")
+        raise
+
+
+def _query(return_to: str) -> str:
+    return f"?{urlencode({'return_to': return_to})}" if return_to else ""
+
+
+def _back(site: Site, named: str, kept: str) -> str:
+    """Where the page leads back to: what its link names, what the link named that was opened first, or the default."""
+    return named or (kept if site.return_to.allows(kept) else "") or site.return_to.default
+
+
+async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]:
     """What the pages of a consent tell."""
     provider, label = site.deputy.providers[consent.provider], site.label(consent.provider)
     known = await site.deputy.consents.details(consent.id)
@@ -104,6 +125,7 @@ async def _facts(site: Site, consent: Consent) -> dict[str, Any]:
         "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.always)],
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
         "why": "" if over or not consent.why else texts.sentence(texts.WHY, consent.why, texts.WHY_ELSE, label),
+        "back": _back(site, return_to, known.return_to if known else ""),
         "user": known.user.id if known else "",
         "head": texts.sentence(texts.HEADS, consent.status, texts.HEAD_ELSE, label),
         "outcome": texts.OUTCOMES.get(consent.status, "failed"),

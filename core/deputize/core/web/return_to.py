@@ -1,0 +1,79 @@
+"""The way back to the application after a consent: only to addresses that it named itself (no open redirect).
+
+Source: RFC 9700 4.11 (open redirectors). A page links there; nobody is sent there without a click.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from deputize.core.errors import InvalidInput, SettingsError
+from deputize.core.web.cookies import LOOPBACK
+
+_URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
+"""Characters of RFC 3986: browsers mend others, such as a backslash, into something else than we have checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnTo:
+    """The addresses that may be led back to: paths of this host, or URLs. One that ends in ``/`` stands for all below.
+
+    The first one is where a consent leads whose link names none.
+    """
+
+    allowed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, addresses: Iterable[str]) -> Self:
+        """These addresses. Raises `SettingsError` for one that is neither a path nor https, or http on loopback."""
+        allowed = tuple(addresses)
+        for address in allowed:
+            parts = _split(address)
+            if parts is None or "@" in parts.netloc or parts.fragment:
+                raise SettingsError(
+                    f"return_to has {address!r}: no path of your application, as /chat, and no https address.",
+                    hint="Name each address that users may be led back to; one that ends in / stands for all below it.",
+                )
+        return cls(allowed)
+
+    @property
+    def default(self) -> str:
+        """Where to go where nothing else is named; empty for nowhere."""
+        return self.allowed[0] if self.allowed else ""
+
+    def checked(self, target: str) -> str:
+        """The target of a link, if it is allowed; empty for an empty one. Raises the refusal of all unusable links."""
+        if not target or self.allows(target):
+            return target
+        raise InvalidInput("This link cannot be used.", fix_by="user", reason="foreign_return_to")
+
+    def allows(self, target: str) -> bool:
+        """Whether this leads to one of the addresses."""
+        parts = _split(target)
+        return parts is not None and any(_leads_to(urlsplit(one), parts) for one in self.allowed)
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address that browsers read as we do; None for any other."""
+    if not _URL.fullmatch(address) or address.startswith("//"):
+        return None
+    try:
+        parts = urlsplit(address)
+        on_loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
+    except ValueError:
+        return None
+    by_host = bool(parts.netloc) and (parts.scheme == "https" or on_loopback)
+    by_path = not parts.netloc and not parts.scheme and address.startswith("/")
+    climbs = any(unquote(segment) in (".", "..") for segment in parts.path.split("/"))
+    return parts if (by_host or by_path) and not climbs else None
+
+
+def _leads_to(allowed: SplitResult, target: SplitResult) -> bool:
+    if (allowed.scheme, allowed.netloc) != (target.scheme, target.netloc):
+        return False
+    below = allowed.path.endswith("/") and target.path.startswith(allowed.path)
+    return below or allowed.path == target.path
