@@ -80,7 +80,7 @@ class Played:
         assert found is not None  # noqa: S101  # the reply is made from the templates
         return found[0]
 
-    def answer(self, ask: Ask, world: World) -> Reply:
+    def handle(self, ask: Ask, world: World) -> Reply:
         """By the row's own addresses; the rest is the API's."""
         row, here = self.row, f"https://{ask.host}{ask.path}"
         if here == _bare(row.authorize):

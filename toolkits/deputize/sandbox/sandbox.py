@@ -87,7 +87,7 @@ class Sandbox:
             raise ValueError(f"the sandbox plays {', '.join(taken)} already")
         with self._world.lock:
             self.played[row.name] = played
-            self._hosts |= dict.fromkeys(played.hosts, played.answer)
+            self._hosts |= dict.fromkeys(played.hosts, played.handle)
         self.register(played.app)
         return played.app
 
