@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from deputize.core import PROVIDERS, App, Provider, ProviderUnavailable, Secret, SettingsError
+from deputize.core.failures import TokenShape, redact
 from deputize.core.oauth import flow
 from deputize.core.oauth.registry import Registry
 from deputize.core.settings import AppSettings, Settings
@@ -158,7 +159,8 @@ COMMON: dict[str, Any] = {
     "revokes_all": False,
     "plain_http": False,
 }
-ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions", "revoke_note"}  # each has a test of its own
+ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions", "revoke_note", "token_shapes"}
+"""Each has a test of its own."""
 
 
 def said_fields() -> list[Any]:
@@ -616,3 +618,10 @@ def test_an_issuer_names_a_provider_that_is_not_there_yet_and_says_one_thing_of_
     one = AppSettings.model_validate({"client_id": "a", "issuer": "https://a.example.test", **more})
     with pytest.raises(SettingsError):
         settings(one=one, two=other).issuers()
+
+
+def test_what_a_row_says_of_its_tokens_is_masked_in_every_text() -> None:
+    text = "it answered acme-tok-1f2e3d4c5b6a to us"
+    assert redact(text) == text
+    replace(PROVIDERS["linear"], name="acme", token_shapes=(TokenShape("acme-tok-", r"acme-tok-[0-9a-f]{12}"),))
+    assert redact(text) == "it answered [redacted] to us"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from deputize.core.failures.classify import classify, denied, lost, still_refused
 from deputize.core.failures.outcome import HICCUP, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
-from deputize.core.failures.redacting import redact
+from deputize.core.failures.redacting import TokenShape, redact
 from deputize.core.failures.rules import Budget, RefusedAnswer, Rules, When, table, when
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Outcome",
     "RefusedAnswer",
     "Rules",
+    "TokenShape",
     "When",
     "classify",
     "denied",

@@ -10,7 +10,8 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
-from deputize.core.failures import Rules
+from deputize.core.failures import Rules, TokenShape
+from deputize.core.failures.redacting import add_shapes
 from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth import elsewhere
 from deputize.core.oauth.app import App
@@ -48,6 +49,7 @@ class Provider:
     ``base``: the row of the table it was made from, where somebody else runs it under another name; else its name.
     ``stands_in_for``: the provider whose toolkits work with it, too.
     ``rules``: how its answers are read.
+    ``token_shapes``: what its tokens look like, to be masked in any text.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
     ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
     ``client_auth``: how an app with a secret shows it at the token endpoint.
@@ -92,6 +94,7 @@ class Provider:
     base: str = ""
     stands_in_for: str = ""
     rules: Rules = GENERIC
+    token_shapes: tuple[TokenShape, ...] = ()
     issuer: str = ""
     iss_required: bool = False
     pkce: Pkce = "always"
@@ -121,6 +124,7 @@ class Provider:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
+        add_shapes(self.token_shapes)
         roots = [url for url in self.api.values() if _kept_part(url) not in self.kept_fields]
         rights = self.permissions.url if self.permissions else ""
         ends = (self.revoke, self.revoke_one, self.revoke_leaked)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from deputize.core.failures import HICCUP, Budget, Kind, Rules, outcome_of, table, when
+from deputize.core.failures import HICCUP, Budget, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DEAD,
@@ -122,6 +122,11 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     hosts=frozenset({"api.github.com"}),
     identity=Identity("https://api.github.com/user", "{id}", "{login}"),
     rules=GITHUB_RULES,
+    token_shapes=(
+        TokenShape("gh", r"\bgh[opurs]_[A-Za-z0-9_.\-]{20,}"),
+        TokenShape("github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
+        TokenShape("authorization_request=", r"https?://[^\s&\"'<>]{1,400}?[?&]authorization_request=[^\s&\"'<>]*"),
+    ),
     absent_scope="empty",
     params={"allow_signup": "false"},
     params_consent={"prompt": "select_account"},

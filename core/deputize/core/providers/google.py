@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.failures import HICCUP, Kind, Rules, outcome_of, table, when
+from deputize.core.failures import HICCUP, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DELETED,
@@ -95,6 +95,12 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
     hosts=frozenset({"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"}),
     identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
     rules=GOOGLE_RULES,
+    token_shapes=(
+        TokenShape("ya29.", r"\bya29\.[A-Za-z0-9_\-.]{20,}"),
+        TokenShape("1//", r"(?<![A-Za-z0-9/])1//[A-Za-z0-9_\-]{20,}"),
+        TokenShape("4/0", r"(?<![A-Za-z0-9/])4/0[A-Za-z0-9_\-]{20,}"),
+        TokenShape("gocspx-", r"\bGOCSPX-[A-Za-z0-9_\-]{20,}"),
+    ),
     always=("openid", "email"),
     # Gmail refuses queries and bodies then, though others allow them
     incompatible_scopes={f"{_GMAIL}metadata": "gmail"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.failures import HICCUP, Budget, Rules, table, when
+from deputize.core.failures import HICCUP, Budget, Rules, TokenShape, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DONE,
@@ -75,6 +75,7 @@ LINEAR = Provider(  # linear.app/developers/oauth-2-0-authentication
         json={"query": _WHO_IN_LINEAR},
     ),
     rules=LINEAR_RULES,
+    token_shapes=(TokenShape("lin_", r"\blin_(?:api|oauth|refresh|wh)_[A-Za-z0-9]{16,}"),),
     scope_separator=",",
     always=("read",),
     params={"actor": "user"},

@@ -5,7 +5,7 @@ Sources: help.salesforce.com, developer.salesforce.com.
 
 from __future__ import annotations
 
-from deputize.core.failures import HICCUP, Kind, Rules, outcome_of, table, when
+from deputize.core.failures import HICCUP, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DELETED,
@@ -79,6 +79,10 @@ SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refres
         "{preferred_username|email}",
     ),
     rules=SALESFORCE_RULES,
+    token_shapes=(
+        TokenShape("00d", r"\b00D[A-Za-z0-9]{12,15}![A-Za-z0-9._]{20,}"),
+        TokenShape("5aep861", r"\b5Aep861[A-Za-z0-9._]{20,}"),
+    ),
     always=("api", "refresh_token", "openid"),
     aliases={"offline_access": "refresh_token"},
     params_consent={"prompt": "consent"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deputize.core.failures import HICCUP, Kind, Rules, outcome_of, table, when
+from deputize.core.failures import HICCUP, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DEAD,
@@ -113,6 +113,10 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
         method="POST",
     ),
     rules=SLACK_RULES,
+    token_shapes=(
+        TokenShape("xox", r"\bxox(?:[abcdeprs]|e\.xox[bp])-[A-Za-z0-9\-]{10,}"),
+        TokenShape("xapp-", r"\bxapp-[A-Za-z0-9\-]{10,}"),
+    ),
     pkce="if_app_enabled",
     client_auth="basic",
     scope_param="user_scope",
