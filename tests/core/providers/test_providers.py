@@ -9,9 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from deputize.core import PROVIDERS, App, Provider, ProviderUnavailable, Secret, SettingsError
+from deputize.core import PROVIDERS, App, InvalidInput, Provider, ProviderUnavailable, Request, Secret, SettingsError
+from deputize.core.act.build_request import headers_and_body
 from deputize.core.failures import TokenShape, redact
 from deputize.core.oauth import flow
+from deputize.core.oauth.provider import NEVER_SET
 from deputize.core.oauth.registry import Registry
 from deputize.core.settings import AppSettings, Settings
 
@@ -77,6 +79,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "revoke_leaked": f"{API}/credentials/revoke",
         "api": {"github": API, "graphql": API},
         "hosts": {"api.github.com"},
+        "request_headers": {"x-github-api-version"},
         "identity": ("GET", f"{API}/user", "{id}", "{login}"),
         "absent_scope": "empty",
         "params": {"allow_signup": "false"},
@@ -112,6 +115,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "issuer": "https://login.salesforce.com",
         "api": {"salesforce": "{instance_url}/services"},
         "hosts": set(),
+        "request_headers": {"sforce-duplicate-rule-header"},
         "identity": ("GET", f"{LOGIN}/userinfo", "{organization_id}:{user_id}", "{preferred_username|email}"),
         "always": ("api", "refresh_token", "openid"),
         "aliases": {"offline_access": "refresh_token"},
@@ -134,6 +138,7 @@ COMMON: dict[str, Any] = {
     "csp_form_targets": (),
     "device": "",
     "resource": "",
+    "request_headers": set(),
     "incompatible_scopes": {},
     "revoke_by": "form",
     "revoke_one": "",
@@ -625,3 +630,16 @@ def test_what_a_row_says_of_its_tokens_is_masked_in_every_text() -> None:
     assert redact(text) == text
     replace(PROVIDERS["linear"], name="acme", token_shapes=(TokenShape("acme-tok-", r"acme-tok-[0-9a-f]{12}"),))
     assert redact(text) == "it answered [redacted] to us"
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_SET))
+def test_no_row_lets_tools_set_a_header_that_says_who_sends_or_where_to(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"no tool may set {name}"):
+        replace(PROVIDERS["linear"], request_headers=frozenset({name}))
+
+
+def test_a_header_of_one_provider_is_no_header_of_another() -> None:
+    request = Request("GET", "/x", headers={"X-GitHub-Api-Version": "2022-11-28"})
+    assert ("x-github-api-version", "2022-11-28") in headers_and_body(request, PROVIDERS["github"].request_headers)[0]
+    with pytest.raises(InvalidInput, match="may not set the header 'X-GitHub-Api-Version'"):
+        headers_and_body(request, PROVIDERS["linear"].request_headers)

@@ -62,9 +62,12 @@ def _query(params: Mapping[str, Any] | None) -> str:
     return "?" + "&".join(pairs) if pairs else ""
 
 
-def headers_and_body(request: Request) -> tuple[list[tuple[str, str]], bytes]:
-    """Headers and body. Raises `InvalidInput` for a header that a request may not set, or a value that is none."""
-    headers = list(_PLAIN) if not request.headers else _headers(request.headers)
+def headers_and_body(request: Request, more: frozenset[str] = frozenset()) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body. ``more``: names of headers that may be set beside `HEADERS`.
+
+    Raises `InvalidInput` for a header that a request may not set, or a value that is none.
+    """
+    headers = list(_PLAIN) if not request.headers else _headers(request.headers, HEADERS | more)
     if request.json is not None:
         headers.append(("content-type", "application/json"))
         return headers, json.dumps(request.json, separators=(",", ":")).encode()
@@ -73,11 +76,11 @@ def headers_and_body(request: Request) -> tuple[list[tuple[str, str]], bytes]:
     return headers, request.content or b""
 
 
-def _headers(own: Mapping[str, str]) -> list[tuple[str, str]]:
+def _headers(own: Mapping[str, str], allowed: frozenset[str]) -> list[tuple[str, str]]:
     made = dict(_PLAIN)
     for name, value in own.items():
-        if name.lower() not in HEADERS:
-            raise InvalidInput("A request may not set this header.", fix_by="operator")
+        if name.lower() not in allowed:
+            raise InvalidInput(f"A request may not set the header {name[:60]!r}.", fix_by="operator")
         made[name.lower()] = visible(name.lower(), value)
     return list(made.items())
 

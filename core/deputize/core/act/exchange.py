@@ -156,7 +156,7 @@ class Exchange:
 
     def _with_token(self, request: Request, url: str, grant: Grant) -> LeanRequest:
         """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
-        headers, content = headers_and_body(request)
+        headers, content = headers_and_body(request, self.provider.request_headers)
         made = LeanRequest(request.method, url, (), content)
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
             raise fault_of(self.act, "may not send a token in the clear")

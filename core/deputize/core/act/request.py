@@ -20,11 +20,12 @@ class Request:
     """One call to the provider's API.
 
     ``path`` lies below the API root called ``api`` (default: the toolkit's); ``{name}`` in it is filled from ``at``,
-    one validated segment each, so that no argument can leave its place. ``headers``: of `HEADERS` only. ``repeat`` says
-    what a second sending does: nothing (read), nothing more (idem), or act twice (write); None means read for GET and
-    HEAD, else write. ``prepares``: a write that nobody but the user can see yet, such as a draft; a refusal after it is
-    a plain refusal. ``raw``: the answer's bytes are wanted as they are. ``whole``: an `Answer` is wanted, a redirect
-    among them, which is never followed. ``max_bytes``: the longest answer to take, up to 50 MiB.
+    one validated segment each, so that no argument can leave its place. ``headers``: of `HEADERS`, and of those the
+    provider has of its own. ``repeat`` says what a second sending does: nothing (read), nothing more (idem), or act
+    twice (write); None means read for GET and HEAD, else write. ``prepares``: a write that nobody but the user can see
+    yet, such as a draft; a refusal after it is a plain refusal. ``raw``: the answer's bytes are wanted as they are.
+    ``whole``: an `Answer` is wanted, a redirect among them, which is never followed. ``max_bytes``: the longest answer
+    to take, up to 50 MiB.
     """
 
     method: str
@@ -75,10 +76,8 @@ def _call(method: str) -> Repeat:
     return "read" if method in ("GET", "HEAD") else "write"
 
 
-HEADERS: Final = frozenset(
-    "accept if-match if-none-match if-unmodified-since prefer sforce-duplicate-rule-header x-github-api-version".split()
-)
-"""The headers that a request may set."""
+HEADERS: Final = frozenset(("accept", "if-match", "if-none-match", "if-unmodified-since", "prefer"))
+"""The headers that a request to any provider may set; see `Provider.request_headers` for those of one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,37 @@ from deputize.core.oauth.app import App
 from deputize.core.oauth.elsewhere import Site
 from deputize.core.oauth.identity import Identity, Permissions
 
-__all__ = ["App", "ClientAuth", "Identity", "Loopback", "Permissions", "Pkce", "Provider", "RevokeBy", "Site"]
+__all__ = [
+    "NEVER_SET",
+    "App",
+    "ClientAuth",
+    "Identity",
+    "Loopback",
+    "Permissions",
+    "Pkce",
+    "Provider",
+    "RevokeBy",
+    "Site",
+]
 
 ClientAuth = Literal["post", "basic", "none"]
 Pkce = Literal["always", "if_app_enabled"]
 Loopback = Literal["any_port", "any_port_same_path", "exact"]
 RevokeBy = Literal["form", "bearer", "app"]
 
+NEVER_SET: Final = frozenset(
+    (
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "host",
+        "content-length",
+        "connection",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+"""Headers of a request that say who sends it, where it goes and where it ends."""
 _LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
 
 
@@ -38,6 +62,7 @@ class Provider:
     content security policy (CSP 3, 2.3.1): a workspace's own host, or ``https:`` where single sign-on may be anywhere.
     ``api``: the API's roots by name; one may begin with a field of ``kept_fields``, as ``{instance_url}/services``.
     ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
+    ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`.
     ``identity``: how to learn whose account a token is.
     ``device``: where a machine without a browser asks for a code that its user enters elsewhere (RFC 8628), or "".
     ``resource``: what tokens are to be good for, where the server wants to be told (RFC 8707).
@@ -85,6 +110,7 @@ class Provider:
     hosts: frozenset[str]
     identity: Identity
     csp_form_targets: tuple[str, ...] = ()
+    request_headers: frozenset[str] = frozenset()
     device: str = ""
     resource: str = ""
     revoke: str = ""
@@ -125,6 +151,8 @@ class Provider:
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
         add_shapes(self.token_shapes)
+        if never := sorted(self.request_headers & NEVER_SET):
+            raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")
         roots = [url for url in self.api.values() if _kept_part(url) not in self.kept_fields]
         rights = self.permissions.url if self.permissions else ""
         ends = (self.revoke, self.revoke_one, self.revoke_leaked)

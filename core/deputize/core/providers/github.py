@@ -121,6 +121,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     api={"github": "https://api.github.com", "graphql": "https://api.github.com"},
     hosts=frozenset({"api.github.com"}),
     identity=Identity("https://api.github.com/user", "{id}", "{login}"),
+    request_headers=frozenset({"x-github-api-version"}),
     rules=GITHUB_RULES,
     token_shapes=(
         TokenShape("gh", r"\bgh[opurs]_[A-Za-z0-9_.\-]{20,}"),
