@@ -221,7 +221,8 @@ REVEALING: Final = {
     "act/exchange.py": 1,  # where a token meets a request
     "act/results.py": 1,  # to take it out of an answer that repeats it
     "act/files.py": 1,  # the user's own file, out of its records
-    "oauth/flow.py": 9,  # where a form goes to a token endpoint, and the state to the authorization endpoint
+    "oauth/flow.py": 7,  # where a form goes to a token endpoint, and the state to the authorization endpoint
+    "oauth/client_auth.py": 2,  # the client's own secret, and a bearer token for the server that gave it
     "oauth/pkce.py": 1,  # a fingerprint
     "vault/content.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 3,  # the same for a grant

@@ -54,7 +54,7 @@ class ReturnTo:
     def allows(self, target: str) -> bool:
         """Whether this leads to one of the addresses."""
         parts = _split(target)
-        return parts is not None and any(_leads_to(urlsplit(one), parts) for one in self.allowed)
+        return parts is not None and any(_allows(urlsplit(one), parts) for one in self.allowed)
 
 
 def _split(address: str) -> SplitResult | None:
@@ -72,7 +72,7 @@ def _split(address: str) -> SplitResult | None:
     return parts if (by_host or by_path) and not climbs else None
 
 
-def _leads_to(allowed: SplitResult, target: SplitResult) -> bool:
+def _allows(allowed: SplitResult, target: SplitResult) -> bool:
     if (allowed.scheme, allowed.netloc) != (target.scheme, target.netloc):
         return False
     below = allowed.path.endswith("/") and target.path.startswith(allowed.path)
