@@ -98,6 +98,11 @@ class Approval:
         }
 
 
+def id_of(asked: Consent | Approval | str) -> str:
+    """The id of what is named by itself or by its id."""
+    return asked if isinstance(asked, str) else asked.id
+
+
 def _cut(text: str) -> str:
     left = len(text) - MOST_IN_PAYLOAD
     return f"{text[:MOST_IN_PAYLOAD]} [... {left} more characters: not all is shown here]" if left > 0 else text

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from deputize.core.act.canonical import canonical
 from deputize.core.act.key import ActKey
@@ -39,6 +39,10 @@ class Call:
     def ask(self) -> str:
         """The request of the user behind the call; empty if it is not known."""
         return ActKey.of("ask", self.thread, self.message).hex[:32] if self.message else ""
+
+
+ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
+"""A tool's name, its arguments, and where the call came from."""
 
 
 @dataclass(frozen=True)

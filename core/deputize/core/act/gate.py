@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from deputize.core.act.act import Act, Call
-from deputize.core.act.approval import Approvals
+from deputize.core.act.approval import Approvals, Edit
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
@@ -189,6 +189,11 @@ class Gate:
             "scopes_required": asks_of(act.needs),
             "scopes_granted": in_order(grant.scopes),
         }
+
+    async def edit(self, approval_id: str, user: User, arguments: Mapping[str, Any]) -> Edit:
+        """Other arguments for the act that an approval is about. Raises `NotFound` or `InvalidInput`."""
+        row = await self.approvals.row(approval_id, user)
+        return Edit.of(await self.tool(str(row.json["tool"])), arguments)
 
     # ------------------------------------------------------------- what could pass
 

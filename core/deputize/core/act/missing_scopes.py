@@ -10,7 +10,7 @@ from deputize.core.act.tool import Tool
 from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import Other
 from deputize.core.engine import Engine
-from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, ReconsentRequired
+from deputize.core.errors import AccountMismatch, ConsentRequired, DeputizeError, InvalidInput, ReconsentRequired
 from deputize.core.grants.accounts import Accounts
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
@@ -116,3 +116,10 @@ class Asking:
             return await self.vault.find_whole(user, app.provider, app.name, account)
         except AccountMismatch:
             return None
+
+
+def other_account(another: bool, allow_switch: bool) -> Other:
+    """Which other account a consent is meant for, as `Deputy.connect` is told. Raises `InvalidInput` for both."""
+    if another and allow_switch:
+        raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
+    return "another" if another else "switch" if allow_switch else ""

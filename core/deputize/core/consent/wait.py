@@ -16,7 +16,7 @@ from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, NotFound
-from deputize.core.pending import Consent
+from deputize.core.pending import Consent, id_of
 from deputize.core.providers.origin import differs
 
 POLL: Final = 0.15
@@ -27,7 +27,7 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
     """How each of these consents ended, in order; see `Deputy.wait`."""
     asked = list(asked)
     known = {one.id: _removed(one) for one in asked if isinstance(one, Consent)}
-    ids = [one if isinstance(one, str) else one.id for one in asked]
+    ids = [id_of(one) for one in asked]
     deadline = time.monotonic() + timeout
     while True:
         found = []

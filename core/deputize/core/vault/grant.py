@@ -7,7 +7,7 @@ import json
 import struct
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import AnyStr, Generic, Literal, NoReturn, Self, TypeVar
+from typing import AnyStr, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar
 
 from deputize.core.errors import UserRequired, VaultError
 
@@ -81,6 +81,10 @@ class User:
         if isinstance(who, User) and isinstance(who.id, str) and who.id.strip() and _sayable(who.id + who.tenant):
             return who
         raise UserRequired("No user: nothing is done without one.")
+
+
+AnyUser: TypeAlias = User | str | None
+"""Whom a host names: `User.of` takes an id for the user without a tenant, and refuses nobody."""
 
 
 def _sayable(text: str) -> bool:

@@ -1,0 +1,88 @@
+"""Every part of a deputy, put together in the order in which they need each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from deputize.core.act.approval import Approvals
+from deputize.core.act.budget import Budgets
+from deputize.core.act.catalog import Catalog
+from deputize.core.act.files import Files
+from deputize.core.act.gate import Gate
+from deputize.core.act.ledger import Ledger
+from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.perform import Performer
+from deputize.core.act.plans import Planner
+from deputize.core.act.policy import Judge, Policy
+from deputize.core.act.runner import Sender
+from deputize.core.act.toolkit import Toolkit
+from deputize.core.act.unauthenticated import PublicSender
+from deputize.core.consent.consents import Consents
+from deputize.core.engine import Engine
+from deputize.core.grants.accounts import Accounts
+from deputize.core.grants.refresh import Refresher
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.revoke import Revoker
+from deputize.core.vault.sweeping import Sweeper
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Parts:
+    """What works with an `Engine`: grants first, then consents, then acts."""
+
+    outbox: RevocationQueue
+    refresher: Refresher
+    accounts: Accounts
+    consents: Consents
+    revoker: Revoker
+    asking: Asking
+    catalog: Catalog
+    files: Files
+    sweeper: Sweeper
+    sender: Sender
+    judge: Judge
+    ledger: Ledger
+    approvals: Approvals
+    planner: Planner
+    performer: Performer
+    gate: Gate
+
+
+def put_together(
+    engine: Engine,
+    outside: PublicSender,
+    policy: Policy,
+    toolkits: Iterable[Toolkit] | None,
+    *,
+    per_minute: float,
+    kept: float,
+) -> Parts:
+    """The parts of one deputy. ``outside`` fetches from addresses that strangers chose.
+
+    ``per_minute``: requests of one user's agents to one provider. ``kept``: seconds that outcomes are.
+    """
+    outbox, accounts = RevocationQueue(engine), Accounts(engine)
+    refresher, consents = Refresher(engine, outbox), Consents(engine, outbox)
+    files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
+    sender = Sender(engine, refresher, outside, files, budgets)
+    judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
+    planner, catalog = Planner(engine, judge, approvals, sender, refresher), Catalog(toolkits)
+    return Parts(
+        outbox=outbox,
+        refresher=refresher,
+        accounts=accounts,
+        consents=consents,
+        revoker=Revoker(engine, consents, outbox),
+        asking=Asking(engine, accounts, consents),
+        catalog=catalog,
+        files=files,
+        sweeper=Sweeper(engine.vault, files.remove, engine.clock),
+        sender=sender,
+        judge=judge,
+        ledger=ledger,
+        approvals=approvals,
+        planner=planner,
+        performer=Performer(engine, ledger, approvals, planner, sender, refresher),
+        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, outbox),
+    )
