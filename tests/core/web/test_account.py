@@ -20,7 +20,7 @@ from deputize.core.web.local_links import (
     user_of,
 )
 from deputize.core.web.local_pages import LocalPages
-from deputize.sandbox import Page
+from deputize.sandbox import Browser, Page
 from deputize.sandbox.forms import Form
 from tests.core.web.world import World, cookies_of, hidden, make, net, path_of, words_of
 from tests.support.house import GMAIL
@@ -32,6 +32,13 @@ def _form(page: Page, ending: str) -> Form:
 
 def _of(page: Page, account: str, ending: str) -> Form:
     return next(form for form in page.forms if form.action.endswith(ending) and account in form.offers("account"))
+
+
+async def _disconnect(browser: Browser, page: Page, form: Form) -> Page:
+    """Press Disconnect, and again where it asks."""
+    asked = await browser.submit(page, form)
+    assert "Disconnect Google?" in words_of(asked)
+    return await browser.submit(asked, _form(asked, "/revoke"), sure="yes")
 
 
 async def _me(world: World, user: str = "alice") -> str:
@@ -129,12 +136,25 @@ async def test_disconnecting_ends_the_grant_here_and_at_the_provider_and_says_bo
     await world.connected("readonly")
     browser = world.browser()
     page = await browser.open(f"{await _me(world)}/connections")
-    assert "Google ends everything that this application may do with the account at once" in words_of(page)
-    done = await browser.submit(page, _form(page, "/revoke"))
+    done = await _disconnect(browser, page, _form(page, "/revoke"))
     assert "Google is disconnected" in words_of(done) and "Google has ended the access as well" in words_of(done)
     assert not await world.deputy.connections("alice")
     assert world.sandbox.live_tokens()["alice@example.test"] == 0
     assert "Nothing is connected" in words_of(await browser.open(f"{await _me(world)}/connections"))
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_disconnect_asks_first_says_what_it_ends_and_can_be_called_off(local: bool) -> None:
+    world = await make(local=local)
+    await world.connected("readonly")
+    browser, home = world.browser(), f"{await _me(world)}/connections"
+    page = await browser.open(home)
+    asked = await browser.submit(page, _form(page, "/revoke"))
+    for words in ("as alice@example.test at Google", "Google ends everything that this application may do", "Keep it"):
+        assert words in words_of(asked)
+    (keep,) = re.findall(r'href="([^"]*/connections)">Keep it', asked.text)
+    assert "Google as alice@example.test" in words_of(await browser.open(keep))
+    assert len(await world.deputy.connections("alice")) == 1 and world.sandbox.live_tokens()["alice@example.test"]
 
 
 async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that_it_does_not_know_yet() -> None:
@@ -143,7 +163,7 @@ async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that
     world.sandbox.switches.down = True
     browser = world.browser()
     page = await browser.open("/connections")
-    text = words_of(await browser.submit(page, _form(page, "/revoke")))
+    text = words_of(await _disconnect(browser, page, _form(page, "/revoke")))
     assert "Google could not be reached. We keep trying to end the access there, too." in text
     assert not await world.deputy.connections("alice")
 
@@ -153,8 +173,9 @@ async def test_disconnecting_twice_says_that_it_is_not_connected_any_more() -> N
     await world.connected("readonly")
     browser = world.browser()
     page = await browser.open("/connections")
+    page = await browser.submit(page, _form(page, "/revoke"))
     for sentence in ("No agent can act as", "was not connected any more"):
-        assert sentence in words_of(await browser.submit(page, _form(page, "/revoke")))
+        assert sentence in words_of(await browser.submit(page, _form(page, "/revoke"), sure="yes"))
     assert world.sandbox.count("oauth2.googleapis.com", "/revoke") == 1
 
 
@@ -166,7 +187,7 @@ async def test_only_the_chosen_one_of_two_accounts_is_disconnected() -> None:
     await world.browser().allow(consent.link, as_="bob@example.test")
     browser = world.browser()
     page = await browser.open("/connections")
-    await browser.submit(page, _of(page, "bob@example.test", "/revoke"))
+    await _disconnect(browser, page, _of(page, "bob@example.test", "/revoke"))
     (left,) = await world.deputy.connections("alice")
     assert left.account == "alice@example.test"
 
@@ -254,7 +275,8 @@ async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_prov
     await world.connected("readonly")
     opened = await world.send("GET", "/connections", user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(opened).items()}
-    good = {"form": hidden(opened), "provider": "google", "app": "google", "account": "alice@example.test"}
+    named = {"provider": "google", "app": "google", "account": "alice@example.test"}
+    good = {"form": hidden(opened), **named, "sure": "yes"}
     for change in ({"form": ""}, {"provider": "nowhere"}, {"provider": ""}, {"account": ""}, {"app": ""}):
         response = await world.send("POST", "/connections/revoke", user="alice", cookies=jar, data=good | change)
         assert response.status_code == 403
@@ -481,7 +503,7 @@ async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one()
     page = await browser.submit(page, choose)
     acting = await vault.find(User("alice"), "google", "google")
     assert page.status == 200 and acting and acting.account.subject == "twin"
-    page = await browser.submit(page, _of(page, first.account.subject, "/revoke"))
+    page = await _disconnect(browser, page, _of(page, first.account.subject, "/revoke"))
     assert f"No agent can act as {first.account.name} at Google" in words_of(page)
     [left] = [grant for grant in await vault.grants(User("alice")) if grant.status != "revoked"]
     assert left.account.subject == "twin"

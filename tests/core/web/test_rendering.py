@@ -156,7 +156,9 @@ async def test_nothing_that_is_shown_of_an_account_can_be_more_than_text() -> No
         _inert(await world.send("GET", path, user="alice"))
     browser = world.browser()
     page = await browser.open("/connections")
-    gone = await browser.submit(page, next(f for f in page.forms if f.action.endswith("/revoke")))
+    page = await browser.submit(page, next(f for f in page.forms if f.action.endswith("/revoke")))
+    assert "Keep it" in page.text and "<script" not in page.text and "&lt;script&gt;" in page.text
+    gone = await browser.submit(page, page.forms[0], sure="yes")
     assert "disconnected" in gone.text and "<script" not in gone.text and "&lt;script&gt;" in gone.text
 
 
@@ -328,8 +330,9 @@ async def test_mounted_under_a_path_every_link_and_form_stays_below_it() -> None
     assert links and all("/agents/deputy/" in link for link in links)
     asked = await browser.open(f"/agents/deputy/approve/{approval.id}")
     assert "Approved" in (await browser.submit(asked, asked.forms[0], decision="approve")).text
-    gone = await browser.submit(listed, next(f for f in listed.forms if f.action.endswith("/revoke")))
-    assert "disconnected" in gone.text
+    page = await browser.submit(listed, next(f for f in listed.forms if f.action.endswith("/revoke")))
+    assert 'href="/agents/deputy/connections"' in page.text
+    assert "disconnected" in (await browser.submit(page, page.forms[0], sure="yes")).text
     assert (await browser.open("/agents/deputy/callback/google?code=x")).url.endswith("/agents/deputy/refused")
 
 

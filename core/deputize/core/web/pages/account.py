@@ -1,7 +1,7 @@
 """A user's own page: what is connected and what waits; Disconnect, Act with this one, a new link.
 
 GET  /connections            connections    connections.html
-POST /connections/revoke     revoke         revoked.html
+POST /connections/revoke     revoke         disconnect.html, which asks; revoked.html
 POST /connections/choose     choose         back to /connections
 POST /connections/renew      renew          on to /connect/{ticket}
 """
@@ -9,7 +9,7 @@ POST /connections/renew      renew          on to /connect/{ticket}
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from starlette.requests import Request
@@ -46,7 +46,6 @@ async def connections(site: Site, request: Request) -> Response:
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
-        notes={name: row.revoke_note for name, row in deputy.providers.items()},
         words=texts,
     )
 
@@ -66,16 +65,37 @@ def _names(held: Sequence[Connection], grants: Sequence[Grant]) -> list[str]:
 
 
 async def revoke(site: Site, request: Request) -> Response:
-    """Disconnect one account, and say what the provider knows of it."""
+    """Ask whether the user is sure; then disconnect one account, and say what the provider knows of it."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
-    provider, app, account = await _account(site, request, user)
-    label, ended = site.label(provider), await site.deputy.revoke(user, provider, app=app, account=account)
-    account = ended[0].account if ended else account
+    fields = await site.form(request, user)
+    provider, app, account = _account(site, fields)
+    label, back = site.label(provider), here(request).removesuffix("/revoke")
+    if fields.get("sure") != "yes":
+        return await site.with_forms(
+            request,
+            "disconnect.html",
+            user,
+            "'self'",
+            action=here(request),
+            fields={"provider": provider, "app": app, "account": account},
+            label=label,
+            account=await _called(site, user, provider, app, account),
+            more=row.revoke_note if (row := site.deputy.providers.get(provider)) else "",
+            back=back,
+        )
+    ended = await site.deputy.revoke(user, provider, app=app, account=account)
     told = [texts.sentence(texts.UPSTREAM, one.upstream, "", label) for one in ended]
-    back = here(request).removesuffix("/revoke")
+    account = ended[0].account if ended else account
     return site.page(request, "revoked.html", label=label, account=account, told=told, back=back)
+
+
+async def _called(site: Site, user: User, provider: str, app: str, account: str) -> str:
+    """What people call an account that a form names; what the form says, where it is not connected any more."""
+    grants = await site.deputy.vault.grants(user, provider, app)
+    found = called([grant for grant in grants if grant.status != "revoked"], account)
+    return found[0].account.name if found else account
 
 
 async def choose(site: Site, request: Request) -> Response:
@@ -83,7 +103,7 @@ async def choose(site: Site, request: Request) -> Response:
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
-    provider, app, account = await _account(site, request, user)
+    provider, app, account = _account(site, await site.form(request, user))
     try:
         await site.deputy.choose(user, provider, account, app=app)
     except (AccountMismatch, InvalidInput):
@@ -91,9 +111,8 @@ async def choose(site: Site, request: Request) -> Response:
     return see_other(here(request).removesuffix("/choose"))
 
 
-async def _account(site: Site, request: Request, user: User) -> tuple[str, str, str]:
+def _account(site: Site, fields: Mapping[str, str]) -> tuple[str, str, str]:
     """The provider, app and account that a form of the page of connections names."""
-    fields = await site.form(request, user)
     provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
     if provider not in site.deputy.providers or not app or not account:
         raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
