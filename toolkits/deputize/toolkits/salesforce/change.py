@@ -1,11 +1,11 @@
-"""Salesforce: new records, changed records, records in the recycle bin.
+"""Salesforce: new records, and changed ones.
 
 Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.once` makes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from typing import Annotated, Any, Final
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from deputize.core import Account, Alias, Effect, Note, Request, Run, Steps
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import note_of, written_before
 from deputize.toolkits._shared.text import Outside, newlined
@@ -30,13 +30,12 @@ from deputize.toolkits.salesforce.base import (
     is_id,
     object_called,
     record_id,
-    soql,
 )
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, owner_id, required
 from deputize.toolkits.salesforce.once import creates, once
 from deputize.toolkits.salesforce.paging import sorts
-from deputize.toolkits.salesforce.rows import FIELDS, FORM, LONG, NAME, record_fields
-from deputize.toolkits.salesforce.soql import condition, count, field_called, select, text
+from deputize.toolkits.salesforce.rows import FIELDS, FORM, LONG, record_fields
+from deputize.toolkits.salesforce.soql import condition, field_called, select
 from deputize.toolkits.salesforce.texts import Value, text_edits
 
 _NUMBERS: Final = {"double", "currency", "percent"}
@@ -270,44 +269,3 @@ def _http_date(said: str) -> str:
         return format_datetime(moment + timedelta(seconds=bool(moment.microsecond)), usegmt=True)
     except (ValueError, OverflowError):
         raise InvalidInput("unmodified_since: not a time.", hint="ISO 8601, as LastModifiedDate shows it.") from None
-
-
-_CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with a record, by the field that leads to it
-    "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId"), ("Case", "AccountId")),
-    "Opportunity": (("OpportunityLineItem", "OpportunityId"), ("OpportunityContactRole", "OpportunityId")),
-    "Campaign": (("CampaignMember", "CampaignId"),),
-    "Case": (("CaseComment", "ParentId"),),
-}
-
-
-@SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE)
-def delete_record(object: str, id: str) -> Steps:
-    """Move a record to the recycle bin, and what belongs to it."""
-    kind, at = object_called(object, write=True), record_id(id)
-    name, place = NAME.get(kind, "Name"), {"object": kind, "id": at}
-    try:
-        node = flat((yield get("/sobjects/{object}/{id}", place, {"fields": name})))
-    except NotFound:
-        node = {}  # in the bin already, or hidden: what deleting it says will tell
-    gone = (yield from _goes_too(kind, at)) if node else {}
-    result = {"id": at, "object": kind, "deleted": True}
-    try:
-        yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=place, repeat="idem")
-    except NotFound as refused:
-        if refused.reason == "user_lacks_rights" or not (node or refused.reason == "deleted"):
-            raise
-        if not node:
-            return result | {"summary": "It is in the recycle bin already."}
-    named = Outside().line(str(node.get(name) or ""), 255)
-    return result | {"name": named} | ({"also_deleted": gone} if gone else {})
-
-
-def _goes_too(kind: str, id: str) -> Asks[Json]:
-    """How many records go with it, as far as this user sees them."""
-    parts = _CASCADES.get(kind, ())
-    try:
-        answers = yield [soql(count(source, [f"{field} = {text(id)}"])) for source, field in parts]
-    except DeputizeError:
-        return {}
-    totals = {source: int(one.get("totalSize") or 0) for (source, _), one in zip(parts, answers, strict=True)}
-    return {source: total for source, total in totals.items() if total}

@@ -1,0 +1,64 @@
+"""Salesforce: delete records, and say what goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from deputize.core import Effect, Request, Steps
+from deputize.core.errors import DeputizeError, NotFound
+from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce.base import (
+    API,
+    DATA,
+    SALESFORCE,
+    Asks,
+    Json,
+    flat,
+    get,
+    object_called,
+    record_id,
+    soql,
+)
+from deputize.toolkits.salesforce.rows import NAME
+from deputize.toolkits.salesforce.soql import count, text
+
+_CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with a record, by the field that leads to it
+    "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId"), ("Case", "AccountId")),
+    "Opportunity": (("OpportunityLineItem", "OpportunityId"), ("OpportunityContactRole", "OpportunityId")),
+    "Campaign": (("CampaignMember", "CampaignId"),),
+    "Case": (("CaseComment", "ParentId"),),
+}
+
+
+@SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE)
+def delete_record(object: str, id: str) -> Steps:
+    """Move a record to the recycle bin, and what belongs to it."""
+    kind, at = object_called(object, write=True), record_id(id)
+    name, place = NAME.get(kind, "Name"), {"object": kind, "id": at}
+    try:
+        node = flat((yield get("/sobjects/{object}/{id}", place, {"fields": name})))
+    except NotFound:
+        node = {}  # in the bin already, or hidden: what deleting it says will tell
+    gone = (yield from _goes_too(kind, at)) if node else {}
+    result = {"id": at, "object": kind, "deleted": True}
+    try:
+        yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=place, repeat="idem")
+    except NotFound as refused:
+        if refused.reason == "user_lacks_rights" or not (node or refused.reason == "deleted"):
+            raise
+        if not node:
+            return result | {"summary": "It is in the recycle bin already."}
+    named = Outside().line(str(node.get(name) or ""), 255)
+    return result | {"name": named} | ({"also_deleted": gone} if gone else {})
+
+
+def _goes_too(kind: str, id: str) -> Asks[Json]:
+    """How many records go with it, as far as this user sees them."""
+    parts = _CASCADES.get(kind, ())
+    try:
+        answers = yield [soql(count(source, [f"{field} = {text(id)}"])) for source, field in parts]
+    except DeputizeError:
+        return {}
+    totals = {source: int(one.get("totalSize") or 0) for (source, _), one in zip(parts, answers, strict=True)}
+    return {source: total for source, total in totals.items() if total}
