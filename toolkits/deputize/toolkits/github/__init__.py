@@ -16,6 +16,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     comments,
     commit_files,
     commits,
+    create_repo,
     delete,
     discussions,
     files,
@@ -32,6 +33,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     reviews,
     run_control,
     security,
+    write_file,
 )
 from deputize.toolkits.github.base import GITHUB as TOOLKIT
 

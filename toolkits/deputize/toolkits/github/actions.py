@@ -14,11 +14,12 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo, Sha, Word, Workflow
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, plain_log
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 

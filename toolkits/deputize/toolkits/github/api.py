@@ -6,14 +6,13 @@ own root, so that no answer can choose a host. The same holds for pages: of ``Li
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, ParamSpec
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from deputize.core import Answer, Request, Steps
+from deputize.core import Answer, Request
 from deputize.core.act.request import MIB, Repeat
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
@@ -25,10 +24,8 @@ MATCHES: Final = "application/vnd.github.text-match+json"
 VERSION: Final = "2022-11-28"
 AT_ONCE: Final = 5  # requests
 PAGES: Final = 5  # of GitHub's, for one of ours
-_MOST_REPOS: Final = 5  # pages of a user's repositories that a bare name is looked for in
 
 Json = dict[str, Any]
-P = ParamSpec("P")
 
 
 def rest(
@@ -119,60 +116,6 @@ def moved(request: Request, answer: Answer) -> Request:
         raise NotFound("GitHub: moved to a place that is not a repository.")
     places = {f"m{n}": part for n, part in enumerate(parts)}
     return replace(request, path="".join(f"/{{{name}}}" for name in places), at=places)
-
-
-# ----------------------------------------------------------------- what is missing, and what is hidden
-
-
-_SWITCHED_OFF: Final = "what was asked for: it is empty, or switched off"
-
-
-def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]]:
-    """A tool about a repository: its name is resolved, and what is not found is told apart from what is hidden.
-
-    ``what``: what a call names beside the repository, as in "this issue".
-    """
-
-    def around(tool: Callable[P, Steps]) -> Callable[P, Steps]:
-        @functools.wraps(tool)
-        def steps(*args: P.args, **kwargs: P.kwargs) -> Steps:
-            asked = kwargs.get("repo")
-            if not isinstance(asked, str):
-                return (yield from tool(*args, **kwargs))
-            repo = kwargs["repo"] = yield from whole_name(asked)
-            try:
-                return (yield from tool(*args, **kwargs))
-            except NotFound as missing:
-                if "not found" not in missing.message:
-                    raise
-                yield from _seen(repo)
-                raise NotFound(f"{repo} can be seen, but not {what or _SWITCHED_OFF}.", hint=missing.hint) from None
-
-        return steps
-
-    return around
-
-
-def _seen(repo: str) -> Asks[None]:
-    """Nothing if the repository can be seen. Where a scope is all that is missing, the engine asks for it."""
-    try:
-        yield from get("R", repo)
-    except NotFound:
-        raise NotFound(
-            f"{repo}: not found, or private and not visible to this user.", hint="Check the name: github_search_repos."
-        ) from None
-
-
-def whole_name(repo: str) -> Asks[str]:
-    """``owner/name`` for a bare name, if exactly one repository of the user's is called so."""
-    if "/" in repo:
-        return repo
-    rows = yield from every("/user/repos", "", _MOST_REPOS, params={"sort": "pushed"})
-    same = [str(row["full_name"]) for row in rows if str(row["name"]).lower() == repo.lower()]
-    if len(same) == 1 and len(rows) < _MOST_REPOS * 100:  # else another of this name may be beyond
-        return same[0]
-    near = same or [str(row["full_name"]) for row in rows if repo.lower() in str(row["name"]).lower()]
-    raise InvalidInput("repo: write owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")
 
 
 def attempt(asks: Asks[Any], what: str, done: list[str], warnings: list[str]) -> Asks[None]:

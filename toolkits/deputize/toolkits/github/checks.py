@@ -14,9 +14,10 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Ref, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, optional, reads
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, code
 
 _GOOD: Final = {"success", "neutral", "skipped"}

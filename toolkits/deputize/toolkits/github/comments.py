@@ -14,10 +14,11 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.github import api, documents
-from deputize.toolkits.github.api import Json, List, Page, in_repo, pages, rest
+from deputize.toolkits.github.api import Json, List, Page, pages, rest
 from deputize.toolkits.github.argument_types import Number, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.issues import moment
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import Body, Prose, in_full, is_marked, is_own, marked, new_body
 from deputize.toolkits.github.rows import COMMENT, ZONED, comment

@@ -13,13 +13,14 @@ from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits.github import api, documents
-from deputize.toolkits.github.api import Json, in_repo
+from deputize.toolkits.github.api import Json
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.commits import head_of
-from deputize.toolkits.github.files import workflow_need
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, is_own
+from deputize.toolkits.github.write_file import workflow_need
 
 
 class NewFile(BaseModel):

@@ -12,10 +12,11 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import window
 from deputize.toolkits.github import api, documents
-from deputize.toolkits.github.api import Json, List, Page, in_repo, pages, rest
+from deputize.toolkits.github.api import Json, List, Page, pages, rest
 from deputize.toolkits.github.argument_types import Branch, Head, Login, Number, Path, Ref, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.diffs import diff, file_list
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, code
 from deputize.toolkits.github.repos import branch_row
 from deputize.toolkits.github.rows import ZONED, commit_row, full, login, outer, short

@@ -11,9 +11,10 @@ from deputize.core import Effect, Need, Request, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.github import api, documents, names
-from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Repo, awkward, label_of, ref_of
 from deputize.toolkits.github.base import GITHUB, Asks, changes, needs, optional, reads
+from deputize.toolkits.github.not_found import in_repo
 
 Kind = Literal["branch", "tag", "comment", "review_comment", "label", "milestone", "release", "gist"]
 _METHODS: Final = {

@@ -12,10 +12,11 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import documents
-from deputize.toolkits.github.api import Json, List, Page, in_repo
+from deputize.toolkits.github.api import Json, List, Page
 from deputize.toolkits.github.argument_types import Node, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import Noted, once
 from deputize.toolkits.github.prose import Body, Prose, Title, body_alone, body_of, in_full, is_marked, marked
 from deputize.toolkits.github.rows import ZONED, comment, full, login, outer, short

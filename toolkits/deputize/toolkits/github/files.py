@@ -1,25 +1,24 @@
-"""GitHub: read files and directories, search code, write files."""
+"""GitHub: read files and directories, search code."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
-from urllib.parse import quote
+from typing import Any, Final
 
 from deputize.core import File, Keep, Need, Run, Steps
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import MATCHES, RAW, Json, List, in_repo, pages, rest
-from deputize.toolkits.github.argument_types import Branch, NewPath, Owner, Path, Ref, Repo, Sha, Word
-from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
-from deputize.toolkits.github.once import again
-from deputize.toolkits.github.prose import Content, Prose, Title, code
+from deputize.toolkits.github.api import MATCHES, RAW, Json, List, pages, rest
+from deputize.toolkits.github.argument_types import Owner, Path, Ref, Repo, Word
+from deputize.toolkits.github.base import GITHUB, Asks, reads
+from deputize.toolkits.github.not_found import in_repo
+from deputize.toolkits.github.prose import Prose, code
 from deputize.toolkits.github.rows import outer
 from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 
@@ -99,7 +98,7 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, start: int | Non
     path = code(str(found.get("path", "")))[0]
     shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
     shown = {name: value for name, value in shown.items() if value is not None} | {"from_outside": True}
-    data = yield from _bytes(repo, found, ref)
+    data = yield from bytes_of(repo, found, ref)
     text = _text(data)
     if text is None:
         kept = yield Keep(File(path.rpartition("/")[2][:120], "application/octet-stream", data))
@@ -107,7 +106,7 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, start: int | Non
     return shown | _lines(text, start, end)
 
 
-def _bytes(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
+def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
     """A file's bytes: inside the answer up to a megabyte, else asked for as they are."""
     if found.get("encoding") == "base64" and (found.get("content") or not found.get("size")):
         try:
@@ -204,122 +203,3 @@ def _hit(row: Mapping[str, Any]) -> Json:
         "snippets": pieces,
     }
     return outer(shown, outside)
-
-
-# ----------------------------------------------------------------- write
-
-Mode = Literal["create", "overwrite", "replace_lines", "append"]
-
-
-def workflow_need(method: str, paths: Sequence[str | None]) -> list[Need]:
-    """What files of GitHub Actions need beside."""
-    if any(path and path.lower().startswith(".github/workflows") for path in paths):
-        return [needs(method, "workflow", app=("workflows:write",))]
-    return []
-
-
-def _write_needs(arguments: Arguments) -> Sequence[Need]:
-    method = "PUT R/contents/{path}"
-    return [
-        *changes(method, "contents:write"),
-        reads("GET R/contents/{path}", "contents:read"),
-        *workflow_need(method, [arguments["path"]]),
-    ]
-
-
-@GITHUB.tool(
-    needs=_write_needs,
-    effect=SENDS,
-    aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
-)
-@in_repo("this branch or path")
-def write_file(
-    repo: Repo,
-    path: NewPath,
-    message: Title,
-    content: Content,
-    branch: Branch | None = None,
-    mode: Mode = "create",
-    start_line: int | None = None,
-    end_line: int | None = None,
-    expected_sha: Sha | None = None,
-) -> Steps:
-    """Create a file or change one: replace it, replace a line range, or append."""
-    if (mode == "replace_lines") != bool(start_line):
-        raise InvalidInput("start_line: needed for replace_lines, and for nothing else.")
-    if len(content.encode(errors="replace")) > MIB:
-        raise InvalidInput("content: at most a megabyte.")
-    old = yield from _existing(repo, path, branch)
-    if old is None and (mode in ("replace_lines", "append") or expected_sha):
-        raise NotFound(f"GitHub: {repo} has no such file to change.", hint="Create it: mode=create.")
-    if old is not None and mode == "create":
-        raise Conflict(
-            "path: this file is there already.", reason="exists", hint=f"Its sha is {old[0]}; mode=overwrite."
-        )
-    if old is not None and expected_sha and old[0] != expected_sha:
-        raise Conflict("The file has changed since it was read.", reason="stale", hint="Read it again.")
-    data = (
-        content.encode()
-        if mode in ("create", "overwrite")
-        else _edited(old[1] if old else b"", content, mode, start_line, end_line)
-    )
-    body: Json = {"message": message, "content": base64.b64encode(data).decode()}
-    body |= {"branch": branch} if branch else {}
-    body |= {"sha": old[0]} if old else {}
-    made = yield from again(
-        lambda: _put(repo, path, body),
-        lambda: _put_already(repo, path, branch, data),
-    )
-    commit = made.get("commit") or {}
-    return {
-        "path": path,
-        "branch": branch,
-        "sha": (made.get("content") or {}).get("sha"),
-        "commit": {"sha": commit.get("sha"), "url": commit.get("html_url")},
-        "lines": data.count(b"\n") + (not data.endswith(b"\n") and bool(data)),
-        "existed": old is not None,
-        "summary": "Changed." if old else "Created.",
-    }
-
-
-def _put(repo: str, path: str, body: Json) -> Asks[Json]:
-    try:
-        return (yield from api.sent(rest("PUT R/contents/{path}", repo, wide={"path": path}, json=body)))
-    except Conflict as moved:
-        if moved.reason == "stale":
-            raise Conflict("The file has changed in the meantime.", reason="stale", hint="Read it again.") from None
-        raise
-
-
-def _put_already(repo: str, path: str, branch: str | None, data: bytes) -> Asks[Json | None]:
-    """The file, if it is now what was to be written."""
-    now = yield from _existing(repo, path, branch)
-    return {"content": {"sha": now[0]}} if now is not None and now[1] == data else None
-
-
-def _existing(repo: str, path: str, branch: str | None) -> Asks[tuple[str, bytes] | None]:
-    """The sha and the bytes of a file, or None where there is none."""
-    try:
-        found = yield from api.get("R/contents/{path}", repo, wide={"path": path}, params={"ref": branch})
-    except NotFound:
-        yield from api.get("R", repo)  # a repository that cannot be seen has no files either
-        return None
-    if isinstance(found, list) or found.get("type") != "file":
-        raise InvalidInput("path: not a file.", hint=f"Look at it: github_get_file with path {quote(path)}.")
-    return str(found["sha"]), (yield from _bytes(repo, found, branch))
-
-
-def _edited(data: bytes, content: str, mode: str, start: int | None, end: int | None) -> bytes:
-    """The bytes with lines replaced or added; all other bytes stay as they are."""
-    new = content.encode()
-    if mode == "append":
-        gap = b"" if not data or data.endswith(b"\n") else b"\n"
-        return data + gap + new
-    lines = data.splitlines(keepends=True)
-    first, last = start or 1, end or start or 1
-    if not 1 <= first <= last <= max(len(lines), 1):
-        raise InvalidInput(f"start_line, end_line: the file has {len(lines)} lines.")
-    ending = b"\r\n" if lines and lines[min(first, len(lines)) - 1].endswith(b"\r\n") else b"\n"
-    if new and not new.endswith(b"\n") and last < len(lines):
-        new += ending
-    return b"".join([*lines[: first - 1], new, *lines[last:]])

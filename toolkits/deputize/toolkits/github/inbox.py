@@ -13,10 +13,11 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Repo, Thread
 from deputize.toolkits.github.base import GITHUB, PUBLIC, REPO, also_private, needs
 from deputize.toolkits.github.issues import moment
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, outer, short
 

@@ -13,9 +13,10 @@ from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.github import api, documents, names
-from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Label, Number, Person, Repo, Word, awkward
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, is_marked, marked, new_body
 from deputize.toolkits.github.rows import labels as label_list

@@ -13,9 +13,10 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits.github import api, names
-from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Label, Number, Owner, Person, Repo, Word
 from deputize.toolkits.github.base import GITHUB, reads
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of
 from deputize.toolkits.github.rows import ZONED, assoc, comment, full, issue_row, login, logins, outer, repo_of
 from deputize.toolkits.github.rows import labels as label_list

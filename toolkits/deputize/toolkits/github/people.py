@@ -11,9 +11,10 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OrgBlocked
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Owner, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, needs, optional, reads
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, issue_row, login, outer, repo_of, short
 from deputize.toolkits.github.search import MOST, checked, private_left_out, qualified

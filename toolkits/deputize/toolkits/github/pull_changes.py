@@ -13,9 +13,10 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.github import api, documents, names
-from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, Head, Number, Repo, Reviewer
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, new_body
 from deputize.toolkits.github.pulls import reviewers_of

@@ -12,12 +12,13 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import api, documents, names
-from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Branch, Head, Number, Owner, Path, Person, Repo
 from deputize.toolkits.github.base import GITHUB, PULL, Asks, reads
 from deputize.toolkits.github.checks import verdict
 from deputize.toolkits.github.diffs import diff, file_list
 from deputize.toolkits.github.issues import found
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, body_alone, body_of, body_row, in_full
 from deputize.toolkits.github.rows import ZONED, assoc, full, labels, login, logins, outer, pull_row, short, state_of
 from deputize.toolkits.github.search import checked, private_left_out, qualified

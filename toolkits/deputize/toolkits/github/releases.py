@@ -13,9 +13,10 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, List, in_repo, pages, rest
+from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Branch, Ref, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Body, Prose, Title, body_alone, body_of, checked_edit, new_body
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short

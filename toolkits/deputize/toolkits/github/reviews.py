@@ -13,9 +13,10 @@ from deputize.core import Account, ActKey, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.github import api, documents
-from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import Noted, again, once
 from deputize.toolkits.github.prose import Body, Title, is_marked, is_own, marked
 from deputize.toolkits.github.pulls import readiness

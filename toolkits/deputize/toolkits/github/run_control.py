@@ -12,10 +12,11 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.github import api
 from deputize.toolkits.github.actions import WORKFLOWS, id_of
-from deputize.toolkits.github.api import Json, in_repo, rest
+from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Ref, Repo, Workflow
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.issues import moment
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, once, raise_if_unsent
 from deputize.toolkits.github.prose import Content
 

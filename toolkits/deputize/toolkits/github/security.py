@@ -8,9 +8,10 @@ from typing import Any, Literal
 from deputize.core import Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
-from deputize.toolkits.github.api import Json, List, in_repo, pages
+from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Repo
 from deputize.toolkits.github.base import GITHUB, needs
+from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, outer, short
 

@@ -1,0 +1,113 @@
+"""GitHub: make a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from deputize.core import Effect, Need, Run, Steps, Wait
+from deputize.core.act.tool import Arguments
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, rest
+from deputize.toolkits.github.argument_types import NewName, Owner, RepoName
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
+from deputize.toolkits.github.once import LOST, raise_if_unsent
+from deputize.toolkits.github.prose import Content
+
+
+def _create_needs(arguments: Arguments) -> Sequence[Need]:
+    made = {"fork": "POST R/forks", "template": "POST /repos/{template_owner}/{template_repo}/generate"}
+    plain = "POST O/repos" if arguments["org"] else "POST /user/repos"
+    method = made[arguments["source_kind"]] if arguments["source"] else plain
+    hidden = arguments["private"] and not (arguments["source"] and arguments["source_kind"] == "fork")
+    accepted = ("repo",) if hidden else ("public_repo", "repo")
+    return [needs(method, *accepted, app=("administration:write",)), reads("GET R")]
+
+
+def _create_effect(arguments: Arguments) -> Effect:
+    """Asks when it is public, a fork (as public as its source), or of an organization, whose members see it."""
+    forks = arguments["source"] and arguments["source_kind"] == "fork"
+    shown = not arguments["private"] or forks or arguments["org"]
+    return SENDS if shown else Effect.WRITES
+
+
+@GITHUB.tool(needs=_create_needs, effect=_create_effect, gravest=SENDS, toolset="repos")
+def create_repo(
+    name: NewName,
+    org: Owner | None = None,
+    description: Content = "",
+    private: bool = True,
+    source: RepoName | None = None,
+    source_kind: Literal["fork", "template"] = "fork",
+    init: bool = True,
+    *,
+    run: Run,
+) -> Steps:
+    """Create a repository: empty, from a template, or as a fork."""
+    owner = org or run.account.name
+    full_name = f"{owner}/{name}"
+    if source and "/" not in source:
+        raise InvalidInput("source: write owner/name.")
+    body: Json = {"name": name, "description": " ".join(description.split()), "private": private}
+    if source and source_kind == "template":
+        first, _, second = source.partition("/")
+        at = {"template_owner": first, "template_repo": second}
+        request = rest("POST /repos/{template_owner}/{template_repo}/generate", at=at, json=body | {"owner": owner})
+    elif source:
+        fork: Json = {"name": name} | ({"organization": org} if org else {})
+        request = rest("POST R/forks", source, json=fork, repeat="idem")
+    else:
+        at = {"org": org} if org else {}
+        request = rest("POST O/repos" if org else "POST /user/repos", at=at, json=body | {"auto_init": init})
+    try:
+        made = (yield from api.send(request)).data
+    except LOST as lost:
+        raise_if_unsent(lost)
+        made = yield from _there(full_name, lost, run.now if not source else None)
+    except (Conflict, InvalidInput) as refused:
+        raise (yield from _taken(full_name, refused)) from None
+    found = yield from _ready(str(made["full_name"]))
+    existed = bool(source) and source_kind == "fork" and str(made.get("name")) != name
+    return {
+        "repo": found["full_name"],
+        "url": found.get("html_url"),
+        "private": bool(found.get("private")),
+        "default_branch": found.get("default_branch"),
+        "existed": existed,
+        "summary": "This fork was there already." if existed else "Created.",
+    }
+
+
+def _there(repo: str, lost: DeputizeError, since: float | None) -> Asks[Json]:
+    """The repository that a lost answer was about; the loss, if there is none, or one that is older."""
+    yield Wait(2)
+    try:
+        found = dict((yield from api.get("R", repo)))
+    except NotFound:
+        raise lost from None
+    made = str(found.get("created_at") or "")
+    if since is not None and made < f"{datetime.fromtimestamp(since - 60, UTC):%Y-%m-%dT%H:%M:%SZ}":
+        raise lost
+    return found
+
+
+def _taken(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:
+    """What a refusal means: the name is taken, or something else."""
+    try:
+        yield from api.get("R", repo)
+    except NotFound:
+        return refused
+    return Conflict(f"{repo} is there already.", reason="exists", hint="Choose another name.")
+
+
+def _ready(repo: str) -> Asks[Json]:
+    """The repository, once GitHub has made it: a fork takes a moment."""
+    for pause in (2, 4, 8, 10, 0):
+        try:
+            return dict((yield from api.get("R", repo)))
+        except NotFound:
+            if pause:
+                yield Wait(pause)
+    return {"full_name": repo}

@@ -1,0 +1,64 @@
+"""What is missing, and what is hidden: GitHub answers 404 to both."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final, ParamSpec
+
+from deputize.core import Steps
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits.github.api import every, get
+from deputize.toolkits.github.base import Asks
+
+P = ParamSpec("P")
+_MOST_REPOS: Final = 5  # pages of a user's repositories that a bare name is looked for in
+_SWITCHED_OFF: Final = "what was asked for: it is empty, or switched off"
+
+
+def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]]:
+    """A tool about a repository: its name is resolved, and what is not found is told apart from what is hidden.
+
+    ``what``: what a call names beside the repository, as in "this issue".
+    """
+
+    def around(tool: Callable[P, Steps]) -> Callable[P, Steps]:
+        @functools.wraps(tool)
+        def steps(*args: P.args, **kwargs: P.kwargs) -> Steps:
+            asked = kwargs.get("repo")
+            if not isinstance(asked, str):
+                return (yield from tool(*args, **kwargs))
+            repo = kwargs["repo"] = yield from whole_name(asked)
+            try:
+                return (yield from tool(*args, **kwargs))
+            except NotFound as missing:
+                if "not found" not in missing.message:
+                    raise
+                yield from _seen(repo)
+                raise NotFound(f"{repo} can be seen, but not {what or _SWITCHED_OFF}.", hint=missing.hint) from None
+
+        return steps
+
+    return around
+
+
+def _seen(repo: str) -> Asks[None]:
+    """Nothing if the repository can be seen. Where a scope is all that is missing, the engine asks for it."""
+    try:
+        yield from get("R", repo)
+    except NotFound:
+        raise NotFound(
+            f"{repo}: not found, or private and not visible to this user.", hint="Check the name: github_search_repos."
+        ) from None
+
+
+def whole_name(repo: str) -> Asks[str]:
+    """``owner/name`` for a bare name, if exactly one repository of the user's is called so."""
+    if "/" in repo:
+        return repo
+    rows = yield from every("/user/repos", "", _MOST_REPOS, params={"sort": "pushed"})
+    same = [str(row["full_name"]) for row in rows if str(row["name"]).lower() == repo.lower()]
+    if len(same) == 1 and len(rows) < _MOST_REPOS * 100:  # else another of this name may be beyond
+        return same[0]
+    near = same or [str(row["full_name"]) for row in rows if repo.lower() in str(row["name"]).lower()]
+    raise InvalidInput("repo: write owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")
