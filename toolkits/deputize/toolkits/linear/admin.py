@@ -8,7 +8,7 @@ from pydantic import Field
 
 from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes, remember
 from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.rows import lean, said
@@ -45,21 +45,21 @@ def save_label(
 ) -> Steps:
     """Create, rename, recolour or retire an issue or project label."""
     listed, creates, updates = _OPERATIONS[kind]
-    wanted: dict[str, Any] = names.given({"name": name, "color": color, "description": description})
+    wanted: dict[str, Any] = scalars.given({"name": name, "color": color, "description": description})
     key_of_team, more = yield from _team(team, kind)
     if group:
-        groups = yield from names.named(listed, group)
-        wanted["parentId"] = names.chosen([row for row in groups if row.get("isGroup")], group, "group")["id"]
+        groups = yield from matching.named(listed, group)
+        wanted["parentId"] = matching.chosen([row for row in groups if row.get("isGroup")], group, "group")["id"]
     if label:
         found = yield from _existing(listed, label, key_of_team if team else None)
         if retired is not None:
-            wanted["retiredAt"] = names.since("now", run.now, "retired") if retired else None
+            wanted["retiredAt"] = scalars.since("now", run.now, "retired") if retired else None
         if not wanted:
             raise InvalidInput("Nothing to change was given.")
         return _result(entity((yield from change(updates, id=found["id"], input=wanted))))
     if not name or retired:
         raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
-    rows = yield from names.named(listed, name)
+    rows = yield from matching.named(listed, name)
     if (there := _same(rows, name, key_of_team)) and not run.noted:
         return _result(there) | {"existed": True}
     yield from remember(run.noted, run.key.uuid)
@@ -71,12 +71,12 @@ def save_label(
 
 def _existing(listed: str, label: str, team: str | None) -> Asks[Json]:
     """The label that is called so; of several, the one of the team that was named ("": the workspace)."""
-    rows = yield from names.named(listed, label)
+    rows = yield from matching.named(listed, label)
     if team is not None:
         rows = [row for row in rows if ((row.get("team") or {}).get("key") or "") == team]
     if not rows:
-        raise names.missing((yield from nodes(listed, first=100)), label, "label")
-    return names.chosen([row for row in rows if not row.get("retiredAt")] or rows, label, "label")
+        raise matching.missing((yield from nodes(listed, first=100)), label, "label")
+    return matching.chosen([row for row in rows if not row.get("retiredAt")] or rows, label, "label")
 
 
 def _team(team: str | None, kind: str) -> Asks[tuple[str, dict[str, Any]]]:
@@ -132,7 +132,7 @@ def create_project_status(
     if (there := _same(rows, name, "")) and not run.noted:
         return {"status_id": there["id"], "name": said(there["name"]), "type": there.get("type"), "existed": True}
     last = max((float(row.get("position") or 0) for row in rows), default=0.0)
-    wanted = names.given({"name": name, "type": type, "description": description})
+    wanted = scalars.given({"name": name, "type": type, "description": description})
     wanted |= {"id": run.key.uuid, "color": color or _COLOURS[type], "position": last + 1}
     yield from remember(run.noted, run.key.uuid)
 

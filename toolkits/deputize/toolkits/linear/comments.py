@@ -12,7 +12,7 @@ from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text, nodes, remember
 from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.rows import comment_row, lean
@@ -83,7 +83,7 @@ def _id(target: str, kind: Target) -> Asks[str]:
         return str((yield from names.project(target, "target"))["id"])
     if kind == "initiative":
         return str((yield from names.initiative(target, "target"))["id"])
-    if not names.is_id(target.strip()):
+    if not matching.is_id(target.strip()):
         raise InvalidInput("target: an update has an id only.", hint="linear_list_updates lists them.")
     return target.strip()
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from deputize.core import Alias, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, by_id, change, get, make, remember
 from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.rows import lean, name, nodes, said
@@ -64,7 +64,7 @@ def create_issue(
     if link_title and not link_url:
         raise InvalidInput("link_title: needs link_url.")
     link = https(link_url, "link_url") if link_url else ""
-    due = names.day(due_date, "due_date")
+    due = scalars.day(due_date, "due_date")
     place = yield from _team(team)
     found = yield from in_project(project, milestone)
     found["assigneeId"] = (yield from names.user_id(assignee, run.account, "assignee")) if assignee else None
@@ -74,7 +74,7 @@ def create_issue(
     found["stateId"] = names.state_in(nodes(place.get("states")), state) if state else None
     found["templateId"] = (yield from _template(template)) if template else None
     values = {"title": title, "description": description, "estimate": estimate, "dueDate": due}
-    wanted = names.given({**values, **found, "priority": names.priority(priority)})
+    wanted = scalars.given({**values, **found, "priority": scalars.priority(priority)})
     yield from remember(run.noted, run.key.uuid)
     look = by_id("Issue", comments=False, attachments=False, relations=False, children=False)
     made, existed = yield from make("IssueCreate", {"id": run.key.uuid, "teamId": place["id"], **wanted}, look)
@@ -119,7 +119,7 @@ def in_project(project: str | None, milestone: str | None) -> Asks[dict[str, Any
 
 def _template(wanted: str) -> Asks[str]:
     rows = yield from get("LookupTemplates")
-    return str(names.chosen([row for row in rows if row.get("type") == "issue"], wanted, "template")["id"])
+    return str(matching.chosen([row for row in rows if row.get("type") == "issue"], wanted, "template")["id"])
 
 
 def _linked(issue_id: str, url: str, title: str | None, id: str) -> Asks[Json]:

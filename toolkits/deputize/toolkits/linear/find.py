@@ -13,7 +13,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, get, request
 from deputize.toolkits.linear.base import LINEAR, READ, Json
 from deputize.toolkits.linear.rows import (
@@ -112,7 +112,7 @@ def lookup(
     if kind == "templates":
         return (yield from _templates(query, limit, cursor, run.account))
     operation, fields = _OPERATIONS[kind]
-    narrow: list[Json] = [names.resembling(query, *fields)] if query and fields else []
+    narrow: list[Json] = [matching.resembling(query, *fields)] if query and fields else []
     if team:
         narrow.append({"team": {"id": {"eq": (yield from names.team(team))["id"]}}})
     if kind == "states" and type:
@@ -120,7 +120,7 @@ def lookup(
     if kind == "cycles" and period != "all":
         narrow.append({_PERIODS[period]: {"eq": True}})
     if created_after:
-        narrow.append({"createdAt": {"gte": names.since(created_after, run.now, "created_after")}})
+        narrow.append({"createdAt": {"gte": scalars.since(created_after, run.now, "created_after")}})
 
     def wanted(node: Json) -> bool:
         said = [str(node.get(field) or "").casefold() for field in (*fields, "name")]

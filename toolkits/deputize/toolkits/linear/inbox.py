@@ -10,7 +10,7 @@ from deputize.core import Effect, Run, Steps
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import Listing, change
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.rows import marked, minute, name
@@ -71,9 +71,9 @@ def update_notifications(
     if (action == "snooze") != (until is not None):
         raise InvalidInput("until: needed to snooze, and for nothing else.")
     values: dict[str, Json] = {
-        "read": {"readAt": names.since("now", run.now, "now")},
+        "read": {"readAt": scalars.since("now", run.now, "now")},
         "unread": {"readAt": None},
-        "snooze": {"snoozedUntilAt": names.since(until or "now", run.now, "until")},
+        "snooze": {"snoozedUntilAt": scalars.since(until or "now", run.now, "until")},
     }
     wanted = values.get(action)
     done: list[str] = []

@@ -13,7 +13,7 @@ from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import known, names
+from deputize.toolkits.linear import known, names, scalars
 from deputize.toolkits.linear.api import (
     Asks,
     Listing,
@@ -128,13 +128,13 @@ def save_initiative(
     run: Run,
 ) -> Steps:
     """Create an initiative, or change one; add or remove its projects."""
-    wanted: dict[str, Any] = names.given(
+    wanted: dict[str, Any] = scalars.given(
         {
             "name": name,
             "description": description,
             "content": content,
             "status": status,
-            "targetDate": names.day(target_date, "target_date"),
+            "targetDate": scalars.day(target_date, "target_date"),
         }
     )
     edit = Edit(append, replaces, if_text)

@@ -10,7 +10,7 @@ from pydantic import Field
 from deputize.core import Alias, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
-from deputize.toolkits.linear import known, names
+from deputize.toolkits.linear import known, matching, names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Priority
 from deputize.toolkits.linear.rows import BLOCKS, issue_detail, issue_list, issue_row
@@ -64,15 +64,15 @@ def list_issues(
     if assignee:
         narrow.append({"assignee": names.person(assignee)})
     if priority:
-        narrow.append({"priority": {"eq": names.priority(priority)}})
+        narrow.append({"priority": {"eq": scalars.priority(priority)}})
     for field, stamp, name in (
         ("updatedAt", updated_after, "updated_after"),
         ("createdAt", created_after, "created_after"),
     ):
         if stamp:
-            narrow.append({field: {"gte": names.since(stamp, run.now, name)}})
+            narrow.append({field: {"gte": scalars.since(stamp, run.now, name)}})
     if due_before:
-        narrow.append({"dueDate": {"lt": names.since(due_before, run.now, "due_before")[:10]}})
+        narrow.append({"dueDate": {"lt": scalars.since(due_before, run.now, "due_before")[:10]}})
     team_id: str | None = None
     if team:
         team_id = str((yield from names.team(team))["id"])
@@ -147,10 +147,10 @@ def _cycle(team: str | None, cycle: str) -> Asks[Json]:
 
 
 def _view(view: str) -> Asks[str]:
-    if names.is_id(view.strip()):
+    if matching.is_id(view.strip()):
         return view.strip()
-    rows = (yield from get("LookupViews", first=100, filter=names.resembling(view, "name")))["nodes"]
-    return str(names.chosen(rows, view, "view")["id"])
+    rows = (yield from get("LookupViews", first=100, filter=matching.resembling(view, "name")))["nodes"]
+    return str(matching.chosen(rows, view, "view")["id"])
 
 
 Block = Literal["comments", "attachments", "relations", "children"]

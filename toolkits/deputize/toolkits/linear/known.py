@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Asks, nodes
 from deputize.toolkits.linear.base import Json
 
@@ -20,15 +20,15 @@ def state(wanted: str | None, team: str | None) -> Asks[None]:
     rows = yield from nodes("LookupStates", first=_MANY, **narrow)
     if not _has(rows, wanted):
         types = [{"name": one} for one in names.STATE_TYPES]
-        raise names.missing([*_each(rows), *types], wanted, "state")
+        raise matching.missing([*_each(rows), *types], wanted, "state")
 
 
 def labels(wanted: Iterable[str] | None) -> Asks[None]:
     """Raises `InvalidInput` for a name that no label has."""
     for one in wanted or ():
         last = one.rpartition("/")[2].strip()
-        if not (yield from nodes("LookupIssueLabels", first=1, filter=names.called(last, "name"))):
-            raise names.missing((yield from nodes("LookupIssueLabels", first=_MANY)), one, "labels")
+        if not (yield from nodes("LookupIssueLabels", first=1, filter=matching.called(last, "name"))):
+            raise matching.missing((yield from nodes("LookupIssueLabels", first=_MANY)), one, "labels")
 
 
 def person(wanted: str | None, field: str) -> Asks[None]:
@@ -38,7 +38,8 @@ def person(wanted: str | None, field: str) -> Asks[None]:
     narrow = names.person(wanted)
     if "null" in narrow or "isMe" in narrow or (yield from nodes("LookupUsers", first=1, filter=narrow)):
         return
-    raise names.missing((yield from nodes("LookupUsers", first=_MANY)), wanted, field, ("displayName", "name", "email"))
+    people = yield from nodes("LookupUsers", first=_MANY)
+    raise matching.missing(people, wanted, field, ("displayName", "name", "email"))
 
 
 def status(wanted: str | None) -> Asks[None]:
@@ -47,7 +48,7 @@ def status(wanted: str | None) -> Asks[None]:
         return
     rows = yield from nodes("LookupProjectStatuses", first=50)
     if not _has(rows, wanted) and not _has(rows, wanted, "type"):
-        raise names.missing(rows, wanted, "status", ("name", "type"))
+        raise matching.missing(rows, wanted, "status", ("name", "type"))
 
 
 def when_empty(result: Json, cursor: str | None, *checks: Asks[Any]) -> Asks[Json]:

@@ -12,7 +12,7 @@ from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, written_before
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, make, new_text, remember
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
 from deputize.toolkits.linear.rows import document_row, lean, name, said
@@ -79,7 +79,7 @@ def save_document(
     run: Run,
 ) -> Steps:
     """Create a document, or change one when document is given."""
-    wanted: dict[str, Any] = names.given({"title": title, "content": content})
+    wanted: dict[str, Any] = scalars.given({"title": title, "content": content})
     wanted |= yield from _place(project, initiative, team, issue)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not document):

@@ -12,7 +12,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import known, names
+from deputize.toolkits.linear import known, matching, names, scalars
 from deputize.toolkits.linear.api import (
     Asks,
     Listing,
@@ -68,7 +68,7 @@ def list_projects(
     if lead:
         narrow.append({"lead": names.person(lead)})
     if created_after:
-        narrow.append({"createdAt": {"gte": names.since(created_after, run.now, "created_after")}})
+        narrow.append({"createdAt": {"gte": scalars.since(created_after, run.now, "created_after")}})
     filters = (query, team, status, lead, created_after, include_archived)
     listing = Listing("linear_list_projects", run.account, filters, limit, cursor, project_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
@@ -156,18 +156,19 @@ def save_project(
     run: Run,
 ) -> Steps:
     """Create a project, or change one when project is given."""
-    wanted: dict[str, Any] = names.given(
+    wanted: dict[str, Any] = scalars.given(
         {
             "name": name,
             "description": description,
             "content": content,
-            "priority": names.priority(priority),
-            "startDate": names.day(start_date, "start_date"),
-            "targetDate": names.day(target_date, "target_date"),
+            "priority": scalars.priority(priority),
+            "startDate": scalars.day(start_date, "start_date"),
+            "targetDate": scalars.day(target_date, "target_date"),
         }
     )
     if status:
-        wanted["statusId"] = names.chosen((yield from nodes("LookupProjectStatuses", first=50)), status, "status")["id"]
+        statuses = yield from nodes("LookupProjectStatuses", first=50)
+        wanted["statusId"] = matching.chosen(statuses, status, "status")["id"]
     if lead:
         wanted["leadId"] = yield from names.user_id(lead, run.account, "lead")
     if members:
@@ -247,13 +248,13 @@ def save_milestone(
 ) -> Steps:
     """Create or change a project milestone (matched by id, else by name)."""
     found = yield from names.project(project)
-    values = {"name": name, "description": description, "targetDate": names.day(target_date, "target_date")}
-    wanted: dict[str, Any] = names.given(values)
+    values = {"name": name, "description": description, "targetDate": scalars.day(target_date, "target_date")}
+    wanted: dict[str, Any] = scalars.given(values)
     there = yield from _milestone(found["id"], milestone or name)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (description is None or there is None):
         raise InvalidInput("append, replaces, if_text: with description, of a milestone that is there.")
-    if there is None and milestone and names.is_id(milestone):
+    if there is None and milestone and matching.is_id(milestone):
         raise InvalidInput("milestone: the project has no such one.")
     if there is not None and (run.noted or {}).get("id") != there["id"]:
         if not wanted:
@@ -285,4 +286,4 @@ def _milestone(project_id: str, wanted: str | None) -> Asks[Json | None]:
     rows = yield from nodes("ProjectMilestones", first=250, filter={"project": {"id": {"eq": project_id}}})
     word = (wanted or "").strip().casefold()
     same = [row for row in rows if word and word in (str(row["id"]).casefold(), str(row.get("name") or "").casefold())]
-    return names.chosen(same, str(wanted), "milestone") if same else None
+    return matching.chosen(same, str(wanted), "milestone") if same else None

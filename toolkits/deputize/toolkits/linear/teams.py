@@ -10,7 +10,7 @@ from deputize.core import Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
 from deputize.toolkits.linear.rows import cycle_row, issue_list, issue_row, lean, marked, name, nodes, with_blocks
@@ -60,7 +60,7 @@ def get_cycle(
     run: Run,
 ) -> Steps:
     """One cycle with its issues."""
-    if names.is_id(cycle.strip()):
+    if matching.is_id(cycle.strip()):
         id = cycle.strip()
     elif team:
         id = str((yield from names.cycle((yield from names.team(team))["id"], cycle))["id"])

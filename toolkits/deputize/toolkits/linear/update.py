@@ -11,7 +11,7 @@ from deputize.core import Alias, Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, change, get, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.create import in_project
@@ -57,10 +57,10 @@ def update_issue(
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: with description.")
     found = yield from names.issues(issues)
-    values = {"title": title, "estimate": estimate, "priority": names.priority(priority)}
-    wanted: dict[str, Any] = names.given(values)
+    values = {"title": title, "estimate": estimate, "priority": scalars.priority(priority)}
+    wanted: dict[str, Any] = scalars.given(values)
     if due_date is not None:
-        wanted["dueDate"] = None if due_date.strip().lower() == _NONE else names.day(due_date, "due_date")
+        wanted["dueDate"] = None if due_date.strip().lower() == _NONE else scalars.day(due_date, "due_date")
     if assignee is not None:
         none = assignee.strip().lower() == _NONE
         wanted["assigneeId"] = None if none else (yield from names.user_id(assignee, run.account, "assignee"))

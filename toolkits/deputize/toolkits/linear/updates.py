@@ -9,7 +9,7 @@ from pydantic import Field
 from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
-from deputize.toolkits.linear import names
+from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes, remember
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json
 from deputize.toolkits.linear.rows import lean, update_row
@@ -37,7 +37,9 @@ def post_update(
     """Post a status update on a project or initiative."""
     kind, id = yield from _target(project, initiative)
     yield from remember(run.noted, run.key.uuid)
-    wanted: dict[str, Any] = names.given({"id": run.key.uuid, f"{kind.lower()}Id": id, "body": body, "health": health})
+    wanted: dict[str, Any] = scalars.given(
+        {"id": run.key.uuid, f"{kind.lower()}Id": id, "body": body, "health": health}
+    )
     made, existed = yield from make(f"{kind}UpdatePost", wanted, by_filter(f"{kind}Updates"))
     undo = {"kind": f"{kind.lower()}_update", "id": made["id"], "action": "archive"}
     shown = {"update_id": made["id"], "url": made.get("url"), "health": made.get("health"), "existed": existed}

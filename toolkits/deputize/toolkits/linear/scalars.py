@@ -1,0 +1,36 @@
+"""Priorities, days and times, from how people and models write them to how Linear takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared import times
+from deputize.toolkits.linear.base import PRIORITIES, Json
+
+
+def priority(word: str | None) -> int | None:
+    """The number Linear has for a priority."""
+    return None if word is None else PRIORITIES.index(word)
+
+
+def day(text: str | None, field: str) -> str | None:
+    """A date without a time. Raises `InvalidInput` for anything else."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text.strip()).isoformat()
+    except ValueError:
+        raise InvalidInput(f"{field}: not a date.", hint="Use YYYY-MM-DD.") from None
+
+
+def since(text: str, now: float, field: str) -> str:
+    """A point in time as a filter takes it."""
+    return times.moment(text, now, field).isoformat().replace("+00:00", "Z")
+
+
+def given(values: Mapping[str, Any]) -> Json:
+    """What was word; what was not is left alone."""
+    return {key: value for key, value in values.items() if value is not None}
