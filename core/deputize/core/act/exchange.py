@@ -86,7 +86,7 @@ class Exchange:
                 raise error_of(outcome, urlsplit(request.url).hostname or "The address")
             await self.sender.sleep(pause)
 
-    async def answer(self, request: Request, claim: Claim) -> Any:
+    async def send(self, request: Request, claim: Claim) -> Any:
         """The provider's answer, after whatever may safely be tried again has been."""
         url, call, grant = self._url(request), request.call, self.grant
         if call != "read":
@@ -94,12 +94,12 @@ class Exchange:
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
                 await self.sender.sleep(wait)
-            outcome = await self._send(request, url, grant)
+            outcome = await self._once(request, url, grant)
             if outcome.kind is Kind.REFRESH_ONCE:
                 grant = await self._renewed(grant)
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.sender.sleep(wait)
-                outcome = await self._send(request, url, grant)
+                outcome = await self._once(request, url, grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -121,7 +121,7 @@ class Exchange:
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
         return pause_of(outcome, attempt)
 
-    async def _send(self, request: Request, url: str, grant: Grant) -> Outcome:
+    async def _once(self, request: Request, url: str, grant: Grant) -> Outcome:
         try:
             answer = await self.sender.http.send(
                 self._with_token(request, url, grant),

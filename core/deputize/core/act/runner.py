@@ -189,9 +189,7 @@ class Runner:
                     stands = True
                     return step
                 try:
-                    answer = await (
-                        self.exchange.answer(step, self._claim) if type(step) is Request else self._step(step)
-                    )
+                    answer = await self._step(step)
                 except DeputizeError as failure:
                     if self.at_fault:
                         raise
@@ -225,7 +223,7 @@ class Runner:
     async def _step(self, step: Step) -> Any:
         match step:
             case Request():
-                return await self.exchange.answer(step, self._claim)
+                return await self.exchange.send(step, self._claim)
             case list() if all(isinstance(one, Request) for one in step):
                 return await self._together(step)
             case PublicRequest():
@@ -255,9 +253,8 @@ class Runner:
 
     async def _together(self, requests: list[Request]) -> list[Any]:
         """All answers, in order; or the first failure, when all have ended."""
-        answers = await asyncio.gather(
-            *(self.exchange.answer(one, self._claim) for one in requests), return_exceptions=True
-        )
+        sent = (self.exchange.send(one, self._claim) for one in requests)
+        answers = await asyncio.gather(*sent, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
