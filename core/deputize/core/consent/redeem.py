@@ -91,7 +91,7 @@ class Redeemer:
         replaced: list[Record] = []
 
         async def enqueue_replaced(old: Grant, new: Grant) -> None:
-            if owed := await self.queue.owe_replaced(old, new):
+            if owed := await self.queue.enqueue_replaced(old, new):
                 replaced.append(owed)
 
         grant = await vault.add(fresh, enqueue_replaced)

@@ -217,7 +217,7 @@ class Refresher:
                 if current is None or current.status != "active":
                     raise await self._overtaken(old, new, current)
                 if current.refresh_token != old.refresh_token:
-                    if queued := await self.outbox.owe_replaced(new, current):
+                    if queued := await self.outbox.enqueue_replaced(new, current):
                         await self.outbox.deliver(queued)
                     return current  # a newer consent brought tokens of its own
                 old, new = current, _merged(old, current, new)  # the row was only touched: our token counts

@@ -3,7 +3,7 @@
     tombstone, durable -> pending consents cancelled -> tombstone for what slipped in between -> provider -> audit
 
 Once the tombstone is written no act starts with the grant in any process, and neither a refresh nor a consent that is
-on its way can bring it back. The provider may be down: what is owed to it waits in the outbox.
+on its way can bring it back. The provider may be down: its tokens wait in the revocation queue.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import PAGE, Record, called
 
 Ended: TypeAlias = tuple[Grant, Record | None]
-"""A grant after its end, and what is still owed to its provider."""
+"""A grant after its end, and its entry in the revocation queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """One disconnected account. ``upstream`` says how far the provider knows."""
+    """One disconnected account. ``upstream``: how far the revocation at the provider came."""
 
     provider: str
     account: str
@@ -50,10 +50,10 @@ class Revoker:
         of theirs does not open, when all others have ended.
         """
         place, ended = self.vault.place(user), await self._end_here(user, provider, app, account, leaked)
-        told = await self._tell(ended)
-        tried = {owed.key for _, owed in ended if owed}
-        await self.outbox.deliver(*(o for o in await self.outbox.owed(place, leaked=leaked) if o.key not in tried))
-        return _whole(told, (await self.vault.scan_open("grant", place))[1])
+        revoked = await self._send(ended)
+        tried = {entry.key for _, entry in ended if entry}
+        await self.outbox.deliver(*(o for o in await self.outbox.entries(place, leaked=leaked) if o.key not in tried))
+        return _whole(revoked, (await self.vault.scan_open("grant", place))[1])
 
     async def disconnect_all(self, tenant: str | None = None, *, leaked: bool = False) -> list[Revoked]:
         """End the grants of all users there are, or of all of one tenant: first all of them here, then upstream.
@@ -66,11 +66,11 @@ class Revoker:
         await self._end_everybody(tenant, leaked, ended)
         await self.consents.cancel_all(tenant)
         shut = await self._end_everybody(tenant, leaked, ended)  # what slipped in between
-        await self._tell_everybody(tenant, leaked, ended)
+        await self._send_everybody(tenant, leaked, ended)
         return _whole(list(ended.values()), shut)
 
     async def _end_everybody(self, tenant: str | None, leaked: bool, ended: dict[str, Revoked]) -> int:
-        """Tombstones for all that live. Adds what ended, by the key of what is owed; how many grants do not open."""
+        """Tombstones for all that live. Adds what ended, by the key of its entry; how many grants do not open."""
         shut = 0
         async for records, closed in self.vault.pages("grant"):
             shut += closed
@@ -78,22 +78,22 @@ class Revoker:
                 grant = Grant.unpack(record.plain, record.generation)
                 if grant.status == "revoked" or tenant not in (None, grant.user.tenant):
                     continue
-                for stone, owed in await self._end(grant, leaked):
+                for stone, entry in await self._end(grant, leaked):
                     self.audit.write("grant.revoked", **facts_of(stone, self.audit), upstream="queued")
-                    told: Upstream = "queued" if owed else "done"
-                    key = owed.key if owed else self.vault.place_of(stone)
-                    ended[key] = Revoked(stone.provider, stone.account.name, told)
+                    upstream: Upstream = "queued" if entry else "done"
+                    key = entry.key if entry else self.vault.place_of(stone)
+                    ended[key] = Revoked(stone.provider, stone.account.name, upstream)
         return shut
 
-    async def _tell_everybody(self, tenant: str | None, leaked: bool, ended: dict[str, Revoked]) -> None:
-        """Tell the providers all that is owed, and how that went."""
+    async def _send_everybody(self, tenant: str | None, leaked: bool, ended: dict[str, Revoked]) -> None:
+        """Send all revocations, and note how far each came."""
         async for records, _ in self.vault.pages("outbox", LEAKED_AT_ONCE // 2 if leaked else PAGE):
-            debts = [record for record in records if _of(record.json, tenant)]
+            entries = [record for record in records if _of(record.json, tenant)]
             if leaked:
-                debts = [await self.outbox.as_leaked(owed) for owed in debts]
-            for owed, upstream in zip(debts, await self.outbox.deliver(*debts), strict=True):
-                if owed.key in ended:
-                    ended[owed.key] = replace(ended[owed.key], upstream=upstream)
+                entries = [await self.outbox.as_leaked(entry) for entry in entries]
+            for entry, upstream in zip(entries, await self.outbox.deliver(*entries), strict=True):
+                if entry.key in ended:
+                    ended[entry.key] = replace(ended[entry.key], upstream=upstream)
 
     async def _grants(self, place: str) -> list[Grant]:
         """The grants there that open: a damaged one must not keep the others alive."""
@@ -101,16 +101,16 @@ class Revoker:
         return [Grant.unpack(record.plain, record.generation) for record in records]
 
     async def _end_here(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
-        ended = await self._bury(user, provider, app, account, leaked)
+        ended = await self._end_found(user, provider, app, account, leaked)
         if not provider:
             await self.consents.cancel(user, "", "")
         for one in self.apps.values():
             if one.provider == provider and app in ("", one.name):
                 await self.consents.cancel(user, provider, one.name)
-        return ended + await self._bury(user, provider, app, account, leaked)
+        return ended + await self._end_found(user, provider, app, account, leaked)
 
-    async def _bury(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
-        """Tombstones for all that match; what each grant still owes to the provider."""
+    async def _end_found(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
+        """Tombstones for all that match, each with its entry in the queue."""
         ended = []
         found = await self._grants(self.vault.place(user, provider if app else "", app))
         theirs = [grant for grant in found if provider in ("", grant.provider)]
@@ -120,31 +120,31 @@ class Revoker:
         return ended
 
     async def _end(self, grant: Grant, leaked: bool) -> list[Ended]:
-        """The grant's tombstone. What is owed is withdrawn only where the same is owed anew: who finds a debt without
-        a tombstone finishes both."""
+        """The grant's tombstone. An entry is withdrawn only once the same is enqueued anew: who finds one without a
+        tombstone finishes both."""
         before: Record | None = None
         while True:
-            owed = await self.outbox.enqueue_grant(grant, leaked=leaked)
+            entry = await self.outbox.enqueue_grant(grant, leaked=leaked)
             if before:
                 await self.vault.delete(before)  # of tokens that a refresh has exchanged, or of a generation touched
-            if buried := await self.vault.replace(grant, grant.tombstone()):
-                return [(buried, owed)]
+            if stone := await self.vault.replace(grant, grant.tombstone()):
+                return [(stone, entry)]
             current = await self.vault.grant(self.vault.place_of(grant))
             if current is None or current.status == "revoked":
-                return [(current or grant, owed)] if owed else []
-            before, grant = owed, current
+                return [(current or grant, entry)] if entry else []
+            before, grant = entry, current
 
-    async def _tell(self, ended: list[Ended]) -> list[Revoked]:
-        debts = [owed for _, owed in ended if owed]
-        told = dict(zip([owed.key for owed in debts], await self.outbox.deliver(*debts), strict=True))
-        return [self._revoked(grant, told[owed.key] if owed else "done") for grant, owed in ended]
+    async def _send(self, ended: list[Ended]) -> list[Revoked]:
+        entries = [entry for _, entry in ended if entry]
+        upstream = dict(zip([entry.key for entry in entries], await self.outbox.deliver(*entries), strict=True))
+        return [self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
     def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
         self.audit.write("grant.revoked", **facts_of(grant, self.audit), upstream=upstream)
         return Revoked(grant.provider, grant.account.name, upstream)
 
     async def retry(self) -> list[Upstream]:
-        """Tell providers what could not be told before; how each went."""
+        """Send the revocations that could not be sent before; how far each came."""
         return await self.outbox.retry()
 
 
@@ -153,10 +153,10 @@ def _of(content: Mapping[str, Any], tenant: str | None) -> bool:
     return tenant is None or content["tenant"] == tenant
 
 
-def _whole(told: list[Revoked], shut: int) -> list[Revoked]:
+def _whole(revoked: list[Revoked], shut: int) -> list[Revoked]:
     if shut:
         raise VaultError(
-            f"Disconnected {len(told)}, but {shut} grants in the vault do not open: whose they are cannot be seen.",
+            f"Disconnected {len(revoked)}, but {shut} grants in the vault do not open: whose they are cannot be seen.",
             hint="deputize key list shows whether a key is missing. Their tokens can be ended at the providers.",
         )
-    return told
+    return revoked
