@@ -8,6 +8,7 @@ import logging
 import string
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,9 +28,11 @@ from deputize.core.failures import (
     redact,
     scope_list,
     still_refused,
+    table,
     token_reply,
+    when,
 )
-from deputize.core.failures.standard import GENERIC
+from deputize.core.failures.standard import EXISTS, GENERIC, HTTP
 from deputize.core.providers.github import GITHUB_RULES
 from deputize.core.providers.google import GOOGLE_RULES
 from deputize.core.providers.linear import LINEAR_RULES
@@ -768,3 +771,22 @@ def test_no_text_makes_redaction_slow(bait: str) -> None:
     started = time.process_time()
     redact(bait * (50_000 // len(bait)) + " .eyJ authorization_request=")
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("code", {"code": "task_exists"}),
+        ("failures[].code", {"failures": [{"code": "other"}, {"code": "task_exists"}, 3]}),
+        ("[].reason", [None, {"reason": "task_exists"}]),
+        ("a.b[].c.d", {"a": {"b": [{"c": {"d": "task_exists"}}]}}),
+    ],
+)
+def test_a_provider_says_where_its_errors_have_their_names(path: str, body: Any) -> None:
+    row = when(EXISTS, "task_exists")
+    plain = replace(GENERIC, api=table(row, *HTTP))
+    assert classify(plain, "write", 400, {}, json.dumps(body).encode()).kind is Kind.INVALID_INPUT
+    there = replace(plain, error_names=(path,))
+    assert classify(there, "write", 400, {}, json.dumps(body).encode()).kind is Kind.CONFLICT
+    for odd in ({}, [], None, {path.split("[")[0].split(".")[0]: 3}, [[body]]):
+        assert classify(there, "write", 400, {}, json.dumps(odd).encode()).kind is Kind.INVALID_INPUT

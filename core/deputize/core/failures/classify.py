@@ -56,7 +56,7 @@ def classify(
     data = parsed(call, body) if fine or len(body) <= ERROR_BODY else body
     if fine and not refused(rules, call, data):
         return _fine(rules, call, headers, data, needs)
-    seen = look(call, status, headers, data, now)
+    seen = look(rules, call, status, headers, data, now)
     outcome = _judged(rules, seen)
     outcome = _settled(rules, seen, outcome, granted, needs, ours)
     return replace(outcome, data=None if isinstance(data, bytes) else data)

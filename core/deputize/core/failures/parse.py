@@ -20,7 +20,7 @@ _NAME = r"[A-Za-z][\w .:-]{0,79}"
 
 
 def parsed(call: Call, body: bytes) -> Any:
-    """JSON; at token endpoints also a form (GitHub); else the bytes as they are."""
+    """JSON; at token endpoints also a form; else the bytes as they are."""
     if not body:
         return None
     try:
@@ -63,37 +63,42 @@ def token_reply(rules: Rules, data: Any) -> dict[str, Any] | None:
     return None
 
 
-def look(call: Call, status: int, headers: Mapping[str, str], data: Any, now: float | None) -> RefusedAnswer:
+def look(
+    rules: Rules, call: Call, status: int, headers: Mapping[str, str], data: Any, now: float | None
+) -> RefusedAnswer:
     """A refused answer, taken apart. ``now``: the time where no Date header tells it."""
     lower = {name.lower(): value for name, value in headers.items()}
     if isinstance(data, bytes):
         text = data[:TEXT].decode("utf-8", "replace")
-        names: Iterable[Any] = (text.strip(),)  # Salesforce: the body is the name
+        names: Iterable[Any] = (text.strip(),)  # a body of one word is the name
     else:
         text = "\n".join(m[:TEXT] for m in islice(_messages(data), MANY) if isinstance(m, str))
-        names = islice(_names(data), 4 * MANY)
+        names = islice(_names(rules, data), 4 * MANY)
     known = tuple(n for n in names if isinstance(n, str) and compiled(_NAME).fullmatch(n))
     clock = http_date(lower.get("date", "")) or (time.time() if now is None else now)
     return RefusedAnswer(call, status, lower, data, known, text, clock)
 
 
-def _names(data: Any) -> Iterator[Any]:
-    """Every error name of a body: Salesforce's list, OAuth's and Slack's word, Google's object, GraphQL's errors."""
-    for item in as_objects(data):
-        yield item.get("errorCode")
-    if not isinstance(data, dict):
-        return
-    error = data.get("error")
-    if isinstance(error, dict):
-        for item in as_objects(error.get("details")) + as_objects(error.get("errors")):
-            yield item.get("reason")
-        yield error.get("status")
-    else:
-        yield from (data.get("error_subtype"), error)
-    for item in as_objects(data.get("errors")):
+def _names(rules: Rules, data: Any) -> Iterator[Any]:
+    """The error names of a body: where this provider has them, then where all do."""
+    for path in rules.error_names:
+        yield from _along(path, data)
+    yield from _along("error", data)
+    for item in as_objects(as_object(data).get("errors")):
         more = as_object(item.get("extensions"))
         yield from (name for name, value in islice(more.items(), MANY) if value is True)
         yield from (more.get("code"), more.get("type"), item.get("type"), item.get("code"))
+
+
+def _along(path: str, data: Any) -> list[Any]:
+    """The values at a path; of each list only the first few items."""
+    found = [data]
+    for part in path.split("."):
+        if name := part.removesuffix("[]"):
+            found = [one.get(name) for one in found if isinstance(one, dict)]
+        if part.endswith("[]"):
+            found = [item for one in found if isinstance(one, list) for item in islice(one, MANY)]
+    return found
 
 
 def _messages(data: Any) -> Iterator[Any]:

@@ -121,8 +121,10 @@ class Rules:
     ``roots``: where in a token reply the user's token lies, "" being the top; ``not_users``: token types that are
     nobody's; ``no_token``: what a reply to a code without the user's token means. ``partial``: header, pattern and
     words for a good answer that lacks something. ``have`` and ``accepted``: headers naming the token's scopes, and
-    those of which any would do. ``implies``: scopes a broader or another one covers. ``until``: the pattern of a
-    message's ISO time to wait for. Four tables, the first row that holds wins.
+    those of which any would do. ``error_names``: where its answers have names of errors, the most specific first, as
+    ``error.details[].reason``, with ``[]`` for each item; OAuth's ``error`` and GraphQL's ``errors`` are read anyway.
+    ``implies``: scopes a broader or another one covers. ``until``: the pattern of a message's ISO time to wait for.
+    Four tables, the first row that holds wins.
     """
 
     callback: tuple[When, ...]
@@ -137,6 +139,7 @@ class Rules:
     partial: tuple[str, str, str] | None = None
     have: str = ""
     accepted: str = ""
+    error_names: tuple[str, ...] = ()
     implies: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     budgets: tuple[Budget, ...] = ()
     until: str = ""

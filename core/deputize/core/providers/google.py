@@ -67,6 +67,7 @@ GOOGLE_RULES = Rules(
         *HTTP,
     ),
     until=r"retry after (\d{4}-\d\d-\d\dT[\d:.]{5,20}Z)",
+    error_names=("error.details[].reason", "error.errors[].reason", "error.status", "error_subtype"),
     implies={
         "email": frozenset({"https://www.googleapis.com/auth/userinfo.email"}),
         "profile": frozenset({"https://www.googleapis.com/auth/userinfo.profile"}),

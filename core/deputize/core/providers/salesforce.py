@@ -59,6 +59,7 @@ SALESFORCE_RULES = Rules(
         when(HICCUP, "UNKNOWN_EXCEPTION", "SERVER_UNAVAILABLE"),
         *HTTP,
     ),
+    error_names=("[].errorCode",),
     implies={"offline_access": frozenset({"refresh_token"}), "refresh_token": frozenset({"offline_access"})},
     still_refused=outcome_of(Kind.ORG_BLOCKED, "session_refused"),
 )
