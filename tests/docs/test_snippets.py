@@ -43,6 +43,7 @@ from deputize.core import (
 )
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.failures import Kind, classify
 from deputize.core.web import texts
 from deputize.core.web.app import PAGES, pages_app
 from deputize.core.web.local_server import serve
@@ -60,6 +61,7 @@ RESUME: Final = block("README.md", "resume_when_done(deputy")
 AGENT: Final = block("README.md", "GmailToolSpec(deputy")
 PLAIN: Final = block("README.md", "emails = await")
 PROVIDER: Final = block("CONTRIBUTING.md", "ACME = Provider(")
+RULES: Final = block("CONTRIBUTING.md", "ACME_RULES = replace(")
 TOOLKIT: Final = block("CONTRIBUTING.md", "TOOLKIT = Toolkit(")
 PAGE: Final = block("CONTRIBUTING.md", "PAGES: Final = (")
 STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
@@ -67,7 +69,7 @@ STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
 
 def test_every_python_block_is_run_here() -> None:
     assert blocks("README.md", "python") == [GRAPH, RESUME, AGENT, PLAIN]
-    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, TOOLKIT, PAGE, STORE]
+    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, RULES, TOOLKIT, PAGE, STORE]
     for page in ("README.md", "CONTRIBUTING.md"):
         assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash"}
 
@@ -351,6 +353,20 @@ async def test_the_contributed_toolkit_acts_at_the_contributed_provider(contribu
     listed, created = acme.tasks
     assert (listed.url.params["q"], created.headers["authorization"]) == ("water", "Bearer acme-token")
     assert json.loads(created.content).keys() == {"title", "client_id"}
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "kind"),
+    [
+        (400, {"code": "task_exists"}, Kind.CONFLICT),
+        (400, {"message": "Please slow down."}, Kind.RATE_LIMITED),
+        (404, {"code": "brand_new"}, Kind.HIDDEN_OR_NOT_FOUND),
+    ],
+)
+async def test_the_contributed_rules_say_what_answers_mean(status: int, problem: dict[str, str], kind: Kind) -> None:
+    rules = (await run(RULES, {}))["ACME_RULES"]
+    body = {"problem": problem, "message": problem.get("message")}
+    assert classify(rules, "write", status, {}, json.dumps(body).encode()).kind is kind
 
 
 async def test_the_contributed_tools_are_driven_without_a_mock(contributed: dict[str, Any]) -> None:

@@ -1,0 +1,34 @@
+"""What is one provider's stands in its file: no other code of the core has a provider's name in it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import deputize.core
+from deputize.core import PROVIDERS
+
+CORE: Final = Path(deputize.core.__file__).parent
+NAMES: Final = re.compile(r"slack|github|google|gmail|linear|salesforce|sforce", re.IGNORECASE)
+
+
+def constants(path: Path) -> Iterator[str]:
+    """The texts in a file's code, without docstrings and comments."""
+    tree = ast.parse(path.read_text())
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.value
+
+
+def test_no_code_outside_of_providers_names_one() -> None:
+    files = [path for path in CORE.rglob("*.py") if path.parent.name != "providers" and path.name != "__init__.py"]
+    named = {str(path.relative_to(CORE)): text for path in files for text in constants(path) if NAMES.search(text)}
+    assert named == {}
+
+
+def test_the_pattern_finds_every_provider() -> None:
+    assert all(NAMES.search(name) for name in PROVIDERS)
