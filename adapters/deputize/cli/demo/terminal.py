@@ -1,0 +1,192 @@
+"""The person's side of ``deputize demo``: plain blocking code in front of the stage."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from deputize.cli import show
+from deputize.cli.audit_table import AuditTable
+from deputize.cli.demo import reason
+from deputize.cli.demo.folder import DemoFolder
+from deputize.core import DeputizeError, InvalidInput
+
+if TYPE_CHECKING:
+    from deputize.cli.demo.stage import Stage, Turn
+    from deputize.core.act.approval import Decision
+
+T = TypeVar("T")
+
+HELP: Final = """\
+  /who              who you are here, and who acts for you
+  /grants           what is connected, and what it may be used for
+  /revoke google    disconnect
+  /audit            the newest rows of the audit
+  /help             this
+  /quit             leave; the conversation is kept"""
+
+
+class Left(Exception):
+    """The person left, in the middle of something or not."""
+
+
+@dataclass
+class Terminal:
+    """The person's side of the chat."""
+
+    stage: Stage
+    place: DemoFolder
+    model: str
+    browser: bool
+    shown: str = ""
+
+    def talk(self) -> None:
+        """Until the person leaves. Whatever is open then stays open, on disk."""
+        self._welcome()
+        try:
+            self._pick_up()
+            while True:
+                self._said(self._line("you> "))
+        except (Left, KeyboardInterrupt):
+            show.out.print()
+            show.out.print("Left. The conversation is kept: run the same command again to go on.", soft_wrap=True)
+            if self.stage.sandbox:
+                show.out.print(
+                    show.plain(f"DEPUTIZE_HOME={self.place.path} deputize audit verify", "dim"), soft_wrap=True
+                )
+
+    def _welcome(self) -> None:
+        stage, lines = self.stage, [f"An assistant acts for {self.stage.chat.user}. It never holds a token."]
+        if stage.sandbox:
+            lines.append("Google is played by a stand-in on this machine; nothing leaves it, no account is needed.")
+        else:
+            lines.append("Google is the real one: what you allow and approve happens.")
+        if not self.model:
+            lines.append("The model is a small script that answers from what the tools return; --model for a real one.")
+        lines += [
+            f"State: {self.place.path}",
+            'Ask "anything from Bob this week?", then "answer him yes". /help, /quit',
+        ]
+        show.out.print("[bold]deputize demo[/bold]")
+        for line in lines:
+            show.out.print(show.plain(f"  {line}"), soft_wrap=True)
+        show.out.print()
+
+    def _pick_up(self) -> None:
+        """Go on where the last run stopped, if it stopped in the middle of something."""
+        chat = self.stage.chat
+        if asked := self._run(chat.left_off()):
+            show.out.print(show.plain(f"Picking up where we stopped: “{asked}”"), soft_wrap=True)
+            self._go_on(lambda: chat.look_again())
+
+    def _said(self, text: str) -> None:
+        if not text:
+            return
+        if text.startswith("/"):
+            try:
+                self._command(*text.split())
+            except DeputizeError as e:
+                show.error(e)
+            return
+        self._go_on(lambda: self.stage.chat.ask(text))
+
+    def _go_on(self, make: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
+        """One question, through all its pauses, to the model's last word. What fails is told; the chat goes on."""
+        try:
+            with show.thinking():
+                turn = self._run(make())
+            self._tell(turn)
+            while turn.consents or turn.approvals:
+                turn = self._consented(turn) if turn.consents else self._decided(turn)
+                self._tell(turn)
+        except Left:
+            raise
+        except DeputizeError as e:
+            show.error(e)
+        except Exception as e:  # a model's or a tool's own mistake; its text may hold what nobody should read
+            show.note(f"That failed: {reason(e)}. Ask again, or leave and come back.", "red")
+
+    def _tell(self, turn: Turn) -> None:
+        if turn.text:
+            show.out.print(show.plain(turn.text), soft_wrap=True)
+
+    def _consented(self, turn: Turn) -> Turn:
+        """Show the link, once, and wait."""
+        from deputize.cli.prompts import open_browser
+
+        deputy = self.stage.deputy
+        for ask in turn.consents:
+            if ask["link"] != self.shown:
+                self.shown = ask["link"]
+                show.consent(ask, deputy.providers[ask["provider"]].label, deputy.agent, show.out)
+                if self.browser:
+                    open_browser(ask["link"])
+        with show.waiting("Waiting until you have been there (Ctrl-C leaves, and keeps the place) ...", show.out):
+            return self._run(self.stage.chat.wait())
+
+    def _decided(self, turn: Turn) -> Turn:
+        """Show what is about to happen, and ask."""
+        decisions: dict[str, Decision] = {}
+        for ask in turn.approvals:
+            show.approval(self._run(self.stage.chat.whole(ask)), show.out)
+            decisions[ask["approval_id"]] = "approve" if self._yes("Do this? [y/n] ") else "reject"
+        return self._run(self.stage.chat.decide(decisions))
+
+    def _yes(self, question: str) -> bool:
+        while True:
+            answer = self._line(question).lower()
+            if answer in ("y", "yes", "n", "no"):
+                return answer.startswith("y")
+            show.out.print("y or n, please.")
+
+    def _line(self, prompt: str) -> str:
+        try:
+            return show.out.input(show.plain(prompt, "bold")).strip()
+        except EOFError:
+            raise Left from None
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.stage.deputy.run(work)
+
+    # ------------------------------------------------------------- commands in the chat
+
+    def _command(self, name: str, *words: str) -> None:
+        match name, words:
+            case "/who", ():
+                self._who()
+            case "/grants", ():
+                show.connections(self._run(self.stage.deputy.connections(self.stage.chat.user)))
+            case "/revoke", (provider,):
+                self._revoke(provider)
+            case "/audit", ():
+                self._audit()
+            case "/help", ():
+                show.out.print(show.plain(HELP))
+            case "/quit", ():
+                raise Left
+            case _:
+                raise InvalidInput(f"There is no command {name}, or it goes otherwise.", hint="/help lists them.")
+
+    def _who(self) -> None:
+        deputy, chat = self.stage.deputy, self.stage.chat
+        held = self._run(deputy.connections(chat.user))
+        facts = {
+            "you": chat.user,
+            "acts for you": deputy.agent,
+            "model": self.model or "scripted",
+            "your pages": self.stage.pages,
+            "providers": self.stage.provider or "the real ones",
+            "accounts": ", ".join(f"{one.account} ({one.provider})" for one in held) or "none connected",
+        }
+        for name, value in facts.items():
+            show.out.print(show.plain(f"  {name}: {value}"), soft_wrap=True)
+
+    def _revoke(self, provider: str) -> None:
+        deputy = self.stage.deputy
+        ended = self._run(deputy.revoke(self.stage.chat.user, provider))
+        show.revoked(ended, deputy.providers[provider].label)
+
+    def _audit(self) -> None:
+        AuditTable(show.out).print(deque(self.stage.deputy.audit.rows(), maxlen=20))
