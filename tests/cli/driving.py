@@ -102,7 +102,11 @@ class Talk:
 
     def say(self, text: str) -> None:
         """Type a line."""
-        os.write(self._write_to, f"{text}\n".encode())
+        self.strike(f"{text}\n")
+
+    def strike(self, keys: str) -> None:
+        """Press these keys, one after another."""
+        os.write(self._write_to, keys.encode())
 
     def press(self, key: str) -> None:
         """Press Ctrl and a letter, at a terminal."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deputize.cli.demo.folder import DemoFolder
@@ -180,6 +181,39 @@ def test_the_commands_in_the_chat(home: Path) -> None:
         person.hear("/revoke google")
         person.say("anything from Bob?")
         person.hear(LINK)
+
+
+def test_the_link_to_the_persons_own_pages_works_and_the_port_is_the_chosen_one(
+    home: Path,
+) -> None:
+    port = free_port()
+    with talk("demo", "--no-browser", home=home, terminal=False, env={"DEPUTIZE_PORT": str(port)}) as person:
+        person.hear("Google, Slack, GitHub and Linear: played on this machine")
+        for command in ("/who", "/pages"):
+            person.say(command)
+            link = person.hear(rf"(http://127\.0\.0\.1:{port}/me/\S+)")[1]
+            page = httpx.get(link)
+            assert page.status_code == 200 and "connect" in page.text.lower()
+        person.say("/quit")
+        person.hear("To prove that nobody has changed.*deputize audit verify")
+        assert person.ends() == 0
+
+
+def test_a_chosen_port_that_is_taken_is_said_and_not_replaced(home: Path, cli: Command, taken_port: int) -> None:
+    found = cli("demo", "--no-browser", DEPUTIZE_PORT=str(taken_port))
+    assert found.exit_code == 1 and f"port {taken_port}" in found.stderr and "DEPUTIZE_PORT" in found.stderr
+
+
+@pytest.mark.processes
+def test_the_line_can_be_edited_and_called_back(home: Path) -> None:
+    with demo(home, terminal=True) as person:
+        person.hear("you> ")
+        person.strike("/grantz\x7fs\r")
+        person.hear("Nothing is connected.*you> ")
+        person.strike("\x1b[A\r")
+        person.hear("Nothing is connected.*you> ")
+        person.press("d")
+        assert person.ends() == 0
 
 
 @pytest.mark.processes

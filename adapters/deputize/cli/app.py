@@ -91,7 +91,7 @@ def demo(
 ) -> None:
     """A chat with an assistant that reads and answers mail as you, never holding your token.
 
-    Everything is played on this machine by a stand-in for Google: no account, no key, no network.
+    Google, Slack, GitHub and Linear are played on this machine by a sandbox: no account, no key, no network.
     Ask "anything from Bob this week?", then "answer him yes". Stop it at any point, start it again: it goes on there.
     """
     if auto and (live or model):

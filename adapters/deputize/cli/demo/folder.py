@@ -86,13 +86,17 @@ class DemoFolder:
         log.warning("Made a new key for the demo's vault in %s.", path)
         return made
 
-    def ports(self) -> Mapping[str, int]:
-        """A port for our pages and one for the sandbox: the same as last time, unless another program took them."""
+    def ports(self, pages: int = 0) -> Mapping[str, int]:
+        """A port for our pages and one for the sandbox: the same as last time, unless another program took them.
+
+        ``pages``: the port that the person chose for our pages, which is never replaced by another one.
+        """
         before = self._remembered()
         wanted = {name: before.get(name, port) for name, port in PORTS.items()}
-        chosen: dict[str, int] = {}
+        chosen = {"pages": pages} if pages else {}
         for name, port in wanted.items():
-            chosen[name] = port if port not in chosen.values() and is_free(port) else _any_free()
+            if name not in chosen:
+                chosen[name] = port if port not in chosen.values() and is_free(port) else _any_free()
         if chosen != before:
             self.file(_MARK).write_text(json.dumps(chosen), encoding="ascii")
         return chosen

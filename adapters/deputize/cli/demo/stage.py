@@ -7,6 +7,7 @@ Everything that serves or waits runs on the portal's loop; the terminal in front
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -151,8 +152,8 @@ class Stage:
 def demo_stage(
     folder: DemoFolder, model: BaseChatModel, *, front: Front = lambda sandbox: sandbox.app
 ) -> Iterator[Stage]:
-    """A demo over the sandbox, as its folder remembers it."""
-    ports = folder.ports()
+    """A demo over the sandbox, as its folder remembers it; its pages are on ``DEPUTIZE_PORT`` where that is set."""
+    ports = folder.ports(Settings.load().port if os.environ.get("DEPUTIZE_PORT") else 0)
     sandbox = Sandbox(state=folder.file("sandbox.json"))
     run = portal().run
     base = run(portal().enter(serve(front(sandbox), ports["sandbox"])))

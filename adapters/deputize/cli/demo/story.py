@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from langgraph.types import Command
@@ -19,13 +19,9 @@ from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.harness import ALICE, BOB, READ, SEND, Detail, Harness, Surprise, expect
 from deputize.cli.demo.stage import USER
+from deputize.cli.demo.terminal import WORK
 from deputize.core.audit import verify
 from deputize.sandbox.google.gmail.letters import BOBS_SECRET
-
-WORK: Final = (
-    "Turn Bob's mail into a Linear issue in ENG, open a GitHub issue in acme/website that links to it, "
-    "tell the design channel"
-)
 
 
 def play(folder: DemoFolder, tell: Callable[[Detail], None]) -> bool:

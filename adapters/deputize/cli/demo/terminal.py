@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from deputize.cli import show
@@ -19,13 +21,39 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WORK: Final = (
+    "Turn Bob's mail into a Linear issue in ENG, open a GitHub issue in acme/website that links to it, "
+    "tell the design channel"
+)
 HELP: Final = """\
   /who              who you are here, and who acts for you
+  /pages            the link to your own pages: accounts, open questions, approvals
   /grants           what is connected, and what it may be used for
   /revoke google    disconnect
   /audit            the newest rows of the audit
   /help             this
   /quit             leave; the conversation is kept"""
+
+
+def line_editing() -> ModuleType | None:
+    """GNU readline, which `input` uses once it is imported; None without a terminal, and where Python has none.
+
+    Only what the person says to the model is remembered, and only while the demo runs: no answer to a question.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    try:
+        import readline
+    except ImportError:  # Windows
+        return None
+    readline.set_auto_history(False)
+    return readline
+
+
+def _listed(names: Iterable[str]) -> str:
+    """``Google, Slack and Linear``: each once."""
+    *more, last = dict.fromkeys(names)
+    return f"{', '.join(more)} and {last}" if more else last
 
 
 class Left(Exception):
@@ -41,6 +69,7 @@ class Terminal:
     model: str
     browser: bool
     shown: str = ""
+    editing: ModuleType | None = field(default_factory=lambda: line_editing())
 
     def talk(self) -> None:
         """Until the person leaves. Whatever is open then stays open, on disk."""
@@ -48,27 +77,31 @@ class Terminal:
         try:
             self._pick_up()
             while True:
-                self._said(self._line("you> "))
+                self._said(self._line("you> ", remember=True))
         except (Left, KeyboardInterrupt):
             show.out.print()
             show.out.print("Left. The conversation is kept: run the same command again to go on.", soft_wrap=True)
             if self.stage.sandbox:
+                show.out.print("To prove that nobody has changed the record of what was done, run:")
                 show.out.print(
-                    show.plain(f"DEPUTIZE_HOME={self.place.path} deputize audit verify", "dim"), soft_wrap=True
+                    show.plain(f"  DEPUTIZE_HOME={self.place.path} deputize audit verify", "dim"), soft_wrap=True
                 )
 
     def _welcome(self) -> None:
         stage, lines = self.stage, [f"An assistant acts for {self.stage.chat.user}. It never holds a token."]
+        products = _listed([stage.deputy.providers[app.provider].label for app in stage.deputy.apps.values()])
         if stage.sandbox:
-            lines.append("Google is played by a stand-in on this machine; nothing leaves it, no account is needed.")
+            lines.append(f"{products}: played on this machine by a sandbox. Nothing leaves it, no account is needed.")
         else:
-            lines.append("Google is the real one: what you allow and approve happens.")
+            lines.append(f"{products}: the real ones. What you allow and approve happens.")
         if not self.model:
             lines.append("The model is a small script that answers from what the tools return; --model for a real one.")
         lines += [
             f"State: {self.place.path}",
             'Ask "anything from Bob this week?", then "answer him yes". /help, /quit',
         ]
+        if stage.sandbox:
+            lines.append(f'Or, with all of them: "{WORK}".')
         show.out.print("[bold]deputize demo[/bold]")
         for line in lines:
             show.out.print(show.plain(f"  {line}"), soft_wrap=True)
@@ -141,11 +174,15 @@ class Terminal:
                 return answer.startswith("y")
             show.out.print("y or n, please.")
 
-    def _line(self, prompt: str) -> str:
+    def _line(self, prompt: str, *, remember: bool = False) -> str:
+        """What the person types. The prompt goes through `input`, which tells readline how wide it is."""
         try:
-            return show.out.input(show.plain(prompt, "bold")).strip()
+            said = input(prompt).strip()
         except EOFError:
             raise Left from None
+        if remember and said and self.editing:
+            self.editing.add_history(said)
+        return said
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.stage.deputy.run(work)
@@ -156,6 +193,8 @@ class Terminal:
         match name, words:
             case "/who", ():
                 self._who()
+            case "/pages", ():
+                self._pages()
             case "/grants", ():
                 show.connections(self._run(self.stage.deputy.connections(self.stage.chat.user)))
             case "/revoke", (provider,):
@@ -176,12 +215,26 @@ class Terminal:
             "you": chat.user,
             "acts for you": deputy.agent,
             "model": self.model or "scripted",
-            "your pages": self.stage.pages,
+            "your pages": self._own_pages(),
             "providers": self.stage.provider or "the real ones",
             "accounts": ", ".join(f"{one.account} ({one.provider})" for one in held) or "none connected",
         }
         for name, value in facts.items():
             show.out.print(show.plain(f"  {name}: {value}"), soft_wrap=True)
+
+    def _pages(self) -> None:
+        from deputize.cli.prompts import open_browser
+
+        link = self._own_pages()
+        show.out.print("Your accounts, open questions and approvals. The link is for you alone, and good for a day:")
+        show.link(link, show.out)
+        if self.browser:
+            open_browser(link)
+
+    def _own_pages(self) -> str:
+        from deputize.core.web.local_links import connections_link
+
+        return self._run(connections_link(self.stage.deputy, self.stage.chat.user))
 
     def _revoke(self, provider: str) -> None:
         deputy = self.stage.deputy
