@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deputize.core.vault.root_keys import parse_keys
+from deputize.sandbox import Browser
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.driving import run
+from tests.cli.driving import run, talk
 
 READ = "https://www.googleapis.com/auth/gmail.readonly"
 MAIL = json.dumps({"to": ["bob@example.test"], "subject": "Hello", "body": "Are you there?"})
@@ -108,6 +111,28 @@ def test_with_nobody_there_to_approve_nothing_is_decided(cli: Command, home: Pat
     found = cli("act", "gmail_send_email", MAIL, stdin="", **settings)
     assert found.exit_code == 1 and "[approval_required]" in found.stderr and "--yes" in found.stderr
     assert provider.sandbox.sent("alice@example.test") == []
+
+
+@pytest.mark.parametrize(("decision", "typed", "sent"), [("approve", "y", 1), ("reject", "y", 0), ("approve", "n", 0)])
+def test_an_act_can_also_be_decided_on_its_page_and_a_no_counts_wherever_it_was_said(
+    home: Path, provider: Provider, decision: str, typed: str, sent: int
+) -> None:
+    settings = connected(home, provider, "gmail.send")
+    with talk("act", "gmail_send_email", MAIL, home=home, terminal=False, env=settings) as acting:
+        link = acting.hear(r"(http://127\.0\.0\.1:\d+/me/\S+/approve/\S+)")[1]
+
+        async def decide() -> str:
+            async with httpx.AsyncHTTPTransport() as network:
+                browser = Browser(network)
+                page = await browser.open(link)
+                [form] = [one for one in page.forms if decision in one.offers("decision")]
+                await browser.submit(page, form, decision=decision)
+                return page.text
+
+        assert "Are you there?" in asyncio.run(decide())
+        acting.say(typed)
+        assert acting.ends() == (0 if sent else 1)
+    assert len(provider.sandbox.sent("alice@example.test")) == sent
 
 
 def test_act_with_yes_does_not_ask(cli: Command, home: Path, provider: Provider) -> None:

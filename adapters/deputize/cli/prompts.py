@@ -15,16 +15,21 @@ from typing import Any
 
 from deputize.cli import show
 from deputize.core import (
+    Approval,
     ApprovalRequired,
     Call,
+    Conflict,
     Consent,
     ConsentRequired,
     Declined,
     DeputizeError,
     Deputy,
+    NotFound,
     ProviderUnavailable,
     ScopeNotGranted,
+    SettingsError,
 )
+from deputize.core.web.local_links import approval_link
 
 
 @dataclass(frozen=True)
@@ -85,17 +90,26 @@ class Asking:
     def _decide(self, needed: ApprovalRequired) -> None:
         """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
         approval = needed.approval
-        show.approval(approval)
+        show.approval(approval, page="" if self.yes else approval_page(self.deputy, self.user, approval))
         good = self.yes or asked("Do this? [y/N] ")
         if good is None:
             raise ApprovalRequired(
                 needed.message, approval=approval, hint="Answer at a terminal, or say --yes."
             ) from None
-        self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user))
+        with suppress(Conflict, NotFound):  # decided on the page, or too late: what is recorded counts
+            self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user))
 
     def label(self, provider: str) -> str:
         """A provider's name for people."""
         return self.deputy.providers[provider].label
+
+
+def approval_page(deputy: Deputy, user: str, approval: Approval) -> str:
+    """The address of the page that shows this act and takes the answer; "" where no page can be served."""
+    try:
+        return deputy.run(approval_link(deputy, user, approval.id))
+    except SettingsError:  # no web framework, or the port is another program's: the terminal asks all the same
+        return ""
 
 
 def asked(question: str) -> bool | None:

@@ -88,8 +88,8 @@ def code(given: DeviceCode, console: Console = err) -> None:
     note("Only if you began this here yourself: whoever enters a code gives this program their account.")
 
 
-def approval(asked: Approval, console: Console = err) -> None:
-    """What is about to be done as the user, all of it, before anybody says yes to it."""
+def approval(asked: Approval, console: Console = err, page: str = "") -> None:
+    """What is about to be done as the user, all of it, before anybody says yes to it. ``page`` shows the same."""
     lines = [plain(asked.what, "bold"), Text()] if asked.what else []
     if asked.changed:
         lines += [plain("It is not as it was when you said yes.", "bold yellow"), Text()]
@@ -99,6 +99,9 @@ def approval(asked: Approval, console: Console = err) -> None:
         lines.append(Text.assemble((f"{clean(name)}:", "bold"), mark, value))
     title = Text(clean(f"{asked.tool} as {asked.account}" if asked.account else asked.tool))
     console.print(Panel(Group(*lines), title=title, title_align="left", expand=False))
+    if page:
+        console.print("Also on this page, for you alone:")
+        link(page, console)
 
 
 def _line(value: Any) -> str:

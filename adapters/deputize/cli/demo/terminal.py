@@ -161,11 +161,15 @@ class Terminal:
 
     def _decided(self, turn: Turn) -> Turn:
         """Show what is about to happen, and ask."""
+        from deputize.cli.prompts import approval_page
+
+        stage = self.stage
         decisions: dict[str, Decision] = {}
         for ask in turn.approvals:
-            show.approval(self._run(self.stage.chat.whole(ask)), show.out)
+            whole = self._run(stage.chat.whole(ask))
+            show.approval(whole, show.out, approval_page(stage.deputy, stage.chat.user, whole))
             decisions[ask["approval_id"]] = "approve" if self._yes("Do this? [y/n] ") else "reject"
-        return self._run(self.stage.chat.decide(decisions))
+        return self._run(stage.chat.decide(decisions))
 
     def _yes(self, question: str) -> bool:
         while True:
