@@ -30,7 +30,7 @@ from deputize.sandbox.github import (
     tokens,
 )
 from deputize.sandbox.github.call import HOST, Call, Json
-from deputize.sandbox.github.people import user
+from deputize.sandbox.github.shapes import user
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.world import World
 

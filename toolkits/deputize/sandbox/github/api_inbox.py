@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deputize.sandbox.github.call import HOST, Call, Json
-from deputize.sandbox.github.people import repository
 from deputize.sandbox.github.routes import route
+from deputize.sandbox.github.shapes import repository
 from deputize.sandbox.http_types import Reply
 
 _SCOPES = ("notifications", "repo")

@@ -6,9 +6,9 @@ from deputize.sandbox.github import git
 from deputize.sandbox.github.api_code import commit_of, history_of
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.issues import happened, row_of, rows_of, show
-from deputize.sandbox.github.people import repository
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed_code import issue as new_issue
+from deputize.sandbox.github.shapes import repository
 from deputize.sandbox.http_types import Refused, Reply
 
 PULL = "R/pulls/{pull_number}"

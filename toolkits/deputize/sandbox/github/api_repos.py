@@ -5,9 +5,9 @@ from __future__ import annotations
 from deputize.sandbox.github import git
 from deputize.sandbox.github.api_orgs import team
 from deputize.sandbox.github.call import Call, Json
-from deputize.sandbox.github.people import repository
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed import new_repo
+from deputize.sandbox.github.shapes import repository
 from deputize.sandbox.http_types import Refused, Reply
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from deputize.sandbox.github.api_code import commit_of
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.issues import show
-from deputize.sandbox.github.people import repository
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed import login
+from deputize.sandbox.github.shapes import repository
 from deputize.sandbox.http_types import Refused, Reply
 
 

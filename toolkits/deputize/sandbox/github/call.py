@@ -8,9 +8,9 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlencode
 
-from deputize.sandbox.github.people import user
 from deputize.sandbox.github.scopes import closed, normal
 from deputize.sandbox.github.seed import login, stamp
+from deputize.sandbox.github.shapes import user
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.oauth import Token
 from deputize.sandbox.people import Person

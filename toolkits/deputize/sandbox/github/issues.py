@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deputize.sandbox.github.api_labels import label, milestone
 from deputize.sandbox.github.call import HOST, Call, Json
-from deputize.sandbox.github.people import user
 from deputize.sandbox.github.seed import login
+from deputize.sandbox.github.shapes import user
 
 ISSUE_PATH = "R/issues/{issue_number}"
 

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from deputize.sandbox.github import device
-from deputize.sandbox.github.people import user
 from deputize.sandbox.github.scopes import normal
 from deputize.sandbox.github.seed import stamp
+from deputize.sandbox.github.shapes import user
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, issue, random, redeem, refresh
 from deputize.sandbox.oauth import App, GrantFault, InvalidGrant, Token

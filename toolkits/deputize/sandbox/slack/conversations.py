@@ -6,10 +6,10 @@ import re
 
 from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json, kind_of, new_id, new_ts
-from deputize.sandbox.slack.people import users
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.scopes import KINDS
 from deputize.sandbox.slack.seed import TEAM, channel_row
+from deputize.sandbox.slack.users import users_by_id
 
 _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
@@ -232,7 +232,7 @@ def invite(call: Call) -> Reply:
 def _uninvitable(call: Call, channel: Json, user: str) -> str:
     if user == call.user:
         return "cant_invite_self"
-    if user not in users(call.world):
+    if user not in users_by_id(call.world):
         return "user_not_found"
     return "already_in_channel" if user in channel["members"] else ""
 
@@ -246,7 +246,7 @@ def kick(call: Call) -> Reply:
         raise refused("cant_kick_self")
     if channel["name"] == "general":
         raise refused("cant_kick_from_general")
-    if user not in users(call.world):
+    if user not in users_by_id(call.world):
         raise refused("user_not_found")
     if user not in channel["members"]:
         raise refused("not_in_channel")
@@ -261,7 +261,7 @@ def open_(call: Call) -> Reply:
         raise refused("users_list_not_supplied")
     if len(others) > 8:
         raise refused("too_many_users")
-    if any(one not in users(call.world) for one in others):
+    if any(one not in users_by_id(call.world) for one in others):
         raise refused("user_not_found")
     kind = "mpim" if len(others) > 1 else "im"
     call.needs(f"{KINDS[kind]}:write")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from deputize.sandbox.http_types import Ask, Refused, Reply
-from deputize.sandbox.slack import chat, conversations, files, history, marks, people, search
+from deputize.sandbox.slack import chat, conversations, files, history, marks, search, users
 from deputize.sandbox.slack.call import Call
 from deputize.sandbox.slack.replies import refused
 from deputize.sandbox.slack.seed import TEAM
@@ -103,8 +103,8 @@ METHODS: Mapping[str, Callable[[Call], Reply]] = {
     "conversations.setPurpose": conversations.set_purpose,
     "conversations.setTopic": conversations.set_topic,
     "conversations.unarchive": conversations.unarchive,
-    "dnd.endSnooze": people.end_snooze,
-    "dnd.setSnooze": people.snooze,
+    "dnd.endSnooze": users.end_snooze,
+    "dnd.setSnooze": users.snooze,
     "files.completeUploadExternal": files.complete,
     "files.getUploadURLExternal": files.upload_url,
     "files.info": files.info,
@@ -116,13 +116,13 @@ METHODS: Mapping[str, Callable[[Call], Reply]] = {
     "reactions.remove": marks.unreact,
     "search.files": search.old_files,
     "search.messages": search.old_messages,
-    "usergroups.list": people.groups,
-    "usergroups.users.list": people.group_users,
+    "usergroups.list": users.groups,
+    "usergroups.users.list": users.group_users,
     "users.conversations": conversations.own,
-    "users.getPresence": people.presence,
-    "users.info": people.info,
-    "users.list": people.listing,
-    "users.lookupByEmail": people.by_email,
-    "users.profile.set": people.set_profile,
-    "users.setPresence": people.set_presence,
+    "users.getPresence": users.presence,
+    "users.info": users.info,
+    "users.list": users.listing,
+    "users.lookupByEmail": users.by_email,
+    "users.profile.set": users.set_profile,
+    "users.setPresence": users.set_presence,
 }

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from deputize.sandbox.http_types import Reply
-from deputize.sandbox.slack import files, people
+from deputize.sandbox.slack import files, users
 from deputize.sandbox.slack.call import Call, Json, kind_of
 from deputize.sandbox.slack.chat import link
 from deputize.sandbox.slack.replies import refused
@@ -71,7 +71,7 @@ def _found(call: Call, query: _Query, where: list[str]) -> list[tuple[Json, Json
 
 
 def _messages(call: Call, query: _Query, where: list[str]) -> list[Json]:
-    known = people.users(call.world)
+    known = users.users_by_id(call.world)
     return [
         {
             "author_name": known.get(row["user"], {"profile": {"real_name": ""}})["profile"]["real_name"],
@@ -130,7 +130,7 @@ def _users(call: Call, query: _Query, where: list[str]) -> list[Json]:
             "timezone": "Europe/Berlin",
             "permalink": f"https://acme.slack.com/team/{one['id']}",
         }
-        for one in people.users(call.world).values()
+        for one in users.users_by_id(call.world).values()
         if query.fits(f"{one['name']} {one['profile']['real_name']}", query.start)
     ]
 
@@ -152,7 +152,7 @@ def old_messages(call: Call) -> Reply:
             "type": "message",
             "channel": {"id": channel["id"], "name": channel["name"]},
             "user": row["user"],
-            "username": people.users(call.world).get(row["user"], {"name": ""})["name"],
+            "username": users.users_by_id(call.world).get(row["user"], {"name": ""})["name"],
             "ts": row["ts"],
             "text": row["text"],
             "permalink": link(channel, row),

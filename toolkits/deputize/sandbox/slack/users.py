@@ -11,7 +11,7 @@ from deputize.sandbox.slack.seed import BOT, TEAM, user_id
 from deputize.sandbox.world import World
 
 
-def users(world: World) -> dict[str, Json]:
+def users_by_id(world: World) -> dict[str, Json]:
     """Everybody in the workspace by id, as the workspace keeps them."""
     kept: dict[str, Json] = world.services["slack"].get("profiles", {})
     found: dict[str, Json] = {}
@@ -43,7 +43,7 @@ def shape(call: Call, user: Json) -> Json:
 
 
 def _one(call: Call, field: str = "user") -> Json:
-    found = users(call.world).get(call.text(field))
+    found = users_by_id(call.world).get(call.text(field))
     if found is None:
         raise refused("user_not_found")
     return found
@@ -52,7 +52,7 @@ def _one(call: Call, field: str = "user") -> Json:
 def listing(call: Call) -> Reply:
     """``users.list``: everybody, page by page."""
     call.needs("users:read")
-    page, after = call.page(list(users(call.world).values()), 100)
+    page, after = call.page(list(users_by_id(call.world).values()), 100)
     content = {"members": [shape(call, one) for one in page], "response_metadata": {"next_cursor": after}}
     return call.good(content, "users:read")
 
@@ -66,7 +66,7 @@ def info(call: Call) -> Reply:
 def by_email(call: Call) -> Reply:
     """``users.lookupByEmail``: one by address."""
     call.needs("users:read.email")
-    known = users(call.world).values()
+    known = users_by_id(call.world).values()
     found = next((one for one in known if one["profile"]["email"] == call.text("email").lower() != ""), None)
     if found is None:
         raise refused("users_not_found")
@@ -101,7 +101,7 @@ def set_profile(call: Call) -> Reply:
     kept = call.store.setdefault("profiles", {}).setdefault(call.user, {})
     kept |= {name: value for name, value in wanted.items() if name.startswith("status_")}
     return call.good(
-        {"profile": shape(call, users(call.world)[call.user])["profile"]}, "users.profile:write", changes=True
+        {"profile": shape(call, users_by_id(call.world)[call.user])["profile"]}, "users.profile:write", changes=True
     )
 
 
