@@ -254,7 +254,7 @@ class Deputy:
         who, name = User.of(user), self.registry.provider(provider).name if provider else ""
         await self.outbox.flush(but=self.vault.place(who))
         ended = await self.revoker.disconnect(who, name, app, account, leaked=leaked)
-        await self.accounts.appoint(who, {one.provider for one in ended})
+        await self.accounts.choose_next(who, {one.provider for one in ended})
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:

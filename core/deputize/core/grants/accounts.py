@@ -68,7 +68,7 @@ class Accounts:
             await self._note(grant.user, family, grant.app)
         self.audit.write("account.chosen", **facts_of(marked or grant, self.audit))
 
-    async def appoint(self, user: User, providers: Iterable[str]) -> None:
+    async def choose_next(self, user: User, providers: Iterable[str]) -> None:
         """Mark, after a disconnect, the account that acts from now on: one to come shall not take its place."""
         ended = set(providers)
         for app in self.registry.apps.values():
