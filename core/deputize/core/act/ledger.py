@@ -108,11 +108,11 @@ class Ledger:
 
         Raises `OutcomeUnknown` after a run that was cut off, `Conflict` where the row is of other arguments.
         """
-        return None if act.effect is Effect.READS else await self._recorded(act, await self._record_of(act))
+        return None if act.effect is Effect.READS else await self._recorded(act, await self._row(act))
 
     async def begun(self, act: Act) -> bool:
         """Whether a run of this act has begun to write: this one is to take it up, and nobody is asked."""
-        record = None if act.effect is Effect.READS else await self._record_of(act)
+        record = None if act.effect is Effect.READS else await self._row(act)
         return record is not None and not self._over(record)
 
     async def _recorded(self, act: Act, record: Record | None) -> Recorded | None:
@@ -150,10 +150,10 @@ class Ledger:
             try:
                 await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
             except TimeoutError:
-                if await self._record_of(act):
+                if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still under way.") from None
                 raise StoreUnavailable("Too many acts are under way.", hint="Try again; nothing was done.") from None
-            record = await self._record_of(act)
+            record = await self._row(act)
             if (done := await self._recorded(act, record)) is not None:
                 yield done
             else:
@@ -187,7 +187,7 @@ class Ledger:
             raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
         return entry
 
-    async def _record_of(self, act: Act) -> Record | None:
+    async def _row(self, act: Act) -> Record | None:
         return await self.vault.get("act", self._place(act, act.key))
 
     def _over(self, record: Record) -> bool:
