@@ -1,4 +1,4 @@
-"""A yes to one exact act. The stored row counts; what a client or a resume value says is only a knock on the door.
+"""A yes to one exact act. The stored row counts; a resume value or an event only says where to look.
 
 An approval is bound to the act, to the account it acts from, to its arguments and to the digest of what was shown: what
 is not as it was shown is another question, under another id, with what changed named. The user may change the
@@ -12,14 +12,24 @@ from __future__ import annotations
 import hmac
 import json
 import re
-import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from deputize.core.act.act import Act
-from deputize.core.act.show import Show, argument_rows, show_rows
-from deputize.core.act.tool import Effect, Tool
+from deputize.core.act.approval_row import (
+    Edit,
+    agreed_to,
+    edit_is_about,
+    fresh_id,
+    is_about,
+    is_same,
+    is_spent,
+    meant,
+    public,
+    shown_in,
+)
+from deputize.core.act.show import Show
+from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine, FixedPages
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.pending import Approval
@@ -31,24 +41,6 @@ _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 Decision = Literal["approve", "reject", "edit"]
 STATUS: Final = {"approve": "approved", "reject": "rejected", "edit": "approved"}
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """Other arguments for an act: as they were given, and as the tool understands them."""
-
-    arguments: Mapping[str, Any]
-    meant: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, tool: Tool, arguments: Mapping[str, Any]) -> Edit:
-        """These arguments for this tool, checked. Raises `InvalidInput`, naming each field at fault."""
-        valid = tool.validate(arguments)
-        try:
-            plain = json.loads(json.dumps(dict(arguments)))
-        except (TypeError, ValueError):
-            raise InvalidInput(f"{tool.name}: arguments are plain JSON.", fix_by="operator") from None
-        return cls(plain, _meant(tool, valid))
 
 
 class Approvals:
@@ -67,13 +59,15 @@ class Approvals:
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
-            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=self._public(content))
+            raise ApprovalRequired(
+                f"{act.tool.name} waits for the user's approval.", approval=public(content, self.home)
+            )
         return content.get("edited")
 
     async def changed(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """The arguments as the user changed them, if so: they count even where the policy asks no more."""
         record = await self.vault.get("approval", self._key(act, account))
-        return None if record is None or _spent(act, record.json) else record.json.get("edited")
+        return None if record is None or is_spent(act, record.json) else record.json.get("edited")
 
     async def standing(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """What the row of this act holds, as long as it says something about it."""
@@ -88,38 +82,38 @@ class Approvals:
             record = await self.vault.get("approval", key)
             if record is None or self._over(act, record.json):
                 made = await self._ask(act, account, key, record, None)
-            elif _is_about(act, record.json):
+            elif is_about(act, record.json):
                 return record
-            elif _edit_is_about(act, record.json):
-                made = await self.vault.swap(record, record.json | _shown(act) | {"settled": True})
+            elif edit_is_about(act, record.json):
+                made = await self.vault.swap(record, record.json | shown_in(act) | {"settled": True})
             else:
-                made = await self._ask(act, account, key, record, _agreed(record.json))
+                made = await self._ask(act, account, key, record, agreed_to(record.json))
             if made is not None:
                 return made
 
     def _over(self, act: Act, content: Mapping[str, Any]) -> bool:
         """Whether an approval says nothing about this act any more."""
-        return _spent(act, content) or bool(content["expires"] <= self.clock())
+        return is_spent(act, content) or bool(content["expires"] <= self.clock())
 
     async def _ask(
         self, act: Act, account: Account, key: str, old: Record | None, agreed: Mapping[str, Any] | None
     ) -> Record | None:
         """A new question; None where somebody was quicker. ``agreed``: what the user had said yes to before."""
         content = {
-            "id": _fresh_id(key),
+            "id": fresh_id(key),
             "tool": act.tool.name,
             "effect": act.effect.words(),
             "agent": act.agent,
             "account": account.name,
             "thread": act.call.thread,
             "call": act.call.id,
-            "arguments": _meant(act.tool, act.arguments),
+            "arguments": meant(act.tool, act.arguments),
             "status": "pending",
             "reason": "",
             "asked": self.clock(),
             "began": act.began,
             "expires": self.clock() + LIFE,
-            **_shown(act),
+            **shown_in(act),
         }
         if agreed is not None and act.show is not None:
             content |= {"agreed": agreed, "changed": act.show.differs(Show.of(agreed))}
@@ -146,18 +140,18 @@ class Approvals:
             record = await self.row(approval_id, by)
             content = record.json
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
-                if content["status"] == status and _is_same(content, edit):
-                    return self._public(content)
+                if content["status"] == status and is_same(content, edit):
+                    return public(content, self.home)
                 raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 self._note("approval.edited" if edit else f"approval.{status}", by, content)
-                return self._public(content)
+                return public(content, self.home)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
-        return self._public(record.json) if record else None
+        return public(record.json, self.home) if record else None
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -176,7 +170,7 @@ class Approvals:
         for approval_id in approval_ids:
             record = await self._of(approval_id, user)
             if record and record.json["status"] == "pending":
-                await self.vault.swap(record, record.json | {"id": _fresh_id(record.key)})
+                await self.vault.swap(record, record.json | {"id": fresh_id(record.key)})
 
     async def take(self, act: Act, account: Account) -> None:
         """The approved act is about to happen: nothing else can happen on this approval. For one run at a time.
@@ -196,7 +190,9 @@ class Approvals:
         if status == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
         if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
-            raise ApprovalRequired(f"{act.tool.name} needs an approval of its own.", approval=self._public(record.json))
+            raise ApprovalRequired(
+                f"{act.tool.name} needs an approval of its own.", approval=public(record.json, self.home)
+            )
         self._note("approval.used", act.user, record.json)
 
     async def give_back(self, act: Act, account: Account) -> None:
@@ -208,7 +204,7 @@ class Approvals:
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [self._public(c) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
+        return [public(c, self.home) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
@@ -228,73 +224,3 @@ class Approvals:
             call_id=content.get("call"),
             show=content.get("digest"),
         )
-
-    def _public(self, content: Mapping[str, Any]) -> Approval:
-        """The approval as a person sees it: what was shown; or the arguments, of a tool that does not show, and of an
-        edit until it is known what it would do."""
-        show = Show.of(content["show"]) if content.get("show") and not _is_unseen_edit(content) else None
-        rows = show_rows(show) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
-        return Approval(
-            id=content["id"],
-            tool=content["tool"],
-            effect=content["effect"],
-            preview=dict(rows),
-            expires_at=content["expires"],
-            agent=content["agent"],
-            account=content["account"],
-            status=content["status"],
-            reason=content["reason"],
-            what=show.what if show else "",
-            changed=tuple(name.replace("_", " ") for name in content.get("changed", ())),
-            digest=content.get("digest", ""),
-            link=f"{self.home}/approve/{content['id']}" if self.home else "",
-        )
-
-
-def _meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
-    """Validated arguments as JSON, under the names that people and models know."""
-    given = {outer: valid[inner] for outer, inner in tool.parameters.items()}
-    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
-    return plain
-
-
-def _shown(act: Act) -> dict[str, Any]:
-    return {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
-
-
-def _is_about(act: Act, content: Mapping[str, Any]) -> bool:
-    """Whether the row is about what is shown now. A no, and a yes that was taken, are about the act."""
-    if act.show is None or content["status"] in ("used", "rejected"):
-        return True
-    return bool(content.get("digest") == act.show.digest)
-
-
-def _edit_is_about(act: Act, content: Mapping[str, Any]) -> bool:
-    """Whether what is shown now is what the user made of it with the yes: other words, and nothing else."""
-    unseen = _is_unseen_edit(content) and content.get("show")
-    return bool(unseen and act.show and not act.show.reaches_beyond(Show.of(content["show"])))
-
-
-def _is_unseen_edit(content: Mapping[str, Any]) -> bool:
-    edited = content["status"] == "approved" and content.get("edited") is not None
-    return edited and not content.get("settled")
-
-
-def _is_same(content: Mapping[str, Any], edit: Edit | None) -> bool:
-    """Whether the yes that was said is this one."""
-    return content.get("edited") == edit.arguments if edit else not _is_unseen_edit(content)
-
-
-def _agreed(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What the user last said yes to, if that is what has changed."""
-    found: Mapping[str, Any] | None = content.get("show" if content["status"] == "approved" else "agreed")
-    return found
-
-
-def _spent(act: Act, content: Mapping[str, Any]) -> bool:
-    """Whether an approval was for another call, which only looked the same."""
-    return content["status"] in ("used", "rejected") and not act.call.known
-
-
-def _fresh_id(key: str) -> str:
-    return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"

@@ -19,7 +19,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from deputize.core.act.act import Act, Call
-from deputize.core.act.approval import Approvals, Edit
+from deputize.core.act.approval import Approvals
+from deputize.core.act.approval_row import Edit
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes

@@ -1,0 +1,111 @@
+"""The stored row of an approval: what it says about an act, and how a person sees it.
+
+status   pending -> approved -> used, or rejected
+digest   of what was shown; ``show`` is that itself, for the page and to say what has changed since
+edited   the arguments as the user changed them with the yes; ``settled`` once what they would do was shown, too
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deputize.core.act.act import Act
+from deputize.core.act.show import Show, argument_rows, show_rows
+from deputize.core.act.tool import Tool
+from deputize.core.errors import InvalidInput
+from deputize.core.pending import Approval
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Other arguments for an act: as they were given, and as the tool understands them."""
+
+    arguments: Mapping[str, Any]
+    meant: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, tool: Tool, arguments: Mapping[str, Any]) -> Edit:
+        """These arguments for this tool, checked. Raises `InvalidInput`, naming each field at fault."""
+        valid = tool.validate(arguments)
+        try:
+            plain = json.loads(json.dumps(dict(arguments)))
+        except (TypeError, ValueError):
+            raise InvalidInput(f"{tool.name}: arguments are plain JSON.", fix_by="operator") from None
+        return cls(plain, meant(tool, valid))
+
+
+def public(content: Mapping[str, Any], home: str) -> Approval:
+    """The approval as a person sees it: what was shown; or the arguments, of a tool that does not show, and of an
+    edit until it is known what it would do."""
+    show = Show.of(content["show"]) if content.get("show") and not is_unseen_edit(content) else None
+    rows = show_rows(show) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
+    return Approval(
+        id=content["id"],
+        tool=content["tool"],
+        effect=content["effect"],
+        preview=dict(rows),
+        expires_at=content["expires"],
+        agent=content["agent"],
+        account=content["account"],
+        status=content["status"],
+        reason=content["reason"],
+        what=show.what if show else "",
+        changed=tuple(name.replace("_", " ") for name in content.get("changed", ())),
+        digest=content.get("digest", ""),
+        link=f"{home}/approve/{content['id']}" if home else "",
+    )
+
+
+def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
+    """Validated arguments as JSON, under the names that people and models know."""
+    given = {outer: valid[inner] for outer, inner in tool.parameters.items()}
+    plain: dict[str, Any] = json.loads(json.dumps(given, default=str))
+    return plain
+
+
+def shown_in(act: Act) -> dict[str, Any]:
+    """What the row keeps of what the act has shown."""
+    return {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
+
+
+def is_about(act: Act, content: Mapping[str, Any]) -> bool:
+    """Whether the row is about what is shown now. A no, and a yes that was taken, are about the act."""
+    if act.show is None or content["status"] in ("used", "rejected"):
+        return True
+    return bool(content.get("digest") == act.show.digest)
+
+
+def edit_is_about(act: Act, content: Mapping[str, Any]) -> bool:
+    """Whether what is shown now is what the user made of it with the yes: other words, and nothing else."""
+    unseen = is_unseen_edit(content) and content.get("show")
+    return bool(unseen and act.show and not act.show.reaches_beyond(Show.of(content["show"])))
+
+
+def is_unseen_edit(content: Mapping[str, Any]) -> bool:
+    edited = content["status"] == "approved" and content.get("edited") is not None
+    return edited and not content.get("settled")
+
+
+def is_same(content: Mapping[str, Any], edit: Edit | None) -> bool:
+    """Whether the yes that was said is this one."""
+    return content.get("edited") == edit.arguments if edit else not is_unseen_edit(content)
+
+
+def agreed_to(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the user last said yes to, if that is what has changed."""
+    found: Mapping[str, Any] | None = content.get("show" if content["status"] == "approved" else "agreed")
+    return found
+
+
+def is_spent(act: Act, content: Mapping[str, Any]) -> bool:
+    """Whether an approval was for another call, which only looked the same."""
+    return content["status"] in ("used", "rejected") and not act.call.known
+
+
+def fresh_id(key: str) -> str:
+    """A new id for the row in this place, which leads back to it and cannot be guessed."""
+    return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"
