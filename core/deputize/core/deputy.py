@@ -240,7 +240,7 @@ class Deputy:
     # ------------------------------------------------------------- what is there
 
     async def connections(self, user: AnyUser) -> list[Connection]:
-        """The user's connected accounts. ``default``: acts where none is named."""
+        """The user's connected accounts. ``default``: acts where none is named. ``id``: names one in `revoke`."""
         return await connections_of(User.of(user), self.engine, self.accounts)
 
     async def revoke(
@@ -248,8 +248,8 @@ class Deputy:
     ) -> list[Revoked]:
         """Disconnect a user, from one provider or from all: here at once, there as soon as it can be reached.
 
-        ``leaked``: somebody else may have the tokens. They are ended without the app's secret where the provider can do
-        that (GitHub), which tells their owner; elsewhere as usual.
+        ``account``: only this one, by its name, its id at the provider or its connection's. ``leaked``: others may have
+        the tokens; they are ended without the app's secret where the provider can (GitHub), which tells their owner.
         """
         who, name = User.of(user), self.registry.provider(provider).name if provider else ""
         await self.outbox.flush(but=self.vault.place(who))

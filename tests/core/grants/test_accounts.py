@@ -150,6 +150,33 @@ async def test_two_accounts_of_one_name_are_told_apart_by_their_ids() -> None:
     assert await acts_as(deputy, account=theirs.account.subject) == BOB
 
 
+async def test_a_connection_has_an_id_that_names_it_wherever_an_account_is_named() -> None:
+    deputy, sandbox = await house("work")
+    for one, app in ((ALICE, "google"), (BOB, "google"), (ALICE, "work")):
+        await added(deputy, sandbox, one, app=app, another=True)
+    held = {(one.app, one.account): one.id for one in await deputy.connections("alice")}
+    assert len(set(held.values())) == 3 and not any(part in repr(held.values()) for part in ("alice", "bob", "google"))
+    assert await acts_as(deputy, account=held["google", BOB]) == BOB
+    await deputy.choose("alice", "google", held["google", BOB])
+    assert await acts_as(deputy) == BOB
+    [ended] = await deputy.revoke("alice", account=held["google", ALICE])  # its name is the other app's, too
+    assert ended.account == ALICE
+    assert {one.id for one in await deputy.connections("alice")} == {held["google", BOB], held["work", ALICE]}
+    assert await deputy.revoke("alice", account=held["google", ALICE]) == []
+    await added(deputy, sandbox, ALICE, another=True)
+    assert {one.id for one in await deputy.connections("alice")} == set(held.values()), "the same when it is back"
+
+
+async def test_an_id_of_ours_names_no_account_that_a_provider_calls_so() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB):
+        await added(deputy, sandbox, one, another=True)
+    ours, theirs = (await grant_of(deputy, ALICE)).connection_id, await grant_of(deputy, BOB)
+    await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=ours)))
+    assert await acts_as(deputy, account=ours) == ALICE
+    assert [one.account for one in await deputy.revoke("alice", account=ours)] == [ALICE]
+
+
 async def test_of_many_choices_at_once_one_holds() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):

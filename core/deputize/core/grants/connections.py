@@ -11,8 +11,13 @@ from deputize.core.vault.grant import GrantStatus, User
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One connected account, for people: what was consented to, and whether it still holds. No token."""
+    """One connected account, for people: what was consented to, and whether it still holds. No token.
 
+    ``id``: opaque, and the same for as long as this account can be connected; it may be given wherever an ``account``
+    is named.
+    """
+
+    id: str
     provider: str
     app: str
     account: str
@@ -31,6 +36,7 @@ async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list
             scopes = tuple(sorted(grant.scopes))
             found.append(
                 Connection(
+                    id=grant.connection_id,
                     provider=grant.provider,
                     app=grant.app,
                     account=grant.account.name,

@@ -28,8 +28,10 @@ def meant(grants: Sequence[Grant], account: str | None) -> Grant | None:
 
 
 def called(grants: Sequence[Grant], account: str) -> list[Grant]:
-    """Those of the account with this subject; else all whose name is this, in whatever case."""
-    exact = [grant for grant in grants if grant.account.subject == account]
+    """That of the connection with this id; else those of the account with this subject; else all whose name is this, in
+    whatever case. A provider chooses subjects and names, so neither comes before an id of ours."""
+    ours = [grant for grant in grants if grant.connection_id == account]
+    exact = ours or [grant for grant in grants if grant.account.subject == account]
     return exact or [grant for grant in grants if grant.account.name.casefold() == account.casefold()]
 
 

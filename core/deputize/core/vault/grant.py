@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import struct
@@ -178,6 +179,15 @@ class Grant:
     extra: dict[str, str] = field(default_factory=dict)  # what the provider adds: instance_url, team, hd
     origin: Origin | None = None
     generation: int = 0
+
+    @property
+    def connection_id(self) -> str:
+        """Of this user's account at this app, the same as long as it can be connected: 32 hexadecimal characters.
+
+        It tells nothing about them, and is no secret: whoever knows whose it is may not act for them.
+        """
+        whose = [self.user.tenant, self.user.id, self.provider, self.app, self.account.subject]
+        return hashlib.sha256(json.dumps(whose).encode()).hexdigest()[:32]
 
     def tombstone(self) -> Grant:
         """What stays of a revoked grant: whose it was, and nothing that could be used or that is said of them."""
