@@ -326,7 +326,7 @@ async def test_a_yes_lets_exactly_this_act_happen(local: bool) -> None:
     assert await world.act() == "sent"
     assert len(world.sandbox.sent("alice@example.test")) == 1
     used = await browser.open(f"{await _me(world)}/approve/{approval.id}")
-    assert "Approved and done" in words_of(used)
+    assert "Approved, and begun" in words_of(used)
 
 
 async def test_a_no_keeps_the_act_from_happening() -> None:

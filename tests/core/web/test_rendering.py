@@ -361,7 +361,7 @@ async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_
     (record,) = await world.deputy.vault.scan("consent")
     await world.deputy.vault.swap(record, record.json | {"status": "confirmed", "returned": world.clock.now})
     page = await world.send("GET", path_of(consent), user="alice")
-    assert "One moment" in page.text and 'http-equiv="refresh" content="2"' in page.text
+    assert "<h1>Connecting Google</h1>" in page.text and 'http-equiv="refresh" content="2"' in page.text
 
 
 @pytest.mark.parametrize("reason", [*texts.ENDED, "nobody-knows", ""])

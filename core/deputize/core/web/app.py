@@ -39,6 +39,7 @@ try:
     from starlette.routing import Route
     from starlette.types import ASGIApp
 
+    from deputize.core.web import texts
     from deputize.core.web.cookies import LOOPBACK, cookies_for
     from deputize.core.web.pages import PAGES
     from deputize.core.web.site import Page, Site, is_refusal, note
@@ -105,7 +106,7 @@ def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
 
     async def no_page(request: Request, e: Exception) -> Response:
         status: int = getattr(e, "status_code", 404)
-        return site.say(request, status, "Nothing here", "There is no page at this address.")
+        return site.say(request, status, texts.NO_PAGE)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_page})
     app.router.redirect_slashes = False  # it would be a 307, to whatever the Host header says
@@ -125,7 +126,8 @@ def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]
                 return site.refused(request)
             note(e, f"{page.method} {page.path}")
             if isinstance(e, DeputizeError):
-                return site.say(request, _STATUS.get(type(e), 500), "That did not work", e.message, e.hint)
-            return site.say(request, 500, "That did not work", "Something went wrong here. It has been noted.")
+                said = texts.Message(texts.BROKEN_TITLE, e.message, e.hint)
+                return site.say(request, _STATUS.get(type(e), 500), said)
+            return site.say(request, 500, texts.BROKEN)
 
     return answer

@@ -18,11 +18,13 @@ from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.deputy import Deputy
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import User
+from deputize.core.web import texts
 from deputize.core.web.cookies import FORM_LIFE, Cookies, cookies_for
 from deputize.core.web.forms import fields_of, form_token, from_our_page
 from deputize.core.web.local_links import user_of
 from deputize.core.web.rendering import page, root_of, see_other, templates_in
 from deputize.core.web.return_to import ReturnTo
+from deputize.core.web.texts import Message
 from deputize.core.web.verifier import UserVerifier, person
 
 log = logging.getLogger("deputize.web")
@@ -73,25 +75,19 @@ class Site:
         """A page from a template; see `deputize.core.web.rendering.page`."""
         return page(self.templates, request, name, status, forms_to=forms_to, **facts)
 
-    def say(self, request: Request, status: int, title: str, message: str, hint: str = "") -> Response:
+    def say(self, request: Request, status: int, message: Message) -> Response:
         """A page that says one thing."""
         outcome = "failed" if status >= 400 and status != 401 else ""
-        return self.page(request, "message.html", status, title=title, message=message, hint=hint, outcome=outcome)
+        return self.page(request, "message.html", status, **message._asdict(), outcome=outcome)
 
     def refused(self, request: Request) -> Response:
         """The one answer to everything that cannot be used, whatever the reason."""
-        return self.say(
-            request,
-            403,
-            "This link cannot be used",
-            "It may have been used already, or be too old, or be meant for somebody else.",
-            "Go back to where you were asked and open the newest link there.",
-        )
+        return self.say(request, 403, texts.REFUSED)
 
     def nobody(self, request: Request, path: str) -> Response:
         """Nobody is signed in: to the host's own page, which can send them back to ``path``, one of ours."""
         if not self.sign_in:
-            return self.say(request, 401, "Sign in first", "Sign in to the application, then open this page again.")
+            return self.say(request, 401, texts.SIGN_IN)
         joint = "&" if "?" in self.sign_in else "?"
         return see_other(self.sign_in + joint + urlencode({"next": root_of(request) + path}))
 

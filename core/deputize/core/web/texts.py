@@ -6,7 +6,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
+
+
+class Message(NamedTuple):
+    """A page that says one thing: what happened, and what to do next."""
+
+    title: str
+    message: str
+    hint: str = ""
+
+
+REFUSED: Final = Message(
+    "This link cannot be used",
+    "It may have been used already, or be too old, or be meant for somebody else.",
+    "Go back to where you were asked and open the newest link there.",
+)
+SIGN_IN: Final = Message("Sign in first", "Sign in to the application, then open this page again.")
+NO_PAGE: Final = Message("Nothing here", "There is no page at this address.")
+BROKEN_TITLE: Final = "That did not work"
+BROKEN: Final = Message(BROKEN_TITLE, "Something failed on this server, and was logged.", "Try again in a few minutes.")
+CALLBACK_FAILED: Final = Message(
+    BROKEN_TITLE, "The provider's answer could not be used.", "Ask your agent again in a few minutes."
+)
+LOCAL_CONNECTIONS: Final = Message(
+    "Your connections",
+    "On this machine nobody signs in, so your connections have a link of their own.",
+    "Run deputize connections in a terminal and open the link it shows.",
+)
 
 WHY: Final[Mapping[str, str]] = {
     "invalid_grant": "{label} has ended the earlier connection. That happens after a password change, a long pause, or "
@@ -88,6 +115,13 @@ NEXT: Final[Mapping[str, str]] = {
 """What to do after that, by its reason."""
 
 NEXT_ELSE: Final = "Ask your agent again in a few minutes: you get a new link."
+
+APPROVAL_HEADS: Final[Mapping[str, str]] = {
+    "approved": "Approved",
+    "rejected": "Rejected",
+    "used": "Approved, and begun",
+}
+"""The first line of an approval that was answered, by its status."""
 
 EFFECTS: Final[Mapping[str, str]] = {
     "reads": "only looks something up",

@@ -15,6 +15,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.web import texts
 from deputize.core.web.rendering import asset, json_of, root_of, see_other
 from deputize.core.web.signing import health
 from deputize.core.web.site import Page, Site
@@ -27,20 +28,12 @@ async def refused(site: Site, request: Request) -> Response:
 
 async def failed(site: Site, request: Request) -> Response:
     """Something of ours broke on the way back from the provider."""
-    return site.say(
-        request, 503, "That did not work", "The provider's answer could not be used.", "Ask again in a few minutes."
-    )
+    return site.say(request, 503, texts.CALLBACK_FAILED)
 
 
 async def where(site: Site, request: Request) -> Response:
     """The fixed address of local mode, which even a model may see: it opens nothing."""
-    return site.say(
-        request,
-        200,
-        "Your connections",
-        "On this machine nobody signs in, so your connections have a link of their own.",
-        "Run deputize connections in a terminal and open the link it shows.",
-    )
+    return site.say(request, 200, texts.LOCAL_CONNECTIONS)
 
 
 async def whose(site: Site, request: Request) -> Response:
