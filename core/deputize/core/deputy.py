@@ -34,7 +34,7 @@ from deputize.core.oauth.registry import Registry
 from deputize.core.parts import put_together
 from deputize.core.pending import Approval, Consent, id_of
 from deputize.core.portal import portal
-from deputize.core.providers import PROVIDERS
+from deputize.core.providers import known
 from deputize.core.vault.grant import AnyUser, User
 from deputize.core.vault.vault import Vault
 
@@ -49,10 +49,10 @@ class Deputy:
 
     Made by `from_settings` or entered with ``with``, it removes what has expired as long as it runs; else
     ``sweeper.start()`` begins that. ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers;
-    ``pages`` says where our own pages are served; ``policy`` is asked on every act; ``transport`` replaces the network,
-    and ``resolve`` the look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one
-    user's agents to one provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run
-    again is done again.
+    ``pages`` says where our own pages are served; ``policy`` is asked on every act; ``providers``: by name, by default
+    those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve`` the
+    look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
+    provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Deputy:
         audit: Audit | None = None,
         agent: str = "agent",
         policy: Policy = ask_before_sending,
-        providers: Mapping[str, Provider] = PROVIDERS,
+        providers: Mapping[str, Provider] | None = None,
         toolkits: Iterable[Toolkit] | None = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
@@ -73,9 +73,10 @@ class Deputy:
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
     ) -> None:
-        self.vault, self.providers, self.agent, self.clock, self.sleep = vault, providers, agent, clock, sleep
-        self.registry = Registry(apps, providers)
-        self.apps, self.pages = self.registry.apps, FixedPages(pages) if isinstance(pages, str) else pages
+        self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
+        self.registry = Registry(apps, known() if providers is None else providers)
+        self.providers, self.apps = self.registry.providers, self.registry.apps
+        self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, agent, clock, sleep)

@@ -10,10 +10,11 @@ from typing import Final
 
 import pytest
 
-from deputize.core import PROVIDERS, App, SettingsError
+from deputize.core import PROVIDERS, App, Deputy, SettingsError
 from deputize.core.oauth.registry import Registry
 from deputize.core.providers import PLUGINS, known
 from deputize.core.settings import Settings
+from tests.support.house import new_vault
 from tests.support.packages import put
 
 ROW: Final = """
@@ -61,6 +62,13 @@ def test_settings_know_a_provider_of_another_package(
     monkeypatch.setenv("DEPUTIZE_APPS__ACME__CLIENT_ID", "id")
     settings = Settings.load(home=tmp_path)
     assert Registry(settings.all_apps(), settings.all_providers()).app("acme").client_id == "id"
+
+
+async def test_a_deputy_that_is_given_no_providers_knows_them_too(install: Install) -> None:
+    install("acme-oauth", "acme = acme_row", acme_row=ROW.format(name="acme"))
+    async with Deputy(await new_vault(), [App("acme", "id")], pages="http://127.0.0.1:8736") as deputy:
+        [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
+        assert asked.provider == "acme"
 
 
 def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: pytest.LogCaptureFixture) -> None:
