@@ -222,7 +222,7 @@ async def test_where_there_is_one_account_there_is_nothing_to_choose() -> None:
     world = await make()
     await world.connected("readonly")
     page = await world.browser().open("/connections")
-    assert "Act with this one" not in page.text and "unless you tell them another" not in page.text
+    assert "Use this account" not in page.text and "unless you tell them to use another" not in page.text
 
 
 async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own() -> None:

@@ -108,7 +108,7 @@ class Redeemer:
     async def _end_granted(self, record: ConsentRecord, provider: Provider, grant: Grant) -> ConsentRecord | None:
         """End the consent as granted, in whole or in part; None where it has ended otherwise meanwhile."""
         missing = tuple(sorted(set(record.scopes) - provider.covered(grant.scopes)))
-        told = {
+        granted = {
             "scopes_granted": sorted(grant.scopes),
             "grant_gen": grant.generation,
             "account_hash": self.repository.engine.audit.digest(grant.account.subject),
@@ -116,7 +116,7 @@ class Redeemer:
         status: EndStatus = "partial" if missing else "granted"
         reason = "scope_missing" if missing else ""
         return await self.repository.end(
-            record, status, reason, grant=told, missing=missing, account=grant.account.name
+            record, status, reason, grant=granted, missing=missing, account=grant.account.name
         )
 
     async def _why_refused(

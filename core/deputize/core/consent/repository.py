@@ -160,8 +160,8 @@ class ConsentRepository:
             if again is None or (again.id, again.status) != (began.id, began.status):
                 return None
             record = again
-        told = {"scopes_required": list(stored.scopes), "reason": reason or None, **(grant or {})}
-        self.engine.audit.write(f"consent.{status}", **stored.facts(), **told)
+        outcome = {"scopes_required": list(stored.scopes), "reason": reason or None, **(grant or {})}
+        self.engine.audit.write(f"consent.{status}", **stored.facts(), **outcome)
         return stored
 
     # ------------------------------------------------------------- what belongs to it

@@ -29,15 +29,16 @@ LOOK_AGAIN: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
-    """Where the pages are. ``ours``: served by this process; else by another one with the same vault."""
+class _Server:
+    """What serves the pages, and where. ``ours``: served by this process; else by another one with the same vault."""
 
     url: str
     portal: Portal
     ours: bool
     seen: float = field(default_factory=time.monotonic)
 
-    def stands(self, here: Portal) -> bool:
+    def is_up(self, here: Portal) -> bool:
+        """Whether it can be counted on from this portal, without another look."""
         return self.portal is here and (self.ours or time.monotonic() < self.seen + LOOK_AGAIN)
 
 
@@ -54,40 +55,40 @@ class LocalPages:
     def __init__(self, port: int = 0) -> None:
         self.deputy: Deputy | None = None
         self._port = port
-        self._door: _Door | None = None
-        self._opening: asyncio.Task[_Door] | None = None
+        self._server: _Server | None = None
+        self._starting: asyncio.Task[_Server] | None = None
 
     async def base_url(self) -> str:
         """``http://127.0.0.1:{port}``. Raises `SettingsError` if another program has the port."""
-        here, door = portal(), self._door
-        if door is None or not door.stands(here):
-            door = await here.hop(lambda: self._open(here))
-        return door.url
+        here, server = portal(), self._server
+        if server is None or not server.is_up(here):
+            server = await here.hop(lambda: self._start(here))
+        return server.url
 
-    async def _open(self, here: Portal) -> _Door:
-        """The door, opened once for all who ask meanwhile. Runs on the portal's loop only."""
-        if self._door and self._door.stands(here):
-            return self._door
-        if self._opening is None or self._opening.get_loop() is not asyncio.get_running_loop():
-            self._opening = asyncio.create_task(self._enter(here))
-        opening = self._opening
+    async def _start(self, here: Portal) -> _Server:
+        """The server, started once for all who ask meanwhile. Runs on the portal's loop only."""
+        if self._server and self._server.is_up(here):
+            return self._server
+        if self._starting is None or self._starting.get_loop() is not asyncio.get_running_loop():
+            self._starting = asyncio.create_task(self._serve(here))
+        starting = self._starting
         try:
-            door = await asyncio.shield(opening)
+            server = await asyncio.shield(starting)
         finally:
-            if self._opening is opening and opening.done():
-                self._opening = None
-        self._door, self._port = door, int(door.url.rpartition(":")[2])
-        return door
+            if self._starting is starting and starting.done():
+                self._starting = None
+        self._server, self._port = server, int(server.url.rpartition(":")[2])
+        return server
 
-    async def _enter(self, here: Portal) -> _Door:
+    async def _serve(self, here: Portal) -> _Server:
         deputy = self._served()
         app, serve = _application(deputy)
         try:
-            return _Door(await here.enter(serve(app, self._port, HOST)), here, ours=True)
+            return _Server(await here.enter(serve(app, self._port, HOST)), here, ours=True)
         except SettingsError:
             if not self._port or not await same_vault(deputy, self._port):
                 raise _taken(self._port) from None
-            return _Door(f"http://{HOST}:{self._port}", here, ours=False)
+            return _Server(f"http://{HOST}:{self._port}", here, ours=False)
 
     def _served(self) -> Deputy:
         if self.deputy is None:

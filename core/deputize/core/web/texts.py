@@ -133,7 +133,7 @@ EFFECTS: Final[Mapping[str, str]] = {
 UPSTREAM: Final[Mapping[str, str]] = {
     "done": "{label} has ended the access as well.",
     "queued": "{label} could not be reached. We keep trying to end the access there, too.",
-    "moved": "{label} was not told, since this application is set up for another server now. Remove the access in the "
+    "moved": "The access at {label} was not ended: this application is set up for another server now. Remove it in the "
     "account it came from as well.",
     "not_supported": "{label} offers no way to end the access from here. Remove it in your {label} account as well.",
     "gave_up": "{label} could not be reached for a day. Remove the access in your {label} account as well.",

@@ -1,4 +1,4 @@
-"""A user's own page: what is connected and what waits; Disconnect, Act with this one, a new link.
+"""A user's own page: what is connected and what waits; Disconnect, Use this account, a new link.
 
 GET  /connections            connections    connections.html
 POST /connections/revoke     revoke         disconnect.html, which asks; revoked.html
@@ -86,9 +86,9 @@ async def revoke(site: Site, request: Request) -> Response:
             back=back,
         )
     ended = await site.deputy.revoke(user, provider, app=app, account=account)
-    told = [texts.sentence(texts.UPSTREAM, one.upstream, "", label) for one in ended]
+    upstream = [texts.sentence(texts.UPSTREAM, one.upstream, "", label) for one in ended]
     account = ended[0].account if ended else account
-    return site.page(request, "revoked.html", label=label, account=account, told=told, back=back)
+    return site.page(request, "revoked.html", label=label, account=account, upstream=upstream, back=back)
 
 
 async def _called(site: Site, user: User, provider: str, app: str, account: str) -> str:
