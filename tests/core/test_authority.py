@@ -292,7 +292,7 @@ def anchored(path: Path) -> Any:
     async def run() -> None:
         vault = await open_vault(settings)
         audit = open_audit(settings, vault.keys)
-        audit.write("act.result", user="alice")
+        audit._append("act.result", user="alice")
         audit.close()
         await vault.close()
 

@@ -1,16 +1,18 @@
-"""Pages that are made from the code: python -m tests.docs.generated writes docs/settings.md and docs/errors.md."""
+"""Pages that are made from the code: python -m tests.docs.generated writes docs/{settings,errors,audit}.md."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from deputize.core import errors
+from deputize.core.audit.events import EVENTS, Event
+from deputize.core.audit.facts import Facts
 from deputize.core.errors import DeputizeError
 from deputize.core.providers.from_settings import ProviderSettings
 from deputize.core.settings import AppSettings, Settings
@@ -139,7 +141,57 @@ def _error(kind: type[DeputizeError]) -> str:
     return f"| `{kind.__name__}` | `{kind.code}` | {when} | {carries} | {kind.default_hint} |"
 
 
-PAGES: Final[dict[str, Callable[[], str]]] = {"docs/settings.md": settings_page, "docs/errors.md": errors_page}
+def audit_page() -> str:
+    """Every audit event and its fields, each with what it means."""
+    fields = {name: what for kind in EVENTS.values() for name, what in event_fields(kind).items()}
+    return "\n".join(
+        [
+            "# Audit events",
+            "",
+            MADE,
+            "",
+            "One row for each event, as a line of JSON: `deputize audit --json`. Every row has `ts` (UTC, ns),",
+            "`writer`, `seq`, `event`, `prev` and `mac`, and those of the event's fields that are not empty. None is a",
+            "secret, an argument or a result; accounts and arguments are keyed digests.",
+            "",
+            "| event | when | fields |",
+            "|---|---|---|",
+            *(_event(name, kind) for name, kind in EVENTS.items()),
+            "",
+            "## Fields",
+            "",
+            "| field | |",
+            "|---|---|",
+            *(f"| `{name}` | {what} |" for name, what in sorted(fields.items())),
+            "",
+        ]
+    )
+
+
+def _event(name: str, kind: type[Event]) -> str:
+    meaning = re.sub(r"``(.*?)``", r"`\1`", " ".join((inspect.getdoc(kind) or "").split()))
+    return f"| `{name}` | {meaning} | {', '.join(f'`{field}`' for field in event_fields(kind))} |"
+
+
+def event_fields(kind: type[Facts]) -> dict[str, str]:
+    """What each field means, those of its groups in their place."""
+    found: dict[str, str] = {}
+    hints = get_type_hints(kind, include_extras=True)
+    for field in kind.__dataclass_fields__:
+        hint = hints[field]
+        if get_origin(hint) is Annotated:
+            found[field] = hint.__metadata__[0]
+            continue
+        [group] = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, Facts)]
+        found |= event_fields(group)
+    return found
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "docs/settings.md": settings_page,
+    "docs/errors.md": errors_page,
+    "docs/audit.md": audit_page,
+}
 
 
 if __name__ == "__main__":

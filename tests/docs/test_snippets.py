@@ -42,6 +42,7 @@ from deputize.core import (
     User,
 )
 from deputize.core.act.toolkit import find_toolkits
+from deputize.core.audit.facts import OfGrant
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.failures import Kind, classify
 from deputize.core.web import texts
@@ -65,11 +66,12 @@ RULES: Final = block("CONTRIBUTING.md", "ACME_RULES = replace(")
 TOOLKIT: Final = block("CONTRIBUTING.md", "TOOLKIT = Toolkit(")
 PAGE: Final = block("CONTRIBUTING.md", "PAGES: Final = (")
 STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
+EVENT: Final = block("CONTRIBUTING.md", "class BudgetSpent(Event)")
 
 
 def test_every_python_block_is_run_here() -> None:
     assert blocks("README.md", "python") == [GRAPH, RESUME, AGENT, PLAIN]
-    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, RULES, TOOLKIT, PAGE, STORE]
+    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, RULES, TOOLKIT, PAGE, STORE, EVENT]
     for page in ("README.md", "CONTRIBUTING.md"):
         assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash"}
 
@@ -419,3 +421,9 @@ async def test_the_contributed_store_is_found_and_tested_as_contributing_says(
     store = said["STORE"].open(f"acme://{tmp_path}/vault", True)
     assert await store.insert("test", "a", b"1") and said["STORE"].exists(f"acme://{tmp_path}/vault")
     await store.close()
+
+
+async def test_the_contributed_audit_event_is_a_row_of_its_fields() -> None:
+    event = (await run(EVENT, {}))["BudgetSpent"]
+    grant = OfGrant(user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
+    assert event(grant, 300).facts() == grant.facts() | {"requests": 300}

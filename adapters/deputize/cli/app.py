@@ -139,6 +139,8 @@ def doctor(
 
 
 def _drop(yes: bool) -> None:
+    from deputize.core.audit.events import GrantDropped
+
     with opened() as deputy:
         found, shut = deputy.run(deputy.vault.scan_open("grant"))
         if not shut:
@@ -150,5 +152,5 @@ def _drop(yes: bool) -> None:
         if not yes:
             typer.confirm(f"Remove {shut} grants for good?", abort=True, err=True)
         gone = deputy.run(deputy.vault.drop_shut())
-        deputy.audit.write("grant.dropped", records=gone)
+        deputy.audit.write(GrantDropped(gone))
     show.out.print(f"Removed {gone}. Their tokens live on at the providers: remove the access there.")

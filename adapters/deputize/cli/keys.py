@@ -63,6 +63,7 @@ def reseal() -> None:
 @key_app.command()
 def rotate() -> None:
     """Make a new key, put it in front of the key file, and seal every record with it. Others may go on acting."""
+    from deputize.core.audit.events import KeyAdded
     from deputize.core.vault.root_keys import add_key
 
     path = _key_file("deputize key new, put it in front of the list, restart, deputize key reseal")
@@ -70,7 +71,7 @@ def rotate() -> None:
 
         async def put_in_front() -> None:
             deputy.vault.rekey(add_key(path))
-            deputy.audit.write("key.added", key=deputy.vault.sealer.ids[0])
+            deputy.audit.write(KeyAdded(deputy.vault.sealer.ids[0]))
 
         deputy.run(_in_turn(deputy, put_in_front))
         _reseal(deputy)
@@ -85,6 +86,7 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
     Restart all programs that use this vault first: one that was started with the old key alone may still seal with it.
     """
     from deputize.core import SettingsError
+    from deputize.core.audit.events import KeyRemoved
     from deputize.core.vault.root_keys import remove_key
     from deputize.core.vault.rotation import key_uses
 
@@ -99,7 +101,7 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
                     hint="deputize key reseal",
                 )
             kept = remove_key(_key_file("No record needs this key: take it out of the list."), id)
-            deputy.audit.write("key.removed", key=id)
+            deputy.audit.write(KeyRemoved(id))
             return kept
 
         kept = deputy.run(_in_turn(deputy, take_out))
@@ -119,11 +121,12 @@ async def _in_turn(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
 
 
 def _reseal(deputy: Deputy) -> None:
+    from deputize.core.audit.events import KeyResealed
     from deputize.core.vault.rotation import reseal
 
     with show.waiting("Sealing ..."):
         done = deputy.run(reseal(deputy.vault))
-    deputy.audit.write("key.resealed", key=deputy.vault.sealer.ids[0], records=done.anew, shut=done.shut)
+    deputy.audit.write(KeyResealed(deputy.vault.sealer.ids[0], records=done.anew, shut=done.shut))
     show.out.print(f"{show.counted(done.anew, 'record')} sealed anew with the key {deputy.vault.sealer.ids[0]}.")
     if done.shut:
         show.out.print(f"What does not open stays as it is: {show.counted(done.shut, 'record')}. deputize key list")

@@ -21,11 +21,12 @@ vault_app = typer.Typer(help="Backups of the vault.", no_args_is_help=True)
 @vault_app.command()
 def backup(to: Annotated[Path, typer.Argument(help="A file that is not there yet.")]) -> None:
     """Copy the vault while it is in use. The copy is as sealed as the vault: keep the key, but elsewhere."""
+    from deputize.core.audit.events import VaultCopied
     from deputize.core.vault.backup import back_up
 
     with opened() as deputy:
         deputy.run(back_up(deputy.vault, to.expanduser().absolute(), time.time()))
-        deputy.audit.write("vault.copied")
+        deputy.audit.write(VaultCopied())
     show.out.print(show.plain(f"Copied to {to}."))
     show.note("Without its key it opens to nobody, you included. Never keep the two together.")
 
@@ -51,6 +52,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
 def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False) -> None:
     """Begin a new vault where the old one is lost. Says what is lost with it; what is left of it is moved aside."""
     from deputize.core import SettingsError, VaultError
+    from deputize.core.audit.events import VaultBegunAnew
     from deputize.core.portal import portal
     from deputize.core.settings import Settings
 
@@ -65,7 +67,7 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
     for path in settings.set_aside(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())):
         show.note(f"Moved aside: {path}")
     with opened() as deputy:
-        deputy.audit.write("vault.begun_anew")
+        deputy.audit.write(VaultBegunAnew())
     show.out.print("A new vault has begun.")
 
 

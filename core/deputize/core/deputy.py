@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
 from deputize.core.act.approval import Decision
-from deputize.core.act.audited import audited, facts_of_act, facts_of_call
+from deputize.core.act.audited import audited
 from deputize.core.act.budget import DEFAULT
+from deputize.core.act.call_row import CallRow
 from deputize.core.act.erase import erase
 from deputize.core.act.ledger import KEPT
 from deputize.core.act.missing_scopes import MissingScopes, other_account
@@ -139,15 +140,15 @@ class Deputy:
         to the provider. ``call`` says where it came from: the same call never writes twice, whoever runs it again.
         Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` say what the user is to be asked.
         """
-        facts = facts_of_call(tool, user, call, agent or self.agent)
-        async with audited(self.audit, self.asking, facts):
+        row = CallRow.begun(tool, user, call, agent or self.agent)
+        async with audited(self.audit, self.asking, row):
             act = await self.gate.plan(tool, arguments, user, account, call, agent, app)
-            facts |= facts_of_act(act, called=tool)
+            row.validated(act, called=tool)
             if recorded := await self.ledger.outcome(act):
                 return recorded.result
-            act, grant = await self.gate.permitted(act, facts)
+            act, grant = await self.gate.permitted(act, row)
             async with self.gate.lacking(act, grant):
-                return await self.performer.perform(act, grant, facts)
+                return await self.performer.perform(act, grant, row)
 
     async def prepare(
         self, calls: Iterable[ToolCall], *, user: AnyUser, agent: str = "", approved: set[str] | None = None
@@ -208,8 +209,7 @@ class Deputy:
     async def by_device(self, user: AnyUser, consent: Consent | str, tell: Callable[[DeviceCode], None]) -> Consent:
         """Finish a consent without a browser here: ``tell`` shows a code that the user enters elsewhere. How it ended.
 
-        In local mode only, where the person at the terminal is the user (RFC 8628 5.4): else `SettingsError`.
-        `InvalidInput` where the provider gives no codes.
+        Raises `SettingsError` but in local mode (RFC 8628 5.4), `InvalidInput` where the provider gives no codes.
         """
         return await self.consents.by_device(id_of(consent), User.of(user), tell, self.sleep)
 
@@ -275,9 +275,7 @@ class Deputy:
 
     async def erase(self, user: AnyUser) -> list[Revoked]:
         """Disconnect a user from all providers, and remove what is kept for them: files, results, approvals, consents.
-
-        What is under way ends by itself; its row goes when it expires. The audit stays.
-        """
+        What is under way ends by itself; its row goes when it expires. The audit stays."""
         who = User.of(user)
         ended = await self.revoke(who)
         await erase(who, self.vault, self.files, self.audit)

@@ -71,7 +71,7 @@ def kinds(report: Report) -> set[str]:
 
 def write(audit: Audit, count: int, **facts: Any) -> None:
     for n in range(count):
-        audit.write("token.refreshed", n=n, **facts)
+        audit._append("token.refreshed", n=n, **facts)
 
 
 def run(code: str, *arguments: object, complaints: str = "") -> str:

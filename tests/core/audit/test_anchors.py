@@ -74,12 +74,12 @@ def test_U4_an_anchor_that_cannot_be_kept_stops_nothing_and_is_logged(
 def test_U8_an_intent_without_a_result_is_an_unknown_outcome(make: Make, folder: Path) -> None:
     audit = make()
     for act in ("a", "b", "c"):
-        audit.write("act.intent", act=act)
-        audit.write("act.intent", user="alice", thread="t", call_id=act, tool="gmail_send_email")
-    audit.write("act.result", act="a", decision="done")
-    audit.write("act.result", act="c", decision="outcome_unknown")
-    audit.write("act.result", user="alice", thread="t", call_id="a", tool="gmail_send_email", decision="rate_limited")
-    audit.write("act.result", user="bob", thread="t", call_id="b", tool="gmail_send_email", decision="done")
+        audit._append("act.intent", act=act)
+        audit._append("act.intent", user="alice", thread="t", call_id=act, tool="gmail_send_email")
+    audit._append("act.result", act="a", decision="done")
+    audit._append("act.result", act="c", decision="outcome_unknown")
+    audit._append("act.result", user="alice", thread="t", call_id="a", tool="gmail_send_email", decision="rate_limited")
+    audit._append("act.result", user="bob", thread="t", call_id="b", tool="gmail_send_email", decision="done")
     audit.close()
     report = verify(folder, [KEY])
     assert report.ok
@@ -91,8 +91,8 @@ def test_U8_another_process_closes_an_intent_only_if_it_found_it_done(
     make: Make, folder: Path, decision: str, orphans: int
 ) -> None:
     crashed, later = make(), make()
-    crashed.write("act.intent", act="a")
-    later.write("act.result", act="a", decision=decision)
+    crashed._append("act.intent", act="a")
+    later._append("act.result", act="a", decision=decision)
     crashed.close()
     later.close()
     assert len(verify(folder, [KEY]).orphans) == orphans

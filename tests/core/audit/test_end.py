@@ -18,13 +18,13 @@ def test_a_process_that_ends_without_closing_loses_nothing(folder: Path) -> None
     run(
         """
         import atexit, sys
-        atexit.register(lambda: audit.write("after.the.end"))
+        atexit.register(lambda: audit._append("after.the.end"))
         from pathlib import Path
         from deputize.core.audit import Audit
         audit = Audit(Path(sys.argv[1]), b"k" * 32)
-        atexit.register(lambda: audit.write("at.the.end"))
+        atexit.register(lambda: audit._append("at.the.end"))
         for n in range(5000):
-            audit.write("token.refreshed", n=n)
+            audit._append("token.refreshed", n=n)
         """,
         folder,
     )
@@ -40,7 +40,7 @@ def test_a_first_row_at_exit_is_not_lost(folder: Path) -> None:
         from pathlib import Path
         from deputize.core.audit import Audit
         audit = Audit(Path(sys.argv[1]), b"k" * 32)
-        atexit.register(lambda: audit.write("at.the.end"))
+        atexit.register(lambda: audit._append("at.the.end"))
         """,
         folder,
     )
@@ -55,7 +55,7 @@ def test_an_exit_with_a_full_disk_ends_and_says_what_is_lost(folder: Path) -> No
         from deputize.core.audit import Audit
         audit = Audit(Path(sys.argv[1]), b"k" * 32)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        audit.write("act.intent")
+        audit._append("act.intent")
         """,
         folder,
         complaints="Audit rows are lost: The audit cannot be written: File too large.",
@@ -84,7 +84,7 @@ def test_closing_ends_the_thread_and_a_late_row_is_written_at_once(make: Make, f
     audit.close()
     audit.close()
     assert threading.active_count() == before and len(lines(folder)) == 3
-    audit.write("late")
+    audit._append("late")
     assert [row["event"] for row in read(folder)][3:] == ["late"]
     asyncio.run(audit.settle())
     assert verify(folder, [KEY]).ok

@@ -89,7 +89,7 @@ def test_an_existing_file_is_never_written_to(make: Make, folder: Path) -> None:
     audit = make()
     planted = folder / f"{audit.writer}.0.jsonl"
     planted.symlink_to(folder.with_name("elsewhere"))
-    audit.write("act.intent")
+    audit._append("act.intent")
     with pytest.raises(StoreUnavailable, match="File exists"):
         audit.flush()
     assert not folder.with_name("elsewhere").exists()
@@ -102,7 +102,7 @@ def test_reading_merges_writers_by_time(make: Make, folder: Path) -> None:
     audits = [make(clock=lambda: now, rotate_bytes=1) for _ in range(3)]
     for n in range(9):
         now = 1000.0 + n
-        audits[n % 3].write("e", n=n)
+        audits[n % 3]._append("e", n=n)
         audits[n % 3].flush()
     assert [row["n"] for row in read(folder)] == list(range(9))
 
@@ -120,17 +120,17 @@ def test_following_shows_rows_as_they_come_once_each_from_new_writers_too(make: 
     first.flush()
     follow = read(folder, follow=True, poll=0.01)
     assert [row["n"] for row in itertools.islice(follow, 2)] == [0, 1]
-    first.write("e", n=2)
+    first._append("e", n=2)
     first.flush()
     assert next(follow)["n"] == 2
     second = make()
-    second.write("e", n=3)
+    second._append("e", n=3)
     second.flush()
     path = folder / f"{second.writer}.0.jsonl"
     assert next(follow)["n"] == 3
     with path.open("ab") as file:  # a line that is still being written
         file.write(b'{"ts":1')
-    first.write("e", n=4)
+    first._append("e", n=4)
     first.flush()
     assert next(follow)["n"] == 4
 
@@ -138,7 +138,7 @@ def test_following_shows_rows_as_they_come_once_each_from_new_writers_too(make: 
 def test_long_rows_span_the_blocks_that_are_read(make: Make, folder: Path) -> None:
     audit = make()
     for n in range(20):
-        audit.write("e", n=n, **{f"f{i}": "\u00e9" * 4000 for i in range(8)})
+        audit._append("e", n=n, **{f"f{i}": "\u00e9" * 4000 for i in range(8)})
     audit.close()
     assert min(map(len, lines(folder))) > reading.BLOCK
     assert [row["n"] for row in read(folder)] == list(range(20)) and verify(folder, [KEY]).rows == 20

@@ -19,11 +19,11 @@ async def test_U7_on_a_full_disk_a_strict_act_is_refused_and_no_row_is_lost(
     make: Make, folder: Path, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     audit = make(mode="strict")
-    audit.write("act.intent", n=0)
+    audit._append("act.intent", n=0)
     await audit.settle()
     disk.room = 100
     for n in (1, 2, 3):
-        audit.write("act.intent", n=n)
+        audit._append("act.intent", n=n)
         with pytest.raises(StoreUnavailable, match="No space left on device"):
             await audit.settle()
         with pytest.raises(StoreUnavailable):
@@ -31,7 +31,7 @@ async def test_U7_on_a_full_disk_a_strict_act_is_refused_and_no_row_is_lost(
     assert len(lines(folder)) == 1 and verify(folder, [KEY]).findings == ()
     assert len(files(folder)) == 1
     disk.room = None
-    audit.write("act.intent", n=4)
+    audit._append("act.intent", n=4)
     await audit.settle()
     assert [row["n"] for row in read(folder)] == [0, 1, 2, 3, 4]
     assert verify(folder, [KEY]).findings == ()
@@ -41,10 +41,10 @@ async def test_U7_on_a_full_disk_a_strict_act_is_refused_and_no_row_is_lost(
 
 async def test_U7_after_a_failed_sync_the_file_is_not_trusted_again(make: Make, folder: Path, disk: Disk) -> None:
     audit = make()
-    audit.write("act.intent", n=0)
+    audit._append("act.intent", n=0)
     await audit.settle()
     disk.sync_fails = True
-    audit.write("act.intent", n=1)
+    audit._append("act.intent", n=1)
     with pytest.raises(StoreUnavailable):
         await audit.settle()
     disk.sync_fails = False
@@ -92,11 +92,11 @@ def test_U7_without_anybody_waiting_the_rows_follow_when_there_is_room_again(
 @pytest.mark.parametrize("replaced", [False, True])
 async def test_U7_a_folder_taken_away_does_not_swallow_rows(make: Make, folder: Path, replaced: bool) -> None:
     audit = make(mode="strict")
-    audit.write("act.intent", n=0)
+    audit._append("act.intent", n=0)
     await audit.settle()
     taken = folder.with_name("taken")
     os.rename(folder, taken)
-    audit.write("act.intent", n=1)
+    audit._append("act.intent", n=1)
     if not replaced:
         with pytest.raises(StoreUnavailable, match="No such file"):
             await audit.settle()
@@ -122,7 +122,7 @@ def test_U7_a_limit_of_the_system_refuses_like_a_full_disk(folder: Path) -> None
 
         async def act():
             global calls
-            audit.write("act.intent", filler="x" * 700)
+            audit._append("act.intent", filler="x" * 700)
             await audit.settle()
             calls += 1
 

@@ -78,7 +78,7 @@ def test_U10_nobody_without_a_newer_key_vouches_for_a_chain(
     path.write_bytes(b"".join(rows[2:]))
     row = {"closed": new.writer, "closed_seq": 1, "closed_mac": json.loads(rows[1])["mac"]}
     thief = make(key)
-    thief.write("key.rotated", **row)
+    thief._append("key.rotated", **row)
     thief.close()
     assert ("beginning", new.writer) in {(f.kind, f.writer) for f in verify(folder, [KEY, OLD]).findings}
 

@@ -20,7 +20,7 @@ from tests.core.audit.chains import CANARY, KEY, OLD, Make, lines, write
 
 def test_U1_a_row_says_when_who_what_and_every_fact_that_there_is(make: Make) -> None:
     audit = make(clock=lambda: 1_700_000_000.25)
-    audit.write(
+    audit._append(
         "act.result", user="alice", tenant="", run=None, scopes_granted=[], n=0, ok=False, **{"http.status": 200}
     )
     (row,) = audit.rows()
@@ -46,7 +46,7 @@ def test_U1_facts_of_every_kind_become_plain_json(make: Make) -> None:
         "mixed": ["a", b"b", 3],
     }
     audit = make()
-    audit.write("e", **given)
+    audit._append("e", **given)
     (row,) = audit.rows()
     assert {name: row[name] for name in ("status", "kind", "list", "tuple", "set", "ms", "nan", "mixed")} == {
         "status": 404,
@@ -65,13 +65,13 @@ def test_U1_facts_of_every_kind_become_plain_json(make: Make) -> None:
 def test_U1_a_fact_cannot_take_the_place_of_a_field(make: Make, name: str) -> None:
     audit = make()
     with pytest.raises(InvalidInput, match=f"'{name}'"):
-        audit.write("act.result", **{name: "forged"})
+        audit._append("act.result", **{name: "forged"})
     assert audit.rows() == []
 
 
 def test_U1_a_list_may_change_after_it_was_written(make: Make) -> None:
     audit, scopes = make(), ["read"]
-    audit.write("consent.granted", scopes=scopes)
+    audit._append("consent.granted", scopes=scopes)
     scopes.append("admin")
     assert audit.rows()[0]["scopes"] == ["read"]
 
@@ -104,7 +104,7 @@ def test_U2_an_object_that_is_no_fact_shows_only_its_type(make: Make, folder: Pa
 )
 def test_U9_whatever_a_fact_holds_it_stays_on_its_line_as_printable_ascii(make: Make, folder: Path, text: str) -> None:
     audit = make()
-    audit.write(text, target=text, scopes=[text], **{f"name {text}": text})
+    audit._append(text, target=text, scopes=[text], **{f"name {text}": text})
     audit.flush()
     (line,) = lines(folder)
     assert all(0x20 <= byte < 0x7F for byte in line[:-1]) and line.endswith(b"\n")
@@ -115,9 +115,9 @@ def test_U9_whatever_a_fact_holds_it_stays_on_its_line_as_printable_ascii(make: 
 
 def test_U9_a_megabyte_is_cut_and_says_so(make: Make, folder: Path) -> None:
     audit = make()
-    audit.write("act.result", target="x" * 1_000_000, ids=["y" * 1_000_000] * 500, n=7)
-    audit.write("act.result", target="z" * 4096)
-    audit.write("act.result", target="z" * 4097)
+    audit._append("act.result", target="x" * 1_000_000, ids=["y" * 1_000_000] * 500, n=7)
+    audit._append("act.result", target="z" * 4096)
+    audit._append("act.result", target="z" * 4097)
     first, second, third = audit.rows()
     assert len(first["target"]) == 4096 and first["target"].endswith("x... 1000000 characters")
     assert len(first["ids"]) == 101 and first["ids"][-1] == "... 400 more" and len(first["ids"][0]) == 256

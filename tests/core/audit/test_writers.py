@@ -26,7 +26,7 @@ WRITER = """
     audit = Audit(Path(sys.argv[1]), b"k" * 32)
     print(audit.writer, flush=True)
     for n in range(10_000_000):
-        audit.write("token.refreshed", n=n, filler="x" * 2000)
+        audit._append("token.refreshed", n=n, filler="x" * 2000)
         if n % 50 == 49:
             audit.flush()
             print(n, flush=True)
@@ -90,16 +90,16 @@ def test_a_forked_child_is_another_writer_and_loses_nothing_of_its_own(folder: P
         from pathlib import Path
         from deputize.core.audit import Audit
         audit = Audit(Path(sys.argv[1]), b"k" * 32)
-        audit.write("before.fork", side="parent")
+        audit._append("before.fork", side="parent")
         audit.flush()
-        audit.write("waits.at.fork", side="parent")
+        audit._append("waits.at.fork", side="parent")
         if os.fork() == 0:
-            audit.write("in.child", side="child")
+            audit._append("in.child", side="child")
             audit.flush()
-            audit.write("at.exit", side="child")
+            audit._append("at.exit", side="child")
         else:
             os.wait()
-            audit.write("after.fork", side="parent")
+            audit._append("after.fork", side="parent")
         print(audit.writer)
         """,
         folder,
@@ -122,7 +122,7 @@ async def test_U6_thirty_two_tasks_share_their_syncs_and_keep_their_order(make: 
 
     async def act(task: int) -> None:
         for n in range(10):
-            audit.write("act.intent", task=task, n=n)
+            audit._append("act.intent", task=task, n=n)
             await audit.settle()
 
     await asyncio.gather(*map(act, range(32)))
@@ -135,7 +135,7 @@ async def test_U6_thirty_two_tasks_share_their_syncs_and_keep_their_order(make: 
 async def test_U6_what_was_settled_is_on_disk(make: Make, folder: Path) -> None:
     audit = make(mode="strict")
     for n in range(1, 20):
-        audit.write("act.intent", n=n)
+        audit._append("act.intent", n=n)
         await audit.settle()
         assert len(lines(folder)) == n
     assert audit.mode == "strict"
@@ -146,7 +146,7 @@ def test_U6_two_event_loops_settle_at_once(make: Make, folder: Path) -> None:
 
     async def settle(side: str) -> None:
         for n in range(50):
-            audit.write("act.intent", side=side, n=n)
+            audit._append("act.intent", side=side, n=n)
             await asyncio.gather(audit.settle(), audit.settle())
             assert f'"side":"{side}","n":{n},'.encode() in b"".join(lines(folder))
 
@@ -159,7 +159,7 @@ def test_U6_two_event_loops_settle_at_once(make: Make, folder: Path) -> None:
 async def test_U6_a_cancelled_or_vanished_waiter_disturbs_nobody(make: Make, disk: Disk) -> None:
     audit = make()
     disk.open.clear()
-    audit.write("act.intent")
+    audit._append("act.intent")
     cancelled, kept = asyncio.ensure_future(audit.settle()), asyncio.ensure_future(audit.settle())
 
     def elsewhere() -> None:
@@ -179,7 +179,7 @@ async def test_U6_a_cancelled_or_vanished_waiter_disturbs_nobody(make: Make, dis
 def test_U6_writing_never_waits_for_the_disk(make: Make, folder: Path, disk: Disk) -> None:
     audit = make()
     disk.open.clear()
-    audit.write("act.intent")
+    audit._append("act.intent")
     flushed = threading.Thread(target=audit.flush)
     flushed.start()
     write(audit, 1000)

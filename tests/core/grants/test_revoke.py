@@ -321,10 +321,10 @@ _DYING = """
             end()
         return saved
 
-    def writing(self, event, /, **facts):
-        if die == "kill-audit" and event == "token.refreshed":
+    def writing(self, event):
+        if die == "kill-audit" and event.event == "token.refreshed":
             end()
-        write(self, event, **facts)
+        write(self, event)
 
     refresh.Refresher._save, Audit.write = saving, writing
     refresh.Endpoint.refresh = asking

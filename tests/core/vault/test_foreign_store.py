@@ -11,6 +11,7 @@ import pytest
 
 from deputize.cli.doctor import Finding, examine
 from deputize.core import Deputy, SettingsError, VaultError
+from deputize.core.audit.events import VaultCopied
 from deputize.core.settings import Settings
 from deputize.core.vault.backup import back_up
 from deputize.core.vault.root_keys import new_key
@@ -85,7 +86,7 @@ def test_a_deputy_runs_on_it_from_settings_and_doctor_sees_it(home: Path, tmp_pa
 
 def test_a_lost_vault_in_it_is_no_new_one_and_is_moved_by_its_own_means_only(home: Path) -> None:
     with Deputy.from_settings() as deputy:
-        deputy.audit.write("vault.copied")
+        deputy.audit.write(VaultCopied())
     settings = Settings.load()
     with pytest.raises(SettingsError, match="acme"):
         settings.set_aside("1")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Deputy, Secret, User, VaultError
+from deputize.core.audit.events import VaultCopied
 from deputize.core.portal import portal
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
@@ -38,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     with Deputy.from_settings(settings()) as deputy:
         deputy.run(deputy.vault.add(grant()))
-        deputy.audit.write("act.result", user="alice")
+        deputy.audit.write(VaultCopied())
     yield tmp_path / "home"
 
 

@@ -28,8 +28,16 @@ from deputize.core.act.approval_row import (
     public,
     shown_in,
 )
+from deputize.core.act.call_row import facts_of_approval
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
+from deputize.core.audit.events import (
+    ApprovalApproved,
+    ApprovalAsked,
+    ApprovalEdited,
+    ApprovalRejected,
+    ApprovalUsed,
+)
 from deputize.core.engine import Engine, FixedPages
 from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.pending import Approval
@@ -40,6 +48,7 @@ LIFE: Final = 3600.0
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 Decision = Literal["approve", "reject", "edit"]
+ROWS: Final = {"approve": ApprovalApproved, "reject": ApprovalRejected, "edit": ApprovalEdited}
 STATUS: Final = {"approve": "approved", "reject": "rejected", "edit": "approved"}
 
 
@@ -121,7 +130,7 @@ class Approvals:
             content |= {"edited": old.json["edited"], "settled": True}
         made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
         if made is not None:
-            self._note("approval.asked", act.user, content)
+            self.audit.write(ApprovalAsked(facts_of_approval(act.user, content)))
         return made
 
     async def decide(
@@ -145,7 +154,7 @@ class Approvals:
                 raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
-                self._note("approval.edited" if edit else f"approval.{status}", by, content)
+                self.audit.write(ROWS[decision](facts_of_approval(by, content)))
                 return public(content, self.home)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
@@ -193,7 +202,7 @@ class Approvals:
             raise ApprovalRequired(
                 f"{act.tool.name} needs an approval of its own.", approval=public(record.json, self.home)
             )
-        self._note("approval.used", act.user, record.json)
+        self.audit.write(ApprovalUsed(facts_of_approval(act.user, record.json)))
 
     async def give_back(self, act: Act, account: Account) -> None:
         """Nothing happened: the approval still stands."""
@@ -211,16 +220,3 @@ class Approvals:
         who = act.key.hex if act.call.known else f"{act.call.thread}/{act.tool.name}"
         exact = json.dumps([who, account.subject, act.said]).encode()
         return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]
-
-    def _note(self, event: str, user: User, content: Mapping[str, Any]) -> None:
-        self.audit.write(
-            event,
-            tenant=user.tenant or None,
-            user=user.id,
-            agent=content["agent"] or None,
-            tool=content["tool"],
-            approval_id=content["id"],
-            thread=content.get("thread"),
-            call_id=content.get("call"),
-            show=content.get("digest"),
-        )

@@ -6,6 +6,8 @@ from typing import Final
 
 from deputize.core.act.files import Files
 from deputize.core.audit import Audit
+from deputize.core.audit.events import UserErased
+from deputize.core.audit.facts import OfUser
 from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Vault
 
@@ -19,4 +21,4 @@ async def erase(user: User, vault: Vault, files: Files, audit: Audit) -> None:
         for record in await vault.scan(kind, vault.place(user)):
             if record.json.get("state") != "claimed":
                 await vault.delete(record)
-    audit.write("user.erased", tenant=user.tenant, user=user.id)
+    audit.write(UserErased(OfUser(tenant=user.tenant, user=user.id)))

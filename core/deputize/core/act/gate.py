@@ -21,6 +21,7 @@ from typing import Any, Final
 from deputize.core.act.act import Act, Call
 from deputize.core.act.approval import Approvals
 from deputize.core.act.approval_row import Edit
+from deputize.core.act.call_row import CallRow
 from deputize.core.act.catalog import Catalog
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
@@ -100,15 +101,15 @@ class Gate:
 
     # ------------------------------------------------------------- policy, grant, approval
 
-    async def permitted(self, act: Act, facts: dict[str, Any]) -> tuple[Act, Grant]:
+    async def permitted(self, act: Act, row: CallRow | None = None) -> tuple[Act, Grant]:
         """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it.
 
-        An act that shows what it will do is asked about there, and only a denial counts before. ``facts``, for the
-        audit, are given what is known of the grant. Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or
+        An act that shows what it will do is asked about there, and only a denial counts before. ``row``, for the
+        audit, is told of the grant. Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or
         `Declined`.
         """
         verdict, grant = await self._judged(act)
-        facts |= self._facts_of(grant, act)
+        self._note(row, act, grant)
         if act.shows:
             act = await self.planner.begun(act, grant)
         if verdict is Verdict.ASK and not act.shows:
@@ -120,7 +121,7 @@ class Gate:
             return act, grant
         act = self._edited(act, changed)
         _, grant = await self._judged(act)
-        facts |= self._facts_of(grant, act) | {"effect": act.effect.words()}
+        self._note(row, act, grant)
         return act, grant
 
     async def ahead(self, act: Act) -> bool:
@@ -131,7 +132,7 @@ class Gate:
         """
         if await self.ledger.outcome(act) or await self.ledger.begun(act):
             return False
-        act, grant = await self.permitted(act, {})
+        act, grant = await self.permitted(act)
         if not act.shows:
             return act.approved
         async with self.lacking(act, grant):
@@ -182,14 +183,9 @@ class Gate:
         effect = act.tool.effect_of(valid)
         return replace(act, arguments=valid, effect=effect, asked=act.arguments, approved=True)
 
-    def _facts_of(self, grant: Grant, act: Act) -> dict[str, Any]:
-        """What an audit row says of the grant an act uses."""
-        return {
-            "account_hash": self._account_hash(grant.account.subject),
-            "grant_gen": grant.generation,
-            "scopes_required": asks_of(act.needs),
-            "scopes_granted": in_order(grant.scopes),
-        }
+    def _note(self, row: CallRow | None, act: Act, grant: Grant) -> None:
+        if row:
+            row.permitted(act, grant, self._account_hash(grant.account.subject))
 
     async def edit(self, approval_id: str, user: User, arguments: Mapping[str, Any]) -> Edit:
         """Other arguments for the act that an approval is about. Raises `NotFound` or `InvalidInput`."""
@@ -215,9 +211,3 @@ class Gate:
         row, grant = self.providers[app.provider], await self.vault.find_whole(user, app.provider, app.name)
         usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
         return (row.base, row.covered(grant.scopes)) if grant and usable else None
-
-
-@lru_cache(maxsize=4096)
-def in_order(scopes: frozenset[str]) -> tuple[str, ...]:
-    """Scopes as people and the audit read them: sorted."""
-    return tuple(sorted(scopes))

@@ -9,12 +9,14 @@ from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
+from deputize.core.act.call_row import CallRow
 from deputize.core.act.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.act.plans import Planner
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
+from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
@@ -36,8 +38,8 @@ class Performer:
         self.audit, self.clock, self.ledger, self.approvals = engine.audit, engine.clock, ledger, approvals
         self.planner, self.sender, self.refresher = planner, sender, refresher
 
-    async def perform(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
-        """The act's result. ``facts`` go into its audit rows; what the provider left out is added to them.
+    async def perform(self, act: Act, grant: Grant, row: CallRow) -> Any:
+        """The act's result. ``row``, for the audit, is told what was shown and what the provider left out.
 
         What was read for other acts at the same provider does not outlive one that writes. Raises what the tool or the
         provider let it come to, ``GrantLost`` and ``MissingScope`` included.
@@ -45,28 +47,28 @@ class Performer:
         if act.effect is Effect.READS:
             grant = await self.refresher.live(grant)
             read = self._approved_read if act.approved else self.sender.perform
-            return _plain(await read(act, grant, facts))
+            return _plain(await read(act, grant, row))
         plans = self.planner.plans
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())
         try:
-            return await self._once(act, grant, facts, planned)
+            return await self._once(act, grant, row, planned)
         finally:
             plans.drop(act, self.clock())
 
-    async def _once(self, act: Act, grant: Grant, facts: dict[str, Any], planned: Planned | None) -> Any:
+    async def _once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
         """The result of a write, done here or by whoever was first. ``planned``: it has shown what it will do."""
         grant = await self.refresher.live(grant)
         async with self.ledger.once(act, grant.account.subject) as entry:
             if isinstance(entry, Recorded):
                 return entry.result
-            return await self._write(_Beginning(self, act, grant, facts, entry), planned)
+            return await self._write(_Beginning(self, act, grant, row, entry), planned)
 
-    async def _approved_read(self, act: Act, grant: Grant, facts: dict[str, Any]) -> Any:
+    async def _approved_read(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """What the user has said yes to: the yes is for one read, too."""
         await self.approvals.take(act, grant.account)
         try:
-            return await self.sender.perform(act, grant, facts)
+            return await self.sender.perform(act, grant, row)
         except (DeputizeError, GrantLost, MissingScope):
             await self.approvals.give_back(act, grant.account)
             raise
@@ -80,7 +82,7 @@ class Performer:
         try:
             if entry.taken_up or not act.shows:
                 await begins.now(act)
-            result = await self.sender.perform(act, begins.grant, begins.facts, entry, begins.at_show, planned)
+            result = await self.sender.perform(act, begins.grant, begins.row, entry, begins.at_show, planned)
         except OutcomeUnknown:
             await self._leave(entry.unknown, act)
             raise
@@ -105,7 +107,7 @@ class Performer:
         try:
             await write()
         except StoreUnavailable:
-            self.audit.write("ledger.save_failed", tool=act.tool.name, user=act.user.id)
+            self.audit.write(LedgerSaveFailed(act.tool.name, act.user.id))
 
 
 @dataclass
@@ -116,7 +118,7 @@ class _Beginning:
     performer: Performer
     act: Act
     grant: Grant
-    facts: dict[str, Any]
+    row: CallRow
     entry: Entry
     taken: Act | None = None
 
@@ -140,9 +142,9 @@ class _Beginning:
             await performer.approvals.take(act, self.grant.account)
             self.taken = act
         if entry.show:
-            self.facts["show"] = entry.show
+            self.row.showed(entry.show)
         mac = performer.audit.digest(act.key.hex, repr(act.arguments))
-        performer.audit.write("act.intent", **self.facts, args_mac=mac)
+        performer.audit.write(ActIntent(self.row.call, mac))
         if performer.audit.mode == "strict":
             await performer.audit.settle()
         else:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.budget import Budgets
+from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
@@ -53,7 +54,7 @@ class Sender:
         self,
         act: Act,
         grant: Grant,
-        facts: dict[str, Any],
+        row: CallRow,
         entry: Entry | None = None,
         on_show: OnShow | None = None,
         planned: Planned | None = None,
@@ -61,8 +62,8 @@ class Sender:
         """The tool's result. ``entry`` is the act's row in the ledger; without one nothing but reads can be sent.
         ``planned``: the act as it stands at what it has shown, so that it does not read twice.
 
-        What the provider left out of good answers is added to ``facts``, and to a result that is an object and does
-        not say so itself.
+        What the provider left out of good answers is noted in ``row``, for the audit, and added to a result that is an
+        object and does not say so itself.
         Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
         """
         runner, steps = (planned.runner, planned.steps) if planned else self._begun(act, grant, entry)
@@ -71,8 +72,9 @@ class Sender:
         result = await runner.drive(steps, on_show, planned.show if planned else None)
         if not exchange.incomplete:
             return result
-        facts["incomplete"] = "; ".join(dict.fromkeys(exchange.incomplete))
-        return {"incomplete": facts["incomplete"], **result} if isinstance(result, dict) else result
+        incomplete = "; ".join(dict.fromkeys(exchange.incomplete))
+        row.left_out(incomplete)
+        return {"incomplete": incomplete, **result} if isinstance(result, dict) else result
 
     async def plan(self, act: Act, grant: Grant) -> Planned | None:
         """The act up to where it shows what it will do; None where there is nothing to do. Nothing is written."""

@@ -51,7 +51,7 @@ class CommitThread:
                 return
         self._commit()
 
-    async def settle(self) -> None:
+    async def wait(self) -> None:
         """Wait until every row queued so far is durable. Raises `StoreUnavailable`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -59,7 +59,7 @@ class CommitThread:
             await future
 
     def flush(self) -> None:
-        """The same as `settle`, blocking."""
+        """The same as `wait`, blocking."""
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
         if self._ask((None, future)):
             future.result()

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from deputize.core.audit.events import KeyRotated
 from deputize.core.audit.reading import BLOCK, block, files_of, lines_of
-from deputize.core.audit.rows import Fact, Key, Row, age_of, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parsed
 
 
 class Mark(NamedTuple):
@@ -19,21 +20,15 @@ class Mark(NamedTuple):
     age: int
 
 
-def unclosed(folder: Path, keys: Sequence[Key]) -> Iterator[dict[str, Fact]]:
-    """The facts that close each chain that ends under an older key and that no row closed there."""
+def unclosed(folder: Path, keys: Sequence[Key]) -> Iterator[KeyRotated]:
+    """The rows that close each chain that ends under an older key and that no row closed there."""
     files = files_of(folder)
     closed = {(mark.writer, mark.seq, mark.mac) for mark in rotations(files, keys)}
     for writer, paths in files.items():
         row, line = _head(paths)
         age = age_of(row, line, keys) if row else None
         if row and age and (writer, row["seq"], row["mac"]) not in closed:
-            yield {
-                "key": keys[0].id,
-                "old_key": keys[age].id,
-                "closed": writer,
-                "closed_seq": row["seq"],
-                "closed_mac": row["mac"],
-            }
+            yield KeyRotated(keys[0].id, keys[age].id, writer, row["seq"], row["mac"])
 
 
 def rotations(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[Mark]:
@@ -42,7 +37,7 @@ def rotations(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[
     for paths in files.values():
         for _, line in lines_of(paths[0]):
             row = parsed(line)
-            if row is None or row["event"] != "key.rotated":
+            if row is None or row["event"] != KeyRotated.event:
                 break
             seq, age = row.get("closed_seq"), age_of(row, line, ring)
             if isinstance(seq, int) and age is not None:

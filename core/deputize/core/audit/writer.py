@@ -19,17 +19,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from deputize.core.audit.commit_thread import CommitThread
+from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, Event
 from deputize.core.audit.key_rotation import unclosed
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
 from deputize.core.audit.sinks import Files, Memory, checked
-from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
 
 Mode: TypeAlias = Literal["standard", "strict"]
 
 GROUP = 1000  # rows in one write at most, and between two anchors
 WAITING = 50_000  # rows kept while the disk refuses them
 
+_KNOWN = frozenset(EVENTS.values())
 _log = logging.getLogger("deputize.core.audit")
 
 
@@ -67,8 +69,8 @@ class Audit:
         self._begin(inline=folder is None)
         _living.add(self)
         if self._folder and older:
-            for facts in unclosed(self._folder, [self._key, *older]):
-                self.write("key.rotated", **facts)
+            for rotated in unclosed(self._folder, [self._key, *older]):
+                self.write(rotated)
 
     def _begin(self, *, inline: bool) -> None:
         """All that belongs to one process. ``inline``: no thread, so that whoever writes, commits."""
@@ -83,13 +85,22 @@ class Audit:
         self._thread = CommitThread(self._commit, inline=inline)
         self._sink = Files(self._folder, self.writer, self._limit) if self._folder else Memory()
 
-    def write(self, event: str, /, **facts: Fact) -> None:
-        """Queue a row. Empty facts are left out, long strings cut at 4,096 characters. Never waits for the disk.
+    def write(self, event: Event) -> None:
+        """Queue a row. Empty fields are left out, long strings cut at 4,096 characters. Never waits for the disk.
 
-        Facts must not be secrets or raw arguments: see `digest`. ``act.intent`` and ``act.result`` of one act carry the
-        same fact ``act``. Raises InvalidInput for a fact named like a field of every row. After `close` the row is
-        still written, at once, or StoreUnavailable raised.
+        Raises InvalidInput for an event that is not in `deputize.core.audit.events`. After `close` the row is still
+        written, at once, or StoreUnavailable raised.
         """
+        if type(event) not in _KNOWN:
+            raise InvalidInput(
+                f"{type(event).__name__} is no audit event.",
+                hint="deputize.core.audit.events has all of them.",
+                fix_by="operator",
+            )
+        self._append(event.event, **event.facts())
+
+    def _append(self, event: str, /, **facts: Fact) -> None:
+        """Queue a row of any event. Raises InvalidInput for a fact named like a field of every row."""
         self._queue.append((self._clock(), render(event, facts)))
         if not self._thread.awake:
             self._thread.ring()
@@ -118,7 +129,7 @@ class Audit:
         Raises StoreUnavailable if they cannot be written now. They go on waiting, so a caller that then refuses the act
         writes its ``act.result`` too.
         """
-        await self._thread.settle()
+        await self._thread.wait()
 
     def flush(self) -> None:
         """The same as `settle`, blocking."""
@@ -191,11 +202,11 @@ class Audit:
         """Write up to so many rows, and an anchor where one is due. Returns how many of those that waited."""
         taken = [self._queue.popleft() for _ in range(min(most, GROUP - self._since_anchor))]
         try:
-            lost = [(self._clock(), render("audit.lost", {"rows": self._lost}))] if self._lost else []
+            lost = [(self._clock(), render(AuditLost.event, AuditLost(self._lost).facts()))] if self._lost else []
             lines, seq, prev = self._chained([*lost, *taken], self._seq, self._prev)
             due = anchor or self._since_anchor + len(lines) >= GROUP or self._sink.ends_after(sum(map(len, lines)))
             if due and self._anchor:
-                last, seq, prev = self._chained([(self._clock(), render("chain.anchor", {}))], seq, prev)
+                last, seq, prev = self._chained([(self._clock(), render(ChainAnchor.event, {}))], seq, prev)
                 lines += last
             if self._sink.turn():
                 self._settled(self._chain(), len(self._unsynced))

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deputize.core.audit.events import ConsentOpened, Misuse
 from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
@@ -81,7 +82,7 @@ class Browser:
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):
                 break
-        engine.audit.write("consent.opened", **opened.facts())
+        engine.audit.write(ConsentOpened(opened.facts()))
         url = flow.authorize_url(
             provider,
             app,
@@ -120,7 +121,7 @@ class Browser:
         visit = record.visit_of(fingerprint(back.state))
         why = self._misfit(record, visit, app_name, back, nonce)
         if why or visit is None:
-            await repository.refuse_misuse(record, why)
+            await repository.refuse_misuse(record, why or "replayed")
         if record.status in REDEEMING and record.is_for(who):
             return repository.ticket(record)  # loaded twice: the first one is being redeemed
         if back.error or back.code is None:
@@ -138,8 +139,8 @@ class Browser:
 
     def _misfit(
         self, record: ConsentRecord, visit: Visit | None, app_name: str, back: flow.Callback, nonce: Secret
-    ) -> str:
-        """Why a callback does not belong to this consent; empty if it does."""
+    ) -> Misuse | None:
+        """Why a callback does not belong to this consent; None if it does."""
         provider = self.repository.engine.providers.get(record.provider)
         if record.status not in ("opened", *REDEEMING) or provider is None or visit is None:
             return "replayed"
@@ -151,7 +152,7 @@ class Browser:
             return "browser_mismatch"
         if (back.iss and provider.issuer and back.iss != provider.issuer) or (provider.iss_required and not back.iss):
             return "other_issuer"
-        return ""
+        return None
 
     async def _refuse_other_user(self, record: ConsentRecord) -> None:
         """The right browser, in which somebody else is signed in now: even a code that is being redeemed ends."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from deputize.core.audit.events import ConsentAsked
 from deputize.core.consent.browser import Browser, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
 from deputize.core.consent.record import (
@@ -128,8 +129,7 @@ class Consents:
                 expires=now + KEPT,
             )
             if stored := await self._take_place(key, new, record):
-                reason = why or None
-                engine.audit.write("consent.asked", **stored.facts(), scopes_required=list(wanted), reason=reason)
+                engine.audit.write(ConsentAsked(stored.facts(), list(wanted), why))
                 return await repository.public(stored)
 
     async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:

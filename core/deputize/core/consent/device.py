@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
+from deputize.core.audit.events import ConsentOpened
 from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, refused
 from deputize.core.consent.redeem import Redeemer, reason_of
 from deputize.core.consent.repository import ConsentRepository
@@ -93,7 +94,7 @@ class Device:
             wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, LONGEST))
             opened = record.opened_by_device(wait, asked=scopes | set(provider.always), origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
-                engine.audit.write("consent.opened", **stored.facts(), by="device")
+                engine.audit.write(ConsentOpened(stored.facts(), by="device"))
                 tell(DeviceCode(given.user_code, given.address, wait.expires))
                 return stored, given.interval
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self, cast
 
+from deputize.core.audit.facts import OfConsent
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import ConsentStatus
 from deputize.core.vault.grant import Origin, Secret, User
@@ -229,16 +230,16 @@ class ConsentRecord:
         found = next((one for one in self.before if one.id == consent_id), None)
         return replace(self, **{name: getattr(found, name) for name in Former.__slots__}) if found else None
 
-    def facts(self) -> Content:
+    def facts(self) -> OfConsent:
         """What audit rows say of it."""
-        return {
-            "tenant": self.user.tenant or None,
-            "user": self.user.id,
-            "agent": self.agent or None,
-            "provider": self.provider,
-            "app": self.app,
-            "consent_id": self.id,
-        }
+        return OfConsent(
+            tenant=self.user.tenant,
+            user=self.user.id,
+            agent=self.agent,
+            provider=self.provider,
+            app=self.app,
+            consent_id=self.id,
+        )
 
     # ------------------------------------------------------------- as JSON
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from deputize.core.audit.events import GrantRevoked
+from deputize.core.audit.facts import Obtained
 from deputize.core.consent.record import ConsentRecord, EndStatus, refused
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.failures import Outcome
@@ -108,15 +110,15 @@ class Redeemer:
     async def _end_granted(self, record: ConsentRecord, provider: Provider, grant: Grant) -> ConsentRecord | None:
         """End the consent as granted, in whole or in part; None where it has ended otherwise meanwhile."""
         missing = tuple(sorted(set(record.scopes) - provider.covered(grant.scopes)))
-        granted = {
-            "scopes_granted": sorted(grant.scopes),
-            "grant_gen": grant.generation,
-            "account_hash": self.repository.engine.audit.digest(grant.account.subject),
-        }
+        obtained = Obtained(
+            scopes_granted=sorted(grant.scopes),
+            grant_gen=grant.generation,
+            account_hash=self.repository.engine.audit.digest(grant.account.subject),
+        )
         status: EndStatus = "partial" if missing else "granted"
         reason = "scope_missing" if missing else ""
         return await self.repository.end(
-            record, status, reason, grant=granted, missing=missing, account=grant.account.name
+            record, status, reason, obtained=obtained, missing=missing, account=grant.account.name
         )
 
     async def _why_refused(
@@ -136,7 +138,7 @@ class Redeemer:
         now: Grant | None = grant
         while now and now.access_token == grant.access_token and now.status != "revoked":
             if ended := await vault.replace(now, now.tombstone()):
-                audit.write("grant.revoked", **facts_of(ended, audit))
+                audit.write(GrantRevoked(facts_of(ended, audit)))
                 return
             now = await vault.grant(vault.place_of(grant))
 

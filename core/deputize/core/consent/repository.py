@@ -11,6 +11,8 @@ import hashlib
 import hmac
 from typing import Any, Literal, NoReturn
 
+from deputize.core.audit.events import ENDS, MISUSES, Misuse
+from deputize.core.audit.facts import Obtained
 from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
@@ -136,23 +138,23 @@ class ConsentRepository:
 
     # ------------------------------------------------------------- ending
 
-    async def refuse_misuse(self, record: ConsentRecord, why: str) -> NoReturn:
+    async def refuse_misuse(self, record: ConsentRecord, why: Misuse) -> NoReturn:
         """Somebody misused this consent: end it, unless it is being redeemed; audit it, and refuse."""
         self.audit_misuse(why, record)
         if record.status in OPENABLE:
             await self.end(record, "failed", why)
         raise refused(why)
 
-    def audit_misuse(self, why: str, record: ConsentRecord | None = None) -> None:
+    def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
         """Something came that fits no consent, or not this one."""
-        self.engine.audit.write(f"connect.{why}", **(record.facts() if record else {}))
+        self.engine.audit.write(MISUSES[why](record.facts() if record else None))
 
     async def end(
-        self, record: ConsentRecord, status: EndStatus, reason: str, *, grant: Content | None = None, **facts: Any
+        self, record: ConsentRecord, status: EndStatus, reason: str, *, obtained: Obtained | None = None, **facts: Any
     ) -> ConsentRecord | None:
         """Into a final state, and into the audit. None: it has ended otherwise meanwhile.
 
-        ``grant``: what the audit says of the grant it led to. ``facts``: see `ConsentRecord.ended`.
+        ``obtained``: the grant it led to. ``facts``: see `ConsentRecord.ended`.
         """
         began = record
         while not (stored := await self.save(record.ended(status, reason, self.engine.clock(), **facts))):
@@ -160,8 +162,7 @@ class ConsentRepository:
             if again is None or (again.id, again.status) != (began.id, began.status):
                 return None
             record = again
-        outcome = {"scopes_required": list(stored.scopes), "reason": reason or None, **(grant or {})}
-        self.engine.audit.write(f"consent.{status}", **stored.facts(), **outcome)
+        self.engine.audit.write(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
         return stored
 
     # ------------------------------------------------------------- what belongs to it

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from deputize.core.audit.events import AccountChosen, AccountSetAside
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
@@ -66,7 +67,7 @@ class Accounts:
         family = self.registry.family(grant.provider)
         if len(self.registry.apps_for(family)) > 1:
             await self._note(grant.user, family, grant.app)
-        self.audit.write("account.chosen", **facts_of(marked or grant, self.audit))
+        self.audit.write(AccountChosen(facts_of(marked or grant, self.audit)))
 
     async def choose_next(self, user: User, providers: Iterable[str]) -> None:
         """Mark, after a disconnect, the account that acts from now on: one to come shall not take its place."""
@@ -75,7 +76,7 @@ class Accounts:
             held = await self._held(user, [app]) if app.provider in ended else []
             if held and not any(grant.default for grant in held):
                 if marked := await self._mark(held[0], chosen=True):
-                    self.audit.write("account.chosen", **facts_of(marked, self.audit))
+                    self.audit.write(AccountChosen(facts_of(marked, self.audit)))
 
     async def acting(self, user: User, grant: Grant) -> bool:
         """Whether this account acts where none is named."""
@@ -97,7 +98,7 @@ class Accounts:
                 return now
             if marked := await self.vault.replace(now, replace(now, default=chosen)):
                 if not chosen:
-                    self.audit.write("account.set_aside", **facts_of(marked, self.audit))
+                    self.audit.write(AccountSetAside(facts_of(marked, self.audit)))
                 return marked
         return None
 

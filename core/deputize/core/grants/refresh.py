@@ -16,6 +16,7 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
+from deputize.core.audit.events import GrantMarkedLost, TokenRefreshed, TokenRefreshFailed, TokenSaveFailed
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
@@ -147,7 +148,7 @@ class Refresher:
             await self.vault.delete(intent)
             return saved
         reason = outcome.detail or str(outcome.kind)
-        self.audit.write("token.refresh_failed", **facts_of(grant, self.audit), reason=reason)
+        self.audit.write(TokenRefreshFailed(facts_of(grant, self.audit), reason))
         if outcome.kind is Kind.REAUTH:
             return await self._ended(grant, "lost_rotation" if reopened or unanswered else "invalid_grant", intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
@@ -211,7 +212,7 @@ class Refresher:
         for attempt in range(SAVE_TRIES):
             try:
                 if saved := await self.vault.replace(old, new):
-                    self.audit.write("token.refreshed", **facts_of(saved, self.audit))
+                    self.audit.write(TokenRefreshed(facts_of(saved, self.audit)))
                     return saved
                 current = await self.vault.grant(self.vault.place_of(old))
                 if current is None or current.status != "active":
@@ -222,7 +223,7 @@ class Refresher:
                     return current  # a newer consent brought tokens of its own
                 old, new = current, _merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
-                self.audit.write("token.save_failed", **facts_of(old, self.audit), attempt=attempt)
+                self.audit.write(TokenSaveFailed(facts_of(old, self.audit), attempt))
                 await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
         raise StoreUnavailable("A refreshed token could not be saved.", hint="Free space or unlock the vault.")
 
@@ -260,7 +261,7 @@ class Refresher:
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another was quicker, and has better tokens
             grant = current
-        self.audit.write("grant.lost", **facts_of(dead, self.audit), reason=reason)
+        self.audit.write(GrantMarkedLost(facts_of(dead, self.audit), reason))
         raise GrantLost(reason, dead)
 
     async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:

@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
+from deputize.core.audit.events import REVOKES, GrantRevoked, RevokeReplaced
+from deputize.core.audit.facts import OfApp
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
@@ -167,7 +169,7 @@ class RevocationQueue:
                 if note.get("replaced"):
                     return "queued"  # the newer consent is not stored yet, or never was
                 if stone := await self.vault.replace(grant, grant.tombstone()):
-                    self.audit.write("grant.revoked", **facts_of(stone, self.audit), upstream="queued")
+                    self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
         return await self._superseded(entry) if grant and self._holds_older(grant.provider) else None
@@ -184,7 +186,7 @@ class RevocationQueue:
 
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
-        self.audit.write("revoke.replaced", **_whose(entry.json))
+        self.audit.write(RevokeReplaced(_whose(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
@@ -235,7 +237,7 @@ class RevocationQueue:
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
         if upstream != "gave_up" or not audited:
-            self.audit.write(f"revoke.{upstream}", **_whose(note), leaked=True if note.get("leaked") else None)
+            self.audit.write(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
         return upstream
 
     async def entries(self, place: str, *, leaked: bool = False) -> list[Record]:
@@ -272,5 +274,5 @@ class RevocationQueue:
             await self.deliver(*(entry for entry in due if not entry.key.startswith(but)))
 
 
-def _whose(note: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: note.get(name) or None for name in ("tenant", "user", "provider", "app")}
+def _whose(note: Mapping[str, Any]) -> OfApp:
+    return OfApp(**{name: note.get(name) or "" for name in ("tenant", "user", "provider", "app")})

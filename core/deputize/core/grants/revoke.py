@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from deputize.core.audit.events import GrantRevoked
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
@@ -79,7 +80,7 @@ class Revoker:
                 if grant.status == "revoked" or tenant not in (None, grant.user.tenant):
                     continue
                 for stone, entry in await self._end(grant, leaked):
-                    self.audit.write("grant.revoked", **facts_of(stone, self.audit), upstream="queued")
+                    self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
                     upstream: Upstream = "queued" if entry else "done"
                     key = entry.key if entry else self.vault.place_of(stone)
                     ended[key] = Revoked(stone.provider, stone.account.name, upstream)
@@ -140,7 +141,7 @@ class Revoker:
         return [self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
     def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
-        self.audit.write("grant.revoked", **facts_of(grant, self.audit), upstream=upstream)
+        self.audit.write(GrantRevoked(facts_of(grant, self.audit), upstream))
         return Revoked(grant.provider, grant.account.name, upstream)
 
     async def retry(self) -> list[Upstream]:

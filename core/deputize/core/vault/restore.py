@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from deputize.core.audit import Audit
+from deputize.core.audit.events import GrantRestored, VaultRestored
 from deputize.core.vault.grant import Grant
-from deputize.core.vault.rollback import RESTORED, AuditedGenerations, all_grants, facts_of
+from deputize.core.vault.rollback import AuditedGenerations, all_grants, facts_of
 from deputize.core.vault.vault import EXPIRING, Vault
 
 log = logging.getLogger("deputize")
@@ -44,9 +45,9 @@ async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Owe) 
 
 async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
     """Tell the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
-    audit.write(RESTORED, copied_at=round(copied_at), grants=doubted)
+    audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     for grant in await all_grants(vault):
-        audit.write("grant.restored", **facts_of(grant, audit))
+        audit.write(GrantRestored(facts_of(grant, audit)))
 
 
 async def distrust(vault: Vault, tale: AuditedGenerations, enqueue: Owe) -> int:

@@ -12,15 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from deputize.core.audit import Audit
+from deputize.core.audit.events import GrantRevoked, VaultRestored
+from deputize.core.audit.facts import OfGrant
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Vault
 
-RESTORED = "vault.restored"
+RESTORED: Final = VaultRestored.event
 """The event that begins a new count: what was told before it is of another past."""
 
 Where: TypeAlias = tuple[str, str, str, str, str]
@@ -47,16 +49,16 @@ class GenerationMismatch:
     audited: int
 
 
-def facts_of(grant: Grant, audit: Audit) -> dict[str, str | int | None]:
+def facts_of(grant: Grant, audit: Audit) -> OfGrant:
     """What an audit row says of a grant."""
-    return {
-        "tenant": grant.user.tenant or None,
-        "user": grant.user.id,
-        "provider": grant.provider,
-        "app": grant.app,
-        "account_hash": audit.digest(grant.account.subject),
-        "grant_gen": grant.generation,
-    }
+    return OfGrant(
+        tenant=grant.user.tenant,
+        user=grant.user.id,
+        provider=grant.provider,
+        app=grant.app,
+        account_hash=audit.digest(grant.account.subject),
+        grant_gen=grant.generation,
+    )
 
 
 class AuditedGenerations:
@@ -84,7 +86,7 @@ class AuditedGenerations:
         tenant, user, provider, app = (str(row.get(name, "")) for name in ("tenant", "user", "provider", "app"))
         where, generation = (tenant, user, provider, app, str(row["account_hash"])), row["grant_gen"]
         if where not in self._told or generation >= self._told[where].generation:
-            self._told[where] = AuditedGeneration(generation, row["event"] == "grant.revoked")
+            self._told[where] = AuditedGeneration(generation, row["event"] == GrantRevoked.event)
 
     def of(self, grant: Grant) -> AuditedGeneration | None:
         """What was told of this grant last."""

@@ -1,0 +1,499 @@
+"""Every audit event and its fields: the one list. What is not here cannot be written.
+
+An event is a frozen dataclass: ``audit.write(TokenRefreshed(of_grant))``. Its fields are `Facts` that several events
+share, and its own, each with what it means. To add a field, add it here; to add an event, add a class here; then run
+``python -m tests.docs.generated``, which writes docs/audit.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, Literal
+
+from deputize.core.audit.facts import Facts, Obtained, OfApp, OfApproval, OfCall, OfConsent, OfGrant, OfUser
+
+Reason = Annotated[str, "why, as a word for programs"]
+KeyId = Annotated[str, "id of a key, never the key"]
+
+
+class Event(Facts):
+    """What a row is about. ``event``: the name in the row."""
+
+    event: ClassVar[str]
+
+
+# ------------------------------------------------------------- calls
+
+
+@dataclass(frozen=True, slots=True)
+class ActIntent(Event):
+    """An act is about to write; from here on it may have happened."""
+
+    event = "act.intent"
+    call: OfCall
+    args_mac: Annotated[str, "keyed digest of the act and its arguments"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActResult(Event):
+    """A call has ended: one row for each, however it ends."""
+
+    event = "act.result"
+    call: OfCall
+    decision: Annotated[str, "done, cut_off (cancelled, or a bug), or the code of the error"]
+    duration_ms: Annotated[int, "milliseconds"]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSaveFailed(Event):
+    """How an act ended could not be stored: no later run repeats it."""
+
+    event = "ledger.save_failed"
+    tool: Annotated[str, "the tool's name"]
+    user: Annotated[str, "the user's id, as the host knows it"]
+
+
+# ------------------------------------------------------------- approvals
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked(Event):
+    """The user is asked about one act."""
+
+    event = "approval.asked"
+    approval: OfApproval
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalApproved(Event):
+    """The user said yes."""
+
+    event = "approval.approved"
+    approval: OfApproval
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRejected(Event):
+    """The user said no."""
+
+    event = "approval.rejected"
+    approval: OfApproval
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalEdited(Event):
+    """The user said yes with other arguments."""
+
+    event = "approval.edited"
+    approval: OfApproval
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalUsed(Event):
+    """The yes is used up: the act begins."""
+
+    event = "approval.used"
+    approval: OfApproval
+
+
+# ------------------------------------------------------------- consents
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentAsked(Event):
+    """The user is asked for scopes."""
+
+    event = "consent.asked"
+    consent: OfConsent
+    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"]
+    reason: Reason = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentOpened(Event):
+    """The user went on to the provider."""
+
+    event = "consent.opened"
+    consent: OfConsent
+    by: Annotated[str, "device, where not by a browser on this machine"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEnded(Event):
+    """How a consent ended: not an event itself, but what those have in common that are."""
+
+    consent: OfConsent
+    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"] = ()
+    reason: Reason = ""
+    obtained: Obtained | None = None
+
+
+class ConsentGranted(ConsentEnded):
+    """The user gave all that was asked for."""
+
+    event = "consent.granted"
+
+
+class ConsentPartial(ConsentEnded):
+    """The user gave a part of it."""
+
+    event = "consent.partial"
+
+
+class ConsentDenied(ConsentEnded):
+    """The user, or an administrator, said no."""
+
+    event = "consent.denied"
+
+
+class ConsentFailed(ConsentEnded):
+    """It failed, or was misused."""
+
+    event = "consent.failed"
+
+
+class ConsentCancelled(ConsentEnded):
+    """The user disconnected meanwhile."""
+
+    event = "consent.cancelled"
+
+
+ENDS: Final = {
+    "granted": ConsentGranted,
+    "partial": ConsentPartial,
+    "denied": ConsentDenied,
+    "failed": ConsentFailed,
+    "cancelled": ConsentCancelled,
+}
+"""The event by a consent's final state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misused(Event):
+    """A link or a callback was refused: not an event itself, but what those have in common that are."""
+
+    consent: OfConsent | None = None
+
+
+class LinkUsed(Misused):
+    """A link that had ended was opened."""
+
+    event = "connect.used"
+
+
+class UnknownState(Misused):
+    """A callback with a `state` that nobody was given."""
+
+    event = "connect.unknown_state"
+
+
+class UnknownConsent(Misused):
+    """A device code for a consent that is not there."""
+
+    event = "connect.unknown_consent"
+
+
+class UserMismatch(Misused):
+    """Somebody else than the user who was asked."""
+
+    event = "connect.user_mismatch"
+
+
+class Replayed(Misused):
+    """A callback for a consent that waits for none."""
+
+    event = "connect.replayed"
+
+
+class OtherApp(Misused):
+    """A callback at the address of another OAuth client."""
+
+    event = "connect.other_app"
+
+
+class ExpiredState(Misused):
+    """A callback that came too late."""
+
+    event = "connect.expired_state"
+
+
+class BrowserMismatch(Misused):
+    """A callback in another browser than the one that began (CSRF)."""
+
+    event = "connect.browser_mismatch"
+
+
+class OtherIssuer(Misused):
+    """A callback of another authorization server (RFC 9207)."""
+
+    event = "connect.other_issuer"
+
+
+class LateCode(Misused):
+    """A device code that was entered after its consent had ended."""
+
+    event = "connect.late_code"
+
+
+Misuse = Literal[
+    "used",
+    "unknown_state",
+    "unknown_consent",
+    "user_mismatch",
+    "replayed",
+    "other_app",
+    "expired_state",
+    "browser_mismatch",
+    "other_issuer",
+    "late_code",
+]
+MISUSES: Final[dict[Misuse, type[Misused]]] = {
+    "used": LinkUsed,
+    "unknown_state": UnknownState,
+    "unknown_consent": UnknownConsent,
+    "user_mismatch": UserMismatch,
+    "replayed": Replayed,
+    "other_app": OtherApp,
+    "expired_state": ExpiredState,
+    "browser_mismatch": BrowserMismatch,
+    "other_issuer": OtherIssuer,
+    "late_code": LateCode,
+}
+"""The event by what is wrong with a link or a callback."""
+
+
+# ------------------------------------------------------------- grants and tokens
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChosen(Event):
+    """The user chose which account acts."""
+
+    event = "account.chosen"
+    grant: OfGrant
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSetAside(Event):
+    """Another account acts from now on."""
+
+    event = "account.set_aside"
+    grant: OfGrant
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefreshed(Event):
+    """A new access token was stored."""
+
+    event = "token.refreshed"
+    grant: OfGrant
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefreshFailed(Event):
+    """The provider gave no new access token."""
+
+    event = "token.refresh_failed"
+    grant: OfGrant
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSaveFailed(Event):
+    """A new access token could not be stored; it is tried again."""
+
+    event = "token.save_failed"
+    grant: OfGrant
+    attempt: Annotated[int, "which attempt failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantMarkedLost(Event):
+    """The grant is dead: the user must consent anew."""
+
+    event = "grant.lost"
+    grant: OfGrant
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRevoked(Event):
+    """The grant has ended here."""
+
+    event = "grant.revoked"
+    grant: OfGrant
+    upstream: Annotated[str, "what became of its tokens at the provider"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRestored(Event):
+    """A backup was put back, and the grant has this generation in it."""
+
+    event = "grant.restored"
+    grant: OfGrant
+
+
+@dataclass(frozen=True, slots=True)
+class GrantDropped(Event):
+    """Grants that do not open were removed."""
+
+    event = "grant.dropped"
+    records: Annotated[int, "how many records"]
+
+
+@dataclass(frozen=True, slots=True)
+class UserErased(Event):
+    """All that was kept of a user is gone."""
+
+    event = "user.erased"
+    who: OfUser
+
+
+# ------------------------------------------------------------- the revocation queue (RFC 7009)
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeReplaced(Event):
+    """A token need not be ended: a newer grant took its place."""
+
+    event = "revoke.replaced"
+    tokens: OfApp
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeTried(Event):
+    """The provider was told, or is to be: not an event itself, but what those have in common that are."""
+
+    tokens: OfApp
+    leaked: Annotated[bool | None, "told as tokens that others may have"] = None
+
+
+class RevokeDone(RevokeTried):
+    """The tokens have ended at the provider."""
+
+    event = "revoke.done"
+
+
+class RevokeQueued(RevokeTried):
+    """The provider did not answer; it is told again."""
+
+    event = "revoke.queued"
+
+
+class RevokeMoved(RevokeTried):
+    """The app leads to another server now, which must not get these tokens."""
+
+    event = "revoke.moved"
+
+
+class RevokeNotSupported(RevokeTried):
+    """The provider ends no tokens on request."""
+
+    event = "revoke.not_supported"
+
+
+class RevokeGaveUp(RevokeTried):
+    """The provider did not answer for days."""
+
+    event = "revoke.gave_up"
+
+
+REVOKES: Final = {
+    "done": RevokeDone,
+    "queued": RevokeQueued,
+    "moved": RevokeMoved,
+    "not_supported": RevokeNotSupported,
+    "gave_up": RevokeGaveUp,
+}
+"""The event by what became of tokens at the provider."""
+
+
+# ------------------------------------------------------------- keys and the vault
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAdded(Event):
+    """A root key was made, and seals from now on."""
+
+    event = "key.added"
+    key: KeyId
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRemoved(Event):
+    """A root key was taken out of the list."""
+
+    event = "key.removed"
+    key: KeyId
+
+
+@dataclass(frozen=True, slots=True)
+class KeyResealed(Event):
+    """Records were sealed with the newest key."""
+
+    event = "key.resealed"
+    key: KeyId
+    records: Annotated[int, "how many records"]
+    shut: Annotated[int, "records that do not open, left as they are"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRotated(Event):
+    """The audit has a new key; this closes a chain of an older one."""
+
+    event = "key.rotated"
+    key: KeyId
+    old_key: KeyId
+    closed: Annotated[str, "the writer of that chain"]
+    closed_seq: Annotated[int, "its last row"]
+    closed_mac: Annotated[str, "and that row's mac"]
+
+
+@dataclass(frozen=True, slots=True)
+class VaultCopied(Event):
+    """A backup was made."""
+
+    event = "vault.copied"
+
+
+@dataclass(frozen=True, slots=True)
+class VaultRestored(Event):
+    """A backup was put back: generations are counted anew from here."""
+
+    event = "vault.restored"
+    copied_at: Annotated[int, "when it was made, Unix seconds"]
+    grants: Annotated[int, "grants to be confirmed before use"]
+
+
+@dataclass(frozen=True, slots=True)
+class VaultBegunAnew(Event):
+    """A new vault took the place of one that was lost."""
+
+    event = "vault.begun_anew"
+
+
+# ------------------------------------------------------------- the audit itself
+
+
+@dataclass(frozen=True, slots=True)
+class ChainAnchor(Event):
+    """A row whose line is also kept elsewhere."""
+
+    event = "chain.anchor"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLost(Event):
+    """Rows were lost: the disk refused them for too long."""
+
+    event = "audit.lost"
+    rows: Annotated[int, "how many"]
+
+
+EVENTS: Final[dict[str, type[Event]]] = {
+    kind.event: kind
+    for kind in list(vars().values())
+    if isinstance(kind, type) and issubclass(kind, Event) and "event" in vars(kind)
+}
+"""Every event by its name."""

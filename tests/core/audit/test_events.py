@@ -1,0 +1,97 @@
+"""The one list of audit events: each is typed and documented, and nothing else can be written."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import FrozenInstanceError, dataclass, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import pytest
+
+import deputize.core
+from deputize.core.audit import Audit
+from deputize.core.audit.events import EVENTS, Event, GrantDropped, TokenRefreshed
+from deputize.core.audit.facts import Facts, OfGrant
+from deputize.core.audit.rows import _RESERVED
+from deputize.core.errors import InvalidInput
+
+GRANT = OfGrant(user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
+
+
+def audit() -> Audit:
+    return Audit(None, b"k" * 32)
+
+
+def test_a_row_has_the_fields_of_its_event_and_no_empty_ones() -> None:
+    kept = audit()
+    kept.write(TokenRefreshed(GRANT))
+    [row] = kept.rows()
+    chain = {"ts", "writer", "seq", "prev", "mac"}
+    assert {name: value for name, value in row.items() if name not in chain} == {
+        "event": "token.refreshed",
+        "user": "alice",
+        "provider": "google",
+        "app": "google",
+        "account_hash": "a1",
+        "grant_gen": 3,
+    }
+
+
+@dataclass(frozen=True)
+class Invented(Event):
+    event = "token.refreshed"
+
+
+@pytest.mark.parametrize("event", [Invented(), "token.refreshed", {"event": "token.refreshed"}, None])
+def test_an_event_that_is_not_in_the_list_cannot_be_written(event: Any) -> None:
+    kept = audit()
+    with pytest.raises(InvalidInput, match="no audit event") as caught:
+        kept.write(event)
+    assert caught.value.fix_by == "operator" and "deputize.core.audit.events" in caught.value.hint
+    assert kept.rows() == []
+
+
+def test_a_row_cannot_be_changed_before_it_is_written() -> None:
+    with pytest.raises(FrozenInstanceError):
+        GrantDropped(1).records = 2  # type: ignore[misc]
+
+
+def test_each_event_says_what_it_means_and_so_does_each_field_which_means_the_same_everywhere() -> None:
+    meanings = dict[str, set[str]]()
+    for name, kind in EVENTS.items():
+        assert kind.event == name and is_dataclass(kind)
+        assert kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}("), name
+        for group in (kind, *groups(kind)):
+            for field, hint in get_type_hints(group, include_extras=True).items():
+                if get_origin(hint) is Annotated:
+                    assert field not in _RESERVED
+                    meanings.setdefault(field, set()).update(hint.__metadata__)
+                else:
+                    assert field in ("event", "__dataclass_fields__") or any(map(_facts, (hint, *get_args(hint))))
+    assert {field: told for field, told in meanings.items() if len(told) != 1} == {}
+
+
+def groups(kind: type) -> list[type]:
+    hints = get_type_hints(kind, include_extras=True).values()
+    return [one for hint in hints for one in (hint, *get_args(hint)) if _facts(one)]
+
+
+def _facts(one: Any) -> bool:
+    return isinstance(one, type) and issubclass(one, Facts)
+
+
+def test_all_events_are_written_somewhere_and_nothing_is_appended_beside_them() -> None:
+    """By name, in the product: what nobody writes is no event."""
+    roots = [Path(path).parents[1] for path in deputize.core.__path__]
+    adapters = Path(__file__).parents[3] / "adapters"
+    used = set[str]()
+    for path in [path for root in (*roots, adapters) for path in root.rglob("*.py") if path.name != "events.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Name):
+                used.add(node.id)
+            if isinstance(node, ast.Attribute) and node.attr == "_append":
+                assert path.name == "writer.py", path
+    tables = {"approval", "consent", "connect", "revoke"}
+    lonely = {kind.__name__ for name, kind in EVENTS.items() if name.partition(".")[0] not in tables} - used
+    assert lonely == set()
