@@ -1,7 +1,7 @@
 """Any server from its own metadata: RFC 8414, and OpenID Connect Discovery 1.0 where it serves only that.
 
-What a server says of itself is believed only as far as it cannot hurt: it must be the one that was named, be reached
-by https on public addresses, and do PKCE with S256.
+Metadata is used only as far as it cannot hurt: the issuer in it must be the one that was named, every address in it
+must be https on a public host (SSRF guard, CWE-918), and the server must support PKCE with S256.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def discover(
     ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``: of the row, as
     in `Provider`; the API's hosts and the issuer's identity endpoint are where tokens may go. ``private``: private
     addresses are fine (an intranet). ``transport`` replaces the network, ``resolve`` the look-up of names. ``known``
-    keeps what was said, for a time when the server is down.
+    keeps the metadata, for a time when the server is down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
@@ -71,7 +71,7 @@ async def discover(
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard = _Guard(resolve, private)
     try:
-        said = await _asked(issuer, guard, transport)
+        metadata = await _fetched(issuer, guard, transport)
     except ProviderUnavailable:
         before = await known.read(issuer) if known else None
         if before is None:
@@ -79,66 +79,66 @@ async def discover(
         row = _row(issuer, before, name, label, api or {}, resource)
         await guard.check_all(row, down=True)
         return row
-    row = _row(issuer, said, name, label, api or {}, resource)
+    row = _row(issuer, metadata, name, label, api or {}, resource)
     await guard.check_all(row)
     if known is not None:
-        await known.write(issuer, said)
+        await known.write(issuer, metadata)
     return row
 
 
 class Known(Protocol):
-    """What issuers said of themselves when they could last be asked."""
+    """The metadata of issuers, as of when they could last be reached."""
 
     async def read(self, issuer: str) -> Mapping[str, Any] | None:
         """Its metadata; None if it was never asked."""
         ...
 
-    async def write(self, issuer: str, said: Mapping[str, Any]) -> None:
+    async def write(self, issuer: str, metadata: Mapping[str, Any]) -> None:
         """Keep its metadata."""
         ...
 
 
-async def _asked(issuer: str, guard: _Guard, transport: Transport | None) -> Mapping[str, Any]:
+async def _fetched(issuer: str, guard: _Guard, transport: Transport | None) -> Mapping[str, Any]:
     http = Http(transport)
     try:
-        said = await _metadata(http, issuer, guard)
+        metadata = await _metadata(http, issuer, guard)
     finally:
         if transport is None:
             await http.close()
-    if said.get("issuer") != issuer:
+    if metadata.get("issuer") != issuer:
         raise SettingsError(
             f"The server at {issuer} calls itself by another name.",
             hint="The issuer must be spelt exactly as the server spells it, slashes and case included.",
         )
-    return said
+    return metadata
 
 
 def _row(
-    issuer: str, said: Mapping[str, Any], name: str, label: str, api: Mapping[str, str], resource: str
+    issuer: str, metadata: Mapping[str, Any], name: str, label: str, api: Mapping[str, str], resource: str
 ) -> Provider:
     """RFC 8414 2, OpenID Connect Discovery 3."""
-    if "S256" not in _words(said, "code_challenge_methods_supported"):
+    if "S256" not in _words(metadata, "code_challenge_methods_supported"):
         raise _unfit(issuer, "does not say that it does PKCE with S256")
-    if "code" not in _words(said, "response_types_supported", ["code"]):
+    if "code" not in _words(metadata, "response_types_supported", ["code"]):
         raise _unfit(issuer, "gives no authorization codes")
-    who, scopes = _url(said, "userinfo_endpoint"), _words(said, "scopes_supported")
+    who, scopes = _url(metadata, "userinfo_endpoint"), _words(metadata, "scopes_supported")
     offline = "offline_access" in scopes
     return Provider(
         name=name,
         label=label or name,
-        authorize=_needed(issuer, said, "authorization_endpoint"),
+        authorize=_needed(issuer, metadata, "authorization_endpoint"),
         csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
-        token=_needed(issuer, said, "token_endpoint"),
-        device=_url(said, "device_authorization_endpoint"),
+        token=_needed(issuer, metadata, "token_endpoint"),
+        device=_url(metadata, "device_authorization_endpoint"),
         resource=resource,
-        revoke=_url(said, "revocation_endpoint"),
+        revoke=_url(metadata, "revocation_endpoint"),
         issuer=issuer,
-        iss_required=said.get("authorization_response_iss_parameter_supported") is True,
-        client_auth=_client_auth(issuer, said),
+        iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
+        client_auth=_client_auth(issuer, metadata),
         api=api,
         hosts=frozenset(urlsplit(url).netloc for url in (who, *api.values()) if url),
         identity=Identity(
-            who or _needed(issuer, said, "userinfo_endpoint"), "{sub}", "{email|preferred_username|name}"
+            who or _needed(issuer, metadata, "userinfo_endpoint"), "{sub}", "{email|preferred_username|name}"
         ),
         always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
         params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
@@ -155,9 +155,9 @@ _WORDS: Final = {
 }
 
 
-def _client_auth(issuer: str, said: Mapping[str, Any]) -> ClientAuth:
+def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
     """How secrets are shown; Basic where the server does not say (RFC 8414 2)."""
-    offered = _words(said, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    offered = _words(metadata, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
     for method, ours in _METHODS.items():
         if method in offered:
             return ours
@@ -175,9 +175,9 @@ async def _metadata(http: Http, issuer: str, guard: _Guard) -> Mapping[str, Any]
     ):
         request = httpx.Request("GET", url, headers={"accept": "application/json"})
         answer = await http.send(request, timeout=_SECONDS, max_bytes=_MOST_BYTES)
-        said = _object(answer.content) if answer.status_code == 200 else None
-        if said is not None:
-            return said
+        metadata = _object(answer.content) if answer.status_code == 200 else None
+        if metadata is not None:
+            return metadata
         if answer.status_code >= 500 or answer.status_code == 429:
             raise ProviderUnavailable(f"{parts.netloc} could not show its metadata now.")
     raise _unfit(issuer, "shows no metadata")
@@ -185,26 +185,26 @@ async def _metadata(http: Http, issuer: str, guard: _Guard) -> Mapping[str, Any]
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        said = json.loads(body)
+        metadata = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return metadata if isinstance(metadata, dict) else None
 
 
-def _url(said: Mapping[str, Any], name: str) -> str:
-    value = said.get(name)
+def _url(metadata: Mapping[str, Any], name: str) -> str:
+    value = metadata.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _needed(issuer: str, said: Mapping[str, Any], name: str) -> str:
-    value = _url(said, name)
+def _needed(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
+    value = _url(metadata, name)
     if not value:
         raise _unfit(issuer, f"names no {name}")
     return value
 
 
-def _words(said: Mapping[str, Any], name: str, absent: list[str] | None = None) -> list[str]:
-    value = said.get(name, absent)
+def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = None) -> list[str]:
+    value = metadata.get(name, absent)
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
@@ -213,9 +213,9 @@ def _unfit(issuer: str, why: str) -> SettingsError:
 
 
 class _Guard:
-    """Lets only https to public addresses through, so that metadata cannot send us to a machine inside (CWE-918).
+    """SSRF guard: only https to public addresses, so that metadata cannot name a machine of the intranet (CWE-918).
 
-    A name that leads elsewhere a moment later meets TLS, which wants a certificate for it.
+    DNS rebinding (a name that resolves to another address a moment later) fails at TLS, which wants its certificate.
     """
 
     def __init__(self, resolve: Resolve, private: bool) -> None:

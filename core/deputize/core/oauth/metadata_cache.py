@@ -1,4 +1,4 @@
-"""What issuers said of themselves, kept in the vault: a server that is down at start does not stop the program."""
+"""Metadata of issuers (RFC 8414), kept in the vault: a server that is down at start does not stop the program."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class KnownIssuers:
     vault: Vault
 
     async def read(self, issuer: str) -> Mapping[str, Any] | None:
-        """What it said when it could last be asked; None if it never was."""
+        """Its metadata as of when it could last be reached; None if it never was."""
         if (kept := await self.vault.get("meta", _place(issuer))) is None:
             return None
-        log.warning("%s cannot be reached: going on with what it said of itself before.", issuer)
+        log.warning("%s cannot be reached: going on with the metadata that it had before.", issuer)
         return kept.json
 
-    async def write(self, issuer: str, said: Mapping[str, Any]) -> None:
-        """Keep what it says."""
-        content = dict(said)
+    async def write(self, issuer: str, metadata: Mapping[str, Any]) -> None:
+        """Keep its metadata."""
+        content = dict(metadata)
         while not await self.vault.insert("meta", _place(issuer), content):
             old = await self.vault.get("meta", _place(issuer))
             if old and (old.json == content or await self.vault.swap(old, content)):
