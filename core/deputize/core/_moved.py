@@ -66,7 +66,7 @@ MODULES: Final = {
 """Old module, new module."""
 
 NAMES: Final = {
-    "deputize.core.failures": {"Seen": "RefusedAnswer", "say": "outcome_of"},
+    "deputize.core.failures": {"HICCUP": "SERVER_ERROR", "Seen": "RefusedAnswer", "say": "outcome_of"},
 }
 """In these modules: old name, new name."""
 

@@ -575,7 +575,7 @@ async def test_a_grant_is_buried_before_its_intent_is_forgotten(house: Refreshin
 async def test_a_slow_token_endpoint_is_asked_once_and_callers_are_given_up_at_their_own_time(
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh, "CALLERS", 0.05)
+    monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
     house.expire()
     house.line.held = TOKEN
     for _ in range(3):
@@ -591,7 +591,7 @@ async def test_a_slow_token_endpoint_is_asked_once_and_callers_are_given_up_at_t
 async def test_who_has_a_token_that_still_lives_uses_it_while_the_endpoint_is_slow(
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refresh, "CALLERS", 0.05)
+    monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
     house.clock.now += HOUR - 30  # to be refreshed, and good for half a minute
     house.line.held = TOKEN
     assert await house.act()
@@ -602,7 +602,7 @@ async def test_a_token_request_that_is_given_up_is_not_sent_again_at_once(
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The provider may still be at work on it: a second one would be a reuse."""
-    monkeypatch.setattr(refresh, "LONGEST", 0.1)
+    monkeypatch.setattr(refresh, "REQUEST_TIMEOUT", 0.1)
     house.expire()
     house.line.held, house.line.held_after = TOKEN, True
     with pytest.raises(ProviderUnavailable):
@@ -613,7 +613,7 @@ async def test_a_token_request_that_is_given_up_is_not_sent_again_at_once(
 
 
 def test_a_refresh_may_take_longer_than_anybody_waits_for_it() -> None:
-    assert refresh.LONGEST >= 60 > refresh.CALLERS
+    assert refresh.REQUEST_TIMEOUT >= 60 > refresh.CALLER_TIMEOUT
 
 
 # ------------------------------------------------------------- R6, R7

@@ -11,13 +11,13 @@ token that was refused again after its refresh. `redact` masks what looks like a
 from typing import TYPE_CHECKING, Any
 
 from deputize.core.failures.classify import classify, denied, lost, still_refused
-from deputize.core.failures.outcome import HICCUP, Call, FixBy, Kind, Outcome, outcome_of, scope_list
+from deputize.core.failures.outcome import SERVER_ERROR, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
 from deputize.core.failures.redacting import TokenShape, redact
 from deputize.core.failures.rules import Budget, RefusedAnswer, Rules, When, table, when
 
 __all__ = [
-    "HICCUP",
+    "SERVER_ERROR",
     "Budget",
     "Call",
     "FixBy",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from deputize.core.failures.outcome import HICCUP, TOKEN_CALLS, Call, Kind, Outcome, outcome_of
+from deputize.core.failures.outcome import SERVER_ERROR, TOKEN_CALLS, Call, Kind, Outcome, outcome_of
 from deputize.core.failures.parse import (
     ERROR_BODY,
     MANY,
@@ -89,18 +89,19 @@ def _fine(rules: Rules, call: Call, headers: Mapping[str, str], data: Any, needs
     if call in ("code", "refresh"):
         return _token(rules, call, data, needs)
     if isinstance(data, bytes) and call != "read" and data[:80].lstrip()[:1] in (b"<", b"{", b"["):
-        return _hiccup(call, HICCUP)  # a page out of some proxy, or JSON cut short: neither confirms a write
+        # a page out of some proxy, or JSON cut short: neither confirms a write
+        return _server_error(call, SERVER_ERROR)
     if rules.partial:
         name, pattern, words = rules.partial
-        told = headers.get(name, "")
-        if told and (hit := compiled(pattern).search(told)):
+        value = headers.get(name, "")
+        if value and (hit := compiled(pattern).search(value)):
             return Outcome(Kind.OK, warning=f"incomplete: {hit[1].count(',') + 1} {words}", data=data)
     return Outcome(Kind.OK, data=data)
 
 
 def _token(rules: Rules, call: Call, data: Any, needs: Sequence[Sequence[str]]) -> Outcome:
     if not isinstance(data, dict):
-        return _hiccup(call, HICCUP)
+        return _server_error(call, SERVER_ERROR)
     if token_reply(rules, data):
         return Outcome(Kind.OK, data=data)
     outcome = rules.no_token if call == "code" else NO_TOKEN
@@ -119,7 +120,7 @@ def _returned(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequen
 def _judged(rules: Rules, seen: RefusedAnswer) -> Outcome:
     outcome = _first(rules.rows(seen.call), seen)
     if seen.status < 200 or seen.status >= 500:  # a broken server is not believed about grants or arguments
-        return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else HICCUP
+        return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else SERVER_ERROR
     if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := short_of(rules, seen)):
         return outcome_of(Kind.MISSING_SCOPE, needed=short, certain=False)
     return outcome or _unclassified(seen)
@@ -159,7 +160,7 @@ def _settled(
         outcome = _partly(seen, outcome)
     match outcome:
         case Outcome(kind=Kind.TRANSIENT, safe=False):
-            return timed(rules, seen, _hiccup(seen.call, outcome))
+            return timed(rules, seen, _server_error(seen.call, outcome))
         case Outcome(kind=Kind.TRANSIENT | Kind.RATE_LIMITED):
             return timed(rules, seen, outcome)
         case Outcome(kind=Kind.MISSING_SCOPE):
@@ -171,7 +172,7 @@ def _settled(
     return outcome
 
 
-def _hiccup(call: Call, outcome: Outcome) -> Outcome:
+def _server_error(call: Call, outcome: Outcome) -> Outcome:
     if call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, outcome.detail)
     return replace(outcome, safe=call != "code")  # a code is good for one try

@@ -89,7 +89,7 @@ def outcome_of(
     return Outcome(kind, wait, backoff, detail, fix_by, needed, certain, safe=safe, about=about)
 
 
-HICCUP = outcome_of(Kind.TRANSIENT, backoff=True)
+SERVER_ERROR = outcome_of(Kind.TRANSIENT, backoff=True)
 """The provider failed inside: harmless for what may be repeated, ambiguous for a write."""
 
 

@@ -8,7 +8,7 @@ except where a provider has no names (GitHub's REST messages).
 
 from __future__ import annotations
 
-from deputize.core.failures.outcome import HICCUP, Call, Kind, outcome_of
+from deputize.core.failures.outcome import SERVER_ERROR, Call, Kind, outcome_of
 from deputize.core.failures.rules import Rules, table, when
 
 DEAD = outcome_of(Kind.REAUTH, "grant_dead")
@@ -36,7 +36,7 @@ WRITES: tuple[Call, ...] = ("idem", "write")
 
 BUSY = (
     when(LIMIT, status=(429,)),
-    when(HICCUP, status=(302, 303, 408, 425)),
+    when(SERVER_ERROR, status=(302, 303, 408, 425)),
 )
 
 NAMED = when(SCOPE, header=("www-authenticate", r'^(?=.*\binsufficient_scope\b)(?:.*?\bscope="(?P<needed>[^"]*))?'))
@@ -66,8 +66,8 @@ TOKEN = (
     when(DEAD, "invalid_grant", "interaction_required"),
     when(OPERATOR, "invalid_request", "invalid_client", "invalid_client_id", "unauthorized_client", "invalid_scope"),
     when(OPERATOR, "unsupported_grant_type", "redirect_uri_mismatch", "invalid_redirect_uri", "unsupported_token_type"),
-    when(HICCUP, "server_error", "temporarily_unavailable"),
-    when(HICCUP, status=(301, 307, 308)),
+    when(SERVER_ERROR, "server_error", "temporarily_unavailable"),
+    when(SERVER_ERROR, status=(301, 307, 308)),
 )
 
 # RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6

@@ -33,9 +33,9 @@ from deputize.core.vault.rollback import facts_of
 from deputize.core.vault.vault import Record
 
 LOCK_WAIT: Final = 30.0
-LONGEST: Final = 120.0
+REQUEST_TIMEOUT: Final = 120.0
 """Seconds that a token request may take. It runs alone in the background, and is not sent twice meanwhile."""
-CALLERS: Final = 20.0
+CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 60
 UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
@@ -99,7 +99,7 @@ class Refresher:
 
     async def _waited_for(self, task: asyncio.Task[Grant], place: str, failed: Secret | None) -> Grant:
         """The refreshed grant; after a while the old one if it can be used, else `ProviderUnavailable`."""
-        done, _ = await asyncio.wait((task,), timeout=CALLERS)
+        done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT)
         if done:
             return task.result()
         grant = await self.vault.grant(place)
@@ -129,7 +129,7 @@ class Refresher:
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.fresh(grant) and grant.access_token != failed:
             return grant  # somebody else did it
-        self._stay(grant)
+        self._check_origin(grant)
         if grant.refresh_token is None:
             if self._usable(grant, failed):
                 return grant
@@ -185,14 +185,14 @@ class Refresher:
             raise InvalidInput(f"No app {grant.app!r} is set up any more.", fix_by="operator")
         return provider, app
 
-    def _stay(self, grant: Grant) -> None:
+    def _check_origin(self, grant: Grant) -> None:
         """Raise where the token endpoint of now is not the one that this grant came from, or not for its app."""
         provider, app = self._row(grant)
         if where := differs(grant.origin, provider, app):
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
     def _endpoint(self, grant: Grant) -> Endpoint:
-        return Endpoint(self.http, *self._row(grant), self.clock, LONGEST)
+        return Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
 
     def _renewed(self, grant: Grant, tokens: Tokens, asked_at: float) -> Grant:
         """The grant with what the reply changed; what it leaves out stays as it was."""

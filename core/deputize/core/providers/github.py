@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from deputize.core.failures import HICCUP, Budget, Kind, Rules, TokenShape, outcome_of, table, when
+from deputize.core.failures import SERVER_ERROR, Budget, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DEAD,
@@ -72,8 +72,8 @@ GITHUB_RULES = Rules(
         when(HIDDEN, "NOT_FOUND"),
         when(LACKS_RIGHTS, "FORBIDDEN"),
         when(OPERATOR, "MAX_NODE_LIMIT_EXCEEDED", "EXCESSIVE_PAGINATION", "undefinedField", "argumentNotAccepted"),
-        when(HICCUP, "INTERNAL", "SERVICE_UNAVAILABLE"),
-        when(HICCUP, text="^something went wrong while executing", status=(200,)),
+        when(SERVER_ERROR, "INTERNAL", "SERVICE_UNAVAILABLE"),
+        when(SERVER_ERROR, text="^something went wrong while executing", status=(200,)),
         # an App's user token has no scopes to show; most of its 404s are installations that do not cover the object
         when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND), header=("x-oauth-scopes", ""), status=(404,)),
         when(outcome_of(Kind.HIDDEN_OR_NOT_FOUND, "app_not_installed", certain=False), status=(404,)),

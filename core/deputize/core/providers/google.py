@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.failures import HICCUP, Kind, Rules, TokenShape, outcome_of, table, when
+from deputize.core.failures import SERVER_ERROR, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DELETED,
@@ -38,7 +38,7 @@ GOOGLE_RULES = Rules(
     token=table(
         when(outcome_of(Kind.REAUTH, "org_session_policy"), "invalid_rapt", "rapt_required"),
         when(OPERATOR, "deleted_client"),
-        when(HICCUP, "internal_failure"),
+        when(SERVER_ERROR, "internal_failure"),
         when(ORG, "admin_policy_enforced"),
         *TOKEN,
     ),
@@ -63,7 +63,7 @@ GOOGLE_RULES = Rules(
         when(HIDDEN, "notFound", "NOT_FOUND"),
         when(INPUT, "invalidArgument", "invalid", "required", "badRequest", "parseError", "timeRangeEmpty"),
         when(INPUT, "failedPrecondition", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"),
-        when(HICCUP, "backendError", "internalError", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
+        when(SERVER_ERROR, "backendError", "internalError", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
         *HTTP,
     ),
     until=r"retry after (\d{4}-\d\d-\d\dT[\d:.]{5,20}Z)",

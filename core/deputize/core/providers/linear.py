@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.failures import HICCUP, Budget, Rules, TokenShape, table, when
+from deputize.core.failures import SERVER_ERROR, Budget, Rules, TokenShape, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DONE,
@@ -42,7 +42,8 @@ LINEAR_RULES = Rules(
         when(LACKS_RIGHTS, "FORBIDDEN", "forbidden"),
         when(INPUT, "INPUT_ERROR", "INVALID_INPUT", "invalid input", "user error"),
         when(SAFE, "lock timeout"),
-        when(HICCUP, "INTERNAL_SERVER_ERROR", "internal error", "network error", "bootstrap error", "unknown", "other"),
+        when(SERVER_ERROR, "INTERNAL_SERVER_ERROR", "internal error", "network error", "bootstrap error"),
+        when(SERVER_ERROR, "unknown", "other"),
         *HTTP,
     ),
     graphql=True,

@@ -5,7 +5,7 @@ Sources: help.salesforce.com, developer.salesforce.com.
 
 from __future__ import annotations
 
-from deputize.core.failures import HICCUP, Kind, Rules, TokenShape, outcome_of, table, when
+from deputize.core.failures import SERVER_ERROR, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DELETED,
@@ -56,7 +56,7 @@ SALESFORCE_RULES = Rules(
         when(INPUT, "REQUIRED_FIELD_MISSING", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "FIELD_INTEGRITY_EXCEPTION"),
         when(INPUT, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "STRING_TOO_LONG", "INVALID_EMAIL_ADDRESS"),
         when(SAFE, "UNABLE_TO_LOCK_ROW"),
-        when(HICCUP, "UNKNOWN_EXCEPTION", "SERVER_UNAVAILABLE"),
+        when(SERVER_ERROR, "UNKNOWN_EXCEPTION", "SERVER_UNAVAILABLE"),
         *HTTP,
     ),
     error_names=("[].errorCode",),

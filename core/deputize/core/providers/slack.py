@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from deputize.core.failures import HICCUP, Kind, Rules, TokenShape, outcome_of, table, when
+from deputize.core.failures import SERVER_ERROR, Kind, Rules, TokenShape, outcome_of, table, when
 from deputize.core.failures.standard import (
     CALLBACK,
     DEAD,
@@ -33,7 +33,7 @@ _SLACK_ANY = (
     when(LIMIT_60, "ratelimited", "rate_limited"),
     when(outcome_of(Kind.TRANSIENT, wait=60, safe=True), "team_added_to_org"),
     when(SAFE, "request_timeout"),
-    when(HICCUP, "fatal_error", "internal_error", "service_unavailable"),
+    when(SERVER_ERROR, "fatal_error", "internal_error", "service_unavailable"),
 )
 _SLACK_API = (
     *_SLACK_ANY,
