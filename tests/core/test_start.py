@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from deputize.core import (
     Call,
     Deputy,
     Identity,
+    PolicyDenied,
     Provider,
     Request,
     SettingsError,
@@ -23,6 +25,8 @@ from deputize.core import (
     Toolkit,
     allow_all,
     any_of,
+    ask_before_sending,
+    read_only,
 )
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.settings import AppSettings, Settings
@@ -101,3 +105,73 @@ def test_an_added_provider_takes_no_name_that_is_taken_and_the_next_start_works(
         Deputy.from_settings(clash, providers=[ACME, replace(ACME, name=name)])
     with Deputy.from_settings(said, providers=[ACME]) as deputy:
         assert deputy.apps["acme"].client_id == "a-client"
+
+
+# ------------------------------------------------------------- the policy that settings name
+
+RULES = """
+from deputize.core import Verdict
+
+def nothing(act):
+    return Verdict.DENY
+
+def two(act, other):
+    return Verdict.DENY
+
+class Rules:
+    def __init__(self, act):
+        pass
+
+WORD = "nothing"
+"""
+
+
+@pytest.fixture
+def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A module that is installed."""
+    (tmp_path / "acme_rules.py").write_text(RULES)
+    (tmp_path / "acme_broken.py").write_text("raise RuntimeError('at work')")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("acme_rules", None)
+
+
+def test_settings_name_a_policy_of_an_installed_package_or_one_that_is_built_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: None
+) -> None:
+    monkeypatch.setenv("DEPUTIZE_POLICY", "acme_rules:nothing")
+    with Deputy.from_settings(settings(tmp_path), providers=[ACME], toolkits=[tasks]) as deputy:
+        with pytest.raises(PolicyDenied):
+            deputy.run(deputy.act("tasks_list_all", {}, user="alice"))
+    for name, policy in (("read_only", read_only), ("ask_before_sending", ask_before_sending)):
+        with Deputy.from_settings(settings(tmp_path, policy=name), providers=[ACME]) as deputy:
+            assert deputy.policy is policy
+    with Deputy.from_settings(settings(tmp_path), providers=[ACME], policy=allow_all) as deputy:
+        assert deputy.policy is allow_all
+
+
+def test_without_a_word_about_it_the_policy_is_the_default_one(tmp_path: Path) -> None:
+    with Deputy.from_settings(settings(tmp_path), providers=[ACME]) as deputy:
+        assert deputy.policy is ask_before_sending
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *(("ask_before_send", "Did you mean ask_before_sending"), ("", "There are: ask_before_sending")),
+        *(("acme_rules:no", "AttributeError"), ("no_such_package:policy", "ModuleNotFoundError")),
+        *(
+            ("acme_broken:policy", "RuntimeError"),
+            ("acme_rules:", "no function of one act"),
+            (":nothing", "ValueError"),
+        ),
+        *((f"acme_rules:{one}", "no function of one act") for one in ("two", "Rules", "WORD")),
+    ],
+)
+def test_a_policy_that_is_none_stops_the_start_is_named_and_nothing_was_made(
+    tmp_path: Path, rules: None, name: str, told: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Deputy.from_settings(settings(tmp_path, policy=name), providers=[ACME])
+    assert repr(name) in caught.value.message and told in f"{caught.value.message} {caught.value.hint}"
+    assert "at work" not in str(caught.value) and not (tmp_path / "home").exists()

@@ -17,6 +17,7 @@ from deputize.cli.demo.folder import is_free
 from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import PLUGINS as TOOLKITS
+from deputize.core.act.policy import find_policy
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import verify
 from deputize.core.plugins import Plugins
@@ -57,6 +58,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
         yield Finding(
             "settings", "open", "./deputize.toml is not read", "Name it with DEPUTIZE_CONFIG, if it is yours."
         )
+    yield _policy(settings)
     yield _home(settings.home)
     with _opened(settings) as (vault, findings):
         yield from findings
@@ -77,6 +79,14 @@ def _bad(what: str, e: DeputizeError) -> Finding:
 
 def _mode(settings: Settings) -> str:
     return f"pages at {settings.base_url}" if settings.base_url else f"local mode, pages on port {settings.port}"
+
+
+def _policy(settings: Settings) -> Finding:
+    try:
+        find_policy(settings.policy)
+    except DeputizeError as e:
+        return _bad("policy", e)
+    return Finding("policy", "ok", settings.policy)
 
 
 def _home(home: Path) -> Finding:

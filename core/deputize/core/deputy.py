@@ -104,7 +104,7 @@ class Deputy:
         cls,
         settings: Settings | None = None,
         *,
-        policy: Policy = ask_before_sending,
+        policy: Policy | None = None,
         agent: str = "",
         providers: Mapping[str, Provider] | Iterable[Provider] | None = None,
         toolkits: Iterable[Toolkit] | None = None,
@@ -113,7 +113,7 @@ class Deputy:
         """A deputy as ``DEPUTIZE_...`` variables and ``deputize.toml`` say; see `deputize.core.settings.Settings`.
 
         Without a ``base_url`` it works in local mode: one person, pages on loopback, keys made on the first run.
-        ``providers``: more of them, beside those of the settings. ``toolkits``: these, not all that are installed.
+        ``policy``: instead of theirs; ``providers``: beside theirs; ``toolkits``: instead of all that are installed.
         Raises `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing; `ProviderUnavailable`
         for a server that is named by its issuer and was never reached.
         """

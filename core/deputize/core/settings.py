@@ -85,6 +85,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="Providers described without code, by name."
     )
     agent: str = Field("agent", description="The name of the agent, as users see it on pages and in the audit.")
+    policy: str = Field(
+        "ask_before_sending", description="What is asked on every act: a built-in name, or package.module:function."
+    )
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")
     audit: Mode = Field("standard", description="standard: on disk within a second. strict: before a write acts.")

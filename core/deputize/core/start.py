@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from deputize.core.act.policy import Policy, ask_before_sending
+from deputize.core.act.policy import Policy, find_policy
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.audit import Audit
 from deputize.core.audit.anchors import AnchorFile
@@ -37,7 +37,7 @@ MoreProviders = Mapping[str, Provider] | Iterable[Provider]
 def from_settings(
     settings: Settings | None = None,
     *,
-    policy: Policy = ask_before_sending,
+    policy: Policy | None = None,
     agent: str = "",
     providers: MoreProviders | None = None,
     toolkits: Iterable[Toolkit] | None = None,
@@ -46,6 +46,7 @@ def from_settings(
 ) -> Deputy:
     """A running deputy. See `Deputy.from_settings`, which is this one; ``kind`` is the class that is made."""
     settings = settings or Settings.load()
+    rule = policy or find_policy(settings.policy)
     vault = portal().run(open_vault(settings))
     try:
         rows = portal().run(find_providers(settings, vault, transport, more=providers))
@@ -60,7 +61,7 @@ def from_settings(
         pages=settings.base_url or pages,
         audit=audit,
         agent=agent or settings.agent,
-        policy=policy,
+        policy=rule,
         providers=rows,
         toolkits=toolkits,
         transport=transport,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pkgutil import resolve_name
+from typing import Any, Final, TypeGuard
 
 from deputize.core.act.act import Act
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Effect
-from deputize.core.errors import PolicyDenied
+from deputize.core.errors import PolicyDenied, SettingsError, instead
 
 
 class Verdict(StrEnum):
@@ -47,6 +49,38 @@ def allow_all(act: Act) -> Verdict:
 def read_only(act: Act) -> Verdict:
     """Only acts that change nothing."""
     return Verdict.ALLOW if act.effect is Effect.READS else Verdict.DENY
+
+
+BUILT_IN: Final[Mapping[str, Policy]] = {one.__name__: one for one in (ask_before_sending, read_only, allow_all)}
+"""The policies that settings may call by their bare name."""
+
+
+def find_policy(name: str) -> Policy:
+    """The built-in policy of this name, or the function that ``package.module:function`` leads to.
+
+    Raises `SettingsError`, naming it, for one that is not there, cannot be imported, or does not take an act: that one
+    would deny everything.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    hint = f"{instead(name, BUILT_IN)} Or one of yours, as package.module:function."
+    if ":" not in name:
+        raise SettingsError(f"No policy is called {name!r}.", hint=hint)
+    try:
+        policy = resolve_name(name)
+    except Exception as e:
+        raise SettingsError(f"The policy {name!r} cannot be loaded: {type(e).__name__}.", hint=hint) from e
+    if not _takes_an_act(policy):
+        raise SettingsError(f"The policy {name!r} is no function of one act.", hint=hint)
+    return policy
+
+
+def _takes_an_act(policy: Any) -> TypeGuard[Policy]:
+    try:
+        inspect.signature(policy).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return not inspect.isclass(policy)
 
 
 @dataclass
