@@ -30,8 +30,15 @@ def _form(page: Page, ending: str) -> Form:
     return next(form for form in page.forms if form.action.endswith(ending))
 
 
-def _of(page: Page, account: str, ending: str) -> Form:
-    return next(form for form in page.forms if form.action.endswith(ending) and account in form.offers("account"))
+async def _id(world: World, account: str) -> str:
+    """The id of Alice's connection with this account."""
+    (found,) = [one.id for one in await world.deputy.connections("alice") if one.account == account]
+    return found
+
+
+def _of(page: Page, connection: str, ending: str) -> Form:
+    """The form for this connection."""
+    return next(form for form in page.forms if form.action.endswith(ending) and form.offers("account") == [connection])
 
 
 async def _disconnect(browser: Browser, page: Page, form: Form) -> Page:
@@ -187,7 +194,7 @@ async def test_only_the_chosen_one_of_two_accounts_is_disconnected() -> None:
     await world.browser().allow(consent.link, as_="bob@example.test")
     browser = world.browser()
     page = await browser.open("/connections")
-    await _disconnect(browser, page, _of(page, "bob@example.test", "/revoke"))
+    await _disconnect(browser, page, _of(page, await _id(world, "bob@example.test"), "/revoke"))
     (left,) = await world.deputy.connections("alice")
     assert left.account == "alice@example.test"
 
@@ -207,12 +214,11 @@ async def test_the_user_says_on_the_page_which_account_acts(local: bool) -> None
     await _two_accounts(world)
     browser = world.browser()
     page = await browser.open(f"{await _me(world)}/connections")
-    assert [form.offers("account") for form in page.forms if form.action.endswith("/choose")] == [["bob@example.test"]]
-    page = await browser.submit(page, _of(page, "bob@example.test", "/choose"))
+    alices, bobs = await _id(world, "alice@example.test"), await _id(world, "bob@example.test")
+    assert [form.offers("account") for form in page.forms if form.action.endswith("/choose")] == [[bobs]]
+    page = await browser.submit(page, _of(page, await _id(world, "bob@example.test"), "/choose"))
     assert page.status == 200 and "/connections" in page.url
-    assert [form.offers("account") for form in page.forms if form.action.endswith("/choose")] == [
-        ["alice@example.test"]
-    ]
+    assert [form.offers("account") for form in page.forms if form.action.endswith("/choose")] == [[alices]]
     grant = await world.deputy.vault.find(User("alice"), "google", "google")
     assert grant and grant.account.name == "bob@example.test"
     assert "account.chosen" in world.events()
@@ -230,7 +236,7 @@ async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own() -> Non
     await _two_accounts(world)
     browser = world.browser()
     page = await browser.open("/connections")
-    token = dict(_of(page, "bob@example.test", "/choose").data())["form"]
+    token = dict(_of(page, await _id(world, "bob@example.test"), "/choose").data())["form"]
     jar = {c.partition("=")[0]: c.partition("=")[2] for c in browser.cookies.header(httpx.URL(world.base)).split("; ")}
     good = {"form": token, "provider": "google", "app": "google", "account": "bob@example.test"}
     for user, change in (
@@ -247,7 +253,7 @@ async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own() -> Non
     for headers, method in ((evil, "POST"), ({}, "GET")):
         response = await world.send(method, "/connections/choose", cookies=jar, data=good, headers=headers)
         assert response.status_code in (403, 405)
-    wrong = dict(_of(page, "bob@example.test", "/revoke").data())["form"]
+    wrong = dict(_of(page, await _id(world, "bob@example.test"), "/revoke").data())["form"]
     response = await world.send("POST", "/connections/choose", cookies=jar, data=good | {"form": wrong})
     assert response.status_code == 403 and "account.chosen" not in world.events()
     assert (await world.send("POST", "/connections/choose", cookies=jar, data=good)).status_code == 303
@@ -499,11 +505,12 @@ async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one()
     browser = world.browser()
     page = await browser.open("/connections")
     [choose] = [form for form in page.forms if form.action.endswith("/choose")]
-    assert choose.offers("account") == ["twin"]
+    (acts, other) = sorted(await world.deputy.connections("alice"), key=lambda one: not one.default)
+    assert choose.offers("account") == [other.id]
     page = await browser.submit(page, choose)
     acting = await vault.find(User("alice"), "google", "google")
     assert page.status == 200 and acting and acting.account.subject == "twin"
-    page = await _disconnect(browser, page, _of(page, first.account.subject, "/revoke"))
+    page = await _disconnect(browser, page, _of(page, acts.id, "/revoke"))
     assert f"No agent can act as {first.account.name} at Google" in words_of(page)
     [left] = [grant for grant in await vault.grants(User("alice")) if grant.status != "revoked"]
     assert left.account.subject == "twin"

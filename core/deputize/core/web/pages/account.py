@@ -8,18 +8,15 @@ POST /connections/renew      renew          on to /connect/{ticket}
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.errors import AccountMismatch, InvalidInput
-from deputize.core.grants.connections import Connection
 from deputize.core.pending import Consent
-from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.vault import called
+from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.rendering import root_of, see_other
 from deputize.core.web.site import Page, Site, here
@@ -32,7 +29,6 @@ async def connections(site: Site, request: Request) -> Response:
         return site.nobody(request, "/connections")
     deputy, path = site.deputy, here(request)
     held = await deputy.connections(user)
-    names = _names(held, await deputy.vault.grants(user))
     families = [deputy.registry.family(one.provider) for one in held]
     return await site.with_forms(
         request,
@@ -42,26 +38,12 @@ async def connections(site: Site, request: Request) -> Response:
         path=path,
         above=path.removesuffix("/connections"),
         signed_in="" if site.local else user.id,
-        accounts=[(c, site.label(c.provider), name) for c, name in zip(held, names, strict=True)],
+        accounts=[(c, site.label(c.provider)) for c in held],
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
         words=texts,
     )
-
-
-def _names(held: Sequence[Connection], grants: Sequence[Grant]) -> list[str]:
-    """What forms call these accounts: by name, or by id where the name is not one account's alone."""
-    ids, names = defaultdict[tuple[str, str, str], list[str]](list), []
-    live = [grant for grant in grants if grant.status != "revoked"]
-    for grant in live:
-        ids[grant.provider, grant.app, grant.account.name].append(grant.account.subject)
-    for one in held:
-        found = called([grant for grant in live if (grant.provider, grant.app) == (one.provider, one.app)], one.account)
-        alone = [grant.account.name for grant in found] == [one.account]
-        same = ids[one.provider, one.app, one.account]
-        names.append(one.account if alone or not same else same.pop(0))
-    return names
 
 
 async def revoke(site: Site, request: Request) -> Response:
@@ -72,6 +54,7 @@ async def revoke(site: Site, request: Request) -> Response:
     fields = await site.form(request, user)
     provider, app, account = _account(site, fields)
     label, back = site.label(provider), here(request).removesuffix("/revoke")
+    name = next((c.account for c in await site.deputy.connections(user) if c.id == account), "")
     if fields.get("sure") != "yes":
         return await site.with_forms(
             request,
@@ -81,21 +64,13 @@ async def revoke(site: Site, request: Request) -> Response:
             action=here(request),
             fields={"provider": provider, "app": app, "account": account},
             label=label,
-            account=await _called(site, user, provider, app, account),
+            account=name,
             more=row.revoke_note if (row := site.deputy.providers.get(provider)) else "",
             back=back,
         )
     ended = await site.deputy.revoke(user, provider, app=app, account=account)
     upstream = [texts.sentence(texts.UPSTREAM, one.upstream, "", label) for one in ended]
-    account = ended[0].account if ended else account
-    return site.page(request, "revoked.html", label=label, account=account, upstream=upstream, back=back)
-
-
-async def _called(site: Site, user: User, provider: str, app: str, account: str) -> str:
-    """What people call an account that a form names; what the form says, where it is not connected any more."""
-    grants = await site.deputy.vault.grants(user, provider, app)
-    found = called([grant for grant in grants if grant.status != "revoked"], account)
-    return found[0].account.name if found else account
+    return site.page(request, "revoked.html", label=label, account=name, upstream=upstream, back=back)
 
 
 async def choose(site: Site, request: Request) -> Response:
@@ -112,7 +87,7 @@ async def choose(site: Site, request: Request) -> Response:
 
 
 def _account(site: Site, fields: Mapping[str, str]) -> tuple[str, str, str]:
-    """The provider, app and account that a form of the page of connections names."""
+    """The provider, the app and the id of the connection that a form of the page names."""
     provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
     if provider not in site.deputy.providers or not app or not account:
         raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
