@@ -265,3 +265,12 @@ async def test_D3_a_tool_is_given_neither_token_nor_client() -> None:
     assert Run.__dataclass_fields__.keys() == {"key", "granted", "account", "noted", "now"}
     assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
     assert signature(Sender).parameters.keys() >= {"engine", "refresher"}
+
+
+def test_half_of_a_character_is_refused_in_the_words_of_unicode() -> None:
+    for request in (
+        Request("GET", "/users/{id}", at={"id": "a\ud800"}),
+        Request("GET", "/users", params={"q": "a\ud800"}),
+    ):
+        with pytest.raises(InvalidInput, match=r"lone surrogate \(invalid Unicode\)"):
+            _url(request)

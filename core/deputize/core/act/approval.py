@@ -166,7 +166,7 @@ class Approvals:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
         record = await self._of(approval_id, user)
         if record is None or record.json["expires"] <= self.clock():
-            raise NotFound("No such approval waits for this user.", hint="Ask for the act again.")
+            raise NotFound("No approval of this id is pending for this user.", hint="Make the call again.")
         return record
 
     async def _of(self, approval_id: str, user: User) -> Record | None:
@@ -193,15 +193,13 @@ class Approvals:
             if act.effect is Effect.READS:
                 return
             raise OutcomeUnknown(
-                "An earlier run of this act took the user's yes, and nobody knows how it ended.",
+                "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
                 hint="Look whether it was done before asking for it again.",
             )
         if status == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
         if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
-            raise ApprovalRequired(
-                f"{act.tool.name} needs an approval of its own.", approval=public(record.json, self.home)
-            )
+            raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home))
         self.audit.write(ApprovalUsed(facts_of_approval(act.user, record.json)))
 
     async def give_back(self, act: Act, account: Account) -> None:

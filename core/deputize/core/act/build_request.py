@@ -25,15 +25,23 @@ _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,998}[\x21-\x7e])?")
 def address_of(root: str, request: Request) -> str:
     """The API's root, the path with each placeholder as one segment, the query. Raises `InvalidInput`."""
     if not _is_below(request.path):
-        raise InvalidInput("A path must stay below the API's root.", fix_by="operator")
+        raise InvalidInput(f"{request.path[:80]!r}: a tool's path must stay below the API's root.", fix_by="operator")
     try:
         path = _PLACE.sub(lambda place: segment(place[1], request.at[place[1]]), request.path)
         url = root + path + _query(request.params)
     except UnicodeEncodeError:
-        raise InvalidInput("An argument holds half a character.", hint="Send whole text.") from None
+        raise lone_surrogate() from None
     if len(url) > LONGEST_URL:
-        raise InvalidInput("The arguments are too long for an address.", hint="Ask for less at once.")
+        raise InvalidInput(
+            f"The arguments make a URL of {len(url)} characters, and at most {LONGEST_URL} can be sent.",
+            hint="Pass shorter arguments, or fewer in one call.",
+        )
     return url
+
+
+def lone_surrogate() -> InvalidInput:
+    """The error for an argument that is no text, because half of a character is missing."""
+    return InvalidInput("An argument contains a lone surrogate (invalid Unicode).", hint="Send valid Unicode text.")
 
 
 @lru_cache(maxsize=1024)
@@ -80,7 +88,7 @@ def _headers(own: Mapping[str, str], allowed: frozenset[str]) -> list[tuple[str,
     made = dict(_PLAIN)
     for name, value in own.items():
         if name.lower() not in allowed:
-            raise InvalidInput(f"A request may not set the header {name[:60]!r}.", fix_by="operator")
+            raise InvalidInput(f"A tool's request may not set the header {name[:60]!r}.", fix_by="operator")
         made[name.lower()] = visible(name.lower(), value)
     return list(made.items())
 
@@ -88,5 +96,5 @@ def _headers(own: Mapping[str, str], allowed: frozenset[str]) -> list[tuple[str,
 def visible(name: str, value: str) -> str:
     """A header's value, if it is visible ASCII on one line (RFC 9110 5.5). Raises `InvalidInput`."""
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        raise InvalidInput(f"{name}: not a header's value.", hint="Visible characters on one line.")
+        raise InvalidInput(f"{name}: not a valid header value.", hint="Use visible ASCII characters on one line.")
     return value

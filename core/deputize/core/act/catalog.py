@@ -50,7 +50,7 @@ class Catalog:
 
     def _named(self, name: str) -> list[Tool]:
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
-            raise InvalidInput("That is no name of a toolkit.", fix_by="operator")
+            raise InvalidInput(f"A toolkit's name is a text of at most {LONGEST_NAME} characters.", fix_by="operator")
         kit, colon, toolset = name.partition(":")
         toolkit = self._toolkit(kit)
         if toolkit is None:
@@ -72,7 +72,7 @@ class Catalog:
     def tool(self, name: str) -> Tool:
         """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
-            raise InvalidInput("That is no name of a tool.")
+            raise InvalidInput(f"A tool's name is a text of at most {LONGEST_NAME} characters.")
         if name not in self._tools:
             if found := self._own(name):
                 self._tools[name] = found

@@ -51,7 +51,7 @@ Claim = Callable[[], Awaitable[None]]
 
 def fault_of(act: Act, what: str) -> InvalidInput:
     """The error for a tool that breaks a rule. ``what``: which one, after the tool's name."""
-    return InvalidInput(f"{act.tool.name} {what}.", fix_by="operator")
+    return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", fix_by="operator")
 
 
 @dataclass(repr=False)
@@ -159,10 +159,12 @@ class Exchange:
         headers, content = headers_and_body(request, self.provider.request_headers)
         made = LeanRequest(request.method, url, (), content)
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
-            raise fault_of(self.act, "may not send a token in the clear")
+            raise fault_of(self.act, "would send the token without TLS")
         if made.netloc not in self.provider.hosts:
             row = self.sender.providers[self.act.provider]
-            raise moved(grant, row) if made.netloc in row.hosts else fault_of(self.act, "may not call this host")
+            if made.netloc in row.hosts:
+                raise moved(grant, row)
+            raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
         made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
         return made
 

@@ -58,7 +58,7 @@ class Files:
         if not isinstance(file.content, bytes):
             raise InvalidInput("A file's content is bytes.", fix_by="operator")
         if len(file.content) > self.largest:
-            raise InvalidInput(f"A file may have {_size(self.largest)}.", hint="Take a smaller one.")
+            raise InvalidInput(f"The file is larger than {_size(self.largest)}.", hint="Use a smaller one.")
         row = await self._claimed(user, file)
         try:
             for n, begin in enumerate(range(0, len(file.content), PIECE)):
@@ -85,9 +85,9 @@ class Files:
                 sizes = await self._sizes(user)
                 hint = "A file is gone a day after it was kept."
                 if sum(sizes) + len(file.content) > self.quota:
-                    raise InvalidInput(f"All files of a user together may have {_size(self.quota)}.", hint=hint)
+                    raise InvalidInput(f"The files of one user may have {_size(self.quota)} in all.", hint=hint)
                 if len(sizes) >= self.most:
-                    raise InvalidInput(f"A user may have {self.most} files.", hint=hint)
+                    raise InvalidInput(f"A user may have at most {self.most} files.", hint=hint)
                 while True:
                     handle = "".join(secrets.choice(_LETTERS) for _ in range(10))
                     if row := await self.vault.insert("file", place + handle, content):

@@ -93,7 +93,7 @@ class Entry:
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
         )
         if made is None:
-            raise Conflict("Another run of this act was quicker.", reason="already_done")
+            raise Conflict("Another run of this act has already begun.", reason="already_done")
         self.record, self._ours = made, True
 
 
@@ -122,9 +122,9 @@ class Ledger:
             return None
         content = record.json
         if content["arguments"] != act.digest:
-            raise Conflict("This call was recorded with other arguments.", hint="Ask for it as a call of its own.")
+            raise Conflict("A call of this id was already made with other arguments.", hint="Make a new call.")
         if content["state"] == "unknown":
-            raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
+            raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return Recorded(content["result"]) if content["state"] == "done" else None
 
     async def _refuse_earlier_version(self, act: Act) -> None:
@@ -151,8 +151,8 @@ class Ledger:
                 await held.enter_async_context(self.vault.store.lock(stripe, WAIT))
             except TimeoutError:
                 if await self._row(act):
-                    raise OutcomeUnknown("Another run of this act is still under way.") from None
-                raise StoreUnavailable("Too many acts are under way.", hint="Try again; nothing was done.") from None
+                    raise OutcomeUnknown("Another run of this act is still in progress.") from None
+                raise StoreUnavailable("Too many acts are in progress; nothing was done.", hint="Try again.") from None
             record = await self._row(act)
             if (done := await self._recorded(act, record)) is not None:
                 yield done
@@ -165,7 +165,7 @@ class Ledger:
             record = None
         if record is not None and record.json.get("account", account) != account:
             raise OutcomeUnknown(
-                "An earlier run of this act was cut off, and began as another account.",
+                "An earlier run of this act was interrupted, and it used another account.",
                 hint="Let that account act again, and run it once more: it looks up what became of it.",
             )
         left = record.json if record else {}
@@ -184,7 +184,7 @@ class Ledger:
         )
         if record is not None and (not entry.noted or not act.tool.reads_notes):
             await entry.unknown()
-            raise OutcomeUnknown("An earlier run of this act was cut off: it may have been done.")
+            raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return entry
 
     async def _row(self, act: Act) -> Record | None:
@@ -202,4 +202,4 @@ def recordable(result: Any) -> Any:
     try:
         return json.loads(json.dumps(result))
     except (TypeError, ValueError):
-        raise InvalidInput("The tool's result cannot be written down as JSON.", fix_by="operator") from None
+        raise InvalidInput("The tool's result cannot be encoded as JSON.", fix_by="operator") from None

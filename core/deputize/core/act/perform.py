@@ -98,7 +98,7 @@ class Performer:
             result = recordable(result)
         except InvalidInput:
             await self._leave(entry.unknown, act)
-            raise OutcomeUnknown(f"{act.tool.name} was done, but its result cannot be kept.") from None
+            raise OutcomeUnknown(f"{act.tool.name} was done, but its result could not be recorded.") from None
         await self._leave(lambda: entry.done(result), act)
         return result
 
@@ -129,7 +129,7 @@ class _Beginning:
             await self.now(await self.performer.planner.allowed(replace(self.act, show=show), self.grant))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
-                "An earlier run of this act was cut off, and what it was about has changed since.",
+                "An earlier run of this act was interrupted, and what it was about has changed since.",
                 hint="Look what became of it before asking for it again.",
             )
 

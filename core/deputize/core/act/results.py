@@ -34,6 +34,12 @@ _KEPT_BACK: Final = frozenset(
         *("www-authenticate", "proxy-authenticate", "authentication-info", "proxy-authentication-info"),
     }
 )
+_CONFLICTS: Final = {
+    "already_done": "it is done already",
+    "exists": "one exists already",
+    "not_mergeable": "it cannot be merged as it is",
+    "stale": "the object changed since it was read",
+}
 
 
 class MissingScope(Exception):
@@ -125,16 +131,17 @@ def error_of(outcome: Outcome, label: str) -> DeputizeError:
                 return NotFound(f"{label}: this user has no right to do that.", reason=outcome.detail)
             return NotFound(f"{label}: not found, or not visible to this user.", reason=outcome.detail)
         case Kind.CONFLICT:
-            return Conflict(f"{label}: the state differs ({outcome.detail or 'conflict'}).", reason=outcome.detail)
+            why, what = outcome.detail or "conflict", _CONFLICTS.get(outcome.detail, "the object is not as assumed")
+            return Conflict(f"{label}: conflict ({why}): {what}.", reason=outcome.detail)
         case Kind.ORG_BLOCKED | Kind.MISSING_SCOPE:
             return _blocked(outcome, label)
         case Kind.AMBIGUOUS_WRITE:
-            return OutcomeUnknown(f"{label} did not say whether it was done.")
+            return OutcomeUnknown(f"{label}: the answer to a write was lost; it may have been done.")
         case Kind.INVALID_INPUT:
             said = f"{label} refused the request ({outcome.detail or 'invalid'})."
             return InvalidInput(said, fix_by=outcome.fix_by, reason=outcome.detail)
         case _:
-            return ProviderUnavailable(f"{label} could not answer now.")
+            return ProviderUnavailable(f"{label} is not available now; nothing was done.")
 
 
 def _blocked(outcome: Outcome, label: str) -> OrgBlocked:
@@ -142,14 +149,14 @@ def _blocked(outcome: Outcome, label: str) -> OrgBlocked:
     if outcome.kind is Kind.MISSING_SCOPE:
         what = ", ".join(outcome.needed) or "what this needs"
         return OrgBlocked(
-            f"{label}: the app itself has not been given the right to do that.",
+            f"{label}: the app does not have the permission for that; the user's consent does not suffice.",
             hint=f"Ask an administrator to give the app this permission at {label}: {what}.",
         )
     if outcome.fix_by != "user":
-        return OrgBlocked(f"{label}: the organization blocks this.", url=outcome.url, hint="Ask an administrator.")
+        return OrgBlocked(f"{label}: the organization forbids this.", url=outcome.url, hint="Ask an administrator.")
     where = f" at {outcome.url}" if outcome.url else f" at {label}"
     return OrgBlocked(
-        f"{label}: the organization wants the user to sign in first.",
+        f"{label}: the organization requires the user to sign in (single sign-on).",
         url=outcome.url,
         hint=f"Let the user sign in to the organization{where}, then call again.",
     )

@@ -204,23 +204,24 @@ class Runner:
             if isinstance(failure, OutcomeUnknown) or not self._began_to_write:
                 raise
         except Exception as e:
-            log.debug("%s failed by itself: %s", self.act.tool.name, type(e).__name__)
+            log.debug("%s: bug in the tool: %s", self.act.tool.name, type(e).__name__)
             if not self._began_to_write:
-                raise InvalidInput(f"{self.act.tool.name} failed by itself.", fix_by="operator") from None
+                said = f"{self.act.tool.name}: bug in the tool ({type(e).__name__}). Nothing was changed."
+                raise InvalidInput(said, fix_by="operator") from None
         finally:
             if not stands:
                 _close(steps)
-        raise OutcomeUnknown(f"{self.act.tool.name}: part of it may have been done before it failed.")
+        raise OutcomeUnknown(f"{self.act.tool.name} failed after a write was sent: part of it may have been done.")
 
     def _may_show(self) -> None:
         if not self.act.shows or self.shown is not None or self._began_to_write:
-            raise self._fault("shows what it does though it said it does not, or too late")
+            raise self._fault("yields a Show without shows=True, a second one, or one after a write")
 
     def _may_change(self) -> None:
         """Nothing is written, noted or kept before it was shown; but a run that goes on does what another one noted."""
         if self.act.shows and self.shown is None and not (self.entry and self.entry.taken_up):
             self.at_fault = True
-            raise self._fault("does something before it shows what")
+            raise self._fault("writes, notes or keeps a file before it shows what it will do")
 
     async def _step(self, step: Step) -> Any:
         match step:
@@ -242,12 +243,12 @@ class Runner:
                 return file
             case Wait():
                 return await self._wait(step.seconds)
-        raise self._fault("yields something that is no step")
+        raise self._fault(f"yields {type(step).__name__}, which is no step")
 
     async def _noted(self, note: Note) -> None:
         self._may_change()
         if self.entry is None:
-            raise self._fault("keeps a note but writes nothing")
+            raise self._fault("yields a Note, but is declared to read only")
         await self.entry.note(note.data)
 
     def _fault(self, what: str) -> InvalidInput:
@@ -265,12 +266,12 @@ class Runner:
     async def _wait(self, seconds: float) -> None:
         self.waited += seconds
         if not 0 <= seconds <= LONGEST_WAIT or self.waited > MOST_WAITING:
-            raise self._fault("waits longer than an act may")
+            raise self._fault(f"waits longer than {LONGEST_WAIT:g} seconds at once, or {MOST_WAITING:g} in all")
         await self.sleep(seconds)
 
     async def _claim(self) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""
         self._may_change()
         if self.entry is None or self.act.effect is Effect.READS:
-            raise self._fault("is declared to read only, but writes")
+            raise self._fault("sends a write, but is declared to read only")
         await self.entry.claim()

@@ -102,7 +102,7 @@ class Tool:
         from pydantic import ValidationError
 
         if not isinstance(arguments, Mapping):
-            raise InvalidInput(f"{self.name}: arguments are names with values.", hint="Pass an object.")
+            raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
         try:
             valid = self.model.model_validate(self._in_our_words(arguments))
         except ValidationError as e:
@@ -117,7 +117,7 @@ class Tool:
             if ours not in self.parameters and self.accepts.get(ours) in self.parameters:
                 ours = self.accepts[ours]
             if ours in given and given[ours] != meant:
-                raise InvalidInput(f"{self.name}: {ours} is given twice.", hint="Give it once.")
+                raise InvalidInput(f"{self.name}: {ours} is given twice, with different values.", hint="Give it once.")
             given[ours] = meant
         return {**(self.called.sets if self.called else {}), **given}
 

@@ -94,7 +94,7 @@ class PublicSender:
             async with asyncio.timeout(LOOK_UP):
                 found = await self.resolve(name[1])
         except (OSError, TimeoutError):
-            raise ProviderUnavailable(f"{name[1]} could not be found.") from None
+            raise ProviderUnavailable(f"{name[1]} could not be resolved (DNS).") from None
         if not found or not all(is_public(address) for address in found):
             raise _refused()
         return found[0]
@@ -108,7 +108,9 @@ def _next(url: str, location: str) -> str:
 
 
 def _refused() -> InvalidInput:
-    return InvalidInput("The address is none that may be called.", hint="Only https addresses of public hosts are.")
+    return InvalidInput(
+        "This address may not be called (SSRF protection).", hint="Only https addresses of public hosts may be."
+    )
 
 
 def _played(url: str, provider: Provider) -> str:

@@ -12,8 +12,9 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from deputize.core import Request
+from deputize.core.act.build_request import lone_surrogate
 from deputize.core.act.request import Repeat
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput
+from deputize.core.errors import Conflict, DeputizeError
 from deputize.toolkits._shared.page import read_cursor, write_cursor
 from deputize.toolkits._shared.steps import many as many
 from deputize.toolkits.slack.base import TYPES, Asks, Caller, Json
@@ -24,12 +25,12 @@ MOST_PAGES: Final = 5
 
 
 def call(method: str, arguments: Mapping[str, Any], *, repeat: Repeat = "read", prepares: bool = False) -> Request:
-    """One call of a method; arguments that are None are left out. Raises `InvalidInput` for half a character."""
+    """One call of a method; arguments that are None are left out. Raises `InvalidInput` for a lone surrogate."""
     form = {name: _plain(value) for name, value in arguments.items() if value is not None}
     try:
         content = urlencode(form).encode()
     except UnicodeEncodeError:
-        raise InvalidInput("An argument holds half a character.", hint="Send whole text.") from None
+        raise lone_surrogate() from None
     return Request("POST", f"/{method}", content=content, content_type=FORM, repeat=repeat, prepares=prepares)
 
 
