@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from langgraph.types import Command
-from pydantic import ValidationError
 
-from deputize.core import Deputy, PolicyDenied
+from deputize.core import Deputy, InvalidInput, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.created import agent
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
@@ -99,7 +98,7 @@ async def test_an_answer_of_another_form_is_refused_and_the_pause_stays(
     odd: Any, deputy: Deputy, sandbox: Sandbox
 ) -> None:
     graph, ask = await paused("act_node", deputy)
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidInput, match="decisions"):
         await graph.ainvoke(Command(resume={"decisions": {ask["approval_id"]: odd}}), config(), context=ALICE)
     assert await approvals_of(graph, config()) == [ask]
     await graph.ainvoke(edit(ask, OTHER), config(), context=ALICE)

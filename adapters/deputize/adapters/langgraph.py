@@ -44,8 +44,9 @@ try:
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.prebuilt import ToolNode
     from langgraph.runtime import get_runtime
-    from langgraph.types import Command, Send, interrupt
+    from langgraph.types import Command, Send
 
+    from deputize.adapters.human_in_the_loop import decisions_by_id
     from deputize.adapters.langchain import Host
     from deputize.adapters.langgraph_calls import open_calls, where
     from deputize.adapters.langgraph_fast_path import First, Step, direct
@@ -59,13 +60,14 @@ try:
         record,
         resume_when_done,
         same_user,
+        wait_for,
     )
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
 
 require(LANGGRAPH)
-__all__ = ["WAKE", "Answers", "Context", "Edited", "act_node", "asked_of", "resume_when_done"]
+__all__ = ["WAKE", "Answers", "Context", "Edited", "act_node", "asked_of", "decisions_by_id", "resume_when_done"]
 
 
 class _Messages(TypedDict):
@@ -223,7 +225,7 @@ class _ActNode:
         note = state["deputize"]
         same_user(note, user)
         try:
-            interrupt(note["pause"], response_schema=WAKE)
+            wait_for(note["pause"], WAKE)
         except GraphInterrupt:
             if await self._pending(note["pause"]["consents"]):
                 raise
@@ -242,7 +244,7 @@ class _ActNode:
             await self.host.deputy.approvals.renew(waiting, User(note["user"], note["tenant"]))
             raise
         try:
-            given = interrupt(note["pause"], response_schema=Answers)
+            given = wait_for(note["pause"], Answers)
         except GraphInterrupt:
             if await self._pending(note["pause"]["approvals"], who):
                 raise

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
-from langgraph.types import Command, Interrupt
-from pydantic import BaseModel, ConfigDict
+from langgraph.types import Command, Interrupt, interrupt
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deputize.core import Approval, Conflict, Deputy, InvalidInput, NotFound, PolicyDenied, User
 
@@ -42,6 +42,30 @@ class Answers(BaseModel):
 
     decisions: dict[str, Literal["approve", "reject"] | Edited] = {}
     reason: str = ""
+
+
+BY_ID: Final = 'Write {"decisions": {approval_id: "approve"}}, "reject" or {"decision": "edit", "arguments": {...}}.'
+
+
+def wait_for(pause: Payload, schema: Any) -> Any:
+    """Pause here, once; what the graph is resumed with.
+
+    Raises `InvalidInput` for a value of another form than ``schema``: LangGraph then saves nothing, and the pause can
+    be answered again.
+    """
+    try:
+        return interrupt(pause, response_schema=schema)
+    except ValidationError as wrong:
+        where = ".".join(str(part) for part in wrong.errors()[0]["loc"][:1]) or "value"
+        error = InvalidInput(f"The resume has another form than this pause wants: its {where}.", hint=_hint(wrong))
+        vars(error).update(vars(wrong))  # LangGraph's own mark of such a value; see its `is_invalid_resume`
+    raise error
+
+
+def _hint(wrong: ValidationError) -> str:
+    listed = isinstance(wrong.errors()[0]["input"], list)
+    more = " deputize.adapters.langgraph.decisions_by_id translates a list of decisions." if listed else ""
+    return f"{BY_ID}{more}"
 
 
 async def record(deputy: Deputy, given: Any, user: User | None) -> dict[str, str]:

@@ -35,11 +35,10 @@ try:
     from langchain_core.messages import ToolMessage
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
-    from langgraph.types import interrupt
 
     from deputize.adapters.langchain import Host, asked_by
     from deputize.adapters.langgraph_calls import open_calls, where
-    from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user
+    from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langchain") from None
@@ -145,7 +144,7 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
     def _pause(self, asks: Mapping[str, Payload]) -> Any:
         """One pause for all of it; what it was answered."""
         pause = {"type": f"deputize.{self.kind}", "v": 1, f"{self.kind}s": list(asks.values())}
-        return interrupt(pause, response_schema=self.answers)
+        return wait_for(pause, self.answers)
 
     async def _record(self, answer: Any, user: User | None) -> dict[str, str]:
         """Of a consent's answer nothing is worth recording."""

@@ -1,0 +1,113 @@
+"""LangChain's form of an answer: translated by the host by the ids that were shown, and refused in a resume."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from langgraph.types import Command, Interrupt
+
+from deputize.adapters.langgraph import decisions_by_id
+from deputize.core import InvalidInput, PolicyDenied
+from deputize.sandbox import Sandbox
+from tests.support.created import agent
+from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain
+from tests.support.house import build, connect
+
+ALICE, MALLORY = Context("alice"), Context("mallory")
+APPROVE = {"decisions": [{"type": "approve"}]}
+
+
+def pause(*asks: dict[str, Any]) -> Interrupt:
+    return Interrupt({"type": "deputize.approval", "v": 1, "approvals": list(asks)}, id="1")
+
+
+ONE, OTHER = {"approval_id": "a", "tool": "gmail_send_email"}, {"approval_id": "b", "tool": "slack_send_message"}
+EDITED = {"decision": "edit", "arguments": {"subject": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (APPROVE, "approve"),
+        ({"decisions": [{"type": "reject", "message": "not him"}]}, "reject"),
+        ({"decisions": [{"type": "edit", "edited_action": {"name": ONE["tool"], "args": {"subject": "x"}}}]}, EDITED),
+        ([{"type": "accept", "args": None}], "approve"),
+        ([{"type": "ignore", "args": None}], "reject"),
+        ([{"type": "edit", "args": {"action": ONE["tool"], "args": {"subject": "x"}}}], EDITED),
+        ({"type": "approve"}, "approve"),
+    ],
+)
+def test_an_answer_of_langchain_or_agent_inbox_is_one_by_id(answer: Any, said: Any) -> None:
+    found = decisions_by_id([pause(ONE)], answer)
+    assert found["decisions"] == {"a": said}
+    assert found["reason"] == ("not him" if "not him" in str(answer) else "")
+
+
+def test_several_decisions_stand_in_the_order_of_the_approvals() -> None:
+    answer = {"decisions": [{"type": "reject"}, {"type": "approve"}]}
+    assert decisions_by_id([pause(ONE, OTHER)], answer)["decisions"] == {"a": "reject", "b": "approve"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"decisions": []}, "0 decisions for 1 approvals"),
+        ({"decisions": [{"type": "approve"}] * 2}, "2 decisions for 1 approvals"),
+        ({"decisions": {"a": "approve"}}, "no list"),
+        ("approve", "no list"),
+        (["approve"], "no list"),
+        ({"decisions": [{"type": "respond", "message": "done"}]}, "'respond'"),
+        ({"decisions": [{"type": "edit", "edited_action": {"name": "gmail_trash", "args": {}}}]}, "not the tool"),
+        ({"decisions": [{"type": "edit"}]}, "'edit'"),
+    ],
+)
+def test_an_answer_that_fits_nothing_is_refused_in_words(answer: Any, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as refused:
+        decisions_by_id([pause(ONE)], answer)
+    assert refused.value.fix_by == "operator" and refused.value.hint
+
+
+@pytest.mark.parametrize("way", ["act_node", "create_agent"])
+@pytest.mark.parametrize("odd", [APPROVE, [{"type": "accept"}], "approve", True])
+async def test_in_a_resume_it_is_a_typed_error_and_the_pause_can_be_answered(
+    sandbox: Sandbox, way: str, odd: Any
+) -> None:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send")
+        graph = plain(deputy) if way == "act_node" else agent(deputy, SEND)
+        await graph.ainvoke(asking(SEND), config(), context=ALICE)
+        with pytest.raises(InvalidInput) as refused:
+            await graph.ainvoke(Command(resume=odd), config(), context=ALICE)
+        assert "approval_id" in refused.value.hint
+        assert ("decisions_by_id" in refused.value.hint) == (odd in (APPROVE, [{"type": "accept"}]))
+        assert sandbox.sent("alice@example.test") == []
+        pauses = (await graph.aget_state(config())).interrupts
+        await graph.ainvoke(Command(resume=decisions_by_id(pauses, APPROVE)), config(), context=ALICE)
+        assert len(sandbox.sent("alice@example.test")) == 1
+
+
+async def resumed(graph: Graph, form: str, value: Any, who: Context) -> Any:
+    [one] = (await graph.aget_state(config())).interrupts
+    return await graph.ainvoke(Command(resume=value if form == "bare" else {one.id: value}), config(), context=who)
+
+
+@pytest.mark.parametrize("second", ["bare", "map"])
+@pytest.mark.parametrize("first", ["bare", "map"])
+async def test_a_strangers_yes_without_an_id_answers_nothing_and_does_not_stop_the_owner(
+    sandbox: Sandbox, first: str, second: str
+) -> None:
+    deputy = await build(sandbox)
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    await graph.ainvoke(asking(SEND), config(), context=ALICE)
+    with pytest.raises(PolicyDenied):
+        await resumed(graph, first, APPROVE, MALLORY)
+    with suppress(InvalidInput):  # LangGraph may hand the stranger's value to the next resume
+        await resumed(graph, second, {"wake": True}, ALICE)
+    assert sandbox.sent("alice@example.test") == []
+    for _ in range(2):  # the wake that was refused may come first
+        for ask in await approvals_of(graph, config()):
+            await resumed(graph, "bare", {"decisions": {ask["approval_id"]: "approve"}}, ALICE)
+    assert len(sandbox.sent("alice@example.test")) == 1
