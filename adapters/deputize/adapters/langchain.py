@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from deputize.adapters.host import REFUSED, Identity, Who
+from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, told
 from deputize.core import (
     Approval,
@@ -86,6 +87,7 @@ class Host:
 
     def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
         """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
+        warn_of(error)
         artifact: dict[str, Any] = {"error": error.code}
         if isinstance(error, ConsentRequired):
             artifact["consent"] = error.consent.payload()

@@ -14,10 +14,14 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
+from langgraph.errors import GraphInterrupt
 from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, interrupt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from deputize.adapters.langgraph_fast_path import SAVER
+from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Approval, Conflict, Deputy, InvalidInput, NotFound, PolicyDenied, User
 
 Payload = dict[str, Any]
@@ -51,10 +55,14 @@ def wait_for(pause: Payload, schema: Any) -> Any:
     """Pause here, once; what the graph is resumed with.
 
     Raises `InvalidInput` for a value of another form than ``schema``: LangGraph then saves nothing, and the pause can
-    be answered again.
+    be answered again. A pause that nothing keeps is logged.
     """
     try:
         return interrupt(pause, response_schema=schema)
+    except GraphInterrupt:
+        if get_config().get("configurable", {}).get(SAVER) is None:
+            warn_once(NO_CHECKPOINTER)
+        raise
     except ValidationError as wrong:
         where = ".".join(str(part) for part in wrong.errors()[0]["loc"][:1]) or "value"
         error = InvalidInput(f"The resume has another form than this pause wants: its {where}.", hint=_hint(wrong))

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final, Literal
 
+from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.adapters.tool_messages import as_text, told
 from deputize.core import (
@@ -208,6 +209,7 @@ class ActTool(FunctionTool):
         return self._failed(arguments, DeputizeError("The tool failed."))
 
     def _failed(self, arguments: dict[str, Any], error: DeputizeError) -> ToolOutput:
+        warn_of(error)
         name, given, why = self.metadata.get_name(), {"kwargs": arguments}, {"error": error.code}
         return ToolOutput(name, told(error), raw_input=given, raw_output=why, is_error=True)
 

@@ -1,0 +1,36 @@
+"""Mistakes of whoever set up an application, in the log ``deputize``, each once in a process.
+
+A model only reads that a tool failed, and a user that nothing happens: neither can mend it, and nobody else is told.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from deputize.core import DeputizeError, UserRequired
+
+NO_USER: Final = (
+    "A tool was called in a run that names no user, and was refused. Run the graph with context=Context(user_id=...), "
+    "or name who acts in code: user=... of the tools, the node or the middleware."
+)
+NO_CHECKPOINTER: Final = (
+    "A graph has paused for its user, but it has no checkpointer: this pause can never be resumed. "
+    "Compile the graph with one: compile(checkpointer=...)."
+)
+
+log = logging.getLogger("deputize")
+_logged: set[str] = set()
+
+
+def warn_once(mistake: str) -> None:
+    """Log a mistake, unless it was logged before."""
+    if mistake not in _logged:
+        _logged.add(mistake)
+        log.warning(mistake)
+
+
+def warn_of(error: DeputizeError) -> None:
+    """Log what an operator did not set up, where that is why a call was refused."""
+    if isinstance(error, UserRequired):
+        warn_once(NO_USER)

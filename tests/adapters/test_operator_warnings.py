@@ -1,0 +1,74 @@
+"""What an operator forgot is in the log, once; models and users cannot mend it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
+
+from deputize.adapters import operator_warnings
+from deputize.adapters.langchain import tools
+from deputize.adapters.langgraph import act_node
+from deputize.adapters.llamaindex import GmailToolSpec
+from deputize.adapters.operator_warnings import NO_CHECKPOINTER, NO_USER
+from deputize.sandbox import Sandbox
+from tests.support.created import agent
+from tests.support.graphs import SEARCH, Context, Graph, asking
+from tests.support.house import build
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged_yet(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(operator_warnings, "_logged", set())
+    caplog.set_level(logging.WARNING, "deputize")
+
+
+def graph_of(node: Any, saver: Any = None) -> Graph:
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", node)
+    builder.add_edge(START, "tools")
+    return builder.compile(checkpointer=saver)
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.message for one in caplog.records if one.name == "deputize" and one.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("way", ["act_node", "tools", "create_agent", "llamaindex"])
+async def test_a_run_without_a_user_is_logged_once(
+    way: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    deputy = await build(sandbox)
+    if way == "llamaindex":
+        [tool] = GmailToolSpec(deputy, user=None).to_tool_list(["gmail_search_emails"])
+        for _ in range(2):
+            await tool.acall(query="x")
+    else:
+        made = {
+            "act_node": lambda: graph_of(act_node(deputy, "gmail")),
+            "tools": lambda: graph_of(ToolNode(tools(deputy, "gmail"))),
+            "create_agent": lambda: agent(deputy, SEARCH),
+        }[way]()
+        for thread in ("1", "2"):
+            await made.ainvoke(asking(SEARCH), {"configurable": {"thread_id": thread}})
+    assert warned(caplog) == [NO_USER]
+
+
+@pytest.mark.parametrize("way", ["act_node", "create_agent"])
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_pause_that_nothing_keeps_is_logged_once(
+    way: str, kept: bool, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    deputy = await build(sandbox)
+    saver = InMemorySaver() if kept else None
+    made = graph_of(act_node(deputy, "gmail"), saver) if way == "act_node" else agent(deputy, SEARCH, saver=saver)
+    if way == "create_agent" and not kept:
+        made.checkpointer = None
+    for thread in ("1", "2"):
+        state = await made.ainvoke(asking(SEARCH), {"configurable": {"thread_id": thread}}, context=Context("alice"))
+        assert state["__interrupt__"]
+    assert warned(caplog) == ([] if kept else [NO_CHECKPOINTER])
