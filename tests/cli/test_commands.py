@@ -56,7 +56,7 @@ def test_revoke_tells_when_the_provider_could_not_be_told(cli: Command, home: Pa
     settings = connected(home, provider, "gmail.readonly")
     provider.sandbox.switches.down = True
     ended = cli("revoke", "google", **settings)
-    assert "Google could not be reached and will be told later." in ended.stdout
+    assert "Google could not be reached; the revocation is queued." in ended.stdout
     assert json.loads(cli("grants", "--json", **settings).stdout) == []
 
 
@@ -76,7 +76,7 @@ def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
 
 
 def test_revoke_wants_to_know_what(cli: Command, provider: Provider) -> None:
-    for words in ([], ["google", "--all"], ["--tenant", "a", "--everything"], ["google", "--owed"]):
+    for words in ([], ["google", "--all"], ["--tenant", "a", "--everything"], ["google", "--queued"]):
         assert cli("revoke", *words, **provider.settings()).exit_code == 2
 
 

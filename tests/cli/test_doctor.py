@@ -127,17 +127,17 @@ def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
     assert lines(cli("doctor", "--json", "--offline", **settings))["grants"]["found"].startswith("1 live, 0 lost, 0 ")
     provider.sandbox.switches.down = True
     cli("revoke", "google", **settings)
-    told = lines(cli("doctor", "--json", "--offline", **settings))
+    told, queue = lines(cli("doctor", "--json", "--offline", **settings)), "revocations queued for google"
     assert told["grants"]["found"] == "0 live, 0 lost, 1 disconnected"
-    assert (told["owed to google"]["state"], told["owed to google"]["todo"]) == ("open", "deputize revoke --owed")
-    assert "1 tokens must still be ended" in told["owed to google"]["found"]
+    assert (told[queue]["state"], told[queue]["todo"]) == ("open", "deputize revoke --queued")
+    assert "1 tokens are still to be revoked" in told[queue]["found"]
     assert "1//" not in str(told) and "ya29" not in str(told)
-    assert "0 told, 1 still" in cli("revoke", "--owed", **settings).stdout
+    assert "0 sent, 1 still" in cli("revoke", "--queued", **settings).stdout
     provider.sandbox.switches.down = False
-    assert "1 told, 0 still" in cli("revoke", "--owed", **settings).stdout
+    assert "1 sent, 0 still" in cli("revoke", "--queued", **settings).stdout
     assert provider.sandbox.live_tokens()["alice@example.test"] == 0
-    assert "owed to google" not in lines(cli("doctor", "--json", "--offline", **settings))
-    assert "Nothing is owed." in cli("revoke", "--owed", **settings).stdout
+    assert queue not in lines(cli("doctor", "--json", "--offline", **settings))
+    assert "No revocation is queued." in cli("revoke", "--queued", **settings).stdout
 
 
 def test_records_under_an_older_key_are_told(cli: Command, home: Path, provider: Provider) -> None:

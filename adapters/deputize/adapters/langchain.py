@@ -21,7 +21,7 @@ from pydantic import ConfigDict
 
 from deputize.adapters.host import REFUSED, Identity, Who
 from deputize.adapters.operator_warnings import warn_of
-from deputize.adapters.tool_messages import as_text, told
+from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -97,7 +97,7 @@ class Host:
             artifact["approval"] = error.approval.payload()
             if self.on_approval:
                 self.on_approval(error.approval)
-        return ToolMessage(told(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
+        return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
 
     async def answer(self, call: ToolCall, where: Call, user: User) -> ToolMessage:
         """One tool call of a model, acted on; failures are answers too."""

@@ -177,7 +177,7 @@ class _ActNode:
         blockers = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent, approved=approved))
         asks: dict[str, dict[str, Payload]] = {"consent": {}, "approval": {}}
         faults = (state.get("deputize") or {}).get("faults", {})
-        told: list[ToolMessage] = []
+        replies: list[ToolMessage] = []
         ready: list[ToolCall] = []
         first: list[ToolCall] = []
         own: list[Send] = []
@@ -189,14 +189,16 @@ class _ActNode:
             elif isinstance(blocker, ApprovalRequired):
                 asks["approval"][blocker.approval.id] = asking_again(blocker.approval, faults)
             elif blocker is not None:
-                told.append(self.host.failed(call["name"], str(call["id"]), blocker))
+                replies.append(self.host.failed(call["name"], str(call["id"]), blocker))
             else:
                 ready.append(call)
                 if not (asks["approval"] or call["name"] in self.reads or call["id"] in approved):
                     first.append(call)
-        told_apart = len({call["id"] for call in calls}) == len(calls)  # else an answer now could be another call's
-        if user and first and told_apart and asks["approval"] and not asks["consent"]:
-            return Command(update={"messages": told, "deputize": {}}, goto=self._tasks(first, asked, user, back=True))
+        ids_differ = len({call["id"] for call in calls}) == len(calls)  # else an answer now could be another call's
+        if user and first and ids_differ and asks["approval"] and not asks["consent"]:
+            return Command(
+                update={"messages": replies, "deputize": {}}, goto=self._tasks(first, asked, user, back=True)
+            )
         for kind, waiting in asks.items():
             if waiting and user:
                 pause = {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
@@ -204,11 +206,11 @@ class _ActNode:
                 return Command(update={"deputize": note}, goto=f"wait_{kind}")
         if own or not user or not all(call["name"] in self.reads for call in ready):
             ours = self._tasks(ready, asked, user) if user else []
-            return Command(update={"messages": told, "deputize": {}}, goto=[*ours, *own] or END)
+            return Command(update={"messages": replies, "deputize": {}}, goto=[*ours, *own] or END)
         answers = (self._answered(call, config, asked, user) for call in ready)  # one step of a graph less
         done = await asyncio.gather(*answers)
-        told += [message for message in done if message is not None]
-        return Command(update={"messages": told, "deputize": {}}, goto="gate" if None in done else END)
+        replies += [message for message in done if message is not None]
+        return Command(update={"messages": replies, "deputize": {}}, goto="gate" if None in done else END)
 
     def _tasks(self, calls: Sequence[ToolCall], asked: str, user: User, *, back: bool = False) -> list[Send]:
         """What is done at the same time: each read, and the writes of each provider, in their order. In these the user
@@ -267,13 +269,13 @@ class _ActNode:
 
     async def act(self, task: _Task, config: RunnableConfig, user: User | None) -> Command[Any]:
         """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""
-        who, told = same_user(task, user), list[ToolMessage]()
+        who, replies = same_user(task, user), list[ToolMessage]()
         for call in [task["call"], *task.get("then", ())]:
             message = await self._answered(call, config, task["message"], who)
             if message is None:
-                return Command(update={"messages": told}, goto="gate")
-            told.append(message)
-        return Command(update={"messages": told}, goto="gate" if task.get("back") else END)
+                return Command(update={"messages": replies}, goto="gate")
+            replies.append(message)
+        return Command(update={"messages": replies}, goto="gate" if task.get("back") else END)
 
     async def _answered(self, call: ToolCall, config: RunnableConfig, asked: str, user: User) -> ToolMessage | None:
         """The call's answer; None where the user has to be asked after all."""

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.releases import LLAMAINDEX, require
-from deputize.adapters.tool_messages import as_text, told
+from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -211,7 +211,7 @@ class ActTool(FunctionTool):
     def _failed(self, arguments: dict[str, Any], error: DeputizeError) -> ToolOutput:
         warn_of(error)
         name, given, why = self.metadata.get_name(), {"kwargs": arguments}, {"error": error.code}
-        return ToolOutput(name, told(error), raw_input=given, raw_output=why, is_error=True)
+        return ToolOutput(name, failure_text(error), raw_input=given, raw_output=why, is_error=True)
 
 
 class DeputyToolSpec(BaseToolSpec):

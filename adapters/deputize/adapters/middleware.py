@@ -151,17 +151,20 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         return {}
 
     def _refused(self, blockers: list[tuple[Any, DeputizeError | None]]) -> Payload | None:
-        """The refusals that can be told before tools run. LangChain takes an answer for that of every call of its id:
-        where several have one, each is refused by its own tool."""
+        """The refusals that the model can read before tools run.
+
+        LangChain takes a message for the answer to every call of its id: where several have one, each is refused by
+        its own tool.
+        """
         ids = Counter(call["id"] for call, _ in blockers)
-        told: list[ToolMessage] = [
+        refusals: list[ToolMessage] = [
             self.host.failed(call["name"], str(call["id"]), blocker)
             for call, blocker in blockers
             if blocker is not None
             and not isinstance(blocker, ConsentRequired | ApprovalRequired)
             and ids[call["id"]] == 1
         ]
-        return {"messages": told} if told else None
+        return {"messages": refusals} if refusals else None
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         """The second look is the tool's own: it acts, or says what was lost since. Here it learns who asked."""

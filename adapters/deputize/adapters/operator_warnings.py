@@ -1,6 +1,7 @@
 """Mistakes of whoever set up an application, in the log ``deputize``, each once in a process.
 
-A model only reads that a tool failed, and a user that nothing happens: neither can mend it, and nobody else is told.
+A model only reads that a tool failed, and a user that nothing happens: neither can mend it, and the operator would not
+learn of it.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def as_text(result: Any) -> str:
     return _compact(result)
 
 
-def told(error: DeputizeError) -> str:
+def failure_text(error: DeputizeError) -> str:
     """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
     return f"{error} {error.hint if _for_the_model(error) else ''}".strip()
 

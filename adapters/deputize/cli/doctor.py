@@ -66,7 +66,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
         if vault:
             yield from _held(vault)
             yield _audit(settings, vault)
-            yield from _told(settings, vault)
+            yield from _rollback(settings, vault)
         yield from _around(settings, vault, reach=reach)
     yield from _toolkits()
     yield from _plugins(TOOLKITS, PROVIDERS, STORES)
@@ -161,10 +161,10 @@ def _apps(settings: Settings) -> Iterator[Finding]:
 
 
 def _held(vault: Vault) -> Iterator[Finding]:
-    """Live grants, and what providers must still hear: between them, every token that may live. Never a token."""
+    """Live grants and queued revocations: between them, every token that may live. Never a token."""
     try:
         status = Counter(grant.status for grant in portal().run(all_grants(vault)))
-        owed = [record.json for record in portal().run(vault.scan("outbox"))]
+        queued = [record.json for record in portal().run(vault.scan("outbox"))]
         uses, given = portal().run(key_uses(vault)), vault.sealer.ids
     except DeputizeError as e:
         yield _bad("grants", e)
@@ -176,17 +176,17 @@ def _held(vault: Vault) -> Iterator[Finding]:
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
     if older := sum(count for id, count in uses.items() if id != given[0]):
         yield Finding("sealing", "open", f"{counted(older, 'record')} sealed with an older key", "deputize key reseal")
-    for provider, debts in Counter(note["provider"] for note in owed).items():
-        since = _at(min(note["since"] for note in owed if note["provider"] == provider))
-        words = f"{debts} tokens must still be ended there, the oldest since {since}"
-        yield Finding(f"owed to {provider}", "open", words, "deputize revoke --owed")
+    for provider, tokens in Counter(note["provider"] for note in queued).items():
+        since = _at(min(note["since"] for note in queued if note["provider"] == provider))
+        words = f"{tokens} tokens are still to be revoked there (RFC 7009), the oldest since {since}"
+        yield Finding(f"revocations queued for {provider}", "open", words, "deputize revoke --queued")
 
 
 def _at(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}Z"
 
 
-def _told(settings: Settings, vault: Vault) -> Iterator[Finding]:
+def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
     """What the vault holds, against what the audit has seen."""
     if not settings.audit_folder.exists() or vault.keys.copied_at:
         return
@@ -230,7 +230,7 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
 def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
     """Our own pages, and the providers."""
     apps: list[App] = []
-    with suppress(DeputizeError):  # told already
+    with suppress(DeputizeError):  # said already
         apps = [app for app in settings.all_apps() if app.provider in settings.all_providers()]
     if settings.local:
         yield _port(settings, vault, apps)
@@ -241,7 +241,7 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
     for name in dict.fromkeys(app.provider for app in apps if reach):
         provider: Provider = settings.all_providers()[name]
         yield _reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
-    with suppress(DeputizeError):  # told already
+    with suppress(DeputizeError):  # said already
         for name, app in settings.issuers().items() if reach else ():
             yield _reached(app.label or name, app.issuer, "Check the issuer, the network and the firewall.")
 

@@ -21,21 +21,23 @@ def revoke(
     leaked: Annotated[
         bool, typer.Option("--leaked", help="Others may have the tokens: end them without the app too, where possible.")
     ] = False,
-    owed: Annotated[bool, typer.Option("--owed", help="Only tell providers what could not be told before.")] = False,
+    queued: Annotated[
+        bool, typer.Option("--queued", "--owed", help="Only send the revocations that could not be sent before.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --tenant and --all: do not ask first.")] = False,
 ) -> None:
     """Disconnect: here at once, at the provider as soon as it can be reached."""
-    if sum(map(bool, (provider, everything, tenant, everybody, owed))) != 1:
-        raise typer.BadParameter("Say what: a provider, --everything, --tenant, --all or --owed.")
-    if (tenant or everybody or owed) and (account or registration):
-        raise typer.BadParameter("--account and --app go with one user's: not with --tenant, --all and --owed.")
+    if sum(map(bool, (provider, everything, tenant, everybody, queued))) != 1:
+        raise typer.BadParameter("Say what: a provider, --everything, --tenant, --all or --queued.")
+    if (tenant or everybody or queued) and (account or registration):
+        raise typer.BadParameter("--account and --app go with one user's: not with --tenant, --all and --queued.")
     if (tenant or everybody) and not yes:
         typer.confirm(f"Disconnect {f'all users of {tenant}' if tenant else 'everybody'}?", abort=True, err=True)
     with opened() as deputy:
         label = deputy.providers[known_provider(deputy, provider)].label if provider else "The provider"
-        with show.waiting(f"Telling {label} ..."):
-            if owed:
-                show.owed(deputy.run(deputy.revoker.retry()))
+        with show.waiting(f"Revoking at {label} ..."):
+            if queued:
+                show.queued(deputy.run(deputy.revoker.retry()))
                 return
             if tenant or everybody:
                 work = deputy.revoke_all(tenant=tenant or None, leaked=leaked)

@@ -126,24 +126,26 @@ def revoked(
     ended: Sequence[Revoked], label: str, console: Console = out, *, labels: Mapping[str, str] | None = None
 ) -> None:
     """What became of each account that was disconnected. ``labels``: of providers, by their name."""
-    told = {
+    upstream = {
         "done": "{} ended its tokens too.",
-        "queued": "{} could not be reached and will be told later.",
-        "moved": "{} was not told: the settings lead elsewhere than it came from. It will be when they lead back.",
+        "queued": "{} could not be reached; the revocation is queued.",
+        "moved": "{} was not asked: the settings lead elsewhere than the grant came from. It stays queued.",
         "not_supported": "{} offers no way to end tokens; they run out by themselves.",
-        "gave_up": "{} could not be told. Remove the access in your account there.",
+        "gave_up": "{} could not be reached. Remove the access in your account there.",
     }
     for one in ended:
         where = (labels or {}).get(one.provider, label)
-        console.print(plain(f"Disconnected {one.account}. {told[one.upstream].format(where)}"), soft_wrap=True)
+        console.print(plain(f"Disconnected {one.account}. {upstream[one.upstream].format(where)}"), soft_wrap=True)
     if not ended:
         console.print(f"Nothing was connected at {label}.")
 
 
-def owed(told: Sequence[str], console: Console = out) -> None:
-    """What became of the debts to providers."""
-    waiting = told.count("queued") + told.count("moved")
-    console.print(f"{len(told) - waiting} told, {waiting} still to be told." if told else "Nothing is owed.")
+def queued(outcomes: Sequence[str], console: Console = out) -> None:
+    """What became of the revocations that were queued."""
+    waiting = outcomes.count("queued") + outcomes.count("moved")
+    console.print(
+        f"{len(outcomes) - waiting} sent, {waiting} still queued." if outcomes else "No revocation is queued."
+    )
 
 
 def tools(found: Iterable[Tool]) -> None:
@@ -186,11 +188,11 @@ def definition(tool: Tool) -> bytes:
     return json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def step(told: Mapping[str, Any]) -> None:
+def step(result: Mapping[str, Any]) -> None:
     """One step of the demo's story."""
-    mark = ("ok   ", "green") if told["ok"] else ("FAIL ", "bold red")
-    detail = ", ".join(f"{name} {_line(v)}" for name, v in told.items() if name not in ("step", "ok"))
-    out.print(Text.assemble(mark, (clean(told["step"]), "bold"), f"  {clean(detail)}"), soft_wrap=True)
+    mark = ("ok   ", "green") if result["ok"] else ("FAIL ", "bold red")
+    detail = ", ".join(f"{name} {_line(v)}" for name, v in result.items() if name not in ("step", "ok"))
+    out.print(Text.assemble(mark, (clean(result["step"]), "bold"), f"  {clean(detail)}"), soft_wrap=True)
 
 
 def finding(state: str, what: str, found: str, todo: str) -> None:

@@ -27,11 +27,11 @@ class Jar:
         for line in lines:
             pair, *rest = line.split(";")
             name, _, value = pair.strip().partition("=")
-            told = {key.strip().lower(): text.strip() for key, _, text in (part.partition("=") for part in rest)}
-            key = (url.host, told.get("path") or "/", name)
+            attributes = {key.strip().lower(): text.strip() for key, _, text in (part.partition("=") for part in rest)}
+            key = (url.host, attributes.get("path") or "/", name)
             self._cookies.pop(key, None)
-            if not _over(told):
-                self._cookies[key] = _Cookie(value, "secure" in told)
+            if not _over(attributes):
+                self._cookies[key] = _Cookie(value, "secure" in attributes)
 
     def header(self, url: httpx.URL) -> str:
         """The ``Cookie`` line for a request to ``url``; empty when there is nothing to send."""
@@ -51,12 +51,12 @@ def _within(path: str, cookie_path: str) -> bool:
     return path == cookie_path or path.startswith(cookie_path if cookie_path.endswith("/") else cookie_path + "/")
 
 
-def _over(told: dict[str, str]) -> bool:
-    if "max-age" in told:
-        return not told["max-age"].isdecimal() or int(told["max-age"]) == 0
-    if "expires" not in told:
+def _over(attributes: dict[str, str]) -> bool:
+    if "max-age" in attributes:
+        return not attributes["max-age"].isdecimal() or int(attributes["max-age"]) == 0
+    if "expires" not in attributes:
         return False
     try:
-        return parsedate_to_datetime(told["expires"]).astimezone(UTC) <= datetime.now(UTC)
+        return parsedate_to_datetime(attributes["expires"]).astimezone(UTC) <= datetime.now(UTC)
     except ValueError:
         return False

@@ -44,7 +44,7 @@ class Harness:
         logging.getLogger("httpcore").setLevel(logging.WARNING)  # tells where the played browser goes
         self.folder, self.opened = folder, opened
         self.wire = Wire()
-        self.told: list[str] = []
+        self.transcript: list[str] = []
         self.link = ""
         self.stage = self._open()
 
@@ -75,8 +75,8 @@ class Harness:
     def _turn(self, work: Any) -> Turn:
         """One turn, and a note of everything that left the deputy in it."""
         turn: Turn = self._run(work)
-        self.told += [message.model_dump_json() for message in turn.said]
-        self.told += [json.dumps(ask) for ask in (*turn.consents, *turn.approvals)]
+        self.transcript += [message.model_dump_json() for message in turn.said]
+        self.transcript += [json.dumps(ask) for ask in (*turn.consents, *turn.approvals)]
         return turn
 
     def _one_consent(self, turn: Turn, scope: str) -> Payload:

@@ -124,10 +124,10 @@ def _from_somebody(history: _History, match: re.Match[str]) -> AIMessage:
     mail = history.result("gmail_get_email")
     if mail is None:
         return history.call("gmail_get_email", message_id=rows[0]["id"])
-    return AIMessage(_told(mail, rows[1:]))
+    return AIMessage(_quoted(mail, rows[1:]))
 
 
-def _told(mail: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
+def _quoted(mail: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
     body = str(mail.get("body", "")).strip()
     shown = body if len(body) <= _QUOTED else f"{body[:_QUOTED]} [...]"
     text = f"Yes. {_name(mail['from'])} wrote on {mail['date']}, “{mail['subject']}”:\n\n{shown}"
@@ -156,11 +156,11 @@ def _into_work(history: _History, match: re.Match[str]) -> AIMessage:
     title, where = str(mail["subject"]), {"repo": match["repo"]}
     made, opened = history.result("linear_create_issue"), history.result("github_create_issue")
     if made is None or opened is None:
-        told = f"{_name(mail['from'])} wrote: {str(mail.get('body', '')).strip()[:_QUOTED]}"
+        quote = f"{_name(mail['from'])} wrote: {str(mail.get('body', '')).strip()[:_QUOTED]}"
         said = f"New work out of a mail of {_name(mail['from'])}: {title}"
         return history.calls(
-            ("linear_create_issue", {"team": match["team"], "title": title, "description": told}),
-            ("github_create_issue", {**where, "title": title, "body": told}),
+            ("linear_create_issue", {"team": match["team"], "title": title, "description": quote}),
+            ("github_create_issue", {**where, "title": title, "body": quote}),
             ("slack_send_message", {"conversation": f"#{match['channel']}", "body": said}),
         )
     if history.result("github_write_comment") is None:

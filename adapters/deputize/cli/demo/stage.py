@@ -72,7 +72,7 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """What the model told the person."""
+        """What the model said to the person."""
         return "\n".join(str(message.text) for message in self.said if isinstance(message, AIMessage) and message.text)
 
 
@@ -112,14 +112,14 @@ class Chat:
         return await self.look_again()
 
     async def turn(self) -> Turn:
-        """Where the conversation stands; each message is told once."""
+        """Where the conversation stands; each message is given once."""
         state = await self.graph.aget_state(self.config)
         messages: list[AnyMessage] = state.values.get("messages", [])
         said, self.seen = messages[self.seen :], len(messages)
         return Turn(said, asked_of(state.interrupts, "consent"), asked_of(state.interrupts, "approval"))
 
     async def left_off(self) -> str:
-        """What the person asked last, where the graph has not finished with it; else nothing. Skips what was told."""
+        """What the person asked last, where the graph has not finished with it; else nothing. Skips what was given."""
         state = await self.graph.aget_state(self.config)
         messages: list[AnyMessage] = state.values.get("messages", [])
         asked = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
@@ -239,7 +239,7 @@ def _graph(
 
 
 async def _answer(model: Runnable[LanguageModelInput, AIMessage], messages: list[AnyMessage]) -> AIMessage:
-    """The model's next message. What fails there may hold keys: only its kind is told."""
+    """The model's next message. What fails there may hold keys: only its kind is shown."""
     try:
         return await model.ainvoke(messages)
     except Exception as e:

@@ -167,7 +167,7 @@ class Story(Harness):
         """Each call carried Alice's token or none, and Bob's secret is nowhere."""
         callers = {seen.who for seen in self.sandbox.requests} - {""}
         expect(callers == {ALICE}, f"calls were made as {sorted(callers)}")
-        expect(not any(BOBS_SECRET in text for text in self.told), "Bob's own mail was shown")
+        expect(not any(BOBS_SECRET in text for text in self.transcript), "Bob's own mail was shown")
         return {"calls": len(self.sandbox.requests), "as": ALICE}
 
     # ------------------------------------------------------------- ending
@@ -176,7 +176,7 @@ class Story(Harness):
         """A grant that is gone is gone everywhere."""
         held = {one.provider for one in self._run(self.stage.deputy.connections(USER))}
         ended = [self._run(self.stage.deputy.revoke(USER, provider))[0] for provider in sorted(held)]
-        expect([one.upstream for one in ended] == ["done"] * 4, "a provider was not told")
+        expect([one.upstream for one in ended] == ["done"] * 4, "a provider did not revoke its tokens")
         expect(not self._run(self.stage.deputy.connections(USER)), "the grant is still here")
         expect(self.sandbox.live_tokens()[ALICE] == 0, "the provider still accepts a token")
         return {"accounts": [one.account for one in ended], "live_tokens": 0}
@@ -206,7 +206,9 @@ class Story(Harness):
         kinds = set(self.wire.heard.values())
         expect(kinds >= {"access_token", "refresh_token", "code", "state", "code_verifier"}, f"overheard only {kinds}")
         files = [path for path in self.folder.path.rglob("*") if path.is_file()]
-        places = {path.name: path.read_bytes() for path in files} | {"what was said": "\n".join(self.told).encode()}
+        places = {path.name: path.read_bytes() for path in files} | {
+            "what was said": "\n".join(self.transcript).encode()
+        }
         hits = sorted({f"{kind} in {place}" for place, data in places.items() for kind in self.wire.found_in(data)})
         expect(not hits, "; ".join(hits))
         return {"secrets": len(self.wire.heard), "files": len(files), "hits": 0}

@@ -77,7 +77,7 @@ class Terminal:
         try:
             self._pick_up()
             while True:
-                self._said(self._line("you> ", remember=True))
+                self._handle(self._line("you> ", remember=True))
         except (Left, KeyboardInterrupt):
             show.out.print()
             show.out.print("Left. The conversation is kept: run the same command again to go on.", soft_wrap=True)
@@ -114,7 +114,7 @@ class Terminal:
             show.out.print(show.plain(f"Picking up where we stopped: “{asked}”"), soft_wrap=True)
             self._go_on(lambda: chat.look_again())
 
-    def _said(self, text: str) -> None:
+    def _handle(self, text: str) -> None:
         if not text:
             return
         if text.startswith("/"):
@@ -126,7 +126,7 @@ class Terminal:
         self._go_on(lambda: self.stage.chat.ask(text))
 
     def _go_on(self, make: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
-        """One question, through all its pauses, to the model's last word. What fails is told; the chat goes on."""
+        """One question, through all its pauses, to the model's last word. What fails is said; the chat goes on."""
         try:
             with show.thinking():
                 turn = self._run(make())
