@@ -85,7 +85,11 @@ def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: p
         ("PROVIDER = 1", "exports no PROVIDER"),
         ("raise RuntimeError('boom')", "RuntimeError: boom."),
         (ROW.format(name="other"), "its provider is called 'other'"),
-        (ROW.format(name="acme").replace("https://acme", "http://acme"), "is not an https address"),
+        (
+            ROW.format(name="acme").replace("https://acme", "http://acme"),
+            "authorize 'http://acme.example/oauth/authorize'",
+        ),
+        (ROW.format(name="acme").replace('({"api.acme', '({"web.acme'), "the host of its API 'acme' is not among"),
     ],
 )
 def test_a_bad_one_is_named_and_left_out(install: Install, code: str, reason: str) -> None:

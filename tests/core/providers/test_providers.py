@@ -643,3 +643,18 @@ def test_a_header_of_one_provider_is_no_header_of_another() -> None:
     assert ("x-github-api-version", "2022-11-28") in headers_and_body(request, PROVIDERS["github"].request_headers)[0]
     with pytest.raises(InvalidInput, match="may not set the header 'X-GitHub-Api-Version'"):
         headers_and_body(request, PROVIDERS["linear"].request_headers)
+
+
+@every_provider
+def test_every_api_of_a_row_is_one_that_tokens_may_go_to(provider: Provider) -> None:
+    assert provider.foreign_api() == ""
+
+
+@pytest.mark.parametrize("place", ["authorize", "token", "device", "revoke", "api.linear", "identity.url"])
+def test_an_address_that_is_not_https_is_refused_by_its_field(place: str) -> None:
+    bad, row = "http://acme.example/x", PROVIDERS["linear"]
+    more: dict[str, Any] = {place: bad}
+    if "." in place:
+        more = {"api": {"linear": bad}} if place.startswith("api") else {"identity": replace(row.identity, url=bad)}
+    with pytest.raises(SettingsError, match=f"Provider linear: {place} '{bad}' is not an https address"):
+        replace(row, **more)

@@ -49,6 +49,7 @@ NEVER_SET: Final = frozenset(
     )
 )
 """Headers of a request that say who sends it, where it goes and where it ends."""
+_ADDRESSES: Final = ("authorize", "token", "device", "revoke", "revoke_one", "revoke_leaked")
 _LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
 
 
@@ -153,12 +154,21 @@ class Provider:
         add_shapes(self.token_shapes)
         if never := sorted(self.request_headers & NEVER_SET):
             raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")
-        roots = [url for url in self.api.values() if _kept_part(url) not in self.kept_fields]
-        rights = self.permissions.url if self.permissions else ""
-        ends = (self.revoke, self.revoke_one, self.revoke_leaked)
-        for url in (self.authorize, self.token, self.device, *ends, self.identity.url, rights, *roots):
+        for place, url in self._addresses().items():
             if url and not self._good(url):
-                raise SettingsError(f"Provider {self.name}: {url!r} is not an https address.")
+                raise SettingsError(f"Provider {self.name}: {place} {url!r} is not an https address.")
+
+    def _addresses(self) -> dict[str, str]:
+        """All addresses by the fields they stand in, but for API roots that a grant brings."""
+        named = {name: getattr(self, name) for name in _ADDRESSES} | {"identity.url": self.identity.url}
+        rights = {"permissions.url": self.permissions.url} if self.permissions else {}
+        roots = {f"api.{api}": url for api, url in self.api.items() if _kept_part(url) not in self.kept_fields}
+        return named | rights | roots
+
+    def foreign_api(self) -> str:
+        """The first API whose host no token may go to, so that each of its requests would be refused; or ""."""
+        own = {api: url for api, url in self.api.items() if _kept_part(url) not in self.kept_fields}
+        return next((api for api, url in own.items() if urlsplit(url).netloc not in self.hosts), "")
 
     def _good(self, url: str) -> bool:
         parts = urlsplit(url)

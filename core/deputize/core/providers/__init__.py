@@ -34,7 +34,16 @@ __all__ = [
 PROVIDERS: Final = {provider.name: provider for provider in (GOOGLE, SLACK, GITHUB, GITHUB_APP, LINEAR, SALESFORCE)}
 """Those that are built in, by name."""
 
-PLUGINS: Final = Plugins("deputize.providers", Provider, noun="provider", export="PROVIDER", built_in=lambda: PROVIDERS)
+
+def _unusable(row: Provider) -> str:
+    """Why a row cannot be used, or an empty text."""
+    api = row.foreign_api()
+    return f"the host of its API {api!r} is not among its hosts, so no token may go there." if api else ""
+
+
+PLUGINS: Final = Plugins(
+    "deputize.providers", Provider, noun="provider", export="PROVIDER", built_in=lambda: PROVIDERS, check=_unusable
+)
 
 
 def known() -> dict[str, Provider]:
