@@ -5,14 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
-from deputize.core import App, Identity, Provider, SettingsError
+from deputize.core import (
+    App,
+    Identity,
+    InvalidInput,
+    Provider,
+    Request,
+    SettingsError,
+    Steps,
+    Toolkit,
+    any_of,
+)
 from deputize.core.oauth.flow import authorize_url
 from deputize.core.providers import PROVIDERS
 from deputize.core.providers.origin import differs, origin_of
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import Secret
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps
+from tests.support.house import build, consent, new_vault
 
 ACME: Final[dict[str, Any]] = {
     "label": "Acme",
@@ -136,3 +150,53 @@ def test_a_server_with_an_issuer_cannot_have_the_name_of_a_row(tmp_path: Path) -
     apps = {"acme": {"client_id": "a", "issuer": "https://acme.example"}}
     with pytest.raises(SettingsError, match="'acme' is known without one"):
         Settings.load(home=tmp_path, providers={"acme": ACME}, apps=apps).issuers()
+
+
+TASKS: Final = Toolkit("tasks", provider="acme", api="acme")
+
+
+@TASKS.tool(needs=[any_of("tasks:read")])
+def mine() -> Steps:
+    """Whose tasks these are."""
+    found = yield Request("GET", "/tasks")
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token": "https://evil.example/token"},
+        {"authorize": "https://evil.example/authorize"},
+        {"revoke": "https://evil.example/revoke"},
+        {"issuer": "https://evil.example"},
+        {"api": {"acme": "https://evil.example/v1"}},
+    ],
+    ids=lambda change: str(*change),
+)
+async def test_no_token_of_a_grant_goes_where_a_row_leads_that_was_changed_since(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    sandbox = Sandbox()
+    sandbox.play(load(tmp_path).all_providers()["acme"], lambda call: {"who": call.person.email})
+    evil = load(tmp_path, **change).all_providers()["acme"]
+    vault, ours = await new_vault(), [one for one in apps(sandbox) if one.provider == "acme"]
+    before = await build(sandbox, vault=vault, apps=ours, providers=sandbox_rows(sandbox), toolkits=[TASKS])
+    [asked] = await before.connect("alice", "acme", scopes=["tasks:read"])
+    await consent(before, sandbox, asked)
+    assert await before.act("tasks_mine", {}, user="alice") == {"who": "alice@example.test"}
+
+    async def stolen(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(f"{request.url.host} was called")
+
+    after = await build(
+        vault=vault, apps=ours, providers={"acme": evil}, toolkits=[TASKS], transport=httpx.MockTransport(stolen)
+    )
+    with pytest.raises(InvalidInput) as refused:
+        await after.act("tasks_mine", {}, user="alice")
+    assert refused.value.reason == "moved"
+    await vault.close()
+
+
+def sandbox_rows(sandbox: Sandbox) -> dict[str, Provider]:
+    """The rows that a sandbox plays."""
+    return {name: one.row for name, one in sandbox.played.items()}
