@@ -144,7 +144,7 @@ class Site:
         graph = chatbot(deputy)
         self.talks = {user: Talk(deputy, graph, user) for user in USERS}
         self.sessions: dict[str, str] = {}
-        pages = pages_app(deputy, verifier=self.user, sign_in="/sign-in")
+        pages = pages_app(deputy, verifier=self.user, sign_in="/sign-in", return_to=["/"])
         self.app = Starlette(
             routes=[
                 Route("/", self.chat),

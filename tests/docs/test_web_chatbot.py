@@ -77,13 +77,14 @@ class Person:
         return str(await self.browser.run("document.querySelector('.consent a').href"))
 
     async def allows(self) -> None:
-        """Follow the card's link, press Continue, and at Google press Allow; then come back."""
+        """Follow the card's link, press Continue, and at Google press Allow; then go back by the page's button."""
         await self.browser.open(await self.card())
         await self.clicks("form button.yes")
         await self.clicks(f'[name=account][value="{self.name}@example.test"]')
         await self.clicks("button[value=allow]")
         await self.sees("is connected", "body")
-        await self.browser.open(self.base)
+        await self.clicks("a.button.yes")
+        await self.sees(self.name, "#user")
 
 
 @asynccontextmanager

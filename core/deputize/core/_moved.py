@@ -50,6 +50,7 @@ MODULES: Final = {
     "deputize.core.vault.stores.reader": "deputize.core.vault.stores.sqlite_reader",
     "deputize.core.vault.stores.vaultfile": "deputize.core.vault.stores.sqlite_file",
     "deputize.core.vault.told": "deputize.core.vault.rollback",
+    "deputize.core.web.browser": "deputize.core.web.verifier",
     "deputize.core.web.consenting": "deputize.core.web.pages.consent",
     "deputize.core.web.links": "deputize.core.web.local_links",
     "deputize.core.web.local": "deputize.core.web.local_pages",
