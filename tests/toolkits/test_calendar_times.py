@@ -41,7 +41,7 @@ def test_a_time_is_what_the_clock_on_the_wall_shows_or_is_refused(wall: datetime
         for at in [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)]
     }
     if wall not in shown:
-        with pytest.raises(InvalidInput, match="skip"):
+        with pytest.raises(InvalidInput, match="does not exist on that day"):
             read_moment(wall.isoformat(), zone, "start")
         return
     moment = read_moment(wall.isoformat(), zone, "start")
@@ -78,7 +78,7 @@ def test_a_day_is_23_24_or_25_hours_and_lord_howes_half_an_hour_less(zone: str) 
 
 
 def test_a_start_that_the_clocks_skip_is_refused_with_both_neighbours() -> None:
-    with pytest.raises(InvalidInput, match="skip") as refused:
+    with pytest.raises(InvalidInput, match="does not exist on that day") as refused:
         read_moment("2026-03-29T02:30", BERLIN, "start")
     assert refused.value.hint == "Did the user mean 01:30 or 03:30?"
 
@@ -128,7 +128,7 @@ def test_an_end_that_does_not_fit_its_start_is_refused(start: str, end: str) -> 
 
 
 def test_a_time_without_an_offset_needs_a_zone_and_never_gets_one_by_silence() -> None:
-    with pytest.raises(InvalidInput, match="which time zone"):
+    with pytest.raises(InvalidInput, match="needs a time zone"):
         read_moment("2026-12-01T10:00", None, "start")
     fixed = read_moment("2026-12-01T10:00+05:30", None, "start")
     assert fixed.resource == {"dateTime": "2026-12-01T10:00:00+05:30"}

@@ -352,7 +352,7 @@ def test_whose_series_is_named_as_one_event_is_shown_what_to_choose_from(desk: D
 
 
 def test_what_others_organize_can_be_answered_and_not_changed(desk: Desk) -> None:
-    with pytest.raises(InvalidInput, match="not the user's") as refused:
+    with pytest.raises(InvalidInput, match="may not change this event") as refused:
         desk.run("update_event", {"event_id": "review00001", "title": "Mine"})
     assert "bob@example.test" in refused.value.hint
     desk.run("respond_to_event", {"event_id": "review00001", "response": "declined"})

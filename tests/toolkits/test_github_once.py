@@ -92,7 +92,7 @@ async def test_what_was_not_made_is_not_made_later_either_but_told(write: Write)
     for _ in range(3):
         with pytest.raises(OutcomeUnknown) as unknown:
             await play.act(write.tool, call="same", **write.arguments)
-        assert "not to be found yet" in unknown.value.message and "Look for" in unknown.value.hint
+        assert "cannot be found yet" in unknown.value.message and "Look for" in unknown.value.hint
     assert write.there(play) == before and len([one for one in play.asked if one.startswith("POST")]) == 1
     assert play.waited[:2] == [2.0, 8.0]
 

@@ -236,7 +236,7 @@ def test_a_lost_answer_of_sending_a_draft_is_cleared_up() -> None:
 
 def test_a_draft_to_nobody_is_not_sent() -> None:
     box = existing(b"Subject: x\r\n\r\nHello")
-    with pytest.raises(InvalidInput, match="nobody"):
+    with pytest.raises(InvalidInput, match="no recipients"):
         DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
 
 

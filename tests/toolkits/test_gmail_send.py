@@ -235,7 +235,11 @@ def test_a_hostile_subject_or_id_adds_nothing_to_the_reply(subject: str) -> None
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"sender": "", "to": ""}, "nobody"), ({"sender": "no address"}, "nobody"), ({"labels": ["DRAFT"]}, "draft")],
+    [
+        ({"sender": "", "to": ""}, "no address"),
+        ({"sender": "no address"}, "no address"),
+        ({"labels": ["DRAFT"]}, "draft"),
+    ],
 )
 def test_what_cannot_be_replied_to_is_refused(changes: dict[str, Any], why: str) -> None:
     box = Mailbox.of(message("m1", **changes))

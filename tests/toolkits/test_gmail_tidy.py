@@ -118,9 +118,9 @@ def test_an_undo_carries_at_most_a_hundred_ids() -> None:
         ({"action": "read", "message_ids": []}, "exactly one"),
         ({"action": "read", "query": "  "}, "exactly one"),
         ({"message_ids": ["m1"]}, "at least one"),
-        ({"action": "trash", "query": "-from:bob"}, "term that chooses"),
-        ({"action": "spam", "query": "in:anywhere"}, "term that chooses"),
-        ({"action": "archive", "query": "-a -b"}, "term that chooses"),
+        ({"action": "trash", "query": "-from:bob"}, "needs a search term"),
+        ({"action": "spam", "query": "in:anywhere"}, "needs a search term"),
+        ({"action": "archive", "query": "-a -b"}, "needs a search term"),
         ({"action": "delete", "message_ids": ["m1"]}, "action"),
         ({"action": "read", "message_ids": [str(n) for n in range(1001)]}, "message_ids"),
         ({"action": "read", "query": "x", "limit": 1001}, "limit"),
@@ -138,7 +138,7 @@ def test_a_change_that_does_not_say_what_to_which_is_refused_before_anything_is_
 @pytest.mark.parametrize("label", ["INBOX", "inbox", "STARRED"])
 def test_gmails_own_states_are_no_labels(label: str) -> None:
     mailbox = box()
-    with pytest.raises(InvalidInput, match="state of Gmail"):
+    with pytest.raises(InvalidInput, match="system label of Gmail"):
         update(mailbox, add_labels=[label], message_ids=["m1"])
     assert all(request.call == "read" for request in mailbox.asked)
 
@@ -152,7 +152,7 @@ def test_a_label_that_is_not_there_is_not_made() -> None:
 
 
 def test_a_label_cannot_come_and_go_at_once() -> None:
-    with pytest.raises(InvalidInput, match="at once"):
+    with pytest.raises(InvalidInput, match="a label is in both"):
         update(box(), add_labels=["Work"], remove_labels=["work"], message_ids=["m1"])
 
 

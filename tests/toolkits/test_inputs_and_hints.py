@@ -33,12 +33,12 @@ async def act(deputy: Deputy, tool: str, /, **arguments: Any) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "says", "hints"),
     [
-        ({"state": "open"}, "state: nothing is called 'open'", ["Todo", "started", "completed"]),
-        ({"state": "Don"}, "state: nothing is called 'Don'", ["Near it: Done"]),
+        ({"state": "open"}, "state: nothing has the name 'open'", ["Todo", "started", "completed"]),
+        ({"state": "Don"}, "state: nothing has the name 'Don'", ["Near it: Done"]),
         ({"state": "Nope", "team": "ENG"}, "state", ["In Progress"]),
-        ({"labels": ["Bug", "nope"]}, "labels: nothing is called 'nope'", ["Bug", "Flaky"]),
-        ({"labels": "Buug"}, "labels: nothing is called 'Buug'", ["Near it: Bug"]),
-        ({"assignee": "zorro"}, "assignee: nothing is called 'zorro'", ["bob"]),
+        ({"labels": ["Bug", "nope"]}, "labels: nothing has the name 'nope'", ["Bug", "Flaky"]),
+        ({"labels": "Buug"}, "labels: nothing has the name 'Buug'", ["Near it: Bug"]),
+        ({"assignee": "zorro"}, "assignee: nothing has the name 'zorro'", ["bob"]),
         ({"assignee": "zorro@example.test"}, "assignee", ["bob"]),
         ({"involving": "zorro"}, "involving", ["alice"]),
     ],
@@ -57,7 +57,7 @@ async def test_projects_and_initiatives_of_nobody_are_refused_too(alice: Deputy)
         ("linear_list_projects", {"lead": "zorro"}),
         ("linear_list_initiatives", {"owner": "zorro"}),
     ):
-        with pytest.raises(InvalidInput, match="nothing is called"):
+        with pytest.raises(InvalidInput, match="nothing has the name"):
             await act(alice, tool, **arguments)
 
 
@@ -92,7 +92,7 @@ async def test_of_many_names_the_near_ones_are_told_and_who_lists_the_rest(alice
     ]
     with pytest.raises(InvalidInput) as refused:
         await act(alice, "linear_update_issue", issues="ENG-1", add_labels=["Flakey"])
-    assert refused.value.message == "add_labels: nothing is called 'Flakey'."
+    assert refused.value.message == "add_labels: nothing has the name 'Flakey'."
     assert refused.value.hint == "Near it: Flaky. linear_lookup(kind=labels) lists what there is."
 
 

@@ -269,7 +269,7 @@ async def test_an_external_id_makes_one_record_of_two_calls(alice: Deputy, sandb
 
 
 async def test_a_duplicate_is_said_and_made_only_where_that_is_asked_for(alice: Deputy, sandbox: Sandbox) -> None:
-    with pytest.raises(Conflict, match="has such a record"):
+    with pytest.raises(Conflict, match=r"conflict \(exists\): Salesforce has a similar"):
         await act(alice, "create_record", object="Account", fields={"Name": "Northwind"})
     await act(alice, "create_record", object="Account", fields={"Name": "Northwind"}, allow_duplicates=True)
     assert sum(row["Name"] == "Northwind" for row in records(sandbox, "Account")) == 2
@@ -319,7 +319,7 @@ async def test_deleting_twice_is_deleting_once(alice: Deputy) -> None:
 
 
 async def test_names_that_are_not_there_or_twice_there_are_said(alice: Deputy) -> None:
-    with pytest.raises(InvalidInput, match="nobody"):
+    with pytest.raises(InvalidInput, match="no user has this name"):
         await act(alice, "list_records", object="Task", owner="Bobby")
     with pytest.raises(NotFound):
         await act(alice, "get_record", object="Account", record="Nothing of the kind")

@@ -66,7 +66,7 @@ def part(
     """
     text = str(stored or "")
     if offset > len(text):
-        raise InvalidInput("offset: beyond the end.", hint=f"The text has {len(text)} characters.")
+        raise InvalidInput("offset: beyond the end of the text.", hint=f"The text has {len(text)} characters.")
     as_is = raw and form.masked(text) == text
     spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text)
     start = _behind(spans, offset)
@@ -153,7 +153,7 @@ class Edit:
         """
         text = str(old or "")
         if self.append and self.replaces is not None:
-            raise InvalidInput("append, replaces: one of them only.")
+            raise InvalidInput("append, replaces: give one of them, not both.")
         if self.append:
             return f"{text}\n\n{new}" if text.strip() else new
         if self.replaces is not None:
@@ -165,10 +165,14 @@ class Edit:
     def _was_read(self, form: Form, field: str, text: str, limit: int) -> None:
         if self.if_text is not None:
             if self.if_text.strip().lower() != digest(text) or form.masked(text) != text:
-                raise Conflict(f"{field}: the text is not the one that was read.", reason="stale", hint=_HOW)
+                raise Conflict(
+                    f"{field}: conflict (stale): the text changed since it was read.", reason="stale", hint=_HOW
+                )
         elif len(plain(text).encode(errors="replace")) > limit or not form.shows_all(text):
             raise InvalidInput(
-                f"{field}: all of the text would be replaced, and not all was shown.", reason="unread", hint=_HOW
+                f"{field}: this would replace the whole text, but only a part of it was read.",
+                reason="unread",
+                hint=_HOW,
             )
 
 
@@ -188,7 +192,7 @@ def written_before(noted: Mapping[str, Any] | None, field: str, text: Any) -> bo
     now = _loose(text)
     if now not in (known["before"], known["after"]):
         raise Conflict(
-            f"{field}: another text is there since this act began, which may have been written already.",
+            f"{field}: conflict (stale): the text changed during this act, which may have written its own already.",
             reason="stale",
             hint="Read it before changing it again.",
         )

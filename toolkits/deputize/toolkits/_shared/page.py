@@ -67,7 +67,8 @@ def read_cursor(bound_to: Iterable[Any], cursor: str, shape: tuple[type, ...]) -
         if isinstance(place, list) and tuple(type(part) for part in place) == shape and _sane(place):
             return place
     raise InvalidInput(
-        "cursor: not one of this list.", hint="Pass `next` of the previous result unchanged, with the same filters."
+        "cursor: not a cursor of this list, or its filters differ.",
+        hint="Pass `next` of the previous result unchanged, with the same filters.",
     )
 
 

@@ -78,7 +78,7 @@ def window(after: str | None, before: str | None, now: float) -> tuple[int | Non
     start = int(moment(after, now, "after").timestamp()) if after else None
     end = int(moment(before, now, "before").timestamp()) if before else None
     if start is not None and end is not None and start >= end:
-        raise InvalidInput("after must lie before before.", hint="after is the earlier end of the window.")
+        raise InvalidInput("after: must be earlier than before.", hint="after is the earlier end of the window.")
     return start, end
 
 

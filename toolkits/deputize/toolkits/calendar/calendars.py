@@ -162,19 +162,21 @@ def manage_calendar(
     look = _look(color, hidden)
     if action == "create":
         if not title or calendar:
-            raise InvalidInput("create: give title, and no calendar.")
+            raise InvalidInput("create: needs title, and takes no calendar.")
         return (yield from _create(words, look, run.granted, run.noted))
     if not calendar:
         raise InvalidInput(f"calendar: needed to {action}.")
     if action == "subscribe":
         if not is_id(calendar) or words:
-            raise InvalidInput("subscribe: give the calendar's id, which looks like an address, and no title.")
+            raise InvalidInput(
+                "subscribe: needs the calendar's id (it looks like an email address), and takes no title."
+            )
         return (yield from _subscribe(calendar, look))
     (found,) = yield from api.calendar_ids(calendar)
     if action == "unsubscribe":
         return (yield from _unsubscribe(found))
     if not words and not look:
-        raise InvalidInput("update: give title, description, time_zone, color or hidden.")
+        raise InvalidInput("Nothing to update: give title, description, time_zone, color or hidden.")
     if words:
         yield Request("PATCH", "/calendars/{id}", at={"id": found}, json=words, repeat="idem")
     entry = (yield from _looks(found, look)) if look else {}
@@ -196,7 +198,7 @@ def _look(color: str | None, hidden: bool | None) -> Json:
     if color:
         value = COLOURS.get(color.strip().lower(), color.strip().lower())
         if not re.fullmatch(r"#[0-9a-f]{6}", value):
-            raise InvalidInput("color: not a colour.", hint=f"Use #rrggbb, or one of {', '.join(COLOURS)}.")
+            raise InvalidInput("color: not a known colour.", hint=f"Use #rrggbb, or one of {', '.join(COLOURS)}.")
         look |= {"backgroundColor": value, "foregroundColor": "#000000"}
     return look
 
@@ -213,7 +215,9 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
     if there:
         return lean({"id": there["id"], "name": api.name_of(there), "summary": "There is such a calendar already."})
     if noted:
-        raise OutcomeUnknown("Google did not say whether the calendar was made.", hint="List the calendars.")
+        raise OutcomeUnknown(
+            "Google's answer was lost: the calendar may have been created.", hint="List the calendars."
+        )
     if granted & KNOWS_LIST:
         yield Note({"made": True})
     made = yield Request("POST", "/calendars", json=words)
@@ -241,7 +245,7 @@ def _subscribe(calendar: str, look: Json) -> Asks[Json]:
 
 def _unsubscribe(calendar: str) -> Asks[Json]:
     if calendar == PRIMARY:
-        raise InvalidInput("calendar: the main calendar cannot be taken off the list.")
+        raise InvalidInput("calendar: the primary calendar cannot be removed from the list.")
     try:
         yield Request("DELETE", "/users/me/calendarList/{id}", at={"id": calendar}, repeat="idem")
     except (NotFound, Conflict):

@@ -97,9 +97,9 @@ def update_event(
     if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
         raise InvalidInput("Nothing to change: give at least one field.")
     if time_zone and not wish.moves:
-        raise InvalidInput("time_zone: goes with start or end.")
+        raise InvalidInput("time_zone: only together with start or end.")
     if move_to and apply_to == "following":
-        raise InvalidInput("move_to: only ordinary events move, and a series only as a whole.")
+        raise InvalidInput("move_to: only ordinary events can be moved, and a recurring one only as a whole series.")
     named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
     found = named[0]
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
@@ -112,7 +112,7 @@ def update_event(
     else:
         target = yield from target_of(found, event_id, apply_to, run.now)
     if move_to and (target.event.get("recurringEventId") or kind(target.event) != "default"):
-        raise InvalidInput("move_to: only ordinary events move, and a series only as a whole.")
+        raise InvalidInput("move_to: only ordinary events can be moved, and a recurring one only as a whole series.")
     zone = yield from zone_for(found, target.event, wish, run.granted)
     wish = settled(wish, target, zone)
     if not run.noted:

@@ -106,13 +106,14 @@ def create_event(
     body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
     (found,) = yield from api.calendar_ids(calendar)
     if kind != "default" and (found != PRIMARY or guests or meet):
-        raise InvalidInput(f"kind: {kind} goes on the main calendar, without guests and video call.")
+        raise InvalidInput(f"kind: {kind} is only possible on the primary calendar, without guests and video call.")
     begins, ends = yield from _times(start, end, time_zone, found, run.granted, recurring=bool(recurrence))
     if kind == "workingLocation" and visibility == "private":
-        raise InvalidInput("visibility: a working location is seen by whoever sees the calendar.")
+        raise InvalidInput("visibility: cannot be set for a working location; whoever sees the calendar sees it.")
     if kind in ("focusTime", "outOfOffice") and begins.all_day:
         raise InvalidInput(
-            f"start: {kind} has hours, not days.", hint="Give start and end with their times, as in 2027-03-01T09:00."
+            f"start: {kind} needs times, not whole days.",
+            hint="Give start and end with their times, as in 2027-03-01T09:00.",
         )
     repeats = read_recurrence(recurrence or (), begins)
     body |= {"id": run.key.base32, "start": begins.resource, "end": ends.resource}
@@ -143,7 +144,7 @@ def _times(
         zone = yield from api.zone_of(calendar, granted)
     begins = read_moment(start, zone, "start")
     if recurring and not begins.all_day and not isinstance(begins.zone, ZoneInfo):
-        raise InvalidInput("time_zone: an event that recurs needs one.", hint="Such as Europe/Berlin.")
+        raise InvalidInput("time_zone: needed for a recurring event.", hint="Such as Europe/Berlin.")
     return begins, read_end(end, begins, zone)
 
 
@@ -169,7 +170,7 @@ def insert(calendar: str, body: Json, params: Mapping[str, Any], noted: Noted) -
             pass
         if there := (yield from _there(calendar, event_id)):
             return there
-    raise OutcomeUnknown("Google did not say whether the event was made.", hint="Look at the calendar.")
+    raise OutcomeUnknown("Google's answer was lost: the event may have been created.", hint="Look at the calendar.")
 
 
 def _there(calendar: str, event_id: str) -> Asks[Json | None]:
@@ -178,9 +179,11 @@ def _there(calendar: str, event_id: str) -> Asks[Json | None]:
     except NotFound:
         return None
     except DeputizeError:
-        raise OutcomeUnknown("Google did not say whether the event was made.", hint="Look at the calendar.") from None
+        raise OutcomeUnknown(
+            "Google's answer was lost: the event may have been created.", hint="Look at the calendar."
+        ) from None
     if found.get("status") == "cancelled":
-        raise Conflict("This event was made and has been deleted since.", reason="already_done")
+        raise Conflict("This event was created by this act and has been deleted since.", reason="already_done")
     return found
 
 

@@ -75,9 +75,11 @@ def changes_of(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
         body |= {name: value for name, value in new.items() if not _same(event.get(name), value, zone)}
     if wish.recurrence is not None:
         if event.get("recurringEventId"):
-            raise InvalidInput("recurrence: one occurrence does not recur.", hint="Say apply_to=series or following.")
+            raise InvalidInput(
+                "recurrence: cannot be set for a single occurrence.", hint="Say apply_to=series or following."
+            )
         if start is not None and not start.all_day and not isinstance(start.zone, ZoneInfo):
-            raise InvalidInput("time_zone: an event that recurs needs one.", hint="Such as Europe/Berlin.")
+            raise InvalidInput("time_zone: needed for a recurring event.", hint="Such as Europe/Berlin.")
         lines = read_recurrence(wish.recurrence, start).lines if start and wish.recurrence else []
         body |= {"recurrence": lines} if lines != list(event.get("recurrence") or ()) else {}
     if wish.add or wish.remove:
@@ -115,7 +117,7 @@ def _times(
     if wish.end:
         end = read_end(wish.end, start, zone)
     elif start.all_day != old_start.all_day:
-        raise InvalidInput("end: needed where an event becomes all-day, or gets hours.")
+        raise InvalidInput("end: needed when an event becomes all-day, or gets times.")
     else:
         length = old_end.at - old_start.at
         end = start.plus(length.days) if start.all_day else start.plus(0, length)

@@ -60,14 +60,17 @@ def list_events(
     if len(named) > _MOST_CALENDARS:
         raise InvalidInput(f"calendars: at most {_MOST_CALENDARS}.")
     if series_id and (query or kinds or updated_after or len(named) > 1):
-        raise InvalidInput("series_id: goes with one calendar and a window, and with nothing else.")
+        raise InvalidInput("series_id: cannot be combined with query, kinds, updated_after or several calendars.")
     filters = (named, query, after, before, series_id, expand, kinds, updated_after)
     place = Place.of(("calendar_list_events", run.account.subject, *filters), cursor, len(named), limit, run.now)
     ids = yield from api.calendar_ids(*named, field="calendars")
     dated = any(map(times.names_a_day, (after, before, updated_after)))
     zone = (yield from api.zone_of(ids[0], run.granted)) if dated else None
     if dated and zone is None:
-        raise InvalidInput("after and before: dates in which time zone?", hint="Give date-times with an offset.")
+        raise InvalidInput(
+            "after, before: dates without a time zone, and the calendars have different ones.",
+            hint="Give date-times with an offset.",
+        )
     params = _window(after, before, updated_after, place.since, zone, bounded=not (series_id or updated_after))
     if not series_id:
         params |= {"singleEvents": expand, **({"orderBy": "startTime"} if expand else {})}
@@ -101,7 +104,7 @@ def _window(
     if bounded and end is None:
         end = (start.astimezone(here) + _WEEK).astimezone(UTC)
     if end is not None and end <= start:
-        raise InvalidInput("after must lie before before.", hint="after is the earlier end of the window.")
+        raise InvalidInput("after: must be earlier than before.", hint="after is the earlier end of the window.")
     params = {"timeMin": stamp(start)} if after or not updated else {}
     params |= {"timeMax": stamp(end)} if end else {}
     return params | ({"updatedMin": stamp(times.moment(updated, since, "updated_after", here))} if updated else {})

@@ -52,7 +52,7 @@ def split_of(calendar: str, event_id: str, noted: Noted) -> Asks[Split | None]:
     start = moment_of(series.get("start"), UTC)
     at = moment_of(event.get("originalStartTime"), (start.zone if start else None) or UTC)
     if start is None or at is None:
-        raise InvalidInput("event_id: this occurrence does not say when it was due.")
+        raise InvalidInput("event_id: the series cannot be split here, as Google does not say when this was due.")
     if at.at == start.at:
         return None
     recurrence = read_recurrence([str(one) for one in series.get("recurrence") or ()], start)
@@ -162,7 +162,8 @@ def _has_ended(calendar: str, split: Split) -> Asks[bool]:
         series = yield api.get_event(calendar, str(split.series["id"]))
     except DeputizeError:
         raise OutcomeUnknown(
-            "Google did not say whether the series was cut.", hint="Look at the calendar: events may be there twice."
+            "Google's answer was lost: the series may have been split.",
+            hint="Look at the calendar: events may be there twice.",
         ) from None
     return list(series.get("recurrence") or ()) == split.ended
 
@@ -182,4 +183,4 @@ def _end(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
         except NotFound as refused:
             if refused.reason != "user_lacks_rights":
                 raise
-            raise InvalidInput("event_id: this series is not the user's to change.") from None
+            raise InvalidInput("event_id: the user may not change this series.") from None

@@ -117,7 +117,7 @@ def _length(text: str | None, field: str) -> timedelta | None:
     found = read_duration(text)
     length = timedelta(days=found[0]) + found[1] if found else timedelta()
     if not timedelta() < length <= timedelta(days=7):
-        raise InvalidInput(f"{field}: a duration such as 30m or 1h30m, of at most 7 days.")
+        raise InvalidInput(f"{field}: must be a duration such as 30m or 1h30m, of at most 7 days.")
     return length
 
 
@@ -128,9 +128,7 @@ def _offset_of(after: str | None) -> tzinfo:
     except ValueError:
         zone = None
     if zone is None:
-        raise InvalidInput(
-            "time_zone: in which time zone are these hours?", hint="Give time_zone, such as Europe/Berlin."
-        )
+        raise InvalidInput("hours: need a time zone.", hint="Give time_zone, such as Europe/Berlin.")
     return zone
 
 
@@ -139,7 +137,7 @@ def _window(after: str | None, before: str | None, now: float, zone: tzinfo) -> 
     end = times.moment(before, now, "before", zone) if before else (start.astimezone(zone) + timedelta(days=7))
     end = end.astimezone(UTC)
     if end <= start or end - start > _FARTHEST:
-        raise InvalidInput("after must lie before before, at most a year.")
+        raise InvalidInput("after, before: after must be earlier than before, by at most a year.")
     return start, end
 
 
@@ -212,7 +210,7 @@ class Hours:
         found = _HOURS.fullmatch(text.strip())
         minutes = [int(found[at]) * 60 + int(found[at + 1]) for at in (1, 3)] if found else [0, 0]
         if not found or max(minutes) > 1440 or minutes[0] == 1440 or minutes[0] == minutes[1]:
-            raise InvalidInput("hours: such as 09:00-17:00.")
+            raise InvalidInput("hours: must look like 09:00-17:00.")
         length = timedelta(minutes=minutes[1] - minutes[0] + (1440 if minutes[1] < minutes[0] else 0))
         return cls(time(minutes[0] // 60, minutes[0] % 60), length, zone, weekends)
 

@@ -104,7 +104,9 @@ def _added(read: Recurrence, kind: str, value: str, start: Moment, name: str) ->
         if kind == "RDATE":
             return replace(read, added=(*read.added, *moments))
         return replace(read, left_out=(*read.left_out, *moments))
-    raise InvalidInput(f"{name}: only RRULE, RDATE and EXDATE.", hint="Start and end are arguments of their own.")
+    raise InvalidInput(
+        f"{name}: only RRULE, RDATE and EXDATE are supported.", hint="Start and end are arguments of their own."
+    )
 
 
 def _singles(value: str, params: str, start: Moment, name: str) -> list[Moment]:
@@ -112,7 +114,8 @@ def _singles(value: str, params: str, start: Moment, name: str) -> list[Moment]:
     found = [_stamp(one, zone) for one in value.split(",")]
     if any(one is None or one.all_day != start.all_day for one in found):
         raise InvalidInput(
-            f"{name}: dates for an all-day event, date-times for another.", hint="Such as 20261201T100000Z."
+            f"{name}: must be dates for an all-day event, and date-times for any other.",
+            hint="Such as 20261201T100000Z.",
         )
     return [one for one in found if one]
 
@@ -138,7 +141,10 @@ def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
     for part in text.upper().strip(";").split(";"):
         key, equals, value = part.partition("=")
         if not equals or not value or key in parts:
-            raise InvalidInput(f"{name}: {part[:20] or 'an empty part'} is no part of a rule.", hint=_FORM)
+            raise InvalidInput(
+                f"{name}: {part[:20] or 'an empty part'} is not a part of a rule, or is given twice.",
+                hint=_FORM,
+            )
         parts[key] = value
     freq = _FREQS.get(parts.pop("FREQ", ""))
     if freq is None:
@@ -150,9 +156,9 @@ def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
     for key, value in parts.items():
         rule = _with(rule, key, value, name)
     if freq not in ("MONTHLY", "YEARLY") and any(nth for nth, _ in rule.by_day):
-        raise InvalidInput(f"{name}: only a month or a year has a first or last weekday.")
+        raise InvalidInput(f"{name}: numbered weekdays (1MO, -1FR) need FREQ=MONTHLY or YEARLY.")
     if freq == "WEEKLY" and rule.by_month_day:
-        raise InvalidInput(f"{name}: a weekly rule has no BYMONTHDAY.")
+        raise InvalidInput(f"{name}: BYMONTHDAY cannot be used with FREQ=WEEKLY.")
     return rule
 
 
@@ -179,21 +185,21 @@ def _with(rule: Rule, key: str, value: str, name: str) -> Rule:
 
 def _number(text: str, least: int, most: int, key: str, name: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,4}", text) or not least <= int(text) <= most:
-        raise InvalidInput(f"{name}: {key} is a number from {least} to {most}.")
+        raise InvalidInput(f"{name}: {key} must be a number from {least} to {most}.")
     return int(text)
 
 
 def _numbers(text: str, most: int, key: str, name: str) -> tuple[int, ...]:
     found = tuple(dict.fromkeys(_number(one, -most, most, key, name) for one in text.split(",")))
     if 0 in found:
-        raise InvalidInput(f"{name}: {key} has no 0.")
+        raise InvalidInput(f"{name}: {key} must not be 0.")
     return found
 
 
 def _weekday(text: str, name: str) -> tuple[int, int]:
     found = _BYDAY.fullmatch(text)
     if not found or abs(int(found[1] or 1)) not in range(1, 54):
-        raise InvalidInput(f"{name}: BYDAY names weekdays, such as MO or -1FR.")
+        raise InvalidInput(f"{name}: BYDAY must list weekdays, such as MO or -1FR.")
     return int(found[1] or 0), DAYS.index(found[2])
 
 

@@ -59,4 +59,6 @@ def _distance(old: datetime, new: datetime) -> timedelta:
 
 
 def _asked_for() -> InvalidInput:
-    return InvalidInput("recurrence: needed, as the rule of this series names days that do not move along.")
+    return InvalidInput(
+        "recurrence: needed, because the rule of this series names days that do not move with the start."
+    )

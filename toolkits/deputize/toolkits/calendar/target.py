@@ -93,6 +93,6 @@ def not_yours(event: Mapping[str, Any]) -> InvalidInput:
     """Why a guest cannot change it."""
     who = Outside().line(str((event.get("organizer") or {}).get("email") or ""), 80)
     return InvalidInput(
-        "event_id: this event is not the user's to change.",
+        "event_id: the user may not change this event.",
         hint=f"The user can respond, or ask {who or 'its organizer'}.",
     )

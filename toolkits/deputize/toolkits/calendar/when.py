@@ -140,7 +140,7 @@ def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
             offset = read.utcoffset() or timedelta()
             return Moment.of(read, zone or timezone(offset))
         if zone is None:
-            raise InvalidInput(f"{field}: in which time zone?", hint="Give time_zone, such as Europe/Berlin.")
+            raise InvalidInput(f"{field}: needs a time zone.", hint="Give time_zone, such as Europe/Berlin.")
         return _on_the_wall(read, zone, field)
     except OverflowError:
         raise InvalidInput(f"{field}: not a date or date-time.", hint=_FORMS) from None
@@ -150,7 +150,9 @@ def _on_the_wall(local: datetime, zone: tzinfo, field: str) -> Moment:
     early, late = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
     if early.astimezone(zone).replace(tzinfo=None) != local and late.astimezone(zone).replace(tzinfo=None) != local:
         around = " or ".join(one.astimezone(zone).strftime("%H:%M") for one in (early, late))
-        raise InvalidInput(f"{field}: the clocks skip this time on that day.", hint=f"Did the user mean {around}?")
+        raise InvalidInput(
+            f"{field}: this time does not exist on that day (clocks change).", hint=f"Did the user mean {around}?"
+        )
     return Moment(local, zone)
 
 
@@ -173,19 +175,19 @@ def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
     try:
         if (length := duration(text)) is not None:
             if start.all_day and (length[1] or not length[0]):
-                raise InvalidInput("end: an all-day event lasts whole days.", hint="Such as 1d, or its last day.")
+                raise InvalidInput("end: an all-day event must last whole days.", hint="Such as 1d, or its last day.")
             return start.plus(*length)
         end = read_moment(text, start.zone or zone, "end")
         if end.all_day != start.all_day:
-            raise InvalidInput("start and end: both dates, or both date-times.")
+            raise InvalidInput("start, end: must both be dates, or both date-times.")
         if end.all_day:
             end = end.plus(1)  # they name the last day
         elif end.twice and end.at < start.at and isinstance(end.local, datetime):
             end = Moment(end.local.replace(fold=1), end.zone)
     except OverflowError:
-        raise InvalidInput("end: too far away.") from None
+        raise InvalidInput("end: too far in the future.") from None
     if end.at < start.at or (end.all_day and end.at == start.at):
-        raise InvalidInput("end: must not lie before start.")
+        raise InvalidInput("end: must not be earlier than start.")
     return end
 
 

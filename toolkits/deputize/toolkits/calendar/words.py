@@ -60,7 +60,7 @@ def _reminders(minutes: Sequence[int]) -> Json:
 def _colour(name: str) -> str:
     found = COLOURS.get(name.strip().lower())
     if found is None:
-        raise InvalidInput("color: not a colour of events.", hint=f"Use one of {', '.join(COLOURS)}.")
+        raise InvalidInput("color: not a known event colour.", hint=f"Use one of {', '.join(COLOURS)}.")
     return found
 
 

@@ -134,7 +134,7 @@ def get_run(
 ) -> Steps:
     """One workflow run: jobs, failed steps, log tail, artifacts."""
     if not 1 <= tail_lines <= 1000:
-        raise InvalidInput("tail_lines: 1 to 1000.")
+        raise InvalidInput("tail_lines: must be 1 to 1000.")
     at = {"run_id": run_id}
     row = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
     wanted = include or []

@@ -71,7 +71,7 @@ def send(request: Request) -> Asks[Answer]:
         if answer.status < 300 or answer.status == 304:
             return answer
         request = moved(request, answer)
-    raise NotFound("GitHub: moved more than once.", hint="Use the name it has now.")
+    raise NotFound("GitHub: the repository was renamed more than once.", hint="Use the name it has now.")
 
 
 def sent(request: Request) -> Asks[Json]:
@@ -107,13 +107,13 @@ def many(requests: Sequence[Request]) -> Asks[list[Any]]:
 def moved(request: Request, answer: Answer) -> Request:
     """The request for where something went: a repository by its number, or by its new name."""
     if answer.status not in (301, 302, 307, 308):
-        raise ProviderUnavailable("GitHub could not answer now.")
+        raise ProviderUnavailable("GitHub is not available now; nothing was done.")
     if answer.status in (301, 302) and request.call != "read":
         raise NotFound("GitHub: the repository was renamed.", hint="Use the name it has now.")
     path = urlsplit(answer.headers.get("location", "")).path.removeprefix("/api/v3")
     parts = [unquote(part) for part in path.split("/")[1:]]
     if parts[:1] not in (["repositories"], ["repos"]) or any(part in ("", ".", "..") for part in parts):
-        raise NotFound("GitHub: moved to a place that is not a repository.")
+        raise NotFound("GitHub: redirected to an address that is not a repository.")
     places = {f"m{n}": part for n, part in enumerate(parts)}
     return replace(request, path="".join(f"/{{{name}}}" for name in places), at=places)
 

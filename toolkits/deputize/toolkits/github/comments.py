@@ -71,20 +71,20 @@ def list_comments(
         row = yield from api.get(_place(kind), repo, at={"comment_id": comment_id})
         return in_full(_row(row), row, offset, raw=raw)
     if offset or raw:
-        raise InvalidInput("offset, raw: of one comment.", hint="Give comment_id.")
+        raise InvalidInput("offset, raw: only when reading one comment.", hint="Give comment_id.")
     if unresolved_only and not (number and kind == "review"):
-        raise InvalidInput("unresolved_only: with number and kind review.")
+        raise InvalidInput("unresolved_only: only together with number and kind=review.")
     since = moment(updated_after, run.now, "updated_after")
     bound = ("github_list_comments", run.account.subject, repo, number, kind, unresolved_only, updated_after, sort)
     if kind == "review" and number:
         if since or sort == "newest":
-            raise InvalidInput("updated_after, sort: not for the threads of one pull request.")
+            raise InvalidInput("updated_after, sort: cannot be used for the review threads of one pull request.")
         shown = yield from _threads(bound, repo, number, unresolved_only).show(limit, cursor)
         return shown | ZONED
     order = {"sort": "created", "direction": "desc" if sort == "newest" else "asc"}
     if number:
         if sort == "newest":
-            raise InvalidInput("sort: the comments of one issue come oldest first.")
+            raise InvalidInput("sort: cannot be used for one issue; its comments are sorted oldest first.")
         read = pages("R/issues/{issue_number}/comments", repo, at={"issue_number": number}, params={"since": since})
     else:
         where = "pulls" if kind == "review" else "issues"
@@ -171,15 +171,15 @@ def write_comment(
     """Comment on an issue or pull request, reply to a review comment, or edit my comment."""
     edit = Edit(append, replaces, if_text)
     if not body.strip() and replaces is None:
-        raise InvalidInput("body: nothing to say.")
+        raise InvalidInput("body: empty.")
     if edit != Edit() and not comment_id:
-        raise InvalidInput("append, replaces, if_text: to edit a comment.", hint="Give comment_id.")
+        raise InvalidInput("append, replaces, if_text: only when editing a comment.", hint="Give comment_id.")
     if comment_id:
         if number or reply_to:
-            raise InvalidInput("comment_id: alone, to edit a comment.")
+            raise InvalidInput("comment_id: cannot be combined with number or reply_to; it edits a comment.")
         return (yield from _edited(repo, comment_id, comment_kind, body, edit, run.key, run.account))
     if not number:
-        raise InvalidInput("number: of the issue or pull request.")
+        raise InvalidInput("number: needed: the number of the issue or pull request.")
     text = {"body": marked(body, run.key)}
     if reply_to:
         at = {"pull_number": number, "comment_id": reply_to}
@@ -202,7 +202,9 @@ def _edited(repo: str, id: int, kind: Kind, body: str, edit: Edit, key: ActKey, 
     path, at = _place(kind), {"comment_id": id}
     row = yield from api.get(path, repo, at=at)
     if not is_own(row, account):
-        raise InvalidInput("comment_id: a comment of somebody else.", hint="Only one's own are edited.")
+        raise InvalidInput(
+            "comment_id: somebody else wrote this comment.", hint="Only the user's own comments can be edited."
+        )
     given = new_body(row, body, edit, key, limit=_IN_THREAD if kind == "review" else COMMENT)
     if not given:
         return _receipt(row, "Edited.")

@@ -77,14 +77,16 @@ def commit_files(
     written, deleted = list(files or ()), list(dict.fromkeys(delete_paths or ()))
     paths = [one.path for one in written]
     if not written and not deleted:
-        raise InvalidInput("files, delete_paths: one of them is needed.")
+        raise InvalidInput("files, delete_paths: give at least one of them.")
     if len(set(paths)) < len(paths) or set(paths) & set(deleted):
-        raise InvalidInput("files, delete_paths: each path once.")
+        raise InvalidInput("files, delete_paths: a path is given twice.")
     head = yield from head_of(repo, branch)
     if head is None:
-        raise NotFound("GitHub: the branch is not found.", hint="github_create_branch makes one.")
+        raise NotFound("GitHub: branch not found.", hint="github_create_branch makes one.")
     if expected_head and head != expected_head:
-        raise Conflict("The branch has moved since it was read.", reason="stale", hint="Read it again.")
+        raise Conflict(
+            "branch: conflict (stale): it got new commits since it was read.", reason="stale", hint="Read it again."
+        )
     change = {
         "additions": [
             {"path": one.path, "contents": base64.b64encode(one.content.encode()).decode()} for one in written
@@ -125,4 +127,8 @@ def _already_on(repo: str, branch: str, head: str, message: str, account: Accoun
         and str(found["commit"]["message"]).partition("\n")[0] == message
     ):
         return {"oid": now, "url": found.get("html_url")}
-    raise Conflict("The branch has moved in the meantime.", reason="stale", hint="Read it again.")
+    raise Conflict(
+        "branch: conflict (stale): it got new commits while this act was under way.",
+        reason="stale",
+        hint="Read it again.",
+    )

@@ -94,7 +94,9 @@ def create_branch(repo: Repo, branch: Branch, from_ref: Ref | None = None) -> St
         if there is None:
             raise refused from None
         if there != sha:
-            raise Conflict("branch: there is one of this name, at another commit.", reason="exists") from None
+            raise Conflict(
+                "branch: conflict (exists): a branch of this name is at another commit.", reason="exists"
+            ) from None
         return {"branch": branch, "sha": sha, "existed": True, "summary": "It was there already."}
     undo = {"tool": "github_delete", "args": {"kind": "branch", "repo": repo, "id": branch}}
     return {"branch": branch, "sha": sha, "undo": undo, "summary": f"Created from {start}."}
@@ -135,7 +137,7 @@ def list_commits(
 ) -> Steps:
     """Commits of a branch, path, author or pull request."""
     if pull and (ref or path or author or after or before):
-        raise InvalidInput("pull: alone, without ref, path, author and dates.")
+        raise InvalidInput("pull: cannot be combined with ref, path, author or dates.")
     bound = ("github_list_commits", run.account.subject, repo, ref, pull, path, author, after, before)
     if pull:
         read = pages("R/pulls/{pull_number}/commits", repo, at={"pull_number": pull})

@@ -49,7 +49,7 @@ def create_repo(
     owner = org or run.account.name
     full_name = f"{owner}/{name}"
     if source and "/" not in source:
-        raise InvalidInput("source: write owner/name.")
+        raise InvalidInput("source: must be owner/name.")
     body: Json = {"name": name, "description": " ".join(description.split()), "private": private}
     if source and source_kind == "template":
         first, _, second = source.partition("/")
@@ -99,7 +99,9 @@ def _taken(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:
         yield from api.get("R", repo)
     except NotFound:
         return refused
-    return Conflict(f"{repo} is there already.", reason="exists", hint="Choose another name.")
+    return Conflict(
+        f"{repo}: conflict (exists): there is a repository of this name.", reason="exists", hint="Choose another name."
+    )
 
 
 def _ready(repo: str) -> Asks[Json]:

@@ -52,7 +52,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
     """Delete a branch, tag, comment, label, milestone, release or gist, by name, number or id."""
     if (kind == "gist") == bool(repo):
-        raise InvalidInput("repo: needed, but for a gist.")
+        raise InvalidInput("repo: needed for everything except a gist.")
     if kind == "gist":
         if not re.fullmatch(r"[0-9a-f]{20,40}", id):
             raise InvalidInput("id: not a gist's id.")
@@ -65,7 +65,7 @@ def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
     if kind == "milestone":
         id = str((yield from names.milestone(str(repo), id)))
     if not re.fullmatch(r"[1-9]\d{0,15}", id):
-        raise InvalidInput("id: a number.")
+        raise InvalidInput("id: must be a number.")
     method = _METHODS[kind][0]
     place = method.rpartition("{")[2].rstrip("}")
     if kind != "milestone":
@@ -106,14 +106,14 @@ def _still(request: Request) -> Asks[bool]:
 def _ref(repo: str, kind: str, name: str) -> Asks[Json]:
     """A branch or a tag; never the default or a protected branch. ``sha`` brings it back."""
     if name.startswith("refs/"):
-        raise InvalidInput("id: the short name, without refs/.")
+        raise InvalidInput("id: must be the short name, without refs/.")
     if kind == "branch":
         whole = yield from api.get("R", repo)
         if name == whole.get("default_branch"):
-            raise InvalidInput("id: the default branch is not deleted.")
+            raise InvalidInput("id: the default branch cannot be deleted.")
         found = yield from api.get("R/branches/{branch}", repo, wide={"branch": name})
         if found.get("protected"):
-            raise InvalidInput("id: a protected branch is not deleted.")
+            raise InvalidInput("id: a protected branch cannot be deleted.")
         sha = str((found.get("commit") or {}).get("sha", ""))
     else:
         found = yield from api.get("R/git/ref/{ref}", repo, wide={"ref": f"tags/{name}"})

@@ -57,7 +57,9 @@ def list_discussions(
     if number:
         return (yield from _one(repo, number, limit, cursor, run.account))
     if offset or raw:
-        raise InvalidInput("offset, raw: of one discussion or comment.", hint="Give number or comment_id.")
+        raise InvalidInput(
+            "offset, raw: only when reading one discussion or comment.", hint="Give number or comment_id."
+        )
     bound = ("github_list_discussions", run.account.subject, repo, query, category, answered, state)
     if query.strip():
         states = {"open": "open", "closed": "closed"}.get(state)
@@ -186,13 +188,13 @@ def write_discussion(
     """Start a discussion, comment or reply in one, or mark the answer."""
     if answer_id:
         if body or title or reply_to:
-            raise InvalidInput("answer_id: alone, to mark an answer.")
+            raise InvalidInput("answer_id: cannot be combined with other arguments; it marks an answer.")
         yield from _belongs(repo, number, answer_id, "answer_id")
         data = yield from documents.query(documents.DISCUSSION_ANSWER, "idem", id=answer_id)
         there = (data.get("markDiscussionCommentAsAnswer") or {}).get("discussion") or {}
         return {"number": there.get("number"), "id": answer_id, "url": there.get("url"), "summary": "Marked."}
     if not body.strip():
-        raise InvalidInput("body: something to say.")
+        raise InvalidInput("body: needed.")
     if number:
         return (yield from _replied(repo, number, body, reply_to, run.key, run.account, run.noted))
     if not title or not category:

@@ -181,7 +181,7 @@ def search_code(
     """Search code, optionally within one repository or organization."""
     words = checked(query, fixed=bool(repo or org))
     if not words:
-        raise InvalidInput("query: what to look for.")
+        raise InvalidInput("query: needed.")
     q = qualified(words, {"repo": repo, "org": org, "language": language, "path": path})
     listing = List(
         ("github_search_code", run.account.subject, q),

@@ -51,7 +51,7 @@ def list_gists(
         row = yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})
         return _one(row) if file is None else _file(row, file, offset, raw)
     if file is not None or offset or raw:
-        raise InvalidInput("file, offset, raw: of one gist.", hint="Give gist_id and file.")
+        raise InvalidInput("file, offset, raw: only when reading one gist.", hint="Give gist_id and file.")
     bound = ("github_list_gists", run.account.subject, owner)
     read = pages("U/gists", at={"username": owner}) if owner else pages("/gists")
     return (yield from List(bound, read, _row, more=ZONED).show(limit, cursor))
@@ -103,7 +103,7 @@ def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     files = row.get("files") or {}
     if name not in files:
         raise InvalidInput(
-            "file: the gist has none of this name.", hint=f"There are: {', '.join(near_to(name, list(files)))}."
+            "file: the gist has no file of this name.", hint=f"There are: {', '.join(near_to(name, list(files)))}."
         )
     return dict(files[name])
 
@@ -155,7 +155,7 @@ def save_gist(
 ) -> Steps:
     """Create a gist (secret unless public) or change its files: name to content, empty deletes."""
     if gist_id and public:
-        raise InvalidInput("public: only of a new gist.")
+        raise InvalidInput("public: can only be set for a new gist.")
     given: Json = {"description": " ".join(description.split())} if description is not None else {}
     if gist_id:
         yield from _read_before(gist_id, files, if_text or {})
@@ -163,7 +163,7 @@ def save_gist(
         request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=given, repeat="idem")
         return _receipt((yield from api.send(request)).data, "Changed.")
     if not all(files.values()):
-        raise InvalidInput("files: a new gist's files are not empty.")
+        raise InvalidInput("files: a new gist's files must not be empty.")
     given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
     look = lambda: _made(given, run.now)  # noqa: E731
     row = yield from once(run.noted, api.sent(rest("POST /gists", json=given)), look, "gist")

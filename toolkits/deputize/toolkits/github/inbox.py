@@ -105,7 +105,7 @@ def update_notifications(
 ) -> Steps:
     """Mark notifications read or done, mute or watch their threads. before: read everything up to then."""
     if bool(thread_ids) == bool(before) or (before and action != "read"):
-        raise InvalidInput("thread_ids, before: one of them; before only with read.")
+        raise InvalidInput("thread_ids, before: give one of them; before only together with action=read.")
     if before:
         given = {"last_read_at": moment(before, run.now, "before"), "read": True}
         yield from api.send(rest("PUT /notifications", json=given, repeat="idem"))

@@ -172,7 +172,7 @@ def update_issue(
 ) -> Steps:
     """Change an issue or pull request: text, state, labels, assignees, milestone, lock."""
     if reason and not state:
-        raise InvalidInput("reason: only with state.")
+        raise InvalidInput("reason: only together with state.")
     patch: Json = {"title": title, "body": body, "state": state, "state_reason": reason}
     patch = {name: value for name, value in patch.items() if value is not None}
     edit, at = Edit(append, replaces, if_text), {"issue_number": number}

@@ -22,7 +22,9 @@ def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]
     outside = Prose()
     near = [outside.line(one, 80) for one in near_to(asked, [name(row) for row in exact or rows])]
     hint = f"Did you mean {', '.join(near)}?" if near else "There is none that is called nearly so."
-    raise InvalidInput(f"{field}: no one of this name." if not exact else f"{field}: several of this name.", hint=hint)
+    raise InvalidInput(
+        f"{field}: nothing has this name." if not exact else f"{field}: several have this name.", hint=hint
+    )
 
 
 def near_to(asked: str, known: Iterable[str]) -> list[str]:

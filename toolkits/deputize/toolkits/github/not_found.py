@@ -61,4 +61,4 @@ def whole_name(repo: str) -> Asks[str]:
     if len(same) == 1 and len(rows) < _MOST_REPOS * 100:  # else another of this name may be beyond
         return same[0]
     near = same or [str(row["full_name"]) for row in rows if repo.lower() in str(row["name"]).lower()]
-    raise InvalidInput("repo: write owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")
+    raise InvalidInput("repo: must be owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")

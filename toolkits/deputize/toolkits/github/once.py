@@ -48,7 +48,7 @@ def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what:
         if found is not None:
             return found
     raise OutcomeUnknown(
-        f"GitHub did not say whether the {what} was made, and it is not to be found yet.",
+        f"GitHub's answer was lost: the {what} may have been created, but cannot be found yet.",
         hint=f"Look for the {what} before trying again.",
     )
 

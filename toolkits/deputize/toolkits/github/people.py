@@ -95,13 +95,13 @@ def get_my_work(
 ) -> Steps:
     """My open items: pull requests to review, my own, issues assigned to me, mentions; or my recent commits."""
     if not 1 <= days <= 365:
-        raise InvalidInput("days: 1 to 365.")
+        raise InvalidInput("days: must be 1 to 365.")
     since = datetime.fromtimestamp(run.now - days * 86400, UTC).strftime("%Y-%m-%d")
     if kind != "all":
         shown = yield from _work(kind, since, run.account).show(limit, cursor)
         return shown | ZONED | private_left_out(run.granted)
     if cursor:
-        raise InvalidInput("cursor: name the kind it belongs to.")
+        raise InvalidInput("cursor: only together with the one kind it belongs to.")
     groups: Json = {}
     following: Json = {}
     for one in (*_KINDS, "recent"):
@@ -191,7 +191,7 @@ def list_people(
     bound = ("github_list_people", run.account.subject, repo, org, role, query, permission, affiliation)
     if not repo and not org:
         if role != "any" or not query.strip():
-            raise InvalidInput("query: whom to look for, where neither repo nor org is given.")
+            raise InvalidInput("query: needed where neither repo nor org is given.")
         return (yield from _found(bound, query, limit, cursor))
     role = ("contributors" if repo else "members") if role == "any" else role
     params = {"permission": permission, "affiliation": affiliation} if role == "collaborators" else {}

@@ -219,7 +219,7 @@ def update_project_item(
 ) -> Steps:
     """Add an issue or pull request to a project, set its fields, or remove it."""
     if remove and set:
-        raise InvalidInput("remove, set: one of them.")
+        raise InvalidInput("remove, set: give one of them, not both.")
     home, at = yield from _number(owner, project)
     found = _ITEM.fullmatch(item)
     assert found  # noqa: S101 - validated before
@@ -241,7 +241,7 @@ def update_project_item(
         values = [_value(name, value, known) for name, value in set.items()]
         row = yield from api.sent(rest(f"PATCH {path}", at=there, json={"fields": values}, repeat="idem"))
     elif found[3]:
-        raise InvalidInput("set, remove: what to do with the item.")
+        raise InvalidInput("set, remove: give one of them for an item that is there already.")
     return {
         "item_id": item_id,
         "url": row.get("item_url") and (row.get("content") or {}).get("html_url"),
@@ -278,5 +278,5 @@ def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
         try:
             return told | {"value": float(value)}
         except ValueError:
-            raise InvalidInput(f"set.{name}: a number.") from None
+            raise InvalidInput(f"set.{name}: must be a number.") from None
     return told | {"value": value}

@@ -147,7 +147,7 @@ def body_row(outside: Prose, text: Any, limit: int) -> dict[str, Any]:
 def checked_edit(edit: Edit, body: str | None) -> None:
     """Raises `InvalidInput` for an edit without words."""
     if not body and (edit.append or (edit.replaces is not None and body is None)):
-        raise InvalidInput("body: what to write?", hint="Give body with append or replaces.")
+        raise InvalidInput("body: needed with append or replaces.", hint="Give body with append or replaces.")
 
 
 def new_body(row: Mapping[str, Any], body: str, edit: Edit, key: ActKey, limit: int = BODY) -> dict[str, str]:

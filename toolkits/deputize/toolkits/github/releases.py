@@ -52,7 +52,7 @@ def list_releases(
             row = yield from api.get("R/releases/tags/{tag}", repo, wide={"tag": tag})
         return _row(row) | body_alone(row, offset, raw=raw) if offset or raw else _one(row)
     if offset or raw:
-        raise InvalidInput("offset, raw: of one release.", hint="Give tag.")
+        raise InvalidInput("offset, raw: only when reading one release.", hint="Give tag.")
     listing = List(("github_list_releases", run.account.subject, repo), pages("R/releases", repo), _row, more=ZONED)
     return (yield from listing.show(limit, cursor))
 
@@ -148,7 +148,9 @@ def save_release(
         there = row
     if draft and not there.get("draft"):  # else a new name would take a release away from everybody
         raise Conflict(
-            "This release is published already.", reason="published", hint="draft=false changes it; none is withdrawn."
+            "tag: conflict (published): this release is published already.",
+            reason="published",
+            hint="draft=false changes it; a published release is never turned back into a draft.",
         )
     if body is not None:
         given |= new_body(there, body, edit, run.key, limit=_BODY)

@@ -46,7 +46,7 @@ def search_repos(
 ) -> Steps:
     """Find repositories: mine, starred, of an organization, or all of GitHub."""
     if (scope == "org") != bool(org):
-        raise InvalidInput("org: needed for scope org, and for nothing else.")
+        raise InvalidInput("org: needed for scope=org, and only there.")
     bound = ("github_search_repos", run.account.subject, query, scope, org, type, sort)
     if scope == "all":
         q = qualified(checked(query, fixed=False), {"is": type if type in ("public", "private") else None})

@@ -68,9 +68,9 @@ def review_pull(
     """Review a pull request: approve, request changes or comment, with line or file comments."""
     given = comments or []
     if event != "APPROVE" and not body.strip() and not given:
-        raise InvalidInput("body: something to say.")
+        raise InvalidInput("body: needed.")
     if event == "REQUEST_CHANGES" and not body.strip():
-        raise InvalidInput("body: which changes.")
+        raise InvalidInput("body: needed: it says which changes are requested.")
     at = {"pull_number": number}
     head = str((yield from api.get(PULL, repo, at=at))["head"]["sha"])
     if head_sha and head != head_sha and not run.noted:
@@ -107,7 +107,7 @@ def _reviewed(repo: str, number: int, review: Json) -> Asks[Json]:
             raise
         ranges = yield from _ranges(repo, number, {one["path"] for one in review["comments"]})
         raise InvalidInput(
-            "comments: GitHub took none of the review; a line is not part of the diff.",
+            "comments: a line is not part of the diff, so GitHub refused the whole review.",
             hint=f"Lines that are: {ranges}." if ranges else refused.hint,
         ) from None
 
@@ -149,7 +149,7 @@ def _on_files(
         if noted:
             if (yield from _comment(repo, number, own, account)) is None:
                 raise OutcomeUnknown(
-                    "GitHub did not say which comments were made, and not all are to be found.",
+                    "GitHub's answer was lost: some comments may have been posted, and not all can be found.",
                     hint="Look for the comments before trying again.",
                 )
             continue
@@ -234,13 +234,17 @@ def _merge(repo: str, number: int, body: Json) -> Asks[str]:
             row = yield from api.get(PULL, repo, at={"pull_number": number})
             state = yield from readiness(repo, number, row)
             blockers = ", ".join(state["blockers"]) or "rules of the branch"
-            raise Conflict("It cannot be merged.", reason="not_mergeable", hint=f"In the way: {blockers}.") from None
+            raise Conflict(
+                "conflict (not_mergeable): the pull request cannot be merged.",
+                reason="not_mergeable",
+                hint=f"Blocked by: {blockers}.",
+            ) from None
         raise _stale() from None
 
 
 def _stale() -> Conflict:
     hint = "Read it again: github_get_pull."
-    return Conflict("The pull request has new commits since it was read.", reason="stale", hint=hint)
+    return Conflict("conflict (stale): the pull request has new commits since it was read.", reason="stale", hint=hint)
 
 
 def _is_merged(repo: str, number: int, head_sha: str) -> Asks[str | None]:

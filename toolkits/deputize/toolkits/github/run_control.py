@@ -106,7 +106,7 @@ def _control_needs(arguments: Arguments) -> Sequence[Need]:
 def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False) -> Steps:
     """Re-run, re-run failed jobs, or cancel a workflow run."""
     if debug and "cancel" in action:
-        raise InvalidInput("debug: only to run again.")
+        raise InvalidInput("debug: only together with a rerun.")
     at = {"run_id": run_id}
     before = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
     if "cancel" in action and before.get("status") == "completed":

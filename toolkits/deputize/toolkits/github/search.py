@@ -24,7 +24,7 @@ def checked(query: str, *, fixed: bool) -> str:
         raise InvalidInput("query: at most five of AND, OR and NOT.")
     if fixed and _WIDER.search(text):
         raise InvalidInput(
-            "query: names of places, parentheses and OR cannot be used where repo or org is given.",
+            "query: qualifiers such as repo:, parentheses and OR cannot be used together with repo or org.",
             hint="Leave them out, or leave repo and org out.",
         )
     if '\\"' in text:  # GitHub would read on to the next quotation mark, past our own qualifiers

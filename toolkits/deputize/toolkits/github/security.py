@@ -47,7 +47,7 @@ def list_alerts(
     if state not in states:
         raise InvalidInput(f"state: {', '.join(states)} for {kind}.")
     if severity and kind == "secret_scanning":
-        raise InvalidInput("severity: leaked secrets have none.")
+        raise InvalidInput("severity: cannot be used for leaked secrets.")
     params: Json = {"state": state}
     if kind == "secret_scanning":
         params["hide_secret"] = True

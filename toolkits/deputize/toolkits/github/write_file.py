@@ -58,18 +58,22 @@ def write_file(
 ) -> Steps:
     """Create a file or change one: replace it, replace a line range, or append."""
     if (mode == "replace_lines") != bool(start_line):
-        raise InvalidInput("start_line: needed for replace_lines, and for nothing else.")
+        raise InvalidInput("start_line: needed for mode=replace_lines, and only there.")
     if len(content.encode(errors="replace")) > MIB:
-        raise InvalidInput("content: at most a megabyte.")
+        raise InvalidInput("content: longer than a megabyte.")
     old = yield from _existing(repo, path, branch)
     if old is None and (mode in ("replace_lines", "append") or expected_sha):
         raise NotFound(f"GitHub: {repo} has no such file to change.", hint="Create it: mode=create.")
     if old is not None and mode == "create":
         raise Conflict(
-            "path: this file is there already.", reason="exists", hint=f"Its sha is {old[0]}; mode=overwrite."
+            "path: conflict (exists): there is a file at this path.",
+            reason="exists",
+            hint=f"Its sha is {old[0]}; mode=overwrite.",
         )
     if old is not None and expected_sha and old[0] != expected_sha:
-        raise Conflict("The file has changed since it was read.", reason="stale", hint="Read it again.")
+        raise Conflict(
+            "path: conflict (stale): the file changed since it was read.", reason="stale", hint="Read it again."
+        )
     data = (
         content.encode()
         if mode in ("create", "overwrite")
@@ -99,7 +103,11 @@ def _put(repo: str, path: str, body: Json) -> Asks[Json]:
         return (yield from api.sent(rest("PUT R/contents/{path}", repo, wide={"path": path}, json=body)))
     except Conflict as moved:
         if moved.reason == "stale":
-            raise Conflict("The file has changed in the meantime.", reason="stale", hint="Read it again.") from None
+            raise Conflict(
+                "path: conflict (stale): the file changed while this act was under way.",
+                reason="stale",
+                hint="Read it again.",
+            ) from None
         raise
 
 

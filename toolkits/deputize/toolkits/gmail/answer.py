@@ -40,7 +40,7 @@ def answer(message_id: str, account: Account, *, everybody: bool) -> Asks[Answer
     if "SENT" in mail.labels or (to and all(one.key in own for one in to)):
         to = _reachable(mail.people("To")) or to
     if not to:
-        raise InvalidInput("message_id: this email names nobody to reply to.", hint="Send a new email instead.")
+        raise InvalidInput("message_id: this email has no address to reply to.", hint="Send a new email instead.")
     others = _reachable([*mail.people("To"), *mail.people("Cc")]) if everybody else []
     if any(one.key not in own for one in (*to, *others)):
         to, others = ([one for one in people if one.key not in own] for people in (to, others))

@@ -145,7 +145,9 @@ def _raise_if_unsent(lost: DeputizeError) -> None:
 
 
 def _unknown() -> OutcomeUnknown:
-    return OutcomeUnknown("Gmail did not say whether the email was sent.", hint="Look into Sent before sending again.")
+    return OutcomeUnknown(
+        "Gmail's answer was lost: the email may have been sent.", hint="Look in Sent before sending it again."
+    )
 
 
 def _content(noted: Mapping[str, Any]) -> Asks[bytes]:
@@ -159,7 +161,7 @@ def _raise_if_other(message: Mapping[str, Any], noted: Mapping[str, Any]) -> Non
     if not noted.get("message") or message.get("id") != noted["message"]:
         raise OutcomeUnknown(
             "The draft has been changed since its sending began, and was not sent again.",
-            hint="Look at the draft, and into Sent.",
+            hint="Look at the draft, and in Sent.",
         )
 
 
@@ -236,7 +238,7 @@ def _prepared(mail: Outgoing) -> Asks[dict[str, Any]]:
     try:
         return (yield from create_draft(mail, prepares=True))
     except OutcomeUnknown:
-        raise ProviderUnavailable("Gmail could not take the email; nothing was sent.") from None
+        raise ProviderUnavailable("Gmail is not available now; nothing was sent.") from None
 
 
 def create_draft(mail: Outgoing, *, prepares: bool = False) -> Asks[dict[str, Any]]:
@@ -250,7 +252,7 @@ def create_draft(mail: Outgoing, *, prepares: bool = False) -> Asks[dict[str, An
         _raise_if_unsent(lost)
     made = yield from _marked_draft(mail.key)
     if made is None:
-        raise OutcomeUnknown("Gmail did not say whether the draft was saved.", hint="List the drafts.")
+        raise OutcomeUnknown("Gmail's answer was lost: the draft may have been saved.", hint="List the drafts.")
     return made
 
 

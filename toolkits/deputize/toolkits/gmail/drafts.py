@@ -201,7 +201,7 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
         content = unpacked(str(draft["message"].get("raw", "")))
         mail = RawMail.of(content)
         if not mail.everybody:
-            raise InvalidInput("draft_id: this draft names nobody to send to.", hint="Add `to` with gmail_save_draft.")
+            raise InvalidInput("draft_id: this draft has no recipients.", hint="Add `to` with gmail_save_draft.")
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
         fields = raw_fields(mail)
         yield Show("Send this draft", audience=Audience.PEOPLE, people=mail.everybody, pins=pins, **fields)

@@ -35,7 +35,7 @@ def taken(handles: Sequence[str] | None) -> Asks[list[File]]:
 def fits(size: int, hint: str) -> None:
     """Raise `InvalidInput` for more than can be sent along."""
     if size > MOST:
-        raise InvalidInput(f"The files are too large to send along: {size} bytes, at most {MOST}.", hint=hint)
+        raise InvalidInput(f"The files are too large: {size} bytes in all, and at most {MOST} can be sent.", hint=hint)
 
 
 def size_of(part: Part) -> int:

@@ -63,10 +63,10 @@ def manage_filter(
     takes = [label for label, on in (("INBOX", archive), ("UNREAD", mark_read), ("SPAM", never_spam)) if on]
     if action == "delete":
         if not filter_id or criteria or takes or star or add_labels:
-            raise InvalidInput("delete: give filter_id, and nothing else.")
+            raise InvalidInput("delete: needs filter_id, and takes nothing else.")
         return (yield from _delete(filter_id, run.granted, run.noted))
     if filter_id or not criteria or not (takes or star or add_labels):
-        raise InvalidInput("create: give a criterion and what is to happen, and no filter_id.")
+        raise InvalidInput("create: needs a criterion and an action, and takes no filter_id.")
     labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if add_labels else ()
     puts = [str(label_called(labels, one, "add_labels")["id"]) for one in add_labels or ()] + ["STARRED"] * star
     then = {"addLabelIds": sorted(set(puts))} if puts else {}
@@ -117,7 +117,7 @@ def _delete(filter_id: str, granted: frozenset[str], noted: Noted) -> Asks[dict[
         found = (yield LIST_FILTERS).get("filter") or ()
         gone = next((one for one in found if one.get("id") == filter_id), None)
         if gone is None:
-            raise NotFound("filter_id: no such filter.", hint="Read the settings of section filters.")
+            raise NotFound("filter_id: no filter has this id.", hint="Read the settings of section filters.")
         names = own_names(labels_in((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
         row = filter_row(gone, names)
         yield Note({"filter": row})

@@ -76,7 +76,7 @@ def manage_label(
 ) -> Steps:
     """Create, rename or delete a label."""
     if (action == "rename") != bool(new_name):
-        raise InvalidInput("new_name: needed to rename, and for nothing else.")
+        raise InvalidInput("new_name: needed for action=rename, and only there.")
     listed = labels_in((yield api.LIST_LABELS))
     if action == "create":
         return (yield from _create(listed, _name(name, "name")))
@@ -112,7 +112,7 @@ def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str,
         return {"id": new["id"], "name": new["name"], "summary": "It has this name already."}
     label = _own(label_called(listed, name, "name"))
     if new is not None and new["id"] != label["id"]:
-        raise Conflict("new_name: another label has this name.", reason="exists")
+        raise Conflict("new_name: conflict (exists): another label has this name.", reason="exists")
     path = "/users/me/labels/{id}"
     yield Request("PATCH", path, at={"id": str(label["id"])}, json={"name": new_name}, repeat="idem")
     undo = {"action": "rename", "name": new_name, "new_name": label["name"]}
@@ -135,5 +135,5 @@ def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, 
 
 def _own(label: Label) -> Label:
     if label.get("type") == "system":
-        raise InvalidInput(f"name: {label['name']} is Gmail's own label.")
+        raise InvalidInput(f"name: {label['name']} is a system label of Gmail's and cannot be changed.")
     return label

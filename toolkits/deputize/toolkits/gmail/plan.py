@@ -89,14 +89,14 @@ def change_of(action: str | None, add: Sequence[str], remove: Sequence[str]) -> 
     added += [_own(labels, name, "add_labels") for name in add]
     removed += [_own(labels, name, "remove_labels") for name in remove]
     if set(added) & set(removed):
-        raise InvalidInput("A label cannot be added and removed at once.")
+        raise InvalidInput("add_labels, remove_labels: a label is in both.")
     return Change(added, removed, action, {"add_labels": list(add), "remove_labels": list(remove)})
 
 
 def _own(labels: Sequence[Label], name: str, field: str) -> str:
     label = label_called(labels, name, field)
     if label.get("type") == "system":
-        raise InvalidInput(f"{field}: {label['name']} is a state of Gmail's.", hint="Use action for states.")
+        raise InvalidInput(f"{field}: {label['name']} is a system label of Gmail's.", hint="Use action for it.")
     return str(label["id"])
 
 

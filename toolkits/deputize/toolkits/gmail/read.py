@@ -165,7 +165,9 @@ def get_thread(
     mails = [Mail(message) for message in thread.get("messages") or ()]
     ids = [mail.id for mail in mails]
     if oldest and oldest not in ids:
-        raise InvalidInput("cursor: the conversation has changed.", hint="Start again without a cursor.")
+        raise InvalidInput(
+            "cursor: the conversation changed since the first page.", hint="Start again without a cursor."
+        )
     before = mails[: ids.index(oldest)] if oldest else mails
     rows = Rows()
     taken = before[-limit:][::-1]

@@ -77,7 +77,7 @@ def addressed(to: Addresses | None, cc: Addresses | None, bcc: Addresses | None)
     """The people a model named, the user too. Raises `InvalidInput` where there are none."""
     people = recipients(to, cc, bcc)
     if not people.all:
-        raise InvalidInput("to: nobody to send to.")
+        raise InvalidInput("to: no recipients given.")
     return people
 
 
@@ -88,7 +88,7 @@ def _sender(send_as: str, granted: frozenset[str]) -> Asks[Person]:
         return wanted
     known = yield from aliases()
     if wanted.key not in known:
-        raise InvalidInput("send_as: not an address this account may write from.", hint=f"It has: {', '.join(known)}.")
+        raise InvalidInput("send_as: this account cannot send from that address.", hint=f"It has: {', '.join(known)}.")
     return Person(wanted.name or known[wanted.key].name, known[wanted.key].address)
 
 

@@ -147,7 +147,7 @@ def set_vacation(
         new |= {"responseBodyPlainText": text.plain, "responseBodyHtml": text.html}
     if enabled:
         if not _body(new).strip() and not new.get("responseSubject"):
-            raise InvalidInput("body: an out-of-office reply says something.")
+            raise InvalidInput("body: needed to turn the out-of-office reply on.")
         new |= {"restrictToContacts": audience == "contacts", "restrictToDomain": audience == "domain"}
         new |= {"startTime": str(start * 1000)} if start is not None else {}
         new |= {"endTime": str(end * 1000)} if end is not None else {}
@@ -187,7 +187,7 @@ def set_signature(
     found = next(iter(named if wanted else [one for one in known if one.get("isPrimary")]), None)
     if found is None:
         listed = ", ".join(str(one.get("sendAsEmail")) for one in known[:10])
-        raise InvalidInput("send_as: not an address this account may write from.", hint=f"It has: {listed}.")
+        raise InvalidInput("send_as: this account cannot send from that address.", hint=f"It has: {listed}.")
     address, old = str(found["sendAsEmail"]), str(found.get("signature") or "")
     markup = _markup(body)
     result: dict[str, Any] = {"send_as": address, "signature": read_html(markup).text[:_TEXT]}

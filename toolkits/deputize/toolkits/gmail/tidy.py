@@ -120,7 +120,7 @@ def _check(
     if not (action or add or remove):
         raise InvalidInput("Give at least one of action, add_labels and remove_labels.")
     if query and action in _LARGE_STEPS and not says_which(query):
-        raise InvalidInput(f"query: {action} needs a term that chooses, such as from:, subject: or a word.")
+        raise InvalidInput(f"query: {action} needs a search term, such as from:, subject: or a word.")
 
 
 # ----------------------------------------------------------------- doing

@@ -63,7 +63,9 @@ def unsubscribe(
     """Ask a mailing list to stop: one-click or mailto; may trash the message."""
     mail = Mail((yield api.get_message(message_id, "metadata", _HEADERS)))
     if not run.noted and {"SPAM", "TRASH"} & set(mail.labels):
-        raise InvalidInput("message_id: not for mail in spam or in the bin; it would tell a spammer that you read it.")
+        raise InvalidInput(
+            "message_id: this email is in spam or trash; unsubscribing would tell the spammer that it was read."
+        )
     way = _way(mail)
     result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "from_outside": True}
     bin_too = "the email goes into the bin" if trash else None
@@ -103,7 +105,7 @@ def _way(mail: Mail) -> Way:
     start = {"one_click": "https:", "mailto": "mailto:", "link": "http"}.get(how)
     found = next((one for one in urls if start and one.lower().startswith(start)), "")
     if not found or not _is_address(found):
-        raise InvalidInput("message_id: this email does not say how its list can be left.")
+        raise InvalidInput("message_id: this email has no unsubscribe link or address (List-Unsubscribe).")
     return Way(how, found)
 
 
@@ -144,7 +146,7 @@ def _letter(url: str, key: ActKey) -> Letter:
     parts = urlsplit(url)
     named = [address for _, address in getaddresses([unquote(parts.path)]) if address]
     if len(named) != 1:
-        raise InvalidInput("message_id: the list does not name one address to write to.")
+        raise InvalidInput("message_id: the unsubscribe address is not a single email address.")
     fields = _fields(parts.query)
     to = [person(named[0], "the list's address")]
     return Letter(
@@ -160,7 +162,9 @@ def _fields(query: str) -> dict[str, str]:
     try:
         return dict(reversed([(k.lower(), v) for k, v in parse_qsl(query.replace("+", "%2B"), max_num_fields=20)]))
     except ValueError:
-        raise InvalidInput("message_id: the list asks for more than an address, a subject and a text.") from None
+        raise InvalidInput(
+            "message_id: the unsubscribe address asks for more than a recipient, a subject and a body."
+        ) from None
 
 
 def _trashed(message_id: str) -> Asks[str]:

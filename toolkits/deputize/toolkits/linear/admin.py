@@ -55,7 +55,7 @@ def save_label(
         if retired is not None:
             wanted["retiredAt"] = scalars.since("now", run.now, "retired") if retired else None
         if not wanted:
-            raise InvalidInput("Nothing to change was given.")
+            raise InvalidInput("Nothing to change: give at least one field.")
         return _result(entity((yield from change(updates, id=found["id"], input=wanted))))
     if not name or retired:
         raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
@@ -83,7 +83,7 @@ def _team(team: str | None, kind: str) -> Asks[tuple[str, dict[str, Any]]]:
     if team is None or team.strip().lower() == "none":
         return "", {}
     if kind == "project":
-        raise InvalidInput("team: project labels belong to the workspace.")
+        raise InvalidInput("team: cannot be used for project labels, which belong to the workspace.")
     found = yield from names.team(team)
     return str(found["key"]), {"teamId": found["id"]}
 

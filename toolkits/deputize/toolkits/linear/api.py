@@ -41,7 +41,7 @@ def only(answer: Any, operation: str) -> Any:
     data = answer.get("data") if isinstance(answer, dict) else None
     value = next(iter(data.values()), None) if isinstance(data, dict) else None
     if value is None:
-        raise NotFound(f"Linear gave nothing for {operation}: it is not there, or not visible to this user.")
+        raise NotFound(f"Linear: not found by {operation}, or not visible to this user.")
     return value
 
 
@@ -50,7 +50,7 @@ def change(operation: str, **variables: Any) -> Asks[Json]:
     answer = yield request(operation, variables)
     payload: Json = only(answer, operation)
     if not payload.get("success"):
-        raise InvalidInput("Linear did not do it, and does not say why.", hint="Look at the thing first.")
+        raise InvalidInput("Linear refused the change without a reason.", hint="Read the object first.")
     return payload
 
 
@@ -81,7 +81,7 @@ def found_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | 
     except DeputizeError:
         if isinstance(refused, ProviderUnavailable):
             raise OutcomeUnknown(
-                "Linear did not say whether it was made.", hint="Look for it before making another one."
+                "Linear's answer was lost: it may have been created.", hint="Look for it before creating another one."
             ) from None
         return None
 

@@ -60,7 +60,9 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
     act = _SAME.get((kind, action), action)
     if act not in does:
         possible = " or ".join(does)
-        raise InvalidInput(f"action: a {kind.replace('_', ' ')} can {possible} only.", hint=f"Use action={possible}.")
+        raise InvalidInput(
+            f"action: a {kind.replace('_', ' ')} only has action={possible}.", hint=f"Use action={possible}."
+        )
     result = {"kind": kind, "id": id, "action": action}
     try:
         made = entity((yield from change(does[act], id=id)))

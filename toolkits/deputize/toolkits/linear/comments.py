@@ -52,7 +52,7 @@ def list_comments(
         node = yield from _comment(comment_id, "comment_id")
         return whole_row(comment_row(node), node, offset, raw=raw)
     if not target or offset or raw:
-        raise InvalidInput("target: whose comments?", hint="Give target; or comment_id, to read one whole.")
+        raise InvalidInput("target: needed to list comments.", hint="Give target; or comment_id, to read one whole.")
     narrow = yield from _of(target, target_kind)
 
     def wanted(node: Json) -> bool:
@@ -84,7 +84,7 @@ def _id(target: str, kind: Target) -> Asks[str]:
     if kind == "initiative":
         return str((yield from names.initiative(target, "target"))["id"])
     if not matching.is_id(target.strip()):
-        raise InvalidInput("target: an update has an id only.", hint="linear_list_updates lists them.")
+        raise InvalidInput("target: an update can only be named by its id.", hint="linear_list_updates lists them.")
     return target.strip()
 
 
@@ -119,18 +119,20 @@ def write_comment(
     """Comment on an issue, project, document, initiative or update; reply; or edit my comment."""
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and not comment_id:
-        raise InvalidInput("append, replaces, if_text: to edit a comment.", hint="Give comment_id.")
+        raise InvalidInput("append, replaces, if_text: only when editing a comment.", hint="Give comment_id.")
     if comment_id:
         if target or reply_to or quoted_text:
-            raise InvalidInput("comment_id: an edit takes a body only.")
+            raise InvalidInput("comment_id: an edit only takes body, append, replaces and if_text.")
         there = yield from _comment(comment_id, "comment_id")
         text = yield from new_text(edit, "body", there.get("body"), body, ROW_BODY, run.noted)
         made = (yield from change("CommentUpdate", id=comment_id, input={"body": text}))["comment"]
         return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
     if not target and not reply_to:
-        raise InvalidInput("target: what is commented on?", hint="Give target, or reply_to.")
+        raise InvalidInput("target: needed for a new comment.", hint="Give target, or reply_to.")
     if quoted_text and not target:
-        raise InvalidInput("quoted_text: of which text?", hint="Give target and target_kind.")
+        raise InvalidInput(
+            "quoted_text: only together with target and target_kind.", hint="Give target and target_kind."
+        )
     wanted: dict[str, Any] = {"id": run.key.uuid, "body": body}
     if reply_to:
         wanted |= yield from _thread(reply_to)
@@ -152,7 +154,8 @@ def _comment(id: str, field: str) -> Asks[Json]:
     rows = yield from nodes("Comments", first=1, filter={"id": {"eq": id.strip()}})
     if not rows:
         raise InvalidInput(
-            f"{field}: no such comment, or not visible to this user.", hint="linear_list_comments lists them."
+            f"{field}: no comment has this id, or it is not visible to this user.",
+            hint="linear_list_comments lists them.",
         )
     return rows[0]
 
@@ -171,7 +174,7 @@ def _place(target: str, kind: Target, quoted: str | None) -> Asks[Json]:
             raise InvalidInput("quoted_text: the project has no text.", hint="Leave quoted_text out.")
         return {"documentContentId": content} | quote
     if quoted:
-        raise InvalidInput("quoted_text: of a project's or a document's text only.")
+        raise InvalidInput("quoted_text: only for the text of a project or document.")
     field = {"issue": "issueId", "project": "projectId", "initiative": "initiativeId"}
     more = {"project_update": "projectUpdateId", "initiative_update": "initiativeUpdateId"}
     return {(field | more)[kind]: (yield from _id(target, kind))}

@@ -60,9 +60,9 @@ def create_issue(
 ) -> Steps:
     """Create an issue."""
     if milestone and not project:
-        raise InvalidInput("milestone: of which project?", hint="Give project.")
+        raise InvalidInput("milestone: only together with project.", hint="Give project.")
     if link_title and not link_url:
-        raise InvalidInput("link_title: needs link_url.")
+        raise InvalidInput("link_title: only together with link_url.")
     link = https(link_url, "link_url") if link_url else ""
     due = scalars.day(due_date, "due_date")
     place = yield from _team(team)
@@ -96,7 +96,7 @@ def create_issue(
 def https(url: str, field: str) -> str:
     """An https address. Raises `InvalidInput` for any other, and for one with a name or password in it."""
     if not _ADDRESS.fullmatch(url.strip()):
-        raise InvalidInput(f"{field}: not an https address.")
+        raise InvalidInput(f"{field}: must be an https address.")
     return url.strip()
 
 

@@ -69,7 +69,7 @@ def create_customer_need(
 ) -> Steps:
     """Record a customer request on an issue or project."""
     if (issue is None) == (project is None):
-        raise InvalidInput("Give issue or project, and one of them only.")
+        raise InvalidInput("issue, project: give exactly one of them.")
     who = yield from names.customer(customer)
     wanted: Json = {"id": run.key.uuid, "customerId": who["id"], "body": body, "priority": int(important)}
     if issue is not None:

@@ -153,9 +153,9 @@ def _fits(
         ("include_archived", archived, ("teams", "users")),
     ):
         if given and kind not in kinds:
-            raise InvalidInput(f"{argument}: of {', '.join(kinds)} only.")
+            raise InvalidInput(f"{argument}: only for {', '.join(kinds)}.")
     if created_after and kind in ("templates", "project_statuses"):
-        raise InvalidInput(f"created_after: {kind.replace('_', ' ')} cannot be found by it.")
+        raise InvalidInput(f"created_after: cannot be used for {kind.replace('_', ' ')}.")
 
 
 def _templates(query: str | None, limit: int, cursor: str | None, account: Account) -> Asks[Json]:

@@ -69,7 +69,7 @@ def update_notifications(
 ) -> Steps:
     """Mark notifications read or unread, snooze or archive them."""
     if (action == "snooze") != (until is not None):
-        raise InvalidInput("until: needed to snooze, and for nothing else.")
+        raise InvalidInput("until: needed for action=snooze, and only there.")
     values: dict[str, Json] = {
         "read": {"readAt": scalars.since("now", run.now, "now")},
         "unread": {"readAt": None},

@@ -139,14 +139,14 @@ def save_initiative(
     )
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not initiative):
-        raise InvalidInput("append, replaces, if_text: with initiative and content.")
+        raise InvalidInput("append, replaces, if_text: only together with initiative and content.")
     if owner:
         wanted["ownerId"] = yield from names.user_id(owner, run.account, "owner")
     added = yield from _projects(add_projects, "add_projects")
     removed = yield from _projects(remove_projects, "remove_projects")
     if initiative:
         if not wanted and not added and not removed:
-            raise InvalidInput("Nothing to change was given.")
+            raise InvalidInput("Nothing to change: give at least one field.")
         found = yield from names.initiative(initiative)
         made = found
         if content is not None:

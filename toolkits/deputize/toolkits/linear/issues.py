@@ -89,7 +89,9 @@ def list_issues(
     chosen: dict[str, Any] = {"filter": {"and": asked}} if asked else {}
     if view:
         if include_archived or sort != "updated":
-            raise InvalidInput("view: has its own order and its own idea of archived issues.", hint="Leave sort out.")
+            raise InvalidInput(
+                "view: cannot be combined with include_archived or sort; the view has its own.", hint="Leave them out."
+            )
         id = yield from _view(view)
         result = yield from listing.of("ViewIssues", lambda value: _noted(urls, value["issues"]), id=id, **chosen)
     else:
@@ -128,7 +130,7 @@ def _involving(who: str | None) -> Json:
         return {}
     person = names.person(who)
     if "null" in person:
-        raise InvalidInput("involving: a person, or me.")
+        raise InvalidInput("involving: must be a person, or me.")
     return {"or": [{"assignee": person}, {"creator": person}, {"subscribers": {"some": person}}]}
 
 
@@ -141,7 +143,7 @@ def _cycle(team: str | None, cycle: str) -> Asks[Json]:
     if said == "active":
         return {"cycle": {"isActive": {"eq": True}}}
     if team is None:
-        raise InvalidInput("cycle: which team's?", hint="Give team, or cycle=active for all teams.")
+        raise InvalidInput("cycle: needs team as well.", hint="Give team, or cycle=active for all teams.")
     found = yield from names.cycle((yield from names.team(team))["id"], cycle)
     return {"cycle": {"id": {"eq": found["id"]}}}
 
@@ -167,7 +169,7 @@ def get_issue(
     key, workspace = names.addressed(issue, "issue")
     if not key:
         if not _BRANCH.fullmatch(issue.strip()):
-            raise InvalidInput("issue: no key, address, id or git branch.", hint="Such as ENG-123.")
+            raise InvalidInput("issue: not a key, address, id or git branch of an issue.", hint="Such as ENG-123.")
         found = yield from get("IssueByBranch", branchName=issue.strip())
         key = str(found["id"])
     blocks = {block: block in (include or ()) for block in BLOCKS}

@@ -27,7 +27,7 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
     """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
     left, right = (yield from names.issue(issue)), (yield from names.issue(related, "related"))
     if left["id"] == right["id"]:
-        raise InvalidInput("related: an issue has no relation with itself.")
+        raise InvalidInput("related: must be another issue.")
     if type == "blocked_by":
         left, right = right, left
     kind = "blocks" if type == "blocked_by" else type
@@ -121,7 +121,7 @@ def _unlinked(found: Json, address: str) -> Asks[Json]:
     there = yield from _there(found, address)
     if there is None:
         raise NotFound(
-            "url: the issue has no such link.", hint="linear_get_issue with include=[attachments] lists them."
+            "url: the issue has no link with this url.", hint="linear_get_issue with include=[attachments] lists them."
         )
     yield from gone_is_done(change("AttachmentDelete", id=there["id"]))
     return {"attachment_id": there["id"], "issue": found["identifier"], "summary": "Removed."}

@@ -41,7 +41,7 @@ def chosen(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = 
             return found[0]
         if found:
             raise InvalidInput(
-                f"{field}: several are called {said(word, 60)!r}.", hint=f"Use an id: {_told(found, keys)}."
+                f"{field}: several have the name {said(word, 60)!r}.", hint=f"Use an id: {_told(found, keys)}."
             )
     raise missing(rows, wanted, field, keys)
 
@@ -59,7 +59,7 @@ def missing(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] =
         parts.append(f"{'There are also' if near else 'There are'}: {', '.join(others)}.")
     else:
         parts.append(f"{_LISTED_BY.get(field, 'linear_search')} lists what there is.")
-    return InvalidInput(f"{field}: nothing is called {said(wanted, 60)!r}.", hint=" ".join(parts))
+    return InvalidInput(f"{field}: nothing has the name {said(wanted, 60)!r}.", hint=" ".join(parts))
 
 
 def _told(rows: Sequence[Json], keys: Sequence[str]) -> str:

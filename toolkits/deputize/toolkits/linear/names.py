@@ -66,11 +66,13 @@ def cycle(team_id: str, wanted: str) -> Asks[Json]:
     elif matching.is_id(word):
         narrow = {"id": {"eq": word}}
     else:
-        raise InvalidInput("cycle: a number, active, next, previous or an id.")
+        raise InvalidInput("cycle: must be a number, active, next, previous or an id.")
     rows = yield from nodes("LookupCycles", first=2, filter={"team": {"id": {"eq": team_id}}, **narrow})
     if not rows:
         raise NotFound(
-            f"cycle: the team has none that is {word}." if word in words else "cycle: the team has no such one.",
+            f"cycle: the team has no {word} cycle."
+            if word in words
+            else "cycle: the team has no cycle of this number or id.",
             hint="linear_lookup(kind=cycles, team=...) lists them.",
         )
     return rows[0]
@@ -161,7 +163,9 @@ def addressed(wanted: str, kind: str) -> tuple[str, str]:
 def here(found: Json, workspace: str, field: str) -> Json:
     """The thing that was found, if the address was one of this workspace."""
     if workspace and workspace_of(found.get("url")) != workspace:
-        raise InvalidInput(f"{field}: an address in another workspace.", hint="Use one of the connected workspace.")
+        raise InvalidInput(
+            f"{field}: this address is in another workspace.", hint="Use one of the connected workspace."
+        )
     return found
 
 
@@ -169,7 +173,7 @@ def issue(wanted: str, field: str = "issue") -> Asks[Json]:
     """An issue by key, address or id: its ids, team and labels."""
     key, workspace = addressed(wanted, "issue")
     if not key:
-        raise InvalidInput(f"{field}: no issue's key, address or id.", hint="Such as ENG-123.")
+        raise InvalidInput(f"{field}: not a key, address or id of an issue.", hint="Such as ENG-123.")
     return here((yield from get("IssueId", id=key)), workspace, field)
 
 

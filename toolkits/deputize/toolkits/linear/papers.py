@@ -83,7 +83,7 @@ def save_document(
     wanted |= yield from _place(project, initiative, team, issue)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not document):
-        raise InvalidInput("append, replaces, if_text: with document and content.")
+        raise InvalidInput("append, replaces, if_text: only together with document and content.")
     if document:
         return (yield from _changed(document, wanted, edit, unmodified_since, run.noted))
     if not title or len(wanted.keys() - {"title", "content"}) != 1:
@@ -112,19 +112,21 @@ def _changed(
 ) -> Asks[Json]:
     """Change a document. Text that replaces all of it must be the answer to the text that is there."""
     if not wanted:
-        raise InvalidInput("Nothing to change was given.")
+        raise InvalidInput("Nothing to change: give at least one field.")
     found = yield from names.document(document)
     if "content" in wanted and written_before(noted, "content", found.get("content")):
         return _result(found)  # an earlier run of this act has written it
     if "content" in wanted and unmodified_since is None and edit == Edit() and found.get("content"):
         raise InvalidInput(
-            "if_text or unmodified_since: needed where content replaces what is there.",
+            "if_text, unmodified_since: one of them is needed where content replaces the whole text.",
             hint="Read the document first and pass its text_digest or updated; or use append or replaces.",
         )
     if unmodified_since is not None and not _same_moment(found.get("updatedAt"), unmodified_since):
         if noted and all(found.get(name) == wanted.get(name) for name in wanted.keys() & {"title", "content"}):
             return _result(found)  # an earlier run of this act has written it
-        raise Conflict("The document was changed after it was read.", reason="stale", hint="Read it again.")
+        raise Conflict(
+            "conflict (stale): the document changed since it was read.", reason="stale", hint="Read it again."
+        )
     yield from remember(noted, found["id"])
     if "content" in wanted:
         wanted["content"] = yield from new_text(edit, "content", found.get("content"), wanted["content"], PIECE, noted)
@@ -135,7 +137,9 @@ def _same_moment(there: Any, wanted: str) -> bool:
     try:
         return datetime.fromisoformat(str(there)) == datetime.fromisoformat(wanted.strip())
     except (ValueError, TypeError):
-        raise InvalidInput("unmodified_since: not a time with its zone.", hint="As the document's updated.") from None
+        raise InvalidInput(
+            "unmodified_since: must be a time with a time zone.", hint="As the document's updated."
+        ) from None
 
 
 def _result(made: Json) -> Json:

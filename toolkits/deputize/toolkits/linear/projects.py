@@ -175,7 +175,7 @@ def save_project(
         wanted["memberIds"] = yield from _people(members, run.account)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not project):
-        raise InvalidInput("append, replaces, if_text: with project and content.")
+        raise InvalidInput("append, replaces, if_text: only together with project and content.")
     if project:
         wanted |= yield from _teams_of(project, teams, add_teams, remove_teams)
         return (yield from _changed(project, wanted, edit, run.noted))
@@ -200,7 +200,10 @@ def _teams_of(
 ) -> Asks[dict[str, Any]]:
     """The whole list of a project's teams, since Linear takes nothing less."""
     if teams and (add or remove):
-        raise InvalidInput("teams: all of them; add_teams and remove_teams: some.", hint="Give one or the other.")
+        raise InvalidInput(
+            "teams: cannot be combined with add_teams or remove_teams; it replaces all teams.",
+            hint="Give one or the other.",
+        )
     if teams:
         return {"teamIds": (yield from names.team_ids(teams, "teams"))}
     if not add and not remove:
@@ -212,13 +215,13 @@ def _teams_of(
     more = yield from names.team_ids(add or (), "add_teams")
     left = list(dict.fromkeys([*(one for one in now if one not in gone), *more]))
     if not left:
-        raise InvalidInput("remove_teams: a project has at least one team.")
+        raise InvalidInput("remove_teams: a project must keep at least one team.")
     return {"teamIds": left}
 
 
 def _changed(project: str, wanted: dict[str, Any], edit: Edit, noted: Noted) -> Asks[Json]:
     if not wanted:
-        raise InvalidInput("Nothing to change was given.")
+        raise InvalidInput("Nothing to change: give at least one field.")
     found = yield from names.project(project)
     if "content" in wanted:
         old = (yield from get("Project", id=found["id"], **(BLOCKS | {"content": True}))).get("content")
@@ -253,12 +256,12 @@ def save_milestone(
     there = yield from _milestone(found["id"], milestone or name)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (description is None or there is None):
-        raise InvalidInput("append, replaces, if_text: with description, of a milestone that is there.")
+        raise InvalidInput("append, replaces, if_text: only together with description, for a milestone that exists.")
     if there is None and milestone and matching.is_id(milestone):
-        raise InvalidInput("milestone: the project has no such one.")
+        raise InvalidInput("milestone: the project has no milestone of this id.")
     if there is not None and (run.noted or {}).get("id") != there["id"]:
         if not wanted:
-            raise InvalidInput("Nothing to change was given.")
+            raise InvalidInput("Nothing to change: give at least one field.")
         if description is not None:
             old = there.get("description")
             wanted["description"] = yield from new_text(edit, "description", old, description, MILESTONE, run.noted)
@@ -266,7 +269,7 @@ def save_milestone(
         return lean({"milestone_id": made["id"], "name": said(made.get("name")), "target": made.get("targetDate")})
     wanted["name"] = name or milestone
     if not wanted["name"]:
-        raise InvalidInput("name: what is the milestone called?")
+        raise InvalidInput("name: needed for a new milestone.")
     yield from remember(run.noted, run.key.uuid)
     given = {"id": run.key.uuid, "projectId": found["id"], **wanted}
     made, existed = yield from make("ProjectMilestoneCreate", given, by_filter("ProjectMilestones"))

@@ -65,7 +65,9 @@ def get_cycle(
     elif team:
         id = str((yield from names.cycle((yield from names.team(team))["id"], cycle))["id"])
     else:
-        raise InvalidInput("team: whose cycle?", hint="Give the team, or the id of a cycle.")
+        raise InvalidInput(
+            "team: needed where the cycle is not given by its id.", hint="Give the team, or the id of a cycle."
+        )
     shown: dict[str, object] = {}
     urls: list[object] = []
 

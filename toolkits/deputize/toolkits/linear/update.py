@@ -52,10 +52,12 @@ def update_issue(
 ) -> Steps:
     """Change one or up to 50 issues: state, assignee, labels, priority, project, dates, parent."""
     if len(issues) > 1 and (title is not None or description is not None):
-        raise InvalidInput("title, description: of one issue only.", hint="Change the issues one by one.")
+        raise InvalidInput(
+            "title, description: can only be changed for one issue at a time.", hint="Change the issues one by one."
+        )
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and description is None:
-        raise InvalidInput("append, replaces, if_text: with description.")
+        raise InvalidInput("append, replaces, if_text: only together with description.")
     found = yield from names.issues(issues)
     values = {"title": title, "estimate": estimate, "priority": scalars.priority(priority)}
     wanted: dict[str, Any] = scalars.given(values)
@@ -81,7 +83,7 @@ def update_issue(
         old = (yield from get("Issue", id=found[0]["id"], **blocks)).get("description")
         wanted["description"] = yield from new_text(edit, "description", old, description, BODY, run.noted)
     if not wanted:
-        raise InvalidInput("Nothing to change was given.")
+        raise InvalidInput("Nothing to change: give at least one field.")
     return (yield from _changed(found, wanted))
 
 
@@ -89,7 +91,7 @@ def _project(project: str | None, milestone: str | None, found: Sequence[Json]) 
     if project is not None and project.strip().lower() == _NONE:
         return {"projectId": None}
     if milestone and not project:
-        raise InvalidInput("milestone: of which project?", hint="Give project.")
+        raise InvalidInput("milestone: only together with project.", hint="Give project.")
     return (yield from in_project(project, milestone))
 
 
@@ -105,7 +107,7 @@ def _of_team(found: Sequence[Json], team: str | None, state: str | None, cycle: 
         wanted["cycleId"] = None
     if (state or (cycle and not clears)) and len(ids) > 1:
         raise InvalidInput(
-            "issues: of several teams, which have states and cycles of their own.", hint="One team at a time."
+            "issues: they belong to several teams, whose states and cycles differ.", hint="One team at a time."
         )
     if state:
         wanted["stateId"] = names.state_in(nodes((yield from get("Team", id=ids[0])).get("states")), state)

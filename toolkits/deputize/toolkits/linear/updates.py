@@ -19,7 +19,7 @@ from deputize.toolkits.linear.texts import whole_row
 def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, str]]:
     """Which of the two it is about, ``Project`` or ``Initiative``, and its id."""
     if (project is None) == (initiative is None):
-        raise InvalidInput("Give project or initiative, and one of them only.")
+        raise InvalidInput("project, initiative: give exactly one of them.")
     if project is not None:
         return "Project", str((yield from names.project(project))["id"])
     return "Initiative", str((yield from names.initiative(str(initiative)))["id"])
@@ -63,7 +63,7 @@ def list_updates(
         node = yield from _update(update_id.strip())
         return whole_row(update_row(node), node, offset, raw=raw)
     if offset or raw:
-        raise InvalidInput("offset, raw: of one update.", hint="Give update_id.")
+        raise InvalidInput("offset, raw: only when reading one update.", hint="Give update_id.")
     kind, id = yield from _target(project, initiative)
     listing = Listing("linear_list_updates", run.account, (project, initiative), limit, cursor, update_row)
     return (yield from listing.of(f"{kind}Updates", filter={kind.lower(): {"id": {"eq": id}}}))
@@ -74,4 +74,6 @@ def _update(id: str) -> Asks[Json]:
     for kind in ("Project", "Initiative"):
         if rows := (yield from nodes(f"{kind}Updates", first=1, filter={"id": {"eq": id}})):
             return rows[0]
-    raise NotFound("update_id: no such update, or not visible to this user.", hint="linear_list_updates lists them.")
+    raise NotFound(
+        "update_id: no update has this id, or it is not visible to this user.", hint="linear_list_updates lists them."
+    )

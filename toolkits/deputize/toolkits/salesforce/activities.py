@@ -60,10 +60,10 @@ def log_activity(
         raise InvalidInput("contact_or_lead: not the id of a contact or lead.")
     if kind == "note":
         if any((due_date, start, end, duration_minutes, status, priority, call_result, owner)):
-            raise InvalidInput("A note has subject, description and a record only.")
+            raise InvalidInput("kind=note only takes subject, description and a record.")
         parent = what or who
         if parent is None:
-            raise InvalidInput("A note needs a record: contact_or_lead or account_or_opportunity.")
+            raise InvalidInput("kind=note needs contact_or_lead or account_or_opportunity.")
         return (yield from _noted_down(subject, description or "", parent, run.account, run.noted, run.now))
     times = _times(kind, due_date, start, end, duration_minutes, run.now)
     values = {"Subject": subject, "Description": description, "WhoId": who, "WhatId": what, **times}
@@ -72,13 +72,13 @@ def log_activity(
     if kind == "call":
         values |= {"TaskSubtype": "Call", "Status": status or "Completed", "CallDisposition": call_result}
     elif call_result:
-        raise InvalidInput("call_result: of a call only.")
+        raise InvalidInput("call_result: only for kind=call.")
     elif kind == "task":
         values |= {"Status": status or "Not Started"}
     if kind != "event":
         values["Priority"] = priority or "Normal"
     elif status or priority:
-        raise InvalidInput("status, priority: of calls and tasks only.")
+        raise InvalidInput("status, priority: only for calls and tasks.")
     given = {name: value for name, value in values.items() if value is not None}
     source = "Event" if kind == "event" else "Task"
     id, existed = yield from once(creates(source, given), _alike(given), run.account, run.noted, run.now)
@@ -91,19 +91,19 @@ def _times(
 ) -> dict[str, Any]:
     if kind == "event":
         if start is None or (end is None) == (minutes is None):
-            raise InvalidInput("An event needs start, and end or duration_minutes.")
+            raise InvalidInput("kind=event needs start, and end or duration_minutes.")
         begins = moment(start, now, "start")
         ends = moment(end, now, "end") if end else begins + timedelta(minutes=minutes or 0)
         if ends < begins:
-            raise InvalidInput("end must lie after start.")
+            raise InvalidInput("end: must be later than start.")
         return {"StartDateTime": begins.isoformat(), "EndDateTime": ends.isoformat()}
     if start or end:
-        raise InvalidInput("start, end: of an event only.", hint="A task has due_date.")
+        raise InvalidInput("start, end: only for kind=event.", hint="A task has due_date.")
     told = {"ActivityDate": moment(due, now, "due_date").date().isoformat()} if due else {}
     if minutes is None:
         return told
     if kind != "call":
-        raise InvalidInput("duration_minutes: of calls and events only.")
+        raise InvalidInput("duration_minutes: only for calls and events.")
     return told | {"CallDurationInSeconds": minutes * 60}
 
 
@@ -149,7 +149,9 @@ def _put_on(note: str, parent: str) -> Asks[None]:
         if there:
             return
         if there is None or isinstance(refused, ProviderUnavailable):
-            raise OutcomeUnknown("The note is made, but Salesforce did not say whether it is on the record.") from None
+            raise OutcomeUnknown(
+                "The note was created, but Salesforce's answer was lost: it may not be linked to the record."
+            ) from None
         yield from _taken_away(note)
         raise refused from None
 

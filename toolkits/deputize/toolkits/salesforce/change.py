@@ -89,14 +89,14 @@ def create_record(
     if external_id:
         return (yield from _upserted(kind, known, external_id, values))
     if missing:
-        raise InvalidInput(f"fields: {', '.join(missing[:10])} must be given.")
+        raise InvalidInput(f"fields: {', '.join(missing[:10])} must be set.")
     headers = {"sforce-duplicate-rule-header": "allowSave=true"} if allow_duplicates else {}
     request = creates(kind, values, headers=headers)
     try:
         id, existed = yield from once(request, _alike(known, values), run.account, run.noted, run.now)
     except Conflict as duplicate:
         raise Conflict(
-            f"fields: Salesforce has such a record of {kind} already.",
+            f"fields: conflict (exists): Salesforce has a similar {kind} already.",
             reason=duplicate.reason,
             hint="Search for it; allow_duplicates=true makes one more.",
         ) from None
@@ -120,7 +120,7 @@ def _upserted(kind: str, known: Described, external_id: str, values: Json) -> As
     name, _, value = external_id.partition("=")
     field = field_in(known, name, "external_id")
     if not field.get("externalId") or not value.strip():
-        raise InvalidInput("external_id: Field=value, where the org marks the field as an external id.")
+        raise InvalidInput("external_id: must be Field=value, for a field that the org has marked as an external id.")
     at = {"object": kind, "field": str(field["name"]), "value": value.strip()}
     body = {one: given for one, given in values.items() if one != field["name"]}
     path = f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}"
@@ -162,16 +162,16 @@ def _cast(field: Json, value: str) -> Any:
             return datetime.fromisoformat(value.strip()).isoformat()
     except (ValueError, KeyError):
         raise InvalidInput(
-            f"fields: {name} is a {kind}.", hint="Numbers, true or false, ISO dates and times."
+            f"fields: {name} must be a {kind}.", hint="Numbers, true or false, ISO dates and times."
         ) from None
     if kind == "reference":
         return record_id(value, f"fields: {name}")
     if kind == "picklist" and field.get("restrictedPicklist"):
         options = [str(one["value"]) for one in field.get("picklistValues") or () if one.get("active", True)]
         if value not in options:
-            raise InvalidInput(f"fields: {name} has no such value.", hint=f"One of {', '.join(options[:20])}.")
+            raise InvalidInput(f"fields: {name} does not allow this value.", hint=f"One of {', '.join(options[:20])}.")
     if field.get("length") and kind in ("string", "picklist", "email", "phone", "url") and len(value) > field["length"]:
-        raise InvalidInput(f"fields: {name} holds {field['length']} characters.")
+        raise InvalidInput(f"fields: {name} takes at most {field['length']} characters.")
     return value
 
 

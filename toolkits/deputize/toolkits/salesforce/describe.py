@@ -139,7 +139,7 @@ def _people(kind: Kind, object: str | None) -> tuple[str, Sequence[str], list[st
         where = [f"SobjectType = {text(object_called(object))}"] if object else []
         return "RecordType", ("Id", "Name", "SobjectType", "IsActive"), where
     if object:
-        raise InvalidInput("object: of record types only.")
+        raise InvalidInput("object: only together with kind=record_types.")
     if kind == "queues":
         return "Group", ("Id", "Name"), ["Type = 'Queue'"]
     return "User", ("Id", "Name", "Email", "IsActive"), []
@@ -172,7 +172,7 @@ def owner_id(wanted: str, account: Account) -> Asks[str]:
         return str((users + queues)[0]["Id"])
     if users or queues:
         told = ", ".join(f"{one['Id']} ({Outside().line(str(one['Name']), 60)})" for one in (users + queues)[:5])
-        raise InvalidInput("owner: several are called so.", hint=f"Use an id: {told}.")
+        raise InvalidInput("owner: several users have this name.", hint=f"Use an id: {told}.")
     near = yield from found(select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5))
     names = ", ".join(Outside().line(str(one["Name"]), 60) for one in near)
-    raise InvalidInput("owner: nobody is called so.", hint=f"Near it: {names}." if names else "List the users.")
+    raise InvalidInput("owner: no user has this name.", hint=f"Near it: {names}." if names else "List the users.")

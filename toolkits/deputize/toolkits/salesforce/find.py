@@ -140,7 +140,7 @@ def list_records(
     where = [_where(known, one) for one in filters or ()]
     name = NAME.get(kind, "Name")
     if query and name == "Id":
-        raise InvalidInput(f"query: a {kind} has no name.", hint="Use filters.")
+        raise InvalidInput(f"query: cannot be used for {kind}, which has no name.", hint="Use filters.")
     where += [f"{name} LIKE {like(word)}" for word in (query or "").split()[:10]]
     if owner:
         field = field_in(known, "OwnerId", "owner")["name"]
@@ -163,7 +163,9 @@ def _sorted_by(known: Described, wanted: str) -> tuple[str, str]:
     field = field_in(known, wanted, "sort")
     name, type = str(field["name"]), str(field.get("type") or "string")
     if field.get("sortable") is False or not sorts(type):
-        raise InvalidInput(f"sort: not by {name}.", hint="By a time, a number or a text, such as -CreatedDate.")
+        raise InvalidInput(
+            f"sort: {name} cannot be sorted by.", hint="Sort by a time, number or text field, such as -CreatedDate."
+        )
     return name, type
 
 
@@ -182,13 +184,15 @@ def _related(kind: str, known: Described, id: str) -> str:
         return f"{'WhoId' if id.startswith(('003', '00Q')) else 'WhatId'} = {text(id)}"
     name = _PARENTS.get(id[:3], "")
     if name.lower() not in known:
-        raise InvalidInput(f"related_to: {kind} has no relation to such a record.", hint="Use filters on a field.")
+        raise InvalidInput(
+            f"related_to: {kind} has no field that refers to such a record.", hint="Use filters on a field."
+        )
     return f"{name} = {text(id)}"
 
 
 def _overdue(kind: str) -> list[str]:
     if kind != "Task":
-        raise InvalidInput("overdue_only: of tasks only.", hint="Use object=Task.")
+        raise InvalidInput("overdue_only: only for object=Task.", hint="Use object=Task.")
     return ["IsClosed = FALSE", "ActivityDate < TODAY"]
 
 
@@ -196,7 +200,7 @@ def records_called(kind: str, wanted: str) -> Asks[list[Json]]:
     """The records of exactly this name; else those with it in their name."""
     name = NAME.get(kind, "Name")
     if name == "Id":
-        raise InvalidInput(f"record: a {kind} has no name.", hint="Use its id.")
+        raise InvalidInput(f"record: a {kind} has no name to find it by.", hint="Use its id.")
     exact = yield from found(select(("Id", name), kind, [f"{name} = {text(wanted)}"], ("Id",), 6))
     if exact:
         return exact

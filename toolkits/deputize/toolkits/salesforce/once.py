@@ -60,7 +60,7 @@ def _looked_for(kind: str, alike: Sequence[str], account: Account, note: Mapping
         if len(new) == 1:
             return new[0]
     raise OutcomeUnknown(
-        f"Salesforce did not say whether the {kind} was made, and it cannot be told from others.",
+        f"Salesforce's answer was lost: the {kind} may have been created, and cannot be told apart from others.",
         hint=f"Look for the {kind} before trying again.",
     )
 

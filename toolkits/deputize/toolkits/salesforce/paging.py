@@ -61,5 +61,5 @@ def beyond(bound: Sequence[Any], cursor: str, kind: str, by: str, type: str, way
 def _value(kind: str, by: str, id: str) -> Asks[str]:
     rows = yield from found(select((by,), kind, [f"Id = {id}"], limit=1))
     if not rows:
-        raise InvalidInput("cursor: the record it stands at is gone.", hint="Begin the list again.")
+        raise InvalidInput("cursor: the record it points at was deleted or changed.", hint="Begin the list again.")
     return str(rows[0].get(by) or "")

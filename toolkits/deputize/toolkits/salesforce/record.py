@@ -66,14 +66,14 @@ def get_record(
     """One record by id or name, optionally with everything related."""
     kind = object_called(object)
     if related and kind not in _OF:
-        raise InvalidInput(f"related: of {' and '.join(_OF)} only.", hint="List the other object with related_to.")
+        raise InvalidInput(f"related: only for {' and '.join(_OF)}.", hint="List the other object with related_to.")
     if (offset or raw) and (related or len(fields or ()) != 1):
-        raise InvalidInput("offset, raw: of one field alone.", hint="Name it in fields.")
+        raise InvalidInput("offset, raw: only when reading a single field.", hint="Name it in fields.")
     id = record.strip()
     if not is_id(id):
         matches = yield from records_called(kind, id)
         if not matches:
-            raise NotFound("record: nothing is called so, or it is not visible to this user.")
+            raise NotFound("record: no record has this name, or it is not visible to this user.")
         if len(matches) > 1:
             named = NAME.get(kind, "Name")
             return {"matches": [record_row(one, (named,)) for one in matches], "note": "Several match: use an id."}

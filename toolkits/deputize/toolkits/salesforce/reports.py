@@ -64,13 +64,15 @@ def _chosen(every: list[Json], said: str) -> str:
     same = [one for one in every if str(one["name"]).casefold() == said.casefold()]
     if len(same) != 1:
         near = ", ".join(str(one["name"]) for one in every if said.casefold() in str(one["name"]).casefold())[:300]
-        raise InvalidInput("report: no single report is called so.", hint=f"Near it: {near}." if near else "List them.")
+        raise InvalidInput(
+            "report: not exactly one report has this name.", hint=f"Near it: {near}." if near else "List them."
+        )
     return str(same[0]["id"])
 
 
 def _filter(one: ReportFilter) -> Json:
     if not _COLUMN.fullmatch(one.field):
-        raise InvalidInput("filters: not the API name of a column.", hint="Such as AMOUNT.")
+        raise InvalidInput("filters: not an API name of a column of this report.", hint="Such as AMOUNT.")
     return {"column": one.field, "operator": one.op, "value": one.value}
 
 

@@ -50,14 +50,14 @@ def is_relation(name: str) -> bool:
 def field_called(wanted: str) -> str:
     """The name of a field, or a path to one that stays within reach. Raises `InvalidInput` for anything else."""
     if not _FIELD.fullmatch(wanted) or not all(is_relation(one) for one in wanted.split(".")[:-1]):
-        raise InvalidInput("fields: not the name of a field.", hint="API names, such as Name or Owner.Name.")
+        raise InvalidInput("fields: not a field name.", hint="API names, such as Name or Owner.Name.")
     return wanted
 
 
 def text(value: str) -> str:
     """A string literal that holds exactly this."""
     if any(ord(c) < 32 and c not in _ESCAPES for c in value) or len(value) > 4000:
-        raise InvalidInput("A value of a filter is too long, or holds control characters.")
+        raise InvalidInput("filters: a value is too long, or contains control characters.")
     return "'" + "".join(_ESCAPES.get(c, c) for c in value) + "'"
 
 
@@ -105,7 +105,7 @@ def condition(field: str, op: str, value: str, kind: str) -> str:
     if op == "in":
         values = [literal(one.strip(), kind, field) for one in value.split(",") if one.strip()]
         if not values or len(values) > 200:
-            raise InvalidInput(f"{field}: between 1 and 200 values, separated by commas.")
+            raise InvalidInput(f"{field}: must have 1 to 200 values, separated by commas.")
         return f"{name} IN ({', '.join(values)})"
     return f"{name} {OPERATORS[op]} {literal(value, kind, field)}"
 
@@ -160,14 +160,14 @@ def checked(query: str) -> tuple[str, int]:
             _within(word, aliases)
     top = _outside(lower)
     if top.count("select") != 1 or lower[0] != "select" or "from" not in top:
-        raise InvalidInput("soql: one SELECT ... FROM ... only.")
+        raise InvalidInput("soql: must be a single SELECT ... FROM ... query.")
     if "limit" not in top:
         if "offset" in top:
             raise InvalidInput("soql: OFFSET without LIMIT.", hint="Leave OFFSET out: results go on by cursor.")
         return f"{query.strip()} LIMIT {MOST}", MOST
     after = top[top.index("limit") + 1 :]
     if "offset" in top or len(after) != 1 or not after[0].isdecimal() or int(after[0]) > MOST:
-        raise InvalidInput(f"soql: LIMIT of at most {MOST} at the end, and no OFFSET.")
+        raise InvalidInput(f"soql: only LIMIT, of at most {MOST}, may stand at the end, and no OFFSET.")
     return query.strip(), int(after[0])
 
 
@@ -178,9 +178,9 @@ def _complain(words: Sequence[str], lower: Sequence[str]) -> None:
     """
     texts = [word for word in words if word.startswith("'") and len(word) > 1]
     if not words or any(word in _SIGNS or not word.isascii() for word in words if word not in texts):
-        raise InvalidInput("soql: holds a sign that SOQL does not know.", hint="Plain SOQL, without comments.")
+        raise InvalidInput("soql: contains a character that SOQL does not have.", hint="Plain SOQL, without comments.")
     if any(re.search(r"\\[uU]", word) for word in texts):
-        raise InvalidInput("soql: holds an escape by code point.", hint="Write the character itself.")
+        raise InvalidInput("soql: contains an escape by code point.", hint="Write the character itself.")
     if never := _NEVER.intersection(lower):
         raise InvalidInput(f"soql: {min(never).upper()} is not supported.")
     if ("all", "rows") in pairwise(lower):
@@ -196,11 +196,13 @@ def _reachable(lower: Sequence[str], at: int) -> str:
     custom = re.fullmatch(r"[a-z][a-z0-9_]*__[cr]", name) is not None
     inside = lower[:at].count("(") > lower[:at].count(")")
     if not (name in _ALLOWED or custom or (inside and name in _CHILDREN)):
-        raise InvalidInput("soql: FROM an object that is out of reach.", hint=f"One of {', '.join(sorted(OBJECTS))}.")
+        raise InvalidInput(
+            "soql: FROM names an object that may not be queried.", hint=f"One of {', '.join(sorted(OBJECTS))}."
+        )
     more = list(takewhile(lambda word: word not in _CLAUSES and word != ")", lower[at + 2 :]))
     alias = more[-1] if more else ""
     if len(more) > 2 or (len(more) == 2 and more[0] != "as") or (alias and not _ALIAS.fullmatch(alias)):
-        raise InvalidInput("soql: FROM one object only.", hint="An alias has one to three letters.")
+        raise InvalidInput("soql: FROM must name a single object.", hint="An alias has one to three letters.")
     return alias
 
 
@@ -210,7 +212,9 @@ def _within(path: str, aliases: set[str]) -> None:
     if first not in aliases and first not in _ALLOWED:
         rest.insert(0, first)
     if not all(is_relation(one) for one in rest):
-        raise InvalidInput("soql: a path to an object that is out of reach.", hint="Such as Owner.Name, Account.Name.")
+        raise InvalidInput(
+            "soql: a path leads to an object that may not be queried.", hint="Such as Owner.Name, Account.Name."
+        )
 
 
 def _outside(lower: Sequence[str]) -> list[str]:
@@ -223,5 +227,5 @@ def _outside(lower: Sequence[str]) -> list[str]:
         if not depth and word != ")":
             found.append(word)
     if depth:
-        raise InvalidInput("soql: a parenthesis is open.")
+        raise InvalidInput("soql: a closing parenthesis is missing.")
     return found

@@ -33,10 +33,10 @@ _HINT: Final = "Use section, header, divider, context, rich_text, markdown, or i
 def checked(blocks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The blocks, if they are fit to be sent. Raises `InvalidInput`."""
     if len(blocks) > MOST or len(json.dumps(blocks)) > LONGEST:
-        raise InvalidInput(f"blocks: at most {MOST}, and {LONGEST} characters together.")
+        raise InvalidInput(f"blocks: at most {MOST} blocks, with {LONGEST} characters in all.")
     for block in blocks:
         if not _is_of(_BLOCKS, block.get("type")):
-            raise InvalidInput("blocks: a kind of block that is not sent.", hint=_HINT)
+            raise InvalidInput("blocks: this type of block is not supported.", hint=_HINT)
         for part in _inside(block, 0):
             _check(part)
     return [_verbatim(block) for block in blocks]
@@ -59,19 +59,22 @@ def _verbatim(value: Any) -> Any:
 def _check(part: Any) -> None:
     if isinstance(part, str):
         if _CALLS.search(unicodedata.normalize("NFKC", part)):
-            raise InvalidInput("blocks: they may not call everybody.", hint="Leave out <!channel> and the like.")
+            raise InvalidInput(
+                "blocks: must not mention everybody (<!channel>, <!here>, <!everyone>).",
+                hint="Leave out <!channel> and the like.",
+            )
     elif "type" in part and not _is_of(_BLOCKS | _PARTS, part["type"]):
-        raise InvalidInput("blocks: a kind of element that is not sent.", hint=_HINT)
+        raise InvalidInput("blocks: this type of element is not supported.", hint=_HINT)
     elif any(str(name).endswith("_url") for name in part) or (
         "url" in part and not _is_of(_ADDRESSED, part.get("type"))
     ):
-        raise InvalidInput("blocks: no pictures from elsewhere.", hint=_HINT)
+        raise InvalidInput("blocks: images from other sites are not allowed.", hint=_HINT)
 
 
 def _inside(value: Any, depth: int) -> Iterator[Any]:
     """Every object and text inside, itself included."""
     if depth > _DEEPEST:
-        raise InvalidInput("blocks: too deep.")
+        raise InvalidInput("blocks: nested too deeply.")
     if isinstance(value, dict):
         yield value
         for one in value.values():

@@ -52,9 +52,9 @@ def write_canvas(
     """Create a canvas or change one, from Markdown."""
     content = _content(body)
     if not canvas_id and mode != "append":
-        raise InvalidInput("mode: a new canvas has nothing to change yet.")
+        raise InvalidInput("mode: only together with canvas_id.")
     if canvas_id and title:
-        raise InvalidInput("title: only a new canvas is given one.")
+        raise InvalidInput("title: can only be set for a new canvas.")
     caller = Caller.of(run)
     spot = (yield from places.find(conversation, caller, sends=True)) if conversation else None
     made, own = canvas_id or "", False
@@ -79,7 +79,7 @@ def _content(body: str) -> Json:
     """The canvas as Slack takes it. Raises `InvalidInput` for none, and for one that is too long."""
     text = body.replace("\r\n", "\n").replace("\x00", "")
     if not text.strip() or len(text) > LONGEST:
-        raise InvalidInput(f"body: 1 to {LONGEST} characters.")
+        raise InvalidInput(f"body: must have 1 to {LONGEST} characters.")
     return {"type": "markdown", "markdown": text}
 
 

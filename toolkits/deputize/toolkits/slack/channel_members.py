@@ -58,7 +58,7 @@ def manage_members(
 ) -> Steps:
     """Invite or remove people, or join or leave a channel."""
     if bool(users) != (action in ("invite", "remove")):
-        raise InvalidInput("users: needed to invite or remove, and for nothing else.")
+        raise InvalidInput("users: needed for action=invite and remove, and only there.")
     caller = Caller.of(run)
     spot = yield from places.find(conversation, caller)
     chosen = (yield from people.find(users, "users", caller)) if users else []

@@ -41,7 +41,7 @@ def channel_name(name: str, field: str = "name") -> str:
     """A name as Slack takes it: lower case, hyphens. Raises `InvalidInput` for one of which nothing is left."""
     made = _UNFIT.sub("-", name.strip().removeprefix("#").lower()).strip("-")[:_NAME].strip("-")
     if not re.search(r"\w", made.replace("_", "")):
-        raise InvalidInput(f"{field}: a channel's name has letters or digits.")
+        raise InvalidInput(f"{field}: a channel's name needs letters or digits.")
     return made
 
 
@@ -49,7 +49,7 @@ def _check_about(topic: str | None, purpose: str | None) -> None:
     """Raises `InvalidInput` for Slack's own notation: a topic is also told to everybody in the channel."""
     for field, value in (("topic", topic), ("purpose", purpose)):
         if value and _NOTATION.search(value):
-            raise InvalidInput(f"{field}: plain text only.", hint="Leave out <!channel>, <@...> and <link|text>.")
+            raise InvalidInput(f"{field}: must be plain text.", hint="Leave out <!channel>, <@...> and <link|text>.")
 
 
 # ----------------------------------------------------------------- create
@@ -120,7 +120,11 @@ def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
     if own is not None:
         return own
     if taken:
-        raise Conflict("name: there is a channel of this name.", reason="exists", hint="Use it, or take another name.")
+        raise Conflict(
+            "name: conflict (exists): there is a channel of this name.",
+            reason="exists",
+            hint="Use it, or take another name.",
+        )
     raise unsure
 
 

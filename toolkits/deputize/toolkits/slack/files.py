@@ -143,7 +143,7 @@ def _content(file: Row) -> Asks[bytes | None]:
     kind = str(answer.headers.get("content-type") or "")
     login = "html" in kind and "html" not in str(file.get("mimetype") or "") and not _is_canvas(file)
     if answer.status >= 300 or login or not isinstance(answer.data, bytes):
-        raise NotFound("Slack did not hand out the file.", hint="The user may have to sign in to Slack again.")
+        raise NotFound("Slack did not return the file.", hint="The user may have to sign in to Slack again.")
     return answer.data
 
 
@@ -249,9 +249,9 @@ def _laid_up(files: Sequence[File]) -> Asks[list[str]]:
             told = yield api.call("files.getUploadURLExternal", asked, repeat="idem", prepares=True)
             answer: Answer = yield _put(str(told["upload_url"]), file)
         except OutcomeUnknown:
-            raise ProviderUnavailable("Slack could not take the file; nothing was shown to anybody.") from None
+            raise ProviderUnavailable("Slack is not available now; nothing was posted.") from None
         if answer.status >= 300:
-            raise ProviderUnavailable("Slack did not take the file; nothing was shown to anybody.")
+            raise ProviderUnavailable("Slack refused the file; nothing was posted.")
         ids.append(str(told["file_id"]))
     return ids
 
@@ -259,7 +259,7 @@ def _laid_up(files: Sequence[File]) -> Asks[list[str]]:
 def _put(url: str, file: File) -> PublicRequest:
     """The bytes, to the address that Slack gave: its own only, although no token goes there."""
     if not url.startswith((f"https://{_HOST}/", "https://slack.com/")):
-        raise InvalidInput("Slack named an upload address that is not its own.", fix_by="operator")
+        raise InvalidInput("Slack returned an upload address that is not its own.", fix_by="operator")
     mime = "application/octet-stream"
     return PublicRequest(url, "POST", file.content, mime, repeat="idem", prepares=True, max_bytes=MIB)
 

@@ -97,7 +97,7 @@ def pin(
     if bool(ts) == bool(url):
         raise InvalidInput("Give exactly one of ts and url.")
     if url and not _LINK.fullmatch(url):
-        raise InvalidInput("url: not a web address.")
+        raise InvalidInput("url: must be an http or https address.")
     caller = Caller.of(run)
     spot = yield from places.find(conversation, caller)
     if url:

@@ -91,7 +91,7 @@ def once(
             break
         if found is not None:
             return found
-    raise OutcomeUnknown("Slack did not say whether it was done.", hint="Look in Slack before doing it again.")
+    raise OutcomeUnknown("Slack's answer was lost: it may have been done.", hint="Look in Slack before doing it again.")
 
 
 # ----------------------------------------------------------------- messages

@@ -115,12 +115,14 @@ def _called(ref: Ref, caller: Caller, *, sends: bool) -> Asks[Spot]:
     if len(hits) == 1 and not persons:
         if sends and _may_be_somebody(ref, everybody, caller):
             hint = f"Write {hits[0].name} for the channel, @handle for a person."
-            raise NotFound("conversation: this may be a person who could not be looked for.", hint=hint)
+            raise NotFound(
+                "conversation: may be this channel or a person, and the people cannot be looked up.", hint=hint
+            )
         return hits[0]
     if len(persons) == 1 and not hits:
         if not (caller.may("read", "dm") or (sends and caller.may("write", "dm"))):
             hint = f"Write @{people.names_of(persons[0])[0]}."
-            raise NotFound(f"conversation: this is a person, {people.with_id(persons[0])}.", hint=hint)
+            raise NotFound(f"conversation: this is a person: {people.with_id(persons[0])}.", hint=hint)
         return (yield from _with(persons, caller, sends=sends))
     raise _miss(ref, hits, persons, channels, everybody.rows, _unseen(caller))
 
@@ -165,7 +167,7 @@ def _spot(channel: Row) -> Spot:
 def _channels(wanted: str, caller: Caller) -> Asks[list[Json]]:
     """Channels in which the user is, and if none has the name, all public ones."""
     if not wanted:
-        raise InvalidInput("conversation: names no conversation.", hint="Use an id, #channel, @user, email or link.")
+        raise InvalidInput("conversation: not a conversation.", hint="Use an id, #channel, @user, email or link.")
     kinds = caller.kinds_with("read", *CHANNELS)
     if not kinds:
         return []
@@ -240,7 +242,7 @@ def _with(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
         if found := (yield from _existing(users, kind, caller)):
             return Spot(found, (kind,), name, len(ids) + 1 if kind == "group_dm" else None)
         if not sends:
-            raise NotFound("conversation: there is no such direct message yet.", hint="It begins with a message.")
+            raise NotFound("conversation: there is no direct message with them yet.", hint="It begins with a message.")
     opened = yield api.call("conversations.open", {"users": ",".join(ids)}, repeat="idem", prepares=True)
     members = len(ids) + 1 if kind == "group_dm" else None
     return Spot(str(opened["channel"]["id"]), (kind,), name, members)

@@ -90,7 +90,7 @@ def list_conversations(
     if not joined:
         kinds = [kind for kind in caller.kinds_with("read", *CHANNELS) if kind in wanted]
     if not kinds:
-        raise InvalidInput("types: without joined there are only channels.")
+        raise InvalidInput("types: joined=false only lists channels.")
     bound_to = ("slack_list_conversations", run.account.subject, query, types, joined, archived)
     place = Place.of(bound_to, cursor, limit, run.now)
     page, token = yield from _matching(query, kinds, place, caller, joined=joined, archived=archived)

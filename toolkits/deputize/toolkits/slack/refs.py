@@ -55,7 +55,7 @@ def read(conversation: str, field: str = "conversation") -> Ref:
     if token := _TOKEN.fullmatch(text):
         text = token[1]
     if not text or len(text) > _LONGEST:
-        raise InvalidInput(f"{field}: names no conversation.", hint="Use an id, #channel, @user, email or link.")
+        raise InvalidInput(f"{field}: not a conversation.", hint="Use an id, #channel, @user, email or link.")
     if text.lower().startswith(("http://", "https://")):
         return _linked(text, field)
     if _CONVERSATION.fullmatch(text):
@@ -64,7 +64,7 @@ def read(conversation: str, field: str = "conversation") -> Ref:
     if len(people) > 1 or is_person(text):
         return _among(people, field)
     if not channel_name(text):
-        raise InvalidInput(f"{field}: names no conversation.", hint="Use an id, #channel, @user, email or link.")
+        raise InvalidInput(f"{field}: not a conversation.", hint="Use an id, #channel, @user, email or link.")
     if text.startswith("#") or _says_channel(text):
         return Ref("channel", ("public", "private"), name=channel_name(text))
     return Ref("word", ("public", "private"), name=text)
@@ -95,7 +95,9 @@ def _linked(link: str, field: str) -> Ref:
 
 def _among(people: Sequence[str], field: str) -> Ref:
     if any(one.startswith("#") or _CONVERSATION.fullmatch(one) for one in people):
-        raise InvalidInput(f"{field}: one conversation, or people.", hint="Several people make a group DM.")
+        raise InvalidInput(
+            f"{field}: must be one conversation, or several people.", hint="Several people make a group DM."
+        )
     if len(people) > MOST_PEOPLE:
         raise InvalidInput(f"{field}: a group DM has at most {MOST_PEOPLE} others.")
     return Ref("people", ("group_dm",) if len(people) > 1 else ("dm",), people=tuple(people))

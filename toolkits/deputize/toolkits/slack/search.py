@@ -110,7 +110,7 @@ def search(
 def _check_place(kinds: Sequence[Kind], granted: frozenset[str]) -> None:
     """A name does not tell the kind of its place beforehand, so that its right may not have been asked for yet."""
     if lacking := [kind for kind in kinds if _SCOPES[kind] not in granted]:
-        raise InvalidInput("types: the conversation is of another kind.", hint=f"Add types: {lacking}.")
+        raise InvalidInput("types: exclude the type of this conversation.", hint=f"Add types: {lacking}.")
 
 
 def _granular(what: Sequence[str], where: Sequence[str]) -> list[str]:
@@ -154,7 +154,7 @@ def _older(
 ) -> Asks[Json]:
     """search.messages or search.files, which count pages and whole days."""
     if len(what) != 1 or what[0] not in ("messages", "files"):
-        raise InvalidInput("kinds: with search:read alone, either messages or files.")
+        raise InvalidInput("kinds: with the scope search:read alone, ask for messages or files, not both.")
     days = [f"{name}:{_day(at, days)}" for name, at, days in (("after", start, -1), ("before", end, 1)) if at]
     asked = {
         "query": " ".join([query, *terms, *days]),

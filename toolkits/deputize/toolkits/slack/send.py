@@ -72,7 +72,7 @@ def send_message(
     ref = refs.read(conversation)
     thread = thread_ts or ref.thread_ts or ref.ts or None
     if broadcast and not thread:
-        raise InvalidInput("broadcast: only an answer in a thread can also be shown in its channel.")
+        raise InvalidInput("broadcast: only together with thread_ts.")
     text = to_mrkdwn(body) if body else fallback(shaped or ())
     if run.noted:
         spot, text = Spot.of_note(run.noted), str(run.noted["text"])
@@ -88,7 +88,7 @@ def send_message(
 def _later(send_at: str, now: float) -> int:
     at = int(times.moment(send_at, now, "send_at").timestamp())
     if not now < at <= now + _LATEST:
-        raise InvalidInput("send_at: must lie ahead, within 120 days.")
+        raise InvalidInput("send_at: must be in the future, within 120 days.")
     return at
 
 

@@ -53,10 +53,10 @@ def set_status(
     if text is None and emoji is None and presence is None and snooze is None:
         raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
     if until and text is None and emoji is None:
-        raise InvalidInput("until: says how long a text or an emoji stays.")
+        raise InvalidInput("until: only together with text or emoji.")
     ends = int(times.moment(until, run.now, "until").timestamp()) if until else 0
     if until and ends <= run.now:
-        raise InvalidInput("until: must lie ahead.")
+        raise InvalidInput("until: must be in the future.")
     symbol = _symbol(emoji)
     minutes = _minutes(snooze) if snooze is not None else None
     caller = Caller.of(run)
@@ -112,7 +112,7 @@ def _symbol(emoji: str | None) -> str | None:
 def _minutes(snooze: str) -> int:
     found = _MINUTES.fullmatch(snooze.strip().lower())
     if not snooze.strip() or not found:
-        raise InvalidInput("snooze: a duration such as 45m or 2h; 0 ends it.")
+        raise InvalidInput("snooze: must be a duration such as 45m or 2h; 0 ends it.")
     minutes = int(found[1] or 0) * 60 + int(found[2] or 0)
     if minutes > _LONGEST:
         raise InvalidInput("snooze: at most a week.")

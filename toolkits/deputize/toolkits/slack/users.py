@@ -101,7 +101,7 @@ def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
     if missing:
         name, near = next(iter(missing.items()))
         hint = f"Near: {', '.join(near)}." if near else "Look with slack_find_users."
-        raise NotFound(f"{field}: {_quoted(name)} is nobody, or not one person alone.", hint=hint)
+        raise NotFound(f"{field}: {_quoted(name)} is not exactly one person.", hint=hint)
     return found
 
 

@@ -148,7 +148,9 @@ def _called(groups: Sequence[Row], name: str) -> Row:
     hits = [one for one in groups if wanted in (str(one.get("id")).casefold(), str(one.get("handle")).casefold())]
     if len(hits) != 1:
         near = ", ".join(f"@{_group(one)['handle']}" for one in groups[:5])
-        raise NotFound("group: no group has this handle.", hint=f"There are: {near}." if near else "There is none.")
+        raise NotFound(
+            "group: no user group has this handle.", hint=f"There are: {near}." if near else "There is none."
+        )
     return hits[0]
 
 

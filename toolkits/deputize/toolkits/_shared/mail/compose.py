@@ -188,7 +188,8 @@ def apart(to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> 
                 kept[-1].append(one)
     if len(seen) > MOST_RECIPIENTS:
         raise InvalidInput(
-            f"At most {MOST_RECIPIENTS} recipients.", hint="Send to fewer people, or to a group address."
+            f"to, cc, bcc: at most {MOST_RECIPIENTS} recipients in all.",
+            hint="Send to fewer people, or to a group address.",
         )
     return Recipients(*kept)
 

@@ -159,7 +159,7 @@ def person(text: str, field: str) -> Person:
     found = Person(name, f"{local}@{_ascii_domain(domain, field)}")
     if not found.reachable:
         raise InvalidInput(
-            f"{field}: not one email address.", hint="Give one per entry: a@b.example or Name <a@b.example>."
+            f"{field}: not a single email address.", hint="Give one per entry: a@b.example or Name <a@b.example>."
         )
     return found
 
