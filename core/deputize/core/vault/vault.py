@@ -1,7 +1,7 @@
 """The only truth: grants, and every other record that must be sealed, bound to its place and swapped atomically.
 
-A row opens nowhere but in its place. Where grants lie is in `places`, which of them is meant in `choose`, what happens
-when root keys change in `rotation`.
+A row opens nowhere but in its place. Where grants lie is in `grant_index`, which of them is meant in `choose`, what
+happens when root keys change in `rotation`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.choose import called, meant, same_origin
 from deputize.core.vault.content import packed
 from deputize.core.vault.grant import Grant, SecretBytes, User
+from deputize.core.vault.grant_index import GrantIndex
 from deputize.core.vault.opening import LOST, Reread, knowing, open_first
-from deputize.core.vault.places import Places
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Content, Record
 from deputize.core.vault.seal import Sealer, generation_of
 from deputize.core.vault.stores.protocol import Store
@@ -36,8 +36,8 @@ class Vault:
 
     def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys, reread: Reread | None = None) -> None:
         self.store, self.sealer, self.keys, self._reread = store, sealer, keys, reread
-        places = Places(keys.index)
-        self.place, self.place_of = places.place, places.place_of
+        index = GrantIndex(keys.index)
+        self.place, self.place_of = index.place, index.place_of
         self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
 
     @classmethod

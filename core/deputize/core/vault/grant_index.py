@@ -8,7 +8,7 @@ from functools import lru_cache
 from deputize.core.vault.grant import Grant, User
 
 
-class Places:
+class GrantIndex:
     """Places under the vault's own index key: ``HMAC(tenant, user) . HMAC(provider, app) . HMAC(account)``."""
 
     def __init__(self, index: bytes) -> None:
