@@ -10,19 +10,21 @@ from pathlib import Path
 import pytest
 
 from deputize.cli.doctor import Finding, examine
-from deputize.core import Deputy, SettingsError, VaultError
+from deputize.core import Consent, Deputy, SettingsError, VaultError
 from deputize.core.audit.events import VaultCopied
 from deputize.core.settings import Settings
 from deputize.core.vault.backup import back_up
 from deputize.core.vault.root_keys import new_key
 from deputize.core.vault.stores import PLUGINS, Store, open_store, shown_url, store_type
 from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from deputize.sandbox.store_contract import StoreContract
 from tests.support import acme_store, packages
 from tests.support.acme_store import AcmeStore
-from tests.support.house import PAGES, connect
+from tests.support.faults import FaultyStore
+from tests.support.house import PAGES, build, connect
 
 
 class TestAcmeStore(StoreContract):
@@ -139,3 +141,23 @@ async def test_it_cannot_stand_in_for_a_built_in_store_and_an_unknown_one_is_nam
 )
 def test_an_address_is_shown_without_what_may_be_secret_in_it(url: str, shown: str) -> None:
     assert shown_url(url) == shown
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_a_store_on_another_machine_is_looked_at_less_often_while_somebody_waits(
+    local: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deputy = await build(Sandbox(), vault=await Vault.open(store := FaultyStore(MemoryStore()), [b"k" * 32]))
+    store.local_reads = local
+    [asked] = await deputy.connect("alice", "google", scopes=["https://www.googleapis.com/auth/gmail.readonly"])
+    looks, status = 0, deputy.consents.status
+
+    async def counted(consent: str) -> Consent | None:
+        nonlocal looks
+        looks += 1
+        return await status(consent)
+
+    monkeypatch.setattr(deputy.consents, "status", counted)
+    await deputy.wait([asked], timeout=0.7)
+    assert looks > 2 if local else looks == 2
+    await deputy.close()

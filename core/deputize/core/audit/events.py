@@ -363,10 +363,10 @@ class RevokeReplaced(Event):
 
 @dataclass(frozen=True, slots=True)
 class RevokeTried(Event):
-    """The provider was told, or is to be: not an event itself, but what those have in common that are."""
+    """Revocation was tried at the provider: not an event itself, but what those have in common that are."""
 
     tokens: OfApp
-    leaked: Annotated[bool | None, "told as tokens that others may have"] = None
+    leaked: Annotated[bool | None, "sent as tokens that others may have"] = None
 
 
 class RevokeDone(RevokeTried):
@@ -376,7 +376,7 @@ class RevokeDone(RevokeTried):
 
 
 class RevokeQueued(RevokeTried):
-    """The provider did not answer; it is told again."""
+    """The provider did not answer; it is tried again."""
 
     event = "revoke.queued"
 

@@ -157,7 +157,7 @@ class _Chain:
                 if not self.intents[_act(row)]:
                     del self.intents[_act(row)]
             elif row.get("decision") == "done":
-                self.results[_act(row)] += 1  # told by another process, from what it found recorded
+                self.results[_act(row)] += 1  # written by another process, from what it found recorded
 
 
 def _act(row: Row) -> str:
@@ -166,8 +166,8 @@ def _act(row: Row) -> str:
 
 
 def _orphans(chains: Iterable[_Chain]) -> tuple[Row, ...]:
-    told = sum((chain.results for chain in chains), Counter[str]())
-    open_ = [row for chain in chains for act, rows in chain.intents.items() for row in rows[told[act] :]]
+    results = sum((chain.results for chain in chains), Counter[str]())
+    open_ = [row for chain in chains for act, rows in chain.intents.items() for row in rows[results[act] :]]
     return tuple(sorted(open_, key=time_of))
 
 

@@ -21,6 +21,8 @@ from deputize.core.providers.origin import differs
 
 POLL: Final = 0.15
 """Seconds between two looks: another process may end a consent, so there is nothing to be woken by."""
+POLL_REMOTE: Final = 1.0
+"""The same, where each look is a question over the network (`deputize.core.vault.stores.Store.local_reads`)."""
 
 
 async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
@@ -29,6 +31,7 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
     known = {one.id: _removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
     deadline = time.monotonic() + timeout
+    every = POLL if consents.repository.engine.vault.store.local_reads else POLL_REMOTE
     while True:
         found = []
         for one in ids:
@@ -39,7 +42,7 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
             found.append(now)
         if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
             return found
-        await asyncio.sleep(min(POLL, max(deadline - time.monotonic(), 0)))
+        await asyncio.sleep(min(every, max(deadline - time.monotonic(), 0)))
 
 
 async def _now(consents: Consents, consent_id: str) -> Consent | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deputize.core.audit import Audit
 from deputize.core.errors import SettingsError
-from deputize.core.vault.restore import Owe, count_anew, distrust, end_revoked
+from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
 from deputize.core.vault.vault import FIRST, Vault
@@ -58,12 +58,12 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
 
 
 async def restore(
-    vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, folder: Path, enqueue: Owe
+    vault: Vault, backup: Path, root_keys: Sequence[bytes], audit: Audit, folder: Path, enqueue: Enqueue
 ) -> int:
     """Replace what is in the vault by a backup of it, as one step, while others use it. How many grants are in doubt.
 
-    ``folder``: of the audit. What is owed to providers now stays owed. Raises `SettingsError` for a backup of another
-    vault, `VaultError` for one that does not open, and has changed nothing then.
+    ``folder``: of the audit. The revocation queue stays as it is in the vault now. Raises `SettingsError` for a backup
+    of another vault, `VaultError` for one that does not open, and has changed nothing then.
     """
     async with backups_of(vault).draft(backup) as draft:
         copied = await Vault.open(draft.store, root_keys)

@@ -51,11 +51,11 @@ def knowing(sealed: bytes, sealer: Sealer, reread: Reread | None) -> Sealer:
     with suppress(SettingsError):
         sealer = Sealer(reread()) if reread else sealer
     if not sealer.knows(sealed):
-        raise _shut(sealed, sealer)
+        raise _key_missing(sealed, sealer)
     return sealer
 
 
-def _shut(sealed: bytes, sealer: Sealer) -> VaultError:
+def _key_missing(sealed: bytes, sealer: Sealer) -> VaultError:
     given = ", ".join(sealer.ids)
     return VaultError(
         "A record in the vault cannot be opened: its key is not among those given.",

@@ -3,12 +3,12 @@
 Since it was made, refresh tokens were used up, approvals spent and grants revoked. So:
 
     questions that were open       gone: they are asked again
-    a grant the audit saw revoked  revoked, and its provider is told once more
+    a grant the audit saw revoked  revoked, and queued for revocation at its provider
     any other that can be          not used before the provider has confirmed it: it is refreshed first. A refresh
     refreshed                      token that was used up leads to a new consent, once
     any other                      used as it is: the provider refuses a token that has ended
 
-The audit is told the generation that each grant has now: from there on it counts anew.
+A row of the audit says which generation each grant has now: rollback detection begins there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from deputize.core.vault.vault import EXPIRING, Vault
 
 log = logging.getLogger("deputize")
 
-Owe: TypeAlias = Callable[[Vault, Grant], Awaitable[object]]
-"""Writes down in a vault that a grant's tokens must end at the provider."""
+Enqueue: TypeAlias = Callable[[Vault, Grant], Awaitable[object]]
+"""Adds a grant's tokens to the revocation queue of a vault."""
 
 _LONG_AGO = 1.0
 
 
-async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Owe) -> None:
+async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Enqueue) -> None:
     """For the start: where the vault is a backup that was put back, doubt what is in it. Else do nothing."""
     if not (at := vault.keys.copied_at):
         return
@@ -44,13 +44,13 @@ async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Owe) 
 
 
 async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
-    """Tell the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
+    """Write into the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     for grant in await all_grants(vault):
         audit.write(GrantRestored(facts_of(grant, audit)))
 
 
-async def distrust(vault: Vault, tale: AuditedGenerations, enqueue: Owe) -> int:
+async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> int:
     """Forget what was open, end what was revoked since, and have all other grants confirmed first; how many those are.
 
     It can be cut off anywhere and done again.
@@ -58,7 +58,7 @@ async def distrust(vault: Vault, tale: AuditedGenerations, enqueue: Owe) -> int:
     for kind in EXPIRING:
         for record in await vault.scan(kind) if kind != "act" else ():
             await vault.delete(record)
-    await end_revoked(vault, tale, enqueue)
+    await end_revoked(vault, audited, enqueue)
     doubted = 0
     for record in await vault.scan("grant"):
         grant = Grant.unpack(record.plain, record.generation)
@@ -69,11 +69,11 @@ async def distrust(vault: Vault, tale: AuditedGenerations, enqueue: Owe) -> int:
     return doubted
 
 
-async def end_revoked(vault: Vault, tale: AuditedGenerations, enqueue: Owe) -> None:
+async def end_revoked(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> None:
     """End what the audit last saw revoked and lives here; of the same generation, too, which had another past."""
     for record in await vault.scan("grant"):
         grant = Grant.unpack(record.plain, record.generation)
-        last = tale.of(grant)
+        last = audited.of(grant)
         if grant.status != "revoked" and last and last.revoked and last.generation >= grant.generation:
             await enqueue(vault, grant)
             await vault.swap(record, grant.tombstone().pack())

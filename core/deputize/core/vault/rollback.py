@@ -1,9 +1,9 @@
-"""What the audit says of each grant, against what the vault holds: a row that was put back is older than it was told.
+"""Rollback detection: a grant whose generation in the vault is older than the newest one in the audit was put back.
 
 The seal binds a row to its place and generation, so a row can be replaced only by an earlier one of the same place.
 Every write of a grant that matters is a row of the audit with its generation. Where the vault is behind, somebody put
 an older row back, or the whole file. This cannot be seen where the audit was cut as well and no anchor is kept
-elsewhere, where only writes were undone that no row tells, and where the machine went down before the rows were
+elsewhere, where only writes were undone that have no row, and where the machine went down before the rows were
 durable (half a second, in standard mode).
 """
 
@@ -23,7 +23,7 @@ from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Vault
 
 RESTORED: Final = VaultRestored.event
-"""The event that begins a new count: what was told before it is of another past."""
+"""The event that begins a new count: rows before it are of another past."""
 
 Where: TypeAlias = tuple[str, str, str, str, str]
 """Tenant, user, provider, app, and the account as the audit names it."""
@@ -39,7 +39,7 @@ class AuditedGeneration:
 
 @dataclass(frozen=True, slots=True)
 class GenerationMismatch:
-    """A grant whose generation in the vault (0: none lies there) is not the newest one told."""
+    """A grant whose generation in the vault (0: none lies there) is not the newest one in the audit."""
 
     user: User
     provider: str
@@ -68,7 +68,7 @@ class AuditedGenerations:
     def __init__(self, folder: Path, keys: Sequence[bytes]) -> None:
         self._ring = [Key(key) for key in keys]
         since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
-        self._told: dict[Where, AuditedGeneration] = {}
+        self._newest: dict[Where, AuditedGeneration] = {}
         for row in self._rows(folder):
             if row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
@@ -85,24 +85,24 @@ class AuditedGenerations:
     def _take(self, row: Row) -> None:
         tenant, user, provider, app = (str(row.get(name, "")) for name in ("tenant", "user", "provider", "app"))
         where, generation = (tenant, user, provider, app, str(row["account_hash"])), row["grant_gen"]
-        if where not in self._told or generation >= self._told[where].generation:
-            self._told[where] = AuditedGeneration(generation, row["event"] == GrantRevoked.event)
+        if where not in self._newest or generation >= self._newest[where].generation:
+            self._newest[where] = AuditedGeneration(generation, row["event"] == GrantRevoked.event)
 
     def of(self, grant: Grant) -> AuditedGeneration | None:
-        """What was told of this grant last."""
-        told = [self._told[where] for where in self._names(grant) if where in self._told]
-        return max(told, key=lambda one: one.generation, default=None)
+        """The newest generation of this grant that the audit has."""
+        found = [self._newest[where] for where in self._names(grant) if where in self._newest]
+        return max(found, key=lambda one: one.generation, default=None)
 
     def _names(self, grant: Grant) -> list[Where]:
         owner = (grant.user.tenant, grant.user.id, grant.provider, grant.app)
         return [(*owner, key.value([grant.account.subject])) for key in self._ring]
 
     def gone(self, grants: Sequence[Grant]) -> list[GenerationMismatch]:
-        """Grants that were told of and are not among these: the vault removes none."""
+        """Grants that the audit knows and that are not among these: the vault removes none."""
         known = {where for grant in grants for where in self._names(grant)}
         return [
-            GenerationMismatch(User(user, tenant), provider, app, "", 0, told.generation)
-            for (tenant, user, provider, app, account), told in self._told.items()
+            GenerationMismatch(User(user, tenant), provider, app, "", 0, newest.generation)
+            for (tenant, user, provider, app, account), newest in self._newest.items()
             if (tenant, user, provider, app, account) not in known
         ]
 
@@ -119,15 +119,15 @@ async def behind(vault: Vault, folder: Path) -> list[GenerationMismatch]:
 
 
 async def ahead(vault: Vault, folder: Path) -> list[GenerationMismatch]:
-    """Grants whose last write no row tells: a crash came between the two. No sign of tampering."""
+    """Grants whose last write has no row: a crash came between the two. No sign of tampering."""
     audited, grants = AuditedGenerations(folder, vault.keys.audits), await all_grants(vault)
     return [one for one in _differing(audited, grants) if one.generation > one.audited]
 
 
 def _differing(audited: AuditedGenerations, grants: Sequence[Grant]) -> Iterator[GenerationMismatch]:
     for grant in grants:
-        told = audited.of(grant)
-        newest = told.generation if told else 0
+        last = audited.of(grant)
+        newest = last.generation if last else 0
         if grant.generation != newest:
             yield GenerationMismatch(
                 grant.user, grant.provider, grant.app, grant.account.name, grant.generation, newest

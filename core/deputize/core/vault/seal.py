@@ -1,7 +1,7 @@
 """Sealing: AES-256-GCM, a list of keys, and every record bound to its place.
 
     version      1 byte    so that the format can change
-    kid          8 bytes   which key sealed it, told by a one-way hash
+    kid          8 bytes   which key sealed it, as a one-way hash of it
     generation   8 bytes   how often the record was written
     nonce       12 bytes   random (NIST SP 800-38D, 8.2.2)
     ciphertext, and the tag of 16 bytes

@@ -23,7 +23,7 @@ from deputize.core.vault.stores import sqlite_file, sqlite_table
 from deputize.core.vault.stores.common import place, span
 from deputize.core.vault.stores.filelocks import FileLocks
 from deputize.core.vault.stores.sqlite_backup import SqliteBackup
-from deputize.core.vault.stores.sqlite_file import told
+from deputize.core.vault.stores.sqlite_file import store_error
 from deputize.core.vault.stores.sqlite_reader import Reader
 from deputize.core.vault.stores.sqlite_table import (
     DELETE,
@@ -162,7 +162,7 @@ class SqliteStore:
         except Lost:
             self._drop()
         except sqlite3.Error as error:
-            raise told(error) from None
+            raise store_error(error) from None
         try:  # whether it was written before the thread was lost, only the record itself can tell
             table = self._opened()
             return table.stored(where) == wanted or table.write(statement, *values)
@@ -184,7 +184,7 @@ class SqliteStore:
         except Lost:
             raise StoreUnavailable("The vault does not answer.") from None
         except sqlite3.Error as error:
-            raise told(error) from None
+            raise store_error(error) from None
         return self._table
 
     def _drop(self) -> None:

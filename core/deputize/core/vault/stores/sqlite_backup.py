@@ -14,7 +14,7 @@ from deputize.core.errors import SettingsError
 from deputize.core.vault.private_files import beside, private_folder
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.protocol import Changes, Store
-from deputize.core.vault.stores.sqlite_file import FORMAT, check, connect, copy, remove, told
+from deputize.core.vault.stores.sqlite_file import FORMAT, check, connect, copy, remove, store_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +81,4 @@ def _over(made: Path, path: Path) -> None:
         with closing(connect(made)) as source, closing(connect(path, mode="rw")) as target:
             source.backup(target)
     except sqlite3.Error as error:
-        raise told(error) from None
+        raise store_error(error) from None

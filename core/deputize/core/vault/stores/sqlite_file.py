@@ -59,7 +59,7 @@ def make(path: Path) -> None:
         sync(made)
         publish(made, path)
     except sqlite3.Error as error:
-        raise told(error) from None
+        raise store_error(error) from None
     except OSError as error:
         raise StoreUnavailable("A vault cannot be made.", hint=f"{path}: {error.strerror}") from None
     finally:
@@ -84,7 +84,7 @@ def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) 
         if not publish(made, to):
             raise SettingsError("There is a file of that name already.", hint=str(to))
     except sqlite3.Error as error:
-        raise told(error) from None
+        raise store_error(error) from None
     except OSError as error:
         raise SettingsError("The copy cannot be written.", hint=f"{to}: {error.strerror}") from None
     finally:
@@ -119,7 +119,7 @@ def check(path: Path) -> tuple[int, int]:
         if mode != ("wal",):
             _back_to_wal(path)
     except sqlite3.Error as error:
-        raise told(error) from None
+        raise store_error(error) from None
     return status.st_dev, status.st_ino
 
 
@@ -129,7 +129,7 @@ def _back_to_wal(path: Path) -> None:
         db.execute("PRAGMA journal_mode=WAL")
 
 
-def told(error: sqlite3.Error) -> StoreUnavailable | VaultError:
+def store_error(error: sqlite3.Error) -> StoreUnavailable | VaultError:
     """What an error of SQLite means to us (https://www.sqlite.org/rescode.html)."""
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreUnavailable("The vault is closed.")

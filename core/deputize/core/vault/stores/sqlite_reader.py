@@ -15,7 +15,7 @@ from threading import Lock, Thread
 from typing import Any, Final
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.sqlite_file import connect, told
+from deputize.core.vault.stores.sqlite_file import connect, store_error
 
 Rows = list[tuple[Any, ...]]
 Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Rows | None]", str, tuple[str | int, ...]]
@@ -101,7 +101,7 @@ class Reader:
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WAITS:
                     return None
-                raise told(error) from None
+                raise store_error(error) from None
 
     def rows_patiently(self, statement: str, *values: str | int) -> Rows:
         """The rows, after waiting for whoever holds the vault. Not for an event loop's thread."""
@@ -109,7 +109,7 @@ class Reader:
             with closing(connect(self._path)) as connection:
                 return connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise told(error) from None
+            raise store_error(error) from None
 
     def _open(self) -> sqlite3.Connection:
         if self._ended:
