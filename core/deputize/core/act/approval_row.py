@@ -16,8 +16,10 @@ from typing import Any
 from deputize.core.act.act import Act
 from deputize.core.act.show import Show, argument_rows, show_rows
 from deputize.core.act.tool import Tool
+from deputize.core.audit.facts import OfApproval
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import Approval
+from deputize.core.vault.grant import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +111,17 @@ def is_spent(act: Act, content: Mapping[str, Any]) -> bool:
 def fresh_id(key: str) -> str:
     """A new id for the row in this place, which leads back to it and cannot be guessed."""
     return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"
+
+
+def facts_of(user: User, content: Mapping[str, Any]) -> OfApproval:
+    """What the audit says of an approval, from its record."""
+    return OfApproval(
+        tenant=user.tenant,
+        user=user.id,
+        agent=content["agent"],
+        tool=content["tool"],
+        approval_id=content["id"],
+        thread=content.get("thread") or "",
+        call_id=content.get("call") or "",
+        show=content.get("digest") or "",
+    )

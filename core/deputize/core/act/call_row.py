@@ -1,15 +1,13 @@
-"""What the audit says of one call, each step adding what it has found out, and of an approval."""
+"""What the audit says of one call, as far as it is known: each step adds what it has found out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 from deputize.core.act.act import Act, Call
 from deputize.core.act.needs import asks_of
-from deputize.core.audit.facts import OfApproval, OfCall
+from deputize.core.audit.facts import OfCall
 from deputize.core.vault.grant import Grant, User
 
 LONGEST_NAME = 100
@@ -72,17 +70,3 @@ class CallRow:
 def in_order(scopes: frozenset[str]) -> tuple[str, ...]:
     """Scopes as people and the audit read them: sorted."""
     return tuple(sorted(scopes))
-
-
-def facts_of_approval(user: User, content: Mapping[str, Any]) -> OfApproval:
-    """What the audit says of an approval, from its record."""
-    return OfApproval(
-        tenant=user.tenant,
-        user=user.id,
-        agent=content["agent"],
-        tool=content["tool"],
-        approval_id=content["id"],
-        thread=content.get("thread") or "",
-        call_id=content.get("call") or "",
-        show=content.get("digest") or "",
-    )
