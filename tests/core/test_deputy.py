@@ -469,6 +469,26 @@ async def test_a_wait_ends_when_another_link_brought_all_that_it_waits_for(house
     assert (still.id, still.status) == (theirs.id, "pending")
 
 
+async def test_a_wait_ends_when_another_link_brought_what_does_as_well(house: House) -> None:
+    """A mail is sent with the scope for sending, which is asked for, or with the one for drafts."""
+    with pytest.raises(ConsentRequired) as caught:
+        await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
+    asked = caught.value.consent
+    await house.connected("compose", user="bob", as_="bob@example.test")
+    [ended] = await house.deputy.wait([asked], timeout=0)
+    assert (ended.scopes, ended.status, ended.why) == ((SEND,), "granted", "elsewhere")
+    assert await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
+
+
+async def test_a_wait_goes_on_while_one_of_those_who_asked_needs_the_scope_itself(house: House) -> None:
+    with pytest.raises(ConsentRequired) as caught:
+        await house.deputy.act("gmail_send", MAIL, user="bob", call=Call(id="1"))
+    assert (await house.ask("send", user="bob")).id == caught.value.consent.id
+    await house.connected("compose", user="bob", as_="bob@example.test")
+    [still] = await house.deputy.wait([caught.value.consent], timeout=0.2)
+    assert still.status == "pending"
+
+
 async def test_a_wait_goes_on_while_the_grant_lacks_something_or_is_another_accounts(house: House) -> None:
     """Alice is connected with all scopes, as one account."""
     bobs, one_more = await house.ask("labels", user="bob"), (await house.ask("labels", another=True))

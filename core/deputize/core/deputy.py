@@ -200,7 +200,7 @@ class Deputy:
     async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until each of these consents has ended, wherever that happens; how they ended, one for each, in order.
 
-        One whose scopes the user's grant has by now, by whichever link, counts as granted (``why`` is ``elsewhere``).
+        One that the user's grant meets by now, by whichever link, is ``granted``; its ``why`` is ``elsewhere``.
         Those that have not ended after ``timeout`` seconds come back as they are: pending or expired. One that was
         removed meanwhile, as with its user, counts as failed. Raises `NotFound` for an id that no consent has had.
         """

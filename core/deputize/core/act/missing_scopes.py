@@ -55,6 +55,7 @@ class Asking:
                 act.user,
                 self.registry.apps[act.app],
                 [scope for one in lacking for scope in one.scopes],
+                enough=[need.accepts for one in lacking for need in one.act.needs if need.ask in one.scopes],
                 held=held if held is not None and held.status != "revoked" else None,
                 account=act.account or "",
                 ask=act.call.ask,
@@ -79,7 +80,14 @@ class Asking:
             scopes = self._missing(app, needs, held, other)
             if scopes is not None:
                 one = await self.consents.require(
-                    user, app, scopes, held=held, account=account or "", insist=True, other=other
+                    user,
+                    app,
+                    scopes,
+                    enough=[need.accepts for need in needs],
+                    held=held,
+                    account=account or "",
+                    insist=True,
+                    other=other,
                 )
                 consents.append(one)
         return consents

@@ -83,6 +83,7 @@ class Consents:
         app: App,
         scopes: Iterable[str],
         *,
+        enough: Iterable[frozenset[str]] = (),
         held: Grant | None = None,
         account: str = "",
         ask: str = "",
@@ -93,6 +94,7 @@ class Consents:
     ) -> Consent:
         """The pending consent for these scopes: the one there is, or a new one.
 
+        ``enough``: what it is for, as groups of scopes of each of which one suffices; else all scopes are needed.
         ``held`` is the grant that lacks them: its account must come back. ``ask`` names the request of the user that
         led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
         ``other``: any account may come back, as ``another`` one or to ``switch`` to; nobody but the user wants that.
@@ -102,12 +104,13 @@ class Consents:
         repository, engine = self.repository, self.repository.engine
         await repository.check_origin(user, app)
         wanted = tuple(sorted(set(scopes)))
+        groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         while True:
             pending = await self._check_refused(user, app, () if insist else wanted, ask, why)
             record, now = await repository.at(key), engine.clock()
             if record and record.live(now):
-                if kept := await self._keep(key, record, ask, why):
+                if kept := await self._keep(key, record, ask, why, groups):
                     return await repository.public(kept)
                 continue
             if pending >= MOST_PENDING:
@@ -118,6 +121,7 @@ class Consents:
                 provider=app.provider,
                 app=app.name,
                 scopes=wanted,
+                enough=groups,
                 agent=agent or engine.agent,
                 subject=held.account.subject if held and not other else "",
                 account=held.account.name if held and not other else account,
@@ -164,14 +168,17 @@ class Consents:
         if record.reason == "account_mismatch":
             raise AccountMismatch(f"Another {provider.label} account came back than {record.account}.")
 
-    async def _keep(self, key: str, record: ConsentRecord, ask: str, why: str) -> ConsentRecord | None:
+    async def _keep(
+        self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...]
+    ) -> ConsentRecord | None:
         """The pending consent, knowing this ask, with a ticket that opens. None if it moved meanwhile."""
         now = self.repository.engine.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
+        known = known and record.enough_for(enough)
         late = record.late(now) and record.status not in REDEEMING
         if known and not late and now < record.expires - KEPT / 2:
             return record
-        kept = record if known else record.asked_by(ask, why)
+        kept = record if known else record.asked_by(ask, why, enough)
         kept = replace(kept.renewed(now) if late else kept, expires=now + KEPT)
         await self.repository.index(key, kept)
         return await self.repository.save(kept)

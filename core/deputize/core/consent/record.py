@@ -108,6 +108,7 @@ class Former:
 class ConsentRecord:
     """A consent as the vault has it. Times are in Unix seconds.
 
+    ``enough``: groups of scopes; a grant with one of each group has all that this was asked for.
     ``subject``, ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more
     account, or for one to act from now on instead of this one. ``asks``: the requests of the user that led here.
     ``issue`` counts the tickets. ``asked``: all scopes the provider was asked for; ``missing``: those of ``scopes`` it
@@ -120,6 +121,7 @@ class ConsentRecord:
     provider: str
     app: str
     scopes: tuple[str, ...]
+    enough: tuple[tuple[str, ...], ...] = ()
     agent: str = ""
     subject: str = ""
     account: str = ""
@@ -185,10 +187,10 @@ class ConsentRecord:
         """Into a final state, with nothing in it that could still be used. ``facts``: ``account``, ``missing``."""
         return self._forgetting()._moved(status, reason=reason, finished=now, **facts)
 
-    def asked_by(self, ask: str, why: str) -> Self:
-        """The same was asked for by another request."""
+    def asked_by(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
+        """The same was asked for by another request, which needs ``enough``, too."""
         asks = (*(a for a in self.asks[1 - MOST_ASKS :] if a != ask), *((ask,) if ask else ()))
-        return replace(self, asks=asks, why=why or self.why)
+        return replace(self, asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
 
     def _forgetting(self) -> Self:
         return replace(self, visits=(), code=Secret(""), device=None)
@@ -198,6 +200,14 @@ class ConsentRecord:
     def is_for(self, who: Who) -> bool:
         """Whether this is the user the consent was asked of."""
         return self.user == who if isinstance(who, User) else isinstance(who, AnyLocalUser)
+
+    def enough_for(self, groups: tuple[tuple[str, ...], ...]) -> bool:
+        """Whether it is known that these are needed."""
+        return set(groups) <= set(self.enough)
+
+    def met_by(self, granted: frozenset[str]) -> bool:
+        """Whether scopes that are granted are all that this was asked for."""
+        return all(not granted.isdisjoint(group) for group in self.enough or ((scope,) for scope in self.scopes))
 
     def live(self, now: float) -> bool:
         """Whether it can still be completed; an expired ticket can be issued anew."""
@@ -250,6 +260,7 @@ class ConsentRecord:
         more |= {"origin": self.origin.pack()} if self.origin else {}
         more |= {"code": self.code} if self.code else {}
         more |= {"asked": sorted(self.asked)} if self.asked else {}
+        more |= {"enough": [list(group) for group in self.enough]} if self.enough else {}
         more |= {"device": _fields(self.device)} if self.device else {}
         more |= {"visits": [_fields(visit) for visit in self.visits]} if self.visits else {}
         more |= {"before": [_fields(one) for one in self.before]} if self.before else {}
@@ -266,6 +277,7 @@ class ConsentRecord:
             user=User(content["user"], content["tenant"]),
             visits=tuple(Visit(**visit) for visit in content.get("visits", ())),
             asked=frozenset(content.get("asked", ())),
+            enough=tuple(map(tuple, content.get("enough", ()))),
             origin=Origin.unpack(content["origin"]) if content.get("origin") else None,
             device=DeviceWait(**content["device"]) if content.get("device") else None,
             code=content.get("code") or Secret(""),

@@ -57,7 +57,7 @@ async def _now(consents: Consents, consent_id: str) -> Consent | None:
 
 
 async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
-    """Whether the account that is to consent has a grant with these scopes.
+    """Whether the account that is to consent has a grant with these scopes, or with others that do as well.
 
     Never for one more account, or another one, which the user still has to choose; nor where the provider has refused
     what the grant says it may do: then only a new consent helps.
@@ -71,7 +71,7 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
     except AccountMismatch:
         return False
     usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
-    return bool(grant and usable and row.covered(grant.scopes).issuperset(record.scopes))
+    return bool(grant and usable and record.met_by(row.covered(grant.scopes)))
 
 
 def _removed(consent: Consent) -> Consent:
