@@ -84,5 +84,5 @@ def put_together(
         approvals=approvals,
         planner=planner,
         performer=Performer(engine, ledger, approvals, planner, sender, refresher),
-        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, outbox),
+        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher),
     )

@@ -34,7 +34,6 @@ from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
-from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.providers.origin import MOVED, differs, moved
 from deputize.core.vault.grant import Grant, User
 
@@ -54,11 +53,10 @@ class Gate:
         approvals: Approvals,
         planner: Planner,
         refresher: Refresher,
-        outbox: RevocationQueue,
     ) -> None:
         self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
-        self.approvals, self.planner, self.refresher, self.outbox = approvals, planner, refresher, outbox
+        self.approvals, self.planner, self.refresher = approvals, planner, refresher
         self._account_hash = lru_cache(maxsize=4096)(engine.audit.digest)
 
     # ------------------------------------------------------------- plan
@@ -164,18 +162,11 @@ class Gate:
         if where := differs(grant.origin, row, self.engine.apps[act.app]):
             raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
         if any(row.incompatible_scopes.get(scope) == act.tool.api for scope in grant.scopes):
-            raise await self._incompatible(act, grant)
+            lost = await self.refresher.end(grant, RESTRICTED)
+            raise MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
         if asks := asks_of(act.needs, row.covered(grant.scopes)):
             raise MissingScopes(act, asks, grant)
         return grant
-
-    async def _incompatible(self, act: Act, grant: Grant) -> MissingScopes:
-        """End a grant that has a scope too much, at the provider too: else the next consent would bring it back."""
-        queued = await self.outbox.enqueue_grant(grant)
-        lost = await self.refresher.mark_lost(grant, RESTRICTED)
-        if queued:
-            await self.outbox.deliver(queued)
-        return MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
 
     def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
         """The act with what the user wrote, under the tool's own name: an alias would make something else of it."""

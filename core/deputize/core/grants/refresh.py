@@ -252,6 +252,14 @@ class Refresher:
             return lost
         return GrantLost(reason, grant)
 
+    async def end(self, grant: Grant, reason: str) -> GrantLost:
+        """The same, and its tokens end at the provider, too: else the next consent would bring the same grant back."""
+        queued = await self.outbox.enqueue_grant(grant)
+        lost = await self.mark_lost(grant, reason)
+        if queued:
+            await self.outbox.deliver(queued)
+        return lost
+
     async def _end_with(self, grant: Grant, reason: str) -> Grant:
         """Mark the grant dead and raise `GrantLost`; or return a grant with newer tokens, where another was quicker."""
         while (dead := await self.vault.replace(grant, grant.dead(reason))) is None:
