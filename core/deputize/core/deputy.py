@@ -153,10 +153,10 @@ class Deputy:
     async def prepare(
         self, calls: Iterable[ToolCall], *, user: AnyUser, agent: str = "", approved: set[str] | None = None
     ) -> list[DeputizeError | None]:
-        """Everything that `act` does before it acts, for several calls: what stands in each one's way, or None.
+        """For each call, the error that `act` would raise now (consent, approval, policy, scopes), or None.
 
-        What several calls lack at one app is asked in one consent. ``approved``: is given the ids of the calls that may
-        go on because the user said yes.
+        Nothing is written at a provider. What several calls lack at one app is asked in one consent. ``approved``: is
+        given the ids of the calls that may go on because the user said yes.
         """
         blockers: list[DeputizeError | MissingScopes | None] = []
         for tool, arguments, call in calls:

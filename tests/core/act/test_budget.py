@@ -78,9 +78,9 @@ def test_each_user_has_a_budget_at_each_provider(user: User, provider: str) -> N
 def test_what_has_to_be_sent_is_sent_at_once_and_counts() -> None:
     clock = Clock(START)
     budgets = Budgets(5, clock)
-    assert [budgets.take(ALICE, "google", owed=True) for _ in range(5)] == [0.0] * 5
+    assert [budgets.take(ALICE, "google", unavoidable=True) for _ in range(5)] == [0.0] * 5
     for _ in range(20):
-        assert budgets.take(ALICE, "google", owed=True) <= LONGEST_WAIT
+        assert budgets.take(ALICE, "google", unavoidable=True) <= LONGEST_WAIT
     with pytest.raises(RateLimited):
         budgets.take(ALICE, "google")
     clock.now += WINDOW + LONGEST_WAIT

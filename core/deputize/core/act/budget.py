@@ -39,10 +39,10 @@ class Budgets:
         if not self.per_minute >= 1:
             raise SettingsError("requests_per_minute: at least one.")
 
-    def take(self, user: User, provider: str, *, owed: bool = False) -> float:
+    def take(self, user: User, provider: str, *, unavoidable: bool = False) -> float:
         """Take one request out of the user's bucket; seconds to wait before it is sent, mostly 0.
 
-        ``owed``: it has to be sent in any case. Raises `RateLimited` where the wait would be longer than is useful.
+        ``unavoidable``: it is sent in any case. Raises `RateLimited` where the wait would be longer than is useful.
         """
         whose, now, step = (user.tenant, user.id, provider), self.clock(), WINDOW / self.per_minute
         with self._guard:
@@ -50,7 +50,7 @@ class Budgets:
             full_at = min(max(self._full_at.get(whose, now), now), latest)
             wait = full_at + step - WINDOW - now
             self._full_at[whose] = full_at
-            if wait > LONGEST_WAIT and not owed:
+            if wait > LONGEST_WAIT and not unavoidable:
                 raise RateLimited(
                     "This user's agents have sent too many requests.",
                     retry_after=wait,

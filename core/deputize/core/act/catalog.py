@@ -34,7 +34,7 @@ class Catalog:
         self._toolkits: dict[str, Toolkit] = {toolkit.name: toolkit for toolkit in toolkits or ()}
         self._complete = toolkits is not None
         self._tools: dict[str, Tool] = {}
-        self._told = set[str]()
+        self._warned = set[str]()
 
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
         """The tools of these names, each once, in the order of the names; without names, all there are.
@@ -82,8 +82,8 @@ class Catalog:
             hint = instead(name, self._tools, every=False) or "deputize tools lists them, as does Deputy.tools()."
             raise InvalidInput(f"No tool is called {name!r}.", hint=hint)
         tool = self._tools[name]
-        if tool.called and tool.name not in self._told:
-            self._told.add(tool.name)
+        if tool.called and tool.name not in self._warned:
+            self._warned.add(tool.name)
             log.warning("%s is called %s here.", tool.called.name, tool.name)
         return tool
 

@@ -109,7 +109,7 @@ class Exchange:
 
     def _wait_for_budget(self, where: str) -> float:
         """Seconds until the user's budget there has room. An act that has begun to write is not stopped in between."""
-        return self.sender.budgets.take(self.act.user, where, owed=bool(self.wrote or self.doubt))
+        return self.sender.budgets.take(self.act.user, where, unavoidable=bool(self.wrote or self.doubt))
 
     def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
         """Seconds until the same may be sent again, None: never. What the outcome says about writes is remembered."""
