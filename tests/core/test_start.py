@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +108,30 @@ def test_an_added_provider_takes_no_name_that_is_taken_and_the_next_start_works(
         Deputy.from_settings(clash, providers=[ACME, replace(ACME, name=name)])
     with Deputy.from_settings(said, providers=[ACME]) as deputy:
         assert deputy.apps["acme"].client_id == "a-client"
+
+
+def test_a_start_that_fails_late_holds_on_to_nothing(tmp_path: Path) -> None:
+    """An app of a provider that nobody knows shows when all else is open."""
+    with Deputy.from_settings(settings(tmp_path), providers=[ACME]):
+        pass
+    eventually(lambda: not any(name.startswith("deputize vault") for name in threads()))
+    before = threads()
+    with pytest.raises(SettingsError, match="acme"):
+        Deputy.from_settings(settings(tmp_path))
+    eventually(lambda: threads() == before)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """A thread may still be ending when whoever ends it goes on."""
+    until = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < until, threads()
+        time.sleep(0.01)
+
+
+def threads() -> Counter[str]:
+    """What runs: a vault and an audit each have a thread of their own."""
+    return Counter(thread.name for thread in threading.enumerate())
 
 
 # ------------------------------------------------------------- the policy that settings name

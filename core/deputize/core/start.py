@@ -9,6 +9,7 @@ Whatever is opened on the way is closed again where a later step fails.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 
 from deputize.core.act.policy import Policy, find_policy
 from deputize.core.act.toolkit import Toolkit
@@ -47,30 +48,29 @@ def from_settings(
     """A running deputy. See `Deputy.from_settings`, which is this one; ``kind`` is the class that is made."""
     settings = settings or Settings.load()
     rule = policy or find_policy(settings.policy)
-    vault = portal().run(open_vault(settings))
-    try:
+    with ExitStack() as undo:
+        vault = portal().run(open_vault(settings))
+        undo.callback(lambda: portal().run(vault.close()))
         rows = portal().run(find_providers(settings, vault, transport, more=providers))
         audit = open_audit(settings, vault.keys)
-    except BaseException:
-        portal().run(vault.close())
-        raise
-    pages = LocalPages(settings.port)
-    deputy = kind(
-        vault,
-        settings.all_apps(),
-        pages=settings.base_url or pages,
-        audit=audit,
-        agent=agent or settings.agent,
-        policy=rule,
-        providers=rows,
-        toolkits=toolkits,
-        transport=transport,
-        requests_per_minute=settings.requests_per_minute,
-        outcomes_kept=settings.outcomes_kept,
-    )
-    pages.deputy = deputy
-    portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
-    portal().run(deputy.sweeper.start())
+        undo.callback(audit.close)
+        pages = LocalPages(settings.port)
+        deputy = pages.deputy = kind(
+            vault,
+            settings.all_apps(),
+            pages=settings.base_url or pages,
+            audit=audit,
+            agent=agent or settings.agent,
+            policy=rule,
+            providers=rows,
+            toolkits=toolkits,
+            transport=transport,
+            requests_per_minute=settings.requests_per_minute,
+            outcomes_kept=settings.outcomes_kept,
+        )
+        portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
+        portal().run(deputy.sweeper.start())
+        undo.pop_all()  # from here on it is the deputy that closes them
     return deputy
 
 
