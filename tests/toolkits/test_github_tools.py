@@ -191,6 +191,7 @@ async def test_a_name_that_is_not_there_is_refused_with_what_is_near(play: Play)
     with pytest.raises(InvalidInput) as refused:
         await play.act("create_issue", repo=SITE, title="T", labels=["bugs"])
     assert refused.value.hint == "Did you mean bug?" and play.writes() == []
+    assert refused.value.message.startswith("labels: nothing has the name '")
     with pytest.raises(InvalidInput, match="milestone"):
         await play.act("create_issue", repo=SITE, title="T", milestone="Winter")
     with pytest.raises(InvalidInput) as refused:

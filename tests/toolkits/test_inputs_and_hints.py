@@ -34,10 +34,10 @@ async def act(deputy: Deputy, tool: str, /, **arguments: Any) -> Any:
     ("arguments", "says", "hints"),
     [
         ({"state": "open"}, "state: nothing has the name 'open'", ["Todo", "started", "completed"]),
-        ({"state": "Don"}, "state: nothing has the name 'Don'", ["Near it: Done"]),
+        ({"state": "Don"}, "state: nothing has the name 'Don'", ["Near: Done"]),
         ({"state": "Nope", "team": "ENG"}, "state", ["In Progress"]),
         ({"labels": ["Bug", "nope"]}, "labels: nothing has the name 'nope'", ["Bug", "Flaky"]),
-        ({"labels": "Buug"}, "labels: nothing has the name 'Buug'", ["Near it: Bug"]),
+        ({"labels": "Buug"}, "labels: nothing has the name 'Buug'", ["Near: Bug"]),
         ({"assignee": "zorro"}, "assignee: nothing has the name 'zorro'", ["bob"]),
         ({"assignee": "zorro@example.test"}, "assignee", ["bob"]),
         ({"involving": "zorro"}, "involving", ["alice"]),
@@ -93,7 +93,7 @@ async def test_of_many_names_the_near_ones_are_told_and_who_lists_the_rest(alice
     with pytest.raises(InvalidInput) as refused:
         await act(alice, "linear_update_issue", issues="ENG-1", add_labels=["Flakey"])
     assert refused.value.message == "add_labels: nothing has the name 'Flakey'."
-    assert refused.value.hint == "Near it: Flaky. linear_lookup(kind=labels) lists what there is."
+    assert refused.value.hint == "Near: Flaky. linear_lookup(kind=labels) lists all."
 
 
 def test_what_is_not_found_says_what_to_do() -> None:

@@ -319,7 +319,7 @@ async def test_deleting_twice_is_deleting_once(alice: Deputy) -> None:
 
 
 async def test_names_that_are_not_there_or_twice_there_are_said(alice: Deputy) -> None:
-    with pytest.raises(InvalidInput, match="no user has this name"):
+    with pytest.raises(InvalidInput, match="no user 'Bobby'"):
         await act(alice, "list_records", object="Task", owner="Bobby")
     with pytest.raises(NotFound):
         await act(alice, "get_record", object="Account", record="Nothing of the kind")

@@ -21,10 +21,9 @@ def pick(asked: str, rows: Sequence[Any], field: str, name: Callable[[Any], str]
         return exact[0]
     outside = Prose()
     near = [outside.line(one, 80) for one in near_to(asked, [name(row) for row in exact or rows])]
-    hint = f"Did you mean {', '.join(near)}?" if near else "There is none that is called nearly so."
-    raise InvalidInput(
-        f"{field}: nothing has this name." if not exact else f"{field}: several have this name.", hint=hint
-    )
+    hint = f"Did you mean {', '.join(near)}?" if near else f"There are {len(rows)}, and none has a similar name."
+    said = outside.line(asked, 60)
+    raise InvalidInput(f"{field}: {'several have' if exact else 'nothing has'} the name {said!r}.", hint=hint)
 
 
 def near_to(asked: str, known: Iterable[str]) -> list[str]:

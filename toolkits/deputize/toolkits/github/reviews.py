@@ -234,11 +234,8 @@ def _merge(repo: str, number: int, body: Json) -> Asks[str]:
             row = yield from api.get(PULL, repo, at={"pull_number": number})
             state = yield from readiness(repo, number, row)
             blockers = ", ".join(state["blockers"]) or "rules of the branch"
-            raise Conflict(
-                "conflict (not_mergeable): the pull request cannot be merged.",
-                reason="not_mergeable",
-                hint=f"Blocked by: {blockers}.",
-            ) from None
+            said, hint = "conflict (not_mergeable): the pull request cannot be merged.", f"Blocked by: {blockers}."
+            raise Conflict(said, reason="not_mergeable", hint=hint) from None
         raise _stale() from None
 
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared.text import Outside
 
 Label = Mapping[str, Any]
 
@@ -33,9 +34,8 @@ def label_called(labels: Sequence[Label], name: str, field: str) -> Label:
     label = find(labels, name)
     if label is None:
         near = ", ".join(suggestions([str(one["name"]) for one in labels], name))
-        raise InvalidInput(
-            f"{field}: no label has this name.", hint=f"Near it: {near}." if near else "List the labels."
-        )
+        hint = (f"Near: {near}. " if near else "") + "All: gmail_list_labels."
+        raise InvalidInput(f"{field}: no label {Outside().line(name, 60)!r}.", hint=hint)
     return label
 
 

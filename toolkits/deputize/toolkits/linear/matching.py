@@ -54,11 +54,11 @@ def missing(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] =
     near = list(dict.fromkeys([*holding, *get_close_matches(wanted[:200], names, 5, 0.5)]))[:5]
     every = list(dict.fromkeys(said(next((row[key] for key in keys if row.get(key)), ""), 60) for row in rows))
     others = [one for one in every if one and one not in near]
-    parts = [f"Near it: {', '.join(near)}."] if near else []
+    parts = [f"Near: {', '.join(near)}."] if near else []
     if others and len(every) <= _FEW:
         parts.append(f"{'There are also' if near else 'There are'}: {', '.join(others)}.")
     else:
-        parts.append(f"{_LISTED_BY.get(field, 'linear_search')} lists what there is.")
+        parts.append(f"{_LISTED_BY.get(field, 'linear_search')} lists all.")
     return InvalidInput(f"{field}: nothing has the name {said(wanted, 60)!r}.", hint=" ".join(parts))
 
 

@@ -43,7 +43,7 @@ def field_in(fields: Described, wanted: str, argument: str) -> Json:
     if one is None:
         names = [str(field["name"]) for field in fields.values()]
         near = get_close_matches(wanted[:80], names, 5, 0.5)
-        hint = f"Near it: {', '.join(near)}." if near else "salesforce_describe lists them."
+        hint = f"Near: {', '.join(near)}." if near else "salesforce_describe lists them."
         raise InvalidInput(f"{argument}: no field {wanted[:80]!r}, or not visible to this user.", hint=hint)
     return one
 
@@ -175,4 +175,5 @@ def owner_id(wanted: str, account: Account) -> Asks[str]:
         raise InvalidInput("owner: several users have this name.", hint=f"Use an id: {told}.")
     near = yield from found(select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5))
     names = ", ".join(Outside().line(str(one["Name"]), 60) for one in near)
-    raise InvalidInput("owner: no user has this name.", hint=f"Near it: {names}." if names else "List the users.")
+    hint = f"Near: {names}." if names else "List the users."
+    raise InvalidInput(f"owner: no user {Outside().line(said, 60)!r}.", hint=hint)

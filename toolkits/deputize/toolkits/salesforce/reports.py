@@ -65,7 +65,7 @@ def _chosen(every: list[Json], said: str) -> str:
     if len(same) != 1:
         near = ", ".join(str(one["name"]) for one in every if said.casefold() in str(one["name"]).casefold())[:300]
         raise InvalidInput(
-            "report: not exactly one report has this name.", hint=f"Near it: {near}." if near else "List them."
+            "report: not exactly one report has this name.", hint=f"Near: {near}." if near else "List them."
         )
     return str(same[0]["id"])
 
