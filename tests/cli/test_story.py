@@ -14,7 +14,7 @@ import pytest
 from deputize.cli.demo import story
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.harness import Detail
-from deputize.cli.demo.secret_recorder import Wire
+from deputize.cli.demo.secret_recorder import SecretRecorder
 from deputize.cli.demo.stage import Chat
 from deputize.cli.demo.story import Story, play
 from deputize.core import Deputy, allow_all
@@ -113,7 +113,7 @@ def test_a_secret_left_in_a_file_would_be_found(home: Path, kind: str, monkeypat
     real = Story.audit
 
     def leaky(tale: Story) -> Detail:
-        secret = next(value for value, its in tale.wire.heard.items() if its == kind)
+        secret = next(value for value, its in tale.secrets.recorded.items() if its == kind)
         tale.folder.file("debug.log").write_text(f"got {secret} back")
         return real(tale)
 
@@ -134,11 +134,11 @@ def test_what_is_not_ours_is_told_by_kind_and_place_only(home: Path, monkeypatch
 
 @pytest.mark.parametrize("shift", range(3))
 def test_the_scan_sees_through_base64(shift: int) -> None:
-    wire = Wire()
-    wire.heard["a-secret-of-some-length"] = "code"
+    recorder = SecretRecorder()
+    recorder.recorded["a-secret-of-some-length"] = "code"
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        assert wire.found_in(b"x" + encode(b"." * shift + b"a-secret-of-some-length" + b"...")) == {"code"}
-    assert wire.found_in(b"a-secret-of-another-length") == set()
+        assert recorder.found_in(b"x" + encode(b"." * shift + b"a-secret-of-some-length" + b"...")) == {"code"}
+    assert recorder.found_in(b"a-secret-of-another-length") == set()
 
 
 @pytest.mark.processes
@@ -152,10 +152,10 @@ def test_the_whole_story_says_no_secret_in_logs_at_debug_or_on_the_terminal(
         tale = Story(folder, opened)
         for name, step in tale.steps():
             told.append({"step": name, **step()})
-        wire = tale.wire
+        recorder = tale.secrets
     out, err = capfd.readouterr()
     kinds = {"access_token", "refresh_token", "code", "code_verifier", "state", "client_secret"}
-    assert kinds <= set(wire.heard.values())
+    assert kinds <= set(recorder.recorded.values())
     for sink in (caplog.text, out, err, repr(told), "\n".join(repr(vars(record)) for record in caplog.records)):
-        assert wire.found_in(sink.encode()) == set()
-    assert wire.found_in(f"x{next(iter(wire.heard))}y".encode()), "a planted leak is found"
+        assert recorder.found_in(sink.encode()) == set()
+    assert recorder.found_in(f"x{next(iter(recorder.recorded))}y".encode()), "a planted leak is found"

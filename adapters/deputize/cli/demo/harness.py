@@ -12,7 +12,7 @@ import httpx
 
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
-from deputize.cli.demo.secret_recorder import Wire
+from deputize.cli.demo.secret_recorder import SecretRecorder
 from deputize.cli.demo.stage import Chat, Payload, Stage, Turn, demo_stage
 from deputize.core.portal import portal
 from deputize.sandbox import Browser, Sandbox
@@ -43,7 +43,7 @@ class Harness:
     def __init__(self, folder: DemoFolder, opened: ExitStack) -> None:
         logging.getLogger("httpcore").setLevel(logging.WARNING)  # tells where the played browser goes
         self.folder, self.opened = folder, opened
-        self.wire = Wire()
+        self.secrets = SecretRecorder()
         self.transcript: list[str] = []
         self.link = ""
         self.stage = self._open()
@@ -63,7 +63,7 @@ class Harness:
     def _open(self) -> Stage:
         """Everything, from disk; what was open is closed first, down to the event loop and its servers."""
         self._close()
-        return self.opened.enter_context(demo_stage(self.folder, ScriptedChatModel(), front=self.wire.front))
+        return self.opened.enter_context(demo_stage(self.folder, ScriptedChatModel(), front=self.secrets.front))
 
     def _close(self) -> None:
         self.opened.close()

@@ -1,4 +1,4 @@
-"""Overhearing: what is secret between deputy, browser and a played provider, so that it can be looked for elsewhere."""
+"""Records what is secret between deputy, browser and a played provider, so that it can be looked for elsewhere."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ _SECRET: Final = {"access_token", "refresh_token", "id_token", "code", "state", 
 _TOKENS: Final = ("/token", "/access_token", "/oauth.v2.access")
 
 
-class Wire:
-    """An ear at the provider's door. ``heard``: secrets and their kinds."""
+class SecretRecorder:
+    """Reads the traffic of a played provider. ``recorded``: secrets and their kinds."""
 
     def __init__(self) -> None:
-        self.heard: dict[str, str] = {}
+        self.recorded: dict[str, str] = {}
 
     def front(self, sandbox: Sandbox) -> AsgiApp:
-        """The sandbox's application, overheard."""
+        """The sandbox's application, with every secret that goes through it recorded."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 return await sandbox.app(scope, receive, send)
             asked, answered = bytearray(), bytearray()
 
-            async def hear() -> Any:
+            async def receive_and_read() -> Any:
                 message = await receive()
                 asked.extend(message.get("body", b""))
                 return message
 
-            async def tell(message: Any) -> None:
+            async def send_and_read(message: Any) -> None:
                 answered.extend(message.get("body", b""))
                 for name, value in message.get("headers", ()):
                     if name == b"location":
                         self._note(parse_qs(urlsplit(value.decode()).query))
                 await send(message)
 
-            await sandbox.app(scope, hear, tell)
+            await sandbox.app(scope, receive_and_read, send_and_read)
             if scope["path"].endswith(_TOKENS):
                 self._note(parse_qs(asked.decode()))
-                self._hear(json.loads(answered))
+                self._token_reply(json.loads(answered))
 
         return app
 
-    def _hear(self, answer: Any) -> None:
+    def _token_reply(self, answer: Any) -> None:
         """A token endpoint's answer, whatever the token lies in."""
         if isinstance(answer, dict):
             self._note({name: [value] for name, value in answer.items() if isinstance(value, str)})
             for value in answer.values():
-                self._hear(value)
+                self._token_reply(value)
 
     def _note(self, fields: Mapping[str, Sequence[Any]]) -> None:
-        self.heard |= {str(value): name for name, values in fields.items() if name in _SECRET for value in values}
+        self.recorded |= {str(value): name for name, values in fields.items() if name in _SECRET for value in values}
 
     def found_in(self, data: bytes) -> set[str]:
         """The kinds of secrets that these bytes hold, as they are or in base64."""
-        return {kind for value, kind in self.heard.items() if any(form in data for form in _forms(value.encode()))}
+        return {kind for value, kind in self.recorded.items() if any(form in data for form in _forms(value.encode()))}
 
 
 def _forms(value: bytes) -> tuple[bytes, ...]:

@@ -1,4 +1,4 @@
-"""What a demo plays on: a deputy, the stand-in for its providers, and a LangGraph graph that keeps its place on disk.
+"""What a demo plays on: a deputy, a sandbox for its providers, and a LangGraph graph that keeps its place on disk.
 
     agent -> act_node -> agent -> ... -> END
 

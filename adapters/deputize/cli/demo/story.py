@@ -1,7 +1,7 @@
 """``deputize demo --auto``: the whole story without a person, each step held against the sandbox's own truth.
 
 The consent pages are clicked over HTTP as a browser would. In the middle everything is closed and opened again from
-disk, as after a crash. What is secret is overheard at the provider's door and looked for in every byte that is left.
+disk, as after a crash. What is secret is recorded at the provider and looked for in every byte that is left.
 """
 
 from __future__ import annotations
@@ -203,15 +203,15 @@ class Story(Harness):
 
     def scan(self) -> Detail:
         """Every file, and every word that the person or the model got."""
-        kinds = set(self.wire.heard.values())
-        expect(kinds >= {"access_token", "refresh_token", "code", "state", "code_verifier"}, f"overheard only {kinds}")
+        kinds = set(self.secrets.recorded.values())
+        expect(kinds >= {"access_token", "refresh_token", "code", "state", "code_verifier"}, f"recorded only {kinds}")
         files = [path for path in self.folder.path.rglob("*") if path.is_file()]
         places = {path.name: path.read_bytes() for path in files} | {
             "what was said": "\n".join(self.transcript).encode()
         }
-        hits = sorted({f"{kind} in {place}" for place, data in places.items() for kind in self.wire.found_in(data)})
+        hits = sorted({f"{kind} in {place}" for place, data in places.items() for kind in self.secrets.found_in(data)})
         expect(not hits, "; ".join(hits))
-        return {"secrets": len(self.wire.heard), "files": len(files), "hits": 0}
+        return {"secrets": len(self.secrets.recorded), "files": len(files), "hits": 0}
 
 
 def _host(link: str) -> str:
