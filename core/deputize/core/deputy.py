@@ -14,7 +14,7 @@ from deputize.core.act.budget import DEFAULT
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.erase import erase
 from deputize.core.act.ledger import KEPT
-from deputize.core.act.missing_scopes import MissingScopes, other_account
+from deputize.core.act.missing_scopes import other_account
 from deputize.core.act.policy import Policy, ask_before_sending
 from deputize.core.act.request import File
 from deputize.core.act.runner import Sleep
@@ -158,16 +158,7 @@ class Deputy:
         Nothing is written at a provider. What several calls lack at one app is asked in one consent. ``approved``: is
         given the ids of the calls that may go on because the user said yes.
         """
-        blockers: list[DeputizeError | MissingScopes | None] = []
-        for tool, arguments, call in calls:
-            try:
-                act = await self.gate.plan(tool, arguments, user, None, call, agent)
-                if await self.gate.ahead(act) and approved is not None:
-                    approved.add(call.id)
-                blockers.append(None)
-            except (DeputizeError, MissingScopes) as e:
-                blockers.append(e)
-        return await self.asking.together(blockers)
+        return await self.asking.together(await self.gate.blockers(calls, user, agent, approved))
 
     # ------------------------------------------------------------- asking the user
 
@@ -253,10 +244,7 @@ class Deputy:
         the tokens; they are ended without the app's secret where the provider can (GitHub), which tells their owner.
         """
         who, name = User.of(user), self.registry.provider(provider).name if provider else ""
-        await self.outbox.flush(but=self.vault.place(who))
-        ended = await self.revoker.disconnect(who, name, app, account, leaked=leaked)
-        await self.accounts.choose_next(who, {one.provider for one in ended})
-        return ended
+        return await self.revoker.disconnect(who, name, app, account, leaked=leaked)
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
         """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""
@@ -287,8 +275,7 @@ class Deputy:
 
     async def ready_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
         """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
-        found = await asyncio.to_thread(self.tools, *names, read_only=read_only)
-        return await self.gate.ready(User.of(user), found)
+        return await self.gate.ready(User.of(user), await asyncio.to_thread(self.tools, *names, read_only=read_only))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Await something of this deputy from code that is not async: ``deputy.run(deputy.act(...))``."""
@@ -298,10 +285,8 @@ class Deputy:
         """Write out the audit, let go of files and connections. Safe to call twice."""
         self.planner.plans.close()
         await self.sweeper.stop()
-        await self.http.close()
         await self.outside.http.close()
-        await asyncio.to_thread(self.audit.close)  # it may wait for the disk
-        await self.vault.close()
+        await self.engine.close()
 
     async def __aenter__(self) -> Self:
         await self.sweeper.start()

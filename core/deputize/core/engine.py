@@ -59,3 +59,9 @@ class Engine:
     def apps(self) -> Mapping[str, App]:
         """The apps by name."""
         return self.registry.apps
+
+    async def close(self) -> None:
+        """Let go of connections and files, and write out the audit. Safe to call twice."""
+        await self.http.close()
+        await asyncio.to_thread(self.audit.close)  # it may wait for the disk
+        await self.vault.close()

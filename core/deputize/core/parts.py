@@ -73,7 +73,7 @@ def put_together(
         refresher=refresher,
         accounts=accounts,
         consents=consents,
-        revoker=Revoker(engine, consents, outbox),
+        revoker=Revoker(engine, accounts, consents, outbox),
         asking=Asking(engine, accounts, consents),
         catalog=catalog,
         files=files,

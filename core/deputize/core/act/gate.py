@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from deputize.core.act.act import Act, Call
+from deputize.core.act.act import Act, Call, ToolCall
 from deputize.core.act.approval import Approvals
 from deputize.core.act.approval_row import Edit
 from deputize.core.act.call_row import CallRow
@@ -31,11 +31,11 @@ from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.engine import Engine
-from deputize.core.errors import SettingsError
+from deputize.core.errors import DeputizeError, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.providers.origin import MOVED, differs, moved
-from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.grant import AnyUser, Grant, User
 
 RESTRICTED: Final = "restricted scope in grant"
 
@@ -70,7 +70,7 @@ class Gate:
         self,
         tool: str,
         arguments: Mapping[str, Any],
-        user: User | str | None,
+        user: AnyUser,
         account: str | None,
         call: Call | None,
         agent: str,
@@ -135,6 +135,21 @@ class Gate:
             return act.approved
         async with self.lacking(act, grant):
             return await self.planner.look(act, grant)
+
+    async def blockers(
+        self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None
+    ) -> list[DeputizeError | MissingScopes | None]:
+        """What is in the way of each call, or None. ``approved`` is given the ids of those with the user's yes."""
+        found: list[DeputizeError | MissingScopes | None] = []
+        for tool, arguments, call in calls:
+            try:
+                act = await self.plan(tool, arguments, user, None, call, agent)
+                if await self.ahead(act) and approved is not None:
+                    approved.add(call.id)
+                found.append(None)
+            except (DeputizeError, MissingScopes) as e:
+                found.append(e)
+        return found
 
     @asynccontextmanager
     async def lacking(self, act: Act, grant: Grant) -> AsyncIterator[None]:

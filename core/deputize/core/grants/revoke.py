@@ -16,6 +16,7 @@ from deputize.core.audit.events import GrantRevoked
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
+from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.vault.grant import Grant, User
@@ -38,23 +39,28 @@ class Revoked:
 class Revoker:
     """Ends grants, here at once and at the provider as soon as it can be reached."""
 
-    def __init__(self, engine: Engine, consents: Consents, outbox: RevocationQueue) -> None:
+    def __init__(self, engine: Engine, accounts: Accounts, consents: Consents, outbox: RevocationQueue) -> None:
         self.vault, self.apps, self.audit = engine.vault, engine.apps, engine.audit
-        self.consents, self.outbox = consents, outbox
+        self.accounts, self.consents, self.outbox = accounts, consents, outbox
 
     async def disconnect(
         self, user: User, provider: str = "", app: str = "", account: str | None = None, *, leaked: bool = False
     ) -> list[Revoked]:
         """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject).
+        Marks which of those that are left acts from then on.
 
         ``leaked``: others may have the tokens; see `RevocationQueue.enqueue_grant`. Raises `VaultError` where a grant
         of theirs does not open, when all others have ended.
         """
-        place, ended = self.vault.place(user), await self._end_here(user, provider, app, account, leaked)
+        place = self.vault.place(user)
+        await self.outbox.flush(but=place)
+        ended = await self._end_here(user, provider, app, account, leaked)
         revoked = await self._send(ended)
         tried = {entry.key for _, entry in ended if entry}
         await self.outbox.deliver(*(o for o in await self.outbox.entries(place, leaked=leaked) if o.key not in tried))
-        return _whole(revoked, (await self.vault.scan_open("grant", place))[1])
+        whole = _whole(revoked, (await self.vault.scan_open("grant", place))[1])
+        await self.accounts.choose_next(user, {one.provider for one in whole})
+        return whole
 
     async def disconnect_all(self, tenant: str | None = None, *, leaked: bool = False) -> list[Revoked]:
         """End the grants of all users there are, or of all of one tenant: first all of them here, then upstream.
