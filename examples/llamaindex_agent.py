@@ -75,9 +75,10 @@ async def go_on(deputy: Deputy, paused: str, auto: bool) -> None:
     """Another process: take the run up, ask what is to be asked, and see it through."""
     print("Another process takes it up.")
     handler = await resume_paused(agent(deputy), paused)
-    for consent in await deputy.consents.waiting(ALICE):  # what waits already is not streamed again
-        await allow(consent, auto)
-        await wake_when_done(deputy, handler, consent.id)
+    for asked in await deputy.pending(ALICE):  # what waits already is not streamed again
+        if isinstance(asked, Consent):
+            await allow(asked, auto)
+            await wake_when_done(deputy, handler, asked.id)
     async for event in handler.stream_events():
         if isinstance(event, ApprovalRequest):
             decision = decide(event.preview, auto)

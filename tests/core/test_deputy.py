@@ -78,6 +78,9 @@ async def test_2_without_a_user_nothing_is_asked_listed_or_ended(house: House, n
         deputy.connections(nobody),
         deputy.revoke(nobody, "google"),
         deputy.decide("x", "approve", by=nobody),
+        deputy.pending(nobody),
+        deputy.approval("x", by=nobody),
+        deputy.renew(["x"], user=nobody),
     ):
         with pytest.raises(UserRequired):
             await work
@@ -126,12 +129,41 @@ async def test_a_user_and_a_tenant_cannot_be_read_as_another_pair(house: House) 
 async def test_bob_sees_neither_alices_consent_nor_her_approval_nor_her_outcome(house: House) -> None:
     house.deputy.policy = ask_before_sending
     asked = await house.deputy.connect(TENANT, "google", scopes=[READ])
-    with pytest.raises(ApprovalRequired):
+    with pytest.raises(ApprovalRequired) as caught:
         await house.act("send", **MAIL)
     for user in (BOB, User("alice", "other")):
-        assert await house.deputy.consents.waiting(user) == []
-        assert await house.deputy.approvals.waiting(user) == []
-    assert [c.id for c in await house.deputy.consents.waiting(TENANT)] == [asked[0].id]
+        assert await house.deputy.pending(user) == []
+        assert await house.deputy.approval(caught.value.approval, by=user) is None
+    assert [c.id for c in await house.deputy.pending(TENANT)] == [asked[0].id]
+
+
+async def test_what_a_user_is_asked_is_listed_until_it_is_answered_and_then_known_by_its_id(house: House) -> None:
+    house.deputy.policy = ask_before_sending
+    [link] = await house.deputy.connect(ALICE, "google", another=True)
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.act("send", **MAIL)
+    yes = caught.value.approval
+    assert await house.deputy.pending("alice") == [link, yes]
+    await house.deputy.decide(yes, "approve", by="alice")
+    await consent(house.deputy, house.sandbox, link, deny=True)
+    assert await house.deputy.pending("alice") == []
+    refused, approved = await house.deputy.consent(link), await house.deputy.approval(yes.id, by="alice")
+    assert refused and refused.status == "denied" and approved and approved.status == "approved"
+    assert await house.deputy.consent("nobody's") is None and await house.deputy.approval("x", by="alice") is None
+
+
+async def test_a_renewed_approval_has_another_id_and_the_old_one_names_nothing(house: House) -> None:
+    house.deputy.policy = ask_before_sending
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.act("send", **MAIL)
+    old = caught.value.approval
+    await house.deputy.renew([old], user=BOB)
+    assert await house.deputy.pending(ALICE) == [old]
+    await house.deputy.renew([old], user=ALICE)
+    [new] = await house.deputy.pending(ALICE)
+    assert new.id != old.id and await house.deputy.approval(old, by=ALICE) is None
+    with pytest.raises(NotFound):
+        await house.deputy.decide(old, "approve", by=ALICE)
 
 
 async def test_bobs_same_call_has_not_alices_recorded_result(house: House) -> None:

@@ -243,7 +243,7 @@ class _ActNode:
             who = same_user(note, user)
         except PolicyDenied:
             waiting = [ask["approval_id"] for ask in note["pause"]["approvals"]]
-            await self.host.deputy.approvals.renew(waiting, User(note["user"], note["tenant"]))
+            await self.host.deputy.renew(waiting, user=User(note["user"], note["tenant"]))
             raise
         try:
             given = wait_for(note["pause"], Answers)
@@ -256,13 +256,12 @@ class _ActNode:
 
     async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
         """Whether the user still has to answer one of these. Racing resumes leave pauses behind that are answered."""
-        core = self.host.deputy
         for ask in asks:
             one: Consent | Approval | None
             if who is None:
-                one = await core.consents.status(ask["consent_id"])
+                one = await self.host.deputy.consent(ask["consent_id"])
             else:
-                one = await core.approvals.get(ask["approval_id"], by=who)
+                one = await self.host.deputy.approval(ask["approval_id"], by=who)
             if one is not None and one.status == "pending":
                 return True
         return False

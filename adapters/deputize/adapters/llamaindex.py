@@ -279,7 +279,7 @@ async def resume_paused(agent: Any, blob: str, *, types: Iterable[type[Any]] = (
     """Go on with a saved run; its handler. What was consented to or decided meanwhile needs no event any more.
 
     ``types``: the host's own classes of events and data that the run holds; no other is loaded. Requests are not
-    streamed again: `Deputy.consents` and `Deputy.approvals` know what waits. Raises `InvalidInput` for what cannot be
+    streamed again: `Deputy.pending` knows what waits. Raises `InvalidInput` for what cannot be
     loaded, `PolicyDenied` where the agent's tools are bound to another user than the run, or to none `UserRequired`.
     """
     ours = (ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone)

@@ -129,7 +129,7 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         if owner.id:
             blockers = await self.host.deputy.prepare(wanted, user=owner, agent=self.host.agent)
             ids = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
-            await self.host.deputy.approvals.renew(ids, owner)
+            await self.host.deputy.renew(ids, user=owner)
 
     def _asks(self, blockers: list[tuple[Any, DeputizeError | None]], faults: Mapping[str, str]) -> dict[str, Payload]:
         """What to ask the user now, by id."""

@@ -188,6 +188,18 @@ class Deputy:
         await self.outbox.flush()
         return consents
 
+    async def pending(self, user: AnyUser) -> list[Consent | Approval]:
+        """What the user is being asked now, by whichever run: consents first."""
+        return [*await self.consents.waiting(User.of(user)), *await self.approvals.waiting(User.of(user))]
+
+    async def consent(self, consent: Consent | str) -> Consent | None:
+        """This consent as it stands now, or ended; None if there never was one, or it is long gone."""
+        return await self.consents.status(id_of(consent))
+
+    async def approval(self, approval: Approval | str, *, by: AnyUser) -> Approval | None:
+        """This approval as it stands now, decided or not; None if it is not this user's, or long gone."""
+        return await self.approvals.get(id_of(approval), by=User.of(by))
+
     async def wait(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until each of these consents has ended, wherever that happens; how they ended, one for each, in order.
 
@@ -228,6 +240,10 @@ class Deputy:
         one, who = id_of(approval), User.of(by)
         edit = None if arguments is None else await self.gate.edit(one, who, arguments)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
+
+    async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
+        """Give this user's approvals that still wait new ids, so that an answer somebody else gave fits none."""
+        await self.approvals.renew(map(id_of, approvals), User.of(user))
 
     # ------------------------------------------------------------- what is there
 

@@ -36,7 +36,6 @@ from deputize.core import (
     NotFound,
     ProviderUnavailable,
     SettingsError,
-    User,
 )
 from deputize.core.act.approval import Decision
 from deputize.core.act.toolkit import find_toolkits
@@ -131,7 +130,7 @@ class Chat:
 
     async def whole(self, asked: Payload) -> Approval:
         """All that an approval shows: a pause holds only the beginning of long texts. Raises `NotFound`."""
-        found = await self.deputy.approvals.get(asked["approval_id"], by=User(self.user))
+        found = await self.deputy.approval(asked["approval_id"], by=self.user)
         if found is None:
             raise NotFound("This approval waits no longer.", hint="Ask again.")
         return found
