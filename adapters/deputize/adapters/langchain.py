@@ -23,13 +23,13 @@ from deputize.adapters.host import REFUSED, Identity, Who
 from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import (
+    Acting,
     Approval,
     ApprovalRequired,
     Call,
     Consent,
     ConsentRequired,
     DeputizeError,
-    Deputy,
     PolicyDenied,
     SettingsError,
     Tool,
@@ -64,7 +64,7 @@ def asked_by(message: str) -> Iterator[None]:
 class Host:
     """What the host application decided, for every tool of one list."""
 
-    deputy: Deputy
+    deputy: Acting
     user: Who = None
     agent: str = ""
     user_from_configurable: bool = False
@@ -208,7 +208,7 @@ def _one(tool: Tool, host: Host) -> BaseTool:
 
 
 def tools(
-    deputy: Deputy,
+    deputy: Acting,
     *toolkits: str,
     user: Who = None,
     agent: str = "",
@@ -234,7 +234,7 @@ class DeputyToolkit(BaseToolkit):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    deputy: Deputy
+    deputy: Acting
     toolkits: tuple[str, ...] = ()
     user: Who = None
     read_only: bool = False

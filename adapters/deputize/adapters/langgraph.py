@@ -23,11 +23,11 @@ from typing_extensions import TypedDict  # of the standard one pydantic makes no
 from deputize.adapters.host import REFUSED, Context, Who
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import (
+    Acting,
     Approval,
     ApprovalRequired,
     Consent,
     ConsentRequired,
-    Deputy,
     Effect,
     PolicyDenied,
     SettingsError,
@@ -86,7 +86,7 @@ class _Task(TypedDict):
 
 
 def act_node(
-    deputy: Deputy,
+    deputy: Acting,
     *toolkits: str,
     tools: Iterable[BaseTool | Callable[..., Any]] = (),
     user: Who = None,

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deputize.adapters.langgraph_fast_path import SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
-from deputize.core import Approval, Conflict, Deputy, InvalidInput, NotFound, PolicyDenied, User
+from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
 
 Payload = dict[str, Any]
 
@@ -76,7 +76,7 @@ def _hint(wrong: ValidationError) -> str:
     return f"{BY_ID}{more}"
 
 
-async def record(deputy: Deputy, given: Any, user: User | None) -> dict[str, str]:
+async def record(deputy: Acting, given: Any, user: User | None) -> dict[str, str]:
     """Record the decisions that a resume value carries as this user's; what is wrong with edits, by approval id."""
     answers, faults = Answers.model_validate(given), dict[str, str]()
     for approval, said in answers.decisions.items():
@@ -109,7 +109,7 @@ def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval
 
 
 async def resume_when_done(
-    deputy: Deputy,
+    deputy: Acting,
     graph: Pregel[Any, Any, Any, Any],
     config: RunnableConfig,
     *,

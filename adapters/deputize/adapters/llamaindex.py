@@ -22,11 +22,11 @@ from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import (
+    Acting,
     ApprovalRequired,
     Call,
     ConsentRequired,
     DeputizeError,
-    Deputy,
     Effect,
     InvalidInput,
     NotFound,
@@ -124,7 +124,7 @@ class _Shown(ToolMetadata):
 class ActTool(FunctionTool):
     """One tool, as a user. In an agent it can wait for the user; called by itself it acts at once, or says why not."""
 
-    def __init__(self, deputy: Deputy, tool: Tool, user: User | str | None, agent: str, shown: ToolMetadata) -> None:
+    def __init__(self, deputy: Acting, tool: Tool, user: User | str | None, agent: str, shown: ToolMetadata) -> None:
         self.deputy, self.tool, self.user, self.agent = deputy, tool, user, agent
         super().__init__(async_fn=self.acall, metadata=shown)
         self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, over whatever the model said
@@ -220,7 +220,7 @@ class DeputyToolSpec(BaseToolSpec):
     toolkit: ClassVar[str] = ""
 
     def __init__(
-        self, deputy: Deputy, *toolkits: str, user: User | str | None, agent: str = "", read_only: bool = False
+        self, deputy: Acting, *toolkits: str, user: User | str | None, agent: str = "", read_only: bool = False
     ) -> None:
         self.deputy, self.user, self.agent = deputy, user, agent
         found = deputy.tools(*(toolkits or filter(None, [self.toolkit])))
@@ -268,7 +268,7 @@ class LinearToolSpec(DeputyToolSpec):
     toolkit = "linear"
 
 
-async def wake_when_done(deputy: Deputy, handler: WorkflowHandler, consent: str, *, seconds: float = 600.0) -> None:
+async def wake_when_done(deputy: Acting, handler: WorkflowHandler, consent: str, *, seconds: float = 600.0) -> None:
     """Wait until the consent of this id has ended, wherever that happens, and wake the calls that asked for it."""
     with suppress(NotFound):  # it was removed: the run looks again
         await deputy.wait([consent], timeout=seconds)

@@ -19,11 +19,11 @@ from typing import Annotated, Any, ClassVar, Literal, NotRequired
 from deputize.adapters.host import Who
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import (
+    Acting,
     ApprovalRequired,
     Call,
     ConsentRequired,
     DeputizeError,
-    Deputy,
     PolicyDenied,
     SettingsError,
     User,
@@ -60,7 +60,7 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
 
     def __init__(
         self,
-        deputy: Deputy,
+        deputy: Acting,
         *,
         user: Who = None,
         agent: str = "",

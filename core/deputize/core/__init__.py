@@ -47,6 +47,7 @@ from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider
 from deputize.core.pending import Approval, Consent
 from deputize.core.providers import PROVIDERS
+from deputize.core.surface import Acting
 from deputize.core.vault.grant import Account, Secret, User
 
 _find_old_names()
@@ -57,6 +58,7 @@ __all__ = [
     "AccountMismatch",
     "Act",
     "ActKey",
+    "Acting",
     "Alias",
     "Answer",
     "App",

@@ -1,0 +1,141 @@
+"""Adapters use the stated surface of a deputy (`deputize.core.surface.Acting`), and nothing behind it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from pydantic import ValidationError
+
+from deputize.adapters.langchain import DeputyToolkit, tools
+from deputize.core import Acting, Deputy, Effect, Tool
+from tests.support.kits import gmail
+
+ADAPTERS: Final = tuple(sorted((Path(__file__).parents[2] / "adapters/deputize/adapters").glob("*.py")))
+STATED: Final = {name for name, value in vars(Acting).items() if inspect.isfunction(value) and not name.startswith("_")}
+ALLOWED: Final = {
+    "deputize.core": "the public names",
+    "deputize.core._moved": "old names of modules of the adapters, for one release",
+}
+"""What adapters may import of the core, and what for."""
+
+
+def is_deputy(node: ast.expr) -> bool:
+    """``deputy``, ``self.deputy``, ``self.host.deputy``: how adapters call a deputy, and nothing else."""
+    return (isinstance(node, ast.Name) and node.id == "deputy") or (
+        isinstance(node, ast.Attribute) and node.attr == "deputy"
+    )
+
+
+def used(tree: ast.AST) -> Iterator[str]:
+    """The attributes of a deputy that a module uses. One under another name, or asked by a text, is ``?``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_deputy(node.value):
+            yield node.attr
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value and is_deputy(node.value):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from ("?" for target in targets if not is_deputy(target))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "vars"):
+            yield from ("?" for one in node.args if is_deputy(one))
+
+
+def annotated(tree: ast.AST) -> Iterator[str]:
+    """What a module says that its deputies are."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg) and node.arg == "deputy":
+            yield ast.unparse(node.annotation) if node.annotation else ""
+        elif isinstance(node, ast.AnnAssign) and is_deputy(node.target):
+            yield ast.unparse(node.annotation)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The modules of the core that a module imports from."""
+    for node in ast.walk(tree):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        yield from (name for name in names if name.startswith("deputize.core"))
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ast.Module]:
+    """Every module of the adapters, parsed."""
+    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in ADAPTERS}
+
+
+def test_adapters_use_only_what_the_surface_states(modules: dict[str, ast.Module]) -> None:
+    found = {name: set(used(tree)) - STATED for name, tree in modules.items()}
+    assert {name: more for name, more in found.items() if more} == {}
+
+
+def test_the_surface_states_only_what_adapters_use(modules: dict[str, ast.Module]) -> None:
+    assert set(chain.from_iterable(map(used, modules.values()))) == STATED
+
+
+def test_adapters_annotate_a_deputy_with_the_surface_so_that_type_checkers_hold_it(
+    modules: dict[str, ast.Module],
+) -> None:
+    said = {name: set(annotated(tree)) for name, tree in modules.items()}
+    assert {name: types for name, types in said.items() if types - {"Acting"}} == {}
+    assert sum(map(bool, said.values())) >= 5
+
+
+def test_adapters_import_only_public_names_of_the_core(modules: dict[str, ast.Module]) -> None:
+    assert set(chain.from_iterable(map(imported, modules.values()))) == ALLOWED.keys()
+
+
+@pytest.mark.parametrize("method", sorted(STATED))
+def test_a_deputy_has_each_method_of_the_surface_with_the_same_parameters(method: str) -> None:
+    """mypy compares types; this finds a default that differs, which it does not."""
+    stated = inspect.signature(getattr(Acting, method)).parameters
+    real = inspect.signature(getattr(Deputy, method)).parameters
+    assert {name: (p.kind, p.default) for name, p in stated.items()} == {
+        name: (real[name].kind, real[name].default) for name in stated
+    }
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "self.host.deputy.vault.get('grant')",
+        "deputy.consents.status(one)",
+        "core = self.deputy",
+        "getattr(deputy, name)",
+        "if (it := deputy): pass",
+    ],
+)
+def test_whatever_reaches_behind_the_surface_is_found(code: str) -> None:
+    assert set(used(ast.parse(code))) - STATED
+
+
+class Fake:
+    """Not a `Deputy`: a class with the methods of the surface, as a test of an adapter has one."""
+
+    def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
+        return [tool for tool in gmail.tools.values() if not read_only or tool.gravest is Effect.READS]
+
+    async def act(self, tool: str, arguments: Any, **of: Any) -> Any:
+        return f"{tool} as {of['user'].id}"
+
+    def run(self, work: Any) -> Any:
+        raise NotImplementedError
+
+    prepare: Any = run
+    consent: Any = run
+    approval: Any = run
+    wait: Any = run
+    decide: Any = run
+    renew: Any = run
+
+
+async def test_an_adapter_works_with_whatever_has_the_methods_of_the_surface() -> None:
+    fake = Fake()
+    search = next(tool for tool in tools(fake, user="alice") if tool.name == "gmail_search")
+    assert await search.ainvoke({}) == "gmail_search as alice"
+    assert DeputyToolkit(deputy=fake, user="alice").get_tools()
+    with pytest.raises(ValidationError):
+        DeputyToolkit(deputy=object())  # type: ignore[arg-type]
