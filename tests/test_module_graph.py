@@ -1,0 +1,115 @@
+"""Imports run one way, and where import-linter does not look: by a name in a text, and between single modules."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+PARTS: Final = ("core", "adapters", "toolkits")
+LOADERS: Final = frozenset("import_module __import__ resolve_name entry_points run_module run_path".split())
+"""What imports a module that a text names."""
+
+BY_NAME: Final = {
+    "deputize.core._moved": "old names of modules, for one release",
+    "deputize.core.plugins": "what other packages add by entry points: toolkits, providers, stores",
+    "deputize.core.act.plugins": "the built-in toolkits, which need not be installed and are no part of the core",
+    "deputize.core.act.policy": "the policy that settings name",
+    "deputize.cli.commands": "commands of other packages",
+    "deputize.sandbox": "its own modules, each when one of its names is used",
+}
+"""Modules that import others by a name in a text, and which."""
+
+NAMED: Final = {"deputize.core.act.plugins": {"deputize.toolkits", "deputize.toolkits.*"}}
+"""Modules of ours that such a text says outright: no contract sees these."""
+
+
+def name_of(path: Path) -> str:
+    """``deputize.core.vault`` for ``core/deputize/core/vault/__init__.py``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """Every module of the product, parsed."""
+    paths = [path for part in PARTS for path in (ROOT / part).rglob("*.py")]
+    return {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def loads(tree: ast.AST) -> Iterator[ast.Call]:
+    """The calls that import by a name in a text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in LOADERS:
+                yield node
+
+
+def texts(call: ast.Call) -> Iterator[str]:
+    """The modules of ours that a call says outright, ``*`` for what is put in."""
+    for argument in call.args:
+        parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
+        if text.startswith("deputize."):
+            yield text
+
+
+def when_loaded(body: list[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports that happen when a module is loaded: not those of functions, or for type checkers alone."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            checked = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            blocks = [getattr(node, name, []) for name in ("orelse", *(() if checked else ("body", "finalbody")))]
+            blocks += [handler.body for handler in getattr(node, "handlers", [])]
+            for block in blocks:
+                yield from when_loaded(block)
+
+
+def imported(tree: ast.Module, modules: frozenset[str]) -> set[str]:
+    """The modules of ours that a module imports when it is loaded. Packages around them are not counted."""
+    found: set[str] = set()
+    for node in when_loaded(tree.body):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        else:
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in modules else str(node.module) for name in whole}
+    return found & modules
+
+
+def test_whatever_imports_by_a_name_in_a_text_is_known_and_needed(trees: dict[str, ast.Module]) -> None:
+    assert {name for name, tree in trees.items() if list(loads(tree))} == BY_NAME.keys()
+
+
+def test_no_import_by_a_name_in_a_text_gets_around_a_contract(trees: dict[str, ast.Module]) -> None:
+    found = {name: {text for call in loads(tree) for text in texts(call)} for name, tree in trees.items()}
+    assert {name: said for name, said in found.items() if said} == NAMED
+
+
+def test_no_modules_import_each_other_when_they_are_loaded(trees: dict[str, ast.Module]) -> None:
+    modules = frozenset(trees)
+    graph = TopologicalSorter({name: imported(tree, modules) - {name} for name, tree in trees.items()})
+    try:
+        graph.prepare()
+    except CycleError as circle:
+        pytest.fail(" <- ".join(circle.args[1]))
+
+
+def test_a_circle_is_found_wherever_its_imports_stand() -> None:
+    modules = frozenset({"deputize.a", "deputize.a.b"})
+    for code in (
+        "from deputize.a import b",
+        "import deputize.a.b",
+        "try:\n  from deputize.a.b import x\nfinally: pass",
+    ):
+        assert imported(ast.parse(code), modules) == {"deputize.a.b"}
+    for code in ("def f():\n  import deputize.a.b", "if TYPE_CHECKING:\n  import deputize.a.b"):
+        assert imported(ast.parse(code), modules) == set()
