@@ -11,102 +11,25 @@ host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ConfigDict
 
-from deputize.adapters.host import REFUSED, Identity, Who
-from deputize.adapters.operator_warnings import warn_of
-from deputize.adapters.tool_messages import as_text, failure_text
-from deputize.core import (
-    Acting,
-    Approval,
-    ApprovalRequired,
-    Call,
-    Consent,
-    ConsentRequired,
-    DeputizeError,
-    PolicyDenied,
-    SettingsError,
-    Tool,
-    User,
-    UserRequired,
-)
+from deputize.adapters.host import Who
+from deputize.adapters.tool_messages import as_text
+from deputize.core import Acting, Approval, Consent, DeputizeError, SettingsError, Tool
 
 try:
-    from langchain_core.messages import ToolCall, ToolMessage
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import ArgsSchema, BaseTool, BaseToolkit, StructuredTool, ToolException
+
+    from deputize.adapters.langchain_calls import current_call, current_id, tool_call_id_of
+    from deputize.adapters.langchain_host import Host
 except ImportError as missing:
     raise SettingsError.without(missing, "langchain") from None
 
 __all__ = ["ActTool", "DeputyToolkit", "tools"]
-
-_call_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
-_asked: ContextVar[str] = ContextVar("deputize_asked", default="")
-
-
-@contextmanager
-def asked_by(message: str) -> Iterator[None]:
-    """While this lasts, calls were asked for by the message of this id."""
-    token = _asked.set(message)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
-
-
-@dataclass(frozen=True)
-class Host:
-    """What the host application decided, for every tool of one list."""
-
-    deputy: Acting
-    user: Who = None
-    agent: str = ""
-    user_from_configurable: bool = False
-    on_consent: Callable[[Consent], None] | None = None
-    on_approval: Callable[[Approval], None] | None = None
-    trust_client_context: bool = False
-
-    def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """The user this call acts for; see `Identity.acting`."""
-        return Identity(self.user, self.user_from_configurable, self.trust_client_context).acting(config, runtime)
-
-    def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
-        """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""
-        try:
-            return self.acting_user(config, runtime)
-        except UserRequired:
-            return None
-        except PolicyDenied:
-            return REFUSED
-
-    def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
-        """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
-        warn_of(error)
-        artifact: dict[str, Any] = {"error": error.code}
-        if isinstance(error, ConsentRequired):
-            artifact["consent"] = error.consent.payload()
-            if self.on_consent:
-                self.on_consent(error.consent)
-        if isinstance(error, ApprovalRequired):
-            artifact["approval"] = error.approval.payload()
-            if self.on_approval:
-                self.on_approval(error.approval)
-        return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
-
-    async def answer(self, call: ToolCall, where: Call, user: User) -> ToolMessage:
-        """One tool call of a model, acted on; failures are answers too."""
-        name, call_id = call["name"], str(call["id"] or "")
-        try:
-            result = await self.deputy.act(name, call["args"], user=user, call=where, agent=self.agent)
-        except DeputizeError as error:
-            return self.failed(name, call_id, error)
-        return ToolMessage(as_text(result), name=name, tool_call_id=call_id, artifact=result)
 
 
 class ActTool(StructuredTool):
@@ -126,19 +49,19 @@ class ActTool(StructuredTool):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """See `BaseTool.invoke`."""
-        token = _call_id.set(_id_of(input))
+        token = current_id.set(tool_call_id_of(input))
         try:
             return super().invoke(input, config, **kwargs)
         finally:
-            _call_id.reset(token)
+            current_id.reset(token)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """See `BaseTool.ainvoke`."""
-        token = _call_id.set(_id_of(input))
+        token = current_id.set(tool_call_id_of(input))
         try:
             return await super().ainvoke(input, config, **kwargs)
         finally:
-            _call_id.reset(token)
+            current_id.reset(token)
 
     # LangChain's own two look up the types of what they call, each time: a third of the cost of a call.
 
@@ -147,10 +70,6 @@ class ActTool(StructuredTool):
 
     async def _arun(self, *args: Any, config: RunnableConfig, **arguments: Any) -> Any:
         return await (self.coroutine or super()._arun)(*args, config=config, **arguments)
-
-
-def _id_of(call: Any) -> str:
-    return str(call.get("id") or "") if isinstance(call, dict) and call.get("type") == "tool_call" else ""
 
 
 def _runtime() -> Any:
@@ -163,22 +82,13 @@ def _runtime() -> Any:
         return None
 
 
-def _where(config: RunnableConfig) -> Call:
-    """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
-    chosen = config.get("configurable") or {}
-    task = _asked.get() or str((config.get("metadata") or {}).get("langgraph_checkpoint_ns") or "")
-    if not task or not _call_id.get():
-        return Call(thread=str(chosen.get("thread_id") or ""))
-    return Call(thread=str(chosen.get("thread_id") or ""), message=task, id=_call_id.get())
-
-
 def _one(tool: Tool, host: Host) -> BaseTool:
     async def act(*, config: RunnableConfig, **arguments: Any) -> tuple[Any, Any]:
         try:
             user = host.acting_user(config, _runtime())
-            result = await host.deputy.act(tool.name, arguments, user=user, call=_where(config), agent=host.agent)
+            result = await host.deputy.act(tool.name, arguments, user=user, call=current_call(config), agent=host.agent)
         except DeputizeError as error:
-            failed = host.failed(tool.name, _call_id.get(), error)
+            failed = host.failed(tool.name, current_id.get(), error)
             if failed.tool_call_id:
                 return failed, failed.artifact
             raise ToolException(str(failed.content)) from None

@@ -47,7 +47,7 @@ try:
     from langgraph.types import Command, Send
 
     from deputize.adapters.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langchain import Host
+    from deputize.adapters.langchain_host import Host
     from deputize.adapters.langgraph_calls import open_calls, where
     from deputize.adapters.langgraph_fast_path import First, Step, direct
     from deputize.adapters.langgraph_pauses import (

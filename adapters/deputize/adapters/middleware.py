@@ -36,7 +36,8 @@ try:
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
-    from deputize.adapters.langchain import Host, asked_by
+    from deputize.adapters.langchain_calls import asked_by
+    from deputize.adapters.langchain_host import Host
     from deputize.adapters.langgraph_calls import open_calls, where
     from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
 except ImportError as missing:

@@ -1,0 +1,76 @@
+"""What the host application decided for tools of LangChain, and calls answered in its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import ToolCall, ToolMessage
+
+from deputize.adapters.host import REFUSED, Identity, Who
+from deputize.adapters.operator_warnings import warn_of
+from deputize.adapters.tool_messages import as_text, failure_text
+from deputize.core import (
+    Acting,
+    Approval,
+    ApprovalRequired,
+    Call,
+    Consent,
+    ConsentRequired,
+    DeputizeError,
+    PolicyDenied,
+    User,
+    UserRequired,
+)
+
+__all__ = ["Host"]
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the host application decided, for every tool of one list."""
+
+    deputy: Acting
+    user: Who = None
+    agent: str = ""
+    user_from_configurable: bool = False
+    on_consent: Callable[[Consent], None] | None = None
+    on_approval: Callable[[Approval], None] | None = None
+    trust_client_context: bool = False
+
+    def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
+        """The user this call acts for; see `Identity.acting`."""
+        return Identity(self.user, self.user_from_configurable, self.trust_client_context).acting(config, runtime)
+
+    def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
+        """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""
+        try:
+            return self.acting_user(config, runtime)
+        except UserRequired:
+            return None
+        except PolicyDenied:
+            return REFUSED
+
+    def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
+        """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
+        warn_of(error)
+        artifact: dict[str, Any] = {"error": error.code}
+        if isinstance(error, ConsentRequired):
+            artifact["consent"] = error.consent.payload()
+            if self.on_consent:
+                self.on_consent(error.consent)
+        if isinstance(error, ApprovalRequired):
+            artifact["approval"] = error.approval.payload()
+            if self.on_approval:
+                self.on_approval(error.approval)
+        return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
+
+    async def answer(self, call: ToolCall, where: Call, user: User) -> ToolMessage:
+        """One tool call of a model, acted on; failures are answers too."""
+        name, call_id = call["name"], str(call["id"] or "")
+        try:
+            result = await self.deputy.act(name, call["args"], user=user, call=where, agent=self.agent)
+        except DeputizeError as error:
+            return self.failed(name, call_id, error)
+        return ToolMessage(as_text(result), name=name, tool_call_id=call_id, artifact=result)
