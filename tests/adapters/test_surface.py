@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 from collections.abc import Iterator
 from itertools import chain
@@ -13,6 +14,9 @@ import pytest
 from pydantic import ValidationError
 
 from deputize.adapters.langchain import DeputyToolkit, tools
+from deputize.adapters.langgraph import act_node
+from deputize.adapters.llamaindex import DeputyToolSpec
+from deputize.adapters.middleware import ApprovalMiddleware
 from deputize.core import Acting, Deputy, Effect, Tool
 from tests.support.kits import gmail
 
@@ -86,6 +90,24 @@ def test_adapters_annotate_a_deputy_with_the_surface_so_that_type_checkers_hold_
 
 def test_adapters_import_only_public_names_of_the_core(modules: dict[str, ast.Module]) -> None:
     assert set(chain.from_iterable(map(imported, modules.values()))) == ALLOWED.keys()
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+def test_each_module_says_what_it_offers_and_gives_siblings_nothing_else(path: Path) -> None:
+    name = "deputize.adapters" + f".{path.stem}".removesuffix(".__init__")
+    module = importlib.import_module(name)
+    offered = set(module.__all__)
+    assert len(offered) == len(module.__all__) and offered <= vars(module).keys()
+    froms = [node for one in ADAPTERS for node in ast.walk(ast.parse(one.read_text(encoding="utf-8")))]
+    taken = {a.name for node in froms if isinstance(node, ast.ImportFrom) and node.module == name for a in node.names}
+    assert taken <= offered
+
+
+@pytest.mark.parametrize("maker", [tools, DeputyToolkit, act_node, ApprovalMiddleware, DeputyToolSpec])
+def test_what_adapters_have_in_common_has_the_same_name_and_order(maker: Any) -> None:
+    common = ["deputy", "toolkits", "user", "agent", "read_only", "user_from_configurable", "trust_client_context"]
+    here = [name for name in inspect.signature(maker).parameters if name in common]
+    assert here == [name for name in common if name in here] and {"deputy", "user"} <= set(here)
 
 
 @pytest.mark.parametrize("method", sorted(STATED))

@@ -18,6 +18,8 @@ from langgraph.types import Interrupt
 from deputize.adapters.langgraph_pauses import Payload, asked_of
 from deputize.core import InvalidInput
 
+__all__ = ["decisions_by_id"]
+
 _SAME = {"approve": "approve", "accept": "approve", "reject": "reject", "ignore": "reject"}
 
 

@@ -9,6 +9,8 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
+__all__ = ["open_calls", "where"]
+
 
 def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
     """The id of the last message that asked for tools, and those of its calls that nobody has answered yet."""

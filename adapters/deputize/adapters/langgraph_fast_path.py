@@ -14,6 +14,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 
+__all__ = ["SAVER", "First", "Step", "direct"]
+
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own

@@ -24,6 +24,19 @@ from deputize.adapters.langgraph_fast_path import SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
 
+__all__ = [
+    "WAKE",
+    "Answers",
+    "Edited",
+    "Payload",
+    "asked_of",
+    "asking_again",
+    "record",
+    "resume_when_done",
+    "same_user",
+    "wait_for",
+]
+
 Payload = dict[str, Any]
 
 WAKE = {"description": "Anything: it wakes the graph and proves nothing."}

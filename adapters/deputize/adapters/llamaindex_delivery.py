@@ -26,6 +26,8 @@ from workflows.runtime.types.results import (
 from deputize.adapters.releases import LLAMAINDEX, require_names
 from deputize.core import Call, Conflict, PolicyDenied, User
 
+__all__ = ["OWNER", "USED", "Delivery", "Never"]
+
 USED: Final[list[tuple[type[Any], str]]] = [
     (StepWorkerContext, "event"),
     (StepWorkerContext, "state"),

@@ -26,6 +26,8 @@ from workflows.handler import WorkflowHandler
 from deputize.adapters.llamaindex_delivery import OWNER, Never
 from deputize.core import Conflict, InvalidInput, PolicyDenied, User
 
+__all__ = ["resume", "save_paused"]
+
 DRAIN: Final = 10.0
 REGISTER: Final = 1.0
 TICK: Final = 0.01

@@ -11,6 +11,8 @@ from typing import Final
 
 from deputize.core import DeputizeError, UserRequired
 
+__all__ = ["NO_CHECKPOINTER", "NO_USER", "warn_of", "warn_once"]
+
 NO_USER: Final = (
     "A tool was called in a run that names no user, and was refused. Run the graph with context=Context(user_id=...), "
     "or name who acts in code: user=... of the tools, the node or the middleware."

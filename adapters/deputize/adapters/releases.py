@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from deputize.core import SettingsError
 
+__all__ = ["LANGGRAPH", "LLAMAINDEX", "require", "require_names"]
+
 LANGGRAPH: Final = {"langgraph": "1.2.13"}
 LLAMAINDEX: Final = {"llama-index-core": "0.14.7", "llama-index-workflows": "2.24.1"}
 

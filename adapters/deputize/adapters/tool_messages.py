@@ -16,6 +16,8 @@ from deputize.core import (
     ScopeNotGranted,
 )
 
+__all__ = ["as_text", "failure_text"]
+
 _compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: it costs half a call
 
 
