@@ -45,6 +45,7 @@ try:
 
     from deputize.adapters.llamaindex_delivery import Delivery
     from deputize.adapters.llamaindex_saved import resume, save_paused
+    from deputize.adapters.llamaindex_shown_tool import ShownTool
 except ImportError as missing:
     require(LLAMAINDEX)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "llamaindex") from None
@@ -107,18 +108,6 @@ class ApprovalDone(HumanResponseEvent):
     decision: Literal["approve", "reject", "edit", ""] = ""
     arguments: dict[str, Any] | None = None
     reason: str = ""
-
-
-class _Shown(ToolMetadata):
-    """What a model sees: our own schema."""
-
-    def __init__(self, tool: Tool) -> None:
-        super().__init__(name=tool.name, description=tool.description, fn_schema=tool.model)
-        self.schema = tool.schema
-
-    def get_parameters_dict(self) -> dict[str, Any]:
-        """See `ToolMetadata`."""
-        return dict(self.schema)
 
 
 class ActTool(FunctionTool):
@@ -235,7 +224,7 @@ class DeputyToolSpec(BaseToolSpec):
         if unknown := [name for name in wanted if name not in self.tools]:
             raise InvalidInput(f"No tool is called {unknown[0]!r} here.", fix_by="operator")
         tools = [self.tools[name] for name in wanted]
-        return [ActTool(self.deputy, t, self.user, self.agent, shown.get(t.name) or _Shown(t)) for t in tools]
+        return [ActTool(self.deputy, t, self.user, self.agent, shown.get(t.name) or ShownTool(t)) for t in tools]
 
 
 class GmailToolSpec(DeputyToolSpec):

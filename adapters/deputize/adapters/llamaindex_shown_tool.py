@@ -1,0 +1,23 @@
+"""What LlamaIndex shows a model of a tool: our own schema, word for word, instead of one it derives from the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.tools import ToolMetadata
+
+from deputize.core import Tool
+
+__all__ = ["ShownTool"]
+
+
+class ShownTool(ToolMetadata):
+    """Name, description and schema of a tool, as a model sees them."""
+
+    def __init__(self, tool: Tool) -> None:
+        super().__init__(name=tool.name, description=tool.description, fn_schema=tool.model)
+        self.schema = tool.schema
+
+    def get_parameters_dict(self) -> dict[str, Any]:
+        """See `ToolMetadata`."""
+        return dict(self.schema)
