@@ -32,6 +32,7 @@ from deputize.adapters.llamaindex import (
     wake_when_done,
 )
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
+from deputize.core.act.plugins import built_in_names
 from deputize.core.act.toolkit import find_toolkits
 from deputize.sandbox import Sandbox
 from tests.support.agents import KINDS, agent, asked, ended, plainly, rest, visit
@@ -88,7 +89,9 @@ def test_each_product_has_its_tool_spec() -> None:
         "SlackToolSpec": "slack",
         "GitHubToolSpec": "github",
         "LinearToolSpec": "linear",
+        "SalesforceToolSpec": "salesforce",
     }
+    assert set(named.values()) == set(built_in_names())
     for spec in SPECS:
         assert BaseToolSpec in spec.__mro__ and spec.__doc__
 

@@ -53,7 +53,8 @@ except ImportError as missing:
 require(LLAMAINDEX)
 __all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "wake_when_done"]
 __all__ += ["ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest"]
-__all__ += ["CalendarToolSpec", "GitHubToolSpec", "GmailToolSpec", "LinearToolSpec", "SlackToolSpec"]
+__all__ += ["CalendarToolSpec", "GitHubToolSpec", "GmailToolSpec"]
+__all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
 log = logging.getLogger(__name__)
 ASKS: Final = 3
 """How often one call asks for a yes, where what it would do changes under the user's eyes."""
@@ -255,6 +256,12 @@ class LinearToolSpec(DeputyToolSpec):
     """Linear."""
 
     toolkit = "linear"
+
+
+class SalesforceToolSpec(DeputyToolSpec):
+    """Salesforce."""
+
+    toolkit = "salesforce"
 
 
 async def wake_when_done(deputy: Acting, handler: WorkflowHandler, consent: str, *, seconds: float = 600.0) -> None:
