@@ -57,6 +57,16 @@ EVIL = [
         "/threads/%2e%2e/admin",
         "/threads/.%2E/admin",
         "/threads/./x",
+        "/threads/..%2fadmin",
+        "/threads/%2e%2e%2Fadmin",
+        "/threads/..%5cadmin",
+        "/threads/%252e%252e/admin",
+        "/threads/..;/admin",
+        "/threads/..;x=1/admin",
+        "/threads/%25252525252e",
+        "/threads/%0d%0aSet-Cookie:a=b",
+        "/threads/%00",
+        "https://app.example.test/x/..%2f..%2fy",
         "/chat\n",
         "\t/chat",
         " /chat",
@@ -102,14 +112,19 @@ async def test_an_address_that_is_no_longer_named_is_not_led_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/chat", "/chat?a=1", "/threads/", "/threads/a%20b", "https://app.example.test/x/y#z"]
+    "target",
+    ["/chat", "/chat?a=../1", "/threads/", "/threads/a%20b", "/threads/a%2fb;c..d", "https://app.example.test/x/y#z"],
 )
 def test_what_is_named_and_what_lies_below_is_allowed(target: str) -> None:
     assert ReturnTo.of(ALLOWED).checked(target) == target
 
 
 @pytest.mark.parametrize(
-    "address", ["", "chat", "//x", "http://app.test/", "https://a@b.test/", "javascript:x", "/a/../b", "/a#b"]
+    "address",
+    [
+        *("", "chat", "//x", "http://app.test/", "https://a@b.test/", "javascript:x", "/a/../b", "/a#b", "/a/..%2fb/"),
+        *("https://:443/", "https://app.test:99999/", "https://app.test:x/", "https://app%2etest/"),
+    ],
 )
 def test_an_address_that_is_none_is_a_mistake_in_the_settings_and_is_named(address: str) -> None:
     with pytest.raises(SettingsError, match="return_to has ") as wrong:

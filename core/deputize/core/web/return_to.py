@@ -16,6 +16,8 @@ from deputize.core.web.cookies import LOOPBACK
 
 _URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
 """Characters of RFC 3986: browsers mend others, such as a backslash, into something else than we have checked."""
+_DECODED: Final = 4
+"""How many times a path may be percent-encoded; one that is more often is none of an application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,26 @@ def _split(address: str) -> SplitResult | None:
     try:
         parts = urlsplit(address)
         on_loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
+        on_a_host = bool(parts.hostname) and "%" not in parts.netloc and parts.port != 0  # reading a bad port raises
     except ValueError:
         return None
-    by_host = bool(parts.netloc) and (parts.scheme == "https" or on_loopback)
+    by_host = on_a_host and (parts.scheme == "https" or on_loopback)
     by_path = not parts.netloc and not parts.scheme and address.startswith("/")
-    climbs = any(unquote(segment) in (".", "..") for segment in parts.path.split("/"))
-    return parts if (by_host or by_path) and not climbs else None
+    return parts if (by_host or by_path) and not _climbs(parts.path) else None
+
+
+def _climbs(path: str) -> bool:
+    """Whether a server might read this path as another one: it holds ``..`` or a control character, however encoded.
+
+    Browsers resolve ``..`` and ``%2e%2e`` only. Servers behind proxies decode ``%2f`` and ``%5c``, too, some twice,
+    and drop what follows a ``;``.
+    """
+    for _ in range(_DECODED):
+        if (plain := unquote(path)) == path:
+            segments = re.split(r"[/\\]", path)
+            return any(segment.partition(";")[0] in (".", "..") for segment in segments) or not path.isprintable()
+        path = plain
+    return True
 
 
 def _allows(allowed: SplitResult, target: SplitResult) -> bool:
