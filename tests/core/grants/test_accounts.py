@@ -177,6 +177,44 @@ async def test_an_id_of_ours_names_no_account_that_a_provider_calls_so() -> None
     assert [one.account for one in await deputy.revoke("alice", account=ours)] == [ALICE]
 
 
+async def test_the_id_of_a_connection_that_was_asks_for_its_account_and_no_other() -> None:
+    deputy, sandbox = await house("work")
+    await added(deputy, sandbox, ALICE, app="work")
+    [was] = await deputy.connections("alice")
+    await deputy.revoke("alice", account=was.id)
+    for one in (BOB, ALICE):
+        [asked] = await deputy.connect("alice", "google", scopes=[READ], account=was.id)
+        assert (asked.app, asked.account) == ("work", ALICE)  # people and providers know no id of ours
+        ended = await consent(deputy, sandbox, asked, as_=one)
+        assert (ended.status, ended.why) == (("granted", "") if one == ALICE else ("failed", "account_mismatch"))
+    assert await acts_as(deputy, account=was.id) == ALICE
+
+
+async def test_the_id_of_a_connection_that_was_names_no_account_that_a_provider_calls_so() -> None:
+    deputy, sandbox = await house()
+    for one in (ALICE, BOB):
+        await added(deputy, sandbox, one, another=True)
+    ours, theirs = (await grant_of(deputy, ALICE)).connection_id, await grant_of(deputy, BOB)
+    await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=ours)))
+    await deputy.revoke("alice", account=ours)
+    with pytest.raises(AccountMismatch):
+        await acts_as(deputy, account=ours)
+
+
+async def test_the_id_of_another_users_connection_names_nothing() -> None:
+    deputy, sandbox = await house()
+    await added(deputy, sandbox, ALICE)
+    (theirs,) = await deputy.connect("bob", "google", scopes=[READ])
+    await consent(deputy, sandbox, theirs, as_=BOB)
+    [bobs] = await deputy.connections("bob")
+    with pytest.raises(AccountMismatch):
+        await acts_as(deputy, account=bobs.id)
+    with pytest.raises(AccountMismatch):
+        await deputy.choose("alice", "google", bobs.id)
+    assert await deputy.revoke("alice", account=bobs.id) == [] and len(await deputy.connections("alice")) == 1
+    assert [one.status for one in await deputy.connections("bob")] == ["active"]
+
+
 async def test_of_many_choices_at_once_one_holds() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):

@@ -106,6 +106,7 @@ class Consents:
         wanted = tuple(sorted(set(scopes)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
+        subject, name = ("", account) if other else await self._expected(user, app, account, held)
         while True:
             pending = await self._check_refused(user, app, () if insist else wanted, ask, why)
             record, now = await repository.at(key), engine.clock()
@@ -123,8 +124,8 @@ class Consents:
                 scopes=wanted,
                 enough=groups,
                 agent=agent or engine.agent,
-                subject=held.account.subject if held and not other else "",
-                account=held.account.name if held and not other else account,
+                subject=subject,
+                account=name,
                 other=other,
                 instead=held.account.name if held and other == "switch" else "",
                 why=why,
@@ -135,6 +136,15 @@ class Consents:
             if stored := await self._take_place(key, new, record):
                 engine.audit.write(ConsentAsked(stored.facts(), list(wanted), why))
                 return await repository.public(stored)
+
+    async def _expected(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:
+        """Subject and name of the account that must come back, as far as they are known.
+
+        A connection's id stands for its account after a disconnect, too; no page and no provider could do with it.
+        """
+        grants = await self.repository.engine.vault.grants(user, app.provider, app.name) if account else []
+        meant = held or next((grant for grant in grants if grant.connection_id == account), None)
+        return (meant.account.subject, meant.account.name) if meant else ("", account)
 
     async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:
         """Save a new consent, over one for the same that has ended; None if somebody else was faster."""

@@ -29,8 +29,8 @@ class Accounts:
     async def app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
         """The app through which a user's tools of this provider are used.
 
-        ``name``: of an app that is meant. ``account``: of one that is connected. Raises `InvalidInput` for an app that
-        is no way to this provider, `SettingsError` where there is none.
+        ``name``: of an app that is meant. ``account``: of one that is connected, or the id of a connection that was.
+        Raises `InvalidInput` for an app that is no way to this provider, `SettingsError` where there is none.
         """
         apps = [self.registry.app(provider, name)] if name else self.registry.apps_for(provider)
         if len(apps) == 1:
@@ -40,6 +40,10 @@ class Accounts:
         for app in apps if account is not None or chosen else ():
             held = await self._held(user, [app])
             if held if account is None else called(held, account or ""):
+                return app
+        for app in apps if account else ():
+            ended = await self.vault.grants(user, app.provider, app.name)
+            if any(grant.connection_id == account for grant in ended):
                 return app
         return self.registry.app(provider)
 

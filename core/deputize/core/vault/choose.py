@@ -16,7 +16,8 @@ def meant(grants: Sequence[Grant], account: str | None) -> Grant | None:
     held = [grant for grant in grants if grant.status != "revoked"]
     if account is None:
         return next((grant for grant in held if grant.default), held[0] if held else None)
-    if len(found := called(held, account)) == 1:
+    over = any(grant.status == "revoked" and grant.connection_id == account for grant in grants)
+    if len(found := [] if over else called(held, account)) == 1:
         return found[0]
     if found:
         ids = ", ".join(sorted(grant.account.subject for grant in found))
