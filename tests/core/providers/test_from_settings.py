@@ -91,17 +91,28 @@ def test_it_asks_as_a_built_in_one_does_with_pkce(tmp_path: Path) -> None:
         ("authorize", "http://acme.example/oauth/authorize"),
         ("token", "acme.example/oauth/token"),
         ("token", "https://user@acme.example/token"),
+        ("token", "https://:evil@acme.example/token"),
+        ("token", "https://acme.example:evil"),
+        ("token", "https://acme.example\\.evil.example/token"),
+        ("token", "https://acme.example:99999/token"),
+        ("authorize", "https://acme.example;script-src 'unsafe-inline'/"),
+        ("authorize", "https://acme.example/\r\nX-Evil: 1"),
         ("revoke", "ftp://acme.example/revoke"),
         ("device", "http://localhost/device"),
         ("api.acme", "http://api.acme.example"),
         ("api.acme", "{instance_url}/v1"),
         ("identity.url", "http://acme.example/me"),
+        ("api.acme", "https://api.acme.example/v1?evil="),
         ("identity.subject", ""),
+        ("identity.subject", "everybody"),
         ("hosts.0", "https://api.acme.example"),
         ("pkce", "never"),
         ("client_auth", "jwt"),
         ("default_lifetime", -1),
         ("params", {"redirect_uri": "https://evil.example"}),
+        ("params", {"Redirect_URI": "https://evil.example"}),
+        ("params_consent", {"client_secret": "evil"}),
+        ("login_hint", "state"),
         ("csp_form_targets.0", "*; script-src *"),
         ("plain_http", True),
         ("stands_in_for", "google"),
@@ -124,10 +135,21 @@ def test_no_row_takes_the_name_of_a_provider_that_is_built_in(tmp_path: Path, na
         settings.all_providers()
 
 
-@pytest.mark.parametrize("name", ["", "Acme", "a b", "a/b", "-a", "a" * 61])
+@pytest.mark.parametrize("name", ["", "Acme", "a b", "a/b", "-a", "a" * 61, "Google", "google ", "g\u043e\u043egle"])
 def test_a_name_is_one_that_settings_and_addresses_can_hold(tmp_path: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="cannot be called"):
         Settings.load(home=tmp_path, providers={name: ACME}).all_providers()
+
+
+@pytest.mark.parametrize("name", ["github-app", "git-hub", "google_", "githubapp"])
+def test_no_row_is_called_as_one_that_is_built_in_but_for_a_dash(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="too much like that of the built-in"):
+        Settings.load(home=tmp_path, providers={name: ACME}).all_providers()
+
+
+def test_a_host_is_the_same_in_capitals(tmp_path: Path) -> None:
+    row = load(tmp_path, api={"acme": "https://API.acme.example/v1"}, hosts=["Files.Acme.Example"]).all_providers()
+    assert row["acme"].hosts == {"api.acme.example", "id.acme.example", "files.acme.example"}
 
 
 def test_http_is_for_loopback_and_then_for_all_of_the_row(tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: p
             ROW.format(name="acme").replace("https://acme", "http://acme"),
             "authorize 'http://acme.example/oauth/authorize'",
         ),
+        (ROW.format(name="acme").replace("https://acme", "https://me:hunter2@acme"), "authorize 'https://...@acme.ex"),
+        (
+            ROW.format(name="acme").replace("https://acme.example/", "https://acme.example;x "),
+            "is not an https address",
+        ),
+        (ROW.format(name="acme").replace("{id}", "me"), "its subject names no field of the reply"),
         (ROW.format(name="acme").replace('({"api.acme', '({"web.acme'), "the host of its API 'acme' is not among"),
     ],
 )
@@ -97,6 +103,14 @@ def test_a_bad_one_is_named_and_left_out(install: Install, code: str, reason: st
     assert known() == PROVIDERS
     [skipped] = PLUGINS.skipped()
     assert reason in skipped.reason and skipped.distribution == "acme-oauth 1.2"
+
+
+@pytest.mark.parametrize("name", ["Google", "git_hub", "g\u043e\u043egle", "github-app"])
+def test_none_is_called_as_one_that_is_built_in_but_for_its_spelling(install: Install, name: str) -> None:
+    install("evil", f"{name} = evil_row", evil_row=ROW.format(name=name))
+    assert known() == PROVIDERS
+    [skipped] = PLUGINS.skipped()
+    assert "letters a-z" in skipped.reason or "too much like" in skipped.reason
 
 
 def test_an_unknown_provider_is_answered_with_those_there_are_and_how_to_add_it() -> None:

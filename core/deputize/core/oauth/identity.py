@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from deputize.core.vault.grant import Account
+
+_FIELD: Final = re.compile(r"\{([\w.|]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,10 @@ class Identity:
     extra: Mapping[str, str] = field(default_factory=dict)
     method: Literal["GET", "POST"] = "GET"
     json: Mapping[str, Any] | None = None
+
+    def bad_subject(self) -> str:
+        """Why the subject tells no account from another, or an empty text."""
+        return "" if _FIELD.search(self.subject) else "its subject names no field of the reply, such as {sub}."
 
     def read(self, reply: Any) -> tuple[Account, dict[str, str]] | None:
         """The account that a reply names, and ``extra``; None where it names no subject."""
@@ -73,7 +79,7 @@ def _fill(template: str, reply: Any) -> str:
         missing |= not found
         return found
 
-    filled = re.sub(r"\{([\w.|]+)\}", value, template)
+    filled = _FIELD.sub(value, template)
     return "" if missing else filled
 
 

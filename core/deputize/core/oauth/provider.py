@@ -50,6 +50,9 @@ NEVER_SET: Final = frozenset(
 )
 """Headers of a request that say who sends it, where it goes and where it ends."""
 _ADDRESSES: Final = ("authorize", "token", "device", "revoke", "revoke_one", "revoke_leaked")
+_NETLOC: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""A host, maybe with a port: what stands in a header of ours (CSP) and is compared with where a token may go."""
+_USER: Final = re.compile(r"(?<=//)[^/?#]*@")
 _LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
 
 
@@ -156,7 +159,8 @@ class Provider:
             raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")
         for place, url in self._addresses().items():
             if url and not self._good(url):
-                raise SettingsError(f"Provider {self.name}: {place} {url!r} is not an https address.")
+                shown = _USER.sub("...@", url)  # a password, perhaps
+                raise SettingsError(f"Provider {self.name}: {place} {shown!r} is not an https address.")
 
     def _addresses(self) -> dict[str, str]:
         """All addresses by the fields they stand in, but for API roots that a grant brings."""
@@ -173,7 +177,7 @@ class Provider:
     def _good(self, url: str) -> bool:
         parts = urlsplit(url)
         local = self.plain_http and parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")
-        return bool(parts.hostname) and not parts.username and (parts.scheme == "https" or local)
+        return bool(_NETLOC.fullmatch(parts.netloc)) and (parts.scheme == "https" or local)
 
     def words(self, scope: str) -> str:
         """A scope as a person reads it."""

@@ -9,6 +9,7 @@ Rows end where their differences end: what all have in common (code flow, S256, 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from deputize.core.oauth.provider import Provider
@@ -28,6 +29,7 @@ __all__ = [
     "PROVIDERS",
     "SALESFORCE",
     "SLACK",
+    "bad_name",
     "known",
 ]
 
@@ -35,8 +37,25 @@ PROVIDERS: Final = {provider.name: provider for provider in (GOOGLE, SLACK, GITH
 """Those that are built in, by name."""
 
 
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+
+
+def bad_name(name: str) -> str:
+    """Why no provider of a package or of settings may be called so, or an empty text.
+
+    What people would take for one that is built in, such as ``Google`` or ``github-app``, is none of its own.
+    """
+    if not _NAME.fullmatch(name):
+        return "a name has letters a-z, digits, - and _ only."
+    plain = name.replace("-", "").replace("_", "")
+    alike = next((one for one in PROVIDERS if one.replace("_", "") == plain and one != name), "")
+    return f"its name is too much like that of the built-in {alike}." if alike else ""
+
+
 def _unusable(row: Provider) -> str:
     """Why a row cannot be used, or an empty text."""
+    if why := bad_name(row.name) or row.identity.bad_subject():
+        return why
     api = row.foreign_api()
     return f"the host of its API {api!r} is not among its hosts, so no token may go there." if api else ""
 

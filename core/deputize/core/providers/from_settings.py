@@ -17,24 +17,40 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.provider import ClientAuth, Identity, Loopback, Pkce, Provider, RevokeBy
-from deputize.core.providers import known
+from deputize.core.providers import bad_name, known
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+_URL: Final = re.compile(r'[^\x00-\x20"<>\\^`|\x7f-\U0010ffff]+')
+"""Characters that no two programs read differently: RFC 3986, and braces."""
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 _CSP_SOURCE: Final = re.compile(r"https:(?://(?:\*\.)?[A-Za-z0-9.-]+(?::[0-9]{1,5})?)?")  # CSP 3, 2.3.1
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 _OURS: Final = {
     *("client_id", "response_type", "redirect_uri", "state", "scope", "resource"),
     *("code_challenge", "code_challenge_method", "nonce", "request", "request_uri"),
+    *("code_verifier", "client_secret", "client_assertion", "client_assertion_type"),
 }
-"""Parameters of an authorization request that no row may set: they are what makes it safe."""
+"""Parameters of an authorization request that no row may set: they are what makes it safe, or no browser's to see."""
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    if not parts.hostname or parts.username or parts.fragment or not (parts.scheme == "https" or local):
+    if not _is_good(url):
         raise ValueError("an https address, without user and fragment; http on 127.0.0.1 only")
+    return url
+
+
+def _is_good(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        odd = not _URL.fullmatch(url) or "@" in parts.netloc or parts.fragment or parts.port == 0
+    except ValueError:  # no port; what it says holds a part of the address, perhaps a password
+        return False
+    local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    return not odd and bool(parts.hostname) and (parts.scheme == "https" or local)
+
+
+def _root(url: str) -> str:
+    if "?" in _address(url):
+        raise ValueError("the root of an API, without parameters")
     return url
 
 
@@ -48,15 +64,27 @@ def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
 
 
 def _extra_params(params: dict[str, str]) -> dict[str, str]:
-    if taken := sorted(_OURS & params.keys()):
+    if taken := sorted(name for name in params if name.lower() in _OURS):  # some servers ignore the case
         raise ValueError(f"{', '.join(taken)}: set by each request itself")
     return params
 
 
+def _extra_param(name: str) -> str:
+    return next(iter(_extra_params({name: ""})))
+
+
+def _template(subject: str) -> str:
+    if why := Identity("", subject, "").bad_subject():
+        raise ValueError(why)
+    return subject
+
+
 Address = Annotated[str, AfterValidator(_address)]
 AddressOrNone = Annotated[str, AfterValidator(lambda url: _address(url) if url else "")]
+Root = Annotated[str, AfterValidator(_root)]
 Host = Annotated[str, _matching(_HOST, "a host, or host:port, without scheme and path")]
 Params = Annotated[dict[str, str], AfterValidator(_extra_params)]
+Param = Annotated[str, AfterValidator(_extra_param)]
 CspSource = Annotated[str, _matching(_CSP_SOURCE, "https: or https://HOST, as in a content security policy")]
 
 
@@ -66,7 +94,7 @@ class IdentitySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     url: Address
-    subject: str = Field("{sub}", min_length=1)
+    subject: Annotated[str, AfterValidator(_template)] = "{sub}"
     name: str = Field("{email|preferred_username|name}", min_length=1)
     method: Literal["GET", "POST"] = "GET"
     json_body: dict[str, Any] | None = Field(None, alias="json")
@@ -84,7 +112,7 @@ class ProviderSettings(BaseModel):
         description="Whose account a token is: `url`, asked with it, and templates over the reply, `subject` (stable; "
         "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET."
     )
-    api: dict[str, Address] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
+    api: dict[str, Root] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
     hosts: list[Host] = Field(default_factory=list, description="Hosts tokens may go to beside those of `api`.")
     scopes: dict[str, str] = Field(default_factory=dict, description="Scopes, each in plain words for people.")
     always: list[str] = Field(default_factory=list, description="Scopes asked for in every consent.")
@@ -107,7 +135,7 @@ class ProviderSettings(BaseModel):
         default_factory=dict, description="Those that bring a consent page and a refresh token each time."
     )
     params_choose: Params = Field(default_factory=dict, description="Those that let people choose an account.")
-    login_hint: str = Field("", description="Parameter that names the account to choose.")
+    login_hint: Param = Field("", description="Parameter that names the account to choose.")
     default_lifetime: float = Field(0, ge=0, description="Seconds a token lives, where a reply has no `expires_in`.")
     loopback: Loopback = Field("exact", description="What of a loopback redirect URI is registered.")
     localhost: bool = Field(False, description="Loopback must be called localhost in redirect URIs.")
@@ -126,6 +154,9 @@ class ProviderSettings(BaseModel):
         ends = (self.revoke, self.device)
         return [self.authorize, self.token, self.identity.url, *self.api.values(), *(url for url in ends if url)]
 
+    def _netlocs(self) -> list[str]:
+        return [urlsplit(url).netloc for url in (self.identity.url, *self.api.values())]
+
     def row(self, name: str) -> Provider:
         """The provider. Raises `SettingsError` for one that cannot be."""
         who = self.identity
@@ -135,7 +166,7 @@ class ProviderSettings(BaseModel):
             name=name,
             label=self.label or name,
             api={api: root.rstrip("/") for api, root in self.api.items()},
-            hosts=frozenset((*(urlsplit(url).netloc for url in (who.url, *self.api.values())), *self.hosts)),
+            hosts=frozenset(one.lower() for one in (*self._netlocs(), *self.hosts)),
             identity=Identity(who.url, who.subject, who.name, method=who.method, json=who.json_body),
             always=tuple(self.always),
             scope_words=self.scopes,
@@ -156,9 +187,7 @@ def with_settings(described: Mapping[str, ProviderSettings]) -> dict[str, Provid
                 f"[providers.{name}]: there is a provider of this name already.",
                 hint="Call it otherwise; for the same software run by somebody else: host in [apps.NAME].",
             )
-        if not _NAME.fullmatch(name):
-            raise SettingsError(
-                f"A provider in the settings cannot be called {name[:60]!r}.", hint="Letters a-z, digits, - and _ only."
-            )
+        if why := bad_name(name):
+            raise SettingsError(f"A provider in the settings cannot be called {name[:60]!r}: {why}")
         rows[name] = one.row(name)
     return rows
