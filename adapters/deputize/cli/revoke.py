@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import AccountOption, UserOption, known_provider, opened, who
+from deputize.cli.common import AccountOption, UserOption, opened, who
 
 
 def revoke(
@@ -34,7 +34,8 @@ def revoke(
     if (tenant or everybody) and not yes:
         typer.confirm(f"Disconnect {f'all users of {tenant}' if tenant else 'everybody'}?", abort=True, err=True)
     with opened() as deputy:
-        label = deputy.providers[known_provider(deputy, provider)].label if provider else "The provider"
+        row = deputy.providers.get(provider)
+        label = row.label if row else provider or "The provider"
         with show.waiting(f"Revoking at {label} ..."):
             if queued:
                 show.queued(deputy.run(deputy.revoker.retry()))

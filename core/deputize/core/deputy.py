@@ -258,9 +258,9 @@ class Deputy:
 
         ``account``: only this one, by its name, its id at the provider or its connection's. ``leaked``: others may have
         the tokens; they are ended without the app's secret where the provider can (GitHub), which tells their owner.
+        Raises `InvalidInput` for a provider that neither the settings know nor the user has a grant of.
         """
-        who, name = User.of(user), self.registry.provider(provider).name if provider else ""
-        return await self.revoker.disconnect(who, name, app, account, leaked=leaked)
+        return await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
         """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""

@@ -24,9 +24,10 @@ from deputize.core.providers import PROVIDERS
 from deputize.core.providers.origin import differs, origin_of
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import Secret
-from deputize.sandbox import Sandbox
+from deputize.core.web.app import pages_app
+from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps
-from tests.support.house import build, consent, new_vault
+from tests.support.house import PAGES, build, consent, new_vault
 
 ACME: Final[dict[str, Any]] = {
     "label": "Acme",
@@ -217,6 +218,27 @@ async def test_no_token_of_a_grant_goes_where_a_row_leads_that_was_changed_since
         await after.act("tasks_mine", {}, user="alice")
     assert refused.value.reason == "moved"
     await vault.close()
+
+
+async def test_a_user_disconnects_an_account_whose_row_is_no_longer_in_the_settings(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    sandbox.play(load(tmp_path).all_providers()["acme"], lambda call: {})
+    vault, ours = await new_vault(), [one for one in apps(sandbox) if one.provider == "acme"]
+    before = await build(sandbox, vault=vault, apps=ours, providers=sandbox_rows(sandbox), toolkits=[TASKS])
+    [asked] = await before.connect("alice", "acme", scopes=["tasks:read"])
+    await consent(before, sandbox, asked)
+    after = await build(sandbox, vault=vault)
+    [held] = await after.connections("alice")
+    with pytest.raises(InvalidInput, match="Unknown provider 'acme'"):
+        await after.revoke("bob", "acme")  # not one of his
+    page = Browser(httpx.ASGITransport(pages_app(after, verifier=lambda _: "alice")), base_url=PAGES)
+    asking = await page.open("/connections")
+    [form] = [one for one in asking.forms if one.action.endswith("/revoke")]
+    sure = await page.submit(asking, form)
+    told = await page.submit(sure, sure.forms[0], sure="yes")
+    assert told.status == 200 and await after.connections("alice") == []
+    [ended] = await before.revoker.retry()  # sent once the row is back
+    assert (held.provider, ended) == ("acme", "done")
 
 
 def sandbox_rows(sandbox: Sandbox) -> dict[str, Provider]:

@@ -52,9 +52,11 @@ async def revoke(site: Site, request: Request) -> Response:
     if user is None:
         return site.nobody(request, "/connections")
     fields = await site.form(request, user)
-    provider, app, account = _account(site, fields)
+    provider, app, account = _account(fields)
     label, back = site.label(provider), here(request).removesuffix("/revoke")
     name = next((c.account for c in await site.deputy.connections(user) if c.id == account), "")
+    if not name and provider not in site.deputy.providers:
+        raise _no_account()
     if fields.get("sure") != "yes":
         return await site.with_forms(
             request,
@@ -78,20 +80,24 @@ async def choose(site: Site, request: Request) -> Response:
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
-    provider, app, account = _account(site, await site.form(request, user))
+    provider, app, account = _account(await site.form(request, user))
     try:
         await site.deputy.choose(user, provider, account, app=app)
     except (AccountMismatch, InvalidInput):
-        raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account") from None
+        raise _no_account() from None
     return see_other(here(request).removesuffix("/choose"))
 
 
-def _account(site: Site, fields: Mapping[str, str]) -> tuple[str, str, str]:
+def _account(fields: Mapping[str, str]) -> tuple[str, str, str]:
     """The provider, the app and the id of the connection that a form of the page names."""
     provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
-    if provider not in site.deputy.providers or not app or not account:
-        raise InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
+    if not provider or not app or not account:
+        raise _no_account()
     return provider, app, account
+
+
+def _no_account() -> InvalidInput:
+    return InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
 
 
 async def renew(site: Site, request: Request) -> Response:
