@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -546,6 +547,16 @@ async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: Hou
     with pytest.raises(ConsentRequired) as caught:
         await house.act("search")
     [still] = await house.deputy.wait([caught.value.consent], timeout=0.3)
+    assert still.status == "pending"
+
+
+async def test_a_wait_goes_on_while_the_grant_has_a_scope_with_which_the_others_are_no_good(house: House) -> None:
+    await house.connected("send", user="bob", as_="bob@example.test")
+    asked = await house.ask("labels", user="bob")
+    [grant] = await house.deputy.vault.grants(User("bob"))
+    more = grant.scopes | {f"{PREFIX}labels", f"{PREFIX}metadata"}
+    assert await house.deputy.vault.replace(grant, replace(grant, scopes=more))
+    [still] = await house.deputy.wait([asked], timeout=0.2)
     assert still.status == "pending"
 
 

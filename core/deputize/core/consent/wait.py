@@ -60,7 +60,7 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
     """Whether the account that is to consent has a grant with these scopes, or with others that do as well.
 
     Never for one more account, or another one, which the user still has to choose; nor where the provider has refused
-    what the grant says it may do: then only a new consent helps.
+    what the grant says it may do, or it has a scope with which the others are no good: then only a new consent helps.
     """
     row, app = engine.providers.get(record.provider), engine.apps.get(record.app)
     if row is None or app is None or record.other or record.why == "scope_missing":
@@ -70,8 +70,9 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
         grant = await engine.vault.find_whole(record.user, record.provider, record.app, account)
     except AccountMismatch:
         return False
-    usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
-    return bool(grant and usable and record.met_by(row.covered(grant.scopes)))
+    if grant is None or grant.status != "active" or differs(grant.origin, row, app):
+        return False
+    return row.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.met_by(row.covered(grant.scopes))
 
 
 def _removed(consent: Consent) -> Consent:
