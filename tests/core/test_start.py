@@ -158,6 +158,7 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A module that is installed."""
     (tmp_path / "acme_rules.py").write_text(RULES)
     (tmp_path / "acme_broken.py").write_text("raise RuntimeError('at work')")
+    (tmp_path / "acme_ends.py").write_text("raise SystemExit('at work')")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("acme_rules", None)
@@ -189,6 +190,7 @@ def test_without_a_word_about_it_the_policy_is_the_default_one(tmp_path: Path) -
         *(("acme_rules:no", "AttributeError"), ("no_such_package:policy", "ModuleNotFoundError")),
         *(
             ("acme_broken:policy", "RuntimeError"),
+            ("acme_ends:policy", "SystemExit"),
             ("acme_rules:", "no function of one act"),
             (":nothing", "ValueError"),
         ),

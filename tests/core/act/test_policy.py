@@ -104,6 +104,23 @@ async def test_E5_a_policy_that_raises_denies_whether_it_is_async_or_not(house: 
     assert house.line.seen == []
 
 
+@pytest.mark.parametrize("error", [ValueError("a secret"), None])
+async def test_a_policy_that_does_not_work_is_logged_so_that_nobody_takes_it_for_a_strict_one(
+    house: Asking, error: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(act: Act) -> Verdict:
+        if error:
+            raise error
+        return "a secret"  # type: ignore[return-value]
+
+    house.deputy.policy = broken
+    with pytest.raises(PolicyDenied):
+        await house.act("search")
+    [told] = [record.getMessage() for record in caplog.records if record.name.endswith("policy")]
+    said = "raised ValueError" if error else "returned str, no Verdict"
+    assert told == f"The policy {said}, so gmail_search is denied."
+
+
 async def test_a_policy_may_be_async(house: Asking) -> None:
     async def later(act: Act) -> Verdict:
         await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,8 @@ from deputize.core.act.act import Act
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Effect
 from deputize.core.errors import PolicyDenied, SettingsError, instead
+
+log = logging.getLogger(__name__)
 
 
 class Verdict(StrEnum):
@@ -68,7 +71,7 @@ def find_policy(name: str) -> Policy:
         raise SettingsError(f"No policy is called {name!r}.", hint=hint)
     try:
         policy = resolve_name(name)
-    except Exception as e:
+    except (Exception, SystemExit) as e:  # whatever a module does when it is imported
         raise SettingsError(f"The policy {name!r} cannot be loaded: {type(e).__name__}.", hint=hint) from e
     if not _takes_an_act(policy):
         raise SettingsError(f"The policy {name!r} is no function of one act.", hint=hint)
@@ -98,11 +101,17 @@ class Judge:
 
 
 async def decide(policy: Policy, act: Act) -> Verdict:
-    """The policy's verdict; a failure of the policy is a denial."""
+    """The policy's verdict; a failure of the policy is a denial, and logged: a denial alone looks meant."""
     try:
         verdict = policy(act)
         if not isinstance(verdict, Verdict) and inspect.isawaitable(verdict):
             verdict = await verdict
-    except Exception:
+    except PolicyDenied:
         return Verdict.DENY
-    return verdict if isinstance(verdict, Verdict) else Verdict.DENY
+    except Exception as e:
+        log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
+        return Verdict.DENY
+    if isinstance(verdict, Verdict):
+        return verdict
+    log.error("The policy returned %s, no Verdict, so %s is denied.", type(verdict).__name__, act.tool.name)
+    return Verdict.DENY
