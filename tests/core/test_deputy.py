@@ -476,6 +476,44 @@ async def test_R32_another_process_refuses_at_once(tmp_path: Path) -> None:
     await two.close()
 
 
+async def test_an_act_has_its_row_though_asking_for_what_it_lacks_is_cut_off(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*lacking: object) -> DeputizeError:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(house.deputy.asking, "about", cut_off)
+    with pytest.raises(asyncio.CancelledError):
+        await house.deputy.act("gmail_search", {}, user="bob")
+    *_, last = house.deputy.audit.rows()
+    assert (last["event"], last["user"], last["decision"]) == ("act.result", "bob", "cut_off")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ['1\n{"event":"act.result","decision":"done"}', "\x1b[2J\r\x00", "\ud800", "x" * 1_000_000, '","mac":"0"}\n'],
+    ids=["a row", "control characters", "half a character", "a megabyte", "an end"],
+)
+async def test_no_word_of_a_model_breaks_a_row_or_stops_the_act_it_is_about(tmp_path: Path, said: str) -> None:
+    audit = Audit(tmp_path / "audit", b"a" * 32)
+    house = await House().begin(audit=audit)
+    await house.connected("readonly")
+    before = len(audit.rows())
+    await house.deputy.act("gmail_search", {}, user="alice", agent=said, call=Call(said, said, said))
+    with pytest.raises(InvalidInput):
+        await house.deputy.act(said, {}, user="alice", call=Call(id=said))
+    rows = audit.rows()[before:]
+    await house.deputy.close()
+    assert [(row["event"], row["decision"]) for row in rows] == [
+        ("act.result", "done"),
+        ("act.result", "invalid_input"),
+    ]
+    assert rows[0]["call_id"][:50] == said[:50] and len(rows[0]["call_id"]) <= 4096
+    [file] = (tmp_path / "audit").glob("*.jsonl")
+    assert all(line.startswith(b'{"ts":') for line in file.read_bytes().splitlines())
+    assert verify(tmp_path / "audit", [b"a" * 32]).ok
+
+
 # ------------------------------------------------------------- the rest of the surface
 
 

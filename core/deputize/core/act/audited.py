@@ -29,11 +29,10 @@ async def audited(audit: Audit, asking: Asking, row: CallRow) -> AsyncIterator[N
         audit.write(ActResult(row.call, decision, took))
 
     try:
-        yield
-    except MissingScopes as lacking:
-        error = await asking.about(lacking)
-        ended(error.code)
-        raise error from None
+        try:
+            yield
+        except MissingScopes as lacking:
+            raise await asking.about(lacking) from None
     except BaseException as e:
         ended(e.code if isinstance(e, DeputizeError) else CUT_OFF)
         raise
