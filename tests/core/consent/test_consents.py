@@ -34,6 +34,7 @@ from deputize.core import (
     allow_all,
 )
 from deputize.core.consent.consents import MOST_PENDING, REDEEM_LIFE, TICKET_LIFE, AnyLocalUser, Started, Who
+from deputize.core.consent.record import ConsentRecord
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
@@ -892,3 +893,28 @@ async def test_a_grant_that_died_is_asked_for_again_with_its_reason_and_its_acco
     assert caught.value.reason == "invalid_grant" and caught.value.consent.account == "alice@example.test"
     assert (await consent(house.deputy, house.sandbox, caught.value.consent)).status == "granted"
     assert await house.act(message="later") != []
+
+
+async def test_a_cancel_while_the_code_is_redeemed_is_refused_and_one_that_crosses_it_changes_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = await house.ask("readonly")
+    started = await house.start(asked)
+    repository = house.deputy.consents.repository
+    early = await repository.by_id(asked.id)
+    assert early and early.status == "opened"
+
+    async def as_it_was(ticket: str, who: Who) -> ConsentRecord:
+        return early
+
+    house.line.held = TOKEN
+    finishing = asyncio.create_task(house.finish(await house.allowed(started), started))
+    await house.line.until_held()
+    with pytest.raises(InvalidInput, match="This link cannot be used"):
+        await house.deputy.consents.decline(ticket_of(asked), LOCAL)
+    with monkeypatch.context() as crossing:
+        crossing.setattr(repository, "by_ticket", as_it_was)
+        await house.deputy.consents.decline(ticket_of(asked), LOCAL)
+    house.line.release()
+    await finishing
+    assert await house.status(asked) == ("granted", "") and "connect.denied" not in house.events()
