@@ -158,9 +158,12 @@ class Plugins(Generic[T]):
         if point.name in self._built_in():
             return f"a {self.noun} of this name is built in."
         try:
-            found = point.load()
-        except (Exception, SystemExit) as e:  # whatever another package does when it is imported
+            return self._checked(point, point.load())
+        except (Exception, SystemExit) as e:  # whatever another package does when it is imported, or looked at
             return f"{type(e).__name__}: {' '.join(str(e).split())[:LONGEST_REASON]}".rstrip(": ") + "."
+
+    def _checked(self, point: EntryPoint, found: object) -> T | str:
+        """What was found, if it is what it should be, or why not."""
         in_module = isinstance(found, ModuleType)
         made = getattr(found, self._export, None) if in_module else found
         if not isinstance(made, self._kind):

@@ -84,6 +84,7 @@ def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: p
     [
         ("PROVIDER = 1", "exports no PROVIDER"),
         ("raise RuntimeError('boom')", "RuntimeError: boom."),
+        (ROW.format(name="acme").replace('frozenset({"api.acme.example"})', "None"), "TypeError: "),
         (ROW.format(name="other"), "its provider is called 'other'"),
         (
             ROW.format(name="acme").replace("https://acme", "http://acme"),
