@@ -295,6 +295,22 @@ async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_prov
     assert len(await world.deputy.connections("alice")) == 1
 
 
+async def test_a_form_that_names_another_users_connection_or_mixes_two_ends_nothing() -> None:
+    world = await make()
+    await world.connected("readonly")
+    [hers] = await world.deputy.connections("alice")
+    bob = world.browser("bob")
+    await bob.allow((await world.asked(user="bob")).link, as_="bob@example.test")
+    [his] = await world.deputy.connections("bob")
+    page = await bob.open("/connections")
+    for change in ({"account": hers.id}, {"account": hers.account}, {"app": "work"}):
+        told = await bob.submit(page, _form(page, "/revoke"), sure="yes", **change)
+        assert "alice" not in told.text and "was not connected any more" in words_of(told)
+    mixed = await bob.submit(page, _form(page, "/revoke"), provider="<b>nowhere", account=his.id)
+    assert mixed.status == 403 and "nowhere" not in mixed.text
+    assert await world.deputy.connections("alice") == [hers] and await world.deputy.connections("bob") == [his]
+
+
 async def test_a_disconnected_account_ends_what_waits_for_it_and_its_page_says_so() -> None:
     world = await make()
     await world.connected("readonly")

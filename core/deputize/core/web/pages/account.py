@@ -54,7 +54,8 @@ async def revoke(site: Site, request: Request) -> Response:
     fields = await site.form(request, user)
     provider, app, account = _account(fields)
     label, back = site.label(provider), here(request).removesuffix("/revoke")
-    name = next((c.account for c in await site.deputy.connections(user) if c.id == account), "")
+    held = await site.deputy.connections(user)
+    name = next((c.account for c in held if (c.provider, c.app, c.id) == (provider, app, account)), "")
     if not name and provider not in site.deputy.providers:
         raise _no_account()
     if fields.get("sure") != "yes":
