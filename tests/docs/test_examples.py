@@ -111,6 +111,9 @@ def test_a_killed_chatbot_goes_on_at_its_pause_with_the_same_ticket(home: Path) 
 
 
 def test_every_example_is_listed_with_its_command() -> None:
+    """A program by its file, a folder by one of the programs in it."""
     page = (EXAMPLES / "README.md").read_text()
-    there = {str(file.relative_to(EXAMPLES)) for file in EXAMPLES.rglob("*.py")}
-    assert set(re.findall(r"`python examples/([\w/]+\.py)`", page)) == there
+    listed = [Path(command) for command in re.findall(r"`python examples/([\w/]+\.py)`", page)]
+    assert [command for command in listed if not (EXAMPLES / command).is_file()] == []
+    entries = {file.relative_to(EXAMPLES).parts[0] for file in EXAMPLES.rglob("*.py")}
+    assert {command.parts[0] for command in listed} == entries and len(listed) == len(entries)
