@@ -131,16 +131,24 @@ def my_own_tool(word: str) -> str:
     return word.upper()
 
 
+class Learner:
+    """A chat model of which only is seen which tools it learns."""
+
+    def bind_tools(self, tools: list[Any]) -> list[Any]:
+        return tools
+
+
 async def test_the_graph_of_the_readme_pauses_once_for_all_that_is_missing_and_goes_on(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     builder = StateGraph(MessagesState, context_schema=Context)
     with caplog.at_level(logging.ERROR, "deputize"):
-        names = await run(GRAPH, {"builder": builder, "my_own_tool": my_own_tool})
+        names = await run(GRAPH, {"builder": builder, "my_own_tool": my_own_tool, "model": Learner()})
     builder.add_edge(START, "tools")
     builder.add_edge("tools", END)
     graph: Graph = builder.compile(checkpointer=InMemorySaver())
     async with names["deputy"] as deputy:
+        assert {one.name for one in names["model"]} == {one.name for one in deputy.tools("gmail")} | {"my_own_tool"}
         assert {"vault.sqlite", "key", "audit"} <= {file.name for file in home.iterdir()}
         own = {"name": "my_own_tool", "args": {"word": "yes"}, "id": "own"}
         await graph.ainvoke(asking(SEARCH, SEND, own), config(), context=Context(user_id="alice"))
@@ -269,6 +277,13 @@ def test_each_marked_command_stands_in_the_readme_once(marker: str) -> None:
     assert len(marked) == text("README.md").count(marker) == 1
     command, _, rest = marked[0].partition(marker)
     assert rest == "" and command.startswith("python3 -m venv .venv && .venv/bin/pip install -q -e ")
+    assert text("README.md").splitlines().index(marked[0]) < 40, "where a newcomer looks"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    root = Path(__file__).parents[2]
+    pages = {str(page.relative_to(root)) for page in [*(root / "docs").glob("*.md"), *root.glob("*.md")]}
+    assert pages - set(re.findall(r"\]\(([^)#]+)\)", text("README.md"))) == {"README.md", "CHANGELOG.md"}
 
 
 @pytest.mark.parametrize(
