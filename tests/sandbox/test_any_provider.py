@@ -8,7 +8,18 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import PROVIDERS, Deputy, Identity, Provider, ReconsentRequired, Request, Steps, Toolkit, any_of
+from deputize.core import (
+    PROVIDERS,
+    Deputy,
+    Identity,
+    Provider,
+    ProviderUnavailable,
+    ReconsentRequired,
+    Request,
+    Steps,
+    Toolkit,
+    any_of,
+)
 from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
 from deputize.sandbox.any_provider import ApiCall
@@ -106,3 +117,21 @@ async def test_a_provider_of_the_settings_connects_and_acts(tmp_path: Path) -> N
         [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
         await consent(deputy, sandbox, asked)
         assert (await deputy.act("tasks_mine", {}, user="alice"))["who"] == "alice@example.test"
+
+
+async def test_a_bug_of_the_played_api_is_a_server_error_whose_traceback_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(call: ApiCall) -> Any:
+        return {"when": object()}
+
+    sandbox = Sandbox()
+    sandbox.play(ACME, broken)
+    async with await deputy_at(sandbox, ACME) as deputy:
+        [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
+        await consent(deputy, sandbox, asked)
+        with pytest.raises(ProviderUnavailable):
+            await deputy.act("tasks_mine", {}, user="alice")
+    logged = next(one for one in caplog.records if one.name == "deputize.sandbox")
+    assert logged.getMessage() == "The API played for acme failed at GET /v1/tasks."
+    assert logged.exc_info and "not JSON serializable" in str(logged.exc_info[1])

@@ -42,7 +42,7 @@ def passed(done: subprocess.CompletedProcess[str], count: int) -> bool:
 def test_the_documented_examples_run(tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     done = run_pytest(tmp_path, "\n\n".join(examples))
-    assert passed(done, 7), done.stdout + done.stderr
+    assert passed(done, 8), done.stdout + done.stderr
 
 
 @pytest.mark.processes

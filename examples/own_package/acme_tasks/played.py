@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from deputize.sandbox.any_provider import ApiCall
-from deputize.sandbox.http_types import Refused, in_json
+from deputize.sandbox import ApiCall, Refused, in_json
 
 
 @dataclass

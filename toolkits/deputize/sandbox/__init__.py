@@ -15,22 +15,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deputize.sandbox.any_provider import ApiCall
     from deputize.sandbox.browser import Browser, Page
+    from deputize.sandbox.http_types import Refused, Reply, in_json
     from deputize.sandbox.oauth import App
     from deputize.sandbox.people import Person
     from deputize.sandbox.sandbox import Sandbox, Seen
     from deputize.sandbox.switches import Switches
 
-__all__ = ["App", "Browser", "Page", "Person", "Sandbox", "Seen", "Switches"]
+__all__ = [
+    "ApiCall",
+    "App",
+    "Browser",
+    "Page",
+    "Person",
+    "Refused",
+    "Reply",
+    "Sandbox",
+    "Seen",
+    "Switches",
+    "in_json",
+]
 
 _HOMES = {
+    "ApiCall": "any_provider",
     "App": "oauth",
     "Browser": "browser",
     "Page": "browser",
     "Person": "people",
+    "Refused": "http_types",
+    "Reply": "http_types",
     "Sandbox": "sandbox",
     "Seen": "sandbox",
     "Switches": "switches",
+    "in_json": "http_types",
 }
 
 

@@ -6,6 +6,7 @@ sandbox.play(ACME, api)      authorize, token, revoke and identity answer as RFC
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from deputize.sandbox.oauth import App, InvalidGrant, Token
 from deputize.sandbox.people import Person
 from deputize.sandbox.world import World
 
+_log = logging.getLogger("deputize.sandbox")
 LIVES: Final = 3600.0
 """Seconds of an access token."""
 
@@ -94,8 +96,14 @@ class Played:
             return in_json(identity_reply(row, person), who=person.email)
         query = {name: values[0] for name, values in ask.query.items()}
         call = ApiCall(ask.method, ask.path, query, ask.content(), person, frozenset(token.scopes))
-        found = self.api(call)
-        return found if isinstance(found, Reply) else in_json(found, who=person.email)
+        try:
+            found = self.api(call)
+            return found if isinstance(found, Reply) else in_json(found, who=person.email)
+        except Refused:
+            raise
+        except Exception:  # a bug of whoever plays the API; to the caller a server that failed, as it would be outside
+            _log.exception("The API played for %s failed at %s %s.", row.name, ask.method, ask.path)
+            return in_json({"error": "server_error"}, 500, who=person.email)
 
     def _consent_page(self) -> authorize_page.AuthorizePage:
         row = self.row
