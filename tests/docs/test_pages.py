@@ -20,10 +20,13 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from deputize.adapters.langgraph import asked_of
 from deputize.adapters.llamaindex import ApprovalRequest
-from deputize.core import ApprovalRequired, Deputy, PolicyDenied, User, Verdict
-from deputize.sandbox import Sandbox
+from deputize.core import ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict, allow_all
+from deputize.core.web.local_server import serve
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.deputies import register_pages
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import ROOT, block, blocks, run, text
+from tests.docs.commands import commands, parse
 from tests.docs.generated import PAGES
 from tests.support.agents import Model
 from tests.support.created import Scripted
@@ -42,7 +45,14 @@ MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?
 @pytest.mark.parametrize("page", COUNTS)
 def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
     assert len(blocks(page, "python")) == COUNTS[page]
-    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python"}
+    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash"}
+
+
+@pytest.mark.parametrize(
+    "line", sorted({line for page in ROOT.glob("docs/*.md") for line in commands(f"docs/{page.name}")})
+)
+def test_a_command_of_a_page_exists_with_its_arguments_and_options(line: str) -> None:
+    assert f" {line.split()[1]} " in parse(line)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -93,7 +103,7 @@ ALICE: Final = {"id": "alice", "tenant": "acme"}
 
 @pytest.mark.usefixtures("in_the_web")
 async def test_the_fastapi_application_acts_as_whoever_is_signed_in() -> None:
-    names = await run(block(WEB, "FastAPI()"), {"__name__": "app"})
+    names = await run(block(WEB, "FastAPI(lifespan"), {"__name__": "app"})
     async with names["deputy"] as deputy:
         assert (await browse(names["app"], "/mail")).status_code == 401
         asked = (await browse(names["app"], "/mail?q=from:bob", ALICE)).json()
@@ -106,6 +116,49 @@ async def test_the_fastapi_application_acts_as_whoever_is_signed_in() -> None:
         assert "Google" in (await browse(names["app"], path, ALICE)).text
         other = await browse(names["app"], path, {"id": "mallory", "tenant": "acme"})
         assert other.status_code == 403 and "Google" not in other.text
+
+
+class SignedIn(httpx.AsyncBaseTransport):
+    """The network of somebody who is signed in to the application; the application itself is no server."""
+
+    def __init__(self, app: Any, network: httpx.AsyncBaseTransport) -> None:
+        self.app, self.network = httpx.ASGITransport(app), network
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.port != 8000:
+            return await self.network.handle_async_request(request)
+        cookies = [request.headers["cookie"]] if "cookie" in request.headers else []
+        request.headers["cookie"] = "; ".join([*cookies, f"session={signed(ALICE)}"])
+        return await self.app.handle_async_request(request)
+
+
+@pytest.mark.usefixtures("in_the_web")
+async def test_the_application_is_tried_with_a_sandbox_on_ones_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    [at] = re.findall(r"^To try it .*`DEPUTIZE_BASE_URL=([\w/:.]+)`", text(WEB), re.MULTILINE | re.DOTALL)
+    assert f"`deputize sandbox --pages {at}`" in text(WEB)
+    sandbox = Sandbox()
+    register_pages(sandbox, at)
+    monkeypatch.setenv("DEPUTIZE_BASE_URL", at)
+    async with serve(sandbox.app) as google, httpx.AsyncHTTPTransport() as network:
+        monkeypatch.setenv("DEPUTIZE_SANDBOX", google)
+        names = await run(block(WEB, "FastAPI(lifespan"), {"__name__": "app"})
+        alice = Browser(SignedIn(names["app"], network))
+        async with names["deputy"]:
+            asked = json.loads((await alice.open("http://127.0.0.1:8000/mail?q=from:bob")).text)
+            assert "is connected" in (await alice.allow(asked["connect"])).text
+            found = json.loads((await alice.open("http://127.0.0.1:8000/mail?q=from:bob")).text)
+            assert found["items"]
+
+
+async def test_a_call_with_a_name_writes_once_and_its_result_comes_again() -> None:
+    assert "call=Call(id=request_id)" in text(WEB)
+    sandbox = Sandbox()
+    async with await build(sandbox, policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "send")
+        once, again = [
+            await deputy.act("gmail_send_email", MAIL, user="alice", call=Call(id="request 7")) for _ in range(2)
+        ]
+        assert once == again and len(sandbox.sent("alice@example.test")) == 1
 
 
 @pytest.mark.usefixtures("in_the_web")

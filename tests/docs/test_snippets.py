@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-import typer
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -52,6 +51,7 @@ from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from deputize.sandbox.store_contract import StoreContract
 from tests.docs.blocks import block, blocks, run, text
+from tests.docs.commands import commands, parse
 from tests.support import acme_store
 from tests.support.agents import Model
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages
@@ -227,26 +227,7 @@ def test_the_number_of_gmail_tools_in_the_changelog_is_right() -> None:
 # ------------------------------------------------------------- README: commands
 
 
-def commands() -> list[str]:
-    """Every command line of deputize that README.md names, in blocks and in the text."""
-    lines = "\n".join(blocks("README.md", "bash")).splitlines()
-    named = [found[1] for line in lines if (found := re.search(r"(?:^|/)(deputize [^#]*[^#\s])", line))]
-    prose = re.findall(r"`(deputize [^`]*)`(?:[^`]*; `(--[\w-]+)`)?", text("README.md"))
-    return [*named, *(command for command, _ in prose), *(f"{command} {more}" for command, more in prose if more)]
-
-
-def parse(line: str) -> str:
-    """A command line, parsed and not run; the command's help. Raises typer's own errors, or KeyError."""
-    group: Any = typer.main.get_command(cli)
-    name, *words = shlex.split(line, comments=True)[1:]
-    command = group.get_command(group.make_context("deputize", [name]), name)
-    if command is None:
-        raise KeyError(name)
-    command.make_context(name, words)
-    return CliRunner().invoke(cli, [name, "--help"]).output
-
-
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", commands("README.md"))
 def test_a_command_of_the_readme_exists_with_its_arguments_and_options(line: str) -> None:
     assert f" {line.split()[1]} " in parse(line)
 
@@ -258,7 +239,7 @@ def test_a_command_that_does_not_exist_would_be_noticed(line: str) -> None:
 
 
 def test_the_arguments_of_the_readmes_act_are_those_of_the_tool() -> None:
-    (line,) = [one for one in commands() if one.startswith("deputize act ")]
+    (line,) = [one for one in commands("README.md") if one.startswith("deputize act ")]
     name, arguments = shlex.split(line)[2:]
     assert find_toolkits("gmail")["gmail"].tools[name].validate(json.loads(arguments))["query"] == "from:bob"
 
