@@ -19,7 +19,7 @@ from langgraph.types import Command
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from deputize.adapters.langgraph import asked_of
-from deputize.adapters.llamaindex import ApprovalRequest
+from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentRequest, wake_when_done
 from deputize.core import ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict, allow_all
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
@@ -38,7 +38,7 @@ GRAPH: Final = "docs/langgraph.md"
 LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
-COUNTS: Final = {WEB: 3, GRAPH: 3, LLAMA: 2, POLICY: 1, OPERATIONS: 2}
+COUNTS: Final = {WEB: 3, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 2}
 MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
 
 
@@ -202,7 +202,7 @@ async def test_the_graph_of_the_page_pauses_twice_and_sends_once(capsys: pytest.
         names: dict[str, Any] = {"deputy": deputy, "model": model(SEARCH, SEND), "config": config(), "question": "go"}
         names = await run(block(GRAPH, "builder = StateGraph"), names)
         graph, context = names["graph"], names["Context"]("alice")
-        names = await run(block(GRAPH, "asked_of(pauses"), names)
+        names = await run(block(GRAPH, "aget_state(config)"), names)
         [asked] = await deputy.consents.waiting(User("alice"))
         assert asked.link in capsys.readouterr().out
         await consent(deputy, sandbox, asked)
@@ -211,6 +211,29 @@ async def test_the_graph_of_the_page_pauses_twice_and_sends_once(capsys: pytest.
         said = {"decisions": {approval["approval_id"]: "approve"}}
         state = await graph.ainvoke(Command(resume=said), config(), context=context)
         assert {one.status for one in tool_messages(state).values()} == {"success"}
+        assert len(sandbox.sent("alice@example.test")) == 1
+
+
+async def test_a_whole_turn_of_the_page_asks_twice_and_answers() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        names = await run(block(GRAPH, "builder = StateGraph"), {"deputy": deputy, "model": model(SEARCH, SEND)})
+        names = await run(block(GRAPH, "aget_state(config)"), names | {"config": config("first"), "question": "go"})
+        shown: list[str] = []
+        at_the_link: list[asyncio.Task[None]] = []
+
+        async def visit() -> None:
+            [*_, waiting] = await deputy.consents.waiting(User("alice"))
+            await consent(deputy, sandbox, waiting)
+
+        def show(sentence: str) -> None:
+            shown.append(sentence)
+            at_the_link.append(asyncio.create_task(visit()))
+
+        said = {"config": config("turn"), "show": show, "ask": lambda preview: "approve"}
+        names = await run(block(GRAPH, "async def turn"), names | said)
+        assert await names["turn"]("Tell Bob yes.") == "done"
+        assert len(shown) == 1 and "send email as you" in shown[0]
         assert len(sandbox.sent("alice@example.test")) == 1
 
 
@@ -257,6 +280,38 @@ async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once() 
         }
         names = await run(block(LLAMA, "LinearToolSpec"), names)
         names = await run(block(LLAMA, "stream_events"), names)
+        assert "Sent." in str(await names["handler"]) and len(sandbox.sent("alice@example.test")) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
+@pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
+async def test_a_run_is_stopped_at_its_consent_and_at_its_approval_and_goes_on_as_the_page_does_it() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        at_the_link: list[asyncio.Task[Any]] = []
+
+        async def visit() -> None:
+            [waiting] = await deputy.consents.waiting(User("alice"))
+            await consent(deputy, sandbox, waiting)
+
+        async def until(event: type[Any]) -> None:
+            async for one in names["handler"].stream_events():
+                if isinstance(one, event):
+                    return
+
+        names: dict[str, Any] = {
+            "deputy": deputy,
+            "llm": MockFunctionCallingLLM(response_generator=Model([SEND])),
+            "show": lambda link: at_the_link.append(asyncio.create_task(visit())),
+            "ask": lambda approval: "approve",
+        }
+        names = await run(block(LLAMA, "LinearToolSpec"), names | {"wake_when_done": wake_when_done})
+        names |= {"ApprovalDone": ApprovalDone, "handler": names["agent"].run("Tell Bob yes.")}
+        await until(ConsentRequest)
+        names = await run(block(LLAMA, "save_paused"), names)
+        await until(ApprovalRequest)
+        assert len(at_the_link) == 1 and sandbox.sent("alice@example.test") == []
+        names = await run(block(LLAMA, "save_paused"), names)
         assert "Sent." in str(await names["handler"]) and len(sandbox.sent("alice@example.test")) == 1
 
 
