@@ -1,0 +1,190 @@
+"""Every snippet of CONTRIBUTING.md runs: what it says how to add is there when it has been added so."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from deputize.core import (
+    Account,
+    ActKey,
+    App,
+    Consent,
+    ConsentRequired,
+    Deputy,
+    Identity,
+    Provider,
+    Run,
+    Secret,
+    Toolkit,
+)
+from deputize.core.act.toolkit import find_toolkits
+from deputize.core.audit.facts import OfGrant
+from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.failures import Kind, classify
+from deputize.core.web import texts
+from deputize.core.web.app import PAGES, pages_app
+from deputize.sandbox.store_contract import StoreContract
+from tests.docs.blocks import block, blocks, run, text
+from tests.support import acme_store
+from tests.support.house import new_vault
+
+PROVIDER: Final = block("CONTRIBUTING.md", "ACME = Provider(")
+RULES: Final = block("CONTRIBUTING.md", "ACME_RULES = replace(")
+TOOLKIT: Final = block("CONTRIBUTING.md", "TOOLKIT = Toolkit(")
+PAGE: Final = block("CONTRIBUTING.md", "PAGES: Final = (")
+STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
+EVENT: Final = block("CONTRIBUTING.md", "class BudgetSpent(Event)")
+
+
+def test_every_python_block_is_run_here() -> None:
+    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, RULES, TOOLKIT, PAGE, STORE, EVENT]
+    assert set(re.findall(r"^```(\w+)$", text("CONTRIBUTING.md"), re.MULTILINE)) <= {"python", "bash"}
+
+
+class Acme:
+    """What Acme answers: its token endpoint, its account, its tasks; and every request that it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.seen.append(request)
+        match request.method, f"{request.url.host}{request.url.path}":
+            case "POST", "acme.example/oauth/token":
+                granted = "tasks:read tasks:write"
+                return httpx.Response(
+                    200, json={"access_token": "acme-token", "token_type": "Bearer", "scope": granted}
+                )
+            case "GET", "api.acme.example/v1/me":
+                return httpx.Response(200, json={"id": 7, "email": "alice@example.test"})
+            case "GET", "api.acme.example/v1/tasks":
+                return httpx.Response(200, json={"items": [{"id": 1, "title": "Water the plants", "owner": 7}]})
+            case "POST", "api.acme.example/v1/tasks":
+                return httpx.Response(201, json={"id": 2, **json.loads(request.content)})
+        return httpx.Response(404)
+
+    @property
+    def tasks(self) -> list[httpx.Request]:
+        """The requests for tasks."""
+        return [request for request in self.seen if request.url.path.endswith("/tasks")]
+
+
+@pytest.fixture
+async def contributed() -> dict[str, Any]:
+    """The names that both examples of CONTRIBUTING.md define."""
+    names = await run(PROVIDER, {"Provider": Provider, "Identity": Identity})
+    return await run(TOOLKIT, names)
+
+
+async def grant(deputy: Deputy, consent: Consent) -> dict[str, str]:
+    """The user says yes at Acme; what Acme was asked."""
+    started = await deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser())
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(started.url).query).items()}
+    back = {"code": "acme-code", "state": asked["state"]}
+    await deputy.consents.finish(consent.app, back, AnyLocalUser(), started.nonce.reveal())
+    return asked
+
+
+async def test_the_contributed_toolkit_acts_at_the_contributed_provider(contributed: dict[str, Any]) -> None:
+    acme, provider = Acme(), contributed["ACME"]
+    deputy = Deputy(
+        await new_vault(),
+        [App("acme", "client", Secret("client-secret"))],
+        pages="http://127.0.0.1:8736",
+        providers={provider.name: provider},
+        toolkits=[contributed["TOOLKIT"]],
+        transport=httpx.MockTransport(acme),
+    )
+    async with deputy:
+        with pytest.raises(ConsentRequired) as missing:
+            await deputy.act("tasks_list_tasks", {}, user="alice")
+        consent = missing.value.consent
+        assert (consent.scopes, consent.words) == (("tasks:read",), ("read your tasks",))
+        assert (await grant(deputy, consent))["scope"] == "tasks:read"
+        assert (await deputy.connections("alice"))[0].account == "alice@example.test"
+        found = await deputy.act("tasks_list_tasks", {"query": "water"}, user="alice")
+        assert found == [{"id": 1, "title": "Water the plants"}]
+        assert await deputy.act("tasks_create_task", {"title": "Rest"}, user="alice") == {"id": 2}
+    listed, created = acme.tasks
+    assert (listed.url.params["q"], created.headers["authorization"]) == ("water", "Bearer acme-token")
+    assert json.loads(created.content).keys() == {"title", "client_id"}
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "kind"),
+    [
+        (400, {"code": "task_exists"}, Kind.CONFLICT),
+        (400, {"message": "Please slow down."}, Kind.RATE_LIMITED),
+        (404, {"code": "brand_new"}, Kind.HIDDEN_OR_NOT_FOUND),
+    ],
+)
+async def test_the_contributed_rules_say_what_answers_mean(status: int, problem: dict[str, str], kind: Kind) -> None:
+    rules = (await run(RULES, {}))["ACME_RULES"]
+    body = {"problem": problem, "message": problem.get("message")}
+    assert classify(rules, "write", status, {}, json.dumps(body).encode()).kind is kind
+
+
+async def test_the_contributed_tools_are_driven_without_a_mock(contributed: dict[str, Any]) -> None:
+    steps = contributed["list_tasks"]("water")
+    assert (request := next(steps)).path == "/tasks" and request.params == {"q": "water"}
+    with pytest.raises(StopIteration) as done:
+        steps.send({"items": [{"id": 1, "title": "Water the plants"}]})
+    assert done.value.value == [{"id": 1, "title": "Water the plants"}]
+    key = ActKey.of("an act")
+    run = Run(key, frozenset(), Account("1", "alice@example.test"), None, 0.0)
+    making = contributed["create_task"]("Rest", run=run)
+    assert next(making).fields == {"title": "Rest"}
+    assert making.send(None).json == {"title": "Rest", "client_id": key.uuid}
+    with pytest.raises(StopIteration) as made:
+        making.send({"id": 2})
+    assert made.value.value == {"id": 2}
+
+
+def test_a_toolkit_exports_what_contributing_says() -> None:
+    for found in find_toolkits().values():
+        assert isinstance(found, Toolkit)
+    assert "entry-point group\n`deputize.toolkits`" in text("CONTRIBUTING.md")
+
+
+async def test_the_contributed_page_is_shown_to_whoever_is_signed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "AGENTS", "One agent acts for you.", raising=False)
+    names = await run(PAGE, {})
+    assert "pages=[*PAGES,\n*yours.PAGES], templates=[folder]" in text("CONTRIBUTING.md")
+    (tmp_path / "agents.html").write_text("<p>{{ sentence }}</p>")
+    async with Deputy(await new_vault(), [], pages="https://deputy.example.test") as deputy:
+        app = pages_app(
+            deputy,
+            verifier=lambda request: request.headers.get("x-user"),
+            pages=[*PAGES, *names["PAGES"]],
+            templates=[tmp_path],
+        )
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://deputy.example.test") as web:
+            assert (await web.get("/agents")).status_code == 401
+            assert "One agent acts for you." in (await web.get("/agents", headers={"x-user": "alice"})).text
+
+
+async def test_the_contributed_store_is_found_and_tested_as_contributing_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "acme_store", acme_store)
+    said = await run(STORE, {})
+    assert issubclass(said["TestAcmeStore"], StoreContract) and said["STORE"].name == "acme"
+    store = said["STORE"].open(f"acme://{tmp_path}/vault", True)
+    assert await store.insert("test", "a", b"1") and said["STORE"].exists(f"acme://{tmp_path}/vault")
+    await store.close()
+
+
+async def test_the_contributed_audit_event_is_a_row_of_its_fields() -> None:
+    event = (await run(EVENT, {}))["BudgetSpent"]
+    grant = OfGrant(user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
+    assert event(grant, 300).facts() == grant.facts() | {"requests": 300}
