@@ -5,48 +5,85 @@ from __future__ import annotations
 import json
 import re
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from deputize.cli import commands as cli_commands
+from deputize.cli.app import app as cli
+from deputize.cli.commands import GROUP as COMMANDS
 from deputize.core import (
     Account,
     ActKey,
     App,
+    ApprovalRequired,
     Consent,
     ConsentRequired,
     Deputy,
     Identity,
+    PolicyDenied,
     Provider,
     Run,
     Secret,
     Toolkit,
+    User,
 )
+from deputize.core.act.plugins import PLUGINS as TOOLKITS
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit.facts import OfGrant
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.failures import Kind, classify
+from deputize.core.providers import PLUGINS as PROVIDERS
+from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.web import texts
 from deputize.core.web.app import PAGES, pages_app
+from deputize.sandbox import Sandbox
 from deputize.sandbox.store_contract import StoreContract
-from tests.docs.blocks import block, blocks, run, text
+from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.support import acme_store
-from tests.support.house import new_vault
+from tests.support.house import build, consent, new_vault
 
 PROVIDER: Final = block("CONTRIBUTING.md", "ACME = Provider(")
 RULES: Final = block("CONTRIBUTING.md", "ACME_RULES = replace(")
 TOOLKIT: Final = block("CONTRIBUTING.md", "TOOLKIT = Toolkit(")
 PAGE: Final = block("CONTRIBUTING.md", "PAGES: Final = (")
 STORE: Final = block("CONTRIBUTING.md", "STORE = StoreType(")
+POLICY: Final = block("CONTRIBUTING.md", "def trial(act")
+COMMAND: Final = block("CONTRIBUTING.md", "def count(user")
 EVENT: Final = block("CONTRIBUTING.md", "class BudgetSpent(Event)")
 
 
 def test_every_python_block_is_run_here() -> None:
-    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, RULES, TOOLKIT, PAGE, STORE, EVENT]
+    assert blocks("CONTRIBUTING.md", "python") == [PROVIDER, RULES, TOOLKIT, POLICY, PAGE, STORE, EVENT, COMMAND]
     assert set(re.findall(r"^```(\w+)$", text("CONTRIBUTING.md"), re.MULTILINE)) <= {"python", "bash"}
+
+
+def places() -> list[list[str]]:
+    """The rows of the table of what is added where."""
+    table = text("CONTRIBUTING.md").partition("| to add |")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize("row", places(), ids=lambda row: row[0])
+def test_each_thing_to_add_has_one_place_a_section_and_tests_that_are_there(row: list[str]) -> None:
+    what, where, _, tests = row
+    files = re.findall(r"`((?:[\w.]+/)+[\w.]*)`", where) or re.findall(r"^(the provider's file)", where)
+    assert files and all(one.startswith("the ") or (ROOT / one).exists() for one in files)
+    named = re.findall(r"`([\w/]+\.py)`", tests)
+    assert named and all("def test_" in (ROOT / one).read_text() for one in named)
+    for anchor in re.findall(r"\(#([\w-]+)\)", what):
+        assert f"\n## {anchor.replace('-', ' ').capitalize()}\n" in text("CONTRIBUTING.md")
+
+
+def test_each_entry_point_group_is_one_that_the_code_reads() -> None:
+    named = {group for *_, package, _ in places() for group in re.findall(r"`(deputize\.\w+)`", package)}
+    assert named == {TOOLKITS.group, PROVIDERS.group, STORES.group, COMMANDS}
 
 
 class Acme:
@@ -188,3 +225,26 @@ async def test_the_contributed_audit_event_is_a_row_of_its_fields() -> None:
     event = (await run(EVENT, {}))["BudgetSpent"]
     grant = OfGrant(user="alice", provider="google", app="google", account_hash="a1", grant_gen=3)
     assert event(grant, 300).facts() == grant.facts() | {"requests": 300}
+
+
+async def test_the_contributed_policy_lets_a_tenant_on_trial_read_and_no_more() -> None:
+    sandbox = Sandbox()
+    mail = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
+    async with await build(sandbox, policy=(await run(POLICY, {}))["trial"]) as deputy:
+        for user, error in ((User("alice", "trial"), PolicyDenied), (User("alice", "acme"), ApprovalRequired)):
+            for one in await deputy.connect(user, "google", scopes=["gmail.readonly", "gmail.send"]):
+                await consent(deputy, sandbox, one)
+            assert (await deputy.act("gmail_search_emails", {"query": "from:bob"}, user=user))["items"]
+            with pytest.raises(error):
+                await deputy.act("gmail_send_email", mail, user=user)
+
+
+async def test_the_contributed_command_is_one_of_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("acme_command")
+    vars(module).update(await run(COMMAND, {"__name__": "acme_command"}))
+    monkeypatch.setitem(sys.modules, "acme_command", module)
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
+    point = EntryPoint("count", "acme_command:count", COMMANDS)
+    monkeypatch.setattr(cli_commands, "entry_points", lambda group: [point])
+    assert "Count the accounts" in CliRunner().invoke(cli, ["--help"]).stdout
+    assert CliRunner().invoke(cli, ["count", "--user", "alice"]).stdout == "0\n"

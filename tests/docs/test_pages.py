@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
 import logging
 import re
@@ -20,7 +21,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from deputize.adapters.langgraph import asked_of
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentRequest, wake_when_done
-from deputize.core import ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict, allow_all
+from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict, allow_all
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import register_pages
@@ -336,6 +337,8 @@ async def test_the_policy_of_the_page_denies_strangers_and_asks_for_colleagues(
             await deputy.act("gmail_send_email", MAIL | {"to": ["carol@acme.example"]}, user="alice")
         assert (await deputy.act("gmail_search_emails", {"query": "from:bob"}, user="alice"))["items"]
         assert sandbox.sent("alice@example.test") == []
+    named = set(re.findall(r"`act\.(\w+)", text(POLICY)))
+    assert named - {field.name for field in dataclasses.fields(Act)} == set() and {"effect", "show"} <= named
     assert {f"`Verdict.{one.name}`" for one in Verdict} == set(re.findall(r"`Verdict\.\w+`", text(POLICY)))
 
 
