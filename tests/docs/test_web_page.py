@@ -1,0 +1,140 @@
+"""The page about web applications: its program serves who is signed in, and its snippets run as they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+import pytest
+from itsdangerous import TimestampSigner
+
+from deputize.core import Call, Deputy, User, allow_all
+from deputize.core.web.local_server import serve
+from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.deputies import register_pages
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.docs.blocks import block, run, text
+from tests.support.house import build, connect, consent
+
+WEB: Final = "docs/web-applications.md"
+MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
+
+
+@pytest.fixture
+def in_the_web(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """The settings of a web application, as its variables."""
+    for name, value in {
+        "HOME": str(tmp_path),
+        "VAULT": "memory:",
+        "KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "BASE_URL": "https://app.example.com/agents",
+        "APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
+        "APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
+    }.items():
+        monkeypatch.setenv(f"DEPUTIZE_{name}", value)
+    monkeypatch.setenv("SESSION_KEY", "a key of the test's own")
+
+
+async def browse(app: Any, path: str, session: Mapping[str, str] | None = None) -> httpx.Response:
+    """A GET by a browser with this session."""
+    cookies = {"session": signed(session)} if session else {}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://app.example.com", cookies=cookies) as browser:
+        return await browser.get(path)
+
+
+def signed(user: Mapping[str, str]) -> str:
+    """The session's cookie as Starlette's middleware signs it."""
+    data = base64.b64encode(json.dumps({"user": dict(user)}).encode())
+    return TimestampSigner("a key of the test's own").sign(data).decode()
+
+
+ALICE: Final = {"id": "alice", "tenant": "acme"}
+
+
+@pytest.mark.usefixtures("in_the_web")
+async def test_the_fastapi_application_acts_as_whoever_is_signed_in() -> None:
+    names = await run(block(WEB, "FastAPI(lifespan"), {"__name__": "app"})
+    async with names["deputy"] as deputy:
+        assert (await browse(names["app"], "/mail")).status_code == 401
+        asked = (await browse(names["app"], "/mail?q=from:bob", ALICE)).json()
+        assert asked["connect"].startswith("https://app.example.com/agents/connect/")
+        [waiting] = await deputy.consents.waiting(User("alice", "acme"))
+        assert waiting.link == asked["connect"]
+        path = waiting.link.removeprefix("https://app.example.com")
+        nobody = await browse(names["app"], path)
+        assert nobody.status_code == 303 and nobody.headers["location"].startswith("/login?next=")
+        assert "Google" in (await browse(names["app"], path, ALICE)).text
+        other = await browse(names["app"], path, {"id": "mallory", "tenant": "acme"})
+        assert other.status_code == 403 and "Google" not in other.text
+
+
+class SignedIn(httpx.AsyncBaseTransport):
+    """The network of somebody who is signed in to the application; the application itself is no server."""
+
+    def __init__(self, app: Any, network: httpx.AsyncBaseTransport) -> None:
+        self.app, self.network = httpx.ASGITransport(app), network
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.port != 8000:
+            return await self.network.handle_async_request(request)
+        cookies = [request.headers["cookie"]] if "cookie" in request.headers else []
+        request.headers["cookie"] = "; ".join([*cookies, f"session={signed(ALICE)}"])
+        return await self.app.handle_async_request(request)
+
+
+@pytest.mark.usefixtures("in_the_web")
+async def test_the_application_is_tried_with_a_sandbox_on_ones_own_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    [at] = re.findall(r"^To try it .*`DEPUTIZE_BASE_URL=([\w/:.]+)`", text(WEB), re.MULTILINE | re.DOTALL)
+    assert f"`deputize sandbox --pages {at}`" in text(WEB)
+    sandbox = Sandbox()
+    register_pages(sandbox, at)
+    monkeypatch.setenv("DEPUTIZE_BASE_URL", at)
+    async with serve(sandbox.app) as google, httpx.AsyncHTTPTransport() as network:
+        monkeypatch.setenv("DEPUTIZE_SANDBOX", google)
+        names = await run(block(WEB, "FastAPI(lifespan"), {"__name__": "app"})
+        alice = Browser(SignedIn(names["app"], network))
+        async with names["deputy"]:
+            asked = json.loads((await alice.open("http://127.0.0.1:8000/mail?q=from:bob")).text)
+            assert "is connected" in (await alice.allow(asked["connect"])).text
+            found = json.loads((await alice.open("http://127.0.0.1:8000/mail?q=from:bob")).text)
+            assert found["items"]
+
+
+async def test_a_call_with_a_name_writes_once_and_its_result_comes_again() -> None:
+    assert "call=Call(id=request_id)" in text(WEB)
+    sandbox = Sandbox()
+    async with await build(sandbox, policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "send")
+        once, again = [
+            await deputy.act("gmail_send_email", MAIL, user="alice", call=Call(id="request 7")) for _ in range(2)
+        ]
+        assert once == again and len(sandbox.sent("alice@example.test")) == 1
+
+
+@pytest.mark.usefixtures("in_the_web")
+async def test_the_pages_are_mounted_in_a_starlette_application() -> None:
+    async with Deputy.from_settings() as deputy:
+        names = await run(block(WEB, "Starlette(routes"), {"deputy": deputy, "signed_in": lambda request: None})
+        assert (await browse(names["app"], "/agents/health")).status_code == 200
+
+
+async def test_an_application_waits_for_the_consent_and_goes_on() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+
+        async def person() -> None:
+            while not (waiting := await deputy.consents.waiting(User("alice"))):  # noqa: ASYNC110  # no event says so
+                await asyncio.sleep(0.01)
+            await consent(deputy, sandbox, waiting[0])
+
+        at_the_link = asyncio.create_task(person())
+        names = await run(block(WEB, "[ended] = await deputy.wait"), {"deputy": deputy, "user": User("alice")})
+        await at_the_link
+        assert names["ended"].status == "granted" and names["found"]["items"]
