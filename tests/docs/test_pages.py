@@ -31,6 +31,9 @@ LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
 COUNTS: Final = {WEB: 3, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 2}
+EVERY: Final = [
+    str(page.relative_to(ROOT)) for folder in (".", "docs", "examples") for page in ROOT.glob(f"{folder}/*.md")
+]
 MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
 
 
@@ -52,10 +55,23 @@ def test_a_generated_page_is_what_the_code_says(page: str) -> None:
     assert (ROOT / page).read_text() == PAGES[page](), "run: python -m tests.docs.generated"
 
 
-@pytest.mark.parametrize("page", [*COUNTS, *PAGES, "README.md"])
-def test_every_link_of_a_page_leads_somewhere(page: str) -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", text(page)):
-        assert (ROOT / page).parent.joinpath(link).exists(), link
+@pytest.mark.parametrize("page", EVERY)
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text(page)):
+        there = (ROOT / page).parent / link if link else ROOT / page
+        assert there.exists(), link
+        assert not anchor or anchor in anchors(there.read_text()), f"{link}#{anchor}"
+
+
+def anchors(page: str) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    heads = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
+
+
+def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
+    elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md"}
+    assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
 
 
 # ------------------------------------------------------------- LangGraph
