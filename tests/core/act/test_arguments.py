@@ -27,6 +27,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.act import ledger
+from deputize.core.act.toolkit import find_toolkits
 from tests.core.act.test_policy import Asking
 from tests.core.consent.test_consents import House
 from tests.support.kits import ALL, MAIL, SEND
@@ -327,3 +328,14 @@ async def test_how_long_outcomes_are_kept_is_the_hosts_to_say() -> None:
     house.sandbox.expire_access_tokens()
     assert await house.act("send", **MAIL) != first and receivers(house) == ["bob", "bob"]
     await house.deputy.close()
+
+
+def test_an_argument_that_is_not_there_is_named_with_what_comes_near_and_what_there_is() -> None:
+    tool = find_toolkits("gmail")["gmail"].tools["gmail_search_emails"]
+    with pytest.raises(InvalidInput) as refused:
+        tool.validate({"form": "secret words"})
+    said = refused.value.message
+    assert (
+        "form: there is no such argument. Did you mean from or before?" in said and "There are: query, from, to" in said
+    )
+    assert "secret" not in said

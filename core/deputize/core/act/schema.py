@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from deputize.core.act.request import Steps
 from deputize.core.act.run import Run
-from deputize.core.errors import SettingsError
+from deputize.core.errors import SettingsError, instead
 
 if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a third of what the core would cost to import
     from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
 
 FIELDS = frozenset(one.name for one in fields(Run))
 INJECTED = FIELDS | {"run"}
@@ -60,13 +61,19 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def faults(tool: str, error: ValidationError) -> str:
-    """Which arguments are wrong and how, without their values."""
-    faults = [
-        f"{'.'.join(str(part) for part in fault['loc']) or 'arguments'}: {fault['msg'].removeprefix('Value error, ')}"
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    return f"{tool}: " + "; ".join(faults[:5])
+def faults(tool: str, error: ValidationError, known: Iterable[str]) -> str:
+    """Which arguments are wrong and how, without their values. ``known``: what the tool's arguments are called."""
+    names = list(known)
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return f"{tool}: " + "; ".join(_fault(fault, names) for fault in found[:5])
+
+
+def _fault(fault: ErrorDetails, known: list[str]) -> str:
+    where = ".".join(str(part) for part in fault["loc"]) or "arguments"
+    if fault["type"] == "extra_forbidden":
+        there = instead(where, known) if len(fault["loc"]) == 1 else ""
+        return f"{where}: there is no such argument. {there}".strip()
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def lean(schema: Any, *, names: bool = False) -> Any:

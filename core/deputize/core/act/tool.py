@@ -106,7 +106,8 @@ class Tool:
         try:
             valid = self.model.model_validate(self._in_our_words(arguments))
         except ValidationError as e:
-            raise InvalidInput(faults(self.name, e), hint="Correct the named arguments and call again.") from None
+            said = faults(self.name, e, self.parameters)
+            raise InvalidInput(said, hint="Correct the named arguments and call again.") from None
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
 
     def _in_our_words(self, arguments: Arguments) -> dict[str, Any]:
