@@ -79,7 +79,9 @@ GRAPH: Final = """
 from typing import Any
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
+assert tools(deputy, "gmail"), "what a model is told"
 builder = StateGraph(MessagesState)
 builder.add_node("tools", act_node(deputy, "gmail", user="alice"))
 builder.add_edge(START, "tools")
