@@ -30,7 +30,8 @@ GRAPH: Final = "docs/langgraph.md"
 LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
-COUNTS: Final = {WEB: 3, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 2}
+SERVER: Final = "docs/langgraph-server.md"
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 2}
 EVERY: Final = [
     str(page.relative_to(ROOT)) for folder in (".", "docs", "examples") for page in ROOT.glob(f"{folder}/*.md")
 ]
@@ -40,7 +41,7 @@ MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?
 @pytest.mark.parametrize("page", COUNTS)
 def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
     assert len(blocks(page, "python")) == COUNTS[page]
-    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash"}
+    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) <= {"python", "bash", "json"}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from tests.docs.blocks import block, run, text
 from tests.support.house import build, connect, consent
 
 WEB: Final = "docs/web-applications.md"
+SERVER: Final = "docs/langgraph-server.md"
 MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
 
 
@@ -138,3 +140,20 @@ async def test_an_application_waits_for_the_consent_and_goes_on() -> None:
         names = await run(block(WEB, "[ended] = await deputy.wait"), {"deputy": deputy, "user": User("alice")})
         await at_the_link
         assert names["ended"].status == "granted" and names["found"]["items"]
+
+
+# ------------------------------------------------------------- on LangGraph Server
+
+
+@pytest.mark.usefixtures("in_the_web")
+async def test_the_pages_are_mounted_beside_langgraph_servers_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = block(SERVER, "Starlette(routes")
+    [base] = re.findall(r"DEPUTIZE_BASE_URL=(https:[^,]+),", code)
+    monkeypatch.setenv("DEPUTIZE_BASE_URL", base)
+    names = await run(code, {"signed_in": lambda request: User("alice")})
+    async with names["deputy"] as deputy:
+        [asked] = await deputy.connect("alice", "google", scopes=["gmail.readonly"])
+        assert asked.link.startswith(f"{base}/connect/")
+        assert "Google" in (await browse(names["app"], urlsplit(asked.link).path)).text
+    config = json.loads(block(SERVER, "graphs", "json"))
+    assert config["http"]["app"].endswith(":app") and "auth" in config
