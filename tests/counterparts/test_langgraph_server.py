@@ -5,8 +5,10 @@ It loads a file once for each of its graphs: that many local deputies of one vau
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -23,6 +25,7 @@ from langgraph_sdk import get_client
 from deputize.core.portal import portal
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Browser, Sandbox
+from deputize.sandbox.deputies import register_pages
 from tests.support.counterparts import CHECKOUT, langgraph_cli
 
 pytestmark = pytest.mark.counterpart
@@ -52,13 +55,14 @@ class Server:
 
 
 @contextmanager
-def dev_server(folder: Path, *, auth: bool) -> Iterator[Server]:
-    """``langgraph dev`` over all graphs, without ``--allow-blocking``."""
+def dev_server(folder: Path, *, auth: bool, pages: bool = False) -> Iterator[Server]:
+    """``langgraph dev`` over all graphs, without ``--allow-blocking``. ``pages``: it serves ours, too."""
     here = CHECKOUT / "tests" / "support" / "langgraph_server"
     config: dict[str, Any] = {
         "dependencies": ["."],
         "graphs": {name: f"{here / 'graphs.py'}:{name}" for name in GRAPHS},
         **({"auth": {"path": f"{here / 'auth.py'}:auth"}} if auth else {}),
+        **({"http": {"app": f"{here / 'webapp.py'}:app"}} if pages else {}),
     }
     (folder / "langgraph.json").write_text(json.dumps(config))
     sandbox, port = Sandbox(), free_port()
@@ -72,6 +76,11 @@ def dev_server(folder: Path, *, auth: bool) -> Iterator[Server]:
         "LANGSMITH_TRACING": "false",
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",
     }
+    if pages:
+        base = f"http://127.0.0.1:{port}/deputize"
+        register_pages(sandbox, base)
+        key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        environment |= {"SERVER_BASE_URL": base, "DEPUTIZE_KEY": key}
     command = [langgraph_cli(), "dev", "--no-browser", "--no-reload", "--host", "127.0.0.1", "--port", str(port)]
     log = folder / "server.log"
     with log.open("wb") as out:
@@ -106,6 +115,13 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server without any."""
     with dev_server(tmp_path_factory.mktemp("open"), auth=False) as server:
+        yield server
+
+
+@pytest.fixture
+def with_pages(tmp_path: Path) -> Iterator[Server]:
+    """A server with a custom authentication that serves our pages beside its API."""
+    with dev_server(tmp_path, auth=True, pages=True) as server:
         yield server
 
 
@@ -171,6 +187,40 @@ async def test_f4_a_run_pauses_resumes_and_streams_and_no_call_of_it_blocks(veri
             assert "updates" in events and "error" not in events
             assert [pause["type"] for pause in await run.pauses()] == ["deputize.approval"]
     assert "BlockingError" not in verified.log.read_text()
+
+
+class SignedIn(httpx.AsyncBaseTransport):
+    """The network of somebody who is signed in to this server: a cookie, and no ``Authorization``."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server, self.name, self.network = server, name, httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if str(request.url).startswith(self.server.url):
+            held = request.headers.get("cookie")
+            request.headers["cookie"] = "; ".join(filter(None, [held, f"session={self.name}"]))
+        return await self.network.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self.network.aclose()
+
+
+async def test_the_server_serves_our_pages_beside_its_api_to_whoever_is_signed_in(with_pages: Server) -> None:
+    async with thread(with_pages, "by_hand", ALICE) as run:
+        await run(input=GO_ON)
+        [pause] = await run.pauses()
+        [asked] = pause["consents"]
+        assert asked["link"].startswith(f"{with_pages.url}/deputize/connect/")
+        async with httpx.AsyncClient() as nobody:
+            sent_on = await nobody.get(asked["link"])
+            assert sent_on.status_code == 303 and sent_on.headers["location"].startswith("/login?next=")
+        async with SignedIn(with_pages, "alice") as network:
+            assert "is connected" in (await Browser(network).allow(asked["link"])).text
+        await run(command={"resume": "look again"})
+        [pause] = await run.pauses()
+        [approval] = pause["approvals"]
+        assert approval["link"].startswith(f"{with_pages.url}/deputize/approve/")
+    assert "BlockingError" not in with_pages.log.read_text()
 
 
 async def test_f15_the_server_renders_the_schemas_of_graph_and_node(verified: Server) -> None:

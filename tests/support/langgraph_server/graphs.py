@@ -28,6 +28,7 @@ settings = Settings.load(
     home=Path(os.environ["SERVER_HOME"]),
     agent="dev",
     port=int(os.environ["SERVER_PAGES"]),
+    base_url=os.environ.get("SERVER_BASE_URL", ""),
     sandbox=os.environ["SERVER_SANDBOX"],
     apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
 )
