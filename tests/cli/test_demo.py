@@ -427,7 +427,7 @@ def test_without_langchain_the_option_says_so(cli: Command, monkeypatch: pytest.
 def test_live_uses_the_apps_and_the_vault_of_settings(home: Path, provider: Provider) -> None:
     settings = provider.settings()
     with talk("demo", "--live", "--no-browser", home=home, terminal=False, env=settings) as person:
-        person.hear("Google is the real one")
+        person.hear("Google: the real ones")
         person.say("anything from Bob?")
         click(person.hear(LINK)[1])
         person.hear("Lantern.*you> ")

@@ -78,7 +78,7 @@ async def test_settings_are_read_and_a_filter_is_made_once_and_deleted(deputy: D
 
 
 async def test_a_mail_that_names_no_list_is_not_left(deputy: Deputy) -> None:
-    with pytest.raises(InvalidInput, match="does not say"):
+    with pytest.raises(InvalidInput, match="no unsubscribe link"):
         await act(deputy, "unsubscribe", message_id="msg_alice_1")
 
 
