@@ -190,15 +190,21 @@ async def test_the_id_of_a_connection_that_was_asks_for_its_account_and_no_other
     assert await acts_as(deputy, account=was.id) == ALICE
 
 
-async def test_the_id_of_a_connection_that_was_names_no_account_that_a_provider_calls_so() -> None:
-    deputy, sandbox = await house()
-    for one in (ALICE, BOB):
-        await added(deputy, sandbox, one, another=True)
-    ours, theirs = (await grant_of(deputy, ALICE)).connection_id, await grant_of(deputy, BOB)
-    await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=ours)))
-    await deputy.revoke("alice", account=ours)
+@pytest.mark.parametrize("app", ["google", "work"])
+async def test_the_id_of_a_connection_that_was_names_no_account_that_a_provider_calls_so(app: str) -> None:
+    """Neither at the app it was connected through nor at another one."""
+    deputy, sandbox = await house("work")
+    await added(deputy, sandbox, ALICE, app=app)
+    await added(deputy, sandbox, BOB, another=True)
+    held = {one.account: one.id for one in await deputy.connections("alice")}
+    theirs = await grant_of(deputy, BOB)
+    await deputy.vault.replace(theirs, replace(theirs, account=replace(theirs.account, name=held[ALICE])))
+    await deputy.revoke("alice", account=held[ALICE])
+    with pytest.raises((AccountMismatch, ConsentRequired)):
+        await acts_as(deputy, account=held[ALICE])
     with pytest.raises(AccountMismatch):
-        await acts_as(deputy, account=ours)
+        await deputy.choose("alice", "google", held[ALICE])
+    assert await acts_as(deputy) == BOB
 
 
 async def test_the_id_of_another_users_connection_names_nothing() -> None:

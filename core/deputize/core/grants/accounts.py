@@ -37,13 +37,13 @@ class Accounts:
             return apps[0]
         chosen = await self._chosen(user, provider)
         apps = sorted(apps, key=lambda app: app.name != chosen)
+        for app in apps if account else ():  # an id of ours comes before a name at any of them
+            found = await self.vault.grants(user, app.provider, app.name)
+            if any(grant.connection_id == account for grant in found):
+                return app
         for app in apps if account is not None or chosen else ():
             held = await self._held(user, [app])
             if held if account is None else called(held, account or ""):
-                return app
-        for app in apps if account else ():
-            ended = await self.vault.grants(user, app.provider, app.name)
-            if any(grant.connection_id == account for grant in ended):
                 return app
         return self.registry.app(provider)
 
@@ -53,8 +53,9 @@ class Accounts:
         Raises `AccountMismatch` for one that is not connected, or a name that several have.
         """
         apps = [self.registry.app(provider, app)] if app else self.registry.apps_for(provider)
-        held = await self._held(user, apps)
-        found = called(held, account)
+        grants = [grant for app in apps for grant in await self.vault.grants(user, app.provider, app.name)]
+        held = [grant for grant in grants if grant.status != "revoked"]
+        found = [grant for grant in called(grants, account) if grant.status != "revoked"]
         if len(found) != 1:
             names = ", ".join(sorted(f"{g.account.name} ({g.app})" for g in found or held)) or "none"
             which = f"No account {account!r} is" if not found else f"Several accounts {account!r} are"
