@@ -49,11 +49,12 @@ class Revoker:
         """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject).
         Marks which of those that are left acts from then on.
 
-        ``leaked``: others may have the tokens; see `RevocationQueue.enqueue_grant`. Raises `VaultError` where a grant
-        of theirs does not open, when all others have ended; `InvalidInput` for an unknown provider.
+        ``leaked``: others may have the tokens; see `RevocationQueue.enqueue_grant`. Raises `InvalidInput` for a
+        provider that neither the settings know nor the user has had a grant of; `VaultError` where a grant of theirs
+        does not open, when all others have ended.
         """
         place = self.vault.place(user)
-        await self._check_provider(user, provider)
+        await self._check_provider(place, provider)
         await self.outbox.flush(but=place)
         ended = await self._end_here(user, provider, app, account, leaked)
         revoked = await self._send(ended)
@@ -63,13 +64,10 @@ class Revoker:
         await self.accounts.choose_next(user, {one.provider for one in whole})
         return whole
 
-    async def _check_provider(self, user: User, name: str) -> None:
-        """Raise `InvalidInput` for a provider that neither the settings know nor this user has had a grant of.
-
-        A grant outlives its provider's row in the settings, and its user may end it all the same.
-        """
+    async def _check_provider(self, place: str, name: str) -> None:
+        """A grant outlives its provider's row in the settings, and its user may end it all the same."""
         if name and name not in self.registry.providers:
-            if not any(grant.provider == name for grant in await self._grants(self.vault.place(user))):
+            if not any(grant.provider == name for grant in await self._grants(place)):
                 self.registry.provider(name)
 
     async def disconnect_all(self, tenant: str | None = None, *, leaked: bool = False) -> list[Revoked]:
