@@ -14,13 +14,19 @@ import pytest
 from tests.support.counterparts import require_emulate
 from tests.support.discovery import Discovery
 from tests.support.emulate import Emulate
-from tests.support.lanes import LANES, MOST_PROCESSES, Run
+from tests.support.lanes import LANES, MOST_PROCESSES, Run, thin
 from tests.support.strict import StrictTransport
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Look at all examples of each property where no lane is left out."""
     Run.whole = config.getoption("markexpr") == ""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most cases of a test with many to the lane `sweep`, before lanes are left out."""
+    thin(items)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -113,6 +113,7 @@ def test_with_nobody_there_to_approve_nothing_is_decided(cli: Command, home: Pat
     assert provider.sandbox.sent("alice@example.test") == []
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("decision", "typed", "sent"), [("approve", "y", 1), ("reject", "y", 0), ("approve", "n", 0)])
 def test_an_act_can_also_be_decided_on_its_page_and_a_no_counts_wherever_it_was_said(
     home: Path, provider: Provider, decision: str, typed: str, sent: int

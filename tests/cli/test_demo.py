@@ -183,6 +183,7 @@ def test_the_commands_in_the_chat(home: Path) -> None:
         person.hear(LINK)
 
 
+@pytest.mark.processes
 def test_the_link_to_the_persons_own_pages_works_and_the_port_is_the_chosen_one(
     home: Path,
 ) -> None:
@@ -199,6 +200,7 @@ def test_the_link_to_the_persons_own_pages_works_and_the_port_is_the_chosen_one(
         assert person.ends() == 0
 
 
+@pytest.mark.processes
 def test_a_chosen_port_that_is_taken_is_said_and_not_replaced(home: Path, cli: Command, taken_port: int) -> None:
     found = cli("demo", "--no-browser", DEPUTIZE_PORT=str(taken_port))
     assert found.exit_code == 1 and f"port {taken_port}" in found.stderr and "DEPUTIZE_PORT" in found.stderr
@@ -404,6 +406,7 @@ def test_a_model_of_ones_own_drives_the_chat(cli: Command, monkeypatch: pytest.M
     assert "model: ollama:tiny" in found.stdout and "small script that" not in found.stdout
 
 
+@pytest.mark.processes
 def test_a_mistake_in_a_turn_is_told_without_its_text_and_the_chat_goes_on(
     cli: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_nobody_in_time_is_said_so(cli: Command, provider: Provider) -> None:
     refused(cli("connect", "google", "--wait", "0.2", **provider.settings()), "provider_unavailable", "in time")
 
 
+@pytest.mark.processes
 def test_a_provider_that_is_down_is_told(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     provider.sandbox.switches.down = True

@@ -90,6 +90,7 @@ def test_a_model_that_cannot_call_tools_is_refused_at_the_start(home: Path) -> N
         pass
 
 
+@pytest.mark.processes
 def test_any_model_is_told_the_day_and_that_mail_is_no_instruction(home: Path) -> None:
     heard: list[BaseMessage] = []
 

@@ -526,6 +526,7 @@ sys.exit(5)
     assert ended.took < 10
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "stubborn", ["await asyncio.sleep(0.05)", "time.sleep(60)"], ids=["ignores cancelling", "blocks the loop"]
 )
@@ -625,6 +626,7 @@ assert asyncio.run(before.hop(name)) == os.getpid()
     assert ended.notes == ["old-refused", "begun", "saved", "cancelled", "parents-exit-call"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("use", ["pass", "portal().run(asyncio.sleep(0)); gc.collect()"], ids=["unused", "used"])
 def test_a_forked_child_that_ends_leaves_the_parents_portal_alone(tmp_path: Path, use: str) -> None:
     script = f"""
@@ -641,6 +643,7 @@ portal().run(refresh())
     assert (ended.code, ended.complained, ended.notes) == (0, "", ["begun", "saved"])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_of_multiprocessing_finishes_its_refresh_too(tmp_path: Path, method: str) -> None:
     (tmp_path / "program.py").write_text(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import pytest
@@ -10,8 +10,8 @@ from _pytest.mark import ParameterSet
 
 LANES: Final = ("sweep", "processes", "browser", "counterpart")
 """The marks of what the default run leaves out."""
-MOST_CASES: Final = 70
-"""As many cases may a test have in the default run: more belong into `sweep`."""
+MOST_CASES: Final = 6
+"""As many cases of a test does the default run take, spread over all; the others are in `sweep`."""
 MOST_PROCESSES: Final = 2
 """As many processes may a test start in the default run: more belong into `processes`."""
 
@@ -27,6 +27,25 @@ def examples(count: int) -> int:
     """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a fifth,
     at least twenty."""
     return count if Run.whole else min(count, max(count // 5, 20))
+
+
+def thin(items: Sequence[pytest.Item]) -> None:
+    """Put into the lane `sweep` what a test has beyond `MOST_CASES` cases, but its first and its last.
+
+    Whoever asks for single cases by their ids gets them.
+    """
+    tests = dict[str, list[pytest.Item]]()
+    for item in items:
+        if not any(item.get_closest_marker(lane) for lane in LANES):
+            tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in tests.values():
+        for place in set(range(len(cases))) - set(spread(len(cases), MOST_CASES)):
+            cases[place].add_marker(pytest.mark.sweep)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of the places from 0 on, at equal distances, the first and the last among them."""
+    return list(range(count)) if count <= most else [round(n * (count - 1) / (most - 1)) for n in range(most)]
 
 
 def sample(

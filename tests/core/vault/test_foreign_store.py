@@ -27,6 +27,7 @@ from tests.support.faults import FaultyStore
 from tests.support.house import PAGES, build, connect
 
 
+@pytest.mark.sweep
 class TestAcmeStore(StoreContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[Store]:

@@ -403,6 +403,7 @@ asyncio.run(main())
         assert heard(other) == "gone"
 
 
+@pytest.mark.processes
 async def test_opening_waits_a_bounded_time_for_a_vault_that_is_locked(path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     locking = """

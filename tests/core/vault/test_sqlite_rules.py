@@ -341,6 +341,7 @@ class Slow:
         return 1
 
 
+@pytest.mark.processes
 async def test_V30_a_thread_that_is_late_is_left_and_nothing_is_written_behind_it(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -462,6 +463,7 @@ wait()
 """
 
 
+@pytest.mark.processes
 async def test_V31_a_vault_nobody_else_may_even_read_holds_up_its_reader_and_nothing_else(
     store: SqliteStore, path: Path
 ) -> None:
