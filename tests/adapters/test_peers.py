@@ -239,6 +239,7 @@ async def test_peer_N22_every_pause_has_an_id_of_its_own(deputy: Deputy, sandbox
     assert first.id != second.id
 
 
+@pytest.mark.processes
 async def test_peer_N23_five_users_at_once_take_about_as_long_as_one_and_sync_tools_exist() -> None:
     class Slow(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

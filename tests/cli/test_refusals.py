@@ -93,6 +93,7 @@ def test_a_truncated_vault_is_refused_and_left_as_it_is(
     assert vault.stat().st_size == left
 
 
+@pytest.mark.processes
 def test_a_taken_port_is_named_with_the_setting_that_moves_it(
     cli: Command, provider: Provider, taken_port: int
 ) -> None:

@@ -12,9 +12,10 @@ from deputize.core import Deputy
 from deputize.sandbox import Browser
 from tests.cli.conftest import Command
 from tests.cli.driving import free_port, talk
+from tests.support.lanes import sample
 
 
-@pytest.mark.parametrize(("provider", "scope"), [("slack", "channels:read"), ("linear", "read")])
+@pytest.mark.parametrize(("provider", "scope"), sample([("slack", "channels:read"), ("linear", "read")], spread=True))
 async def test_a_program_with_the_printed_variables_connects_there(
     home: Path, monkeypatch: pytest.MonkeyPatch, provider: str, scope: str
 ) -> None:

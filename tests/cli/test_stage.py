@@ -22,6 +22,8 @@ from deputize.core.portal import portal
 from tests.cli.driving import click
 from tests.support.engine import exchange
 
+pytestmark = pytest.mark.processes  # each ends the portal of its process, as a demo does
+
 
 class Mind(BaseChatModel):
     """A model that says what a function of the messages says."""
@@ -63,7 +65,6 @@ def up_to_approval(opened: Stage) -> Turn:
     return turn
 
 
-@pytest.mark.processes
 def test_a_model_that_fails_is_told_by_kind_and_the_chat_goes_on(home: Path) -> None:
     said: list[str] = []
 
@@ -90,7 +91,6 @@ def test_a_model_that_cannot_call_tools_is_refused_at_the_start(home: Path) -> N
         pass
 
 
-@pytest.mark.processes
 def test_any_model_is_told_the_day_and_that_mail_is_no_instruction(home: Path) -> None:
     heard: list[BaseMessage] = []
 

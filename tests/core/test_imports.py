@@ -83,5 +83,6 @@ def test_P_the_first_act_loads_no_toolkit_but_its_own() -> None:
     assert toolkits_after("act('gmail_search_emails')", "deputy.tools('gmail', 'gmail_get_thread')") == {"gmail"}
 
 
+@pytest.mark.processes
 def test_P_a_name_of_another_kind_loads_all_toolkits_once_it_is_asked_for() -> None:
     assert toolkits_after("act('Gmail.ListEmails')") >= {"gmail", "slack", "github"}

@@ -309,6 +309,7 @@ def test_an_exit_call_that_fails_does_not_stop_the_others(door: Portal) -> None:
     assert made == ["third", "first"]
 
 
+@pytest.mark.processes
 def test_a_closed_portal_refuses_and_the_next_one_is_new(door: Portal) -> None:
     door.close()
     with pytest.raises(InvalidInput):

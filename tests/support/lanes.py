@@ -10,7 +10,7 @@ from _pytest.mark import ParameterSet
 
 LANES: Final = ("sweep", "processes", "browser", "counterpart")
 """The marks of what the default run leaves out."""
-MOST_CASES: Final = 6
+MOST_CASES: Final = 4
 """As many cases of a test does the default run take, spread over all; the others are in `sweep`."""
 MOST_PROCESSES: Final = 2
 """As many processes may a test start in the default run: more belong into `processes`."""

@@ -93,6 +93,7 @@ def test_a_list_is_written_to_once_wherever_the_run_dies(stop: int, scopes: tupl
     assert len(desk.sandbox.sent(ALICE)) <= 1
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("losses", sample([1, 2, 3]))
 @pytest.mark.parametrize("scopes", sample([(MODIFY,), (READONLY, SEND), (COMPOSE,)]))
 def test_a_large_mail_is_sent_once_however_many_answers_are_lost(losses: int, scopes: tuple[str, ...]) -> None:

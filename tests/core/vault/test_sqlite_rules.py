@@ -220,6 +220,7 @@ async def test_V25_an_error_reaches_the_writer_it_belongs_to_and_nobody_else(sto
     assert await store.scan("bad") == []
 
 
+@pytest.mark.processes
 async def test_V26_a_vault_taken_out_of_write_ahead_mode_is_put_back_or_refused(path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -422,6 +423,7 @@ async def longest_lag(until: asyncio.Event) -> float:
     return longest
 
 
+@pytest.mark.processes
 async def test_V31_V32_a_vault_locked_elsewhere_holds_up_its_writer_and_nothing_else(
     store: SqliteStore, path: Path
 ) -> None:
