@@ -27,8 +27,8 @@ Rows = dict[str, bytes]
 class AcmeStore:
     """Every step reads or writes the whole file, in a thread."""
 
-    local_reads: Final = False
-    backup: Final = None
+    local_reads = False
+    backup = None
 
     def __init__(self, file: Path) -> None:
         self.file = file

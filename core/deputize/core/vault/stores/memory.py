@@ -16,8 +16,8 @@ from deputize.core.vault.stores.protocol import StoreType
 class MemoryStore:
     """Records in this process. For tests and for trying out: what it keeps is gone when the process ends."""
 
-    local_reads: Final = True
-    backup: Final = None
+    local_reads = True
+    backup = None
 
     def __init__(self) -> None:
         self._records: dict[str, bytes] | None = {}

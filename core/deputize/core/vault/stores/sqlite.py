@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 from weakref import WeakSet
 
 from deputize.core.errors import StoreUnavailable
@@ -53,7 +53,7 @@ class SqliteStore:
     log included, half a second after the last write, or when the store is closed.
     """
 
-    local_reads: Final = True
+    local_reads = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
