@@ -306,6 +306,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("before", ["tombstone", "telling"])
 async def test_a_disconnect_whose_process_was_killed_is_finished_by_another(tmp_path: Path, before: str) -> None:
     sandbox, path = Sandbox(state=tmp_path / "sandbox.json"), tmp_path / "vault" / "vault.sqlite"
