@@ -110,7 +110,7 @@ class Provider:
     ``localhost``: loopback must be called by that name.
     ``loopback_needs_pkce``: loopback is for apps that use PKCE only.
     ``revokes_all``: ending one token ends all that the account has given this app.
-    ``ends_replaced``: when tokens are ended that a newer consent replaces: ``at_once``, where that leaves the newer ones
+    ``ends_replaced``: when tokens end that a newer consent replaces: ``at_once``, where that leaves the newer ones
     alive; else ``with_grant``, at its disconnect, since RFC 7009 2.1 lets a server take both for one grant.
     ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
     ``sites``: who else may run it; see `at_host`.

@@ -154,8 +154,8 @@ class ProviderSettings(BaseModel):
     par: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
     ends_replaced: EndsReplaced = Field(
         "with_grant",
-        description="When tokens end that a newer consent replaces: `with_grant`, at its disconnect; `at_once` where the "
-        "server ends one family of tokens without the others of the account.",
+        description="When tokens end that a newer consent replaces: `with_grant`, at its disconnect; `at_once` where "
+        "the server ends them without the others of the account.",
     )
     device: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
     resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
