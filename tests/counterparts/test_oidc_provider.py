@@ -6,17 +6,21 @@ It rotates refresh tokens, and ends the whole grant where one comes twice; what 
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User, allow_all
+from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User
 from deputize.core.oauth import flow
 from deputize.core.vault.grant import Grant
 from tests.support.counterparts import require_oidc_provider
-from tests.support.house import build
-from tests.support.oidc_provider import READ, WRITE, OidcProvider, Person, app_of, found, notes
+from tests.support.oidc_acting import KEY, acts
+from tests.support.oidc_provider import READ, WRITE, OidcProvider, Person, deputy_for
 
 pytestmark = pytest.mark.counterpart
 
@@ -26,17 +30,6 @@ def server() -> Iterator[OidcProvider]:
     require_oidc_provider()
     with OidcProvider() as running:
         yield running
-
-
-async def deputy_for(server: OidcProvider, *clients: str, issuer: str = "plain", **more: Any) -> Deputy:
-    return await build(
-        transport=server.transport,
-        apps=[app_of(client) for client in clients],
-        providers={"op": await found(server, issuer)},
-        toolkits=[notes],
-        policy=allow_all,
-        **more,
-    )
 
 
 @pytest.fixture
@@ -94,3 +87,69 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
     assert server.alive("plain", name) == {"refresh": [], "access": [], "grants": []}
     with pytest.raises(ConsentRequired):
         await deputy.act("notes_count_notes", {}, user=name)
+
+
+# ------------------------------------------------------------- thousands of acts on tokens of three seconds
+
+
+class Watch:
+    """What the server did since the watch was begun, for tokens that are renewed 2.4 seconds after they are issued."""
+
+    def __init__(self, server: OidcProvider) -> None:
+        self.server, self.before, self.began = server, server.events(), time.monotonic()
+
+    def of(self, what: str) -> int:
+        """How often the server did what is called so, or like it."""
+        now, before = ({n: count for n, count in e.items() if what in n} for e in (self.server.events(), self.before))
+        return sum(now.values()) - sum(before.values())
+
+    def check(self) -> None:
+        """One refresh for each token that ran out, none with a token that had been used, nothing written twice."""
+        took = time.monotonic() - self.began
+        assert max(1, took / 3 - 2) <= self.of("plain refresh_token") <= took / 2.4 + 2
+        assert self.of("already used") == self.of("written twice") == self.of("api 4") == 0
+
+
+async def test_two_thousand_acts_of_one_process_outlive_their_tokens_and_no_family_ends(server: OidcProvider) -> None:
+    async with await deputy_for(server, "short") as deputy:
+        await Person(server, "emma").connect(deputy, READ, WRITE)
+        watch = Watch(server)
+        assert await acts(deputy, "emma", range(2000)) == []
+        watch.check()
+        assert await deputy.act("notes_count_notes", {}, user="emma") == {"user": "emma", "notes": 200}
+        assert len(server.alive("plain", "emma")["refresh"]) == 1
+
+
+async def test_two_thousand_acts_of_four_processes_on_one_vault_refresh_once_each_time(
+    server: OidcProvider, tmp_path: Path
+) -> None:
+    path = tmp_path / "vault" / "vault.sqlite"
+    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+        await Person(server, "fred").connect(deputy, READ, WRITE)
+    watch = Watch(server)
+    assert await _of_processes(4, path, server, "fred", 500) == [[], [], [], []]
+    watch.check()
+    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+        assert await deputy.act("notes_count_notes", {}, user="fred") == {"user": "fred", "notes": 200}
+        assert len(server.alive("plain", "fred")["refresh"]) == 1
+        await deputy.revoke("fred")
+    assert server.alive("plain", "fred") == {"refresh": [], "access": [], "grants": []}
+
+
+async def _of_processes(number: int, path: Path, server: OidcProvider, user: str, count: int) -> list[list[str]]:
+    """What failed in each of so many processes that act at the same time."""
+    fleet = [_process(str(path), str(server.port), user, str(count)) for _ in range(number)]
+    try:
+        for one in fleet:
+            assert one.stdout and await asyncio.to_thread(one.stdout.readline) == "ready\n"
+        ends = (asyncio.to_thread(one.communicate, f"{place}\n", 120) for place, one in enumerate(fleet))
+        return [json.loads(out) for out, _ in await asyncio.gather(*ends)]
+    finally:
+        for one in fleet:
+            one.kill()
+            one.wait()
+
+
+def _process(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.support.oidc_acting", *arguments]
+    return subprocess.Popen(command, stdin=-1, stdout=-1, text=True)

@@ -15,16 +15,30 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urljoin
 
 import httpx
 
-from deputize.core import App, Consent, Deputy, Effect, Provider, Request, Run, Secret, Steps, Toolkit, any_of
+from deputize.core import (
+    App,
+    Consent,
+    Deputy,
+    Effect,
+    Provider,
+    Request,
+    Run,
+    Secret,
+    Steps,
+    Toolkit,
+    allow_all,
+    any_of,
+)
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.discover import discover
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
-from tests.support.house import PAGES, public_names
+from tests.support.house import PAGES, build, new_vault, public_names
 from tests.support.strict import forms
 
 SERVER: Final = CHECKOUT / "tests" / "counterparts" / "oidc_provider" / "server.mjs"
@@ -54,6 +68,13 @@ class OidcProvider:
     def __init__(self, jwks: Mapping[str, Any] | None = None) -> None:
         self.port = 0
         self._given = {"pages": PAGES, "jwks": jwks or {"keys": []}}
+
+    @classmethod
+    def at(cls, port: int) -> Self:
+        """The server that another process has started."""
+        running = cls()
+        running.port = port
+        return running
 
     def __enter__(self) -> Self:
         binary = node()
@@ -180,6 +201,21 @@ def app_of(client: str, **more: Any) -> App:
     """A client that the server knows."""
     secret = None if client.endswith("native") else Secret(f"{client}-secret-{client}-secret-32")
     return App("op", client, secret, client, **more)
+
+
+async def deputy_for(
+    server: OidcProvider, *clients: str, issuer: str = "plain", path: Path | None = None, key: bytes = b"", **more: Any
+) -> Deputy:
+    """A deputy whose apps are these clients of an issuer, on a vault in memory or at ``path``."""
+    return await build(
+        vault=await new_vault(path, key or None),
+        transport=server.keep_alive,
+        apps=[app_of(client) for client in clients],
+        providers={"op": await found(server, issuer)},
+        toolkits=[notes],
+        policy=allow_all,
+        **more,
+    )
 
 
 async def found(server: OidcProvider, issuer: str, **more: Any) -> Provider:
