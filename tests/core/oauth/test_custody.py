@@ -316,8 +316,9 @@ async def test_a_disconnect_whose_process_was_killed_is_finished_by_another(tmp_
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     sandbox = Sandbox(state=tmp_path / "sandbox.json")
-    async with await build(sandbox, vault=await new_vault(path, b"k" * 32)) as deputy:
-        assert len(await deputy.vault.scan("outbox")) == 1 and sandbox.live_tokens()["alice@example.test"] > 0
-        await deputy.outbox.flush()
-        assert sandbox.live_tokens()["alice@example.test"] == 0 and await deputy.vault.scan("outbox") == []
-        assert await deputy.connections("alice") == []
+    deputy = await build(sandbox, vault=await new_vault(path, b"k" * 32))
+    assert len(await deputy.vault.scan("outbox")) == 1 and sandbox.live_tokens()["alice@example.test"] > 0
+    await deputy.consents.recover()
+    assert sandbox.live_tokens()["alice@example.test"] == 0 and await deputy.vault.scan("outbox") == []
+    assert await deputy.connections("alice") == []
+    await deputy.close()

@@ -57,11 +57,28 @@ class RevocationQueue:
         self.providers, self.apps, self.http, self.clock = engine.providers, engine.apps, engine.http, engine.clock
         self._next_flush = 0.0
 
-    async def enqueue(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Record:
-        """An entry for these tokens; ``alone``: they end and no others. Durable when it returns."""
-        expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
-        more = {"replaced": True} if alone else {}
-        return await self._note(user, provider, app, tokens, expires, **more, **noted(self._origin(provider, app)))
+    async def enqueue(
+        self,
+        user: User,
+        provider: str,
+        app: str,
+        tokens: Tokens,
+        *,
+        alone: bool = False,
+        asked_at: float | None = None,
+        family: str = "",
+        origin: Origin | None = None,
+    ) -> Record:
+        """An entry for these tokens; ``alone``: they end and no others. Durable when it returns.
+
+        ``asked_at``: from when on their lifetime counts, and ``origin``: where they came from; else now, and from the
+        app as it is set up now.
+        """
+        begun = self.clock() if asked_at is None else asked_at
+        expires = begun + tokens.lifetime if tokens.lifetime else 0.0
+        more: dict[str, Any] = {"replaced": True} if alone else {}
+        more |= noted(origin or self._origin(provider, app))
+        return await self._note(user, provider, app, tokens, expires, family=family, **more)
 
     def _origin(self, provider: str, app: str) -> Origin | None:
         """The origin of tokens that were issued just now."""
@@ -77,7 +94,7 @@ class RevocationQueue:
             return None
         tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
         more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
-        more |= noted(grant.origin)
+        more |= {"family": grant.family, **noted(grant.origin)}
         row = self.providers.get(grant.provider)
         if leaked and row and row.revoke_leaked:
             more["leaked"] = [one for one in (grant.access_token, grant.refresh_token) if one]
@@ -94,8 +111,8 @@ class RevocationQueue:
         kept = before.refresh_token is not None and after.refresh_token == before.refresh_token
         ending = after if kept else before  # kept: no later refresh of that one ends what came without one
         tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
-        place = self.vault.place_of(before)
-        more = {"place": place, "replaced": True, **noted(ending.origin)}
+        place, family = self.vault.place_of(before), "" if kept else ending.family
+        more = {"place": place, "replaced": True, "family": family, **noted(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def enqueue_in(self, vault: Vault, grant: Grant) -> None:
@@ -164,12 +181,13 @@ class RevocationQueue:
         """
         note = entry.json
         try:
-            named = note["token"]
-            while (grant := await self._active(note)) and named in (grant.access_token, grant.refresh_token):
+            while (grant := await self._active(note)) and (_has_token(grant, note) or _of_family(grant, note)):
                 if note.get("replaced"):
                     return "queued"  # the newer consent is not stored yet, or never was
+                newer = None if _has_token(grant, note) else await self.enqueue_grant(grant)
                 if stone := await self.vault.replace(grant, grant.tombstone()):
                     self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
+                await self.deliver(*([newer] if newer else []))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
         return await self._superseded(entry) if grant and self._holds_older(grant.provider) else None
@@ -182,7 +200,7 @@ class RevocationQueue:
     def _holds_older(self, provider: str) -> bool:
         """Whether ending a newer grant there ends what an older one held, and nothing else can."""
         row = self.providers.get(provider)
-        return row is not None and row.revokes_all and not row.revoke_one
+        return row is not None and all_end_with_one(row)
 
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
@@ -272,6 +290,21 @@ class RevocationQueue:
             entries = (await self.vault.scan_open("outbox"))[0]
             due = [entry for entry in entries if self.clock() >= entry.json.get("tried", 0.0) + GIVE_UP]
             await self.deliver(*(entry for entry in due if not entry.key.startswith(but)))
+
+
+def all_end_with_one(row: Provider) -> bool:
+    """Whether ending one token of an account ends all that it has given the app, and none can be ended alone."""
+    return row.revokes_all and not row.revoke_one
+
+
+def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:
+    """Whether the grant holds this very token."""
+    return note["token"] in (grant.access_token, grant.refresh_token)
+
+
+def _of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
+    """Whether the grant holds what the token was refreshed to: where one ends, the other does."""
+    return bool(grant.family) and grant.family == note.get("family")
 
 
 def _whose(note: Mapping[str, Any]) -> OfApp:
