@@ -19,7 +19,8 @@ from deputize.core.consent.record import CUT_OFF, ConsentRecord, EndStatus
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
-from deputize.core.grants.revocation_queue import RevocationQueue, all_end_with_one
+from deputize.core.grants.revocation_entries import all_end_with_one
+from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider

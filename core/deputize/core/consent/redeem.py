@@ -21,7 +21,7 @@ from deputize.core.consent.received import ReceivedReplies
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import StoreUnavailable, VaultError
-from deputize.core.grants.revocation_queue import all_end_with_one
+from deputize.core.grants.revocation_entries import all_end_with_one
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
 from deputize.core.providers.origin import MOVED, origin_of
