@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import httpx
 
 from deputize.core.vault.stores.protocol import Store
+
+When: TypeAlias = Literal["before", "after"]
 
 
 class Died(Exception):
@@ -25,7 +27,7 @@ class Fate:
     """Ends a process at its ``at``-th step of this name, or of any; ``before`` or ``after`` it was carried out."""
 
     at: int = 0
-    when: Literal["before", "after"] = "before"
+    when: When = "before"
     name: str = ""
     steps: list[str] = field(default_factory=list)
     dead: bool = False
@@ -55,6 +57,11 @@ class Fate:
     def last(self) -> str:
         """Where it ended."""
         return f"{self.when} {self.steps[-1]}" if self.dead else ""
+
+    @property
+    def done(self) -> str:
+        """The last step that was carried out."""
+        return next(iter(self.steps[::-1][0 if self.when == "after" else 1 :]), "")
 
 
 @dataclass
