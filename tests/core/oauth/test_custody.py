@@ -16,6 +16,8 @@ import httpx
 import pytest
 
 from deputize.core import App, Deputy, Secret, User
+from deputize.core.audit import Audit
+from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
@@ -40,11 +42,15 @@ class Home:
         self.sandbox = Sandbox()
         self.line = Line(self.sandbox.transport())
         self.apps = apps
+        self.vault: Vault | None = None
+        self.audit: Audit | None = None
         self.deputy: Deputy
 
     async def begin(self) -> Home:
         """Make the deputy."""
-        self.deputy = await build(self.sandbox, transport=self.line, apps=self.apps, toolkits=[gmail])
+        self.deputy = await build(
+            self.sandbox, vault=self.vault, audit=self.audit, transport=self.line, apps=self.apps, toolkits=[gmail]
+        )
         return self
 
     async def allow(self, *scopes: str, deputy: Deputy | None = None) -> str:

@@ -53,16 +53,17 @@ class RevocationEntries:
         row, one = self.providers.get(provider), self.apps.get(app)
         return origin_of(row, one) if row and one else None
 
-    async def enqueue_grant(self, grant: Grant, *, leaked: bool = False) -> Record | None:
-        """An entry for a grant's tokens, sent only if the grant is gone by then; None for one without tokens.
+    async def enqueue_grant(self, grant: Grant, *, leaked: bool = False, replaced: bool = False) -> Record | None:
+        """An entry for a grant's tokens; None for one without tokens. Whoever finds it ends the grant, too.
 
-        ``leaked``: others may have them, so all are ended at once and without the app, where the provider allows that.
+        ``replaced``: it waits, instead, until no grant holds them any more. ``leaked``: others may have them, so all
+        are ended at once and without the app, where the provider allows that.
         """
         if not grant.access_token and not grant.refresh_token:
             return None
         tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
         more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
-        more |= {"family": grant.family, **noted(grant.origin)}
+        more |= {"family": grant.family, **noted(grant.origin), **({"replaced": True} if replaced else {})}
         row = self.providers.get(grant.provider)
         if leaked and row and row.revoke_leaked:
             more["leaked"] = [one for one in (grant.access_token, grant.refresh_token) if one]
@@ -83,9 +84,9 @@ class RevocationEntries:
         more = {"place": place, "replaced": True, "family": family, **noted(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
-    async def enqueue_in(self, vault: Vault, grant: Grant) -> None:
-        """The same in another vault."""
-        await RevocationEntries(replace(self.engine, vault=vault)).enqueue_grant(grant)
+    async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
+        """As `enqueue_grant`, in another vault."""
+        await RevocationEntries(replace(self.engine, vault=vault)).enqueue_grant(grant, replaced=replaced)
 
     async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
         whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}
