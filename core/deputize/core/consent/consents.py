@@ -37,7 +37,6 @@ from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNo
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.provider import App
 from deputize.core.pending import Consent
-from deputize.core.portal import portal
 from deputize.core.vault.grant import Grant, User
 
 __all__ = [
@@ -247,7 +246,7 @@ class Consents:
         """The consent as it stands now: one that a process which died has left half-done is finished first."""
         if record is None or record.status not in REDEEMING:
             return record
-        await portal().hop(partial(self._redeemer.go_on, record))
+        await self.repository.engine.in_flight.run(partial(self._redeemer.go_on, record))
         return await self.repository.again(record)
 
     async def recover(self) -> None:
@@ -258,7 +257,7 @@ class Consents:
     async def settle(self, place: str = "") -> None:
         """Finish what processes that died have left below this place, which is a user's, or everybody's: tokens that
         came are kept where their consent still waits for them, and end where it does not."""
-        await portal().hop(partial(self._redeemer.settle, place))
+        await self.repository.engine.in_flight.run(partial(self._redeemer.settle, place))
 
     async def waiting(self, user: User) -> list[Consent]:
         """What the user is being asked now."""

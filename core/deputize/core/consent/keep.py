@@ -104,7 +104,7 @@ class Keeper:
     async def _is_held(self, reply: Received, endpoint: Endpoint) -> bool:
         """Whether the account of these tokens has a grant here, which would end with them."""
         try:
-            account, _ = await endpoint.whoami(reply.tokens.access)
+            account, _ = await endpoint.whoami(reply.tokens, reply.asked_at)
         except Refusal:
             return False
         return await self._held(reply.user, reply.provider, reply.app, account) is not None
@@ -116,7 +116,7 @@ class Keeper:
             await self.repository.end(record, "failed", MOVED)
             return False
         try:
-            account, extra = await endpoint.whoami(reply.tokens.access)
+            account, extra = await endpoint.whoami(reply.tokens, reply.asked_at)
             granted = await endpoint.granted(reply.tokens, record.asked)
         except Refusal as refusal:
             await self.repository.end(record, "failed", reason_of(refusal.outcome))

@@ -16,8 +16,8 @@ from typing import Any, Final, Self
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.engine import Engine
 from deputize.core.errors import StoreUnavailable
-from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.pkce import fingerprint
+from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.record import Record
 
@@ -51,9 +51,9 @@ class Received:
         tokens: dict[str, Any] = {"access": self.tokens.access, "lifetime": self.tokens.lifetime}
         tokens |= {"refresh": self.tokens.refresh} if self.tokens.refresh else {}
         tokens |= {} if self.tokens.scopes is None else {"scopes": sorted(self.tokens.scopes)}
-        tokens |= {"extra": self.tokens.extra} if self.tokens.extra else {}
+        more = {name: value for name in _MORE if (value := getattr(self.tokens, name))}
         origin = {"origin": self.origin.pack()} if self.origin else {}
-        return {**whose, "user": self.user.id, "tenant": self.user.tenant, "tokens": tokens, **origin}
+        return {**whose, "user": self.user.id, "tenant": self.user.tenant, "tokens": tokens | more, **origin}
 
     @classmethod
     def of(cls, row: Record) -> Self:
@@ -68,7 +68,7 @@ class Received:
                 refresh=tokens.get("refresh"),
                 scopes=frozenset(tokens["scopes"]) if "scopes" in tokens else None,
                 lifetime=tokens["lifetime"],
-                extra=tokens.get("extra", {}),
+                **{name: tokens[name] for name in _MORE if name in tokens},
             ),
             origin=Origin.unpack(content["origin"]) if content.get("origin") else None,
             row=row,
@@ -76,6 +76,7 @@ class Received:
 
 
 _PLAIN: Final = ("family", "consent", "key", "provider", "app", "asked_at", "device")
+_MORE: Final = ("extra", "id_token", "nonce")
 
 
 class ReceivedReplies:

@@ -23,7 +23,7 @@ from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.grants.revocation_entries import all_end_with_one
 from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Secret, User
 
@@ -101,7 +101,7 @@ class Redeemer:
             return  # cancelled: its page says so
         endpoint, asked_at = Endpoint(engine.http, provider, app, engine.clock), engine.clock()
         try:
-            tokens = await endpoint.exchange(record.code, visit.verifier, record.redirect_uri)
+            tokens = await endpoint.exchange(record.code, visit.verifier, record.redirect_uri, visit.nonce)
         except Refusal as refusal:
             await self.repository.end(confirmed, "failed", reason_of(refusal.outcome))
             return

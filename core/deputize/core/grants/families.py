@@ -14,7 +14,8 @@ What the vault cannot know is a reply that never came, or that came to a process
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -56,6 +57,13 @@ async def families(vault: Vault) -> list[TokenFamily]:
             state = max(one.state, other.state, key=FAMILY_STATES.index)
             found[one.id] = replace(other, state=state, tokens=other.tokens | one.tokens)
     return [*found.values(), *nameless]
+
+
+def counted_families(found: Sequence[TokenFamily]) -> str:
+    """How many there are in each state, in words."""
+    number = Counter(one.state for one in found)
+    states = ", ".join(f"{number[state]} {state.replace('_', ' ')}" for state in FAMILY_STATES)
+    return f"{len(found)} may be alive: {states}"
 
 
 async def _records(vault: Vault) -> AsyncIterator[TokenFamily]:

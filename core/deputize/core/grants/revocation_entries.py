@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from deputize.core.engine import Engine
-from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import noted, origin_of
 from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.vault import Record, Vault
@@ -81,7 +81,8 @@ class RevocationEntries:
         ending = after if kept else before  # kept: no later refresh of that one ends what came without one
         tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
         place, family = self.vault.place_of(before), "" if kept else ending.family
-        more = {"place": place, "replaced": True, "family": family, **noted(ending.origin)}
+        held = {"held": True} if self._ends_with_grant(before.provider) else {}
+        more = {"place": place, "replaced": True, "family": family, **held, **noted(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
@@ -121,6 +122,11 @@ class RevocationEntries:
         """Whether ending a newer grant there ends what an older one held, and nothing else can."""
         row = self.providers.get(provider)
         return row is not None and all_end_with_one(row)
+
+    def _ends_with_grant(self, provider: str) -> bool:
+        """Whether ending older tokens there may end the newer ones of the account."""
+        row = self.providers.get(provider)
+        return row is not None and not row.revoke_one and row.ends_replaced == "with_grant"
 
 
 def all_end_with_one(row: Provider) -> bool:

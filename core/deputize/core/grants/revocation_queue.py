@@ -6,7 +6,8 @@ and never a live token that nobody knows. Only whoever has sent the revocation r
     a disconnect      enqueued before the tombstone. Who finds the entry while the grant still lives finishes both: the
                       process that began was cut off, or is one step behind
     a newer consent   the tokens that it replaces, enqueued before they are written over. They are revoked once no grant
-                      holds them any more, and alone, where the provider can revoke one token alone
+                      holds them any more, and alone, where the provider can revoke one token alone; or held until the
+                      newer grant has ended, too, where to revoke them might end that (`Provider.ends_replaced`)
     anything else     sent at once
 
 Where revoking one token ends all that the account has given the app, and no token can be revoked alone, a newer grant
@@ -113,7 +114,10 @@ class RevocationQueue(RevocationEntries):
                 await self.deliver(*([newer] if newer else []))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
-        return await self._superseded(entry) if grant and self._holds_older(grant.provider) else None
+        if grant and self._holds_older(grant.provider):
+            return await self._superseded(entry)
+        held = grant and self._ends_with_grant(grant.provider) and not note.get("leaked")
+        return "queued" if held else None
 
     async def _active(self, note: Mapping[str, Any]) -> Grant | None:
         """The live grant of the account that the entry is of."""
@@ -168,7 +172,10 @@ class RevocationQueue(RevocationEntries):
     async def _settled(self, entry: Record, upstream: Upstream) -> Upstream:
         note = entry.json
         audited = "tried" in note
-        if upstream == "gave_up":
+        if note.get("held") and upstream in ("queued", "gave_up"):  # it counts from this first try
+            await self.vault.swap(entry, {**note, "held": False, "since": self.clock()})
+            upstream = "queued"
+        elif upstream == "gave_up":
             await self.vault.swap(entry, {**note, "tried": self.clock()})
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
