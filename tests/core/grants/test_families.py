@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from deputize.core import Deputy, Secret
+from deputize.core import PROVIDERS, Deputy, Secret
 from deputize.core.audit import Audit
 from deputize.core.grants.families import families
 from deputize.core.grants.refresh import GrantLost
@@ -17,7 +17,7 @@ from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
 from tests.support.families import unknown
 from tests.support.faults import answer
-from tests.support.house import build, new_vault
+from tests.support.house import build, consent, new_vault
 from tests.support.mortal import Died, Fate, MortalStore
 
 
@@ -100,4 +100,18 @@ async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_th
     [left] = await families(home.deputy.vault)
     assert (left.id, left.state) == (grant.family, "superseded")
     assert await home.deputy.revoker.retry() == ["done"] and await families(home.deputy.vault) == []
+    await home.deputy.close()
+
+
+async def test_tokens_that_are_refused_do_not_end_the_grant_that_their_account_has() -> None:
+    """At a server that may take both for one grant they wait for its disconnect (RFC 7009 2.1)."""
+    home = await Home(LINEAR).begin()
+    row = replace(PROVIDERS["linear"], ends_replaced="with_grant")
+    one = await build(vault=home.deputy.vault, transport=home.line, apps=[LINEAR], providers={"linear": row})
+    assert await home.allow("read", "write", deputy=one) == "granted"
+    [asked] = await one.connect("alice", "linear", scopes=["read"], another=True)
+    assert (await consent(one, home.sandbox, asked)).why == "same_account"
+    assert home.line.count(LINEAR_REVOKE) == 0 and await unknown(one.vault, home.sandbox, time.time) == set()
+    await one.revoke("alice")
+    assert home.families == 0 and await families(one.vault) == []
     await home.deputy.close()

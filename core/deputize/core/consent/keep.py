@@ -19,7 +19,7 @@ from deputize.core.consent.record import CUT_OFF, ConsentRecord, EndStatus
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
-from deputize.core.grants.revocation_entries import all_end_with_one
+from deputize.core.grants.revocation_entries import all_end_with_one, may_end_others
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
@@ -57,8 +57,9 @@ class Keeper:
         provider, app = engine.providers.get(reply.provider), engine.apps.get(reply.app)
         return Endpoint(engine.http, provider, app, engine.clock) if provider and app else None
 
-    async def _enqueue(self, reply: Received) -> Record:
-        """An entry in the revocation queue, for these tokens and no others of the account."""
+    async def _enqueue(self, reply: Received, beside: Grant | None = None) -> Record:
+        """An entry in the revocation queue, for these tokens and no others of the account. ``beside``: the grant of the
+        account, which must not end with them."""
         return await self.queue.enqueue(
             reply.user,
             reply.provider,
@@ -68,6 +69,7 @@ class Keeper:
             asked_at=reply.asked_at,
             family=reply.family,
             origin=reply.origin,
+            beside=beside,
         )
 
     async def _waiting(self, reply: Received) -> ConsentRecord | None:
@@ -84,9 +86,8 @@ class Keeper:
         return None
 
     async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool:
-        """Whether tokens whose consent does not wait for them are a grant all the same, or must be left alone as one.
-
-        A grant whose consent was cut off before it was closed is taken back.
+        """Whether tokens whose consent does not wait for them are a grant all the same, or must not end as one would
+        with them. A grant whose consent was cut off before it was closed is taken back.
         """
         record = await self.repository.at(reply.key)
         mine = record if record and record.id == reply.consent else None
@@ -99,15 +100,13 @@ class Keeper:
             return False
         if reply.device:
             self.repository.audit_misuse("late_code", record)
-        return endpoint is not None and all_end_with_one(endpoint.provider) and await self._is_held(reply, endpoint)
-
-    async def _is_held(self, reply: Received, endpoint: Endpoint) -> bool:
-        """Whether the account of these tokens has a grant here, which would end with them."""
+        if endpoint is None or not may_end_others(endpoint.provider):
+            return False
         try:
             account, _ = await endpoint.whoami(reply.tokens, reply.asked_at)
         except Refusal:
             return False
-        return await self._held(reply.user, reply.provider, reply.app, account) is not None
+        return await self._spared(reply, endpoint.provider, account)
 
     async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool:
         """Put the tokens into the vault, if they are of the right account. False: they must not live on."""
@@ -123,7 +122,7 @@ class Keeper:
             return False
         if why := await self._why_refused(record, provider, account, granted):
             await self.repository.end(record, "failed", why)
-            return await self._lives_on(record, provider, account)
+            return await self._spared(reply, provider, account)
         if not await self._still_wanted(record):
             return False
         return await self._store(record, provider, reply, _grant(reply, account, granted, extra))
@@ -203,10 +202,17 @@ class Keeper:
         kept = held.scopes - provider.incompatible_scopes.keys() if held else frozenset[str]()
         return not kept <= provider.covered(granted)
 
-    async def _lives_on(self, record: ConsentRecord, provider: Provider, account: Account) -> bool:
-        """Whether ending this account's new tokens would end a grant that is held here, too."""
-        held = self._held(record.user, provider.name, record.app, account)
-        return await held is not None and all_end_with_one(provider)
+    async def _spared(self, reply: Received, provider: Provider, account: Account) -> bool:
+        """Whether tokens that are not kept must not be ended now, since a grant of the account might end with them.
+
+        They end with it: of itself, or by an entry that waits for it in the revocation queue.
+        """
+        held = await self._held(reply.user, reply.provider, reply.app, account)
+        if held is None or not may_end_others(provider):
+            return False
+        if not all_end_with_one(provider):
+            await self._enqueue(reply, held)
+        return True
 
     async def _still_wanted(self, record: ConsentRecord) -> bool:
         """Whether nobody has ended the consent meanwhile."""

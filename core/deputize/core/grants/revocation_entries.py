@@ -36,16 +36,18 @@ class RevocationEntries:
         asked_at: float | None = None,
         family: str = "",
         origin: Origin | None = None,
+        beside: Grant | None = None,
     ) -> Record:
         """An entry for these tokens; ``alone``: they end and no others. Durable when it returns.
 
         ``asked_at``: from when on their lifetime counts, and ``origin``: where they came from; else now, and from the
-        app as it is set up now.
+        app as it is set up now. ``beside``: a grant of the account, with which they end where it might with them.
         """
         begun = self.clock() if asked_at is None else asked_at
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
         more: dict[str, Any] = {"replaced": True} if alone else {}
         more |= noted(origin or self._origin(provider, app))
+        more |= {"place": self.vault.place_of(beside), "held": True} if beside else {}
         return await self._note(user, provider, app, tokens, expires, family=family, **more)
 
     def _origin(self, provider: str, app: str) -> Origin | None:
@@ -126,7 +128,12 @@ class RevocationEntries:
     def _ends_with_grant(self, provider: str) -> bool:
         """Whether ending older tokens there may end the newer ones of the account."""
         row = self.providers.get(provider)
-        return row is not None and not row.revoke_one and row.ends_replaced == "with_grant"
+        return row is not None and not all_end_with_one(row) and may_end_others(row)
+
+
+def may_end_others(row: Provider) -> bool:
+    """Whether ending older tokens of an account may end its newer ones, or the other way round."""
+    return not row.revoke_one and (row.revokes_all or row.ends_replaced == "with_grant")
 
 
 def all_end_with_one(row: Provider) -> bool:
