@@ -229,6 +229,7 @@ REVEALING: Final = {
     "vault/content.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 3,  # the same for a grant
     "vault/vault_keys.py": 1,  # the same for the vault's own keys
+    "vault/pseudonyms.py": 1,  # the key of a user's pseudonyms, to sign with
     "vault/seal.py": 1,  # to seal
     "web/pages/consent.py": 2,  # the nonce, into its own cookie, which is named after the state
     "web/local_links.py": 1,  # what a local link stands for
