@@ -209,6 +209,7 @@ async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch:
     assert refused.value.hint == 'pip install "deputize[web]"'
 
 
+@pytest.mark.processes
 def test_the_module_loads_no_web_framework() -> None:
     code = "import sys, deputize.core.web.local_links; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
