@@ -52,6 +52,8 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
         ("par", "web"),
         ("par", "native"),
         ("par", "signs"),
+        ("dpop", "bound"),
+        ("dpop", "boundnative"),
     ],
 )
 async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: str, client: str) -> None:
@@ -77,8 +79,8 @@ async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: De
     before = await grant_of(deputy, "carol")
     assert (await deputy.refresher.live(before, failed=before.access_token)).refresh_token != before.refresh_token
     assert before.refresh_token
-    endpoint = deputy.refresher._endpoint(before)
-    answer = await endpoint.http.send(flow.refresh(endpoint.provider, endpoint.app, refresh_token=before.refresh_token))
+    again = flow.refresh(deputy.providers["op"], deputy.apps["web"], refresh_token=before.refresh_token)
+    answer = await deputy.http.send(again)
     assert answer.status_code == 400 and server.events()["plain invalid_grant: refresh token already used"] == 1
     assert server.alive("plain", "carol") == {"refresh": [], "access": [], "grants": []}
     with pytest.raises(ReconsentRequired):

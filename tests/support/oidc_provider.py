@@ -239,5 +239,6 @@ async def found(server: OidcProvider, issuer: str, **more: Any) -> Provider:
         api={"notes": f"https://api.op.test/{issuer}"},
         transport=server.transport(),
         resolve=public_names,
+        dpop=issuer == "dpop",
         **more,
     )

@@ -34,7 +34,7 @@ _SECRETS = [  # what a text must hold for the pattern to be worth a try, and the
         (_PARAMETERS.replace("|", " "), rf"(?i)((?<![A-Za-z0-9_])(?:{_PARAMETERS}){_IS}){_VALUE}{{6,}}"),
         # words by which other things go too: a "state" that is "closed" stays
         ("code state token", rf"((?<![A-Za-z0-9_])(?i:code|state|token){_IS}){_LIKE_NO_WORD}{_VALUE}{{6,}}"),
-        ("bearer", rf"((?i:\bbearer) ){_LIKE_NO_WORD}[\w.~+/=-]{{16,}}"),
+        ("bearer dpop", rf"((?i:\b(?:bearer|dpop)) ){_LIKE_NO_WORD}[\w.~+/=-]{{16,}}"),
         (_HEADERS.replace("|", " "), rf'(?i)(\b(?:{_HEADERS})"?\s*[:=]\s*"?)[^\r\n"]+'),
         # as a dict or a list of pairs prints them
         (_HEADERS.replace("|", " "), rf"""(?i)(\b(?:{_HEADERS})["']\s*[:,]\s*b?["'])[^\r\n"']+"""),
