@@ -160,7 +160,7 @@ class AtHome(httpx.AsyncBaseTransport):
         headers = [*request.headers.raw, (b"x-forwarded-proto", b"https")]
         place = self._place.copy_with(raw_path=url.raw_path)
         sent = httpx.Request(request.method, place, headers=headers, content=request.content)
-        sent.extensions = request.extensions
+        sent.extensions = {"timeout": request.extensions["timeout"]} if "timeout" in request.extensions else {}
         return await self._wire.handle_async_request(sent)
 
     async def aclose(self) -> None:
