@@ -77,6 +77,7 @@ def _readable(content: bytes, part: Part, offset: int, outside: Outside) -> dict
     if part.type == "text/html":
         page = read_html(text)
         outside.hidden += page.hidden
+        outside.doubts |= page.doubts
         text = page.text
     text = outside.text(text)
     piece, more = window(text, offset, _TEXT)

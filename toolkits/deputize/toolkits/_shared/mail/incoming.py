@@ -162,6 +162,7 @@ class Mail:
                 page = read_html(text)
                 lines = page.lines
                 self.outside.hidden += page.hidden
+                self.outside.doubts |= page.doubts
                 body.mismatch = body.mismatch or page.mismatch
                 cleaned = self.outside.text("\n".join(re.sub(r"[\r\n]", " ", line.text) for line in lines))
                 pairs = zip(cleaned.split("\n"), lines, strict=False)
