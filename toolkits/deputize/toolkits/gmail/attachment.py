@@ -12,7 +12,8 @@ from deputize.core import File, Keep, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.html import read_html
-from deputize.toolkits._shared.mail.incoming import Mail, Part, unpacked
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.parts import Part, unpacked
 from deputize.toolkits._shared.text import Outside, clip, decode, window
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
