@@ -5,8 +5,8 @@ Three layers, none of which replaces another: one task per grant in this process
 
     task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent away -> hand out
 
-An open intent that is found later means: somebody asked with this refresh token and we never saw the answer. It is
-tried once more; if the provider refuses, the rotation was lost and the user is asked again. Sources: RFC 6749 6,
+An open intent that is found later means: somebody asked with this refresh token and never saw new ones. It is tried
+once more; if the provider refuses, the rotation was lost and the user is asked again. Sources: RFC 6749 6,
 RFC 9700 4.14.
 """
 
@@ -20,7 +20,7 @@ from deputize.core.audit.events import GrantMarkedLost, TokenRefreshed, TokenRef
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
-from deputize.core.grants.backoff import Backoff, Pause
+from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
@@ -38,8 +38,6 @@ REQUEST_TIMEOUT: Final = 120.0
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 60
-UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
-UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
 
 
 class GrantLost(Exception):
@@ -51,7 +49,7 @@ class GrantLost(Exception):
 
 
 class Unanswered(Refusal):
-    """A refusal of the second try, after the answer to the first was lost: the first may have been carried out."""
+    """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
 
 
 class Refresher:
@@ -60,7 +58,7 @@ class Refresher:
     def __init__(self, engine: Engine, outbox: RevocationQueue) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
         self.providers, self.apps, self.clock = engine.providers, engine.apps, engine.clock
-        self._running: dict[str, asyncio.Task[Grant]] = {}
+        self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
         self._backoff = Backoff(engine.clock)
 
     def fresh(self, grant: Grant) -> bool:
@@ -89,7 +87,7 @@ class Refresher:
             task = self._running.get(place)
             if task is None or task.done():
                 # a hop of its own: it is finished at exit, though nobody waits for it any more
-                hop = portal().hop(lambda: self._locked(place, failed))
+                hop = self._in_flight.run(lambda: self._locked(place, failed))
                 self._running[place] = task = asyncio.create_task(hop)
                 task.add_done_callback(lambda done: self._forget(place, done))
                 return await self._waited_for(task, place, failed)
@@ -139,7 +137,7 @@ class Refresher:
         intent, reopened = await self._intend(place, grant.refresh_token)
         asked_at = self.clock()
         try:
-            tokens = await self._ask(grant, grant.refresh_token)
+            tokens = await self._ask(grant, grant.refresh_token, urgent=not self._usable(grant, failed))
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
@@ -148,7 +146,7 @@ class Refresher:
             await self.vault.delete(intent)
             return saved
         reason = outcome.detail or str(outcome.kind)
-        self.audit.write(TokenRefreshFailed(facts_of(grant, self.audit), reason))
+        await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
         if outcome.kind is Kind.REAUTH:
             return await self._ended(grant, "lost_rotation" if reopened or unanswered else "invalid_grant", intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
@@ -166,17 +164,21 @@ class Refresher:
         await self.vault.delete(intent)
         return newer
 
-    async def _ask(self, grant: Grant, token: Secret) -> Tokens:
-        """One token request; a second one with the same token if the answer to the first was lost."""
+    async def _ask(self, grant: Grant, token: Secret, *, urgent: bool) -> Tokens:
+        """One token request; a second one with the same token where `Backoff.allows_second_try`."""
         endpoint = self._endpoint(grant)
         try:
             return await endpoint.refresh(token)
         except Refusal as refusal:
-            if refusal.outcome.detail != UNANSWERED:
+            first = refusal.outcome
+            if not self._backoff.allows_second_try(self.vault.place_of(grant), first, urgent=urgent):
                 raise
+        await asyncio.sleep(soon())
         try:
             return await endpoint.refresh(token)
         except Refusal as refusal:
+            if first.detail == UNSENT:
+                raise
             raise Unanswered(refusal.outcome) from None
 
     def _row(self, grant: Grant) -> tuple[Provider, App]:
@@ -212,7 +214,7 @@ class Refresher:
         for attempt in range(SAVE_TRIES):
             try:
                 if saved := await self.vault.replace(old, new):
-                    self.audit.write(TokenRefreshed(facts_of(saved, self.audit)))
+                    await self.audit.tell(TokenRefreshed(facts_of(saved)))
                     return saved
                 current = await self.vault.grant(self.vault.place_of(old))
                 if current is None or current.status != "active":
@@ -223,7 +225,7 @@ class Refresher:
                     return current  # a newer consent brought tokens of its own
                 old, new = current, _merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
-                self.audit.write(TokenSaveFailed(facts_of(old, self.audit), attempt))
+                await self.audit.tell(TokenSaveFailed(facts_of(old), attempt))
                 await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
         raise StoreUnavailable("A refreshed token could not be saved.", hint="Free space or unlock the vault.")
 
@@ -269,7 +271,7 @@ class Refresher:
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another was quicker, and has better tokens
             grant = current
-        self.audit.write(GrantMarkedLost(facts_of(dead, self.audit), reason))
+        await self.audit.tell(GrantMarkedLost(facts_of(dead), reason))
         raise GrantLost(reason, dead)
 
     async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:
