@@ -48,6 +48,7 @@ async def discover(
     resource: str = "",
     private: bool = False,
     par: bool = False,
+    dpop: bool = False,
     assertion_audience: Audience = "issuer",
     transport: Transport | None = None,
     resolve: Resolve = addresses_of,
@@ -58,8 +59,9 @@ async def discover(
     ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``,
     ``assertion_audience``: of the row, as in `Provider`; the API's hosts and the issuer's identity endpoint are where
     tokens may go. ``private``: private addresses are fine (an intranet). ``par``: requests are pushed (RFC 9126) though
-    the server does not require it of all its clients. ``transport`` replaces the network, ``resolve`` the look-up of
-    names. ``known`` keeps the metadata, for a time when the server is down.
+    the server does not require it of all its clients. ``dpop``: its tokens are bound to a key (RFC 9449). ``transport``
+    replaces the network, ``resolve`` the look-up of names. ``known`` keeps the metadata, for a time when the server is
+    down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
@@ -69,7 +71,15 @@ async def discover(
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard = _Guard(resolve, private)
     row_from = partial(
-        row_of, issuer, name=name, label=label, api=api or {}, resource=resource, par=par, audience=assertion_audience
+        row_of,
+        issuer,
+        name=name,
+        label=label,
+        api=api or {},
+        resource=resource,
+        par=par,
+        audience=assertion_audience,
+        dpop=dpop,
     )
     try:
         metadata = await _fetched(issuer, guard, transport)
