@@ -175,7 +175,7 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "course"), cases())
-async def test_a_process_that_dies_at_any_step_leaves_no_family_that_nobody_knows(name: str, course: str) -> None:
+async def test_R36_a_process_that_dies_at_any_step_leaves_no_family_that_nobody_knows(name: str, course: str) -> None:
     steps, deaths, wrong = COURSES[course], 0, []
     for when in WHEN:
         fate = Fate(1, when)
