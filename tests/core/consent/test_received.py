@@ -47,7 +47,7 @@ async def test_W12_a_consent_whose_process_was_killed_with_the_tokens_is_finishe
     await house.deputy.close()
 
 
-async def test_A10_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kept_in_both_places() -> None:
+async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kept_in_both_places() -> None:
     house = await House().begin()
     asked = await house.ask()
     started = await house.start(asked)
