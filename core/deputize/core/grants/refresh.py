@@ -22,6 +22,7 @@ from deputize.core.failures import Kind
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
 from deputize.core.grants.renewed import merged, renewed
 from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.pkce import fingerprint
@@ -143,11 +144,14 @@ class Refresher:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
             self._backoff.succeeded(place)
+            if unbound(self._row(grant)[0], tokens):
+                await self.outbox.end(grant.user, grant.provider, grant.app, tokens)
+                return await self._ended(grant, NOT_BOUND, intent)
             saved = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
             await self.vault.delete(intent)
             return saved
         reason = outcome.detail or str(outcome.kind)
-        self.audit.write(TokenRefreshFailed(facts_of(grant, self.audit), reason))
+        await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
         if outcome.kind is Kind.REAUTH:
             return await self._ended(grant, LOST_ROTATION if reopened or unanswered else "invalid_grant", intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
@@ -175,16 +179,16 @@ class Refresher:
 
     async def _ask(self, grant: Grant, token: Secret, *, urgent: bool) -> Tokens:
         """One token request; a second one with the same token where `Backoff.allows_second_try`."""
-        endpoint = self._endpoint(grant)
+        endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
         try:
-            return await endpoint.refresh(token)
+            return await endpoint.refresh(token, grant.proof_key)
         except Refusal as refusal:
             first = refusal.outcome
             if not self._backoff.allows_second_try(self.vault.place_of(grant), first, urgent=urgent):
                 raise
         await asyncio.sleep(soon())
         try:
-            return await endpoint.refresh(token)
+            return await endpoint.refresh(token, grant.proof_key)
         except Refusal as refusal:
             if first.detail == UNSENT:
                 raise
@@ -202,15 +206,12 @@ class Refresher:
         if where := differs(grant.origin, provider, app):
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
-    def _endpoint(self, grant: Grant) -> Endpoint:
-        return Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
-
     async def _save(self, old: Grant, new: Grant) -> Grant:
         """Durable before anyone uses it. The lock stays held and the token in memory until the store takes it."""
         for attempt in range(SAVE_TRIES):
             try:
                 if saved := await self.vault.replace(old, new):
-                    self.audit.write(TokenRefreshed(facts_of(saved, self.audit)))
+                    await self.audit.tell(TokenRefreshed(facts_of(saved)))
                     return saved
                 current = await self.vault.grant(self.vault.place_of(old))
                 if current is None or current.status != "active":
@@ -221,7 +222,7 @@ class Refresher:
                     return current  # a newer consent brought tokens of its own
                 old, new = current, merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
-                self.audit.write(TokenSaveFailed(facts_of(old, self.audit), attempt))
+                await self.audit.tell(TokenSaveFailed(facts_of(old), attempt))
                 await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
         raise StoreUnavailable("A refreshed token could not be saved.", hint="Free space or unlock the vault.")
 
@@ -267,7 +268,7 @@ class Refresher:
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another was quicker, and has better tokens
             grant = current
-        self.audit.write(GrantMarkedLost(facts_of(dead, self.audit), reason))
+        await self.audit.tell(GrantMarkedLost(facts_of(dead), reason))
         raise GrantLost(reason, dead)
 
     async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:
