@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import httpx
 import pytest
 
-from deputize.core import Deputy, StoreUnavailable, User
+from deputize.core import PROVIDERS, Deputy, StoreUnavailable
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.consent.record import ConsentRecord
+from deputize.core.grants.families import families
 from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House
+from tests.support.faults import Line
 from tests.support.house import build
 from tests.support.kits import gmail
 from tests.support.mortal import Died, Fate, MortalLine, MortalStore
 
-ALICE = User("alice")
 LOCAL = AnyLocalUser()
 WHOAMI = "GET openidconnect.googleapis.com/v1/userinfo"
 
@@ -73,3 +76,24 @@ class _Refusing(MortalStore):
         except Died:
             self.fate.dead = False
             raise StoreUnavailable("The vault is locked by another program.") from None
+
+
+async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are() -> None:
+    """The settings lead elsewhere by the time that somebody finishes for a process that was killed."""
+    house = await House().begin()
+    asked = await house.ask()
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    with suppress(Died):
+        dying = await process(house, Fate(1, "before", "insert grant"))
+        await dying.consents.finish("google", back, LOCAL, started.nonce.reveal())
+    elsewhere = Line(httpx.MockTransport(lambda request: httpx.Response(200, json={"sub": "1", "email": "a@b.test"})))
+    moved = {"google": PROVIDERS["google"].moved_to("http://127.0.0.1:1")}
+    other = await build(vault=house.deputy.vault, transport=elsewhere, clock=house.clock, providers=moved)
+    [row] = await house.deputy.vault.scan("consent")
+    await house.deputy.consents.repository.end(ConsentRecord.of(row), "failed", "user_mismatch")
+    await other.consents.recover()
+    assert elsewhere.seen == [] and [one.state for one in await families(house.deputy.vault)] == ["superseded"]
+    await house.deputy.revoker.retry()
+    assert house.live() == 0 and await families(house.deputy.vault) == []
+    await house.deputy.close()
