@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
 
-from deputize.core import PROVIDERS, Deputy, StoreUnavailable
+from deputize.core import PROVIDERS, Consent, Deputy, StoreUnavailable
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.grants.families import families
 from deputize.core.vault.vault import Vault
-from tests.core.consent.test_consents import House
-from tests.support.faults import Line
+from tests.core.consent.test_consents import House, ticket_of
+from tests.support.faults import TOKEN, Line
 from tests.support.house import build
 from tests.support.kits import gmail
 from tests.support.mortal import Died, Fate, MortalLine, MortalStore
@@ -47,6 +50,46 @@ async def test_W12_a_consent_whose_process_was_killed_with_the_tokens_is_finishe
     assert fate.last == f"before {step}"
     assert await house.status(asked) == ("granted", "")
     assert house.live() == 2 and await house.grant() is not None
+    await house.deputy.close()
+
+
+Way = Callable[[Deputy, Consent, Coroutine[Any, Any, str]], Awaitable[object]]
+
+
+async def _sweep(deputy: Deputy, asked: Consent, callback: Coroutine[Any, Any, str]) -> None:
+    """A program runs, and nobody asks for anything."""
+    await deputy.sweeper.start()
+    for _ in range(400):
+        if not await deputy.vault.scan("received"):
+            break
+        await asyncio.sleep(0.01)
+    await deputy.sweeper.stop()
+
+
+WAYS: dict[str, Way] = {
+    "the page": lambda deputy, asked, callback: deputy.consents.open(ticket_of(asked), LOCAL),
+    "the callback, loaded again": lambda deputy, asked, callback: callback,
+    "whoever waits": lambda deputy, asked, callback: deputy.wait([asked], timeout=0),
+    "another start": lambda deputy, asked, callback: deputy.connect("alice", "google", scopes=asked.scopes),
+    "the background": _sweep,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_half_done_consent_is_finished_by_whoever_passes_by_and_at_once(way: str) -> None:
+    house = await House().begin()
+    asked = await house.ask()
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    dying = await process(house, Fate(1, "before", "insert grant"))
+    with suppress(Died):
+        await dying.consents.finish("google", back, LOCAL, started.nonce.reveal())
+    again = house.deputy.consents.finish("google", back, LOCAL, started.nonce.reveal())
+    await WAYS[way](house.deputy, asked, again)
+    again.close()
+    [row] = await house.deputy.vault.scan("consent")
+    assert ConsentRecord.of(row).status == "granted" and await house.grant() is not None
+    assert house.line.count(TOKEN) == 1 and await house.deputy.vault.scan("received") == []
     await house.deputy.close()
 
 
