@@ -30,6 +30,7 @@ from deputize.core.failures import denied
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
+from deputize.core.oauth.refusals import log_refusal
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Secret
@@ -68,7 +69,7 @@ class Browser:
         while True:
             record = await repository.by_ticket(ticket, who)
             if record.status not in OPENABLE:
-                repository.audit_misuse("used", record)
+                await repository.audit_misuse("used", record)
                 raise refused("used")
             provider, app = repository.registered(record)
             await repository.check_origin(record.user, app)
@@ -85,7 +86,7 @@ class Browser:
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):
                 break
-        engine.audit.write(ConsentOpened(opened.facts()))
+        await engine.audit.tell(ConsentOpened(opened.facts()))
         url = flow.authorize_url(
             provider,
             app,
@@ -112,14 +113,15 @@ class Browser:
             outcome = refusal.outcome
         if outcome.fix_by != "operator":
             raise ProviderUnavailable(f"{provider.label} could not take the request now.")
-        await self.repository.end(record, "failed", reason_of(outcome))
+        log_refusal(provider, app, outcome)
+        await self.repository.end(record, "failed", outcome.detail or reason_of(outcome))
         return (await self.repository.public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
         """Cancel was pressed: the user's no, before any provider was asked. It counts as one that was said there."""
         record = await self.repository.by_ticket(ticket, who)
         if record.status not in OPENABLE:
-            self.repository.audit_misuse("used", record)
+            await self.repository.audit_misuse("used", record)
             raise refused("used")
         await self.repository.end(record, "denied", "consent_denied")
 
@@ -134,7 +136,7 @@ class Browser:
         repository = self.repository
         record = await repository.by_state(back.state)
         if record is None:
-            repository.audit_misuse("unknown_state")
+            await repository.audit_misuse("unknown_state")
             raise refused("unknown_state")
         if record.status not in PENDING and record.is_for(who):
             return repository.ticket(record)  # the Back button: the page says how it went
@@ -177,7 +179,7 @@ class Browser:
 
     async def _refuse_other_user(self, record: ConsentRecord) -> None:
         """The right browser, in which somebody else is signed in now: even a code that is being redeemed ends."""
-        self.repository.audit_misuse("user_mismatch", record)
+        await self.repository.audit_misuse("user_mismatch", record)
         now: ConsentRecord | None = record
         while now and now.id == record.id and now.status in PENDING:
             if await self.repository.end(now, "failed", "user_mismatch"):
@@ -186,7 +188,8 @@ class Browser:
         raise refused("user_mismatch")
 
     async def _decline(self, record: ConsentRecord, error: str) -> None:
-        provider, _ = self.repository.registered(record)
+        provider, app = self.repository.registered(record)
         outcome = denied(provider.rules, error or "no_code")
+        log_refusal(provider, app, outcome)
         no = outcome.detail == "consent_denied"
         await self.repository.end(record, "denied" if no else "failed", outcome.detail or str(outcome.kind))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from deputize.core.audit.events import GrantRevoked
 from deputize.core.audit.facts import Obtained
+from deputize.core.audit.names import Subject
 from deputize.core.consent.received import Received, ReceivedReplies
 from deputize.core.consent.record import CUT_OFF, ConsentRecord, EndStatus
 from deputize.core.consent.repository import ConsentRepository
@@ -100,7 +101,7 @@ class Keeper:
             await self._take_back(reply)
             return False
         if reply.device:
-            self.repository.audit_misuse("late_code", record)
+            await self.repository.audit_misuse("late_code", record)
         if endpoint is None or not may_end_others(endpoint.provider):
             return False
         try:
@@ -167,7 +168,7 @@ class Keeper:
         obtained = Obtained(
             scopes_granted=sorted(grant.scopes),
             grant_gen=grant.generation,
-            account_hash=self.repository.engine.audit.digest(grant.account.subject),
+            account_hash=Subject(grant.account.subject),
         )
         status: EndStatus = "partial" if missing else "granted"
         reason = "scope_missing" if missing else ""
@@ -189,7 +190,7 @@ class Keeper:
             refreshed = (grant.access_token, grant.refresh_token) != (reply.tokens.access, reply.tokens.refresh)
             entry = await self.queue.enqueue_grant(grant) if refreshed else None
             if ended := await vault.replace(grant, grant.tombstone()):
-                audit.write(GrantRevoked(facts_of(ended, audit)))
+                await audit.tell(GrantRevoked(facts_of(ended)))
             await self.queue.deliver(*([entry] if entry else []))
 
     async def _held(self, user: User, provider: str, app: str, account: Account) -> Grant | None:

@@ -110,7 +110,7 @@ class RevocationQueue(RevocationEntries):
                     return "queued"  # the newer consent is not stored yet, or never was
                 newer = None if _has_token(grant, note) else await self.enqueue_grant(grant)
                 if stone := await self.vault.replace(grant, grant.tombstone()):
-                    self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
+                    await self.audit.tell(GrantRevoked(facts_of(stone), "queued"))
                 await self.deliver(*([newer] if newer else []))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
@@ -126,7 +126,7 @@ class RevocationQueue(RevocationEntries):
 
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
-        self.audit.write(RevokeReplaced(_whose(entry.json)))
+        await self.audit.tell(RevokeReplaced(_whose(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
@@ -180,7 +180,7 @@ class RevocationQueue(RevocationEntries):
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
         if upstream != "gave_up" or not audited:
-            self.audit.write(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
+            await self.audit.tell(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
         return upstream
 
     async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:

@@ -17,6 +17,7 @@ from deputize.core.failures import Call, Kind, Outcome, classify, lost, outcome_
 from deputize.core.http import Http
 from deputize.core.oauth import dpop, flow, id_token
 from deputize.core.oauth.provider import App, Permissions, Provider
+from deputize.core.oauth.refusals import log_refusal
 from deputize.core.vault.grant import Account, Secret
 
 T = TypeVar("T")
@@ -72,7 +73,11 @@ class Endpoint:
         def request() -> httpx.Request:
             return flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
 
-        return replace(await self._tokens("code", request, None), nonce=nonce)
+        try:
+            return replace(await self._tokens("code", request, None), nonce=nonce)
+        except Refusal as refused:
+            log_refusal(self.provider, self.app, refused.outcome)
+            raise
 
     async def refresh(self, refresh_token: Secret, proof_key: Secret | None = None) -> flow.Tokens:
         """Refresh token for tokens, once; bound to the same key, or to a new one where they were bound to none."""

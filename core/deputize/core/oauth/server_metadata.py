@@ -5,6 +5,7 @@ What the server must be able to do, or must not want, is looked at here, so that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
     "none": "none",
     "private_key_jwt": "private_key_jwt",
 }
+
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]{1,200}")  # RFC 6749 3.3
+_MOST_SCOPES: Final = 500
 
 
 def row_of(
@@ -41,7 +45,7 @@ def row_of(
     if dpop and ALG not in _words(metadata, "dpop_signing_alg_values_supported"):
         raise unfit(issuer, f"does not say that it takes proofs of possession signed by {ALG} (DPoP)")
     who, jwks = _url(metadata, "userinfo_endpoint"), _url(metadata, "jwks_uri")
-    scopes = _words(metadata, "scopes_supported")
+    scopes = [scope for scope in _words(metadata, "scopes_supported") if _SCOPE.fullmatch(scope)][:_MOST_SCOPES]
     offline = "offline_access" in scopes
     return Provider(
         name=name,
@@ -72,7 +76,8 @@ def row_of(
         always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
         params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
         login_hint="login_hint",
-        scope_words=_WORDS,
+        scope_words={**{scope: scope for scope in scopes}, **_WORDS},
+        more_scopes=True,
     )
 
 

@@ -71,14 +71,14 @@ async def restore(
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
-        doubted = await distrust(copied, AuditedGenerations(folder, vault.keys.audits), enqueue)
+        doubted = await distrust(copied, await AuditedGenerations.read(folder, vault), enqueue)
         await keep_what_may_live(vault, copied, enqueue)
         at = copied.keys.copied_at
         await copied.accept_copy(vault.keys)
         await draft.publish()
     await asyncio.sleep(_ROWS_OF_OTHERS)
     await end_revoked(
-        vault, AuditedGenerations(folder, vault.keys.audits), enqueue
+        vault, await AuditedGenerations.read(folder, vault), enqueue
     )  # what was revoked meanwhile was written over
     await count_anew(vault, audit, at, doubted)
     return doubted
