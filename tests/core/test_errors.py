@@ -224,7 +224,7 @@ REVEALING: Final = {
     "oauth/flow.py": 7,  # where a form goes to a token endpoint, and the state to the authorization endpoint
     "oauth/client_auth.py": 3,  # the client's own secret or assertion, a bearer token for the server that gave it
     "oauth/client_key.py": 4,  # a client's private key, out of its file and to sign with
-    "oauth/dpop.py": 3,  # a private key to sign with, and the token that it is bound to, into a request
+    "oauth/dpop.py": 3,  # the key that a grant is bound to, and what a proof is about
     "oauth/id_token.py": 1,  # to verify it
     "oauth/pkce.py": 1,  # a fingerprint
     "vault/content.py": 2,  # into a sealed record, and out of it

@@ -81,10 +81,9 @@ TOKEN = (
     *BUSY,
     when(outcome_of(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
     when(DEAD, "invalid_grant", "interaction_required"),
-    when(SAFE, "use_dpop_nonce"),
-    when(_operator("invalid_dpop_proof"), "invalid_dpop_proof"),
     *_OPERATORS,
-    when(OPERATOR, "unsupported_grant_type", "unsupported_token_type"),
+    when(SAFE, "use_dpop_nonce"),
+    when(OPERATOR, "invalid_dpop_proof", "unsupported_grant_type", "unsupported_token_type"),
     when(SERVER_ERROR, "server_error", "temporarily_unavailable"),
     when(SERVER_ERROR, status=(301, 307, 308)),
 )

@@ -74,10 +74,11 @@ class Endpoint:
             return flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
 
         try:
-            return replace(await self._tokens("code", request, None), nonce=nonce)
+            tokens = await self._tokens("code", request, None)
         except Refusal as refused:
             log_refusal(self.provider, self.app, refused.outcome)
             raise
+        return replace(tokens, nonce=nonce)
 
     async def refresh(self, refresh_token: Secret, proof_key: Secret | None = None) -> flow.Tokens:
         """Refresh token for tokens, once; bound to the same key, or to a new one where they were bound to none."""

@@ -102,7 +102,6 @@ ENDED: Final[Mapping[str, str]] = {
     "redirect_uri_mismatch": "{label} does not know the address that this application wanted you to come back to. "
     "Nothing was connected.",
     "unsupported_response_type": "{label} gives this application no codes. Nothing was connected.",
-    "invalid_dpop_proof": "{label} did not accept the proof of this application. Nothing was connected.",
     "unclassified": "{label} did not accept the request of this application. Nothing was connected.",
     "invalid_input": "{label} did not accept the request of this application. Nothing was connected.",
     "not_bound": "{label} answered in a way that is not safe enough for this application. Nothing was connected.",
@@ -129,8 +128,8 @@ NEXT: Final[Mapping[str, str]] = {
     "bad_id_token": _OPERATOR,
     "operator": _OPERATOR,
     "invalid_input": _OPERATOR,
-    "not_bound": _OPERATOR,
     **{reason: f"Tell the people who run this application: {remedy}" for reason, remedy in REMEDIES.items()},
+    "not_bound": _OPERATOR,
     "org_blocked": "Ask an administrator of your organization to allow it, then ask your agent again.",
     "org_session_policy": "Sign in to {label}, then ask your agent again.",
     "account_inactive": "Ask your agent again, and choose another account at {label}.",
