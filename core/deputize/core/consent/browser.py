@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deputize.core.audit.events import ConsentOpened, Misuse
+from deputize.core.consent.keep import reason_of
 from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
@@ -22,7 +23,7 @@ from deputize.core.consent.record import (
     Who,
     refused,
 )
-from deputize.core.consent.redeem import Redeemer, reason_of
+from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import denied
@@ -143,8 +144,9 @@ class Browser:
         why = self._misfit(record, visit, app_name, back, nonce)
         if why or visit is None:
             await repository.refuse_misuse(record, why or "replayed")
-        if record.status in REDEEMING and record.is_for(who):
-            return repository.ticket(record)  # loaded twice: the first one is being redeemed
+        if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was cut off
+            await repository.engine.in_flight.run(lambda: self.redeemer.go_on(record))
+            return repository.ticket(record)
         if back.error or back.code is None:
             if not record.is_for(who):
                 await repository.refuse_misuse(record, "user_mismatch")
@@ -155,7 +157,7 @@ class Browser:
         held = await repository.save(record.came_back(visit, back.code, repository.engine.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # somebody else moved it: look again
-        await repository.engine.in_flight.run(lambda: self.redeemer.redeem(held))
+        await repository.engine.in_flight.run(lambda: self.redeemer.go_on(held, LOCK_WAIT))
         return repository.ticket(record)
 
     def _misfit(
