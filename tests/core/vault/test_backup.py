@@ -118,6 +118,16 @@ async def test_V10_a_backup_never_replaces_a_file_and_leaves_none_behind_that_is
     await home.deputy.close()
 
 
+async def test_a_backup_removes_what_a_killed_one_has_left_under_whatever_name(home: Home, tmp_path: Path) -> None:
+    left = [home.backup.with_name(f".older.{'0' * 16}.new{ending}") for ending in ("", "-journal")]
+    other = [home.backup.with_name(".older.new"), home.backup.with_name(f"older.{'0' * 16}.new")]
+    for file in (*left, *other):
+        file.touch(mode=0o600)
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    assert not any(file.exists() for file in left) and all(file.exists() for file in other)
+    await home.deputy.close()
+
+
 _WRITING = """
 async def main():
     store = SqliteStore.open(path, create=False)

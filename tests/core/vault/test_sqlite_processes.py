@@ -421,3 +421,38 @@ wait()
     store = SqliteStore.open(path, create=False)
     assert await store.insert("test", "a", b"1")
     await store.close()
+
+
+KILLED = """
+from deputize.core.vault.stores import sqlite_file
+
+def publish(made, to):
+    say("made")
+    wait()
+
+sqlite_file.publish = publish
+sqlite_file.copy(path, Path(sys.argv[2]), {})
+"""
+
+
+def unpublished(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if ".new" in path.name)
+
+
+@pytest.mark.processes
+async def test_what_a_killed_backup_leaves_is_removed_by_the_next_one_and_never_one_that_is_under_way(
+    path: Path, tmp_path: Path
+) -> None:
+    await SqliteStore.open(path, create=True).close()
+    (folder := tmp_path / "backups").mkdir()
+    foreign = folder / ".notes.0123456789abcdef.new"
+    foreign.write_text("of somebody else")
+    foreign.chmod(0o644)
+    killed, alive = (start(KILLED, path, str(folder / f"backup-{day}")) for day in ("monday", "tuesday"))
+    assert [heard(killed), heard(alive)] == ["made", "made"]
+    end(killed)
+    sqlite_file.copy(path, folder / "backup-wednesday", {})
+    assert len(unpublished(folder)) == 3  # another backup is under way: nothing is removed
+    end(alive)
+    sqlite_file.copy(path, folder / "backup-thursday", {})
+    assert unpublished(folder) == [foreign.name]
