@@ -142,6 +142,10 @@ class Talk:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(PATIENCE)
 
+    def terminate(self) -> None:
+        """What a service manager does first."""
+        self._process.send_signal(signal.SIGTERM)
+
     def ends(self, seconds: float = PATIENCE) -> int:
         """The exit code, once all has been said."""
         deadline = time.monotonic() + seconds

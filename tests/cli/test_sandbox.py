@@ -36,6 +36,14 @@ async def test_a_program_with_the_printed_variables_connects_there(
         assert serving.ends() == 130
 
 
+@pytest.mark.processes
+def test_it_ends_as_by_itself_where_a_service_manager_tells_it_to(home: Path) -> None:
+    with talk("sandbox", "--port", "0", home=home) as serving:
+        serving.hear("Ctrl-C ends it")
+        serving.terminate()
+        assert serving.ends() == 143
+
+
 def test_a_taken_port_is_said_with_what_to_choose(cli: Command, taken_port: int) -> None:
     found = cli("sandbox", "--port", str(taken_port))
     assert (found.exit_code, found.stdout) == (1, "") and f"Port {taken_port}" in found.stderr

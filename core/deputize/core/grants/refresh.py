@@ -58,7 +58,7 @@ class Refresher:
     def __init__(self, engine: Engine, outbox: RevocationQueue) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
         self.providers, self.apps, self.clock = engine.providers, engine.apps, engine.clock
-        self._running: dict[str, asyncio.Task[Grant]] = {}
+        self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
         self._backoff = Backoff(engine.clock)
 
     def fresh(self, grant: Grant) -> bool:
@@ -87,7 +87,7 @@ class Refresher:
             task = self._running.get(place)
             if task is None or task.done():
                 # a hop of its own: it is finished at exit, though nobody waits for it any more
-                hop = portal().hop(lambda: self._locked(place, failed))
+                hop = self._in_flight.run(lambda: self._locked(place, failed))
                 self._running[place] = task = asyncio.create_task(hop)
                 task.add_done_callback(lambda done: self._forget(place, done))
                 return await self._waited_for(task, place, failed)
