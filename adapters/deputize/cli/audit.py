@@ -7,13 +7,20 @@ from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
 from deputize.cli.common import JsonOption, opened
+
+if TYPE_CHECKING:
+    from deputize.core.audit import Report
+    from deputize.core.settings import Settings
+
+OF_ITSELF: Final = ("chain.anchor", "chain.closed")
+"""Events that tell of nothing but the audit's chains."""
 
 audit_app = typer.Typer(help="Who did what, for whom, by whose consent.", invoke_without_command=True)
 
@@ -25,13 +32,17 @@ def audit(
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="So many of the newest rows.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes."""
+    """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes.
+
+    Without the rows that only hold chains together; the files have those, too.
+    """
     if context.invoked_subcommand:
         return
     from deputize.core.audit import read
     from deputize.core.settings import Settings
 
-    rows: Iterable[dict[str, Any]] = read(Settings.load().audit_folder, follow=follow)
+    written = read(Settings.load().audit_folder, follow=follow)
+    rows: Iterable[dict[str, Any]] = (row for row in written if row["event"] not in OF_ITSELF)
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
         for row in wanted:
@@ -51,25 +62,37 @@ def verify(
 ) -> None:
     """Prove that no row was changed, removed or moved. Exits 1 if one was."""
     from deputize.core.audit import read
-    from deputize.core.audit import verify as walk
+    from deputize.core.portal import portal
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    folder = settings.audit_folder
     lines = _lines(anchors or settings.anchors)
-    next(read(folder), None)  # where there is none, say so, and make no vault for it
-    with opened() as deputy:
-        keys = deputy.vault.keys.audits
+    if settings.new_vault():
+        next(read(settings.audit_folder), None)  # where there is none either, say so, and make no vault for it
     with show.waiting("Walking the chains ..."):
-        report = walk(folder, keys, anchors=lines)
+        report = portal().run(_proven(settings, lines))
     for finding in report.findings:
-        show.out.print(show.plain(f"{finding.kind}  {finding.writer} row {finding.seq}: {finding.detail}"))
+        where = f"{finding.writer} row {finding.seq}" if finding.writer else str(settings.audit_folder)
+        show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
         show.out.print(show.plain(f"no outcome  {row.get('tool')} for {row.get('user')} at {at:%Y-%m-%d %H:%M:%S %Z}"))
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
+    size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
     raise typer.Exit(0 if report.ok else 1)
+
+
+async def _proven(settings: Settings, anchors: list[str]) -> Report:
+    """The vault is opened and nothing else: whoever starts more writes rows, and a folder for them."""
+    from deputize.core.start import open_vault
+    from deputize.core.vault.chain_heads import prove
+
+    vault = await open_vault(settings)
+    try:
+        return await prove(vault, settings.audit_folder, anchors)
+    finally:
+        await vault.close()
 
 
 @audit_app.command()

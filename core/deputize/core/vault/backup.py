@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deputize.core.audit import Audit
 from deputize.core.errors import SettingsError
+from deputize.core.vault.chain_heads import ChainHeads
 from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
@@ -73,6 +74,7 @@ async def restore(
         doubted = await distrust(copied, AuditedGenerations(folder, vault.keys.audits), enqueue)
         for key, sealed in await vault.store.scan("outbox"):
             await copied.store.insert("outbox", key, sealed)
+        await ChainHeads(copied).take_over(ChainHeads(vault))
         at = copied.keys.copied_at
         await copied.accept_copy(vault.keys)
         await draft.publish()
