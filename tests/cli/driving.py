@@ -74,6 +74,16 @@ def click(link: str, *, as_: str = "alice@example.test", deny: bool = False, unt
     return asyncio.run(visit())
 
 
+def click_open(link: str) -> str:
+    """What a person's browser shows at a link."""
+
+    async def visit() -> str:
+        async with httpx.AsyncHTTPTransport() as transport:
+            return (await Browser(transport).open(link)).text
+
+    return asyncio.run(visit())
+
+
 def free_port() -> int:
     """A port that nobody has now."""
     with socket.socket() as probe:

@@ -15,6 +15,7 @@ from tests.cli.driving import free_port, talk
 from tests.support.lanes import sample
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("provider", "scope"), sample([("slack", "channels:read"), ("linear", "read")], spread=True))
 async def test_a_program_with_the_printed_variables_connects_there(
     home: Path, monkeypatch: pytest.MonkeyPatch, provider: str, scope: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,6 +19,7 @@ from deputize.cli.common import JsonOption, opened
 if TYPE_CHECKING:
     from deputize.core.audit import Report
     from deputize.core.settings import Settings
+    from deputize.core.vault.pseudonyms import People
 
 OF_ITSELF: Final = ("chain.anchor", "chain.closed")
 """Events that tell of nothing but the audit's chains."""
@@ -30,19 +32,23 @@ def audit(
     context: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is written.")] = False,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="So many of the newest rows.")] = 50,
+    user: Annotated[str, typer.Option(help="Rows of this user only, by id or pseudonym.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes.
 
-    Without the rows that only hold chains together; the files have those, too.
+    Users are shown by their ids as long as the vault has what leads back to these, else by their pseudonyms. Left out
+    are the rows that only hold chains together.
     """
     if context.invoked_subcommand:
         return
     from deputize.core.audit import read
     from deputize.core.settings import Settings
 
-    written = read(Settings.load().audit_folder, follow=follow)
-    rows: Iterable[dict[str, Any]] = (row for row in written if row["event"] not in OF_ITSELF)
+    folder = Settings.load().audit_folder
+    next(read(folder), None)  # where there is none, say so, and make no vault for it
+    written = (row for row in read(folder, follow=follow) if row["event"] not in OF_ITSELF)
+    rows = _of_user(user, _named(written))
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
         for row in wanted:
@@ -70,27 +76,29 @@ def verify(
     if settings.new_vault():
         next(read(settings.audit_folder), None)  # where there is none either, say so, and make no vault for it
     with show.waiting("Walking the chains ..."):
-        report = portal().run(_proven(settings, lines))
+        report, people = portal().run(_proven(settings, lines))
     for finding in report.findings:
         where = f"{finding.writer} row {finding.seq}" if finding.writer else str(settings.audit_folder)
         show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
-        show.out.print(show.plain(f"no outcome  {row.get('tool')} for {row.get('user')} at {at:%Y-%m-%d %H:%M:%S %Z}"))
+        whose = people.in_row(row).get("user")
+        show.out.print(show.plain(f"no outcome  {row.get('tool')} for {whose} at {at:%Y-%m-%d %H:%M:%S %Z}"))
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
     raise typer.Exit(0 if report.ok else 1)
 
 
-async def _proven(settings: Settings, anchors: list[str]) -> Report:
+async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, People]:
     """The vault is opened and nothing else: whoever starts more writes rows, and a folder for them."""
     from deputize.core.start import open_vault
     from deputize.core.vault.chain_heads import prove
+    from deputize.core.vault.pseudonyms import People
 
     vault = await open_vault(settings)
     try:
-        return await prove(vault, settings.audit_folder, anchors)
+        return await prove(vault, settings.audit_folder, anchors), await People.of(vault)
     finally:
         await vault.close()
 
@@ -105,6 +113,31 @@ def rekey() -> None:
         deputy.run(deputy.vault.renew_audit_key())
     with opened():  # closes the chains of the old key
         show.out.print("The audit has a new key. Restart the programs that use this vault.")
+
+
+def _named(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, with ids in place of pseudonyms where the vault opens."""
+    from deputize.core import DeputizeError
+    from deputize.core.vault.pseudonyms import People
+
+    with ExitStack() as stack:
+        try:
+            deputy = stack.enter_context(opened())
+            people = deputy.run(People.of(deputy.vault))
+        except DeputizeError as e:
+            show.note(f"Users are shown by their pseudonyms: {e.message}")
+            yield from rows
+            return
+        strangers = set[str]()
+        for row in rows:
+            if people.is_strange(row) and row["user"] not in strangers:  # new since then, or erased
+                strangers.add(row["user"])
+                people = deputy.run(People.of(deputy.vault))
+            yield people.in_row(row)
+
+
+def _of_user(user: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (row for row in rows if not user or user in (row.get("user"), row.get("pseudonym")))
 
 
 def _lines(file: Path | None) -> list[str]:

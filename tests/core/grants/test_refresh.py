@@ -388,6 +388,7 @@ async def test_W5_a_holder_killed_with_the_reply_in_its_hands(
     assert sandbox.count(*TOKEN) == before + 2
 
 
+@pytest.mark.processes
 async def test_R3_a_stopped_holder_causes_no_second_request_and_goes_on_when_it_is_woken(tmp_path: Path) -> None:
     sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True)
     before = sandbox.count(*TOKEN)

@@ -144,6 +144,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_V10_a_copy_made_while_another_process_writes_opens_and_has_no_gap(home: Home) -> None:
     writer = start(_WRITING, home.file)
     try:

@@ -206,7 +206,7 @@ def test_a_closing_of_an_old_key_excuses_nothing(tmp_path: Path) -> None:
     assert "beginning" in {one.kind for one in verify(tmp_path / "audit", [OLD]).findings}
 
 
-async def nothing(vault: Vault, grant: object) -> None:
+async def nothing(vault: Vault, grant: object, *, replaced: bool = False) -> None:
     """No revocation is queued."""
 
 

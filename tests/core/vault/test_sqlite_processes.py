@@ -74,6 +74,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_a_lock_holds_against_another_process_until_that_frees_it(store: SqliteStore, path: Path) -> None:
     with running(HOLDING, path) as other:
         with pytest.raises(TimeoutError):
@@ -93,6 +94,7 @@ async def test_a_killed_holder_frees_its_lock_at_once(store: SqliteStore, path: 
             await store.insert("test", "a", b"1")
 
 
+@pytest.mark.processes
 async def test_a_stopped_holder_keeps_its_lock(store: SqliteStore, path: Path) -> None:
     with running(HOLDING, path) as other:
         other.send_signal(signal.SIGSTOP)
@@ -364,6 +366,7 @@ say("ready")
 """
 
 
+@pytest.mark.processes
 async def test_a_write_while_the_interpreter_exits_is_done(store: SqliteStore, path: Path) -> None:
     with running(AT_EXIT, path) as program:
         assert heard(program) == "saved"
@@ -378,6 +381,7 @@ say("ready")
 """
 
 
+@pytest.mark.processes
 async def test_a_program_that_forgets_to_close_ends_all_the_same(store: SqliteStore, path: Path) -> None:
     with running(FORGETTING, path) as program:
         assert program.wait(10) == 0

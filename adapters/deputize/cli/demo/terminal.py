@@ -14,6 +14,7 @@ from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
 from deputize.core import DeputizeError, InvalidInput
+from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
     from deputize.cli.demo.stage import Stage, Turn
@@ -147,12 +148,14 @@ class Terminal:
 
     def _consented(self, turn: Turn) -> Turn:
         """Show the link, once, and wait."""
-        from deputize.cli.prompts import open_browser
+        from deputize.cli.browser import open_browser
+        from deputize.core.web.local_links import show_anew
 
         deputy = self.stage.deputy
         for ask in turn.consents:
             if ask["link"] != self.shown:
                 self.shown = ask["link"]
+                self._run(show_anew(deputy, self.shown))
                 show.consent(ask, deputy.providers[ask["provider"]].label, deputy.agent, show.out)
                 if self.browser:
                     open_browser(ask["link"])
@@ -227,7 +230,7 @@ class Terminal:
             show.out.print(show.plain(f"  {name}: {value}"), soft_wrap=True)
 
     def _pages(self) -> None:
-        from deputize.cli.prompts import open_browser
+        from deputize.cli.browser import open_browser
 
         link = self._own_pages()
         show.out.print("Your accounts, open questions and approvals. The link is for you alone, and good for a day:")
@@ -246,4 +249,6 @@ class Terminal:
         show.revoked(ended, deputy.providers[provider].label)
 
     def _audit(self) -> None:
-        AuditTable(show.out).print(deque(self.stage.deputy.audit.rows(), maxlen=20))
+        deputy = self.stage.deputy
+        people = deputy.run(People.of(deputy.vault))
+        AuditTable(show.out).print(map(people.in_row, deque(deputy.audit.rows(), maxlen=20)))

@@ -5,23 +5,23 @@ What must outlive the process is handed to the kernel at once, by whoever wrote 
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
 import math
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, Event
 from deputize.core.audit.key_rotation import unclosed
+from deputize.core.audit.names import Names, Subject
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
 from deputize.core.audit.sinks import Files, Memory, checked
@@ -51,6 +51,8 @@ class Audit:
 
     writer: str
     """Random id of this object in this process; names its files."""
+    names: Names | None = None
+    """What rows call users and accounts; None: users by their ids."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Audit:
         self._clock, self._anchor, self._every, self._limit = clock, anchor, anchor_every, rotate_bytes
         self._folder = folder and checked(folder)
         self._begin(inline=folder is None)
-        _living.add(self)
+        living.add(self)
         if self._folder and older:
             for rotated in unclosed(self._folder, [self._key, *older]):
                 self.write(rotated)
@@ -102,7 +104,30 @@ class Audit:
                 hint="deputize.core.audit.events has all of them.",
                 fix_by="operator",
             )
-        self._append(event.event, **event.facts())
+        facts = event.facts()
+        if self.names and (user := facts.get("user")):
+            tenant, user = str(facts.get("tenant", "")), str(user)
+            facts["user"] = self.names.user(tenant, user)
+            if isinstance(subject := facts.get("account_hash"), Subject):
+                facts["account_hash"] = self.names.account(tenant, user, subject)
+        elif isinstance(subject := facts.get("account_hash"), Subject):
+            facts["account_hash"] = self.digest(subject)
+        self._append(event.event, **facts)
+
+    async def learn(self, tenant: str, user: str) -> None:
+        """Find out what rows call this user, before an act or a consent of theirs has any."""
+        if self.names and user:
+            await self.names.learn(tenant, user)
+
+    async def tell(self, event: Event) -> None:
+        """The same for an event of a user, whose pseudonym is first found out where it is not known yet."""
+        facts = event.facts()
+        tenant, user = str(facts.get("tenant", "")), str(facts.get("user", ""))
+        try:
+            if self.names and not self.names.knows(tenant, user):
+                await self.learn(tenant, user)
+        finally:
+            self.write(event)
 
     def _append(self, event: str, /, **facts: Fact) -> None:
         """Queue a row of any event. Raises InvalidInput for a fact named like a field of every row."""
@@ -257,31 +282,14 @@ class Audit:
             self._lost += 1
         return StoreUnavailable(f"The audit cannot be written: {reason}.", hint="Free space, or restore its folder.")
 
+    def begin_again(self) -> None:
+        """In a forked child, as another writer: what waits there is the parent's to write."""
+        self._sink.close()
+        self._begin(inline=self._thread.inline)
+
     def _publish(self) -> None:
         while self._anchor and self._anchors:
             try:
                 self._anchor(self._anchors.popleft().rstrip())
             except Exception as error:
                 _log.error("An audit anchor could not be kept: %s", type(error).__name__)
-
-
-_living: weakref.WeakSet[Audit] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for audit in list(_living):
-        try:
-            audit.close()
-        except StoreUnavailable as error:
-            _log.error("Audit rows are lost: %s", error)
-
-
-def _begin_again() -> None:
-    """In a forked child: what waits there is the parent's to write."""
-    for audit in list(_living):
-        audit._sink.close()
-        audit._begin(inline=audit._thread.inline)
-
-
-os.register_at_fork(after_in_child=_begin_again)

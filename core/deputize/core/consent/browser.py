@@ -1,7 +1,7 @@
 """A consent in the user's browser: the link is opened, Connect is pressed, the provider asks, the browser comes back.
 
 What it brings back is a code, which `deputize.core.consent.redeem` makes a grant of.
-Sources: RFC 6749 4.1, RFC 7636, RFC 9207, RFC 9700 4.
+Sources: RFC 6749 4.1, RFC 7636, RFC 9126, RFC 9207, RFC 9700 4.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deputize.core.audit.events import ConsentOpened, Misuse
+from deputize.core.consent.keep import reason_of
 from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
@@ -22,11 +23,14 @@ from deputize.core.consent.record import (
     Who,
     refused,
 )
-from deputize.core.consent.redeem import Redeemer
+from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
+from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import denied
 from deputize.core.oauth import flow
+from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
+from deputize.core.oauth.refusals import log_refusal
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Secret
@@ -34,10 +38,11 @@ from deputize.core.vault.grant import Secret
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What the browser gets when Connect was pressed: where to go, and the nonce that binds it."""
+    """What the browser gets when Connect was pressed: where to go, and the nonce that binds it to this ``state``."""
 
     url: str = field(repr=False)
     nonce: Secret
+    state: Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Browser:
         while True:
             record = await repository.by_ticket(ticket, who)
             if record.status not in OPENABLE:
-                repository.audit_misuse("used", record)
+                await repository.audit_misuse("used", record)
                 raise refused("used")
             provider, app = repository.registered(record)
             await repository.check_origin(record.user, app)
@@ -81,7 +86,7 @@ class Browser:
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):
                 break
-        engine.audit.write(ConsentOpened(opened.facts()))
+        await engine.audit.tell(ConsentOpened(opened.facts()))
         url = flow.authorize_url(
             provider,
             app,
@@ -91,14 +96,32 @@ class Browser:
             challenge=pkce.challenge,
             login_hint=opened.account,
             choose=bool(opened.other),
+            nonce=visit.nonce,
         )
-        return Started(url, nonce)
+        return Started(await self._push(opened, url), nonce, state)
+
+    async def _push(self, record: ConsentRecord, url: str) -> str:
+        """Where the browser goes: to the provider, or to our own page where it has refused the request for good.
+
+        Raises `ProviderUnavailable` where the same link may be tried again.
+        """
+        provider, app = self.repository.registered(record)
+        endpoint = Endpoint(self.repository.engine.http, provider, app, self.repository.engine.clock)
+        try:
+            return await endpoint.push(url)
+        except Refusal as refusal:
+            outcome = refusal.outcome
+        if outcome.fix_by != "operator":
+            raise ProviderUnavailable(f"{provider.label} could not take the request now.")
+        log_refusal(provider, app, outcome)
+        await self.repository.end(record, "failed", outcome.detail or reason_of(outcome))
+        return (await self.repository.public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
         """Cancel was pressed: the user's no, before any provider was asked. It counts as one that was said there."""
         record = await self.repository.by_ticket(ticket, who)
         if record.status not in OPENABLE:
-            self.repository.audit_misuse("used", record)
+            await self.repository.audit_misuse("used", record)
             raise refused("used")
         await self.repository.end(record, "denied", "consent_denied")
 
@@ -113,7 +136,7 @@ class Browser:
         repository = self.repository
         record = await repository.by_state(back.state)
         if record is None:
-            repository.audit_misuse("unknown_state")
+            await repository.audit_misuse("unknown_state")
             raise refused("unknown_state")
         if record.status not in PENDING and record.is_for(who):
             return repository.ticket(record)  # the Back button: the page says how it went
@@ -121,8 +144,9 @@ class Browser:
         why = self._misfit(record, visit, app_name, back, nonce)
         if why or visit is None:
             await repository.refuse_misuse(record, why or "replayed")
-        if record.status in REDEEMING and record.is_for(who):
-            return repository.ticket(record)  # loaded twice: the first one is being redeemed
+        if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was cut off
+            await repository.engine.in_flight.run(lambda: self.redeemer.go_on(record))
+            return repository.ticket(record)
         if back.error or back.code is None:
             if not record.is_for(who):
                 await repository.refuse_misuse(record, "user_mismatch")
@@ -133,7 +157,7 @@ class Browser:
         held = await repository.save(record.came_back(visit, back.code, repository.engine.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # somebody else moved it: look again
-        await repository.engine.in_flight.run(lambda: self.redeemer.redeem(held))
+        await repository.engine.in_flight.run(lambda: self.redeemer.go_on(held, LOCK_WAIT))
         return repository.ticket(record)
 
     def _misfit(
@@ -155,7 +179,7 @@ class Browser:
 
     async def _refuse_other_user(self, record: ConsentRecord) -> None:
         """The right browser, in which somebody else is signed in now: even a code that is being redeemed ends."""
-        self.repository.audit_misuse("user_mismatch", record)
+        await self.repository.audit_misuse("user_mismatch", record)
         now: ConsentRecord | None = record
         while now and now.id == record.id and now.status in PENDING:
             if await self.repository.end(now, "failed", "user_mismatch"):
@@ -164,7 +188,8 @@ class Browser:
         raise refused("user_mismatch")
 
     async def _decline(self, record: ConsentRecord, error: str) -> None:
-        provider, _ = self.repository.registered(record)
+        provider, app = self.repository.registered(record)
         outcome = denied(provider.rules, error or "no_code")
+        log_refusal(provider, app, outcome)
         no = outcome.detail == "consent_denied"
         await self.repository.end(record, "denied" if no else "failed", outcome.detail or str(outcome.kind))
