@@ -40,6 +40,7 @@ try:
     from starlette.types import ASGIApp
 
     from deputize.core.web import texts
+    from deputize.core.web.access_logs import pages_scope
     from deputize.core.web.cookies import LOOPBACK, cookies_for
     from deputize.core.web.pages import PAGES
     from deputize.core.web.site import Page, Site, is_refusal, note
@@ -93,7 +94,7 @@ def pages_app(
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
-    return _routed(Site(deputy, verifier, sign_in, templates, return_to), pages)
+    return pages_scope(_routed(Site(deputy, verifier, sign_in, templates, return_to), pages))
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
