@@ -12,6 +12,7 @@ from deputize.core.audit import Audit
 from deputize.core.http import Http
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
+from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
 
 
@@ -49,6 +50,9 @@ class Engine:
     agent: str = "agent"
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def __post_init__(self) -> None:
+        self.audit.names = Pseudonyms(self.vault)
 
     @property
     def providers(self) -> Mapping[str, Provider]:

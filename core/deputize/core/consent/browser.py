@@ -65,7 +65,7 @@ class Browser:
         while True:
             record = await repository.by_ticket(ticket, who)
             if record.status not in OPENABLE:
-                repository.audit_misuse("used", record)
+                await repository.audit_misuse("used", record)
                 raise refused("used")
             provider, app = repository.registered(record)
             await repository.check_origin(record.user, app)
@@ -82,7 +82,7 @@ class Browser:
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):
                 break
-        engine.audit.write(ConsentOpened(opened.facts()))
+        await engine.audit.tell(ConsentOpened(opened.facts()))
         url = flow.authorize_url(
             provider,
             app,
@@ -99,7 +99,7 @@ class Browser:
         """Cancel was pressed: the user's no, before any provider was asked. It counts as one that was said there."""
         record = await self.repository.by_ticket(ticket, who)
         if record.status not in OPENABLE:
-            self.repository.audit_misuse("used", record)
+            await self.repository.audit_misuse("used", record)
             raise refused("used")
         await self.repository.end(record, "denied", "consent_denied")
 
@@ -114,7 +114,7 @@ class Browser:
         repository = self.repository
         record = await repository.by_state(back.state)
         if record is None:
-            repository.audit_misuse("unknown_state")
+            await repository.audit_misuse("unknown_state")
             raise refused("unknown_state")
         if record.status not in PENDING and record.is_for(who):
             return repository.ticket(record)  # the Back button: the page says how it went
@@ -156,7 +156,7 @@ class Browser:
 
     async def _refuse_other_user(self, record: ConsentRecord) -> None:
         """The right browser, in which somebody else is signed in now: even a code that is being redeemed ends."""
-        self.repository.audit_misuse("user_mismatch", record)
+        await self.repository.audit_misuse("user_mismatch", record)
         now: ConsentRecord | None = record
         while now and now.id == record.id and now.status in PENDING:
             if await self.repository.end(now, "failed", "user_mismatch"):

@@ -102,6 +102,7 @@ class Consents:
         `InvalidInput` where the app leads to another server than a grant of the user came from.
         """
         repository, engine = self.repository, self.repository.engine
+        await engine.audit.learn(user.tenant, user.id)
         await repository.check_origin(user, app)
         wanted = tuple(sorted(set(scopes)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
@@ -134,7 +135,7 @@ class Consents:
                 expires=now + KEPT,
             )
             if stored := await self._take_place(key, new, record):
-                engine.audit.write(ConsentAsked(stored.facts(), list(wanted), why))
+                await engine.audit.tell(ConsentAsked(stored.facts(), list(wanted), why))
                 return await repository.public(stored)
 
     async def _expected(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:

@@ -94,7 +94,7 @@ class Device:
             wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, LONGEST))
             opened = record.opened_by_device(wait, asked=scopes | set(provider.always), origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
-                engine.audit.write(ConsentOpened(stored.facts(), by="device"))
+                await engine.audit.tell(ConsentOpened(stored.facts(), by="device"))
                 tell(DeviceCode(given.user_code, given.address, wait.expires))
                 return stored, given.interval
 
@@ -102,10 +102,10 @@ class Device:
         """The user's consent of this id, if it can be opened."""
         record = await self.repository.by_id(consent_id)
         if record is None or not record.is_for(user):
-            self.repository.audit_misuse("user_mismatch" if record else "unknown_consent", record)
+            await self.repository.audit_misuse("user_mismatch" if record else "unknown_consent", record)
             raise refused("unknown_consent")
         if record.status not in OPENABLE:
-            self.repository.audit_misuse("used", record)
+            await self.repository.audit_misuse("used", record)
             raise refused("used")
         return record
 
@@ -187,7 +187,7 @@ class Device:
                 return await self.redeemer.keep_or_discard(confirmed, endpoint, tokens, asked_at)
             again = await self._still_opened(record)
             if again is None:  # disconnected, or finished by the link meanwhile
-                repository.audit_misuse("late_code", record)
+                await repository.audit_misuse("late_code", record)
                 return await self.redeemer.discard(record, tokens)
             record = again
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from deputize.core.audit.events import GrantRevoked
 from deputize.core.audit.facts import Obtained
+from deputize.core.audit.names import Subject
 from deputize.core.consent.record import ConsentRecord, EndStatus, refused
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.failures import Outcome
@@ -113,7 +114,7 @@ class Redeemer:
         obtained = Obtained(
             scopes_granted=sorted(grant.scopes),
             grant_gen=grant.generation,
-            account_hash=self.repository.engine.audit.digest(grant.account.subject),
+            account_hash=Subject(grant.account.subject),
         )
         status: EndStatus = "partial" if missing else "granted"
         reason = "scope_missing" if missing else ""
@@ -138,7 +139,7 @@ class Redeemer:
         now: Grant | None = grant
         while now and now.access_token == grant.access_token and now.status != "revoked":
             if ended := await vault.replace(now, now.tombstone()):
-                audit.write(GrantRevoked(facts_of(ended, audit)))
+                await audit.tell(GrantRevoked(facts_of(ended)))
                 return
             now = await vault.grant(vault.place_of(grant))
 

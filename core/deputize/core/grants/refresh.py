@@ -148,7 +148,7 @@ class Refresher:
             await self.vault.delete(intent)
             return saved
         reason = outcome.detail or str(outcome.kind)
-        self.audit.write(TokenRefreshFailed(facts_of(grant, self.audit), reason))
+        await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
         if outcome.kind is Kind.REAUTH:
             return await self._ended(grant, "lost_rotation" if reopened or unanswered else "invalid_grant", intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
@@ -212,7 +212,7 @@ class Refresher:
         for attempt in range(SAVE_TRIES):
             try:
                 if saved := await self.vault.replace(old, new):
-                    self.audit.write(TokenRefreshed(facts_of(saved, self.audit)))
+                    await self.audit.tell(TokenRefreshed(facts_of(saved)))
                     return saved
                 current = await self.vault.grant(self.vault.place_of(old))
                 if current is None or current.status != "active":
@@ -223,7 +223,7 @@ class Refresher:
                     return current  # a newer consent brought tokens of its own
                 old, new = current, _merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
-                self.audit.write(TokenSaveFailed(facts_of(old, self.audit), attempt))
+                await self.audit.tell(TokenSaveFailed(facts_of(old), attempt))
                 await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
         raise StoreUnavailable("A refreshed token could not be saved.", hint="Free space or unlock the vault.")
 
@@ -269,7 +269,7 @@ class Refresher:
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another was quicker, and has better tokens
             grant = current
-        self.audit.write(GrantMarkedLost(facts_of(dead, self.audit), reason))
+        await self.audit.tell(GrantMarkedLost(facts_of(dead), reason))
         raise GrantLost(reason, dead)
 
     async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:

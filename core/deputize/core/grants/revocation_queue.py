@@ -169,7 +169,7 @@ class RevocationQueue:
                 if note.get("replaced"):
                     return "queued"  # the newer consent is not stored yet, or never was
                 if stone := await self.vault.replace(grant, grant.tombstone()):
-                    self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
+                    await self.audit.tell(GrantRevoked(facts_of(stone), "queued"))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
         return await self._superseded(entry) if grant and self._holds_older(grant.provider) else None
@@ -186,7 +186,7 @@ class RevocationQueue:
 
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
-        self.audit.write(RevokeReplaced(_whose(entry.json)))
+        await self.audit.tell(RevokeReplaced(_whose(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
@@ -237,7 +237,7 @@ class RevocationQueue:
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
         if upstream != "gave_up" or not audited:
-            self.audit.write(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
+            await self.audit.tell(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
         return upstream
 
     async def entries(self, place: str, *, leaked: bool = False) -> list[Record]:

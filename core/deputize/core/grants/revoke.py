@@ -94,7 +94,7 @@ class Revoker:
                 if grant.status == "revoked" or tenant not in (None, grant.user.tenant):
                     continue
                 for stone, entry in await self._end(grant, leaked):
-                    self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
+                    await self.audit.tell(GrantRevoked(facts_of(stone), "queued"))
                     upstream: Upstream = "queued" if entry else "done"
                     key = entry.key if entry else self.vault.place_of(stone)
                     ended[key] = Revoked(stone.provider, stone.account.name, upstream)
@@ -152,10 +152,10 @@ class Revoker:
     async def _send(self, ended: list[Ended]) -> list[Revoked]:
         entries = [entry for _, entry in ended if entry]
         upstream = dict(zip([entry.key for entry in entries], await self.outbox.deliver(*entries), strict=True))
-        return [self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
+        return [await self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
-    def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
-        self.audit.write(GrantRevoked(facts_of(grant, self.audit), upstream))
+    async def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
+        await self.audit.tell(GrantRevoked(facts_of(grant), upstream))
         return Revoked(grant.provider, grant.account.name, upstream)
 
     async def retry(self) -> list[Upstream]:

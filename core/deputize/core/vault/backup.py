@@ -70,7 +70,7 @@ async def restore(
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
-        doubted = await distrust(copied, AuditedGenerations(folder, vault.keys.audits), enqueue)
+        doubted = await distrust(copied, await AuditedGenerations.read(folder, vault), enqueue)
         for key, sealed in await vault.store.scan("outbox"):
             await copied.store.insert("outbox", key, sealed)
         at = copied.keys.copied_at
@@ -78,7 +78,7 @@ async def restore(
         await draft.publish()
     await asyncio.sleep(_ROWS_OF_OTHERS)
     await end_revoked(
-        vault, AuditedGenerations(folder, vault.keys.audits), enqueue
+        vault, await AuditedGenerations.read(folder, vault), enqueue
     )  # what was revoked meanwhile was written over
     await count_anew(vault, audit, at, doubted)
     return doubted

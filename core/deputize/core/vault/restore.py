@@ -38,7 +38,7 @@ async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Enque
     if not (at := vault.keys.copied_at):
         return
     log.warning("The vault is a backup that was put back: what it grants is confirmed before it is used.")
-    doubted = await distrust(vault, AuditedGenerations(folder, vault.keys.audits), enqueue)
+    doubted = await distrust(vault, await AuditedGenerations.read(folder, vault), enqueue)
     await count_anew(vault, audit, at, doubted)
     await vault.accept_copy()
 
@@ -47,7 +47,7 @@ async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int)
     """Write into the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     for grant in await all_grants(vault):
-        audit.write(GrantRestored(facts_of(grant, audit)))
+        await audit.tell(GrantRestored(facts_of(grant)))
 
 
 async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> int:
