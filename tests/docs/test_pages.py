@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import re
+import signal
 from typing import Any, Final
 
 import pytest
@@ -31,7 +32,7 @@ LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 4}
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT)) for folder in (".", "docs", "examples") for page in ROOT.glob(f"{folder}/*.md")
 ]
@@ -278,3 +279,13 @@ async def test_the_loggers_of_the_page_are_those_of_the_code() -> None:
         assert logging.getLogger("deputize").level == logging.INFO
     finally:
         logging.getLogger("deputize").setLevel(level)
+
+
+async def test_a_program_of_the_page_asks_to_be_ended_by_sigterm() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        await run(block(OPERATIONS, "exit_on_sigterm"), {})
+        assert callable(signal.getsignal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -140,6 +140,8 @@ async def find_providers(
             api=app.api,
             resource=app.resource,
             private=app.private,
+            par=app.par,
+            assertion_audience=app.assertion_audience,
             transport=transport,
             known=known,
         )

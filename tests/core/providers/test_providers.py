@@ -105,6 +105,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "always": ("read",),
         "params": {"actor": "user"},
         "params_consent": {"prompt": "consent"},
+        "ends_replaced": "at_once",
     },
     "salesforce": {
         "label": "Salesforce",
@@ -125,6 +126,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "kept_fields": {"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
         "default_lifetime": 7200.0,
         "localhost": True,
+        "ends_replaced": "at_once",
     },
 }
 DOCUMENTED["github_app"] = DOCUMENTED["github"] | {
@@ -136,6 +138,9 @@ COMMON: dict[str, Any] = {
     "base": "",
     "stands_in_for": "",
     "csp_form_targets": (),
+    "jwks": "",
+    "id_token_algs": set(),
+    "par": "",
     "device": "",
     "resource": "",
     "request_headers": set(),
@@ -147,6 +152,9 @@ COMMON: dict[str, Any] = {
     "iss_required": False,
     "pkce": "always",
     "client_auth": "post",
+    "client_auth_methods": set(),
+    "client_auth_algs": set(),
+    "assertion_audience": "issuer",
     "scope_param": "scope",
     "scope_separator": " ",
     "always": (),
@@ -162,6 +170,7 @@ COMMON: dict[str, Any] = {
     "localhost": False,
     "loopback_needs_pkce": False,
     "revokes_all": False,
+    "ends_replaced": "with_grant",
     "plain_http": False,
 }
 ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions", "revoke_note", "token_shapes"}

@@ -22,6 +22,7 @@ __all__ = [
     "NEVER_SET",
     "App",
     "ClientAuth",
+    "EndsReplaced",
     "Identity",
     "Loopback",
     "Permissions",
@@ -31,10 +32,12 @@ __all__ = [
     "Site",
 ]
 
-ClientAuth = Literal["post", "basic", "none"]
+ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
+Audience = Literal["issuer", "token"]
 Pkce = Literal["always", "if_app_enabled"]
 Loopback = Literal["any_port", "any_port_same_path", "exact"]
 RevokeBy = Literal["form", "bearer", "app"]
+EndsReplaced = Literal["at_once", "with_grant"]
 
 NEVER_SET: Final = frozenset(
     (
@@ -49,7 +52,7 @@ NEVER_SET: Final = frozenset(
     )
 )
 """Headers of a request that say who sends it, where it goes and where it ends."""
-_ADDRESSES: Final = ("authorize", "token", "device", "revoke", "revoke_one", "revoke_leaked")
+_ADDRESSES: Final = ("authorize", "token", "par", "jwks", "device", "revoke", "revoke_one", "revoke_leaked")
 _NETLOC: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """A host, maybe with a port: what stands in a header of ours (CSP) and is compared with where a token may go."""
 _USER: Final = re.compile(r"(?<=//)[^/?#]*@")
@@ -67,7 +70,10 @@ class Provider:
     ``api``: the API's roots by name; one may begin with a field of ``kept_fields``, as ``{instance_url}/services``.
     ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
     ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`.
-    ``identity``: how to learn whose account a token is.
+    ``identity``: how to learn whose account a token is; of an id_token's claims where ``jwks`` is set.
+    ``jwks``: the key set of the issuer's id_tokens (OpenID Connect Discovery 3), "" where none are used.
+    ``id_token_algs``: what it signs them by; RS256 where it does not say.
+    ``par``: where an authorization request is pushed before the browser leaves (RFC 9126), "" where it is not.
     ``device``: where a machine without a browser asks for a code that its user enters elsewhere (RFC 8628), or "".
     ``resource``: what tokens are to be good for, where the server wants to be told (RFC 8707).
     ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
@@ -81,7 +87,10 @@ class Provider:
     ``token_shapes``: what its tokens look like, to be masked in any text.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
     ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
-    ``client_auth``: how an app with a secret shows it at the token endpoint.
+    ``client_auth``: how an app with a secret shows it at the token endpoint; with a key it signs: ``private_key_jwt``.
+    ``client_auth_methods``, ``client_auth_algs``: what the server says it takes, in its words (RFC 8414 2); empty where
+    it does not say. ``assertion_audience``: what it wants signed assertions to name as ``aud``, its issuer (so that no
+    other server can use them) or its token endpoint (OpenID Connect Core 9).
     ``scope_param``: the parameter that asks for scopes, "" where the app's registration alone says what is asked.
     ``scope_separator``: between the scopes asked for; replies are split on commas and spaces everywhere.
     ``always``: scopes asked for in every consent.
@@ -101,6 +110,8 @@ class Provider:
     ``localhost``: loopback must be called by that name.
     ``loopback_needs_pkce``: loopback is for apps that use PKCE only.
     ``revokes_all``: ending one token ends all that the account has given this app.
+    ``ends_replaced``: when tokens end that a newer consent replaces: ``at_once``, where that leaves the newer ones
+    alive; else ``with_grant``, at its disconnect, since RFC 7009 2.1 lets a server take both for one grant.
     ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
     ``sites``: who else may run it; see `at_host`.
     ``plain_http``: http on loopback is accepted: a stand-in.
@@ -113,8 +124,11 @@ class Provider:
     api: Mapping[str, str]
     hosts: frozenset[str]
     identity: Identity
+    jwks: str = ""
+    id_token_algs: frozenset[str] = frozenset()
     csp_form_targets: tuple[str, ...] = ()
     request_headers: frozenset[str] = frozenset()
+    par: str = ""
     device: str = ""
     resource: str = ""
     revoke: str = ""
@@ -129,6 +143,9 @@ class Provider:
     iss_required: bool = False
     pkce: Pkce = "always"
     client_auth: ClientAuth = "post"
+    client_auth_methods: frozenset[str] = frozenset()
+    client_auth_algs: frozenset[str] = frozenset()
+    assertion_audience: Audience = "issuer"
     scope_param: str = "scope"
     scope_separator: str = " "
     always: tuple[str, ...] = ()
@@ -147,6 +164,7 @@ class Provider:
     localhost: bool = False
     loopback_needs_pkce: bool = False
     revokes_all: bool = False
+    ends_replaced: EndsReplaced = "with_grant"
     revoke_note: str = ""
     sites: tuple[Site, ...] = ()
     plain_http: bool = False
@@ -161,6 +179,10 @@ class Provider:
             if url and not self._good(url):
                 shown = _USER.sub("...@", url)  # a password, perhaps
                 raise SettingsError(f"Provider {self.name}: {place} {shown!r} is not an https address.")
+        if self.par and urlsplit(self.par).netloc not in {urlsplit(url).netloc for url in (self.authorize, self.token)}:
+            raise SettingsError(  # it gets the client's credentials, and is no part of a grant's origin
+                f"Provider {self.name}: par is on another host than its authorization and its token endpoint."
+            )
 
     def _addresses(self) -> dict[str, str]:
         """All addresses by the fields they stand in, but for API roots that a grant brings."""
@@ -196,6 +218,11 @@ class Provider:
                 self._known.clear()
             known = self._known[scopes] = self.normal(self.rules.covered(scopes)) | scopes
         return known
+
+    @property
+    def audience(self) -> str:
+        """What a signed assertion for this server names as its ``aud``."""
+        return (self.assertion_audience == "issuer" and self.issuer) or self.token
 
     @property
     def authorize_origin(self) -> str:

@@ -16,7 +16,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.provider import ClientAuth, Identity, Loopback, Pkce, Provider, RevokeBy
+from deputize.core.oauth.provider import (
+    Audience,
+    ClientAuth,
+    EndsReplaced,
+    Identity,
+    Loopback,
+    Pkce,
+    Provider,
+    RevokeBy,
+)
 from deputize.core.providers import bad_name, known
 
 _URL: Final = re.compile(r'[^\x00-\x20"<>\\^`|\x7f-\U0010ffff]+')
@@ -30,6 +39,12 @@ _OURS: Final = {
     *("code_verifier", "client_secret", "client_assertion", "client_assertion_type"),
 }
 """Parameters of an authorization request that no row may set: they are what makes it safe, or no browser's to see."""
+
+_OTHERWISE: Final = {
+    *("label", "identity", "api", "hosts", "scopes"),
+    *("always", "csp_form_targets", "id_token_algs"),
+}
+"""Fields that a row has in another form."""
 
 
 def _address(url: str) -> str:
@@ -93,7 +108,7 @@ class IdentitySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    url: Address
+    url: AddressOrNone = ""
     subject: Annotated[str, AfterValidator(_template)] = "{sub}"
     name: str = Field("{email|preferred_username|name}", min_length=1)
     method: Literal["GET", "POST"] = "GET"
@@ -108,10 +123,14 @@ class ProviderSettings(BaseModel):
     label: str = Field("", description="Its name for people. Default: its name.")
     authorize: Address = Field(description="Authorization endpoint (RFC 6749 3.1), https.")
     token: Address = Field(description="Token endpoint (RFC 6749 3.2), https.")
-    identity: IdentitySettings = Field(
+    identity: IdentitySettings | None = Field(
+        None,
         description="Whose account a token is: `url`, asked with it, and templates over the reply, `subject` (stable; "
-        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET."
+        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET. With `jwks` the "
+        "templates are over the claims of the id_token, and `url`, the userinfo endpoint, is for a name they lack.",
     )
+    jwks: AddressOrNone = Field("", description="Key set of its id_tokens (OpenID Connect); wants `issuer`.")
+    id_token_algs: list[str] = Field(default_factory=list, description="What they are signed by. Default: RS256.")
     api: dict[str, Root] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
     hosts: list[Host] = Field(default_factory=list, description="Hosts tokens may go to beside those of `api`.")
     scopes: dict[str, str] = Field(default_factory=dict, description="Scopes, each in plain words for people.")
@@ -122,12 +141,22 @@ class ProviderSettings(BaseModel):
     )
     issuer: str = Field("", description="What `iss` of a callback must be (RFC 9207), where the server sends it.")
     pkce: Pkce = Field("always", description="PKCE with S256: always, or where the app's `pkce` is set.")
-    client_auth: ClientAuth = Field("post", description="How an app shows its secret: in the form, Basic, or not.")
+    client_auth: ClientAuth = Field(
+        "post",
+        description="How an app shows its secret: in the form, Basic, or not; or that it has to sign with a key.",
+    )
+    assertion_audience: Audience = Field("issuer", description="What the server wants signed assertions to be for.")
     revoke: AddressOrNone = Field("", description="Where tokens end (RFC 7009). Empty: they cannot be ended.")
     revoke_by: RevokeBy = Field(
         "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."
     )
     revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
+    par: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
+    ends_replaced: EndsReplaced = Field(
+        "with_grant",
+        description="When tokens end that a newer consent replaces: `with_grant`, at its disconnect; `at_once` where "
+        "the server ends them without the others of the account.",
+    )
     device: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
     resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
     params: Params = Field(default_factory=dict, description="Parameters of each authorization request.")
@@ -144,23 +173,35 @@ class ProviderSettings(BaseModel):
     )
 
     @model_validator(mode="after")
+    def _someone(self) -> ProviderSettings:
+        if self.jwks and not self.issuer:
+            raise ValueError("jwks wants an issuer: an id_token of any other is not believed")
+        if not self.jwks and not self._who.url:
+            raise ValueError("identity.url is required, unless there is a jwks")
+        return self
+
+    @model_validator(mode="after")
     def _one_kind_of_place(self) -> ProviderSettings:
         """A row of https addresses with one http address among them would send a token in the clear."""
         if len({urlsplit(url).scheme for url in self._addresses()}) > 1:
             raise ValueError("all addresses are https, or all are http on loopback")
         return self
 
+    @property
+    def _who(self) -> IdentitySettings:
+        return self.identity or IdentitySettings.model_validate({})
+
     def _addresses(self) -> list[str]:
-        ends = (self.revoke, self.device)
-        return [self.authorize, self.token, self.identity.url, *self.api.values(), *(url for url in ends if url)]
+        ends = (self._who.url, self.revoke, self.device, self.par, self.jwks)
+        return [self.authorize, self.token, *self.api.values(), *(url for url in ends if url)]
 
     def _netlocs(self) -> list[str]:
-        return [urlsplit(url).netloc for url in (self.identity.url, *self.api.values())]
+        return [urlsplit(url).netloc for url in (self._who.url, *self.api.values()) if url]
 
     def row(self, name: str) -> Provider:
         """The provider. Raises `SettingsError` for one that cannot be."""
-        who = self.identity
-        same = self.model_dump(exclude={"label", "identity", "api", "hosts", "scopes", "always", "csp_form_targets"})
+        who = self._who
+        same = self.model_dump(exclude=_OTHERWISE)
         return Provider(
             **same,
             name=name,
@@ -169,6 +210,7 @@ class ProviderSettings(BaseModel):
             hosts=frozenset(one.lower() for one in (*self._netlocs(), *self.hosts)),
             identity=Identity(who.url, who.subject, who.name, method=who.method, json=who.json_body),
             always=tuple(self.always),
+            id_token_algs=frozenset(self.id_token_algs),
             scope_words=self.scopes,
             csp_form_targets=tuple(self.csp_form_targets),
             plain_http=self.token.startswith("http:"),

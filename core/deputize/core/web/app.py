@@ -6,9 +6,9 @@
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
-On loopback, where nobody signs in, the last two lie below /me/{me}: see `deputize.core.web.local_links`. A GET changes
-nothing but the callback's. Whatever cannot be used, unknown, late, altered or another user's, gets one and the same
-answer.
+On loopback, where nobody signs in, the last two lie below /me/{me}, and each link works in one browser: see
+`deputize.core.web.local_links`. A GET changes nothing but the callback's. Whatever cannot be used, unknown, late,
+altered or another user's, gets one and the same answer.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ try:
     from deputize.core.web import texts
     from deputize.core.web.access_logs import pages_scope
     from deputize.core.web.cookies import LOOPBACK, cookies_for
+    from deputize.core.web.link_binding import in_one_browser
     from deputize.core.web.pages import PAGES
     from deputize.core.web.site import Page, Site, is_refusal, note
     from deputize.core.web.verifier import UserVerifier
@@ -119,7 +120,8 @@ def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]
 
     async def answer(request: Request) -> Response:
         try:
-            return await page.handler(site, request)
+            links = site.local and (page.own or page.link)
+            return await (in_one_browser(site, page, request) if links else page.handler(site, request))
         except HTTPException:
             raise
         except Exception as e:

@@ -29,6 +29,11 @@ BROKEN: Final = Message(BROKEN_TITLE, "Something failed on this server, and was 
 CALLBACK_FAILED: Final = Message(
     BROKEN_TITLE, "The provider's answer could not be used.", "Ask your agent again in a few minutes."
 )
+NO_COOKIES: Final = Message(
+    "This link needs a cookie",
+    "On this machine a link belongs to the browser that opens it first, and this browser keeps no cookie that says so.",
+    "Allow cookies for this address, or open the link in another browser.",
+)
 LOCAL_CONNECTIONS: Final = Message(
     "Your connections",
     "On this machine nobody signs in, so your connections have a link of their own.",
@@ -84,6 +89,7 @@ ENDED: Final[Mapping[str, str]] = {
     "restart_consent": "{label} no longer accepted its own answer. Nothing was connected.",
     "grant_dead": "{label} no longer accepted its own answer. Nothing was connected.",
     "moved": "The settings of this application changed while you were at {label}. Nothing was connected.",
+    "bad_id_token": "{label} did not prove whose account this is. Nothing was connected.",
     "operator": "This application is not registered with {label} as it should be. Nothing was connected.",
     "invalid_input": "{label} did not accept the request of this application. Nothing was connected.",
     "org_blocked": "Your organization does not allow this at {label}. Nothing was connected.",
@@ -105,6 +111,7 @@ NEXT: Final[Mapping[str, str]] = {
     "same_account": "Ask again, and choose another account at {label}.",
     "browser_mismatch": "Ask your agent again, and finish in the browser you begin in.",
     "moved": "Ask your agent again, and open the new link.",
+    "bad_id_token": _OPERATOR,
     "operator": _OPERATOR,
     "invalid_input": _OPERATOR,
     "org_blocked": "Ask an administrator of your organization to allow it, then ask your agent again.",
