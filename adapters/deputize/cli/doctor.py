@@ -14,12 +14,14 @@ from typing import Any, Literal
 import httpx
 
 from deputize.cli.demo.folder import is_free
+from deputize.cli.doctor_servers import servers
 from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import PLUGINS as TOOLKITS
 from deputize.core.act.policy import find_policy
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import verify
+from deputize.core.grants.families import counted_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.portal import portal
 from deputize.core.providers import PLUGINS as PROVIDERS
@@ -166,11 +168,13 @@ def _held(vault: Vault) -> Iterator[Finding]:
         status = Counter(grant.status for grant in portal().run(all_grants(vault)))
         queued = [record.json for record in portal().run(vault.scan("outbox"))]
         uses, given = portal().run(key_uses(vault)), vault.sealer.ids
+        living = counted_families(portal().run(families(vault)))
     except DeputizeError as e:
         yield _bad("grants", e)
         return
-    words = f"{status['active']} live, {status['needs_reauth']} lost, {status['revoked']} disconnected"
-    yield Finding("grants", "ok", words)
+    lost, ended = status["needs_reauth"], status["revoked"]
+    yield Finding("grants", "ok", f"{status['active']} live, {lost} lost, {ended} disconnected")
+    yield Finding("token families", "ok", living)
     if vault.keys.copied_at:
         words = f"the vault is a backup of {_at(vault.keys.copied_at)} that was put back"
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
@@ -243,8 +247,8 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
         provider: Provider = settings.all_providers()[name]
         yield _reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
     with suppress(DeputizeError):  # said already
-        for name, app in settings.issuers().items() if reach else ():
-            yield _reached(app.label or name, app.issuer, "Check the issuer, the network and the firewall.")
+        for what, used in servers(settings) if reach else ():
+            yield _bad(what, used) if isinstance(used, DeputizeError) else Finding(what, "ok", used)
 
 
 def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:

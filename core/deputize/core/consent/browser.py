@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deputize.core.audit.events import ConsentOpened, Misuse
+from deputize.core.consent.keep import reason_of
 from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
@@ -22,13 +23,14 @@ from deputize.core.consent.record import (
     Who,
     refused,
 )
-from deputize.core.consent.redeem import Redeemer, reason_of
+from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import denied
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
+from deputize.core.oauth.refusals import log_refusal
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Secret
@@ -111,7 +113,8 @@ class Browser:
             outcome = refusal.outcome
         if outcome.fix_by != "operator":
             raise ProviderUnavailable(f"{provider.label} could not take the request now.")
-        await self.repository.end(record, "failed", reason_of(outcome))
+        log_refusal(provider, app, outcome)
+        await self.repository.end(record, "failed", outcome.detail or reason_of(outcome))
         return (await self.repository.public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
@@ -141,8 +144,9 @@ class Browser:
         why = self._misfit(record, visit, app_name, back, nonce)
         if why or visit is None:
             await repository.refuse_misuse(record, why or "replayed")
-        if record.status in REDEEMING and record.is_for(who):
-            return repository.ticket(record)  # loaded twice: the first one is being redeemed
+        if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was cut off
+            await repository.engine.in_flight.run(lambda: self.redeemer.go_on(record))
+            return repository.ticket(record)
         if back.error or back.code is None:
             if not record.is_for(who):
                 await repository.refuse_misuse(record, "user_mismatch")
@@ -153,7 +157,7 @@ class Browser:
         held = await repository.save(record.came_back(visit, back.code, repository.engine.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # somebody else moved it: look again
-        await repository.engine.in_flight.run(lambda: self.redeemer.redeem(held))
+        await repository.engine.in_flight.run(lambda: self.redeemer.go_on(held, LOCK_WAIT))
         return repository.ticket(record)
 
     def _misfit(
@@ -184,7 +188,8 @@ class Browser:
         raise refused("user_mismatch")
 
     async def _decline(self, record: ConsentRecord, error: str) -> None:
-        provider, _ = self.repository.registered(record)
+        provider, app = self.repository.registered(record)
         outcome = denied(provider.rules, error or "no_code")
+        log_refusal(provider, app, outcome)
         no = outcome.detail == "consent_denied"
         await self.repository.end(record, "denied" if no else "failed", outcome.detail or str(outcome.kind))

@@ -17,8 +17,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.core.audit.events import ConsentOpened
+from deputize.core.consent.keep import reason_of
 from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, refused
-from deputize.core.consent.redeem import Redeemer, reason_of
+from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind, Outcome, classify, lost
@@ -174,21 +175,14 @@ class Device:
         self, record: ConsentRecord, provider: Provider, app: App, outcome: Outcome, asked_at: float
     ) -> None:
         """The tokens are here: keep them, if the consent still waits for them."""
-        repository, engine = self.repository, self.repository.engine
+        engine, code = self.repository.engine, record.device.code if record.device else Secret("")
         try:
             tokens = flow.parse_tokens(provider, outcome.data)
         except ProviderUnavailable:
-            await repository.end(record, "failed", "no_token")
+            await self.repository.end(record, "failed", "no_token")
             return
         endpoint = Endpoint(engine.http, provider, app, engine.clock)
-        while True:
-            if confirmed := await repository.save(record.confirmed_by_device(engine.clock())):
-                return await self.redeemer.keep_or_discard(confirmed, endpoint, tokens, asked_at)
-            again = await self._still_opened(record)
-            if again is None:  # disconnected, or finished by the link meanwhile
-                await repository.audit_misuse("late_code", record)
-                return await self.redeemer.discard(record, tokens)
-            record = again
+        await self.redeemer.take_from_device(record, endpoint, tokens, asked_at, code)
 
 
 def _error_of(outcome: Outcome) -> str:

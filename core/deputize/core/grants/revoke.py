@@ -58,6 +58,7 @@ class Revoker:
         await self.outbox.flush(but=place)
         ended = await self._end_here(user, provider, app, account, leaked)
         revoked = await self._send(ended)
+        await self.consents.settle(place)
         tried = {entry.key for _, entry in ended if entry}
         await self.outbox.deliver(*(o for o in await self.outbox.entries(place, leaked=leaked) if o.key not in tried))
         whole = _whole(revoked, (await self.vault.scan_open("grant", place))[1])
@@ -81,6 +82,7 @@ class Revoker:
         await self._end_everybody(tenant, leaked, ended)
         await self.consents.cancel_all(tenant)
         shut = await self._end_everybody(tenant, leaked, ended)  # what slipped in between
+        await self.consents.settle()
         await self._send_everybody(tenant, leaked, ended)
         return _whole(list(ended.values()), shut)
 

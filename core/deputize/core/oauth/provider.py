@@ -86,6 +86,7 @@ class Provider:
     ``rules``: how its answers are read.
     ``token_shapes``: what its tokens look like, to be masked in any text.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
+    ``dpop``: its tokens are bound to a key of each grant (RFC 9449), and are worth nothing without it.
     ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
     ``client_auth``: how an app with a secret shows it at the token endpoint; with a key it signs: ``private_key_jwt``.
     ``client_auth_methods``, ``client_auth_algs``: what the server says it takes, in its words (RFC 8414 2); empty where
@@ -97,7 +98,7 @@ class Provider:
     ``aliases``: other names of scopes, as ``{theirs: ours}``.
     ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
     ``permissions``: where rights are read if not from scopes.
-    ``scope_words``: scopes in plain language.
+    ``scope_words``: scopes in plain language. ``more_scopes``: there may be others (RFC 8414 2).
     ``incompatible_scopes``: scopes never to be asked for, and the API that a token with them, whatever else it has, is
     no good for.
     ``params``: of every authorization request; ``params_consent``: those that make it show its page, and give a
@@ -141,6 +142,7 @@ class Provider:
     token_shapes: tuple[TokenShape, ...] = ()
     issuer: str = ""
     iss_required: bool = False
+    dpop: bool = False
     pkce: Pkce = "always"
     client_auth: ClientAuth = "post"
     client_auth_methods: frozenset[str] = frozenset()
@@ -153,6 +155,7 @@ class Provider:
     absent_scope: Literal["requested", "empty"] = "requested"
     permissions: Permissions | None = None
     scope_words: Mapping[str, str] = field(default_factory=dict)
+    more_scopes: bool = False
     incompatible_scopes: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     params_consent: Mapping[str, str] = field(default_factory=dict)
@@ -172,6 +175,8 @@ class Provider:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
+        if self.dpop and (self.device or self.revoke_by != "form" or self.revoke_leaked):
+            raise SettingsError(f"Provider {self.name}: with dpop there is no device, and revoke_by is form.")
         add_shapes(self.token_shapes)
         if never := sorted(self.request_headers & NEVER_SET):
             raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")

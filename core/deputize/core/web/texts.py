@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from deputize.core.oauth.refusals import REMEDIES
+
 
 class Message(NamedTuple):
     """A page that says one thing: what happened, and what to do next."""
@@ -47,6 +49,7 @@ WHY: Final[Mapping[str, str]] = {
     "lost_rotation": "The earlier connection was lost in an interruption and has to be made again.",
     "rejected": "{label} no longer accepts the earlier connection.",
     "expired": "The earlier connection has expired.",
+    "not_bound": "{label} has answered in a way that is not safe enough for this application.",
     "account_changed": "Another account was connected before.",
     "scope_missing": "{label} says that the earlier connection does not allow enough.",
 }
@@ -84,6 +87,7 @@ ENDED: Final[Mapping[str, str]] = {
     "Nothing was connected.",
     "other_app": "The answer from {label} did not belong to this request, so it was refused. Nothing was connected.",
     "other_issuer": "The answer did not come from {label}, so it was refused. Nothing was connected.",
+    "interrupted": "This program was cut off before {label} had answered. Nothing was connected.",
     "expired_code": "The code for {label} was not entered in time. Nothing was connected.",
     "expired_state": "It took too long to come back from {label}. Nothing was connected.",
     "restart_consent": "{label} no longer accepted its own answer. Nothing was connected.",
@@ -91,7 +95,16 @@ ENDED: Final[Mapping[str, str]] = {
     "moved": "The settings of this application changed while you were at {label}. Nothing was connected.",
     "bad_id_token": "{label} did not prove whose account this is. Nothing was connected.",
     "operator": "This application is not registered with {label} as it should be. Nothing was connected.",
+    "invalid_request": "{label} did not accept the request of this application. Nothing was connected.",
+    "invalid_scope": "{label} does not give this application what was asked for. Nothing was connected.",
+    "invalid_client": "{label} does not know this application. Nothing was connected.",
+    "unauthorized_client": "{label} does not let this application ask. Nothing was connected.",
+    "redirect_uri_mismatch": "{label} does not know the address that this application wanted you to come back to. "
+    "Nothing was connected.",
+    "unsupported_response_type": "{label} gives this application no codes. Nothing was connected.",
+    "unclassified": "{label} did not accept the request of this application. Nothing was connected.",
     "invalid_input": "{label} did not accept the request of this application. Nothing was connected.",
+    "not_bound": "{label} answered in a way that is not safe enough for this application. Nothing was connected.",
     "org_blocked": "Your organization does not allow this at {label}. Nothing was connected.",
     "org_session_policy": "Your organization wants you to sign in to {label} again first. Nothing was connected.",
     "account_inactive": "This {label} account is not active. Nothing was connected.",
@@ -111,9 +124,12 @@ NEXT: Final[Mapping[str, str]] = {
     "same_account": "Ask again, and choose another account at {label}.",
     "browser_mismatch": "Ask your agent again, and finish in the browser you begin in.",
     "moved": "Ask your agent again, and open the new link.",
+    "interrupted": "Ask your agent again, and open the new link.",
     "bad_id_token": _OPERATOR,
     "operator": _OPERATOR,
     "invalid_input": _OPERATOR,
+    **{reason: f"Tell the people who run this application: {remedy}" for reason, remedy in REMEDIES.items()},
+    "not_bound": _OPERATOR,
     "org_blocked": "Ask an administrator of your organization to allow it, then ask your agent again.",
     "org_session_policy": "Sign in to {label}, then ask your agent again.",
     "account_inactive": "Ask your agent again, and choose another account at {label}.",

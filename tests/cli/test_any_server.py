@@ -1,0 +1,92 @@
+"""The command line at a server that is known from its metadata only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.cli.prompts import ended_well
+from deputize.core import Consent, Provider, ProviderUnavailable, start
+from deputize.core.oauth.discover import discover
+from tests.cli.conftest import Command
+from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
+
+SETTINGS = {
+    "DEPUTIZE_PORT": "0",
+    "DEPUTIZE_USER": "alice",
+    "DEPUTIZE_APPS__NATIVE__CLIENT_ID": CLIENT,
+    "DEPUTIZE_APPS__NATIVE__CLIENT_SECRET": SECRET,
+    "DEPUTIZE_APPS__NATIVE__ISSUER": ISSUER,
+    "DEPUTIZE_APPS__NATIVE__API": f'{{"acme": "{API}"}}',
+    "DEPUTIZE_APPS__NATIVE__PRIVATE": "true",
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> OidcServer:
+    """The server that the issuer leads to."""
+    played = OidcServer()
+
+    async def at_server(issuer: str, **given: Any) -> Provider:
+        return await discover(issuer, **given | {"transport": played})
+
+    monkeypatch.setattr(start, "discover", at_server)
+    return played
+
+
+def asking(cli: Command, *scopes: str) -> Any:
+    """``deputize connect``, which nobody answers."""
+    words = [word for scope in scopes for word in ("--scopes", scope)]
+    return cli("connect", "native", *words, "--no-browser", "--wait", "0.1", **SETTINGS)
+
+
+def test_a_scope_that_the_server_lists_is_asked_for(cli: Command, server: OidcServer) -> None:
+    found = asking(cli, "api:read")
+    assert "/connect/" in found.output and "Nobody answered in time" in found.stderr
+    assert "does not list" not in found.output
+
+
+def test_a_scope_that_it_does_not_list_is_asked_for_and_said(cli: Command, server: OidcServer) -> None:
+    found = asking(cli, "api:raed")
+    assert "native does not list the scope 'api:raed'. Did you mean api:read?" in " ".join(found.stderr.split())
+    assert "/connect/" in found.output and "Nobody answered in time" in found.stderr
+
+
+def test_a_list_of_scopes_is_taken_as_far_as_it_is_one(cli: Command, server: OidcServer) -> None:
+    odd = ["api:read", 7, None, "", "a b", "\u202etxt", 'q"', "x" * 300]
+    server.said = {"scopes_supported": [*odd, *map(str, range(900))]}
+    assert "does not list" not in asking(cli, "api:read").output
+    assert "does not list the scope 'x'" in " ".join(asking(cli, "x").stderr.split())
+
+
+def test_a_refusal_that_the_operator_has_to_mend_says_how_in_the_terminal() -> None:
+    consent = Consent("id", "acme", "acme", ("a",), ("a",), "", 0.0, status="failed", why="redirect_uri_mismatch")
+    with pytest.raises(ProviderUnavailable, match="Acme could not be connected") as e:
+        ended_well(consent, "Acme")
+    assert e.value.hint.startswith("The address that browsers come back to") and "at Acme" in e.value.hint
+
+
+def test_doctor_says_that_a_server_can_be_used_and_how(cli: Command, server: OidcServer) -> None:
+    server.par = True
+    found = " ".join(cli("doctor", **SETTINGS).stdout.split())
+    assert "native: login.example.test can be used; requests are pushed (RFC 9126)" in found
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"token_endpoint_auth_methods_supported": ["tls_client_auth"]}, "certificate"),
+        ({"code_challenge_methods_supported": ["plain"]}, "S256"),
+        ({"token_endpoint_auth_methods_supported": ["private_key_jwt"]}, "private_key_file"),
+        ({"require_signed_request_object": True}, "RFC 9101"),
+        ({"issuer": "https://other.example.test"}, "another name"),
+    ],
+)
+def test_doctor_says_what_a_server_wants_that_no_start_could_give(
+    cli: Command, server: OidcServer, said: dict[str, Any], words: str
+) -> None:
+    server.said = said
+    found = cli("doctor", **SETTINGS)
+    assert found.exit_code == 1 and words in found.stdout and "Traceback" not in found.output
+    assert words not in cli("doctor", "--offline", **SETTINGS).stdout
