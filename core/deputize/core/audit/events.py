@@ -480,6 +480,17 @@ class ChainAnchor(Event):
     """A row whose line is also kept elsewhere."""
 
     event = "chain.anchor"
+    ended: Annotated[bool, "whether the chain ends here, since its process has closed it"] = False
+
+
+@event
+class ChainClosed(Event):
+    """This chain vouches for the end of another one, from now on instead of the vault."""
+
+    event = "chain.closed"
+    closed: Annotated[str, "the writer of that chain"]
+    closed_seq: Annotated[int, "its last row"]
+    closed_mac: Annotated[str, "and that row's mac"]
 
 
 @event

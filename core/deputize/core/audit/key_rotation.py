@@ -1,4 +1,4 @@
-"""How chains under an older key end: a ``key.rotated`` row under the newer one says where."""
+"""How chains vouch for others: under an older key (``key.rotated``), or taken out of the vault (``chain.closed``)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deputize.core.audit.events import KeyRotated
+from deputize.core.audit.events import ChainClosed, KeyRotated
 from deputize.core.audit.reading import BLOCK, block, files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
+
+_CLOSED = ChainClosed.event.encode()
 
 
 class Mark(NamedTuple):
@@ -42,6 +44,17 @@ def rotations(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[
             seq, age = row.get("closed_seq"), age_of(row, line, ring)
             if isinstance(seq, int) and age is not None:
                 marks.append(Mark(str(row.get("closed")), seq, str(row.get("closed_mac")), age))
+    return marks
+
+
+def closings(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[Mark]:
+    """What the ``chain.closed`` rows vouch for, wherever they stand."""
+    marks = []
+    for path in (path for paths in files.values() for path in paths):
+        for _, line in lines_of(path):
+            row = parsed(line) if _CLOSED in line else None
+            if row and row["event"] == ChainClosed.event and (age := age_of(row, line, ring)) is not None:
+                marks.append(Mark(str(row["closed"]), int(row["closed_seq"]), str(row["closed_mac"]), age))
     return marks
 
 
