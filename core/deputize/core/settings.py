@@ -17,7 +17,7 @@ from deputize.core.errors import SettingsError
 
 try:
     from platformdirs import user_config_path, user_data_path
-    from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+    from pydantic import Field, SecretStr, ValidationError, field_validator
     from pydantic_settings import (
         BaseSettings,
         InitSettingsSource,
@@ -30,6 +30,7 @@ from deputize.core.audit import Mode
 from deputize.core.configfile import config_file, read_config, tell_unread, unread
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
+from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.vault.grant import Secret
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
@@ -37,31 +38,6 @@ from deputize.core.vault.stores import store_type
 
 log = logging.getLogger("deputize")
 _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
-
-
-class AppSettings(BaseModel):
-    """One OAuth client, as registered at its provider.
-
-    ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
-    runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
-    the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
-    ``label``, ``api``, ``resource`` and ``private`` say what that does not: see `deputize.core.discover`.
-    """
-
-    client_id: str
-    client_secret: SecretStr | None = None
-    provider: str = ""
-    pkce: bool = False
-    host: str = ""
-    issuer: str = ""
-    label: str = ""
-    api: dict[str, str] = Field(default_factory=dict)
-    resource: str = ""
-    private: bool = False
-
-    def row(self, name: str) -> str:
-        """The provider's name, for an app of this name."""
-        return name if self.host else self.provider or name
 
 
 class Settings(BaseSettings):

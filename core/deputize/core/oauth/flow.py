@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.failures import token_reply
 from deputize.core.oauth.client_auth import AGENT, basic, bearer, form_request, secret_of
 from deputize.core.oauth.provider import App, Permissions, Provider
+from deputize.core.oauth.token_reply import Tokens as Tokens
+from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
+from deputize.core.oauth.token_reply import seconds, usable
 from deputize.core.vault.grant import Account, Secret
 
 
@@ -171,10 +173,10 @@ def _device_codes(provider: Provider, reply: Mapping[str, Any]) -> DeviceCodes |
     """The codes of a reply, if they can be used. Raises nothing: its frame has the code."""
     code, shown = reply.get("device_code"), reply.get("user_code")
     address = _own_address(provider, reply.get("verification_uri") or reply.get("verification_url"))
-    if not _usable(code) or not isinstance(shown, str) or not re.fullmatch(r"[A-Za-z0-9-]{4,20}", shown) or not address:
+    if not usable(code) or not isinstance(shown, str) or not re.fullmatch(r"[A-Za-z0-9-]{4,20}", shown) or not address:
         return None
-    interval = min(max(_seconds(reply.get("interval"), 5.0), 1.0), 60.0)
-    return DeviceCodes(Secret(code), shown, address, _seconds(reply.get("expires_in"), 600.0), interval)
+    interval = min(max(seconds(reply.get("interval"), 5.0), 1.0), 60.0)
+    return DeviceCodes(Secret(code), shown, address, seconds(reply.get("expires_in"), 600.0), interval)
 
 
 def _own_address(provider: Provider, url: Any) -> str:
@@ -185,79 +187,6 @@ def _own_address(provider: Provider, url: Any) -> str:
         url = f"{provider.authorize_origin}/{url.removeprefix('https://')}"
     parts = urlsplit(url)
     return url if f"{parts.scheme}://{parts.netloc}" == provider.authorize_origin else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
-
-    ``extra``: what else is kept with the grant.
-    """
-
-    access: Secret
-    refresh: Secret | None
-    scopes: frozenset[str] | None
-    lifetime: float
-    extra: dict[str, str] = field(default_factory=dict)
-
-
-def parse_tokens(provider: Provider, reply: Any) -> Tokens:
-    """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no bearer token in it, or what must be kept is odd."""
-    tokens = _tokens(provider, reply)
-    del reply  # else the frame of an error shows it
-    if isinstance(tokens, str):
-        raise ProviderUnavailable(tokens)
-    return tokens
-
-
-def _tokens(provider: Provider, whole: Any) -> Tokens | str:
-    """The tokens of a reply, or what is wrong with it. Raises nothing: its frame has them in plaintext."""
-    reply = token_reply(provider.rules, whole) or {}
-    access, kind = reply.get("access_token"), str(reply.get("token_type", "bearer")).lower()
-    if not _usable(access) or kind not in ("bearer", "user"):
-        return f"{provider.label} answered without a usable token."
-    if (extra := _kept(provider, whole)) is None:
-        return f"{provider.label} named a place that is not its own."
-    refresh_token = reply.get("refresh_token")
-    return Tokens(
-        access=Secret(access),
-        refresh=Secret(refresh_token) if _usable(refresh_token) else None,
-        scopes=None if provider.permissions else _scopes(provider, reply.get("scope")),
-        lifetime=_seconds(reply.get("expires_in"), provider.default_lifetime),
-        extra=extra,
-    )
-
-
-def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
-    """The scopes of a reply: a text, or a list of texts."""
-    if isinstance(scope, list):
-        scope = " ".join(one for one in scope if isinstance(one, str))
-    return provider.normal(scope) if isinstance(scope, str) else None
-
-
-def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
-    """What the grant keeps of a reply; None where a value has another form: it could send tokens to a place that is
-    not theirs."""
-    kept = {name: reply[name] for name in provider.kept_fields if name in reply}
-    if not all(
-        isinstance(value, str) and re.fullmatch(provider.kept_fields[name], value) for name, value in kept.items()
-    ):
-        return None
-    return kept
-
-
-def _usable(token: object) -> TypeGuard[str]:
-    """Visible ASCII: what RFC 6749 (A.12, A.17) allows, and a header can carry."""
-    return isinstance(token, str) and bool(token) and all("!" <= character <= "~" for character in token)
-
-
-def _seconds(value: Any, absent: float) -> float:
-    """``expires_in`` may be a string, missing, or nonsense."""
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        return absent
-    return seconds if 0 < seconds < 1e9 else absent
 
 
 def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, str]]:

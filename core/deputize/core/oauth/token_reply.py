@@ -1,0 +1,85 @@
+"""What a token endpoint replies: the tokens, what they may do and how long they live. RFC 6749 5.1."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from deputize.core.errors import ProviderUnavailable
+from deputize.core.failures import token_reply
+from deputize.core.oauth.provider import Provider
+from deputize.core.vault.grant import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
+
+    ``extra``: what else is kept with the grant.
+    """
+
+    access: Secret
+    refresh: Secret | None
+    scopes: frozenset[str] | None
+    lifetime: float
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+def parse_tokens(provider: Provider, reply: Any) -> Tokens:
+    """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no bearer token in it, or what must be kept is odd."""
+    tokens = _tokens(provider, reply)
+    del reply  # else the frame of an error shows it
+    if isinstance(tokens, str):
+        raise ProviderUnavailable(tokens)
+    return tokens
+
+
+def _tokens(provider: Provider, whole: Any) -> Tokens | str:
+    """The tokens of a reply, or what is wrong with it. Raises nothing: its frame has them in plaintext."""
+    reply = token_reply(provider.rules, whole) or {}
+    access, kind = reply.get("access_token"), str(reply.get("token_type", "bearer")).lower()
+    if not usable(access) or kind not in ("bearer", "user"):
+        return f"{provider.label} answered without a usable token."
+    if (extra := _kept(provider, whole)) is None:
+        return f"{provider.label} named a place that is not its own."
+    refresh_token = reply.get("refresh_token")
+    return Tokens(
+        access=Secret(access),
+        refresh=Secret(refresh_token) if usable(refresh_token) else None,
+        scopes=None if provider.permissions else _scopes(provider, reply.get("scope")),
+        lifetime=seconds(reply.get("expires_in"), provider.default_lifetime),
+        extra=extra,
+    )
+
+
+def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
+    """The scopes of a reply: a text, or a list of texts."""
+    if isinstance(scope, list):
+        scope = " ".join(one for one in scope if isinstance(one, str))
+    return provider.normal(scope) if isinstance(scope, str) else None
+
+
+def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
+    """What the grant keeps of a reply; None where a value has another form: it could send tokens to a place that is
+    not theirs."""
+    kept = {name: reply[name] for name in provider.kept_fields if name in reply}
+    if not all(
+        isinstance(value, str) and re.fullmatch(provider.kept_fields[name], value) for name, value in kept.items()
+    ):
+        return None
+    return kept
+
+
+def usable(token: object) -> TypeGuard[str]:
+    """Visible ASCII: what RFC 6749 (A.12, A.17) allows, and a header can carry."""
+    return isinstance(token, str) and bool(token) and all("!" <= character <= "~" for character in token)
+
+
+def seconds(value: Any, absent: float) -> float:
+    """``expires_in`` may be a string, missing, or nonsense."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return absent
+    return found if 0 < found < 1e9 else absent
