@@ -20,7 +20,8 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http, Transport
-from deputize.core.oauth.provider import ClientAuth, Identity, Provider
+from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.server_metadata import row_of, unfit
 
 Resolve = Callable[[str], Awaitable[list[str]]]
 """The addresses of a host name."""
@@ -31,11 +32,6 @@ _ISSUER: Final = re.compile(r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _UNICAST: Final = ipaddress.ip_network("2000::/3")  # RFC 4291 2.4: all that is assigned to the internet
-_METHODS: Final[Mapping[str, ClientAuth]] = {
-    "client_secret_post": "post",
-    "client_secret_basic": "basic",
-    "none": "none",
-}
 
 
 async def addresses_of(host: str) -> list[str]:
@@ -76,10 +72,10 @@ async def discover(
         before = await known.read(issuer) if known else None
         if before is None:
             raise
-        row = _row(issuer, before, name, label, api or {}, resource)
+        row = row_of(issuer, before, name, label, api or {}, resource)
         await guard.check_all(row, down=True)
         return row
-    row = _row(issuer, metadata, name, label, api or {}, resource)
+    row = row_of(issuer, metadata, name, label, api or {}, resource)
     await guard.check_all(row)
     if known is not None:
         await known.write(issuer, metadata)
@@ -113,57 +109,6 @@ async def _fetched(issuer: str, guard: _Guard, transport: Transport | None) -> M
     return metadata
 
 
-def _row(
-    issuer: str, metadata: Mapping[str, Any], name: str, label: str, api: Mapping[str, str], resource: str
-) -> Provider:
-    """RFC 8414 2, OpenID Connect Discovery 3."""
-    if "S256" not in _words(metadata, "code_challenge_methods_supported"):
-        raise _unfit(issuer, "does not say that it does PKCE with S256")
-    if "code" not in _words(metadata, "response_types_supported", ["code"]):
-        raise _unfit(issuer, "gives no authorization codes")
-    who, scopes = _url(metadata, "userinfo_endpoint"), _words(metadata, "scopes_supported")
-    offline = "offline_access" in scopes
-    return Provider(
-        name=name,
-        label=label or name,
-        authorize=_needed(issuer, metadata, "authorization_endpoint"),
-        csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
-        token=_needed(issuer, metadata, "token_endpoint"),
-        device=_url(metadata, "device_authorization_endpoint"),
-        resource=resource,
-        revoke=_url(metadata, "revocation_endpoint"),
-        issuer=issuer,
-        iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
-        client_auth=_client_auth(issuer, metadata),
-        api=api,
-        hosts=frozenset(urlsplit(url).netloc for url in (who, *api.values()) if url),
-        identity=Identity(
-            who or _needed(issuer, metadata, "userinfo_endpoint"), "{sub}", "{email|preferred_username|name}"
-        ),
-        always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
-        params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
-        login_hint="login_hint",
-        scope_words=_WORDS,
-    )
-
-
-_WORDS: Final = {
-    "openid": "know who you are",
-    "email": "see your email address",
-    "profile": "see your name and profile",
-    "offline_access": "stay connected while you are away",
-}
-
-
-def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
-    """How secrets are shown; Basic where the server does not say (RFC 8414 2)."""
-    offered = _words(metadata, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
-    for method, ours in _METHODS.items():
-        if method in offered:
-            return ours
-    raise _unfit(issuer, "wants a client authentication that is not supported")
-
-
 async def _metadata(http: Http, issuer: str, guard: _Guard) -> Mapping[str, Any]:
     """The first metadata there is: RFC 8414 3.1, then OpenID Connect Discovery 4.1."""
     parts = urlsplit(issuer)
@@ -180,7 +125,7 @@ async def _metadata(http: Http, issuer: str, guard: _Guard) -> Mapping[str, Any]
             return metadata
         if answer.status_code >= 500 or answer.status_code == 429:
             raise ProviderUnavailable(f"{parts.netloc} could not show its metadata now.")
-    raise _unfit(issuer, "shows no metadata")
+    raise unfit(issuer, "shows no metadata")
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
@@ -189,27 +134,6 @@ def _object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return metadata if isinstance(metadata, dict) else None
-
-
-def _url(metadata: Mapping[str, Any], name: str) -> str:
-    value = metadata.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _needed(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
-    value = _url(metadata, name)
-    if not value:
-        raise _unfit(issuer, f"names no {name}")
-    return value
-
-
-def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = None) -> list[str]:
-    value = metadata.get(name, absent)
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _unfit(issuer: str, why: str) -> SettingsError:
-    return SettingsError(f"The server at {issuer} {why}.", hint="It cannot be used; write a Provider row by hand.")
 
 
 class _Guard:

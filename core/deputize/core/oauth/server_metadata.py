@@ -1,0 +1,91 @@
+"""A provider's row from what its server says of itself: RFC 8414 2, OpenID Connect Discovery 1.0 3.
+
+What the server must be able to do, or must not want, is looked at here, so that a start says it and no consent fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from deputize.core.errors import SettingsError
+from deputize.core.oauth.provider import ClientAuth, Identity, Provider
+
+_METHODS: Final[Mapping[str, ClientAuth]] = {
+    "client_secret_post": "post",
+    "client_secret_basic": "basic",
+    "none": "none",
+}
+
+
+def row_of(
+    issuer: str, metadata: Mapping[str, Any], name: str, label: str, api: Mapping[str, str], resource: str
+) -> Provider:
+    """RFC 8414 2, OpenID Connect Discovery 3."""
+    if "S256" not in _words(metadata, "code_challenge_methods_supported"):
+        raise unfit(issuer, "does not say that it does PKCE with S256")
+    if "code" not in _words(metadata, "response_types_supported", ["code"]):
+        raise unfit(issuer, "gives no authorization codes")
+    who, scopes = _url(metadata, "userinfo_endpoint"), _words(metadata, "scopes_supported")
+    offline = "offline_access" in scopes
+    return Provider(
+        name=name,
+        label=label or name,
+        authorize=_needed(issuer, metadata, "authorization_endpoint"),
+        csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
+        token=_needed(issuer, metadata, "token_endpoint"),
+        device=_url(metadata, "device_authorization_endpoint"),
+        resource=resource,
+        revoke=_url(metadata, "revocation_endpoint"),
+        issuer=issuer,
+        iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
+        client_auth=_client_auth(issuer, metadata),
+        api=api,
+        hosts=frozenset(urlsplit(url).netloc for url in (who, *api.values()) if url),
+        identity=Identity(
+            who or _needed(issuer, metadata, "userinfo_endpoint"), "{sub}", "{email|preferred_username|name}"
+        ),
+        always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
+        params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
+        login_hint="login_hint",
+        scope_words=_WORDS,
+    )
+
+
+_WORDS: Final = {
+    "openid": "know who you are",
+    "email": "see your email address",
+    "profile": "see your name and profile",
+    "offline_access": "stay connected while you are away",
+}
+
+
+def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
+    """How secrets are shown; Basic where the server does not say (RFC 8414 2)."""
+    offered = _words(metadata, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
+    for method, ours in _METHODS.items():
+        if method in offered:
+            return ours
+    raise unfit(issuer, "wants a client authentication that is not supported")
+
+
+def _url(metadata: Mapping[str, Any], name: str) -> str:
+    value = metadata.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _needed(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
+    value = _url(metadata, name)
+    if not value:
+        raise unfit(issuer, f"names no {name}")
+    return value
+
+
+def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = None) -> list[str]:
+    value = metadata.get(name, absent)
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def unfit(issuer: str, why: str) -> SettingsError:
+    return SettingsError(f"The server at {issuer} {why}.", hint="It cannot be used; write a Provider row by hand.")
