@@ -250,4 +250,4 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
 
 
 def _said(app: AppSettings) -> tuple[object, ...]:
-    return app.issuer, app.label, app.api, app.resource, app.private
+    return app.issuer, app.label, app.api, app.resource, app.private, app.par

@@ -140,6 +140,7 @@ async def find_providers(
             api=app.api,
             resource=app.resource,
             private=app.private,
+            par=app.par,
             transport=transport,
             known=known,
         )

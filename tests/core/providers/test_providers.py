@@ -136,6 +136,7 @@ COMMON: dict[str, Any] = {
     "base": "",
     "stands_in_for": "",
     "csp_form_targets": (),
+    "par": "",
     "device": "",
     "resource": "",
     "request_headers": set(),

@@ -1,7 +1,7 @@
 """A consent in the user's browser: the link is opened, Connect is pressed, the provider asks, the browser comes back.
 
 What it brings back is a code, which `deputize.core.consent.redeem` makes a grant of.
-Sources: RFC 6749 4.1, RFC 7636, RFC 9207, RFC 9700 4.
+Sources: RFC 6749 4.1, RFC 7636, RFC 9126, RFC 9207, RFC 9700 4.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from deputize.core.consent.record import (
     Who,
     refused,
 )
-from deputize.core.consent.redeem import Redeemer
+from deputize.core.consent.redeem import Redeemer, reason_of
 from deputize.core.consent.repository import ConsentRepository
+from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import denied
 from deputize.core.oauth import flow
+from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.pending import Consent
 from deputize.core.portal import portal
@@ -35,10 +37,11 @@ from deputize.core.vault.grant import Secret
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What the browser gets when Connect was pressed: where to go, and the nonce that binds it."""
+    """What the browser gets when Connect was pressed: where to go, and the nonce that binds it to this ``state``."""
 
     url: str = field(repr=False)
     nonce: Secret
+    state: Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,23 @@ class Browser:
             login_hint=opened.account,
             choose=bool(opened.other),
         )
-        return Started(url, nonce)
+        return Started(await self._push(opened, url), nonce, state)
+
+    async def _push(self, record: ConsentRecord, url: str) -> str:
+        """Where the browser goes: to the provider, or to our own page where it has refused the request for good.
+
+        Raises `ProviderUnavailable` where the same link may be tried again.
+        """
+        provider, app = self.repository.registered(record)
+        endpoint = Endpoint(self.repository.engine.http, provider, app, self.repository.engine.clock)
+        try:
+            return await endpoint.push(url)
+        except Refusal as refusal:
+            outcome = refusal.outcome
+        if outcome.fix_by != "operator":
+            raise ProviderUnavailable(f"{provider.label} could not take the request now.")
+        await self.repository.end(record, "failed", reason_of(outcome))
+        return (await self.repository.public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
         """Cancel was pressed: the user's no, before any provider was asked. It counts as one that was said there."""

@@ -19,13 +19,17 @@ def bearer(token: Secret) -> dict[str, str]:
     return {"authorization": f"Bearer {token.reveal()}", "accept": "application/json", "user-agent": AGENT}
 
 
-def form_request(url: str, provider: Provider, app: App, body: str) -> httpx.Request:
-    """A form for the provider, with the client's credentials as it wants them. RFC 6749 2.3.1."""
+def form_request(url: str, provider: Provider, app: App, body: str, *, names_client: bool = False) -> httpx.Request:
+    """A form for the provider, with the client's credentials as it wants them. RFC 6749 2.3.1.
+
+    ``names_client``: the form says ``client_id`` even where the credentials do (RFC 9126 2.1).
+    """
     kind = "application/x-www-form-urlencoded"
     headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
     secret = secret_of(app) if provider.client_auth != "none" else ""
     if secret and provider.client_auth == "basic":
         headers["authorization"] = basic(app.client_id, secret)
+        body += f"&client_id={quote(app.client_id, safe='')}" if names_client else ""
     else:
         body += f"&client_id={quote(app.client_id, safe='')}"
         body += f"&client_secret={quote(secret, safe='')}" if secret else ""

@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -48,6 +49,7 @@ async def discover(
     api: Mapping[str, str] | None = None,
     resource: str = "",
     private: bool = False,
+    par: bool = False,
     transport: Transport | None = None,
     resolve: Resolve = addresses_of,
     known: Known | None = None,
@@ -56,7 +58,8 @@ async def discover(
 
     ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``: of the row, as
     in `Provider`; the API's hosts and the issuer's identity endpoint are where tokens may go. ``private``: private
-    addresses are fine (an intranet). ``transport`` replaces the network, ``resolve`` the look-up of names. ``known``
+    addresses are fine (an intranet). ``par``: requests are pushed (RFC 9126) though the server does not require it of
+    all its clients. ``transport`` replaces the network, ``resolve`` the look-up of names. ``known``
     keeps the metadata, for a time when the server is down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
@@ -66,16 +69,17 @@ async def discover(
     if not _NAME.fullmatch(name):
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard = _Guard(resolve, private)
+    row_from = partial(row_of, issuer, name=name, label=label, api=api or {}, resource=resource, par=par)
     try:
         metadata = await _fetched(issuer, guard, transport)
     except ProviderUnavailable:
         before = await known.read(issuer) if known else None
         if before is None:
             raise
-        row = row_of(issuer, before, name, label, api or {}, resource)
+        row = row_from(before)
         await guard.check_all(row, down=True)
         return row
-    row = row_of(issuer, metadata, name, label, api or {}, resource)
+    row = row_from(metadata)
     await guard.check_all(row)
     if known is not None:
         await known.write(issuer, metadata)
@@ -163,7 +167,7 @@ class _Guard:
 
     async def check_all(self, row: Provider, *, down: bool = False) -> None:
         """The same for each address of a row. ``down``: names may be unknown now; then nothing can be sent there."""
-        for url in (row.authorize, row.token, row.revoke, row.device, row.identity.url, *row.api.values()):
+        for url in (row.authorize, row.token, row.par, row.revoke, row.device, row.identity.url, *row.api.values()):
             with suppress(ProviderUnavailable) if down else nullcontext():
                 if url:
                     await self.check(url)

@@ -84,6 +84,7 @@ def _at(row: Provider, places: Mapping[str, str]) -> Provider:
         row,
         authorize=moved(row.authorize),
         token=moved(row.token),
+        par=moved(row.par),
         device=moved(row.device),
         revoke=moved(row.revoke),
         revoke_one=moved(row.revoke_one),

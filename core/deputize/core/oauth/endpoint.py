@@ -48,6 +48,13 @@ class Endpoint:
     clock: Callable[[], float] = time.time
     seconds: float = SECONDS
 
+    async def push(self, url: str) -> str:
+        """Where the browser goes with this authorization request: there, or where it was pushed (RFC 9126)."""
+        if not self.provider.par:
+            return url
+        outcome = await self._ask("revoke", flow.push(self.provider, self.app, url))
+        return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
+
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str) -> flow.Tokens:
         """Code for tokens, once."""
         request = flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)

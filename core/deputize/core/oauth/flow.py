@@ -1,7 +1,7 @@
 """The protocol without I/O: build what is sent to a provider, read what comes back. In the order it happens.
 
 Requests are `httpx.Request` objects that something else sends; parameters go through Authlib's functions. Sources:
-RFC 6749 (4.1, 5, 6), RFC 7636, RFC 7009, RFC 9207.
+RFC 6749 (4.1, 5, 6), RFC 7636, RFC 7009, RFC 9126, RFC 9207.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
@@ -22,6 +22,9 @@ from deputize.core.oauth.token_reply import Tokens as Tokens
 from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
 from deputize.core.oauth.token_reply import seconds, usable
 from deputize.core.vault.grant import Account, Secret
+
+MOST_URI: Final = 1024
+"""Characters of a request URI (RFC 9126): a browser must be able to carry it."""
 
 
 def authorize_url(
@@ -59,6 +62,26 @@ def authorize_url(
 def _scopes_asked(provider: Provider, scopes: frozenset[str]) -> dict[str, str]:
     wanted = [*provider.always, *sorted(scopes - set(provider.always))]
     return {provider.scope_param: provider.scope_separator.join(wanted)} if provider.scope_param else {}
+
+
+def push(provider: Provider, app: App, url: str) -> httpx.Request:
+    """An authorization request, as `authorize_url` made it, from server to server. RFC 9126 2.1."""
+    asked = {name: value for name, value in parse_qsl(urlsplit(url).query) if name != "client_id"}
+    return form_request(provider.par, provider, app, urlencode(asked), names_client=True)
+
+
+def parse_pushed(provider: Provider, reply: Any) -> str:
+    """The request URI of a reply to `push`. RFC 9126 2.2. Raises `ProviderUnavailable` where it has none."""
+    uri = reply.get("request_uri") if isinstance(reply, Mapping) else None
+    if not usable(uri) or len(uri) > MOST_URI:
+        raise ProviderUnavailable(f"{provider.label} gave no usable address of the request that it was sent.")
+    return uri
+
+
+def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
+    """Where the user's browser goes with a request that was pushed. RFC 9126 4."""
+    joint = "&" if "?" in provider.authorize else "?"
+    return provider.authorize + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ NEVER_SET: Final = frozenset(
     )
 )
 """Headers of a request that say who sends it, where it goes and where it ends."""
-_ADDRESSES: Final = ("authorize", "token", "device", "revoke", "revoke_one", "revoke_leaked")
+_ADDRESSES: Final = ("authorize", "token", "par", "device", "revoke", "revoke_one", "revoke_leaked")
 _NETLOC: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """A host, maybe with a port: what stands in a header of ours (CSP) and is compared with where a token may go."""
 _USER: Final = re.compile(r"(?<=//)[^/?#]*@")
@@ -68,6 +68,7 @@ class Provider:
     ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
     ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`.
     ``identity``: how to learn whose account a token is.
+    ``par``: where an authorization request is pushed before the browser leaves (RFC 9126), "" where it is not.
     ``device``: where a machine without a browser asks for a code that its user enters elsewhere (RFC 8628), or "".
     ``resource``: what tokens are to be good for, where the server wants to be told (RFC 8707).
     ``revoke``: where tokens are ended, "" where they cannot be; ``{client_id}`` in it is the app's.
@@ -115,6 +116,7 @@ class Provider:
     identity: Identity
     csp_form_targets: tuple[str, ...] = ()
     request_headers: frozenset[str] = frozenset()
+    par: str = ""
     device: str = ""
     resource: str = ""
     revoke: str = ""
@@ -161,6 +163,10 @@ class Provider:
             if url and not self._good(url):
                 shown = _USER.sub("...@", url)  # a password, perhaps
                 raise SettingsError(f"Provider {self.name}: {place} {shown!r} is not an https address.")
+        if self.par and urlsplit(self.par).netloc not in {urlsplit(url).netloc for url in (self.authorize, self.token)}:
+            raise SettingsError(  # it gets the client's credentials, and is no part of a grant's origin
+                f"Provider {self.name}: par is on another host than its authorization and its token endpoint."
+            )
 
     def _addresses(self) -> dict[str, str]:
         """All addresses by the fields they stand in, but for API roots that a grant brings."""

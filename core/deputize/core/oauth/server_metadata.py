@@ -20,9 +20,16 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
 
 
 def row_of(
-    issuer: str, metadata: Mapping[str, Any], name: str, label: str, api: Mapping[str, str], resource: str
+    issuer: str,
+    metadata: Mapping[str, Any],
+    *,
+    name: str,
+    label: str,
+    api: Mapping[str, str],
+    resource: str,
+    par: bool,
 ) -> Provider:
-    """RFC 8414 2, OpenID Connect Discovery 3."""
+    """The row. Raises `SettingsError` for a server that cannot be used."""
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
         raise unfit(issuer, "does not say that it does PKCE with S256")
     if "code" not in _words(metadata, "response_types_supported", ["code"]):
@@ -35,6 +42,7 @@ def row_of(
         authorize=_needed(issuer, metadata, "authorization_endpoint"),
         csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
         token=_needed(issuer, metadata, "token_endpoint"),
+        par=_par(issuer, metadata, wanted=par),
         device=_url(metadata, "device_authorization_endpoint"),
         resource=resource,
         revoke=_url(metadata, "revocation_endpoint"),
@@ -59,6 +67,12 @@ _WORDS: Final = {
     "profile": "see your name and profile",
     "offline_access": "stay connected while you are away",
 }
+
+
+def _par(issuer: str, metadata: Mapping[str, Any], *, wanted: bool) -> str:
+    """Where requests are pushed, if the server requires that of all its clients (RFC 9126 5), or ours does it."""
+    required = metadata.get("require_pushed_authorization_requests") is True
+    return _needed(issuer, metadata, "pushed_authorization_request_endpoint") if required or wanted else ""
 
 
 def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:

@@ -11,7 +11,7 @@ class AppSettings(BaseModel):
     ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
     runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
     the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
-    ``label``, ``api``, ``resource`` and ``private`` say what that does not: see `deputize.core.discover`.
+    ``label``, ``api``, ``resource``, ``private`` and ``par`` say what that does not: see `deputize.core.discover`.
     """
 
     client_id: str
@@ -24,6 +24,7 @@ class AppSettings(BaseModel):
     api: dict[str, str] = Field(default_factory=dict)
     resource: str = ""
     private: bool = False
+    par: bool = False
 
     def row(self, name: str) -> str:
         """The provider's name, for an app of this name."""

@@ -128,6 +128,7 @@ class ProviderSettings(BaseModel):
         "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."
     )
     revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
+    par: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
     device: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
     resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
     params: Params = Field(default_factory=dict, description="Parameters of each authorization request.")
@@ -151,7 +152,7 @@ class ProviderSettings(BaseModel):
         return self
 
     def _addresses(self) -> list[str]:
-        ends = (self.revoke, self.device)
+        ends = (self.revoke, self.device, self.par)
         return [self.authorize, self.token, self.identity.url, *self.api.values(), *(url for url in ends if url)]
 
     def _netlocs(self) -> list[str]:

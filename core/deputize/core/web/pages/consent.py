@@ -8,7 +8,7 @@ GET  /callback/{app}        callback    back to /connect/{ticket}
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -52,9 +52,8 @@ async def start(site: Site, request: Request) -> Response:
         await site.deputy.consents.decline(ticket, who)
         return see_other(here(request) + _query(return_to))
     started = await site.deputy.consents.start(ticket, who, return_to)
-    cookies, state = await site.cookies(), parse_qs(urlsplit(started.url).query)["state"][0]
-    response = see_other(started.url)
-    cookies.put(response, cookies.nonce(state), started.nonce.reveal(), NONCE_LIFE)
+    cookies, response = await site.cookies(), see_other(started.url)
+    cookies.put(response, cookies.nonce(started.state.reveal()), started.nonce.reveal(), NONCE_LIFE)
     return response
 
 

@@ -1,0 +1,151 @@
+"""Servers that want what not all do: pushed requests, signed assertions. From the settings file to an act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from deputize.core import (
+    Call,
+    Consent,
+    Deputy,
+    ProviderUnavailable,
+    Request,
+    SettingsError,
+    Steps,
+    Toolkit,
+    User,
+    allow_all,
+    any_of,
+)
+from deputize.core.act.catalog import Catalog
+from deputize.core.consent.consents import AnyLocalUser, Started
+from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
+
+acme = Toolkit("acme", provider="acme")
+
+
+@acme.tool(needs=[any_of("email")])
+def me() -> Steps:
+    """Who am I at Acme?"""
+    found = yield Request("GET", "/me")
+    return found["name"]
+
+
+Open = Callable[..., AbstractContextManager[Deputy]]
+"""A deputy whose only app is at this server. ``lines``: more of its table in the settings file."""
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DEPUTIZE_PORT", "0")
+
+    @contextmanager
+    def open_at(server: OidcServer, *lines: str, secret: str = f'client_secret = "{SECRET}"') -> Iterator[Deputy]:
+        table = ["[apps.acme]", f'client_id = "{CLIENT}"', secret, f'issuer = "{ISSUER}"', "private = true"]
+        (tmp_path / "deputize.toml").write_text("\n".join([*table, 'label = "Acme"', f'api.acme = "{API}"', *lines]))
+        with Deputy.from_settings(transport=server, policy=allow_all) as deputy:
+            deputy.gate.catalog = Catalog([acme])
+            yield deputy
+
+    return open_at
+
+
+def start(deputy: Deputy) -> tuple[Consent, Started]:
+    """Connect was pressed."""
+    (consent,) = deputy.run(deputy.connect("alice", tools=["acme_me"]))
+    return consent, deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
+
+
+def connect(deputy: Deputy, server: OidcServer) -> Consent:
+    """A consent from its link to its end; how it ended."""
+    consent, started = start(deputy)
+    back = server.authorize(started.url)
+    deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+    ended = deputy.run(deputy.consents.status(consent.id))
+    assert ended is not None
+    return ended
+
+
+def act(deputy: Deputy) -> object:
+    return deputy.run(deputy.act("acme_me", {}, user="alice", call=Call(id="1")))
+
+
+# ------------------------------------------------------------- PAR
+
+
+def test_D4_a_server_that_requires_pushed_requests_gets_them(opened: Open) -> None:
+    server = OidcServer(par=True)
+    with opened(server) as deputy:
+        assert connect(deputy, server).status == "granted"
+        assert act(deputy) == "Alice"
+
+
+def test_a_pushed_request_leaves_nothing_of_itself_in_the_browser(opened: Open) -> None:
+    server = OidcServer(par=True)
+    with opened(server) as deputy:
+        _, started = start(deputy)
+    place, form = server.forms[0]
+    assert set(parse_qs(urlsplit(started.url).query)) == {"client_id", "request_uri"}
+    assert place == "/par" and form["client_secret"] == SECRET
+    assert form["code_challenge_method"] == "S256" and form["state"] == started.state.reveal()
+    assert form["redirect_uri"].endswith("/callback/acme") and form["response_type"] == "code"
+
+
+def test_a_client_that_must_push_says_so_where_its_server_leaves_it_to_each_client(opened: Open) -> None:
+    server = OidcServer()
+    with opened(server, "par = true") as deputy:
+        assert connect(deputy, server).status == "granted"
+    assert [place for place, _ in server.forms] == ["/par", "/token"]
+
+
+def test_nothing_is_pushed_where_nobody_wants_it(opened: Open) -> None:
+    server = OidcServer()
+    with opened(server) as deputy:
+        assert connect(deputy, server).status == "granted"
+    assert [place for place, _ in server.forms] == ["/token"]
+
+
+@pytest.mark.parametrize("said", [{"require_pushed_authorization_requests": True}, {}])
+def test_a_server_without_an_endpoint_for_it_is_refused_at_start(opened: Open, said: dict[str, bool]) -> None:
+    server = OidcServer(said={"pushed_authorization_request_endpoint": None, **said})
+    with pytest.raises(SettingsError, match="pushed_authorization_request_endpoint"), opened(server, "par = true"):
+        pass
+
+
+def test_a_request_is_pushed_to_no_host_that_the_grants_do_not_come_from(opened: Open) -> None:
+    server = OidcServer(par=True, said={"pushed_authorization_request_endpoint": "https://evil.example.test/par"})
+    with pytest.raises(SettingsError, match="another host"), opened(server):
+        pass
+
+
+@pytest.mark.parametrize("uri", [None, "", 7, "a b", "x" * 2000, "\u00e4"])
+def test_an_answer_without_a_request_uri_sends_the_browser_nowhere(opened: Open, uri: object) -> None:
+    server = OidcServer(par=True, answers={"/par": (201, {"request_uri": uri, "expires_in": 60})})
+    with opened(server) as deputy, pytest.raises(ProviderUnavailable, match="Acme"):
+        start(deputy)
+
+
+def test_a_refused_push_ends_the_consent_in_words_for_the_operator(opened: Open) -> None:
+    server = OidcServer(par=True, answers={"/par": (400, {"error": "invalid_scope"})})
+    with opened(server) as deputy:
+        consent, started = start(deputy)
+        ended = deputy.run(deputy.consents.status(consent.id))
+        assert started.url == consent.link  # our own page, which says how it went
+    assert ended and ended.status == "failed" and not server.codes
+
+
+def test_a_push_that_fails_for_the_moment_can_be_tried_again_with_the_same_link(opened: Open) -> None:
+    server = OidcServer(par=True, answers={"/par": (503, {})})
+    with opened(server) as deputy:
+        with pytest.raises(ProviderUnavailable):
+            start(deputy)
+        del server.answers["/par"]
+        assert connect(deputy, server).status == "granted"
+        assert deputy.run(deputy.vault.grants(User("alice")))
