@@ -32,7 +32,6 @@ from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
-from deputize.core.vault.grant import Secret
 from deputize.core.vault.root_keys import keyring_keys, make_key_file, parse_keys, read_key_file
 from deputize.core.vault.stores import store_type
 
@@ -184,17 +183,8 @@ class Settings(BaseSettings):
         )
 
     def all_apps(self) -> list[App]:
-        """The OAuth clients."""
-        return [
-            App(
-                provider=app.row(name),
-                client_id=app.client_id,
-                client_secret=Secret(app.client_secret.get_secret_value()) if app.client_secret else None,
-                name=name,
-                pkce=app.pkce,
-            )
-            for name, app in self.apps.items()
-        ]
+        """The OAuth clients. Raises `SettingsError` for one whose private key cannot be used."""
+        return [app.client(name) for name, app in self.apps.items()]
 
     def all_providers(self) -> Mapping[str, Provider]:
         """All providers there are, where the apps say they are; or a sandbox that plays them.
@@ -250,4 +240,4 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
 
 
 def _said(app: AppSettings) -> tuple[object, ...]:
-    return app.issuer, app.label, app.api, app.resource, app.private, app.par
+    return app.issuer, app.label, app.api, app.resource, app.private, app.par, app.assertion_audience

@@ -141,6 +141,7 @@ async def find_providers(
             resource=app.resource,
             private=app.private,
             par=app.par,
+            assertion_audience=app.assertion_audience,
             transport=transport,
             known=known,
         )

@@ -24,6 +24,7 @@ from deputize.core import (
 )
 from deputize.core.act.catalog import Catalog
 from deputize.core.consent.consents import AnyLocalUser, Started
+from deputize.core.vault.root_keys import new_key
 from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
 
 acme = Toolkit("acme", provider="acme")
@@ -44,7 +45,9 @@ Open = Callable[..., AbstractContextManager[Deputy]]
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("DEPUTIZE_PORT", "0")
+    monkeypatch.setenv("DEPUTIZE_KEY", new_key())
+    monkeypatch.setenv("DEPUTIZE_VAULT", "memory:")
+    monkeypatch.setenv("DEPUTIZE_BASE_URL", "https://agents.example.test")
 
     @contextmanager
     def open_at(server: OidcServer, *lines: str, secret: str = f'client_secret = "{SECRET}"') -> Iterator[Deputy]:
@@ -80,7 +83,7 @@ def act(deputy: Deputy) -> object:
 # ------------------------------------------------------------- PAR
 
 
-def test_D4_a_server_that_requires_pushed_requests_gets_them(opened: Open) -> None:
+def test_a_server_that_requires_pushed_requests_gets_them(opened: Open) -> None:
     server = OidcServer(par=True)
     with opened(server) as deputy:
         assert connect(deputy, server).status == "granted"

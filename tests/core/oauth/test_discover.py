@@ -129,6 +129,8 @@ async def test_a_server_without_revocation_is_fine() -> None:
         (None, "basic"),
         (["client_secret_basic"], "basic"),
         (["none"], "none"),
+        (["tls_client_auth", "private_key_jwt"], "private_key_jwt"),
+        (["private_key_jwt", "client_secret_basic"], "basic"),
         (["none", "client_secret_basic", "client_secret_post"], "post"),
     ],
 )
@@ -138,9 +140,9 @@ async def test_A17_a_secret_is_shown_as_the_server_wants_it(methods: Any, auth: 
     assert row.client_auth == auth
 
 
-async def test_A17_a_server_that_wants_only_signed_assertions_is_refused() -> None:
-    with pytest.raises(SettingsError):
-        await found(METADATA | {"token_endpoint_auth_methods_supported": ["private_key_jwt"]})
+async def test_A17_a_server_that_wants_only_what_no_client_of_ours_can_is_refused() -> None:
+    with pytest.raises(SettingsError, match="tls_client_auth"):
+        await found(METADATA | {"token_endpoint_auth_methods_supported": ["tls_client_auth"]})
 
 
 async def test_A5_a_server_that_says_it_sends_iss_must_send_it() -> None:

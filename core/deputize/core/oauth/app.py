@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deputize.core.errors import SettingsError
+from deputize.core.oauth.client_key import ClientKey
 from deputize.core.vault.grant import Secret
 
 
@@ -12,7 +13,8 @@ from deputize.core.vault.grant import Secret
 class App:
     """An OAuth client registration at a provider.
 
-    ``client_secret`` is None for a public client. ``pkce``: the registration has PKCE switched on, where that is its
+    ``client_secret`` is None for a public client. ``key`` is there instead where it authenticates by signed assertions
+    (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: the registration has PKCE switched on, where that is its
     own choice (Slack).
     """
 
@@ -21,10 +23,16 @@ class App:
     client_secret: Secret | None = None
     name: str = ""
     pkce: bool = False
+    key: ClientKey | None = None
 
     def __post_init__(self) -> None:
         if not self.client_id.strip():
             raise SettingsError(f"The {self.provider} app has no client id.")
+        if self.key and self.client_secret:
+            raise SettingsError(
+                f"The {self.provider} app has a client secret and a private key.",
+                hint="A client authenticates in one way: leave out the one that the server does not ask for.",
+            )
         if not self.name:
             object.__setattr__(self, "name", self.provider)
         if not self.name.replace("-", "").replace("_", "").isalnum():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
+from deputize.core.errors import SettingsError
+from deputize.core.oauth.client_key import ASSERTION_TYPE
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
 
@@ -27,13 +29,40 @@ def form_request(url: str, provider: Provider, app: App, body: str, *, names_cli
     kind = "application/x-www-form-urlencoded"
     headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
     secret = secret_of(app) if provider.client_auth != "none" else ""
-    if secret and provider.client_auth == "basic":
+    if app.key:
+        asserted = app.key.assertion(app.client_id, provider.audience).reveal()
+        body += "&" + urlencode(
+            {"client_id": app.client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": asserted}
+        )
+    elif secret and provider.client_auth == "basic":
         headers["authorization"] = basic(app.client_id, secret)
         body += f"&client_id={quote(app.client_id, safe='')}" if names_client else ""
     else:
         body += f"&client_id={quote(app.client_id, safe='')}"
         body += f"&client_secret={quote(secret, safe='')}" if secret else ""
     return httpx.Request("POST", url, headers=headers, content=body.encode())
+
+
+def check_client(provider: Provider, app: App) -> None:
+    """Raise `SettingsError` for an app that cannot authenticate at its provider, as far as that is known."""
+    methods, algs = provider.client_auth_methods, provider.client_auth_algs
+    if not app.key:
+        if provider.client_auth != "private_key_jwt":
+            return
+        raise SettingsError(
+            f"{provider.label} takes no client secret, and the app {app.name!r} has no key (private_key_jwt).",
+            hint=f"Register a public key there, and name the private one: private_key_file in [apps.{app.name}].",
+        )
+    if methods and "private_key_jwt" not in methods:
+        raise SettingsError(
+            f"{provider.label} takes no signed assertions (private_key_jwt) of the app {app.name!r}.",
+            hint=f"It takes: {', '.join(sorted(methods))}. Give the app its client_secret instead of a key.",
+        )
+    if algs and app.key.alg not in algs:
+        raise SettingsError(
+            f"{provider.label} takes no assertions signed by {app.key.alg} of the app {app.name!r}.",
+            hint=f"It takes: {', '.join(sorted(algs))}. Set private_key_alg, or use another key.",
+        )
 
 
 def secret_of(app: App) -> str:

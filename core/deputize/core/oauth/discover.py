@@ -21,7 +21,7 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http, Transport
-from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.provider import Audience, Provider
 from deputize.core.oauth.server_metadata import row_of, unfit
 
 Resolve = Callable[[str], Awaitable[list[str]]]
@@ -50,17 +50,18 @@ async def discover(
     resource: str = "",
     private: bool = False,
     par: bool = False,
+    assertion_audience: Audience = "issuer",
     transport: Transport | None = None,
     resolve: Resolve = addresses_of,
     known: Known | None = None,
 ) -> Provider:
     """The provider behind an issuer, from its metadata.
 
-    ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``: of the row, as
-    in `Provider`; the API's hosts and the issuer's identity endpoint are where tokens may go. ``private``: private
-    addresses are fine (an intranet). ``par``: requests are pushed (RFC 9126) though the server does not require it of
-    all its clients. ``transport`` replaces the network, ``resolve`` the look-up of names. ``known``
-    keeps the metadata, for a time when the server is down.
+    ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``,
+    ``assertion_audience``: of the row, as in `Provider`; the API's hosts and the issuer's identity endpoint are where
+    tokens may go. ``private``: private addresses are fine (an intranet). ``par``: requests are pushed (RFC 9126) though
+    the server does not require it of all its clients. ``transport`` replaces the network, ``resolve`` the look-up of
+    names. ``known`` keeps the metadata, for a time when the server is down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
@@ -69,7 +70,9 @@ async def discover(
     if not _NAME.fullmatch(name):
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard = _Guard(resolve, private)
-    row_from = partial(row_of, issuer, name=name, label=label, api=api or {}, resource=resource, par=par)
+    row_from = partial(
+        row_of, issuer, name=name, label=label, api=api or {}, resource=resource, par=par, audience=assertion_audience
+    )
     try:
         metadata = await _fetched(issuer, guard, transport)
     except ProviderUnavailable:

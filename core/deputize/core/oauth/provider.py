@@ -31,7 +31,8 @@ __all__ = [
     "Site",
 ]
 
-ClientAuth = Literal["post", "basic", "none"]
+ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
+Audience = Literal["issuer", "token"]
 Pkce = Literal["always", "if_app_enabled"]
 Loopback = Literal["any_port", "any_port_same_path", "exact"]
 RevokeBy = Literal["form", "bearer", "app"]
@@ -82,7 +83,10 @@ class Provider:
     ``token_shapes``: what its tokens look like, to be masked in any text.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
     ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
-    ``client_auth``: how an app with a secret shows it at the token endpoint.
+    ``client_auth``: how an app with a secret shows it at the token endpoint; with a key it signs: ``private_key_jwt``.
+    ``client_auth_methods``, ``client_auth_algs``: what the server says it takes, in its words (RFC 8414 2); empty where
+    it does not say. ``assertion_audience``: what it wants signed assertions to name as ``aud``, its issuer (so that no
+    other server can use them) or its token endpoint (OpenID Connect Core 9).
     ``scope_param``: the parameter that asks for scopes, "" where the app's registration alone says what is asked.
     ``scope_separator``: between the scopes asked for; replies are split on commas and spaces everywhere.
     ``always``: scopes asked for in every consent.
@@ -131,6 +135,9 @@ class Provider:
     iss_required: bool = False
     pkce: Pkce = "always"
     client_auth: ClientAuth = "post"
+    client_auth_methods: frozenset[str] = frozenset()
+    client_auth_algs: frozenset[str] = frozenset()
+    assertion_audience: Audience = "issuer"
     scope_param: str = "scope"
     scope_separator: str = " "
     always: tuple[str, ...] = ()
@@ -202,6 +209,11 @@ class Provider:
                 self._known.clear()
             known = self._known[scopes] = self.normal(self.rules.covered(scopes)) | scopes
         return known
+
+    @property
+    def audience(self) -> str:
+        """What a signed assertion for this server names as its ``aud``."""
+        return (self.assertion_audience == "issuer" and self.issuer) or self.token
 
     @property
     def authorize_origin(self) -> str:

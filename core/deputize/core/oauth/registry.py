@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from deputize.core.errors import InvalidInput, SettingsError, instead
+from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.provider import App, Provider
 
 
@@ -17,7 +18,8 @@ def unknown_provider(name: str, known: Iterable[str]) -> tuple[str, str]:
 
 
 class Registry:
-    """Apps by name. Raises `SettingsError` for two of one name, or one of an unknown provider."""
+    """Apps by name. Raises `SettingsError` for two of one name, one of an unknown provider, or one that
+    cannot authenticate at its provider."""
 
     def __init__(self, apps: Iterable[App], providers: Mapping[str, Provider]) -> None:
         self.providers = providers
@@ -28,6 +30,7 @@ class Registry:
                 raise SettingsError(f"App {app.name!r}: {message}", hint=hint)
             if app.name in self.apps:
                 raise SettingsError(f"Two apps are called {app.name!r}.")
+            check_client(providers[app.provider], app)
             self.apps[app.name] = app
 
     def app(self, provider: str, name: str = "") -> App:

@@ -10,12 +10,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.provider import ClientAuth, Identity, Provider
+from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Provider
 
 _METHODS: Final[Mapping[str, ClientAuth]] = {
     "client_secret_post": "post",
     "client_secret_basic": "basic",
     "none": "none",
+    "private_key_jwt": "private_key_jwt",
 }
 
 
@@ -28,6 +29,7 @@ def row_of(
     api: Mapping[str, str],
     resource: str,
     par: bool,
+    audience: Audience,
 ) -> Provider:
     """The row. Raises `SettingsError` for a server that cannot be used."""
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
@@ -49,6 +51,9 @@ def row_of(
         issuer=issuer,
         iss_required=metadata.get("authorization_response_iss_parameter_supported") is True,
         client_auth=_client_auth(issuer, metadata),
+        client_auth_methods=frozenset(_words(metadata, "token_endpoint_auth_methods_supported")),
+        client_auth_algs=frozenset(_words(metadata, "token_endpoint_auth_signing_alg_values_supported")),
+        assertion_audience=audience,
         api=api,
         hosts=frozenset(urlsplit(url).netloc for url in (who, *api.values()) if url),
         identity=Identity(
@@ -81,7 +86,7 @@ def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
     for method, ours in _METHODS.items():
         if method in offered:
             return ours
-    raise unfit(issuer, "wants a client authentication that is not supported")
+    raise unfit(issuer, f"authenticates clients in no way that is supported, but by {', '.join(offered) or 'none'}")
 
 
 def _url(metadata: Mapping[str, Any], name: str) -> str:

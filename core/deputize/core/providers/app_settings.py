@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, Field, SecretStr
+
+from deputize.core.oauth.client_key import ClientKey
+from deputize.core.oauth.provider import App, Audience
+from deputize.core.vault.grant import Secret
 
 
 class AppSettings(BaseModel):
@@ -12,6 +18,11 @@ class AppSettings(BaseModel):
     runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
     the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
     ``label``, ``api``, ``resource``, ``private`` and ``par`` say what that does not: see `deputize.core.discover`.
+
+    ``private_key_file``: what the client signs with instead of showing a secret (``private_key_jwt``): PEM or a JSON
+    Web Key, mode 0600. ``private_key_id``: its ``kid``, where the server knows it by one; ``private_key_alg``: the
+    algorithm, where it is not the key's usual one. ``assertion_audience``: whether the server wants to be named by its
+    ``issuer``, or by its ``token`` endpoint.
     """
 
     client_id: str
@@ -25,6 +36,22 @@ class AppSettings(BaseModel):
     resource: str = ""
     private: bool = False
     par: bool = False
+    private_key_file: Path | None = None
+    private_key_id: str = ""
+    private_key_alg: str = ""
+    assertion_audience: Audience = "issuer"
+
+    def client(self, name: str) -> App:
+        """The OAuth client. Raises `SettingsError` for one that cannot be, or whose private key cannot be used."""
+        path, secret = self.private_key_file, self.client_secret
+        return App(
+            provider=self.row(name),
+            client_id=self.client_id,
+            client_secret=Secret(secret.get_secret_value()) if secret else None,
+            name=name,
+            pkce=self.pkce,
+            key=ClientKey.read(path, app=name, alg=self.private_key_alg, kid=self.private_key_id) if path else None,
+        )
 
     def row(self, name: str) -> str:
         """The provider's name, for an app of this name."""

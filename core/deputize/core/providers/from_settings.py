@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.provider import ClientAuth, Identity, Loopback, Pkce, Provider, RevokeBy
+from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Loopback, Pkce, Provider, RevokeBy
 from deputize.core.providers import bad_name, known
 
 _URL: Final = re.compile(r'[^\x00-\x20"<>\\^`|\x7f-\U0010ffff]+')
@@ -122,7 +122,11 @@ class ProviderSettings(BaseModel):
     )
     issuer: str = Field("", description="What `iss` of a callback must be (RFC 9207), where the server sends it.")
     pkce: Pkce = Field("always", description="PKCE with S256: always, or where the app's `pkce` is set.")
-    client_auth: ClientAuth = Field("post", description="How an app shows its secret: in the form, Basic, or not.")
+    client_auth: ClientAuth = Field(
+        "post",
+        description="How an app shows its secret: in the form, Basic, or not; or that it has to sign with a key.",
+    )
+    assertion_audience: Audience = Field("issuer", description="What the server wants signed assertions to be for.")
     revoke: AddressOrNone = Field("", description="Where tokens end (RFC 7009). Empty: they cannot be ended.")
     revoke_by: RevokeBy = Field(
         "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."

@@ -38,6 +38,22 @@ def check_private(path: Path, status: os.stat_result) -> None:
         )
 
 
+def read_private(path: Path, most: int) -> bytes:
+    """What is in a key file, ``most`` bytes of it. Raises `SettingsError` unless it is this account's, 0600 or less."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SettingsError("The key file cannot be read.", hint=f"{path}: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise SettingsError("The key file is not a file.", hint=str(path))
+        check_private(path, status)
+        return os.read(descriptor, most)
+    finally:
+        os.close(descriptor)
+
+
 def new_file(path: Path) -> int:
     """A descriptor of a file that did not exist before, mode 0600. Raises FileExistsError, OSError."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -7,14 +7,20 @@ import binascii
 import os
 import re
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.private_files import beside, check_private, new_file, private_folder, publish, sync
+from deputize.core.vault.private_files import (
+    beside,
+    new_file,
+    private_folder,
+    publish,
+    read_private,
+    sync,
+)
 from deputize.core.vault.seal import KEY_BYTES, id_of
 
 _NEW = "Make one with: deputize key new"
@@ -72,19 +78,7 @@ def _weakness(key: bytes) -> str:
 def read_key_file(path: Path) -> list[bytes]:
     """The keys in a file. Raises `SettingsError` unless it is this account's, with mode 0600 or less."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise SettingsError("The key file cannot be read.", hint=f"{path}: {error.strerror}") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SettingsError("The key file is not a file.", hint=str(path))
-        check_private(path, status)
-        text = os.read(descriptor, _MOST_BYTES)
-    finally:
-        os.close(descriptor)
-    try:
-        return parse_keys(text.decode("ascii"))
+        return parse_keys(read_private(path, _MOST_BYTES).decode("ascii"))
     except UnicodeDecodeError:
         raise SettingsError("The key file holds something else than keys.", hint=str(path)) from None
 

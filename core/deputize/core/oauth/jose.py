@@ -1,0 +1,111 @@
+"""JSON Web Signatures (RFC 7515) with public-key algorithms only, over joserfc, which is imported where it is used.
+
+No ``none``, and no HMAC: a public key must never do as the secret of one (RFC 8725 2.1). The key is the caller's;
+``jku``, ``jwk``, ``x5u`` and ``x5c`` of a header are never looked at (RFC 8725 3.10).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+    from joserfc.jws import JWSRegistry
+
+    AnyKey = RSAKey | ECKey | OKPKey
+
+ALGS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("RS256", "PS256", "RS384", "PS384", "RS512", "PS512"), "RSA"),
+    **{"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"},
+    **{"EdDSA": "Ed25519", "Ed25519": "Ed25519"},
+}
+"""Algorithms (RFC 7518 3.1, RFC 8037, RFC 9864), each with its kind of key: RSA, or a curve."""
+RSA_BITS: Final = range(2048, 8193)
+_PUBLIC: Final = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+_PRIVATE: Final = {"RSA": ("d", "p", "q", "dp", "dq", "qi"), "EC": ("d",), "OKP": ("d",)}
+
+
+def kind_of(jwk: Mapping[str, Any]) -> str:
+    """``RSA``, or the curve, of a JSON Web Key (RFC 7517) that can be used; "" for any other."""
+    kind = jwk.get("kty")
+    if kind == "RSA":
+        return "RSA" if _bits(jwk.get("n")) in RSA_BITS else ""
+    curve = jwk.get("crv")
+    return curve if kind in ("EC", "OKP") and isinstance(curve, str) and curve in ALGS.values() else ""
+
+
+def key_of(jwk: Mapping[str, Any], *, private: bool = False) -> AnyKey:
+    """A key from its JSON Web Key. ``private``: with what signs. Raises ValueError for one that is none."""
+    from joserfc.errors import JoseError
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    kind = str(jwk.get("kty")) if kind_of(jwk) else ""
+    names = (*_PUBLIC.get(kind, ()), *(_PRIVATE.get(kind, ()) if private else ()))
+    if not names or (private and not jwk.get("d")):
+        raise ValueError("not such a key")
+    part = {"kty": kind, **{name: jwk[name] for name in names if isinstance(jwk.get(name), str)}}
+    try:
+        if kind == "RSA":
+            made: AnyKey = RSAKey.import_key(part)
+        else:
+            made = ECKey.import_key(part) if kind == "EC" else OKPKey.import_key(part)
+        made.get_op_key("sign" if private else "verify")  # joserfc reads it here only
+    except (JoseError, ValueError, TypeError, KeyError):
+        made_of_it = None
+    else:
+        made_of_it = made
+    if made_of_it is None:
+        raise ValueError("not such a key")
+    return made_of_it
+
+
+def sign(header: Mapping[str, Any], claims: Mapping[str, Any], key: AnyKey) -> str:
+    """A JSON Web Token with these claims. ``header``: with ``alg``, one of `ALGS` that fits the key."""
+    from joserfc import jws
+
+    return jws.serialize_compact(dict(header), json.dumps(claims).encode(), key, registry=_registry(header["alg"]))
+
+
+def verify(token: str, key: AnyKey, alg: str) -> bytes | None:
+    """The content that this key has signed by this algorithm, whatever the header says; None where it has not."""
+    from joserfc import jws
+    from joserfc.errors import JoseError
+
+    try:
+        return jws.deserialize_compact(token, key, registry=_registry(alg)).payload
+    except (JoseError, ValueError):
+        return None
+
+
+def header_of(token: str) -> dict[str, Any]:
+    """What a compact serialization says of itself, unproven; empty where it is none."""
+    head = token.partition(".")[0]
+    try:
+        found = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _registry(alg: str) -> JWSRegistry:
+    """What joserfc may do: this one algorithm. Headers of a server's own are no fault."""
+    from joserfc.jws import JWSRegistry
+
+    class One(JWSRegistry):
+        def get_alg(self, name: str) -> Any:  # theirs warns of EdDSA, which servers still name so
+            return self.algorithms[name] if name == alg and name in ALGS else super().get_alg("none")
+
+    return One(algorithms=[alg], strict_check_header=False)
+
+
+def _bits(number: Any) -> int:
+    """How long this number is, in base64url."""
+    try:
+        raw = base64.urlsafe_b64decode(number + "=" * (-len(number) % 4)) if isinstance(number, str) else b""
+    except (binascii.Error, ValueError):
+        return 0
+    return int.from_bytes(raw).bit_length()
