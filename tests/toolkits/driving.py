@@ -64,7 +64,7 @@ class Driver:
     def start(self, name: str, arguments: Mapping[str, Any], noted: Mapping[str, Any] | None = None) -> Steps:
         """The steps of a call, its arguments validated."""
         tool = self.toolkit.tools[f"{self.toolkit.name}_{name}"]
-        return tool.begin(tool.validate(arguments), Run(self.key, self.granted, self.account, noted, self.now))
+        return tool.begin(tool.validate(arguments), lambda: Run(self.key, self.granted, self.account, noted, self.now))
 
     def run(
         self, name: str, arguments: Mapping[str, Any], answer: Answer, noted: Mapping[str, Any] | None = None

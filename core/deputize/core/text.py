@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
@@ -39,7 +40,13 @@ _NEEDED = (
     r"|(?<=[\u1800-\u18af])[\u180b-\u180f]|(?<=[\u2801-\u28ff])\u2800(?=[\u2801-\u28ff])"
     rf"|(?<=\U0001f3f4)(?:{_FLAG})"
 )
-_HIDDEN: Final = re.compile(rf"(?P<needed>{_NEEDED})|[{CONTROLS}{UNSEEN}]")
+
+
+@cache
+def _hidden() -> re.Pattern[str]:
+    """Made when the first text has something of it, since it takes a while."""
+    return re.compile(rf"(?P<needed>{_NEEDED})|[{CONTROLS}{UNSEEN}]")
+
 
 _LETTERS = (
     "\u0405\u0406\u0408\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0430"  # Cyrillic
@@ -75,7 +82,7 @@ def replaced(text: str, by: Callable[[str], str]) -> tuple[str, int]:
         count += 1
         return by(found[0])
 
-    return _HIDDEN.sub(one, text), count
+    return _hidden().sub(one, text), count
 
 
 def visible(text: str) -> str:
@@ -91,7 +98,7 @@ def visible(text: str) -> str:
 
 
 def _plain(text: str) -> bool:
-    return text.isascii() and (text.isprintable() or not _HIDDEN.search(text))
+    return text.isascii() and (text.isprintable() or not _hidden().search(text))
 
 
 def _letters(word: re.Match[str]) -> str:

@@ -35,7 +35,7 @@ def test_a_tool_that_declares_run_is_handed_it_and_no_schema_shows_it() -> None:
 
     tool = kit.tools[one_tool(kit)]
     assert list(tool.schema["properties"]) == ["text"] and tool.reads_notes
-    assert result_of(tool.begin({"text": "hello"}, RUN)) == ("hello", RUN)
+    assert result_of(tool.begin({"text": "hello"}, lambda: RUN)) == ("hello", RUN)
 
 
 def test_a_tool_that_asks_for_something_else_is_refused_with_what_there_is() -> None:
@@ -60,7 +60,7 @@ def test_a_tool_written_for_single_keywords_works_for_one_release_and_its_author
     assert caught[0].filename == __file__
     tool = kit.tools[one_tool(kit)]
     assert not tool.schema["properties"] and tool.reads_notes
-    assert result_of(tool.begin({}, RUN)) == (RUN.key, RUN.granted, RUN.account, RUN.noted, RUN.now)
+    assert result_of(tool.begin({}, lambda: RUN)) == (RUN.key, RUN.granted, RUN.account, RUN.noted, RUN.now)
 
 
 async def test_a_run_says_who_the_user_is_what_is_granted_and_when() -> None:

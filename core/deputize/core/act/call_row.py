@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from deputize.core.act.act import Act, Call
@@ -13,57 +13,66 @@ from deputize.core.vault.grant import Grant, User
 LONGEST_NAME = 100
 
 
-@dataclass
+@dataclass(slots=True)
 class CallRow:
-    """``call`` is frozen, and exchanged for one that says more."""
+    """Facts gathered on the way. They become a frozen row when one is written, which most calls do once."""
 
-    call: OfCall
+    tool: str
+    user: User
+    came_from: Call
+    agent: str
+    act: Act | None = None
+    alias: str = ""
+    grant: Grant | None = None
+    account_hash: str = ""
+    show: str = ""
+    incomplete: str = ""
 
     @classmethod
     def begun(cls, tool: str, user: User | str | None, call: Call | None, agent: str) -> CallRow:
         """What is known before anything was checked."""
-        who, call = user if isinstance(user, User) else User(str(user or "")), call or Call()
-        return cls(
-            OfCall(
-                tenant=who.tenant,
-                user=who.id,
-                agent=agent,
-                tool=str(tool)[:LONGEST_NAME],
-                thread=call.thread,
-                run=call.run,
-                call_id=call.id,
-            )
-        )
+        who = user if isinstance(user, User) else User(str(user or ""))
+        return cls(str(tool)[:LONGEST_NAME], who, call or Call(), agent)
 
     def validated(self, act: Act, called: str) -> None:
         """The call is this act. ``called``: the name it was called by, which may be an alias."""
-        self.call = replace(
-            self.call,
-            tool=act.tool.name,
-            provider=act.provider,
-            app=act.app,
-            effect=act.effect.words(),
-            called=called if act.tool.called else "",
-        )
+        self.act, self.tool, self.alias = act, act.tool.name, called if act.tool.called else ""
 
     def permitted(self, act: Act, grant: Grant, account_hash: str) -> None:
         """The act, as the user may have changed it, with the grant that it uses."""
-        self.call = replace(
-            self.call,
-            effect=act.effect.words(),
-            account_hash=account_hash,
-            grant_gen=grant.generation,
-            scopes_required=asks_of(act.needs),
-            scopes_granted=in_order(grant.scopes),
-        )
+        self.act, self.grant, self.account_hash = act, grant, account_hash
 
     def showed(self, digest: str) -> None:
         """What was shown, and is now done."""
-        self.call = replace(self.call, show=digest)
+        self.show = digest
 
     def left_out(self, what: str) -> None:
         """What the provider left out of a good answer."""
-        self.call = replace(self.call, incomplete=what)
+        self.incomplete = what
+
+    @property
+    def call(self) -> OfCall:
+        """All of it."""
+        act, grant, came_from = self.act, self.grant, self.came_from
+        return OfCall(
+            tenant=self.user.tenant,
+            user=self.user.id,
+            agent=self.agent,
+            tool=self.tool,
+            thread=came_from.thread,
+            run=came_from.run,
+            call_id=came_from.id,
+            provider=act.provider if act else "",
+            app=act.app if act else "",
+            effect=act.effect.words() if act else "",
+            called=self.alias,
+            account_hash=self.account_hash,
+            grant_gen=grant.generation if grant else None,
+            scopes_required=asks_of(act.needs) if act and grant else (),
+            scopes_granted=in_order(grant.scopes) if grant else (),
+            show=self.show,
+            incomplete=self.incomplete,
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -154,15 +154,18 @@ class Runner:
 
     def begin(self) -> Steps:
         """The tool's steps, before the first."""
+        return self.act.tool.begin(self.act.arguments, self._run)
+
+    def _run(self) -> Run:
+        """What a tool may know of it."""
         exchange, entry = self.exchange, self.entry
-        run = Run(
+        return Run(
             key=self.act.key,
             granted=exchange.provider.covered(exchange.grant.scopes),
             account=exchange.grant.account,
             noted=entry.noted if entry else None,
             now=(entry.began if entry else 0.0) or self.act.began or exchange.sender.clock(),
         )
-        return self.act.tool.begin(self.act.arguments, run)
 
     async def drive(self, steps: Steps, on_show: OnShow | None, show: Show | None = None) -> Any:
         """The tool's result. ``show``: where it stands already. ``on_show`` is asked outside of the tool, which could

@@ -88,9 +88,14 @@ class Tool:
         """This tool, called by another name: with the arguments that it has there."""
         return replace(self, called=alias)
 
-    def begin(self, arguments: Arguments, run: Run) -> Steps:
-        """The steps of a call with these validated arguments."""
-        return self.steps(**arguments, **{name: run if name == "run" else getattr(run, name) for name in self.injected})
+    def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
+        """The steps of a call with these validated arguments. ``run`` is asked where the tool takes it."""
+        if not self.injected:
+            return self.steps(**arguments)
+        made = run()
+        return self.steps(
+            **arguments, **{name: made if name == "run" else getattr(made, name) for name in self.injected}
+        )
 
     @property
     def reads_notes(self) -> bool:

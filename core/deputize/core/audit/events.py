@@ -8,10 +8,9 @@ share, and its own, each with what it means. To add a field, add it here; to add
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal
 
-from deputize.core.audit.facts import Facts, Obtained, OfApp, OfApproval, OfCall, OfConsent, OfGrant, OfUser
+from deputize.core.audit.facts import Facts, Obtained, OfApp, OfApproval, OfCall, OfConsent, OfGrant, OfUser, event
 
 Reason = Annotated[str, "why, as a word for programs"]
 KeyId = Annotated[str, "id of a key, never the key"]
@@ -26,7 +25,7 @@ class Event(Facts):
 # ------------------------------------------------------------- calls
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ActIntent(Event):
     """An act is about to write; from here on it may have happened."""
 
@@ -35,7 +34,7 @@ class ActIntent(Event):
     args_mac: Annotated[str, "keyed digest of the act and its arguments"]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ActResult(Event):
     """A call has ended: one row for each, however it ends."""
 
@@ -45,7 +44,7 @@ class ActResult(Event):
     duration_ms: Annotated[int, "milliseconds"]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class LedgerSaveFailed(Event):
     """How an act ended could not be stored: no later run repeats it."""
 
@@ -57,7 +56,7 @@ class LedgerSaveFailed(Event):
 # ------------------------------------------------------------- approvals
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ApprovalAsked(Event):
     """The user is asked about one act."""
 
@@ -65,7 +64,7 @@ class ApprovalAsked(Event):
     approval: OfApproval
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ApprovalApproved(Event):
     """The user said yes."""
 
@@ -73,7 +72,7 @@ class ApprovalApproved(Event):
     approval: OfApproval
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ApprovalRejected(Event):
     """The user said no."""
 
@@ -81,7 +80,7 @@ class ApprovalRejected(Event):
     approval: OfApproval
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ApprovalEdited(Event):
     """The user said yes with other arguments."""
 
@@ -89,7 +88,7 @@ class ApprovalEdited(Event):
     approval: OfApproval
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ApprovalUsed(Event):
     """The yes is used up: the act begins."""
 
@@ -100,7 +99,7 @@ class ApprovalUsed(Event):
 # ------------------------------------------------------------- consents
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ConsentAsked(Event):
     """The user is asked for scopes."""
 
@@ -110,7 +109,7 @@ class ConsentAsked(Event):
     reason: Reason = ""
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ConsentOpened(Event):
     """The user went on to the provider."""
 
@@ -119,7 +118,7 @@ class ConsentOpened(Event):
     by: Annotated[str, "device, where not by a browser on this machine"] = ""
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ConsentEnded(Event):
     """How a consent ended: not an event itself, but what those have in common that are."""
 
@@ -169,7 +168,7 @@ ENDS: Final = {
 """The event by a consent's final state."""
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class Misused(Event):
     """A link or a callback was refused: not an event itself, but what those have in common that are."""
 
@@ -266,7 +265,7 @@ MISUSES: Final[dict[Misuse, type[Misused]]] = {
 # ------------------------------------------------------------- grants and tokens
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class AccountChosen(Event):
     """The user chose which account acts."""
 
@@ -274,7 +273,7 @@ class AccountChosen(Event):
     grant: OfGrant
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class AccountSetAside(Event):
     """Another account acts from now on."""
 
@@ -282,7 +281,7 @@ class AccountSetAside(Event):
     grant: OfGrant
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class TokenRefreshed(Event):
     """A new access token was stored."""
 
@@ -290,7 +289,7 @@ class TokenRefreshed(Event):
     grant: OfGrant
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class TokenRefreshFailed(Event):
     """The provider gave no new access token."""
 
@@ -299,7 +298,7 @@ class TokenRefreshFailed(Event):
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class TokenSaveFailed(Event):
     """A new access token could not be stored; it is tried again."""
 
@@ -308,7 +307,7 @@ class TokenSaveFailed(Event):
     attempt: Annotated[int, "which attempt failed"]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class GrantMarkedLost(Event):
     """The grant is dead: the user must consent anew."""
 
@@ -317,7 +316,7 @@ class GrantMarkedLost(Event):
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class GrantRevoked(Event):
     """The grant has ended here."""
 
@@ -326,7 +325,7 @@ class GrantRevoked(Event):
     upstream: Annotated[str, "what became of its tokens at the provider"] = ""
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class GrantRestored(Event):
     """A backup was put back, and the grant has this generation in it."""
 
@@ -334,7 +333,7 @@ class GrantRestored(Event):
     grant: OfGrant
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class GrantDropped(Event):
     """Grants that do not open were removed."""
 
@@ -342,7 +341,7 @@ class GrantDropped(Event):
     records: Annotated[int, "how many records"]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class UserErased(Event):
     """All that was kept of a user is gone."""
 
@@ -353,7 +352,7 @@ class UserErased(Event):
 # ------------------------------------------------------------- the revocation queue (RFC 7009)
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class RevokeReplaced(Event):
     """A token need not be ended: a newer grant took its place."""
 
@@ -361,7 +360,7 @@ class RevokeReplaced(Event):
     tokens: OfApp
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class RevokeTried(Event):
     """Revocation was tried at the provider: not an event itself, but what those have in common that are."""
 
@@ -412,7 +411,7 @@ REVOKES: Final = {
 # ------------------------------------------------------------- keys and the vault
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class KeyAdded(Event):
     """A root key was made, and seals from now on."""
 
@@ -420,7 +419,7 @@ class KeyAdded(Event):
     key: KeyId
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class KeyRemoved(Event):
     """A root key was taken out of the list."""
 
@@ -428,7 +427,7 @@ class KeyRemoved(Event):
     key: KeyId
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class KeyResealed(Event):
     """Records were sealed with the newest key."""
 
@@ -438,7 +437,7 @@ class KeyResealed(Event):
     shut: Annotated[int, "records that do not open, left as they are"]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class KeyRotated(Event):
     """The audit has a new key; this closes a chain of an older one."""
 
@@ -450,14 +449,14 @@ class KeyRotated(Event):
     closed_mac: Annotated[str, "and that row's mac"]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class VaultCopied(Event):
     """A backup was made."""
 
     event = "vault.copied"
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class VaultRestored(Event):
     """A backup was put back: generations are counted anew from here."""
 
@@ -466,7 +465,7 @@ class VaultRestored(Event):
     grants: Annotated[int, "grants to be confirmed before use"]
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class VaultBegunAnew(Event):
     """A new vault took the place of one that was lost."""
 
@@ -476,14 +475,14 @@ class VaultBegunAnew(Event):
 # ------------------------------------------------------------- the audit itself
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class ChainAnchor(Event):
     """A row whose line is also kept elsewhere."""
 
     event = "chain.anchor"
 
 
-@dataclass(frozen=True, slots=True)
+@event
 class AuditLost(Event):
     """Rows were lost: the disk refused them for too long."""
 
