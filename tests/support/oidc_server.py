@@ -200,7 +200,8 @@ class OidcServer(httpx.AsyncBaseTransport):
         return claims | nonce | {name: self.userinfo[name] for name in self.in_id_token}
 
     def _revoke(self, form: dict[str, str]) -> httpx.Response:
-        self.tokens.pop(form["token"], None)
+        family = self.tokens.get(form["token"])
+        self.tokens = {token: asked for token, asked in self.tokens.items() if asked is not family}
         return httpx.Response(200)
 
     def _resource(self, place: str, request: httpx.Request) -> httpx.Response:

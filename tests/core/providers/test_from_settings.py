@@ -244,3 +244,16 @@ async def test_a_user_disconnects_an_account_whose_row_is_no_longer_in_the_setti
 def sandbox_rows(sandbox: Sandbox) -> dict[str, Provider]:
     """The rows that a sandbox plays."""
     return {name: one.row for name, one in sandbox.played.items()}
+
+
+def test_a_row_with_a_key_set_needs_no_identity_of_its_own_but_an_issuer(tmp_path: Path) -> None:
+    given = {"identity": None, "jwks": "https://acme.example/keys", "id_token_algs": ["ES256"]}
+    row = load(tmp_path, **given, issuer="https://acme.example").all_providers()["acme"]
+    assert (row.jwks, row.id_token_algs, row.identity.subject) == ("https://acme.example/keys", {"ES256"}, "{sub}")
+    assert row.hosts == {"api.acme.example"}
+    with pytest.raises(SettingsError, match="issuer"):
+        load(tmp_path, **given)
+    with pytest.raises(SettingsError, match=r"identity\.url"):
+        load(tmp_path, identity=None)
+    with pytest.raises(SettingsError, match="https on"):
+        load(tmp_path, issuer="https://acme.example", jwks="http://acme.example/keys")

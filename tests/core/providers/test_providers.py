@@ -136,6 +136,8 @@ COMMON: dict[str, Any] = {
     "base": "",
     "stands_in_for": "",
     "csp_form_targets": (),
+    "jwks": "",
+    "id_token_algs": set(),
     "par": "",
     "device": "",
     "resource": "",

@@ -95,6 +95,7 @@ class Browser:
             challenge=pkce.challenge,
             login_hint=opened.account,
             choose=bool(opened.other),
+            nonce=visit.nonce,
         )
         return Started(await self._push(opened, url), nonce, state)
 

@@ -46,7 +46,7 @@ class Redeemer:
             raise refused("raced")
         endpoint, asked_at = Endpoint(engine.http, provider, app, engine.clock), engine.clock()
         try:
-            tokens = await endpoint.exchange(record.code, visit.verifier, record.redirect_uri)
+            tokens = await endpoint.exchange(record.code, visit.verifier, record.redirect_uri, visit.nonce)
         except Refusal as refusal:
             await self.repository.end(confirmed, "failed", reason_of(refusal.outcome))
             return
@@ -70,7 +70,7 @@ class Redeemer:
     async def _keep(self, record: ConsentRecord, endpoint: Endpoint, tokens: flow.Tokens, asked_at: float) -> bool:
         """Put the tokens into the vault, if they are of the right account. False: they must not live on."""
         try:
-            account, extra = await endpoint.whoami(tokens.access)
+            account, extra = await endpoint.whoami(tokens, asked_at)
             granted = await endpoint.granted(tokens, record.asked)
         except Refusal as refusal:
             await self.repository.end(record, "failed", reason_of(refusal.outcome))

@@ -170,7 +170,8 @@ class _Guard:
 
     async def check_all(self, row: Provider, *, down: bool = False) -> None:
         """The same for each address of a row. ``down``: names may be unknown now; then nothing can be sent there."""
-        for url in (row.authorize, row.token, row.par, row.revoke, row.device, row.identity.url, *row.api.values()):
+        ends = (row.authorize, row.token, row.par, row.jwks, row.revoke, row.device, row.identity.url)
+        for url in (*ends, *row.api.values()):
             with suppress(ProviderUnavailable) if down else nullcontext():
                 if url:
                     await self.check(url)

@@ -85,6 +85,7 @@ def _at(row: Provider, places: Mapping[str, str]) -> Provider:
         authorize=moved(row.authorize),
         token=moved(row.token),
         par=moved(row.par),
+        jwks=moved(row.jwks),
         device=moved(row.device),
         revoke=moved(row.revoke),
         revoke_one=moved(row.revoke_one),

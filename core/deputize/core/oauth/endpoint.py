@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
@@ -11,17 +12,21 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.failures import Call, Kind, Outcome, classify, lost
+from deputize.core.failures import Call, Kind, Outcome, classify, lost, outcome_of
 from deputize.core.http import Http
-from deputize.core.oauth import flow
+from deputize.core.oauth import flow, id_token
 from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.vault.grant import Account, Secret
 
 T = TypeVar("T")
 
+log = logging.getLogger("deputize")
+
 SECONDS: Final = 20.0
 LATE: Final = "late"
 """Of a token request that was not answered in time."""
+DISBELIEVED: Final = "bad_id_token"
+"""Of a consent whose id_token is not believed."""
 MOST_PAGES: Final = 100
 LEAKED_AT_ONCE: Final = 1000
 """Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
@@ -55,20 +60,74 @@ class Endpoint:
         outcome = await self._ask("revoke", flow.push(self.provider, self.app, url))
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
 
-    async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str) -> flow.Tokens:
-        """Code for tokens, once."""
+    async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
+        """Code for tokens, once. ``nonce``: of the authorization request."""
         request = flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
-        return self._read(await self._ask("code", request), "no_token", flow.parse_tokens)
+        return replace(self._read(await self._ask("code", request), "no_token", flow.parse_tokens), nonce=nonce)
 
     async def refresh(self, refresh_token: Secret) -> flow.Tokens:
         """Refresh token for tokens, once."""
         request = flow.refresh(self.provider, self.app, refresh_token=refresh_token)
         return self._read(await self._ask("refresh", request), "no_token", flow.parse_tokens)
 
-    async def whoami(self, access_token: Secret) -> tuple[Account, dict[str, str]]:
-        """The account behind a token, and what else the provider says of it."""
-        outcome = await self._ask("read", flow.identity(self.provider, access_token=access_token))
+    async def whoami(self, tokens: flow.Tokens, at: float) -> tuple[Account, dict[str, str]]:
+        """The account behind tokens, and what else the provider says of it. ``at``: when they came (Unix seconds).
+
+        From a verified id_token where there is one (`deputize.core.oauth.id_token`), else as the provider shows it to
+        the access token: but for one that is bound to a resource (RFC 8707), which is good for nothing else.
+        """
+        if tokens.id_token is not None:
+            claims = id_token.claims_of(
+                self.provider, self.app, tokens.id_token, tokens.nonce, await self._key_set(), at
+            )
+            if isinstance(claims, str):
+                raise self._disbelieved(claims)
+            return await self._named(claims, tokens.access)
+        if self.provider.jwks and self.provider.resource:
+            raise self._disbelieved("is missing, and the access token is for its resource only")
+        outcome = await self._ask("read", flow.identity(self.provider, access_token=tokens.access))
         return self._read(outcome, "no_identity", flow.parse_identity)
+
+    async def _named(self, claims: Mapping[str, Any], access_token: Secret) -> tuple[Account, dict[str, str]]:
+        """The account that verified claims are of. Its name may be known to the userinfo endpoint only."""
+        provider, found = self.provider, self.provider.identity.read(claims)
+        named = found is not None and found[0].name != found[0].subject
+        shown: Any = None
+        if not named and provider.identity.url and not provider.resource:
+            try:
+                shown = (await self._ask("read", flow.identity(provider, access_token=access_token))).data
+            except Refusal as refused:
+                if found is None or refused.outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
+                    raise
+        if isinstance(shown, Mapping):
+            if shown.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
+                raise self._disbelieved("names another account than the userinfo endpoint")
+            found = provider.identity.read({**shown, **claims})
+        if found is None:
+            raise self._disbelieved("does not say what is known of an account")
+        return found
+
+    async def _key_set(self) -> Any:
+        """The issuer's key set; None where it shows none."""
+        try:
+            request = flow.key_set(self.provider)
+            answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MOST_BYTES)
+        except ProviderUnavailable as e:
+            too_long, outcome = e.reason == "too_long", lost("read", sent=e.sent)
+        else:
+            rules, now = self.provider.rules, self.clock()
+            outcome = classify(rules, "read", answer.status_code, answer.headers, answer.content, now=now)
+            too_long = False
+        if too_long:
+            raise self._disbelieved("cannot be checked: the server's key set is too long")
+        if outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
+            raise Refusal(replace(outcome, data=None))
+        return outcome.data if outcome.kind is Kind.OK else None
+
+    def _disbelieved(self, why: str) -> Refusal:
+        """No account is taken from this reply. The operator reads why, the user that it is not theirs to mend."""
+        log.warning("The id_token of %s %s.", self.provider.name, why)
+        return Refusal(outcome_of(Kind.INVALID_INPUT, DISBELIEVED, fix_by="nobody"))
 
     async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
         """What fresh tokens may do: as the reply says, or where the provider shows it instead. ``asked``: for what."""

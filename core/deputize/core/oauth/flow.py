@@ -37,15 +37,19 @@ def authorize_url(
     challenge: str,
     login_hint: str = "",
     choose: bool = False,
+    nonce: str = "",
 ) -> str:
     """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app cannot have it.
 
-    ``choose``: the user is to choose an account, even where only one is signed in.
+    ``choose``: the user is to choose an account, even where only one is signed in. ``nonce``: what an id_token has to
+    repeat (OpenID Connect Core 3.1.2.1).
     """
     more = {**provider.params, **provider.params_consent, **(provider.params_choose if choose else {})}
     more |= {**_scopes_asked(provider, scopes), **_resource(provider)}
     if login_hint and provider.login_hint:
         more[provider.login_hint] = login_hint
+    if provider.jwks and nonce:
+        more["nonce"] = nonce
     if provider.uses_pkce(app):
         more |= {"code_challenge": challenge, "code_challenge_method": "S256"}
     url: str = prepare_grant_uri(
@@ -142,6 +146,11 @@ def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
     if shape.json is not None:
         return httpx.Request(shape.method, shape.url, headers=headers, json=shape.json)
     return httpx.Request(shape.method, shape.url, headers=headers)
+
+
+def key_set(provider: Provider) -> httpx.Request:
+    """What its id_tokens are signed with. OpenID Connect Discovery 3, RFC 7517 5."""
+    return httpx.Request("GET", provider.jwks, headers={"accept": "application/json", "user-agent": AGENT})
 
 
 def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx.Request:

@@ -50,7 +50,7 @@ NEVER_SET: Final = frozenset(
     )
 )
 """Headers of a request that say who sends it, where it goes and where it ends."""
-_ADDRESSES: Final = ("authorize", "token", "par", "device", "revoke", "revoke_one", "revoke_leaked")
+_ADDRESSES: Final = ("authorize", "token", "par", "jwks", "device", "revoke", "revoke_one", "revoke_leaked")
 _NETLOC: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """A host, maybe with a port: what stands in a header of ours (CSP) and is compared with where a token may go."""
 _USER: Final = re.compile(r"(?<=//)[^/?#]*@")
@@ -68,7 +68,9 @@ class Provider:
     ``api``: the API's roots by name; one may begin with a field of ``kept_fields``, as ``{instance_url}/services``.
     ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that API roots begin with.
     ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`.
-    ``identity``: how to learn whose account a token is.
+    ``identity``: how to learn whose account a token is; of an id_token's claims where ``jwks`` is set.
+    ``jwks``: the key set of the issuer's id_tokens (OpenID Connect Discovery 3), "" where none are used.
+    ``id_token_algs``: what it signs them by; RS256 where it does not say.
     ``par``: where an authorization request is pushed before the browser leaves (RFC 9126), "" where it is not.
     ``device``: where a machine without a browser asks for a code that its user enters elsewhere (RFC 8628), or "".
     ``resource``: what tokens are to be good for, where the server wants to be told (RFC 8707).
@@ -118,6 +120,8 @@ class Provider:
     api: Mapping[str, str]
     hosts: frozenset[str]
     identity: Identity
+    jwks: str = ""
+    id_token_algs: frozenset[str] = frozenset()
     csp_form_targets: tuple[str, ...] = ()
     request_headers: frozenset[str] = frozenset()
     par: str = ""

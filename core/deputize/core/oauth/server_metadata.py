@@ -36,7 +36,8 @@ def row_of(
         raise unfit(issuer, "does not say that it does PKCE with S256")
     if "code" not in _words(metadata, "response_types_supported", ["code"]):
         raise unfit(issuer, "gives no authorization codes")
-    who, scopes = _url(metadata, "userinfo_endpoint"), _words(metadata, "scopes_supported")
+    who, jwks = _url(metadata, "userinfo_endpoint"), _url(metadata, "jwks_uri")
+    scopes = _words(metadata, "scopes_supported")
     offline = "offline_access" in scopes
     return Provider(
         name=name,
@@ -57,8 +58,12 @@ def row_of(
         api=api,
         hosts=frozenset(urlsplit(url).netloc for url in (who, *api.values()) if url),
         identity=Identity(
-            who or _needed(issuer, metadata, "userinfo_endpoint"), "{sub}", "{email|preferred_username|name}"
+            who if jwks else _needed(issuer, metadata, "userinfo_endpoint"),
+            "{sub}",
+            "{email|preferred_username|name}",
         ),
+        jwks=jwks,
+        id_token_algs=frozenset(_words(metadata, "id_token_signing_alg_values_supported")),
         always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
         params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
         login_hint="login_hint",

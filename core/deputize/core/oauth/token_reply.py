@@ -16,7 +16,8 @@ from deputize.core.vault.grant import Secret
 class Tokens:
     """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
 
-    ``extra``: what else is kept with the grant.
+    ``extra``: what else is kept with the grant. ``id_token``: where one came and is used, not verified yet; it
+    must have this ``nonce``, "" where none was sent.
     """
 
     access: Secret
@@ -24,6 +25,8 @@ class Tokens:
     scopes: frozenset[str] | None
     lifetime: float
     extra: dict[str, str] = field(default_factory=dict)
+    id_token: Secret | None = None
+    nonce: str = ""
 
 
 def parse_tokens(provider: Provider, reply: Any) -> Tokens:
@@ -43,13 +46,14 @@ def _tokens(provider: Provider, whole: Any) -> Tokens | str:
         return f"{provider.label} answered without a usable token."
     if (extra := _kept(provider, whole)) is None:
         return f"{provider.label} named a place that is not its own."
-    refresh_token = reply.get("refresh_token")
+    refresh_token, id_token = reply.get("refresh_token"), reply.get("id_token")
     return Tokens(
         access=Secret(access),
         refresh=Secret(refresh_token) if usable(refresh_token) else None,
         scopes=None if provider.permissions else _scopes(provider, reply.get("scope")),
         lifetime=seconds(reply.get("expires_in"), provider.default_lifetime),
         extra=extra,
+        id_token=Secret(id_token) if provider.jwks and usable(id_token) else None,
     )
 
 

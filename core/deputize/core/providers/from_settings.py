@@ -93,7 +93,7 @@ class IdentitySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    url: Address
+    url: AddressOrNone = ""
     subject: Annotated[str, AfterValidator(_template)] = "{sub}"
     name: str = Field("{email|preferred_username|name}", min_length=1)
     method: Literal["GET", "POST"] = "GET"
@@ -108,10 +108,14 @@ class ProviderSettings(BaseModel):
     label: str = Field("", description="Its name for people. Default: its name.")
     authorize: Address = Field(description="Authorization endpoint (RFC 6749 3.1), https.")
     token: Address = Field(description="Token endpoint (RFC 6749 3.2), https.")
-    identity: IdentitySettings = Field(
+    identity: IdentitySettings | None = Field(
+        None,
         description="Whose account a token is: `url`, asked with it, and templates over the reply, `subject` (stable; "
-        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET."
+        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET. With `jwks` the "
+        "templates are over the claims of the id_token, and `url`, the userinfo endpoint, is for a name they lack.",
     )
+    jwks: AddressOrNone = Field("", description="Key set of its id_tokens (OpenID Connect); wants `issuer`.")
+    id_token_algs: list[str] = Field(default_factory=list, description="What they are signed by. Default: RS256.")
     api: dict[str, Root] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
     hosts: list[Host] = Field(default_factory=list, description="Hosts tokens may go to beside those of `api`.")
     scopes: dict[str, str] = Field(default_factory=dict, description="Scopes, each in plain words for people.")
@@ -149,23 +153,37 @@ class ProviderSettings(BaseModel):
     )
 
     @model_validator(mode="after")
+    def _someone(self) -> ProviderSettings:
+        if self.jwks and not self.issuer:
+            raise ValueError("jwks wants an issuer: an id_token of any other is not believed")
+        if not self.jwks and not self._who.url:
+            raise ValueError("identity.url is required, unless there is a jwks")
+        return self
+
+    @model_validator(mode="after")
     def _one_kind_of_place(self) -> ProviderSettings:
         """A row of https addresses with one http address among them would send a token in the clear."""
         if len({urlsplit(url).scheme for url in self._addresses()}) > 1:
             raise ValueError("all addresses are https, or all are http on loopback")
         return self
 
+    @property
+    def _who(self) -> IdentitySettings:
+        return self.identity or IdentitySettings()
+
     def _addresses(self) -> list[str]:
-        ends = (self.revoke, self.device, self.par)
-        return [self.authorize, self.token, self.identity.url, *self.api.values(), *(url for url in ends if url)]
+        ends = (self._who.url, self.revoke, self.device, self.par, self.jwks)
+        return [self.authorize, self.token, *self.api.values(), *(url for url in ends if url)]
 
     def _netlocs(self) -> list[str]:
-        return [urlsplit(url).netloc for url in (self.identity.url, *self.api.values())]
+        return [urlsplit(url).netloc for url in (self._who.url, *self.api.values()) if url]
 
     def row(self, name: str) -> Provider:
         """The provider. Raises `SettingsError` for one that cannot be."""
-        who = self.identity
-        same = self.model_dump(exclude={"label", "identity", "api", "hosts", "scopes", "always", "csp_form_targets"})
+        who = self._who
+        same = self.model_dump(
+            exclude={"label", "identity", "api", "hosts", "scopes", "always", "csp_form_targets", "id_token_algs"}
+        )
         return Provider(
             **same,
             name=name,
@@ -174,6 +192,7 @@ class ProviderSettings(BaseModel):
             hosts=frozenset(one.lower() for one in (*self._netlocs(), *self.hosts)),
             identity=Identity(who.url, who.subject, who.name, method=who.method, json=who.json_body),
             always=tuple(self.always),
+            id_token_algs=frozenset(self.id_token_algs),
             scope_words=self.scopes,
             csp_form_targets=tuple(self.csp_form_targets),
             plain_http=self.token.startswith("http:"),

@@ -1,0 +1,117 @@
+"""Whose account it is, from an id_token: believed only after all that OpenID Connect Core 3.1.3.7 asks for.
+
+The issuer is believed for its own accounts, and only for what its key set at `Provider.jwks` signs, by an algorithm
+its metadata names. The token is believed for nothing but who consented: it is no credential here, and is not kept.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeGuard
+
+from deputize.core.oauth.jose import ALGS, header_of, key_of, kind_of, verify
+from deputize.core.oauth.provider import App, Provider
+from deputize.core.vault.grant import Secret
+
+SKEW: Final = 120.0
+"""Seconds that the server's clock may differ from ours."""
+MOST_BYTES: Final = 2**18
+"""Of a key set."""
+MOST_KEYS: Final = 100
+_MOST_TRIED: Final = 8
+_MOST_CHARACTERS: Final = 2**14
+_MOST_OF_SUBJECT: Final = 255  # OpenID Connect Core 2
+
+
+def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any, at: float) -> dict[str, Any] | str:
+    """The claims of an id_token, or why it is not believed, as the end of a sentence. Raises nothing.
+
+    ``nonce``: what the authorization request said, or "" where there was none (RFC 8628). ``keys``: the key set, as it
+    came. ``at``: when the token came (Unix seconds), which may be a while ago.
+    """
+    content = _signed(provider, token, keys)
+    if isinstance(content, str):
+        return content
+    try:
+        claims = json.loads(content)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        return "holds no claims"
+    return _misfit(provider, app, claims, nonce, at) or claims
+
+
+def _signed(provider: Provider, token: Secret, keys: Any) -> bytes | str:
+    """What the server has signed, or why it is not believed that it has."""
+    text = token.reveal()
+    if text.count(".") != 2 or len(text) > _MOST_CHARACTERS:
+        return "is encrypted" if text.count(".") == 4 else "is no signed token"
+    header, algs = header_of(text), [alg for alg in ALGS if alg in (provider.id_token_algs or {"RS256"})]
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in algs:
+        return f"is signed by {str(alg)[:20]!r}, not by {' or '.join(algs) or 'any algorithm that is supported'}"
+    if "crit" in header:  # RFC 7515 4.1.11
+        return "wants its reader to know what is not known here (crit)"
+    found = keys.get("keys") if isinstance(keys, Mapping) else None
+    if not isinstance(found, list):
+        return "cannot be checked: the server shows no key set"
+    if len(found) > MOST_KEYS:
+        return f"cannot be checked: the server shows more than {MOST_KEYS} keys"
+    for tried, jwk in enumerate(_candidates(found, alg, header.get("kid"))):
+        if tried == _MOST_TRIED:
+            break
+        if (content := _by(text, jwk, alg)) is not None:
+            return content
+    return "is not signed by a key of the server's"
+
+
+def _candidates(keys: list[Any], alg: str, kid: Any) -> Iterator[Mapping[str, Any]]:
+    """The keys that may have signed this: of the right kind, for signatures, and of the id that the header names."""
+    for jwk in keys:
+        if not isinstance(jwk, Mapping) or jwk.get("use", "sig") != "sig" or kind_of(jwk) != ALGS[alg]:
+            continue
+        if kid in (None, jwk.get("kid")):
+            yield jwk
+
+
+def _by(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
+    try:
+        return verify(text, key_of(jwk), alg)
+    except ValueError:
+        return None
+
+
+def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str, at: float) -> str:
+    """Why claims are not for us, not from there, or not of now; "" where they are."""
+    if not provider.issuer or claims.get("iss") != provider.issuer:
+        return "is another issuer's"
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if app.client_id not in audiences:
+        return "is for another client"
+    if claims.get("azp", app.client_id if len(audiences) == 1 else "") != app.client_id:
+        return "was given to another client (azp)"
+    if nonce and not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+        return "answers another request (nonce)"
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= _MOST_OF_SUBJECT:
+        return "names nobody"
+    return _mistimed(claims, at)
+
+
+def _mistimed(claims: Mapping[str, Any], at: float) -> str:
+    ends, issued, begins = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
+    if not (_is_time(ends) and _is_time(issued) and _is_time(begins)):
+        return "does not say how long it holds"
+    if ends <= at - SKEW:
+        return "has expired; if it is fresh, look at the clock of this machine"
+    if max(issued, begins) > at + SKEW:
+        return "comes from the future; look at the clock of this machine"
+    return ""
+
+
+def _is_time(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
