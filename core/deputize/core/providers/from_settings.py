@@ -31,6 +31,12 @@ _OURS: Final = {
 }
 """Parameters of an authorization request that no row may set: they are what makes it safe, or no browser's to see."""
 
+_OTHERWISE: Final = {
+    *("label", "identity", "api", "hosts", "scopes"),
+    *("always", "csp_form_targets", "id_token_algs"),
+}
+"""Fields that a row has in another form."""
+
 
 def _address(url: str) -> str:
     if not _is_good(url):
@@ -169,7 +175,7 @@ class ProviderSettings(BaseModel):
 
     @property
     def _who(self) -> IdentitySettings:
-        return self.identity or IdentitySettings()
+        return self.identity or IdentitySettings.model_validate({})
 
     def _addresses(self) -> list[str]:
         ends = (self._who.url, self.revoke, self.device, self.par, self.jwks)
@@ -181,9 +187,7 @@ class ProviderSettings(BaseModel):
     def row(self, name: str) -> Provider:
         """The provider. Raises `SettingsError` for one that cannot be."""
         who = self._who
-        same = self.model_dump(
-            exclude={"label", "identity", "api", "hosts", "scopes", "always", "csp_form_targets", "id_token_algs"}
-        )
+        same = self.model_dump(exclude=_OTHERWISE)
         return Provider(
             **same,
             name=name,
