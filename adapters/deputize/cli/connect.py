@@ -102,12 +102,20 @@ def grants(user: UserOption = "", as_json: JsonOption = False) -> None:
 
 
 def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
-    """The scopes, if each is written in full or known by its last part: providers only say "invalid scope"."""
+    """The scopes, if each is written in full or known by its last part: providers only say "invalid scope".
+
+    Raises `InvalidInput` for another one where the provider's are all known; else it is only said.
+    """
     from deputize.core.errors import InvalidInput, instead
 
-    known = deputy.providers[provider].scope_words if provider else {}
+    row = deputy.providers[provider] if provider else None
+    known = row.scope_words if row else {}
     for scope in scopes:
-        if known and "://" not in scope and not any(scope == full or full.endswith(f"/{scope}") for full in known):
-            names = [full.rpartition("/")[2] or full for full in known]
+        if not known or "://" in scope or any(scope == full or full.endswith(f"/{scope}") for full in known):
+            continue
+        names = [full.rpartition("/")[2] or full for full in known]
+        if row is None or not row.more_scopes:
             raise InvalidInput(f"No scope of {provider} is called {scope!r}.", hint=instead(scope, names))
+        near = instead(scope, names, every=False)
+        show.note(f"{row.label} does not list the scope {scope!r}. {near} It is asked for all the same.")
     return scopes

@@ -156,6 +156,7 @@ COMMON: dict[str, Any] = {
     "scope_param": "scope",
     "scope_separator": " ",
     "always": (),
+    "more_scopes": False,
     "aliases": {},
     "absent_scope": "requested",
     "params": {},

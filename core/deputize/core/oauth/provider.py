@@ -95,7 +95,7 @@ class Provider:
     ``aliases``: other names of scopes, as ``{theirs: ours}``.
     ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
     ``permissions``: where rights are read if not from scopes.
-    ``scope_words``: scopes in plain language.
+    ``scope_words``: scopes in plain language. ``more_scopes``: there may be others (RFC 8414 2).
     ``incompatible_scopes``: scopes never to be asked for, and the API that a token with them, whatever else it has, is
     no good for.
     ``params``: of every authorization request; ``params_consent``: those that make it show its page, and give a
@@ -149,6 +149,7 @@ class Provider:
     absent_scope: Literal["requested", "empty"] = "requested"
     permissions: Permissions | None = None
     scope_words: Mapping[str, str] = field(default_factory=dict)
+    more_scopes: bool = False
     incompatible_scopes: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     params_consent: Mapping[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ What the server must be able to do, or must not want, is looked at here, so that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
     "none": "none",
     "private_key_jwt": "private_key_jwt",
 }
+
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]{1,200}")  # RFC 6749 3.3
+_MOST_SCOPES: Final = 500
 
 
 def row_of(
@@ -37,7 +41,7 @@ def row_of(
     if "code" not in _words(metadata, "response_types_supported", ["code"]):
         raise unfit(issuer, "gives no authorization codes")
     who, jwks = _url(metadata, "userinfo_endpoint"), _url(metadata, "jwks_uri")
-    scopes = _words(metadata, "scopes_supported")
+    scopes = [scope for scope in _words(metadata, "scopes_supported") if _SCOPE.fullmatch(scope)][:_MOST_SCOPES]
     offline = "offline_access" in scopes
     return Provider(
         name=name,
@@ -67,7 +71,8 @@ def row_of(
         always=("openid", *(scope for scope in ("email", "profile", "offline_access") if scope in scopes)),
         params_consent={"prompt": "consent"} if offline else {},  # OpenID Connect Core 11 wants both
         login_hint="login_hint",
-        scope_words=_WORDS,
+        scope_words={**{scope: scope for scope in scopes}, **_WORDS},
+        more_scopes=True,
     )
 
 

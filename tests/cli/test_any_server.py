@@ -1,0 +1,59 @@
+"""The command line at a server that is known from its metadata only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deputize.core import Provider, start
+from deputize.core.oauth.discover import discover
+from tests.cli.conftest import Command
+from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
+
+SETTINGS = {
+    "DEPUTIZE_PORT": "0",
+    "DEPUTIZE_USER": "alice",
+    "DEPUTIZE_APPS__NATIVE__CLIENT_ID": CLIENT,
+    "DEPUTIZE_APPS__NATIVE__CLIENT_SECRET": SECRET,
+    "DEPUTIZE_APPS__NATIVE__ISSUER": ISSUER,
+    "DEPUTIZE_APPS__NATIVE__API": f'{{"acme": "{API}"}}',
+    "DEPUTIZE_APPS__NATIVE__PRIVATE": "true",
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> OidcServer:
+    """The server that the issuer leads to."""
+    played = OidcServer()
+
+    async def at_server(issuer: str, **given: Any) -> Provider:
+        return await discover(issuer, **given | {"transport": played})
+
+    monkeypatch.setattr(start, "discover", at_server)
+    return played
+
+
+def asking(cli: Command, *scopes: str) -> Any:
+    """``deputize connect``, which nobody answers."""
+    words = [word for scope in scopes for word in ("--scopes", scope)]
+    return cli("connect", "native", *words, "--no-browser", "--wait", "0.1", **SETTINGS)
+
+
+def test_a_scope_that_the_server_lists_is_asked_for(cli: Command, server: OidcServer) -> None:
+    found = asking(cli, "api:read")
+    assert "/connect/" in found.output and "Nobody answered in time" in found.stderr
+    assert "does not list" not in found.output
+
+
+def test_a_scope_that_it_does_not_list_is_asked_for_and_said(cli: Command, server: OidcServer) -> None:
+    found = asking(cli, "api:raed")
+    assert "native does not list the scope 'api:raed'. Did you mean api:read?" in " ".join(found.stderr.split())
+    assert "/connect/" in found.output and "Nobody answered in time" in found.stderr
+
+
+def test_a_list_of_scopes_is_taken_as_far_as_it_is_one(cli: Command, server: OidcServer) -> None:
+    odd = ["api:read", 7, None, "", "a b", "\u202etxt", 'q"', "x" * 300]
+    server.said = {"scopes_supported": [*odd, *map(str, range(900))]}
+    assert "does not list" not in asking(cli, "api:read").output
+    assert "does not list the scope 'x'" in " ".join(asking(cli, "x").stderr.split())
