@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.lanes import LANES, MOST_CASES, sample, spread
+from tests.support.lanes import LANES, MOST_CASES, Run, sample, spread
 
 ROOT: Final = Path(__file__).parents[1]
 OPTIONS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
@@ -33,10 +33,19 @@ def lanes(made: list[Any]) -> list[tuple[Any, ...]]:
     return [(*one.values, bool(one.marks)) for one in made]
 
 
-def test_the_first_of_each_shape_runs_always_and_no_case_is_lost() -> None:
+def test_the_first_of_each_shape_runs_always_and_no_case_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "sweeps", True)
     assert lanes(sample([1, 3, 2, 4], lambda n: n % 2)) == [(1, False), (3, True), (2, False), (4, True)]
     assert lanes(sample("abc")) == [("a", False), ("b", True), ("c", True)]
     assert lanes(sample([(1, "x"), (2, "x")], lambda row: row[1], spread=True)) == [(1, "x", False), (2, "x", True)]
+
+
+def test_where_no_sweep_could_run_its_cases_are_not_made_and_the_others_keep_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Run, "sweeps", False)
+    made = sample([1, 3, 2, 4], lambda n: n % 2, ids="abcd")
+    assert lanes(made) == [(1, False), (2, False)] and [one.id for one in made] == ["a", "c"]
 
 
 def test_every_path_of_tests_that_the_continuous_integration_names_exists() -> None:

@@ -151,6 +151,7 @@ async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
     assert "gmail_search_emails" in names and not names & {"gmail_send_email", "gmail_save_draft"}
 
 
+@pytest.mark.processes
 def test_without_llamaindex_the_adapter_says_what_to_install() -> None:
     code = "import sys; sys.modules['llama_index'] = None; import deputize.adapters.llamaindex"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -74,6 +74,16 @@ def click(link: str, *, as_: str = "alice@example.test", deny: bool = False, unt
     return asyncio.run(visit())
 
 
+def click_open(link: str) -> str:
+    """What a person's browser shows at a link."""
+
+    async def visit() -> str:
+        async with httpx.AsyncHTTPTransport() as transport:
+            return (await Browser(transport).open(link)).text
+
+    return asyncio.run(visit())
+
+
 def free_port() -> int:
     """A port that nobody has now."""
     with socket.socket() as probe:
@@ -141,6 +151,10 @@ class Talk:
         """What a power cut does."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(PATIENCE)
+
+    def terminate(self) -> None:
+        """What a service manager does first."""
+        self._process.send_signal(signal.SIGTERM)
 
     def ends(self, seconds: float = PATIENCE) -> int:
         """The exit code, once all has been said."""

@@ -39,6 +39,7 @@ def with_github(provider: Provider) -> dict[str, str]:
     }
 
 
+@pytest.mark.processes
 def test_what_tools_need_is_asked_in_one_link_and_a_provider_need_not_be_named(home: Path, provider: Provider) -> None:
     words = ["connect", "--tool", "gmail_search_emails", "--tool", "gmail_send_email"]
     with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:

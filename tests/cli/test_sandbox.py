@@ -15,6 +15,7 @@ from tests.cli.driving import free_port, talk
 from tests.support.lanes import sample
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("provider", "scope"), sample([("slack", "channels:read"), ("linear", "read")], spread=True))
 async def test_a_program_with_the_printed_variables_connects_there(
     home: Path, monkeypatch: pytest.MonkeyPatch, provider: str, scope: str
@@ -34,6 +35,14 @@ async def test_a_program_with_the_printed_variables_connects_there(
             assert sorted(one.provider for one in await deputy.connections("alice")) == [provider]
         serving.press("c")
         assert serving.ends() == 130
+
+
+@pytest.mark.processes
+def test_it_ends_as_by_itself_where_a_service_manager_tells_it_to(home: Path) -> None:
+    with talk("sandbox", "--port", "0", home=home) as serving:
+        serving.hear("Ctrl-C ends it")
+        serving.terminate()
+        assert serving.ends() == 143
 
 
 def test_a_taken_port_is_said_with_what_to_choose(cli: Command, taken_port: int) -> None:

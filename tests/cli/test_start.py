@@ -27,6 +27,7 @@ def test_help_is_there_for_every_command(cli: Command) -> None:
         assert cli(name, "--help").exit_code == 0
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("words", sample([["--help"], ["demo", "--help"], ["key", "new"], ["tools"]]))
 def test_what_needs_no_framework_loads_none(words: list[str], home: Path) -> None:
     look = (

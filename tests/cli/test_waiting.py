@@ -13,6 +13,7 @@ from tests.cli.conftest import Provider, connected
 from tests.cli.driving import CLI, LINK, PATIENCE, click, environment, run, talk
 
 
+@pytest.mark.processes
 def test_connect_shows_one_link_waits_and_says_what_was_allowed(home: Path, provider: Provider) -> None:
     words = ["connect", "google", "--scopes", "gmail.readonly"]
     with talk(*words, home=home, terminal=False, env=provider.settings()) as connecting:

@@ -793,6 +793,7 @@ print(before, "aiohttp" in sys.modules)
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("kind", "loads"), [("fast", True), ("plain", False), ("default", True)])
 async def test_one_run_after_another_works_and_nothing_is_left_open(kind: str, loads: bool) -> None:
     async with serving(saying()) as server:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 _SEARCHING = '''
 import asyncio, gc, sys
 from contextlib import suppress
@@ -55,6 +57,7 @@ print(found, tokens() > found)
 '''
 
 
+@pytest.mark.processes
 def test_L7_after_an_act_nothing_in_the_process_leads_to_a_token() -> None:
     found = subprocess.run(
         [sys.executable, "-W", "error", "-c", _SEARCHING], capture_output=True, text=True, timeout=60, check=False

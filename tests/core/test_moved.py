@@ -51,6 +51,7 @@ def test_what_never_was_is_not_found() -> None:
         home.never  # noqa: B018
 
 
+@pytest.mark.processes
 def test_the_warning_names_the_line_that_imports() -> None:
     program = "import deputize.core\nfrom deputize.core.asks import Consent\nassert Consent is deputize.core.Consent"
     done = subprocess.run(

@@ -486,6 +486,7 @@ sys.exit(3)
     assert ended.notes == ["begun", "saved", "vault-closed"]
 
 
+@pytest.mark.processes
 def test_a_refresh_can_save_through_an_owner_thread_while_the_program_ends(tmp_path: Path) -> None:
     script = """
 from queue import SimpleQueue
@@ -514,6 +515,7 @@ asyncio.run(main())
     assert (ended.code, ended.complained, ended.notes) == (0, "", ["owner-saved", "owner-ended"])
 
 
+@pytest.mark.processes
 def test_one_who_waits_for_ever_does_not_keep_the_program(tmp_path: Path) -> None:
     script = """
 threading.Thread(target=lambda: portal().run(for_ever()), daemon=True).start()
@@ -553,6 +555,7 @@ sys.exit(6)
     assert ended.took < 10
 
 
+@pytest.mark.processes
 def test_a_hop_that_waits_for_ever_is_cut_off_after_a_while(tmp_path: Path) -> None:
     script = """
 module.DRAIN = 0.5
@@ -590,6 +593,7 @@ except KeyboardInterrupt:
     assert (ended.code, ended.complained, ended.notes) == (0, "", ["up", "cancelled", "interrupted"])
 
 
+@pytest.mark.processes
 def test_after_a_fork_each_process_has_a_portal_that_works(tmp_path: Path) -> None:
     script = """
 async def name():
@@ -668,6 +672,7 @@ if __name__ == "__main__":
     assert (tmp_path / "notes").read_text().split() == ["begun", "saved"]
 
 
+@pytest.mark.processes
 def test_an_exit_call_may_not_ask_for_another_portal(tmp_path: Path) -> None:
     script = """
 def late():

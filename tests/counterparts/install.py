@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.counterparts import (
@@ -24,17 +25,21 @@ from tests.support.counterparts import (
     EMULATE_VERSION,
     LANGGRAPH,
     LANGGRAPH_HOME,
+    OIDC_PROVIDER_HOME,
+    OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
     OPENAPI_VERSION,
     descriptions_are_installed,
     emulate_is_installed,
     langgraph_is_installed,
+    oidc_provider_is_installed,
 )
 
 
 def main() -> None:
     """Install what is missing; leave what is there alone."""
     emulate()
+    oidc_provider()
     descriptions()
     langgraph()
 
@@ -56,15 +61,25 @@ def langgraph() -> None:
 
 def emulate() -> None:
     """The stand-in for Google, GitHub, Slack, Linear and Okta."""
-    if emulate_is_installed():
-        print(f"emulate {EMULATE_VERSION} is there")
+    one_of_npm("emulate", EMULATE_VERSION, EMULATE_HOME, emulate_is_installed)
+
+
+def oidc_provider() -> None:
+    """A certified OpenID Connect server, for all that is no provider of ours."""
+    one_of_npm("oidc-provider", OIDC_PROVIDER_VERSION, OIDC_PROVIDER_HOME, oidc_provider_is_installed)
+
+
+def one_of_npm(name: str, version: str, home: Path, installed: Callable[[], bool]) -> None:
+    """A package of npm in a folder of its own, if it is not there yet."""
+    if installed():
+        print(f"{name} {version} is there")
         return
-    EMULATE_HOME.mkdir(parents=True, exist_ok=True)
-    (EMULATE_HOME / "package.json").write_text('{"private": true}\n')
-    npm([f"emulate@{EMULATE_VERSION}"], EMULATE_HOME)
-    if not emulate_is_installed():
-        sys.exit(f"npm ended well, yet emulate {EMULATE_VERSION} is not in {EMULATE_HOME}")
-    print(f"emulate {EMULATE_VERSION} is installed")
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "package.json").write_text('{"private": true}\n')
+    npm([f"{name}@{version}"], home)
+    if not installed():
+        sys.exit(f"npm ended well, yet {name} {version} is not in {home}")
+    print(f"{name} {version} is installed")
 
 
 def descriptions() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import re
+import signal
 from typing import Any, Final
 
 import pytest
@@ -31,7 +32,7 @@ LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 2}
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 3}
 EVERY: Final = [
     str(page.relative_to(ROOT)) for folder in (".", "docs", "examples") for page in ROOT.glob(f"{folder}/*.md")
 ]
@@ -242,6 +243,23 @@ async def test_a_tenants_user_is_nobody_elses() -> None:
         assert await deputy.connections("alice") == []
 
 
+async def test_the_page_shows_how_access_logs_are_kept_clean(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope["path"])
+
+    paths: list[str] = []
+    ticket: str = "a" * 43
+    names: dict[str, Any] = {"app": app}
+    logger = logging.getLogger("gunicorn.access")
+    try:
+        await run(block(OPERATIONS, "hide_links"), names)
+        logger.warning("GET %s", f"/agents/connect/{ticket}")
+    finally:
+        logger.filters.clear()
+    await names["served"]({"type": "http", "path": f"/agents/connect/{ticket}", "headers": []}, None, None)
+    assert paths == ["/agents/connect/-"] and ticket not in caplog.text
+
+
 async def test_the_loggers_of_the_page_are_those_of_the_code() -> None:
     named = set(re.findall(r"^\| `(deputize[\w.]*)` \|", text(OPERATIONS).partition("## Logging")[2], re.MULTILINE))
     code = "\n".join(path.read_text() for path in (ROOT / "core").rglob("*.py"))
@@ -250,7 +268,17 @@ async def test_the_loggers_of_the_page_are_those_of_the_code() -> None:
     assert named == used
     level = logging.getLogger("deputize").level
     try:
-        await run(block(OPERATIONS, "getLogger"), {})
+        await run(block(OPERATIONS, "setLevel"), {})
         assert logging.getLogger("deputize").level == logging.INFO
     finally:
         logging.getLogger("deputize").setLevel(level)
+
+
+async def test_a_program_of_the_page_asks_to_be_ended_by_sigterm() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        await run(block(OPERATIONS, "exit_on_sigterm"), {})
+        assert callable(signal.getsignal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)

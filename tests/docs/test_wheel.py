@@ -151,8 +151,9 @@ LACKING: Final = [
 ]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
-    ("extra", "program", "named"), sample(LACKING, spread=True), ids=[f"{a or 'bare'}-{c}" for a, _, c in LACKING]
+    ("extra", "program", "named"), sample(LACKING, ids=[f"{a or 'bare'}-{c}" for a, _, c in LACKING], spread=True)
 )
 def test_what_is_missing_is_one_sentence_and_the_extra_that_brings_it(
     place: Place, tmp_path: Path, extra: str, program: str, named: str
@@ -164,6 +165,7 @@ def test_what_is_missing_is_one_sentence_and_the_extra_that_brings_it(
     assert "During handling" not in ran.stderr and "direct cause" not in ran.stderr
 
 
+@pytest.mark.processes
 def test_without_any_extra_the_core_and_its_toolkits_import(place: Place, tmp_path: Path) -> None:
     program = "from deputize.core import Deputy\nfrom deputize.toolkits.gmail import TOOLKIT\nprint(len(TOOLKIT.tools))"
     ran = installed.run(place(""), program, tmp_path)

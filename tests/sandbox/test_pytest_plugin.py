@@ -39,6 +39,7 @@ def passed(done: subprocess.CompletedProcess[str], count: int) -> bool:
     return done.returncode == 0 and f"{count} passed in" in done.stdout
 
 
+@pytest.mark.processes
 def test_the_documented_examples_run(tmp_path: Path) -> None:
     examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     done = run_pytest(tmp_path, "\n\n".join(examples))
@@ -72,6 +73,7 @@ def test_fixtures_work_in_async_tests_and_local_ones_win(tmp_path: Path) -> None
     assert passed(done, 2), done.stdout + done.stderr
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("module", ["deputize.sandbox.pytest_plugin", "deputize.sandbox"])
 def test_importing_loads_nothing_heavy(module: str) -> None:
     program = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"

@@ -21,6 +21,8 @@ CHECKOUT: Final = Path(__file__).parents[2]
 COUNTERPARTS: Final = CHECKOUT / ".counterparts"
 EMULATE_VERSION: Final = "0.12.2"
 EMULATE_HOME: Final = COUNTERPARTS / "emulate"
+OIDC_PROVIDER_VERSION: Final = "9.13.3"
+OIDC_PROVIDER_HOME: Final = COUNTERPARTS / "oidc-provider"
 DESCRIPTIONS_HOME: Final = COUNTERPARTS / "descriptions"
 DESCRIPTIONS: Final = {  # what providers, and those who count tokens, publish at npm
     "@octokit/graphql-schema": "15.26.1",
@@ -66,17 +68,31 @@ def node() -> str | None:
 
 def emulate_is_installed() -> bool:
     """Whether the pinned version of emulate was installed to the end, and there is a Node to run it."""
-    modules = EMULATE_HOME / "node_modules"
+    return _npm_is_installed(EMULATE_HOME, "emulate", EMULATE_VERSION)
+
+
+def oidc_provider_is_installed() -> bool:
+    """The same for oidc-provider."""
+    return _npm_is_installed(OIDC_PROVIDER_HOME, "oidc-provider", OIDC_PROVIDER_VERSION)
+
+
+def _npm_is_installed(home: Path, name: str, version: str) -> bool:
+    modules = home / "node_modules"
     finished = modules / ".package-lock.json"  # the last thing npm writes
-    package = modules / "emulate" / "package.json"
+    package = modules / name / "package.json"
     if not (node() and finished.is_file() and package.is_file()):
         return False
-    return bool(json.loads(package.read_text())["version"] == EMULATE_VERSION)
+    return bool(json.loads(package.read_text())["version"] == version)
 
 
 def require_emulate() -> None:
     """`require` for npm emulate."""
     require(f"npm emulate@{EMULATE_VERSION}", emulate_is_installed(), INSTALL)
+
+
+def require_oidc_provider() -> None:
+    """`require` for npm oidc-provider."""
+    require(f"npm oidc-provider@{OIDC_PROVIDER_VERSION}", oidc_provider_is_installed(), INSTALL)
 
 
 def descriptions_are_installed() -> bool:

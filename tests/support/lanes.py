@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import pytest
@@ -21,12 +22,14 @@ class Run:
 
     whole = False
     """Whether all lanes run (``-m ""``)."""
+    sweeps = True
+    """Whether a case in the lane `sweep` could run: else it need not be made, which takes a while for thousands."""
 
 
 def examples(count: int) -> int:
-    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a fifth,
+    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a tenth,
     at least twenty."""
-    return count if Run.whole else min(count, max(count // 5, 20))
+    return count if Run.whole else min(count, max(count // 10, 20))
 
 
 def thin(items: Sequence[pytest.Item]) -> None:
@@ -49,7 +52,11 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def sample(
-    cases: Iterable[Any], shape: Callable[[Any], object] = lambda case: None, *, spread: bool = False
+    cases: Iterable[Any],
+    shape: Callable[[Any], object] = lambda case: None,
+    *,
+    ids: Iterable[str] | None = None,
+    spread: bool = False,
 ) -> list[ParameterSet]:
     """Parameters for a test of which every run needs an example only.
 
@@ -57,11 +64,15 @@ def sample(
         cases: the values, or rows of values.
         shape: what makes two cases alike; by default all are. The first of each shape always runs, the others in the
             lane `sweep`.
+        ids: what each case is called; by default as pytest calls it.
         spread: whether a case is a row with a value for each name, not a value itself.
     """
     seen, made = set[object](), list[ParameterSet]()
-    for case in cases:
-        marks = [pytest.mark.sweep] if shape(case) in seen else []
-        seen.add(shape(case))
-        made.append(pytest.param(*(case if spread else [case]), marks=marks))
+    for case, name in zip(cases, repeat(None) if ids is None else ids, strict=ids is not None):
+        alike = shape(case)
+        if alike in seen and not Run.sweeps:
+            continue
+        marks = [pytest.mark.sweep] if alike in seen else []
+        seen.add(alike)
+        made.append(pytest.param(*(case if spread else [case]), marks=marks, id=name))
     return made

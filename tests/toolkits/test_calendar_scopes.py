@@ -35,7 +35,7 @@ from tests.support.lanes import sample
 
 SPEC = Discovery.of("calendar.v3")
 every_case = pytest.mark.parametrize(
-    "case", sample(CASES, lambda case: case.tool), ids=[f"{n}-{case.tool}" for n, case in enumerate(CASES)]
+    "case", sample(CASES, lambda case: case.tool, ids=[f"{n}-{case.tool}" for n, case in enumerate(CASES)])
 )
 IF_GRANTED = {"calendar.settings.list", "calendar.calendarList.list", "calendar.events.list"}
 """Called where the grant happens to allow it: to learn a time zone, or what a calendar is called."""

@@ -45,8 +45,12 @@ def test_every_toolkit_has_a_tool_here_and_every_provider_rows() -> None:
 
 @pytest.mark.parametrize(
     ("kit", "row"),
-    sample(CASES, lambda case: (case[0], case[1]["expect"]["kind"]), spread=True),
-    ids=[f"{kit}-row_{row['id']}" for kit, row in CASES],
+    sample(
+        CASES,
+        lambda case: (case[0], case[1]["expect"]["kind"]),
+        ids=[f"{kit}-row_{row['id']}" for kit, row in CASES],
+        spread=True,
+    ),
 )
 async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]) -> None:
     name, api, path = TOOLS[kit]

@@ -17,7 +17,7 @@ from tests.support.lanes import sample
 from tests.toolkits.github_calls import CASES, IDS, Case
 from tests.toolkits.github_play import SITE, Play, permitted
 
-every_case = pytest.mark.parametrize("case", sample(CASES, lambda case: case.tool), ids=IDS)
+every_case = pytest.mark.parametrize("case", sample(CASES, lambda case: case.tool, ids=IDS))
 
 
 def tool_of(case: Case) -> Tool:

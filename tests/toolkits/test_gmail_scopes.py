@@ -24,7 +24,7 @@ from tests.support.lanes import sample
 
 SPEC = Discovery.of("gmail.v1")
 NAMES = [f"{n}-{case.tool}" for n, case in enumerate(CASES)]
-every_case = pytest.mark.parametrize("case", sample(CASES, lambda case: case.tool), ids=NAMES)
+every_case = pytest.mark.parametrize("case", sample(CASES, lambda case: case.tool, ids=NAMES))
 
 
 AFTER_A_LOSS = {  # looked at where the grant allows, to learn what became of a mail

@@ -176,7 +176,7 @@ NASTY = [
 ]
 
 
-@pytest.mark.parametrize("case", sample(CASES[::3]), ids=[f"{n * 3}-{case.tool}" for n, case in enumerate(CASES[::3])])
+@pytest.mark.parametrize("case", sample(CASES[::3], ids=[f"{n * 3}-{case.tool}" for n, case in enumerate(CASES[::3])]))
 async def test_no_argument_leaves_its_place(case: Case, subtests: pytest.Subtests) -> None:
     texts = [name for name, value in case.arguments.items() if isinstance(value, str)]
     for name, nasty in itertools.product(texts, NASTY):

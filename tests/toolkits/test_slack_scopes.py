@@ -12,7 +12,7 @@ from tests.support.lanes import sample
 from tests.toolkits.slack_calls import CASES, IDS, Case, play
 from tests.toolkits.slack_world import EVERYTHING, method_of, world
 
-every_case = pytest.mark.parametrize("case", sample(CASES, lambda case: case.tool), ids=IDS)
+every_case = pytest.mark.parametrize("case", sample(CASES, lambda case: case.tool, ids=IDS))
 
 
 def by_kind(right: str, kinds: str = "channels groups im mpim") -> frozenset[str]:

@@ -6,11 +6,15 @@ import sys
 
 
 def main() -> None:
-    """The program ``deputize``. Ends the process: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted."""
+    """The program ``deputize``. Ends the process: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted,
+    143 told to end (SIGTERM), once what is in flight is finished."""
     try:
         from deputize.cli.app import app
     except ImportError as missing:
         if missing.name is None or missing.name.partition(".")[0] not in ("typer", "rich"):
             raise
         sys.exit(f'deputize: {missing.name} is not installed.\n  pip install "deputize[cli]"')
+    from deputize.core import exit_on_sigterm
+
+    exit_on_sigterm()
     app(prog_name="deputize")

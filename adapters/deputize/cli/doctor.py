@@ -176,6 +176,7 @@ def _held(vault: Vault) -> Iterator[Finding]:
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
     if older := sum(count for id, count in uses.items() if id != given[0]):
         yield Finding("sealing", "open", f"{counted(older, 'record')} sealed with an older key", "deputize key reseal")
+    queued = [note for note in queued if not note.get("held")]  # those end with their grants
     for provider, tokens in Counter(note["provider"] for note in queued).items():
         since = _at(min(note["since"] for note in queued if note["provider"] == provider))
         words = f"{tokens} tokens are still to be revoked there (RFC 7009), the oldest since {since}"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import sys
 import time
-import webbrowser
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from deputize.cli import show
+from deputize.cli.browser import open_browser
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -29,7 +28,7 @@ from deputize.core import (
     ScopeNotGranted,
     SettingsError,
 )
-from deputize.core.web.local_links import approval_link
+from deputize.core.web.local_links import approval_link, show_anew
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Asking:
         if self.device:
             return [self.deputy.run(self._by_device(one)) for one in asked]
         for one in asked:
+            self.deputy.run(show_anew(self.deputy, one.link))
             show.consent(one.payload(), self.label(one.provider), one.agent or self.deputy.agent)
             if self.browser:
                 open_browser(one.link)
@@ -132,9 +132,3 @@ def ended_well(consent: Consent, label: str) -> None:
             f"{label} could not be connected: {consent.why or 'unknown'}.", hint="deputize doctor"
         )
     raise Declined(f"{label} was not connected: {consent.status}.", hint="Run the command again to be asked again.")
-
-
-def open_browser(url: str) -> bool:
-    """Open the person's browser, where there is one and somebody looks. Text browsers would take the terminal."""
-    desktop = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
-    return desktop and sys.stderr.isatty() and webbrowser.open(url)

@@ -43,6 +43,7 @@ from deputize.core.errors import (
 )
 from deputize.core.grants.connections import Connection
 from deputize.core.grants.revoke import Revoked
+from deputize.core.in_flight import exit_on_sigterm
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.provider import App, Identity, Provider
 from deputize.core.pending import Approval, Consent
@@ -113,6 +114,7 @@ __all__ = [
     "any_of",
     "ask_before_sending",
     "discover",
+    "exit_on_sigterm",
     "read_only",
     "shown_file",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from deputize.core.audit import Audit
 from deputize.core.http import Http
+from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.vault.vault import Vault
@@ -49,6 +50,7 @@ class Engine:
     agent: str = "agent"
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    in_flight: InFlight = field(default_factory=InFlight)
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -61,7 +63,8 @@ class Engine:
         return self.registry.apps
 
     async def close(self) -> None:
-        """Let go of connections and files, and write out the audit. Safe to call twice."""
+        """Wait for what is in flight, let go of connections and files, and write out the audit. Safe to call twice."""
+        await self.in_flight.ended()
         await self.http.close()
         await asyncio.to_thread(self.audit.close)  # it may wait for the disk
         await self.vault.close()

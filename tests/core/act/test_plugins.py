@@ -123,6 +123,7 @@ def test_code_that_failed_is_not_run_again(install: Install, tmp_path: Path) -> 
     assert count.is_dir() and "ValueError: a b." in reasons()["tasks"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("words", sample([["tools"], ["tools", "gmail"], ["tools", "tasks"], ["doctor", "--offline"]]))
 def test_the_command_line_names_it_and_shows_no_traceback(install: Install, tmp_path: Path, words: list[str]) -> None:
     install("acme-broken", "tasks = acme_h", acme_h="import no_such_module_of_acme")

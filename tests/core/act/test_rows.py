@@ -157,10 +157,12 @@ def tries(row: dict[str, Any]) -> int:
     return TRIES if (safe or limited) and (wait is None or wait <= LONGEST_WAIT) else 1
 
 
-SHOWN: Final = sample(API_ROWS, lambda row: (row["provider"], row["expect"]["kind"]))
+SHOWN: Final = sample(
+    API_ROWS, lambda row: (row["provider"], row["expect"]["kind"]), ids=[f"row_{row['id']}" for row in API_ROWS]
+)
 
 
-@pytest.mark.parametrize("row", SHOWN, ids=[f"row_{row['id']}" for row in API_ROWS])
+@pytest.mark.parametrize("row", SHOWN)
 async def test_a_known_answer_becomes_what_its_row_says(row: dict[str, Any]) -> None:
     want, answer = row["expect"], answer_of(row)
     async with playing(row) as played:

@@ -14,6 +14,7 @@ from deputize.core.audit import read, verify
 from tests.core.audit.chains import KEY, Disk, Make, lines, run, write
 
 
+@pytest.mark.processes
 def test_a_process_that_ends_without_closing_loses_nothing(folder: Path) -> None:
     run(
         """
@@ -33,6 +34,7 @@ def test_a_process_that_ends_without_closing_loses_nothing(folder: Path) -> None
     assert verify(folder, [KEY]).ok
 
 
+@pytest.mark.processes
 def test_a_first_row_at_exit_is_not_lost(folder: Path) -> None:
     run(
         """
@@ -47,6 +49,7 @@ def test_a_first_row_at_exit_is_not_lost(folder: Path) -> None:
     assert [row["event"] for row in read(folder)] == ["at.the.end"]
 
 
+@pytest.mark.processes
 def test_an_exit_with_a_full_disk_ends_and_says_what_is_lost(folder: Path) -> None:
     run(
         """

@@ -108,6 +108,7 @@ async def test_U7_a_folder_taken_away_does_not_swallow_rows(make: Make, folder: 
     assert verify(folder, [KEY]).findings == ()
 
 
+@pytest.mark.processes
 def test_U7_a_limit_of_the_system_refuses_like_a_full_disk(folder: Path) -> None:
     told = run(
         """

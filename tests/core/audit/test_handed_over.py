@@ -56,6 +56,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("number", sample([7, 1, 2]))
 async def test_in_standard_mode_every_write_of_a_killed_process_has_its_intent(tmp_path: Path, number: int) -> None:
     sandbox = Sandbox(state=tmp_path / "sandbox.json")

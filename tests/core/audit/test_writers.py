@@ -83,6 +83,7 @@ def test_U5_threads_share_a_chain_without_gaps(make: Make, folder: Path) -> None
     assert verify(folder, [KEY]).ok
 
 
+@pytest.mark.processes
 def test_a_forked_child_is_another_writer_and_loses_nothing_of_its_own(folder: Path) -> None:
     parent, child = run(
         """

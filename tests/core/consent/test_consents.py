@@ -199,6 +199,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_B10_two_processes_on_one_vault_show_the_same_link(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
     await (await new_vault(path, b"k" * 32)).close()

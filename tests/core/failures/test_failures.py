@@ -91,7 +91,7 @@ def provider_and_kind(case: Mapping[str, Any]) -> tuple[str, str]:
     return case["provider"], case["expect"]["kind"]
 
 
-@pytest.mark.parametrize("case", sample(ROWS, provider_and_kind), ids=[f"row_{r['id']}" for r in ROWS])
+@pytest.mark.parametrize("case", sample(ROWS, provider_and_kind, ids=[f"row_{r['id']}" for r in ROWS]))
 def test_a_known_answer_means_what_its_row_says(case: dict[str, Any]) -> None:
     assert differences(case) == {}
 

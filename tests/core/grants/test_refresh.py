@@ -388,6 +388,7 @@ async def test_W5_a_holder_killed_with_the_reply_in_its_hands(
     assert sandbox.count(*TOKEN) == before + 2
 
 
+@pytest.mark.processes
 async def test_R3_a_stopped_holder_causes_no_second_request_and_goes_on_when_it_is_woken(tmp_path: Path) -> None:
     sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True)
     before = sandbox.count(*TOKEN)
@@ -534,7 +535,7 @@ async def test_a_refresh_that_may_have_used_the_token_up_is_told_as_a_lost_rotat
 ) -> None:
     """Else the user would read of a change of password that never was."""
     house.expire()
-    house.line.answers[TOKEN] = [unclear]
+    house.line.answers[TOKEN] = [unclear, unclear]
     with pytest.raises(ProviderUnavailable):
         await house.act()
     assert len(await house.deputy.vault.scan("intent")) == 1
@@ -546,6 +547,56 @@ async def test_a_refresh_that_may_have_used_the_token_up_is_told_as_a_lost_rotat
     with pytest.raises(ReconsentRequired) as caught:
         await house.act()
     assert caught.value.reason == "lost_rotation" and await house.deputy.vault.scan("intent") == []
+
+
+def html(request: httpx.Request) -> httpx.Response:
+    """A page that some proxy put in the place of an answer."""
+    return httpx.Response(200, text="<html>")
+
+
+@pytest.mark.parametrize("once", [answer(500), answer(502), answer(503), html, broken(httpx.ConnectError)])
+async def test_one_fault_of_the_token_endpoint_fails_no_act(house: Refreshing, once: Any) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [once]
+    assert all(await asyncio.gather(*(house.act() for _ in range(20))))
+    assert house.line.count(TOKEN) == 2 and await house.deputy.vault.scan("intent") == []
+
+
+async def test_the_second_try_after_a_fault_finds_a_used_token_and_the_loss_has_its_right_name(
+    house: Refreshing,
+) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(500), answer(400, {"error": "invalid_grant"})]
+    with pytest.raises(ReconsentRequired) as caught:
+        await house.act()
+    assert caught.value.reason == "lost_rotation" and house.posts == 2
+
+
+@pytest.mark.parametrize("late", [answer(504), answer(524), answer(500, {}, retry_after="3"), answer(429)])
+async def test_where_the_provider_may_still_be_at_work_or_wants_a_pause_there_is_no_second_try(
+    house: Refreshing, late: Any
+) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [late]
+    with pytest.raises((ProviderUnavailable, RateLimited)):
+        await house.act()
+    assert house.posts == 1
+
+
+async def test_a_token_endpoint_that_stays_broken_gets_no_second_tries(house: Refreshing) -> None:
+    house.expire()
+    house.line.answers[TOKEN] = [answer(500)] * 100
+    for expected in (2, 3, 4):
+        with pytest.raises(ProviderUnavailable):
+            await house.act()
+        assert house.posts == expected
+        house.clock.now += 10
+
+
+async def test_who_has_a_token_that_still_lives_uses_it_instead_of_a_second_try(house: Refreshing) -> None:
+    house.clock.now += HOUR - 50
+    house.line.answers[TOKEN] = [answer(500)] * 2
+    assert await house.act() and house.posts == 1
 
 
 async def test_a_grant_is_buried_before_its_intent_is_forgotten(house: Refreshing) -> None:

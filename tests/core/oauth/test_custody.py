@@ -9,20 +9,22 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from deputize.core import App, Deputy, Secret, User
+from deputize.core import PROVIDERS, App, Deputy, Secret, User
+from deputize.core.grants.revocation_queue import GIVE_UP
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from deputize.sandbox.salesforce import SALESFORCE_CLIENT_ID, SALESFORCE_CLIENT_SECRET
 from tests.core.consent.test_consents import House
 from tests.support.faults import REVOKE, Line, Meddler, answer
-from tests.support.house import build, connect, consent, new_vault
+from tests.support.house import Clock, build, connect, consent, new_vault
 from tests.support.kits import ALL, gmail
 
 ALICE = User("alice")
@@ -98,6 +100,27 @@ async def test_where_ending_one_ends_all_a_step_up_tells_nobody_and_the_new_toke
     await house.deputy.revoke("alice")
     assert house.live() == 0
     await house.deputy.close()
+
+
+async def test_where_ending_one_may_end_the_newer_it_is_held_until_the_disconnect(linear: Home) -> None:
+    """At oidc-provider two consents of one browser are one grant: to end the older tokens ended the newer."""
+    row = replace(PROVIDERS["linear"], ends_replaced="with_grant")
+    clock = Clock(time.time())
+    one = await build(
+        linear.sandbox,
+        vault=linear.deputy.vault,
+        transport=linear.line,
+        apps=[LINEAR],
+        providers={"linear": row},
+        clock=clock,
+    )
+    assert await linear.allow("write", deputy=one) == "granted"
+    assert await one.revoker.retry() == ["queued"] and linear.line.count(LINEAR_REVOKE) == 0 and linear.families == 2
+    clock.now += 2 * GIVE_UP
+    linear.line.answers[LINEAR_REVOKE] = [answer(503), answer(503)]
+    assert [told.upstream for told in await one.revoke("alice")] == ["queued"]
+    assert await one.revoker.retry() == ["done", "done"]  # none was given up for the time that it was held
+    assert linear.families == 0 and await linear.debts() == []
 
 
 async def test_what_a_step_up_could_not_tell_is_owed_and_a_disconnect_tells_it_too(linear: Home) -> None:
@@ -306,6 +329,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("before", ["tombstone", "telling"])
 async def test_a_disconnect_whose_process_was_killed_is_finished_by_another(tmp_path: Path, before: str) -> None:
     sandbox, path = Sandbox(state=tmp_path / "sandbox.json"), tmp_path / "vault" / "vault.sqlite"

@@ -105,6 +105,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "always": ("read",),
         "params": {"actor": "user"},
         "params_consent": {"prompt": "consent"},
+        "ends_replaced": "at_once",
     },
     "salesforce": {
         "label": "Salesforce",
@@ -125,6 +126,7 @@ DOCUMENTED: dict[str, dict[str, Any]] = {
         "kept_fields": {"instance_url": r"https://(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)"},
         "default_lifetime": 7200.0,
         "localhost": True,
+        "ends_replaced": "at_once",
     },
 }
 DOCUMENTED["github_app"] = DOCUMENTED["github"] | {
@@ -169,6 +171,7 @@ COMMON: dict[str, Any] = {
     "localhost": False,
     "loopback_needs_pkce": False,
     "revokes_all": False,
+    "ends_replaced": "with_grant",
     "plain_http": False,
 }
 ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions", "revoke_note", "token_shapes"}

@@ -118,6 +118,16 @@ async def test_V10_a_backup_never_replaces_a_file_and_leaves_none_behind_that_is
     await home.deputy.close()
 
 
+async def test_a_backup_removes_what_a_killed_one_has_left_under_whatever_name(home: Home, tmp_path: Path) -> None:
+    left = [home.backup.with_name(f".older.{'0' * 16}.new{ending}") for ending in ("", "-journal")]
+    other = [home.backup.with_name(".older.new"), home.backup.with_name(f"older.{'0' * 16}.new")]
+    for file in (*left, *other):
+        file.touch(mode=0o600)
+    await back_up(home.deputy.vault, home.backup, 1.0)
+    assert not any(file.exists() for file in left) and all(file.exists() for file in other)
+    await home.deputy.close()
+
+
 _WRITING = """
 async def main():
     store = SqliteStore.open(path, create=False)
@@ -134,6 +144,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_V10_a_copy_made_while_another_process_writes_opens_and_has_no_gap(home: Home) -> None:
     writer = start(_WRITING, home.file)
     try:

@@ -235,6 +235,7 @@ def test_a_missing_keyring_says_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     assert caught.value.hint == 'pip install "deputize[keyring]"'
 
 
+@pytest.mark.processes
 def test_importing_keys_imports_no_keyring() -> None:
     script = "import sys, deputize.core.vault.root_keys; sys.exit('keyring' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0

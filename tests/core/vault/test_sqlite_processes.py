@@ -74,6 +74,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_a_lock_holds_against_another_process_until_that_frees_it(store: SqliteStore, path: Path) -> None:
     with running(HOLDING, path) as other:
         with pytest.raises(TimeoutError):
@@ -93,6 +94,7 @@ async def test_a_killed_holder_frees_its_lock_at_once(store: SqliteStore, path: 
             await store.insert("test", "a", b"1")
 
 
+@pytest.mark.processes
 async def test_a_stopped_holder_keeps_its_lock(store: SqliteStore, path: Path) -> None:
     with running(HOLDING, path) as other:
         other.send_signal(signal.SIGSTOP)
@@ -364,6 +366,7 @@ say("ready")
 """
 
 
+@pytest.mark.processes
 async def test_a_write_while_the_interpreter_exits_is_done(store: SqliteStore, path: Path) -> None:
     with running(AT_EXIT, path) as program:
         assert heard(program) == "saved"
@@ -378,6 +381,7 @@ say("ready")
 """
 
 
+@pytest.mark.processes
 async def test_a_program_that_forgets_to_close_ends_all_the_same(store: SqliteStore, path: Path) -> None:
     with running(FORGETTING, path) as program:
         assert program.wait(10) == 0
@@ -421,3 +425,38 @@ wait()
     store = SqliteStore.open(path, create=False)
     assert await store.insert("test", "a", b"1")
     await store.close()
+
+
+KILLED = """
+from deputize.core.vault.stores import sqlite_file
+
+def publish(made, to):
+    say("made")
+    wait()
+
+sqlite_file.publish = publish
+sqlite_file.copy(path, Path(sys.argv[2]), {})
+"""
+
+
+def unpublished(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if ".new" in path.name)
+
+
+@pytest.mark.processes
+async def test_what_a_killed_backup_leaves_is_removed_by_the_next_one_and_never_one_that_is_under_way(
+    path: Path, tmp_path: Path
+) -> None:
+    await SqliteStore.open(path, create=True).close()
+    (folder := tmp_path / "backups").mkdir()
+    foreign = folder / ".notes.0123456789abcdef.new"
+    foreign.write_text("of somebody else")
+    foreign.chmod(0o644)
+    killed, alive = (start(KILLED, path, str(folder / f"backup-{day}")) for day in ("monday", "tuesday"))
+    assert [heard(killed), heard(alive)] == ["made", "made"]
+    end(killed)
+    sqlite_file.copy(path, folder / "backup-wednesday", {})
+    assert len(unpublished(folder)) == 3  # another backup is under way: nothing is removed
+    end(alive)
+    sqlite_file.copy(path, folder / "backup-thursday", {})
+    assert unpublished(folder) == [foreign.name]

@@ -99,6 +99,7 @@ def test_no_vault_is_made_unless_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 def test_stores_load_only_what_they_use() -> None:
     script = (
         "import sys\nfrom deputize.core.vault.stores import open_store\nopen_store('memory:', create=False)\n"

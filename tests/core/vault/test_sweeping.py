@@ -198,6 +198,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.processes
 async def test_a_process_that_was_killed_in_the_middle_leaves_the_rest_to_the_next(tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
     vault = await new_vault(path, b"k" * 32)

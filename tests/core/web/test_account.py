@@ -203,9 +203,10 @@ async def _two_accounts(world: World) -> None:
     """Alice has connected hers, and Bob's beside it."""
     await world.connected("readonly")
     (more,) = await world.deputy.connect("alice", "google", scopes=[f"{GMAIL}readonly"], another=True)
-    page = await world.browser().open(more.link)
+    browser = world.browser()
+    page = await browser.open(more.link)
     assert "This adds one more account. Choose it at Google" in words_of(page)
-    await world.browser().allow(more.link, as_="bob@example.test")
+    await browser.allow(more.link, as_="bob@example.test")
 
 
 @pytest.mark.parametrize("local", [False, True])
@@ -493,7 +494,7 @@ async def test_links_of_local_pages_open_in_a_browser() -> None:
     world.deputy.pages = pages
     link = await connections_link(world.deputy, "alice")
     assert httpx.URL(link).host == "127.0.0.1" and urlsplit(link).path.startswith("/me/")
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
         assert "alice@example.test" in (await client.get(link)).text
         act = await client.get(await approval_link(world.deputy, "alice", approval.id))
         assert "notes_send_note" in act.text

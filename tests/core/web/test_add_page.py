@@ -113,7 +113,7 @@ async def test_whoever_is_not_signed_in_is_asked_to_and_in_local_mode_it_lies_be
     assert (await world.send("GET", "/agents")).status_code == 401
     world = await _with_page(tmp_path, local=True)
     assert (await world.send("GET", "/agents")).status_code == 404
-    shown = await world.send("GET", f"/me/{me_token(world.deputy, User('alice'))}/agents")
+    shown, _ = await world.look(f"/me/{me_token(world.deputy, User('alice'))}/agents")
     assert "Your agents are on" in words_of(shown)
 
 

@@ -239,7 +239,8 @@ async def test_in_local_mode_that_link_gives_nobody_the_power_to_approve() -> No
 
 async def test_in_local_mode_too_the_page_says_as_whom() -> None:
     world = await make(local=True)
-    assert "Connecting as alice" in words_of(await world.send("GET", path_of(await world.asked())))
+    page, _ = await world.look(path_of(await world.asked()))
+    assert "Connecting as alice" in words_of(page)
 
 
 @pytest.mark.parametrize("local", [False, True])

@@ -19,6 +19,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web import local_pages
 from deputize.core.web.app import pages_app
+from deputize.core.web.local_links import show_anew
 from deputize.core.web.local_pages import LocalPages, same_vault
 from deputize.core.web.local_server import only_host, serve
 from deputize.sandbox import Browser, Sandbox
@@ -133,8 +134,19 @@ async def test_another_process_with_the_same_vault_is_found_and_its_pages_are_us
     second = await _deputy(int(url.rpartition(":")[2]), vault=first.vault)
     assert await second.pages.base_url() == url
     (consent,) = await second.connect("alice", "google", scopes=["gmail.readonly"])
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as client:
         assert "Helper wants to act for you" in (await client.get(consent.link)).text
+
+
+async def test_a_link_that_is_shown_anew_belongs_to_the_browser_that_is_next() -> None:
+    deputy = await _deputy()
+    (consent,) = await deputy.connect("alice", "google", scopes=["gmail.readonly"])
+    wrong, right = (httpx.AsyncClient(trust_env=False, follow_redirects=True) for _ in range(2))
+    async with wrong, right:
+        assert (await wrong.get(consent.link)).status_code == 200
+        assert (await right.get(consent.link)).status_code == 403
+        await show_anew(deputy, consent.link)
+        assert (await right.get(consent.link)).status_code == 200
 
 
 async def test_another_vaults_pages_on_the_port_are_not_used() -> None:
@@ -197,6 +209,7 @@ async def test_without_the_web_extra_the_error_says_what_to_install(monkeypatch:
     assert refused.value.hint == 'pip install "deputize[web]"'
 
 
+@pytest.mark.processes
 def test_the_module_loads_no_web_framework() -> None:
     code = "import sys, deputize.core.web.local_links; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -87,6 +87,15 @@ class World:
         await response.aread()
         return response
 
+    async def look(self, path: str, user: str = "") -> tuple[httpx.Response, dict[str, str]]:
+        """Open this page in a new browser, which keeps cookies: what it shows, and the cookies it then has."""
+        jar: dict[str, str] = {}
+        shown = await self.send("GET", path, user=user)
+        jar |= values_of(shown)
+        if shown.headers.get("location") == f"{path}?cookie=1":  # in local mode
+            shown = await self.send("GET", shown.headers["location"], user=user, cookies=jar)
+        return shown, jar | values_of(shown)
+
     async def asked(self, *scopes: str, user: str = "alice", account: str | None = None) -> Consent:
         """A new consent for these scopes, by their last part."""
         found = await self.deputy.connect(
@@ -196,6 +205,11 @@ def cookies_of(response: httpx.Response) -> dict[str, str]:
     return {line.partition("=")[0]: line.partition("=")[2] for line in lines}
 
 
+def values_of(response: httpx.Response) -> dict[str, str]:
+    """The same, by name, with their values."""
+    return {name: line.partition(";")[0] for name, line in cookies_of(response).items()}
+
+
 def query_of(url: str) -> dict[str, str]:
     """The query of an address."""
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
@@ -208,13 +222,11 @@ def words_of(page: Page | httpx.Response) -> str:
 
 async def press(world: World, consent: Consent, user: str = "alice") -> tuple[str, dict[str, str]]:
     """Open the page and press Continue: where that leads, and the cookies this browser then has."""
-    opened = await world.send("GET", path_of(consent), user=user)
-    jar = {name: line.partition(";")[0] for name, line in cookies_of(opened).items()}
+    opened, jar = await world.look(path_of(consent), user)
     form = hidden(opened)
     pressed = await world.send("POST", path_of(consent), user=user, cookies=jar, data={"form": form})
     assert pressed.status_code == 303, pressed.text
-    jar |= {name: line.partition(";")[0] for name, line in cookies_of(pressed).items()}
-    return pressed.headers["location"], jar
+    return pressed.headers["location"], jar | values_of(pressed)
 
 
 def hidden(page: Page | httpx.Response, field: str = "form") -> str:

@@ -147,12 +147,14 @@ class Terminal:
 
     def _consented(self, turn: Turn) -> Turn:
         """Show the link, once, and wait."""
-        from deputize.cli.prompts import open_browser
+        from deputize.cli.browser import open_browser
+        from deputize.core.web.local_links import show_anew
 
         deputy = self.stage.deputy
         for ask in turn.consents:
             if ask["link"] != self.shown:
                 self.shown = ask["link"]
+                self._run(show_anew(deputy, self.shown))
                 show.consent(ask, deputy.providers[ask["provider"]].label, deputy.agent, show.out)
                 if self.browser:
                     open_browser(ask["link"])
@@ -227,7 +229,7 @@ class Terminal:
             show.out.print(show.plain(f"  {name}: {value}"), soft_wrap=True)
 
     def _pages(self) -> None:
-        from deputize.cli.prompts import open_browser
+        from deputize.cli.browser import open_browser
 
         link = self._own_pages()
         show.out.print("Your accounts, open questions and approvals. The link is for you alone, and good for a day:")

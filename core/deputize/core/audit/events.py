@@ -218,7 +218,7 @@ class ExpiredState(Misused):
 
 
 class BrowserMismatch(Misused):
-    """A callback in another browser than the one that began (CSRF)."""
+    """A callback in another browser than the one that began (CSRF), or a link of local mode in a second browser."""
 
     event = "connect.browser_mismatch"
 

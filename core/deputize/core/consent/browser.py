@@ -30,7 +30,6 @@ from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
 from deputize.core.pending import Consent
-from deputize.core.portal import portal
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Secret
 
@@ -154,7 +153,7 @@ class Browser:
         held = await repository.save(record.came_back(visit, back.code, repository.engine.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # somebody else moved it: look again
-        await portal().hop(lambda: self.redeemer.redeem(held))
+        await repository.engine.in_flight.run(lambda: self.redeemer.redeem(held))
         return repository.ticket(record)
 
     def _misfit(

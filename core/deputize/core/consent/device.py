@@ -26,7 +26,6 @@ from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent
-from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Secret, User
 
@@ -70,7 +69,7 @@ class Device:
             opened = await self._still_opened(record)
             if opened is None:
                 break
-            interval = await portal().hop(partial(self._poll_again, opened, interval))
+            interval = await self.repository.engine.in_flight.run(partial(self._poll_again, opened, interval))
         ended = await self.repository.by_id(consent_id)
         return await self.repository.public(ended or record)
 

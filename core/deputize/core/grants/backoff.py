@@ -1,4 +1,4 @@
-"""How long no token request is sent for a grant after the provider has refused one or could not be reached."""
+"""What follows a token request that failed: a second one at once, or a pause in which none is sent for that grant."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from typing import Final
 
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
+from deputize.core.oauth.endpoint import LATE
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
+SECOND_TRY: Final = 0.1
+"""Seconds before a second try, without jitter."""
+UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
+UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
+
+
+def soon() -> float:
+    """Seconds to wait before a second try."""
+    return SECOND_TRY * random.uniform(1.0, 2.0)  # noqa: S311
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,19 @@ class Backoff:
         """The pause that this grant is in now."""
         found = self._pauses.get(place)
         return found if found and self.clock() < found.until else None
+
+    def allows_second_try(self, place: str, outcome: Outcome, *, urgent: bool) -> bool:
+        """Whether the same request is worth sending once more at once, after this outcome. ``urgent``: callers have no
+        other token.
+
+        Always where its answer was lost on the way. Where the provider answered with a fault, or the request cannot
+        have left, if it is urgent and the request before went well. The token may be used up by then; waiting would not
+        bring it back, and some providers forgive a second use within seconds. Never where the provider may still be at
+        work on the first one, which would look like a theft to it (RFC 9700 4.14.2), or asks for a pause.
+        """
+        if outcome.kind is not Kind.TRANSIENT or outcome.wait or outcome.detail == LATE:
+            return False
+        return outcome.detail == UNANSWERED or (urgent and place not in self._pauses)
 
     def failed(self, place: str, outcome: Outcome) -> Pause:
         """A pause as long as the provider asks for; else twice as long as the last, with jitter."""

@@ -5,8 +5,8 @@ Three layers, none of which replaces another: one task per grant in this process
 
     task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent away -> hand out
 
-An open intent that is found later means: somebody asked with this refresh token and we never saw the answer. It is
-tried once more; if the provider refuses, the rotation was lost and the user is asked again. Sources: RFC 6749 6,
+An open intent that is found later means: somebody asked with this refresh token and never saw new ones. It is tried
+once more; if the provider refuses, the rotation was lost and the user is asked again. Sources: RFC 6749 6,
 RFC 9700 4.14.
 """
 
@@ -20,7 +20,7 @@ from deputize.core.audit.events import GrantMarkedLost, TokenRefreshed, TokenRef
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
-from deputize.core.grants.backoff import Backoff, Pause
+from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
@@ -38,8 +38,6 @@ REQUEST_TIMEOUT: Final = 120.0
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 60
-UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
-UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
 
 
 class GrantLost(Exception):
@@ -51,7 +49,7 @@ class GrantLost(Exception):
 
 
 class Unanswered(Refusal):
-    """A refusal of the second try, after the answer to the first was lost: the first may have been carried out."""
+    """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
 
 
 class Refresher:
@@ -60,7 +58,7 @@ class Refresher:
     def __init__(self, engine: Engine, outbox: RevocationQueue) -> None:
         self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
         self.providers, self.apps, self.clock = engine.providers, engine.apps, engine.clock
-        self._running: dict[str, asyncio.Task[Grant]] = {}
+        self._in_flight, self._running = engine.in_flight, dict[str, asyncio.Task[Grant]]()
         self._backoff = Backoff(engine.clock)
 
     def fresh(self, grant: Grant) -> bool:
@@ -89,7 +87,7 @@ class Refresher:
             task = self._running.get(place)
             if task is None or task.done():
                 # a hop of its own: it is finished at exit, though nobody waits for it any more
-                hop = portal().hop(lambda: self._locked(place, failed))
+                hop = self._in_flight.run(lambda: self._locked(place, failed))
                 self._running[place] = task = asyncio.create_task(hop)
                 task.add_done_callback(lambda done: self._forget(place, done))
                 return await self._waited_for(task, place, failed)
@@ -139,7 +137,7 @@ class Refresher:
         intent, reopened = await self._intend(place, grant.refresh_token)
         asked_at = self.clock()
         try:
-            tokens = await self._ask(grant, grant.refresh_token)
+            tokens = await self._ask(grant, grant.refresh_token, urgent=not self._usable(grant, failed))
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
@@ -166,17 +164,21 @@ class Refresher:
         await self.vault.delete(intent)
         return newer
 
-    async def _ask(self, grant: Grant, token: Secret) -> Tokens:
-        """One token request; a second one with the same token if the answer to the first was lost."""
+    async def _ask(self, grant: Grant, token: Secret, *, urgent: bool) -> Tokens:
+        """One token request; a second one with the same token where `Backoff.allows_second_try`."""
         endpoint = self._endpoint(grant)
         try:
             return await endpoint.refresh(token)
         except Refusal as refusal:
-            if refusal.outcome.detail != UNANSWERED:
+            first = refusal.outcome
+            if not self._backoff.allows_second_try(self.vault.place_of(grant), first, urgent=urgent):
                 raise
+        await asyncio.sleep(soon())
         try:
             return await endpoint.refresh(token)
         except Refusal as refusal:
+            if first.detail == UNSENT:
+                raise
             raise Unanswered(refusal.outcome) from None
 
     def _row(self, grant: Grant) -> tuple[Provider, App]:

@@ -6,7 +6,8 @@ and never a live token that nobody knows. Only whoever has sent the revocation r
     a disconnect      enqueued before the tombstone. Who finds the entry while the grant still lives finishes both: the
                       process that began was cut off, or is one step behind
     a newer consent   the tokens that it replaces, enqueued before they are written over. They are revoked once no grant
-                      holds them any more, and alone, where the provider can revoke one token alone
+                      holds them any more, and alone, where the provider can revoke one token alone; or held until the
+                      newer grant has ended, too, where to revoke them might end that (`Provider.ends_replaced`)
     anything else     sent at once
 
 Where revoking one token ends all that the account has given the app, and no token can be revoked alone, a newer grant
@@ -95,7 +96,8 @@ class RevocationQueue:
         ending = after if kept else before  # kept: no later refresh of that one ends what came without one
         tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
         place = self.vault.place_of(before)
-        more = {"place": place, "replaced": True, **noted(ending.origin)}
+        held = {"held": True} if self._ends_with_grant(before.provider) else {}
+        more = {"place": place, "replaced": True, **held, **noted(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def enqueue_in(self, vault: Vault, grant: Grant) -> None:
@@ -172,7 +174,10 @@ class RevocationQueue:
                     self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
-        return await self._superseded(entry) if grant and self._holds_older(grant.provider) else None
+        if grant and self._holds_older(grant.provider):
+            return await self._superseded(entry)
+        held = grant and self._ends_with_grant(grant.provider) and not note.get("leaked")
+        return "queued" if held else None
 
     async def _active(self, note: Mapping[str, Any]) -> Grant | None:
         """The live grant of the account that the entry is of."""
@@ -183,6 +188,11 @@ class RevocationQueue:
         """Whether ending a newer grant there ends what an older one held, and nothing else can."""
         row = self.providers.get(provider)
         return row is not None and row.revokes_all and not row.revoke_one
+
+    def _ends_with_grant(self, provider: str) -> bool:
+        """Whether ending older tokens there may end the newer ones of the account."""
+        row = self.providers.get(provider)
+        return row is not None and not row.revoke_one and row.ends_replaced == "with_grant"
 
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
@@ -232,7 +242,10 @@ class RevocationQueue:
     async def _settled(self, entry: Record, upstream: Upstream) -> Upstream:
         note = entry.json
         audited = "tried" in note
-        if upstream == "gave_up":
+        if note.get("held") and upstream in ("queued", "gave_up"):  # it counts from this first try
+            await self.vault.swap(entry, {**note, "held": False, "since": self.clock()})
+            upstream = "queued"
+        elif upstream == "gave_up":
             await self.vault.swap(entry, {**note, "tried": self.clock()})
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)

@@ -8,6 +8,7 @@ import io
 import select
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,7 +18,12 @@ from deputize.core.errors import SettingsError
 if TYPE_CHECKING:
     import aiohttp
     from aiohttp.tracing import Trace
+
+from deputize.core.http.as_written import remove_added
 from deputize.core.http.request import LeanRequest
+
+_given: ContextVar[frozenset[str]] = ContextVar("_given", default=frozenset())
+"""The names of the headers of the request that this task is sending: all there may be."""
 
 
 @functools.cache
@@ -51,6 +57,7 @@ class FastTransport(httpx.AsyncBaseTransport):
         """The same, without httpx's response object."""
         url, headers, body = await _parts(request)
         limits = request.extensions.get("timeout", {})
+        _given.set(frozenset(name.lower() for name, _ in headers))
         try:
             return await (self._session or self._open()).request(
                 request.method,
@@ -91,6 +98,7 @@ class FastTransport(httpx.AsyncBaseTransport):
             session.detach()
             raise SettingsError(f"aiohttp {client.__version__} is not known to send once: install another version.")
         session._retry_connection = False  # no public switch. On, a lost PUT, DELETE or GET would be sent again
+        session._trace_configs = []  # tracers add theirs to every session; they would note each URL with its query
         self._session = session
         return session
 
@@ -131,11 +139,15 @@ def _connector() -> type[aiohttp.TCPConnector]:
     import aiohttp
 
     class Connector(aiohttp.TCPConnector):
-        """Leaves idle connections alone that the server closed while the loop was busy: a write would be lost."""
+        """Leaves idle connections alone that the server closed while the loop was busy: a write would be lost.
+
+        And lets a request out with no headers but those it was given.
+        """
 
         async def connect(
             self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
         ) -> aiohttp.connector.Connection:
+            remove_added(req.headers, _given.get())
             for _ in range(3):
                 connection = await super().connect(req, traces, timeout)
                 if not _hung_up(connection.transport):

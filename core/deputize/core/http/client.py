@@ -21,6 +21,7 @@ import httpx
 
 from deputize.core.errors import DeputizeError, ProviderUnavailable
 from deputize.core.http.aiohttp import FastTransport, _Body, _tls
+from deputize.core.http.as_written import AsGiven, untraced
 from deputize.core.http.request import _pinned
 
 Transport: TypeAlias = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport]
@@ -61,7 +62,8 @@ class Http:
                 transport = self._shared or await self._transport()
                 if address and isinstance(transport, FastTransport | httpx.AsyncHTTPTransport):
                     request = _pinned(request, address)
-                return await _fetch(transport, request, max_bytes)
+                with untraced():
+                    return await _fetch(transport, request, max_bytes)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None) from None  # the frames below hold the headers
         except DeputizeError:
@@ -128,6 +130,7 @@ async def _fetch(transport: httpx.AsyncBaseTransport, request: httpx.Request, li
         status, coding, body = head.status, head.headers.get("content-encoding"), await _read(_Body(head), limit)
         headers: _Headers = head.raw_headers
     else:
+        request.extensions["trace"] = AsGiven(request.headers.raw)
         status, headers, coding, body = await _take(await transport.handle_async_request(request), limit)
     if coding:
         body = _unpack(body, coding.strip().lower(), limit)

@@ -24,7 +24,9 @@ log = logging.getLogger("deputize")
 
 SECONDS: Final = 20.0
 LATE: Final = "late"
-"""Of a token request that was not answered in time."""
+"""Of a token request that was not answered in time, by the provider or by the gateway before it."""
+GATEWAY_TIMEOUTS: Final = (504, 524)
+"""RFC 9110 15.6.5, and what Cloudflare sends in its place."""
 DISBELIEVED: Final = "bad_id_token"
 """Of a consent whose id_token is not believed."""
 MOST_PAGES: Final = 100
@@ -184,10 +186,12 @@ async def _asked(
         answer = await http.send(request, timeout=timeout, max_bytes=2**20)
     except ProviderUnavailable as e:
         outcome = lost(call, sent=e.sent)
-        late = call == "refresh" and e.reason == "late"  # it may still be at work on it: not to be sent again at once
-        outcome = replace(outcome, detail=LATE) if late else outcome
+        late = e.reason == "late"
     else:
         outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
+        late = answer.status_code in GATEWAY_TIMEOUTS
+    if late and call == "refresh":  # it may still be at work on it: not to be sent again at once
+        outcome = replace(outcome, detail=LATE)
     if outcome.kind is not Kind.OK:
         raise Refusal(replace(outcome, data=None))
     return outcome

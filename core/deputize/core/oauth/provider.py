@@ -22,6 +22,7 @@ __all__ = [
     "NEVER_SET",
     "App",
     "ClientAuth",
+    "EndsReplaced",
     "Identity",
     "Loopback",
     "Permissions",
@@ -36,6 +37,7 @@ Audience = Literal["issuer", "token"]
 Pkce = Literal["always", "if_app_enabled"]
 Loopback = Literal["any_port", "any_port_same_path", "exact"]
 RevokeBy = Literal["form", "bearer", "app"]
+EndsReplaced = Literal["at_once", "with_grant"]
 
 NEVER_SET: Final = frozenset(
     (
@@ -108,6 +110,8 @@ class Provider:
     ``localhost``: loopback must be called by that name.
     ``loopback_needs_pkce``: loopback is for apps that use PKCE only.
     ``revokes_all``: ending one token ends all that the account has given this app.
+    ``ends_replaced``: when tokens end that a newer consent replaces: ``at_once``, where that leaves the newer ones
+    alive; else ``with_grant``, at its disconnect, since RFC 7009 2.1 lets a server take both for one grant.
     ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
     ``sites``: who else may run it; see `at_host`.
     ``plain_http``: http on loopback is accepted: a stand-in.
@@ -161,6 +165,7 @@ class Provider:
     localhost: bool = False
     loopback_needs_pkce: bool = False
     revokes_all: bool = False
+    ends_replaced: EndsReplaced = "with_grant"
     revoke_note: str = ""
     sites: tuple[Site, ...] = ()
     plain_http: bool = False

@@ -16,7 +16,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Loopback, Pkce, Provider, RevokeBy
+from deputize.core.oauth.provider import (
+    Audience,
+    ClientAuth,
+    EndsReplaced,
+    Identity,
+    Loopback,
+    Pkce,
+    Provider,
+    RevokeBy,
+)
 from deputize.core.providers import bad_name, known
 
 _URL: Final = re.compile(r'[^\x00-\x20"<>\\^`|\x7f-\U0010ffff]+')
@@ -143,6 +152,11 @@ class ProviderSettings(BaseModel):
     )
     revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
     par: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
+    ends_replaced: EndsReplaced = Field(
+        "with_grant",
+        description="When tokens end that a newer consent replaces: `with_grant`, at its disconnect; `at_once` where "
+        "the server ends them without the others of the account.",
+    )
     device: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
     resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
     params: Params = Field(default_factory=dict, description="Parameters of each authorization request.")

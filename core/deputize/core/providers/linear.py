@@ -75,6 +75,7 @@ LINEAR = Provider(  # linear.app/developers/oauth-2-0-authentication
         method="POST",
         json={"query": _WHO_IN_LINEAR},
     ),
+    ends_replaced="at_once",
     rules=LINEAR_RULES,
     token_shapes=(TokenShape("lin_", r"\blin_(?:api|oauth|refresh|wh)_[A-Za-z0-9]{16,}"),),
     scope_separator=",",

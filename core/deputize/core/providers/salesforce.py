@@ -80,6 +80,7 @@ SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refres
         "{preferred_username|email}",
     ),
     request_headers=frozenset({"sforce-duplicate-rule-header"}),
+    ends_replaced="at_once",
     rules=SALESFORCE_RULES,
     token_shapes=(
         TokenShape("00d", r"\b00D[A-Za-z0-9]{12,15}![A-Za-z0-9._]{20,}"),

@@ -161,7 +161,8 @@ class Grant:
 
     ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0 means that the token does not expire.
     ``generation`` grows with every write; ``reason`` says why a grant is not active. ``origin`` None: from before
-    origins were kept, and of the table's row.
+    origins were kept, and of the table's row. ``family``: the token family that its refresh token is of, or its access
+    token where there is none; empty: from before families were kept.
     """
 
     user: User
@@ -178,6 +179,7 @@ class Grant:
     default: bool = True
     extra: dict[str, str] = field(default_factory=dict)  # what the provider adds: instance_url, team, hd
     origin: Origin | None = None
+    family: str = ""
     generation: int = 0
 
     @property
@@ -200,6 +202,7 @@ class Grant:
             refresh_token=None,
             extra={},
             origin=None,
+            family="",
         )
 
     def dead(self, reason: str) -> Grant:
@@ -239,6 +242,7 @@ def _packed(grant: Grant) -> SecretBytes | None:
         "default" if grant.default else "",
         json.dumps(grant.extra) if grant.extra else "",
         grant.origin.pack() if grant.origin else "",
+        grant.family,
     )
     if any(_PART in part for part in rest):
         return None
@@ -255,11 +259,12 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
     try:
         status, expires_at, a, s = _HEAD.unpack_from(plain)
         scopes_at, rest_at = _HEAD.size + a, _HEAD.size + a + s
-        user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *more = (
+        user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *later = (
             plain[rest_at:].decode().split(_PART)
         )
-        if len(more) > 1:
+        if len(later) > 2:
             return None
+        origin, family = (*later, "", "")[:2]  # rows of earlier versions have fewer parts
         return kind(
             user=User(user, tenant),
             provider=provider,
@@ -274,7 +279,8 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
             reason=reason,
             default=bool(default),
             extra=json.loads(extra) if extra else {},
-            origin=Origin.unpack(more[0]) if more and more[0] else None,
+            origin=Origin.unpack(origin) if origin else None,
+            family=family,
             generation=generation,
         )
     except (struct.error, ValueError, KeyError, IndexError, TypeError):

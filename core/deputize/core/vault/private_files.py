@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import secrets
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from deputize.core.errors import SettingsError
+
+_UNPUBLISHED: Final = re.compile(r"\..+\.[0-9a-f]{16}\.new(-wal|-shm|-journal)?")
+"""Names that `making` gives, and those of what SQLite keeps beside such a file."""
+_LOCK_TRIES: Final = 20
 
 
 def private_folder(folder: Path) -> None:
@@ -59,9 +69,48 @@ def new_file(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def beside(path: Path) -> Path:
-    """A name in the same folder under which a file is made before it is published."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+@contextmanager
+def making(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` under which a file is made, to be published then. Under that name nothing is left of it.
+
+    What processes that were killed have left under such names in this folder is removed, unless somebody is making a
+    file there now. Raises OSError where there is no such folder.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    made = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        if _locked(folder, fcntl.LOCK_EX):
+            _remove_unpublished(path.parent)
+        for _ in range(_LOCK_TRIES):  # another one that removes takes no longer; who locks the folder for more may
+            if _locked(folder, fcntl.LOCK_SH):
+                break
+            time.sleep(0.01)
+        try:
+            yield made
+        finally:
+            _remove_unpublished(path.parent, made.name)
+    finally:
+        os.close(folder)
+
+
+def _locked(folder: int, how: int) -> bool:
+    """Whether the folder's lock was to be had: shared by those who make files there, exclusive to remove others'. On
+    the folder, since a lock on the file itself would be in SQLite's way on some systems."""
+    with suppress(OSError):  # held by others, or a file system without such locks
+        fcntl.flock(folder, how | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _remove_unpublished(folder: Path, begin: str = "") -> None:
+    """Remove files of ours, mode 0600, under names that `making` gives and that begin so."""
+    for name in os.listdir(folder):
+        if name.startswith(begin) and _UNPUBLISHED.fullmatch(name):
+            file = folder / name
+            with suppress(FileNotFoundError):
+                status = file.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+                    file.unlink()
 
 
 def publish(made: Path, path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from deputize.core.vault.content import unpacked
 from deputize.core.vault.grant import SecretBytes
 
-EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act")
+EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act", "browser")
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
 KINDS = ("meta", "grant", "intent", "outbox", "chosen", "file", "filepart", *EXPIRING)
 """All kinds of records there are. Another is refused: it would be left behind when keys change."""

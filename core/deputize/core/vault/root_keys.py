@@ -13,14 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.private_files import (
-    beside,
-    new_file,
-    private_folder,
-    publish,
-    read_private,
-    sync,
-)
+from deputize.core.vault.private_files import making, new_file, private_folder, publish, read_private, sync
 from deputize.core.vault.seal import KEY_BYTES, id_of
 
 _NEW = "Make one with: deputize key new"
@@ -89,17 +82,16 @@ def make_key_file(path: Path) -> list[bytes]:
     Raises `SettingsError` where the file is there already: a key is never written over.
     """
     private_folder(path.parent)
-    made, text = beside(path), new_key()
+    text = new_key()
     try:
-        with open(new_file(made), "w", encoding="ascii") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        published = publish(made, path)
+        with making(path) as made:
+            with open(new_file(made), "w", encoding="ascii") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            published = publish(made, path)
     except OSError as error:
         raise SettingsError("The key file cannot be written.", hint=f"{path}: {error.strerror}") from None
-    finally:
-        made.unlink(missing_ok=True)
     if not published:
         raise SettingsError("The key file is there already, and stays as it is.", hint=str(path))
     return parse_keys(text)
@@ -117,7 +109,7 @@ def add_key(path: Path) -> list[bytes]:
 
 
 def remove_key(path: Path, id: str) -> Path:
-    """Take the key with this id out of a key file, into a file of its own beside it, whose path is returned.
+    """Take the key with this id out of a key file, into a file of its own making it, whose path is returned.
 
     Raises `SettingsError` where it is not there, or is the newest. Whether a vault still needs it, the caller knows.
     """
@@ -162,18 +154,16 @@ def _rewrite(path: Path, keys: list[bytes]) -> None:
     A link stays a link: the file that it leads to is replaced, since others may read that one by its own name.
     """
     path = path.resolve()
-    made = beside(path)
     try:
-        with open(new_file(made), "w", encoding="ascii") as file:
-            file.write("".join(f"{_text(key)}\n" for key in keys))
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(path)
-        sync(path.parent)
+        with making(path) as made:
+            with open(new_file(made), "w", encoding="ascii") as file:
+                file.write("".join(f"{_text(key)}\n" for key in keys))
+                file.flush()
+                os.fsync(file.fileno())
+            made.replace(path)
+            sync(path.parent)
     except OSError as error:
         raise SettingsError("The key file cannot be written.", hint=f"{path}: {error.strerror}") from None
-    finally:
-        made.unlink(missing_ok=True)
 
 
 def keyring_keys(service: str = "deputize", name: str = "key") -> list[bytes]:

@@ -237,10 +237,12 @@ class Vault:
             old = self._opened("grant", place, sealed)
             before = Grant.unpack(old.plain, old.generation)
             alive = before.status == "active" and same_origin(before, grant)
+            kept = before.refresh_token if alive and not grant.refresh_token else None
             fresh = replace(
                 grant,
                 default=first or (before.default and before.status != "revoked"),
-                refresh_token=grant.refresh_token or (before.refresh_token if alive else None),
+                refresh_token=kept or grant.refresh_token,
+                family=before.family if kept else grant.family,
             )
             if replacing:
                 await replacing(before, fresh)

@@ -6,9 +6,9 @@
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
-On loopback, where nobody signs in, the last two lie below /me/{me}: see `deputize.core.web.local_links`. A GET changes
-nothing but the callback's. Whatever cannot be used, unknown, late, altered or another user's, gets one and the same
-answer.
+On loopback, where nobody signs in, the last two lie below /me/{me}, and each link works in one browser: see
+`deputize.core.web.local_links`. A GET changes nothing but the callback's. Whatever cannot be used, unknown, late,
+altered or another user's, gets one and the same answer.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ try:
     from starlette.types import ASGIApp
 
     from deputize.core.web import texts
+    from deputize.core.web.access_logs import pages_scope
     from deputize.core.web.cookies import LOOPBACK, cookies_for
+    from deputize.core.web.link_binding import in_one_browser
     from deputize.core.web.pages import PAGES
     from deputize.core.web.site import Page, Site, is_refusal, note
     from deputize.core.web.verifier import UserVerifier
@@ -93,7 +95,7 @@ def pages_app(
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
-    return _routed(Site(deputy, verifier, sign_in, templates, return_to), pages)
+    return pages_scope(_routed(Site(deputy, verifier, sign_in, templates, return_to), pages))
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
@@ -118,7 +120,8 @@ def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]
 
     async def answer(request: Request) -> Response:
         try:
-            return await page.handler(site, request)
+            links = site.local and (page.own or page.link)
+            return await (in_one_browser(site, page, request) if links else page.handler(site, request))
         except HTTPException:
             raise
         except Exception as e:

@@ -38,9 +38,14 @@ class Cookies:
         """The cookie of the browser that set out with this ``state``."""
         return f"{self.name}-{fingerprint(state)[:12]}"
 
-    def put(self, response: Response, name: str, value: str, life: int) -> None:
+    @property
+    def link(self) -> str:
+        """The cookie of the browser that a link of local mode belongs to; below the link's own path."""
+        return f"{self.name}-link"
+
+    def put(self, response: Response, name: str, value: str, life: int, path: str = "/") -> None:
         """Give the browser a cookie."""
-        response.set_cookie(name, value, max_age=life, path="/", secure=self.secure, httponly=True, samesite="lax")
+        response.set_cookie(name, value, max_age=life, path=path, secure=self.secure, httponly=True, samesite="lax")
 
     def drop(self, response: Response, name: str) -> None:
         """Take a cookie from the browser."""
@@ -48,8 +53,12 @@ class Cookies:
 
     def form(self, request: Request) -> str:
         """The value that this browser's forms are bound to, or a new one."""
-        value = request.cookies.get(self.name, "")
-        return value if _RANDOM.fullmatch(value) else secrets.token_urlsafe(32)
+        return self.given(request, self.name) or secrets.token_urlsafe(32)
+
+    def given(self, request: Request, name: str) -> str:
+        """A random value that we once gave to this browser, or what looks like one; empty if there is none."""
+        value = request.cookies.get(name, "")
+        return value if _RANDOM.fullmatch(value) else ""
 
 
 def cookies_for(base_url: str, key: bytes) -> Cookies:

@@ -1,16 +1,20 @@
-"""Where a user's own pages are. Knows no web framework.
+"""Links of local mode: where a user's own pages are, and which browser a link belongs to. Knows no web framework.
 
 A web application says who its browser's person is, so that everybody's page has one address. On loopback nobody signs
-in: there the address itself says whose page it is, sealed under the vault's key and good for a day.
+in: there the address itself says whose page it is, sealed under the vault's key and good for a day. Other accounts of
+the machine may come to see an address, in a list of processes or in a log. So a link belongs to the browser that opens
+it first, which gets a cookie, and is worth nothing in any other.
 """
 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from typing import TYPE_CHECKING, Final
 
 from deputize.core.errors import InvalidInput, VaultError
+from deputize.core.oauth.pkce import fingerprint
 from deputize.core.vault.grant import SecretBytes, User
 
 if TYPE_CHECKING:
@@ -19,14 +23,17 @@ if TYPE_CHECKING:
 ME_LIFE: Final = 86400.0
 """Seconds that a link to a local user's own pages works."""
 
+BINDING_LIFE: Final = 2 * 86400.0
+"""Seconds that it is remembered which browser a link belongs to: longer than any link works."""
+
 _PLACE: Final = ("link", "me")
 
 
 async def connections_link(deputy: Deputy, user: User | str) -> str:
     """Where this user sees accounts, waiting consents and approvals.
 
-    In local mode it is for the user's eyes only: who has it can approve and disconnect for a day. A model may be told
-    `connections_address` instead.
+    In local mode it is for the user's eyes only: the browser that opens it first can approve and disconnect for a day.
+    A model may be told `connections_address` instead.
     """
     return f"{await _home(deputy, user)}/connections"
 
@@ -36,6 +43,15 @@ async def approval_link(deputy: Deputy, user: User | str, approval_id: str) -> s
     return f"{await _home(deputy, user)}/approve/{approval_id}"
 
 
+async def show_anew(deputy: Deputy, link: str) -> None:
+    """Before a person is shown this link of a consent again: in local mode, let the browser have it that is next.
+
+    Who opened it in the wrong browser would have to wait until it expires.
+    """
+    if _is_local(deputy):
+        await unbind(deputy, link.rpartition("/")[2])
+
+
 async def connections_address(deputy: Deputy) -> str:
     """The one fixed address that even a model may see: it opens nothing by itself."""
     return f"{await deputy.pages.base_url()}/connections"
@@ -43,7 +59,11 @@ async def connections_address(deputy: Deputy) -> str:
 
 async def _home(deputy: Deputy, user: User | str) -> str:
     base = await deputy.pages.base_url()
-    return f"{base}/me/{me_token(deputy, User.of(user))}" if getattr(deputy.pages, "local", False) else base
+    return f"{base}/me/{me_token(deputy, User.of(user))}" if _is_local(deputy) else base
+
+
+def _is_local(deputy: Deputy) -> bool:
+    return bool(getattr(deputy.pages, "local", False))
 
 
 def me_token(deputy: Deputy, user: User) -> str:
@@ -64,5 +84,33 @@ def user_of(deputy: Deputy, token: str) -> User:
     return User(user, tenant)
 
 
-def _unusable() -> InvalidInput:
-    return InvalidInput("This link cannot be used.", fix_by="user", reason="unknown_me")
+# ------------------------------------------------------------- which browser a link belongs to
+
+
+async def is_bound(deputy: Deputy, token: str, cookie: str) -> bool:
+    """Whether the link with this ticket or `me_token` belongs to the browser with this cookie; False if to none yet.
+
+    Raises the refusal of all unusable links where it belongs to another browser.
+    """
+    row = await deputy.vault.get("browser", fingerprint(token))
+    if row and not hmac.compare_digest(row.json["cookie"], fingerprint(cookie)):
+        raise _unusable("other_browser")
+    return row is not None
+
+
+async def bind(deputy: Deputy, token: str, cookie: str) -> None:
+    """Let the link belong to the browser with this cookie. Raises the same where another was faster."""
+    owner = {"cookie": fingerprint(cookie), "expires": deputy.clock() + BINDING_LIFE}
+    if not await deputy.vault.insert("browser", fingerprint(token), owner):
+        await is_bound(deputy, token, cookie)
+
+
+async def unbind(deputy: Deputy, token: str) -> None:
+    """Let the link belong to the browser that opens it next."""
+    row = await deputy.vault.get("browser", fingerprint(token))
+    if row:
+        await deputy.vault.delete(row)
+
+
+def _unusable(reason: str = "unknown_me") -> InvalidInput:
+    return InvalidInput("This link cannot be used.", fix_by="user", reason=reason)

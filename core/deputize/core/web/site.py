@@ -125,7 +125,8 @@ Handler = Callable[[Site, Request], Awaitable[Response]]
 class Page:
     """One address and what answers there. ``path``: as Starlette's routes have it, below the application's root.
 
-    ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only.
+    ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only. ``link``: the
+    parameter of its path that makes it a link; in local mode it then opens in one browser only. Of one's own: ``me``.
     """
 
     method: Literal["GET", "POST"]
@@ -133,6 +134,7 @@ class Page:
     handler: Handler
     own: bool = False
     local: bool = False
+    link: str = ""
 
 
 def here(request: Request) -> str:

@@ -29,6 +29,11 @@ BROKEN: Final = Message(BROKEN_TITLE, "Something failed on this server, and was 
 CALLBACK_FAILED: Final = Message(
     BROKEN_TITLE, "The provider's answer could not be used.", "Ask your agent again in a few minutes."
 )
+NO_COOKIES: Final = Message(
+    "This link needs a cookie",
+    "On this machine a link belongs to the browser that opens it first, and this browser keeps no cookie that says so.",
+    "Allow cookies for this address, or open the link in another browser.",
+)
 LOCAL_CONNECTIONS: Final = Message(
     "Your connections",
     "On this machine nobody signs in, so your connections have a link of their own.",

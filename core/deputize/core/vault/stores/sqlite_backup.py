@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from deputize.core.errors import SettingsError
-from deputize.core.vault.private_files import beside, private_folder
+from deputize.core.vault.private_files import making, private_folder
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.protocol import Changes, Store
 from deputize.core.vault.stores.sqlite_file import FORMAT, check, connect, copy, remove, store_error
@@ -31,17 +31,14 @@ class SqliteBackup:
     @asynccontextmanager
     async def draft(self, backup: Path) -> AsyncIterator[SqliteDraft]:
         """A copy of the backup, beside the vault: its rows are as private as the vault's."""
-        made = beside(self.path)
         check(backup)
-        await asyncio.to_thread(copy, backup, made, {})
-        try:
+        with making(self.path) as made:
+            await asyncio.to_thread(copy, backup, made, {})
             store = self.open_file(made)
             try:
                 yield SqliteDraft(store, made, self.path)
             finally:
                 await store.close()
-        finally:
-            remove(made)
 
     def put_in_place(self, backup: Path) -> None:
         """Make a copy of the backup the vault. Raises `SettingsError` where the log of one that is gone lies there: it

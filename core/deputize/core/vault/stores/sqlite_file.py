@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.private_files import beside, check_private, new_file, publish, sync
+from deputize.core.vault.private_files import check_private, making, new_file, publish, sync
 
 TABLE = "vault"
 SCHEMA = (
@@ -49,52 +49,52 @@ def make(path: Path) -> None:
     """Make an empty vault. Where another process makes one at the same time, one of the two remains for both."""
     if path.with_name(path.name + "-wal").exists() and not path.exists():  # in this order: another may just make it
         raise VaultError("The vault's file is gone, but its log is there.", hint=f"Restore {path} from a backup.")
-    made = beside(path)
     try:
-        os.close(new_file(made))
-        with closing(connect(made, mode="rw")) as db:
-            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", SCHEMA):
-                db.execute(statement)
-            db.execute(f'INSERT INTO "{TABLE}" VALUES (?, ?)', _MARK)  # noqa: S608
-        sync(made)
-        publish(made, path)
+        with making(path) as made:
+            os.close(new_file(made))
+            with closing(connect(made, mode="rw")) as db:
+                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", SCHEMA):
+                    db.execute(statement)
+                db.execute(f'INSERT INTO "{TABLE}" VALUES (?, ?)', _MARK)  # noqa: S608
+            sync(made)
+            publish(made, path)
     except sqlite3.Error as error:
         raise store_error(error) from None
     except OSError as error:
         raise StoreUnavailable("A vault cannot be made.", hint=f"{path}: {error.strerror}") from None
-    finally:
-        made.unlink(missing_ok=True)
 
 
 def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
     """A consistent copy of a vault in use, mode 0600, in which these cells are changed. Raises `SettingsError` where
     ``to`` is there already or cannot be written, `VaultError` where such a cell is missing. Through SQLite: what lies
     in the log is in the copy too."""
-    made = beside(to)
     try:
-        os.close(new_file(made))
-        with closing(connect(path)) as source, closing(connect(made, mode="rw")) as copied:
-            source.backup(copied)
-            for key, change in changes.items():
-                cell = copied.execute(f'SELECT value FROM "{TABLE}" WHERE key = ?', (key,)).fetchone()  # noqa: S608
-                if not cell or not isinstance(cell[0], bytes):
-                    raise VaultError("The vault has lost its first record.")
-                copied.execute(f'UPDATE "{TABLE}" SET value = ? WHERE key = ?', (change(cell[0]), key))  # noqa: S608
-        sync(made)
-        if not publish(made, to):
-            raise SettingsError("There is a file of that name already.", hint=str(to))
+        with making(to) as made:
+            os.close(new_file(made))
+            with closing(connect(path)) as source, closing(connect(made, mode="rw")) as copied:
+                source.backup(copied)
+                _change(copied, changes)
+            sync(made)
+            if not publish(made, to):
+                raise SettingsError("There is a file of that name already.", hint=str(to))
     except sqlite3.Error as error:
         raise store_error(error) from None
     except OSError as error:
         raise SettingsError("The copy cannot be written.", hint=f"{to}: {error.strerror}") from None
-    finally:
-        remove(made)
 
 
-def remove(made: Path) -> None:
-    """Remove a file of SQLite that got no name, with all that it keeps beside it."""
+def _change(copied: sqlite3.Connection, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
+    for key, change in changes.items():
+        cell = copied.execute(f'SELECT value FROM "{TABLE}" WHERE key = ?', (key,)).fetchone()  # noqa: S608
+        if not cell or not isinstance(cell[0], bytes):
+            raise VaultError("The vault has lost its first record.")
+        copied.execute(f'UPDATE "{TABLE}" SET value = ? WHERE key = ?', (change(cell[0]), key))  # noqa: S608
+
+
+def remove(path: Path) -> None:
+    """Remove a file of SQLite, with all that it keeps beside it."""
     for ending in ("", "-wal", "-shm", "-journal"):
-        made.with_name(made.name + ending).unlink(missing_ok=True)
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def check(path: Path) -> tuple[int, int]:

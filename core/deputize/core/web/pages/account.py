@@ -18,6 +18,7 @@ from deputize.core.errors import AccountMismatch, InvalidInput
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
+from deputize.core.web.local_links import unbind
 from deputize.core.web.rendering import root_of, see_other
 from deputize.core.web.site import Page, Site, here
 
@@ -37,6 +38,7 @@ async def connections(site: Site, request: Request) -> Response:
         "'self'",
         path=path,
         above=path.removesuffix("/connections"),
+        local=site.local,
         signed_in="" if site.local else user.id,
         accounts=[(c, site.label(c.provider)) for c in held],
         choices=[families.count(family) > 1 for family in families],
@@ -102,7 +104,7 @@ def _no_account() -> InvalidInput:
 
 
 async def renew(site: Site, request: Request) -> Response:
-    """A link that opens, for a consent whose link no longer does."""
+    """A link that opens, for a consent whose link no longer does, or does in another browser."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
@@ -110,6 +112,8 @@ async def renew(site: Site, request: Request) -> Response:
     for consent in await site.deputy.consents.waiting(user):
         if consent.id == wanted:
             ticket = await _ticket(site, user, consent)
+            if site.local:
+                await unbind(site.deputy, ticket)
             target = f"{root_of(request)}/connect/{ticket}" if ticket else here(request).removesuffix("/renew")
             return see_other(target)
     raise InvalidInput("There is no such consent.", fix_by="user", reason="unknown_consent")

@@ -137,7 +137,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
 
 
 PAGES: Final = (
-    Page("GET", "/connect/{ticket:path}", ask),
-    Page("POST", "/connect/{ticket:path}", start),
+    Page("GET", "/connect/{ticket:path}", ask, link="ticket"),
+    Page("POST", "/connect/{ticket:path}", start, link="ticket"),
     Page("GET", "/callback/{app}", callback),
 )

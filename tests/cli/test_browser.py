@@ -1,0 +1,104 @@
+"""How the command line opens a browser: at a file that nobody else can read, never at a link."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from deputize.cli import browser
+from deputize.sandbox.forms import forms_of
+
+LINK = "http://127.0.0.1:8736/connect/a-ticket?x=1&y=%22"
+
+
+def _system(*, terminal: bool) -> SimpleNamespace:
+    return SimpleNamespace(platform="linux", stderr=SimpleNamespace(isatty=lambda: terminal))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """What the person's browser is started with, at a terminal with a desktop."""
+    seen: list[str] = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(browser, "sys", _system(terminal=True))
+    monkeypatch.setattr(webbrowser, "open", lambda url: not seen.append(url))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(browser, "_place", lambda: tmp_path)
+    yield seen
+    for timer in [one for one in threading.enumerate() if isinstance(one, threading.Timer)]:
+        timer.cancel()
+
+
+def _file(address: str) -> Path:
+    return Path(unquote(urlsplit(address).path))
+
+
+def test_the_browser_is_started_with_a_file_that_only_its_owner_reads(opened: list[str]) -> None:
+    assert browser.open_browser(LINK)
+    (address,) = opened
+    file = _file(address)
+    assert address.startswith("file:///") and "ticket" not in address
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    page = file.read_text()
+    assert 'http-equiv="refresh" content="0; url=http://127.0.0.1:8736/connect/a-ticket?x=1&amp;y=%22"' in page
+    assert not forms_of(page) and 'content="no-referrer"' in page
+
+
+def test_a_link_with_markup_in_it_stays_a_link(opened: list[str]) -> None:
+    browser.open_browser('http://127.0.0.1/"><script>x</script>')
+    assert "<script" not in _file(opened[0]).read_text()
+
+
+def test_the_file_is_gone_after_a_while(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser, "LIFE", 0.01)
+    browser.open_browser(LINK)
+    deadline = time.monotonic() + 10
+    while _file(opened[0]).parent.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _file(opened[0]).parent.exists()
+
+
+def test_what_a_killed_command_left_goes_with_the_next_and_nothing_else_does(opened: list[str], tmp_path: Path) -> None:
+    old, young, foreign = (tmp_path / name for name in ("deputize-link-old", "deputize-link-young", "other"))
+    for folder in (old, young, foreign):
+        folder.mkdir()
+        (folder / "open.html").touch()
+    (tmp_path / "deputize-link-aside").symlink_to(foreign)
+    before = time.time() - browser.FORGOTTEN - 10
+    for folder in (old, foreign):
+        os.utime(folder, (before, before))
+    os.utime(tmp_path / "deputize-link-aside", (before, before), follow_symlinks=False)
+    browser.open_browser(LINK)
+    assert not old.exists() and young.exists() and (foreign / "open.html").exists()
+
+
+@pytest.mark.parametrize("missing", ["desktop", "terminal", "room"])
+def test_where_nothing_can_be_opened_nothing_is_left_behind(
+    opened: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
+) -> None:
+    if missing == "desktop":
+        for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+            monkeypatch.delenv(name, raising=False)
+    elif missing == "terminal":
+        monkeypatch.setattr(browser, "sys", _system(terminal=False))
+    else:
+        monkeypatch.setattr(browser, "_place", lambda: tmp_path / "nowhere")
+    assert not browser.open_browser(LINK)
+    assert not opened and not list(tmp_path.iterdir())
+
+
+def test_no_other_module_starts_a_browser() -> None:
+    root = Path(__file__).parents[2]
+    files = [file for part in ("core", "adapters", "toolkits", "examples") for file in (root / part).rglob("*.py")]
+    found = {str(f.relative_to(root)) for f in files if re.search(r"\bwebbrowser\b|xdg-open", f.read_text())}
+    assert found == {"adapters/deputize/cli/browser.py"}

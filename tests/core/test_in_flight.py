@@ -1,0 +1,224 @@
+"""A refresh or a consent in flight is not lost where a deputy is closed, or its process is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deputize.core import InvalidInput, exit_on_sigterm
+from deputize.core import in_flight as module
+from deputize.core.portal import portal
+from deputize.core.vault.record import KINDS
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.core.consent.test_consents import ALICE, BOB
+from tests.core.grants.test_refresh import Refreshing, served
+from tests.support.faults import TOKEN
+from tests.support.house import build, connect, new_vault, played
+from tests.support.kits import ALL, gmail
+
+
+class Kept(Refreshing):
+    """A house whose records can be read when its deputy is closed."""
+
+    def keep(self) -> None:
+        """Keep the records as they are when the store closes."""
+        self.left: dict[tuple[str, str], bytes] = {}
+
+        async def closing() -> None:
+            self.left = {(kind, key): sealed for kind in KINDS for key, sealed in await self.store.scan(kind)}
+
+        self.store.close = closing  # type: ignore[method-assign]
+
+    async def next(self) -> Vault:
+        """The vault, as a next process finds it."""
+        store = MemoryStore()
+        for (kind, key), sealed in self.left.items():
+            await store.insert(kind, key, sealed)
+        return await Vault.open(store, [b"k" * 32])
+
+
+@pytest.fixture
+async def house() -> Kept:
+    made = Kept()
+    await made.ready()
+    made.sandbox.switches.rotate = made.sandbox.switches.reuse_kills_family = True
+    made.keep()
+    return made
+
+
+async def closed_meanwhile(house: Kept) -> None:
+    """Close the deputy while the provider's answer is on its way, which comes a moment later."""
+    closing = asyncio.create_task(house.deputy.close())
+    await asyncio.sleep(0.05)
+    house.line.release()
+    await closing
+
+
+async def test_a_deputy_that_is_closed_saves_the_refresh_in_flight_though_its_caller_is_gone(house: Kept) -> None:
+    before = await house.now()
+    house.expire()
+    house.line.held, house.line.held_after = TOKEN, True
+    acting = asyncio.create_task(house.act())
+    await house.line.until_held()
+    acting.cancel()
+    await closed_meanwhile(house)
+    saved = await (await house.next()).find(ALICE, "google", "google")
+    assert saved and saved.refresh_token != before.refresh_token and saved.generation == before.generation + 1
+
+
+async def test_a_deputy_that_is_closed_finishes_the_consent_in_flight(house: Kept) -> None:
+    asked = await house.ask("readonly", user="bob")
+    started = await house.start(asked)
+    back = await house.allowed(started, as_="bob@example.test")
+    house.line.held, house.line.held_after = TOKEN, True
+    finishing = asyncio.create_task(house.finish(back, started))
+    await house.line.until_held()
+    finishing.cancel()
+    await closed_meanwhile(house)
+    assert await (await house.next()).find(BOB, "google", "google")
+
+
+async def test_closing_waits_for_what_is_in_flight_within_reason(house: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    house.expire()
+    house.line.held = TOKEN
+    acting = asyncio.create_task(house.act())
+    await house.line.until_held()
+    async with asyncio.timeout(5):
+        await house.deputy.close()
+    house.line.release()
+    with suppress(Exception):
+        await acting
+
+
+def test_nothing_in_flight_is_nothing_to_wait_for() -> None:
+    async def use() -> None:
+        async with await build():
+            pass
+
+    asyncio.run(use())
+    with portal().run(build()):
+        pass
+
+
+# ------------------------------------------------------------- told to end
+
+
+PROGRAM = """
+import asyncio, signal, sys
+from pathlib import Path
+from deputize.core import PROVIDERS, exit_on_sigterm
+from tests.support.house import build, new_vault
+from tests.support.kits import gmail
+
+path, base, asked = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+
+async def opened():
+    return await build(vault=await new_vault(path, b"k" * 32), toolkits=[gmail], transport=network(),
+                       providers={"google": PROVIDERS["google"].moved_to(base)})
+
+def network():
+    import httpx
+    return lambda: httpx.AsyncHTTPTransport()
+
+async def acting():
+    await (await opened()).act("gmail_search", {}, user="alice")
+
+def blocking():
+    from deputize.core.portal import portal
+    with portal().run(opened()) as deputy:
+        deputy.run(deputy.act("gmail_search", {}, user="alice"))
+
+if asked != "unasked":
+    exit_on_sigterm()
+print("ready", flush=True)
+blocking() if asked == "blocking" else asyncio.run(acting())
+"""
+
+
+def told_to_end(sandbox: Sandbox, arguments: list[str]) -> int:
+    """The exit code of the program after a SIGTERM during its refresh."""
+    before = sandbox.count(*TOKEN)
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE)
+    try:
+        assert program.stdout and program.stdout.readline() == b"ready\n"
+        while sandbox.count(*TOKEN) == before:
+            assert program.poll() is None
+            time.sleep(0.01)
+        program.send_signal(signal.SIGTERM)
+        return program.wait(30)
+    finally:
+        program.kill()
+        program.communicate()
+
+
+async def ended_while_refreshing(folder: Path, how: str) -> tuple[int, bool]:
+    """The exit code of a program that is told to end while the answer to its refresh is on the way, and whether the
+    rotated token is in the vault."""
+    sandbox, path = Sandbox(), folder / "vault" / "vault.sqlite"
+    vault = await new_vault(path, b"k" * 32)
+    deputy = await build(sandbox, vault=vault, toolkits=[gmail])
+    await connect(deputy, sandbox, *ALL)
+    grant = await vault.find(ALICE, "google", "google")
+    assert grant
+    before = await vault.replace(grant, replace(grant, expires_at=1.0, origin=played()))
+    await deputy.close()
+    sandbox.expire_access_tokens()
+    sandbox.switches.rotate, sandbox.switches.token_delay = True, 0.7
+    with served(sandbox) as base:
+        code = await asyncio.to_thread(told_to_end, sandbox, [str(path), base, how])
+    vault = await new_vault(path, b"k" * 32)
+    after = await vault.find(ALICE, "google", "google")
+    await vault.close()
+    assert before and after
+    return code, after.generation > before.generation
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("how", ["async", "blocking"])
+async def test_a_program_that_is_told_to_end_saves_the_refresh_in_flight_where_it_asked_for_that(
+    tmp_path: Path, how: str
+) -> None:
+    assert await ended_while_refreshing(tmp_path, how) == (143, True)
+
+
+@pytest.mark.processes
+async def test_a_program_that_did_not_ask_keeps_pythons_own_way_to_end(tmp_path: Path) -> None:
+    assert await ended_while_refreshing(tmp_path, "unasked") == (-signal.SIGTERM, False)
+
+
+def test_a_handler_that_a_program_has_is_left_alone() -> None:
+    def own(number: int, frame: object) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        exit_on_sigterm()
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_on_another_thread_it_says_where_to_ask() -> None:
+    met: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            exit_on_sigterm()
+        except InvalidInput as error:
+            met.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert [error.fix_by for error in met if isinstance(error, InvalidInput)] == ["operator"]

@@ -1,0 +1,132 @@
+// npm oidc-provider in several settings, each an issuer with a host name of its own, on one free port of 127.0.0.1.
+//
+//   node server.mjs FOLDER-WITH-node_modules
+//
+// The first line on stdin is JSON: {"pages": "https://...", "jwks": {"keys": [...]}}, where callbacks are and the
+// public keys of the client `signs`. Prints one line of JSON when it listens: {"port": 12345}. Ends when stdin closes.
+//
+//   https://plain.op.test      every client, OAuth and OpenID Connect as they are mostly run
+//   https://par.op.test        pushed authorization requests only (RFC 9126)
+//   https://resource.op.test   tokens are bound to a resource (RFC 8707), userinfo takes none of these
+//   https://dpop.op.test       tokens are bound to a key (RFC 9449), with nonces
+//   https://api.op.test        the resource server of all four, below /NAME
+//   https://control.op.test    what the test asks: /alive, /events
+import { join } from 'node:path';
+import { createServer } from 'node:http';
+import readline from 'node:readline';
+import { pathToFileURL } from 'node:url';
+import { Memory } from './memory.mjs';
+import { api } from './api.mjs';
+
+const [home] = process.argv.slice(2);
+const load = (...path) => import(pathToFileURL(join(home, 'node_modules', ...path)).href);
+console.info = console.warn = () => {}; // its notices about cookies kept in memory and pages for development
+const { default: Provider, errors } = await load('oidc-provider', 'lib', 'index.js');
+const jose = await load('jose', 'dist', 'webapi', 'index.js');
+
+const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const given = JSON.parse((await lines.next()).value);
+const SCOPES = ['openid', 'offline_access', 'email', 'api:read', 'api:write'];
+const RESOURCE = 'https://api.op.test/resource';
+const nonceSecret = Buffer.alloc(32, 7);
+
+const client = (client_id, more) => ({
+  client_id,
+  redirect_uris: [`${given.pages}/callback/${client_id}`],
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+  token_endpoint_auth_method: 'client_secret_post',
+  scope: SCOPES.join(' '),
+  ...(more.token_endpoint_auth_method ? {} : { client_secret: `${client_id}-secret-${client_id}-secret-32` }),
+  ...more,
+});
+const CLIENTS = [
+  client('web', {}),
+  client('native', { token_endpoint_auth_method: 'none' }),
+  client('short', {}), // access tokens of three seconds
+  client('signs', { token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: given.jwks }),
+];
+const BOUND = [
+  client('bound', { dpop_bound_access_tokens: true }),
+  client('boundnative', { dpop_bound_access_tokens: true, token_endpoint_auth_method: 'none' }),
+  client('boundshort', { dpop_bound_access_tokens: true }),
+];
+
+const events = {};
+const count = (name) => { events[name] = (events[name] ?? 0) + 1; };
+
+async function issuer(name, clients, features) {
+  const { privateKey } = await jose.generateKeyPair('RS256', { extractable: true });
+  const memory = new Memory();
+  const provider = new Provider(`https://${name}.op.test`, {
+    adapter: (model) => memory.of(model),
+    clients,
+    scopes: SCOPES,
+    claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+    conformIdTokenClaims: false,
+    findAccount: (ctx, id) => ({
+      accountId: id,
+      claims: () => ({ sub: id, email: `${id}@example.test`, email_verified: true }),
+    }),
+    jwks: { keys: [{ ...(await jose.exportJWK(privateKey)), kid: name, use: 'sig', alg: 'RS256' }] },
+    cookies: { keys: [`${name}-cookies`] },
+    pkce: { required: () => true },
+    rotateRefreshToken: true, // a token that comes again ends all of its grant: oidc-provider's own reuse detection
+    ttl: {
+      AccessToken: (ctx, token, of) => (of.clientId.endsWith('short') ? 3 : 3600),
+      AuthorizationCode: 60, Grant: 86400, IdToken: 3600, Interaction: 600, RefreshToken: 86400, Session: 86400,
+    },
+    features: {
+      devInteractions: { enabled: true },
+      revocation: { enabled: true },
+      resourceIndicators: { enabled: false },
+      pushedAuthorizationRequests: { enabled: false },
+      dPoP: { enabled: false },
+      ...features,
+    },
+  });
+  provider.proxy = true; // the address that was asked for is in X-Forwarded-Proto
+  provider.on('grant.success', (ctx) => count(`${name} ${ctx.oidc.params.grant_type}`));
+  provider.on('grant.error', (ctx, error) => count(`${name} ${error.error}: ${error.error_detail ?? error.error_description}`));
+  provider.on('server_error', (ctx, error) => process.stderr.write(`${name}: ${error.stack}\n`));
+  return { provider, memory, handle: provider.callback() };
+}
+
+const all = {
+  plain: await issuer('plain', CLIENTS, {}),
+  par: await issuer('par', CLIENTS, {
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true },
+  }),
+  resource: await issuer('resource', CLIENTS, {
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => undefined,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (ctx, resource) => {
+        if (resource !== RESOURCE) throw new errors.InvalidTarget();
+        return { scope: 'api:read api:write', audience: RESOURCE, accessTokenFormat: 'opaque' };
+      },
+    },
+  }),
+  dpop: await issuer('dpop', BOUND, { dPoP: { enabled: true, nonceSecret, requireNonce: () => true } }),
+};
+
+function control(request, answer) {
+  const { pathname } = new URL(request.url, 'https://control.op.test');
+  const alive = () => Object.fromEntries(Object.entries(all).map(([name, one]) => [name, one.memory.alive()]));
+  const body = pathname === '/alive' ? alive() : pathname === '/events' ? events : undefined;
+  answer.writeHead(body ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(body ?? {}));
+}
+
+const resources = api(all, jose, count);
+const server = createServer((request, answer) => {
+  const name = (request.headers.host ?? '').replace('.op.test', '');
+  if (name === 'api') return resources(request, answer);
+  if (name === 'control') return control(request, answer);
+  if (Object.hasOwn(all, name)) return all[name].handle(request, answer);
+  return answer.writeHead(421).end();
+});
+server.keepAliveTimeout = 60000;
+server.listen(0, '127.0.0.1', () => process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`));
+for await (const _ of lines); // until stdin closes
+process.exit(0);

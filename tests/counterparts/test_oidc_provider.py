@@ -1,0 +1,155 @@
+"""Alice and Bob through the whole deputy at oidc-provider, a certified server that nobody here wrote.
+
+It rotates refresh tokens, and ends the whole grant where one comes twice; what is alive there, it is asked itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User
+from deputize.core.oauth import flow
+from deputize.core.vault.grant import Grant
+from tests.support.counterparts import require_oidc_provider
+from tests.support.oidc_acting import KEY, acts
+from tests.support.oidc_provider import READ, WRITE, OidcProvider, Person, deputy_for
+
+pytestmark = pytest.mark.counterpart
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OidcProvider]:
+    require_oidc_provider()
+    with OidcProvider() as running:
+        yield running
+
+
+@pytest.fixture
+async def deputy(server: OidcProvider) -> AsyncIterator[Deputy]:
+    async with await deputy_for(server, "web", "native", "short") as deputy:
+        yield deputy
+
+
+async def grant_of(deputy: Deputy, user: str) -> Grant:
+    [grant] = await deputy.vault.grants(User(user))
+    return grant
+
+
+@pytest.mark.parametrize("client", ["web", "native"])
+async def test_alice_and_bob_each_get_their_own(deputy: Deputy, server: OidcProvider, client: str) -> None:
+    people = [f"alice-{client}", f"bob-{client}"]
+    await asyncio.gather(*(Person(server, name).connect(deputy, READ, WRITE, app=client) for name in people))
+    for name in people:
+        wrote = await deputy.act("notes_write_note", {"text": f"of {name}"}, user=name, app=client, call=Call(id=name))
+        assert wrote["user"] == name
+        assert await deputy.act("notes_count_notes", {}, user=name, app=client) == {"user": name, "notes": 1}
+        assert [one.account for one in await deputy.connections(name)] == [f"{name}@example.test"]
+
+
+async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: Deputy, server: OidcProvider) -> None:
+    """The server does what we must never cause; and whoever it is done to is asked anew."""
+    await Person(server, "carol").connect(deputy, READ)
+    before = await grant_of(deputy, "carol")
+    assert (await deputy.refresher.live(before, failed=before.access_token)).refresh_token != before.refresh_token
+    assert before.refresh_token
+    endpoint = deputy.refresher._endpoint(before)
+    answer = await endpoint.http.send(flow.refresh(endpoint.provider, endpoint.app, refresh_token=before.refresh_token))
+    assert answer.status_code == 400 and server.events()["plain invalid_grant: refresh token already used"] == 1
+    assert server.alive("plain", "carol") == {"refresh": [], "access": [], "grants": []}
+    with pytest.raises(ReconsentRequired):
+        await deputy.act("notes_count_notes", {}, user="carol")
+
+
+@pytest.mark.parametrize("browser", ["the same browser", "another browser"])
+async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_nothing(
+    deputy: Deputy, server: OidcProvider, browser: str
+) -> None:
+    name = f"dora in {browser}".replace(" ", "-")
+    person = Person(server, name)
+    await person.connect(deputy, READ)
+    first = await grant_of(deputy, name)
+    await (person if browser == "the same browser" else Person(server, name)).connect(deputy, READ, WRITE)
+    assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
+    second = await grant_of(deputy, name)
+    renewed = await deputy.refresher.live(second, failed=second.access_token)
+    assert len({first.refresh_token, second.refresh_token, renewed.refresh_token}) == 3
+    families = {one["grant"] for one in server.alive("plain", name)["refresh"]}
+    assert len(families) == (1 if browser == "the same browser" else 2)  # the older one is held until the disconnect
+    assert [one.upstream for one in await deputy.revoke(name)] == ["done"]
+    assert server.alive("plain", name) == {"refresh": [], "access": [], "grants": []}
+    with pytest.raises(ConsentRequired):
+        await deputy.act("notes_count_notes", {}, user=name)
+
+
+# ------------------------------------------------------------- thousands of acts on tokens of three seconds
+
+
+class Watch:
+    """What the server did since the watch was begun, for tokens that are renewed 2.4 seconds after they are issued."""
+
+    def __init__(self, server: OidcProvider) -> None:
+        self.server, self.before, self.began = server, server.events(), time.monotonic()
+
+    def of(self, what: str) -> int:
+        """How often the server did what is called so, or like it."""
+        now, before = ({n: count for n, count in e.items() if what in n} for e in (self.server.events(), self.before))
+        return sum(now.values()) - sum(before.values())
+
+    def check(self) -> None:
+        """One refresh for each token that ran out, none with a token that had been used, nothing written twice."""
+        most = (time.monotonic() - self.began) / 2.4 + 2
+        assert 1 <= self.of("plain refresh_token") <= most
+        assert self.of("already used") == self.of("written twice") == 0
+
+
+async def test_two_thousand_acts_of_one_process_outlive_their_tokens_and_no_family_ends(server: OidcProvider) -> None:
+    async with await deputy_for(server, "short") as deputy:
+        await Person(server, "emma").connect(deputy, READ, WRITE)
+        watch = Watch(server)
+        assert await acts(deputy, "emma", range(2000)) == []
+        watch.check()
+        assert await deputy.act("notes_count_notes", {}, user="emma") == {"user": "emma", "notes": 200}
+        assert len(server.alive("plain", "emma")["refresh"]) == 1
+
+
+async def test_two_thousand_acts_of_four_processes_on_one_vault_refresh_once_each_time(
+    server: OidcProvider, tmp_path: Path
+) -> None:
+    path = tmp_path / "vault" / "vault.sqlite"
+    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+        await Person(server, "fred").connect(deputy, READ, WRITE)
+    watch = Watch(server)
+    assert await _of_processes(4, path, server, "fred", 500) == [[], [], [], []]
+    watch.check()
+    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+        assert await deputy.act("notes_count_notes", {}, user="fred") == {"user": "fred", "notes": 200}
+        assert len(server.alive("plain", "fred")["refresh"]) == 1
+        await deputy.revoke("fred")
+    assert server.alive("plain", "fred") == {"refresh": [], "access": [], "grants": []}
+
+
+async def _of_processes(number: int, path: Path, server: OidcProvider, user: str, count: int) -> list[list[str]]:
+    """What failed in each of so many processes that act at the same time."""
+    fleet = [_process(str(path), str(server.port), user, str(count)) for _ in range(number)]
+    try:
+        for one in fleet:
+            assert one.stdout and await asyncio.to_thread(one.stdout.readline) == "ready\n"
+        ends = (asyncio.to_thread(one.communicate, f"{place}\n", 120) for place, one in enumerate(fleet))
+        return [json.loads(out) for out, _ in await asyncio.gather(*ends)]
+    finally:
+        for one in fleet:
+            one.kill()
+            one.wait()
+
+
+def _process(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.support.oidc_acting", *arguments]
+    return subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
