@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Provider, start
+from deputize.cli.prompts import ended_well
+from deputize.core import Consent, Provider, ProviderUnavailable, start
 from deputize.core.oauth.discover import discover
 from tests.cli.conftest import Command
 from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
@@ -57,3 +58,10 @@ def test_a_list_of_scopes_is_taken_as_far_as_it_is_one(cli: Command, server: Oid
     server.said = {"scopes_supported": [*odd, *map(str, range(900))]}
     assert "does not list" not in asking(cli, "api:read").output
     assert "does not list the scope 'x'" in " ".join(asking(cli, "x").stderr.split())
+
+
+def test_a_refusal_that_the_operator_has_to_mend_says_how_in_the_terminal() -> None:
+    consent = Consent("id", "acme", "acme", ("a",), ("a",), "", 0.0, status="failed", why="redirect_uri_mismatch")
+    with pytest.raises(ProviderUnavailable, match="Acme could not be connected") as e:
+        ended_well(consent, "Acme")
+    assert e.value.hint.startswith("The address that browsers come back to") and "at Acme" in e.value.hint

@@ -28,6 +28,7 @@ from deputize.core import (
     ScopeNotGranted,
     SettingsError,
 )
+from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.web.local_links import approval_link, show_anew
 
 
@@ -128,7 +129,9 @@ def ended_well(consent: Consent, label: str) -> None:
     if consent.status in ("pending", "expired"):
         raise ProviderUnavailable("Nobody answered in time.", hint="Run the command again for a link that works.")
     if consent.status == "failed":
+        remedy = REMEDIES.get(consent.why, "").format(label=label)
         raise ProviderUnavailable(
-            f"{label} could not be connected: {consent.why or 'unknown'}.", hint="deputize doctor"
+            f"{label} could not be connected: {consent.why or 'unknown'}.",
+            hint=remedy[:1].upper() + remedy[1:] or "deputize doctor",
         )
     raise Declined(f"{label} was not connected: {consent.status}.", hint="Run the command again to be asked again.")

@@ -29,6 +29,7 @@ from deputize.core.failures import denied
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
+from deputize.core.oauth.refusals import log_refusal
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Secret
@@ -111,7 +112,8 @@ class Browser:
             outcome = refusal.outcome
         if outcome.fix_by != "operator":
             raise ProviderUnavailable(f"{provider.label} could not take the request now.")
-        await self.repository.end(record, "failed", reason_of(outcome))
+        log_refusal(provider, app, outcome)
+        await self.repository.end(record, "failed", outcome.detail or reason_of(outcome))
         return (await self.repository.public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
@@ -184,7 +186,8 @@ class Browser:
         raise refused("user_mismatch")
 
     async def _decline(self, record: ConsentRecord, error: str) -> None:
-        provider, _ = self.repository.registered(record)
+        provider, app = self.repository.registered(record)
         outcome = denied(provider.rules, error or "no_code")
+        log_refusal(provider, app, outcome)
         no = outcome.detail == "consent_denied"
         await self.repository.end(record, "denied" if no else "failed", outcome.detail or str(outcome.kind))

@@ -8,7 +8,7 @@ except where a provider has no names (GitHub's REST messages).
 
 from __future__ import annotations
 
-from deputize.core.failures.outcome import SERVER_ERROR, Call, Kind, outcome_of
+from deputize.core.failures.outcome import SERVER_ERROR, Call, Kind, Outcome, outcome_of
 from deputize.core.failures.rules import Rules, table, when
 
 DEAD = outcome_of(Kind.REAUTH, "grant_dead")
@@ -59,13 +59,28 @@ HTTP = (
     when(HIDDEN, status=(404,)),
 )
 
+
+def _operator(reason: str) -> Outcome:
+    """What only whoever runs the application can mend; how is in `deputize.core.oauth.refusals`."""
+    return outcome_of(Kind.INVALID_INPUT, reason, fix_by="operator")
+
+
+_OPERATORS = (
+    when(_operator("invalid_request"), "invalid_request"),
+    when(_operator("invalid_scope"), "invalid_scope"),
+    when(_operator("invalid_client"), "invalid_client", "invalid_client_id"),
+    when(_operator("unauthorized_client"), "unauthorized_client"),
+    when(_operator("redirect_uri_mismatch"), "redirect_uri_mismatch", "invalid_redirect_uri", "bad_redirect_uri"),
+    when(_operator("unsupported_response_type"), "unsupported_response_type"),
+)
+
 # RFC 6749 5.2, RFC 8628 3.5, OpenID Connect Core 3.1.2.6
 TOKEN = (
     *BUSY,
     when(outcome_of(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
     when(DEAD, "invalid_grant", "interaction_required"),
-    when(OPERATOR, "invalid_request", "invalid_client", "invalid_client_id", "unauthorized_client", "invalid_scope"),
-    when(OPERATOR, "unsupported_grant_type", "redirect_uri_mismatch", "invalid_redirect_uri", "unsupported_token_type"),
+    *_OPERATORS,
+    when(OPERATOR, "unsupported_grant_type", "unsupported_token_type"),
     when(SERVER_ERROR, "server_error", "temporarily_unavailable"),
     when(SERVER_ERROR, status=(301, 307, 308)),
 )
@@ -74,8 +89,7 @@ TOKEN = (
 CALLBACK = (
     when(DENIED, "access_denied"),
     when(RESTART, "login_required", "consent_required", "interaction_required", "account_selection_required"),
-    when(OPERATOR, "invalid_request", "invalid_client", "invalid_scope", "unauthorized_client"),
-    when(OPERATOR, "unsupported_response_type", "redirect_uri_mismatch", "invalid_redirect_uri", "bad_redirect_uri"),
+    *_OPERATORS,
     when(SAFE, "server_error", "temporarily_unavailable"),
 )
 

@@ -16,6 +16,7 @@ from deputize.core.failures import Call, Kind, Outcome, classify, lost, outcome_
 from deputize.core.http import Http
 from deputize.core.oauth import flow, id_token
 from deputize.core.oauth.provider import App, Permissions, Provider
+from deputize.core.oauth.refusals import log_refusal
 from deputize.core.vault.grant import Account, Secret
 
 T = TypeVar("T")
@@ -65,7 +66,12 @@ class Endpoint:
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
         """Code for tokens, once. ``nonce``: of the authorization request."""
         request = flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
-        return replace(self._read(await self._ask("code", request), "no_token", flow.parse_tokens), nonce=nonce)
+        try:
+            outcome = await self._ask("code", request)
+        except Refusal as refused:
+            log_refusal(self.provider, self.app, refused.outcome)
+            raise
+        return replace(self._read(outcome, "no_token", flow.parse_tokens), nonce=nonce)
 
     async def refresh(self, refresh_token: Secret) -> flow.Tokens:
         """Refresh token for tokens, once."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from deputize.core.oauth.refusals import REMEDIES
+
 
 class Message(NamedTuple):
     """A page that says one thing: what happened, and what to do next."""
@@ -91,6 +93,14 @@ ENDED: Final[Mapping[str, str]] = {
     "moved": "The settings of this application changed while you were at {label}. Nothing was connected.",
     "bad_id_token": "{label} did not prove whose account this is. Nothing was connected.",
     "operator": "This application is not registered with {label} as it should be. Nothing was connected.",
+    "invalid_request": "{label} did not accept the request of this application. Nothing was connected.",
+    "invalid_scope": "{label} does not give this application what was asked for. Nothing was connected.",
+    "invalid_client": "{label} does not know this application. Nothing was connected.",
+    "unauthorized_client": "{label} does not let this application ask. Nothing was connected.",
+    "redirect_uri_mismatch": "{label} does not know the address that this application wanted you to come back to. "
+    "Nothing was connected.",
+    "unsupported_response_type": "{label} gives this application no codes. Nothing was connected.",
+    "unclassified": "{label} did not accept the request of this application. Nothing was connected.",
     "invalid_input": "{label} did not accept the request of this application. Nothing was connected.",
     "org_blocked": "Your organization does not allow this at {label}. Nothing was connected.",
     "org_session_policy": "Your organization wants you to sign in to {label} again first. Nothing was connected.",
@@ -114,6 +124,7 @@ NEXT: Final[Mapping[str, str]] = {
     "bad_id_token": _OPERATOR,
     "operator": _OPERATOR,
     "invalid_input": _OPERATOR,
+    **{reason: f"Tell the people who run this application: {remedy}" for reason, remedy in REMEDIES.items()},
     "org_blocked": "Ask an administrator of your organization to allow it, then ask your agent again.",
     "org_session_policy": "Sign in to {label}, then ask your agent again.",
     "account_inactive": "Ask your agent again, and choose another account at {label}.",
