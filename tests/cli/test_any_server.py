@@ -65,3 +65,28 @@ def test_a_refusal_that_the_operator_has_to_mend_says_how_in_the_terminal() -> N
     with pytest.raises(ProviderUnavailable, match="Acme could not be connected") as e:
         ended_well(consent, "Acme")
     assert e.value.hint.startswith("The address that browsers come back to") and "at Acme" in e.value.hint
+
+
+def test_doctor_says_that_a_server_can_be_used_and_how(cli: Command, server: OidcServer) -> None:
+    server.par = True
+    found = " ".join(cli("doctor", **SETTINGS).stdout.split())
+    assert "native: login.example.test can be used; requests are pushed (RFC 9126)" in found
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"token_endpoint_auth_methods_supported": ["tls_client_auth"]}, "certificate"),
+        ({"code_challenge_methods_supported": ["plain"]}, "S256"),
+        ({"token_endpoint_auth_methods_supported": ["private_key_jwt"]}, "private_key_file"),
+        ({"require_signed_request_object": True}, "RFC 9101"),
+        ({"issuer": "https://other.example.test"}, "another name"),
+    ],
+)
+def test_doctor_says_what_a_server_wants_that_no_start_could_give(
+    cli: Command, server: OidcServer, said: dict[str, Any], words: str
+) -> None:
+    server.said = said
+    found = cli("doctor", **SETTINGS)
+    assert found.exit_code == 1 and words in found.stdout and "Traceback" not in found.output
+    assert words not in cli("doctor", "--offline", **SETTINGS).stdout

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import httpx
 
 from deputize.cli.demo.folder import is_free
+from deputize.cli.doctor_servers import servers
 from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import PLUGINS as TOOLKITS
@@ -243,8 +244,8 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
         provider: Provider = settings.all_providers()[name]
         yield _reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
     with suppress(DeputizeError):  # said already
-        for name, app in settings.issuers().items() if reach else ():
-            yield _reached(app.label or name, app.issuer, "Check the issuer, the network and the firewall.")
+        for what, used in servers(settings) if reach else ():
+            yield _bad(what, used) if isinstance(used, DeputizeError) else Finding(what, "ok", used)
 
 
 def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:

@@ -21,8 +21,9 @@ from deputize.core.http import Transport
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
 from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.portal import portal
-from deputize.core.settings import Settings
+from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.seal import Sealer
@@ -133,16 +134,24 @@ async def find_providers(
             )
         rows[row.name] = row.moved_to(settings.sandbox.rstrip("/")) if settings.sandbox else row
     for name, app in issuers.items():
-        rows[name] = await discover(
-            app.issuer,
-            name=name,
-            label=app.label,
-            api=app.api,
-            resource=app.resource,
-            private=app.private,
-            par=app.par,
-            assertion_audience=app.assertion_audience,
-            transport=transport,
-            known=known,
-        )
+        rows[name] = await from_issuer(name, app, transport, known)
+        check_addresses(rows[name], rows.values())
     return rows
+
+
+async def from_issuer(
+    name: str, app: AppSettings, transport: Transport | None = None, known: KnownIssuers | None = None
+) -> Provider:
+    """The provider of an app that names it by its issuer. Raises as `discover` does."""
+    return await discover(
+        app.issuer,
+        name=name,
+        label=app.label,
+        api=app.api,
+        resource=app.resource,
+        private=app.private,
+        par=app.par,
+        assertion_audience=app.assertion_audience,
+        transport=transport,
+        known=known,
+    )

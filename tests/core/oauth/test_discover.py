@@ -141,8 +141,46 @@ async def test_A17_a_secret_is_shown_as_the_server_wants_it(methods: Any, auth: 
 
 
 async def test_A17_a_server_that_wants_only_what_no_client_of_ours_can_is_refused() -> None:
-    with pytest.raises(SettingsError, match="tls_client_auth"):
+    with pytest.raises(SettingsError, match="certificate"):
         await found(METADATA | {"token_endpoint_auth_methods_supported": ["tls_client_auth"]})
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"require_signed_request_object": True}, "RFC 9101"),
+        ({"response_modes_supported": ["form_post", "query.jwt"]}, "form_post, query.jwt"),
+        ({"grant_types_supported": ["client_credentials"]}, "client_credentials"),
+        ({"token_endpoint_auth_methods_supported": ["tls_client_auth", "self_signed_tls_client_auth"]}, "certificate"),
+        ({"token_endpoint_auth_methods_supported": ["client_secret_jwt"]}, "no way"),
+        ({"token_endpoint_auth_methods_supported": ["attest_jwt_client_auth"]}, "no way"),
+        ({"token_endpoint_auth_methods_supported": []}, "no way"),
+        ({"jwks_uri": f"{ISSUER}/jwks", "id_token_signing_alg_values_supported": ["HS256"]}, "resource"),
+    ],
+)
+async def test_what_a_server_wants_and_no_consent_could_give_stops_the_start(said: dict[str, Any], why: str) -> None:
+    with pytest.raises(SettingsError, match=why) as e:
+        await found(METADATA | said, resource="https://api.example.test/")
+    assert ISSUER in e.value.message and e.value.hint
+
+
+async def test_what_a_server_offers_beside_what_we_do_is_no_fault() -> None:
+    more = {
+        "response_modes_supported": ["query", "form_post"],
+        "grant_types_supported": ["authorization_code", "implicit"],
+        "require_signed_request_object": False,
+        "tls_client_certificate_bound_access_tokens": True,
+        "dpop_signing_alg_values_supported": ["ES256"],
+        "token_endpoint_auth_methods_supported": ["tls_client_auth", "client_secret_post"],
+    }
+    assert (await found(METADATA | more)).client_auth == "post"
+
+
+async def test_id_tokens_that_nobody_could_check_are_not_asked_for_where_userinfo_says_who_it_is() -> None:
+    said = METADATA | {"jwks_uri": f"{ISSUER}/jwks", "id_token_signing_alg_values_supported": ["HS256", "none"]}
+    assert (await found(said)).jwks == ""
+    with pytest.raises(SettingsError, match="userinfo_endpoint"):
+        await found({name: value for name, value in said.items() if name != "userinfo_endpoint"})
 
 
 async def test_A5_a_server_that_says_it_sends_iss_must_send_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from deputize.core import (
+    PROVIDERS,
     Call,
     Deputy,
     ProviderUnavailable,
@@ -28,6 +30,7 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
+from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.start import find_providers
@@ -196,3 +199,30 @@ async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_t
 
     row = await discover(ISSUER, name="acme", transport=server, resolve=none, known=known)
     assert row.identity.url == inside
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "device_authorization_endpoint"])
+@pytest.mark.parametrize(
+    "place", ["https://accounts.google.com/o/oauth2/v2/auth", "https://oauth2.googleapis.com/token"]
+)
+async def test_a_server_that_calls_an_address_of_another_provider_its_own_stops_the_start(
+    server: Acme, vault: Vault, name: str, place: str
+) -> None:
+    """Else people consent at Google's page to what this server then gets the code of."""
+    server.said[name] = place
+    with pytest.raises(SettingsError, match="Google"):
+        await find_providers(Settings.load(apps={"acme": APP}), vault, server)
+
+
+async def test_two_realms_of_one_server_are_no_strangers_to_each_other(server: Acme, vault: Vault) -> None:
+    theirs = Settings.load(apps={"acme": APP, "beta": APP.model_copy(update={"label": "Beta"})})
+    rows = await find_providers(theirs, vault, server)
+    assert rows["acme"].token == rows["beta"].token
+
+
+def test_the_issuer_of_a_provider_of_the_table_is_that_provider() -> None:
+    theirs = PROVIDERS["google"]
+    row = replace(theirs, name="work", issuer="https://accounts.google.com")
+    check_addresses(row, PROVIDERS.values())
+    with pytest.raises(SettingsError, match="Google"):
+        check_addresses(replace(row, issuer=ISSUER), PROVIDERS.values())

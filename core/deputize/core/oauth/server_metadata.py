@@ -6,11 +6,12 @@ What the server must be able to do, or must not want, is looked at here, so that
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
+from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Provider
 
 _METHODS: Final[Mapping[str, ClientAuth]] = {
@@ -38,9 +39,8 @@ def row_of(
     """The row. Raises `SettingsError` for a server that cannot be used."""
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
         raise unfit(issuer, "does not say that it does PKCE with S256")
-    if "code" not in _words(metadata, "response_types_supported", ["code"]):
-        raise unfit(issuer, "gives no authorization codes")
-    who, jwks = _url(metadata, "userinfo_endpoint"), _url(metadata, "jwks_uri")
+    _check(issuer, metadata)
+    who, jwks = _url(metadata, "userinfo_endpoint"), _jwks(issuer, metadata, resource)
     scopes = [scope for scope in _words(metadata, "scopes_supported") if _SCOPE.fullmatch(scope)][:_MOST_SCOPES]
     offline = "offline_access" in scopes
     return Provider(
@@ -84,6 +84,46 @@ _WORDS: Final = {
 }
 
 
+def _check(issuer: str, metadata: Mapping[str, Any]) -> None:
+    """Raise `SettingsError` for what the server wants, or does not do, so that no consent could end well."""
+    if "code" not in _words(metadata, "response_types_supported", ["code"]):
+        raise unfit(issuer, "gives no authorization codes")
+    if "query" not in (modes := _words(metadata, "response_modes_supported", ["query"])):
+        raise unfit(issuer, f"brings browsers back by {', '.join(modes) or 'nothing'} only, not by query")
+    if "authorization_code" not in (grants := _words(metadata, "grant_types_supported", ["authorization_code"])):
+        raise unfit(issuer, f"gives tokens for {', '.join(grants) or 'nothing'} only, not for authorization codes")
+    if metadata.get("require_signed_request_object") is True:
+        raise unfit(issuer, "wants signed requests (RFC 9101), which are not supported")
+
+
+def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
+    """The key set, where it signs id_tokens by an algorithm that is supported; they are not used where it does not."""
+    algs = _words(metadata, "id_token_signing_alg_values_supported") or ["RS256"]
+    if any(alg in ALGS for alg in algs):
+        return _url(metadata, "jwks_uri")
+    if resource and metadata.get("jwks_uri"):
+        raise unfit(
+            issuer, "signs id_tokens in no supported way, and a token for a resource shows nobody", algs
+        )
+    return ""
+
+
+def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
+    """Raise `SettingsError` for a server that calls an address of another provider its own.
+
+    People would consent there to what this server gets the code of. One that has its issuer there is that provider.
+    """
+    home = urlsplit(row.issuer).netloc
+    named = {urlsplit(url).netloc for url in (row.authorize, row.token, row.par, row.device) if url}
+    for other in known:
+        theirs = {urlsplit(url).netloc for url in (other.authorize, other.token)}
+        if other.name != row.name and home not in theirs and named & theirs:
+            raise SettingsError(
+                f"The server at {row.issuer} names an address of {other.label} as its own.",
+                hint="People would be sent there for what is not its. Do not use it.",
+            )
+
+
 def _par(issuer: str, metadata: Mapping[str, Any], *, wanted: bool) -> str:
     """Where requests are pushed, if the server requires that of all its clients (RFC 9126 5), or ours does it."""
     required = metadata.get("require_pushed_authorization_requests") is True
@@ -96,7 +136,9 @@ def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
     for method, ours in _METHODS.items():
         if method in offered:
             return ours
-    raise unfit(issuer, f"authenticates clients in no way that is supported, but by {', '.join(offered) or 'none'}")
+    if any("tls_client_auth" in method for method in offered):
+        raise unfit(issuer, "wants a client certificate (mutual TLS, RFC 8705), which is not supported", offered)
+    raise unfit(issuer, "authenticates clients in no way that is supported", offered)
 
 
 def _url(metadata: Mapping[str, Any], name: str) -> str:
@@ -116,5 +158,8 @@ def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = No
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
-def unfit(issuer: str, why: str) -> SettingsError:
-    return SettingsError(f"The server at {issuer} {why}.", hint="It cannot be used; write a Provider row by hand.")
+def unfit(issuer: str, why: str, offered: Iterable[str] = ()) -> SettingsError:
+    """A server that cannot be used. ``offered``: what it says it does instead."""
+    instead = f"It offers: {', '.join(offered)}. " if offered else ""
+    hint = "Change that at the server; or write the provider as [providers.NAME], if its metadata is not what it does."
+    return SettingsError(f"The server at {issuer} {why}.", hint=instead + hint)
