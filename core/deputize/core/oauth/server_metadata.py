@@ -102,9 +102,7 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
     if any(alg in ALGS for alg in algs):
         return _url(metadata, "jwks_uri")
     if resource and metadata.get("jwks_uri"):
-        raise unfit(
-            issuer, "signs id_tokens in no supported way, and a token for a resource shows nobody", algs
-        )
+        raise unfit(issuer, "signs id_tokens in no supported way, and a token for a resource shows nobody", algs)
     return ""
 
 
