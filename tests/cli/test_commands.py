@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from deputize.core import Deputy
 from deputize.core.vault.root_keys import parse_keys
 from deputize.sandbox import Browser
 from tests.cli.conftest import Command, Provider, connected
@@ -168,6 +170,29 @@ def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, home: Path, p
     assert (row["event"], row["user"], row["decision"]) == ("act.result", "alice", "done")
     proven = cli("audit", "verify", **settings)
     assert (proven.exit_code, "whole." in proven.stdout) == (0, True), proven.stderr
+
+
+def test_the_audit_names_users_while_the_vault_can_and_after_they_are_erased_nobody(
+    cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+
+    def told(*options: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in cli("audit", "--json", *options, **settings).stdout.splitlines()]
+
+    ours = told("--user", "alice")
+    assert ours and {row["user"] for row in ours} == {"alice"} and told("--user", "bob") == []
+    [name] = {row["pseudonym"] for row in ours}
+    assert told("--user", name) == ours
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, value)
+    with Deputy.from_settings() as deputy:
+        deputy.run(deputy.erase("alice"))
+    assert told("--user", "alice") == [] and {row["user"] for row in told("--user", name)} == {name}
+    assert "alice" not in cli("audit", **settings).stdout and cli("audit", "verify", **settings).exit_code == 0
+    (home / "deputize" / "key").write_bytes(b"another")
+    seen = cli("audit", **settings)
+    assert name in seen.stdout and "by their pseudonyms" in seen.stderr
 
 
 def test_an_altered_audit_is_found_out(cli: Command, home: Path, provider: Provider) -> None:

@@ -129,6 +129,8 @@ def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
     cli("revoke", "google", **settings)
     told, queue = lines(cli("doctor", "--json", "--offline", **settings)), "revocations queued for google"
     assert told["grants"]["found"] == "0 live, 0 lost, 1 disconnected"
+    families = "1 may be alive: 0 active, 0 superseded, 0 received, 1 pending revocation"
+    assert (told["token families"]["state"], told["token families"]["found"]) == ("ok", families)
     assert (told[queue]["state"], told[queue]["todo"]) == ("open", "deputize revoke --queued")
     assert "1 tokens are still to be revoked" in told[queue]["found"]
     assert "1//" not in str(told) and "ya29" not in str(told)

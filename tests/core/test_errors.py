@@ -222,13 +222,16 @@ REVEALING: Final = {
     "act/results.py": 1,  # to take it out of an answer that repeats it
     "act/files.py": 1,  # the user's own file, out of its records
     "oauth/flow.py": 7,  # where a form goes to a token endpoint, and the state to the authorization endpoint
-    "oauth/client_auth.py": 2,  # the client's own secret, and a bearer token for the server that gave it
+    "oauth/client_auth.py": 3,  # the client's own secret or assertion, a bearer token for the server that gave it
+    "oauth/client_key.py": 4,  # a client's private key, out of its file and to sign with
+    "oauth/id_token.py": 1,  # to verify it
     "oauth/pkce.py": 1,  # a fingerprint
     "vault/content.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 3,  # the same for a grant
     "vault/vault_keys.py": 1,  # the same for the vault's own keys
+    "vault/pseudonyms.py": 1,  # the key of a user's pseudonyms, to sign with
     "vault/seal.py": 1,  # to seal
-    "web/pages/consent.py": 1,  # the nonce, into its own cookie
+    "web/pages/consent.py": 2,  # the nonce, into its own cookie, which is named after the state
     "web/local_links.py": 1,  # what a local link stands for
 }
 

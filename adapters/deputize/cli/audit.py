@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,15 +24,21 @@ def audit(
     context: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing what is written.")] = False,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="So many of the newest rows.")] = 50,
+    user: Annotated[str, typer.Option(help="Rows of this user only, by id or pseudonym.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes."""
+    """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes.
+
+    Users are shown by their ids as long as the vault has what leads back to these, else by their pseudonyms.
+    """
     if context.invoked_subcommand:
         return
     from deputize.core.audit import read
     from deputize.core.settings import Settings
 
-    rows: Iterable[dict[str, Any]] = read(Settings.load().audit_folder, follow=follow)
+    folder = Settings.load().audit_folder
+    next(read(folder), None)  # where there is none, say so, and make no vault for it
+    rows = _of_user(user, _named(read(folder, follow=follow)))
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
         for row in wanted:
@@ -53,20 +60,22 @@ def verify(
     from deputize.core.audit import read
     from deputize.core.audit import verify as walk
     from deputize.core.settings import Settings
+    from deputize.core.vault.pseudonyms import People
 
     settings = Settings.load()
     folder = settings.audit_folder
     lines = _lines(anchors or settings.anchors)
     next(read(folder), None)  # where there is none, say so, and make no vault for it
     with opened() as deputy:
-        keys = deputy.vault.keys.audits
+        keys, people = deputy.vault.keys.audits, deputy.run(People.of(deputy.vault))
     with show.waiting("Walking the chains ..."):
         report = walk(folder, keys, anchors=lines)
     for finding in report.findings:
         show.out.print(show.plain(f"{finding.kind}  {finding.writer} row {finding.seq}: {finding.detail}"))
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
-        show.out.print(show.plain(f"no outcome  {row.get('tool')} for {row.get('user')} at {at:%Y-%m-%d %H:%M:%S %Z}"))
+        whose = people.in_row(row).get("user")
+        show.out.print(show.plain(f"no outcome  {row.get('tool')} for {whose} at {at:%Y-%m-%d %H:%M:%S %Z}"))
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
     raise typer.Exit(0 if report.ok else 1)
@@ -82,6 +91,31 @@ def rekey() -> None:
         deputy.run(deputy.vault.renew_audit_key())
     with opened():  # closes the chains of the old key
         show.out.print("The audit has a new key. Restart the programs that use this vault.")
+
+
+def _named(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, with ids in place of pseudonyms where the vault opens."""
+    from deputize.core import DeputizeError
+    from deputize.core.vault.pseudonyms import People
+
+    with ExitStack() as stack:
+        try:
+            deputy = stack.enter_context(opened())
+            people = deputy.run(People.of(deputy.vault))
+        except DeputizeError as e:
+            show.note(f"Users are shown by their pseudonyms: {e.message}")
+            yield from rows
+            return
+        strangers = set[str]()
+        for row in rows:
+            if people.is_strange(row) and row["user"] not in strangers:  # new since then, or erased
+                strangers.add(row["user"])
+                people = deputy.run(People.of(deputy.vault))
+            yield people.in_row(row)
+
+
+def _of_user(user: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (row for row in rows if not user or user in (row.get("user"), row.get("pseudonym")))
 
 
 def _lines(file: Path | None) -> list[str]:

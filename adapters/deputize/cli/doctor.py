@@ -21,6 +21,7 @@ from deputize.core.act.plugins import PLUGINS as TOOLKITS
 from deputize.core.act.policy import find_policy
 from deputize.core.act.toolkit import find_toolkits
 from deputize.core.audit import verify
+from deputize.core.grants.families import counted_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.portal import portal
 from deputize.core.providers import PLUGINS as PROVIDERS
@@ -167,11 +168,13 @@ def _held(vault: Vault) -> Iterator[Finding]:
         status = Counter(grant.status for grant in portal().run(all_grants(vault)))
         queued = [record.json for record in portal().run(vault.scan("outbox"))]
         uses, given = portal().run(key_uses(vault)), vault.sealer.ids
+        living = counted_families(portal().run(families(vault)))
     except DeputizeError as e:
         yield _bad("grants", e)
         return
-    words = f"{status['active']} live, {status['needs_reauth']} lost, {status['revoked']} disconnected"
-    yield Finding("grants", "ok", words)
+    lost, ended = status["needs_reauth"], status["revoked"]
+    yield Finding("grants", "ok", f"{status['active']} live, {lost} lost, {ended} disconnected")
+    yield Finding("token families", "ok", living)
     if vault.keys.copied_at:
         words = f"the vault is a backup of {_at(vault.keys.copied_at)} that was put back"
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")

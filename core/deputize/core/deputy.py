@@ -182,11 +182,10 @@ class Deputy:
         connected. Without either, another account than the one that is connected is refused.
         """
         who, other = User.of(user), other_account(another, allow_switch)
+        await self.consents.recover()
         chosen = [await self.gate.tool(name) for name in tools]
         wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
-        consents = await self.asking.beforehand(who, wanted, account, other)
-        await self.outbox.flush()
-        return consents
+        return await self.asking.beforehand(who, wanted, account, other)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
         """What the user is being asked now, by whichever run: consents first."""

@@ -13,6 +13,7 @@ from deputize.core.http import Http
 from deputize.core.in_flight import InFlight
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
+from deputize.core.vault.pseudonyms import Pseudonyms
 from deputize.core.vault.vault import Vault
 
 
@@ -51,6 +52,9 @@ class Engine:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     in_flight: InFlight = field(default_factory=InFlight)
+
+    def __post_init__(self) -> None:
+        self.audit.names = Pseudonyms(self.vault)
 
     @property
     def providers(self) -> Mapping[str, Provider]:

@@ -77,7 +77,7 @@ def put_together(
         asking=Asking(engine, accounts, consents),
         catalog=catalog,
         files=files,
-        sweeper=Sweeper(engine.vault, files.remove, engine.clock),
+        sweeper=Sweeper(engine.vault, files.remove, engine.clock, recover=consents.recover),
         sender=sender,
         judge=judge,
         ledger=ledger,

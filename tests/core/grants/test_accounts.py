@@ -35,6 +35,7 @@ from deputize.core.audit import Audit
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.consent.record import EndStatus
 from deputize.core.vault.grant import Grant
+from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox, google
@@ -112,7 +113,7 @@ async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
     assert await acts_as(deputy) == BOB and await acts_as(deputy, account=ALICE) == ALICE
     assert await defaults(deputy) == {("google", ALICE): False, ("google", BOB): True}
     [row] = [row for row in deputy.audit.rows() if row["event"] == "account.chosen"]
-    assert row["user"] == "alice" and BOB not in repr(row)
+    assert (await People.of(deputy.vault)).in_row(row)["user"] == "alice" and BOB not in repr(row)
 
 
 async def test_an_account_is_called_by_its_name_in_any_case_or_by_its_id() -> None:

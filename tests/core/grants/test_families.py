@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
-from deputize.core import Secret, User
+from deputize.core import PROVIDERS, Deputy, Secret
+from deputize.core.audit import Audit
+from deputize.core.grants.families import families
+from deputize.core.grants.refresh import GrantLost
+from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.grant import Account, Grant, SecretBytes
-from tests.support.house import new_vault
-
-ALICE = User("alice")
+from deputize.core.vault.vault import Vault
+from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
+from tests.support.families import unknown
+from tests.support.faults import answer
+from tests.support.house import build, consent, new_vault
+from tests.support.mortal import Died, Fate, MortalStore
 
 
 def grant(family: str, refresh: str | None, **more: object) -> Grant:
@@ -34,3 +44,74 @@ async def test_a_grant_that_keeps_an_earlier_refresh_token_is_of_that_ones_famil
     assert await vault.replace(held, held.tombstone())
     assert (await vault.grants(ALICE))[0].family == ""
     await vault.close()
+
+
+# ------------------------------------------------------------- what is lost or overtaken
+
+
+async def _on_disk(folder: Path) -> tuple[Home, Vault, Deputy]:
+    """A deputy on a vault that can be backed up, with an audit."""
+    home = Home(LINEAR)
+    home.vault = vault = await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32)
+    home.audit = Audit(folder / "audit", vault.keys.audit)
+    return home, vault, (await home.begin()).deputy
+
+
+async def test_what_a_restored_backup_writes_over_is_ended_at_the_provider(tmp_path: Path) -> None:
+    """Connected since the backup was made: its grant is gone with the restore, and its tokens would live on."""
+    home, vault, deputy = await _on_disk(tmp_path)
+    assert await home.allow("read") == "granted"
+    await back_up(vault, tmp_path / "backup", time.time())
+    await home.deputy.revoke("alice")
+    assert await home.allow("write") == "granted" and home.families == 1
+    await restore(vault, tmp_path / "backup", [b"k" * 32], deputy.audit, tmp_path / "audit", deputy.outbox.enqueue_in)
+    assert await unknown(vault, home.sandbox, time.time) == set()
+    await deputy.revoker.retry()
+    assert home.families == 0
+    await deputy.close()
+
+
+async def test_a_reply_that_was_not_kept_yet_outlives_a_restore(tmp_path: Path) -> None:
+    home, vault, deputy = await _on_disk(tmp_path)
+    await back_up(vault, tmp_path / "backup", time.time())
+    fate = Fate(1, "before", "insert grant")
+    dying = await build(
+        vault=await Vault.open(MortalStore(vault.store, fate), [b"k" * 32]), transport=home.line, apps=[LINEAR]
+    )
+    with suppress(Died):
+        await home.allow("read", deputy=dying)
+    assert fate.dead and home.families == 1
+    await restore(vault, tmp_path / "backup", [b"k" * 32], deputy.audit, tmp_path / "audit", deputy.outbox.enqueue_in)
+    assert await unknown(vault, home.sandbox, time.time) == set()
+    await deputy.consents.recover()
+    assert home.families == 0 and await families(vault) == []  # its consent is not in the backup
+    await deputy.close()
+
+
+async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_the_family() -> None:
+    home = await Home(LINEAR).begin()
+    home.sandbox.switches.rotate = True
+    assert await home.allow("read") == "granted"
+    [grant] = await home.deputy.vault.grants(ALICE)
+    home.sandbox.switches.lose_token_reply = 1
+    home.line.answers[LINEAR_REVOKE] = [answer(503)]
+    with suppress(GrantLost):
+        await home.deputy.refresher.live(grant, failed=grant.access_token)
+    [left] = await families(home.deputy.vault)
+    assert (left.id, left.state) == (grant.family, "superseded")
+    assert await home.deputy.revoker.retry() == ["done"] and await families(home.deputy.vault) == []
+    await home.deputy.close()
+
+
+async def test_tokens_that_are_refused_do_not_end_the_grant_that_their_account_has() -> None:
+    """At a server that may take both for one grant they wait for its disconnect (RFC 7009 2.1)."""
+    home = await Home(LINEAR).begin()
+    row = replace(PROVIDERS["linear"], ends_replaced="with_grant")
+    one = await build(vault=home.deputy.vault, transport=home.line, apps=[LINEAR], providers={"linear": row})
+    assert await home.allow("read", "write", deputy=one) == "granted"
+    [asked] = await one.connect("alice", "linear", scopes=["read"], another=True)
+    assert (await consent(one, home.sandbox, asked)).why == "same_account"
+    assert home.line.count(LINEAR_REVOKE) == 0 and await unknown(one.vault, home.sandbox, time.time) == set()
+    await one.revoke("alice")
+    assert home.families == 0 and await families(one.vault) == []
+    await home.deputy.close()

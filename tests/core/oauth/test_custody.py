@@ -17,7 +17,9 @@ import httpx
 import pytest
 
 from deputize.core import PROVIDERS, App, Deputy, Secret, User
+from deputize.core.audit import Audit
 from deputize.core.grants.revocation_queue import GIVE_UP
+from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
@@ -42,11 +44,15 @@ class Home:
         self.sandbox = Sandbox()
         self.line = Line(self.sandbox.transport())
         self.apps = apps
+        self.vault: Vault | None = None
+        self.audit: Audit | None = None
         self.deputy: Deputy
 
     async def begin(self) -> Home:
         """Make the deputy."""
-        self.deputy = await build(self.sandbox, transport=self.line, apps=self.apps, toolkits=[gmail])
+        self.deputy = await build(
+            self.sandbox, vault=self.vault, audit=self.audit, transport=self.line, apps=self.apps, toolkits=[gmail]
+        )
         return self
 
     async def allow(self, *scopes: str, deputy: Deputy | None = None) -> str:
@@ -340,8 +346,9 @@ async def test_a_disconnect_whose_process_was_killed_is_finished_by_another(tmp_
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     sandbox = Sandbox(state=tmp_path / "sandbox.json")
-    async with await build(sandbox, vault=await new_vault(path, b"k" * 32)) as deputy:
-        assert len(await deputy.vault.scan("outbox")) == 1 and sandbox.live_tokens()["alice@example.test"] > 0
-        await deputy.outbox.flush()
-        assert sandbox.live_tokens()["alice@example.test"] == 0 and await deputy.vault.scan("outbox") == []
-        assert await deputy.connections("alice") == []
+    deputy = await build(sandbox, vault=await new_vault(path, b"k" * 32))
+    assert len(await deputy.vault.scan("outbox")) == 1 and sandbox.live_tokens()["alice@example.test"] > 0
+    await deputy.consents.recover()
+    assert sandbox.live_tokens()["alice@example.test"] == 0 and await deputy.vault.scan("outbox") == []
+    assert await deputy.connections("alice") == []
+    await deputy.close()

@@ -13,6 +13,7 @@ import pytest
 from deputize.core import Deputy, ReconsentRequired, User
 from deputize.core.audit import Audit
 from deputize.core.vault.grant import Account, Grant, Secret
+from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.rollback import AuditedGenerations, GenerationMismatch, ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
@@ -138,7 +139,7 @@ async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(place: Pl
     with file.open("a") as to:
         to.write(f"{forged}\n")
     assert await place.behind() == []
-    assert AuditedGenerations(place.folder, [b"x" * 32]).gone([]) == []
+    assert AuditedGenerations(place.folder, [b"x" * 32], await People.of(place.deputy.vault)).gone([]) == []
     await place.deputy.close()
 
 

@@ -360,8 +360,12 @@ async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_
     await press(world, consent)
     (record,) = await world.deputy.vault.scan("consent")
     await world.deputy.vault.swap(record, record.json | {"status": "confirmed", "returned": world.clock.now})
-    page = await world.send("GET", path_of(consent), user="alice")
+    place = world.deputy.vault.place(User("alice"), "google", "google")
+    async with world.deputy.vault.store.lock(f"consent-{place}", 1):
+        page = await world.send("GET", path_of(consent), user="alice")
     assert "<h1>Connecting Google</h1>" in page.text and 'http-equiv="refresh" content="2"' in page.text
+    page = await world.send("GET", path_of(consent), user="alice")  # its process is gone
+    assert "cut off before Google had answered" in page.text
 
 
 @pytest.mark.parametrize("reason", [*texts.ENDED, "nobody-knows", ""])

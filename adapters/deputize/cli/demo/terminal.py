@@ -14,6 +14,7 @@ from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
 from deputize.core import DeputizeError, InvalidInput
+from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
     from deputize.cli.demo.stage import Stage, Turn
@@ -248,4 +249,6 @@ class Terminal:
         show.revoked(ended, deputy.providers[provider].label)
 
     def _audit(self) -> None:
-        AuditTable(show.out).print(deque(self.stage.deputy.audit.rows(), maxlen=20))
+        deputy = self.stage.deputy
+        people = deputy.run(People.of(deputy.vault))
+        AuditTable(show.out).print(map(people.in_row, deque(deputy.audit.rows(), maxlen=20)))

@@ -130,7 +130,7 @@ class Approvals:
             content |= {"edited": old.json["edited"], "settled": True}
         made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
         if made is not None:
-            self.audit.write(ApprovalAsked(facts_of(act.user, content)))
+            await self.audit.tell(ApprovalAsked(facts_of(act.user, content)))
         return made
 
     async def decide(
@@ -154,7 +154,7 @@ class Approvals:
                 raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
-                self.audit.write(ROWS[decision](facts_of(by, content)))
+                await self.audit.tell(ROWS[decision](facts_of(by, content)))
                 return public(content, self.home)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
@@ -200,7 +200,7 @@ class Approvals:
             raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
         if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
             raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home))
-        self.audit.write(ApprovalUsed(facts_of(act.user, record.json)))
+        await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
 
     async def give_back(self, act: Act, account: Account) -> None:
         """Nothing happened: the approval still stands."""

@@ -23,6 +23,7 @@ async def audited(audit: Audit, asking: Asking, row: CallRow) -> AsyncIterator[N
     What an act lacks becomes the error that asks the user for it: `MissingScopes` never leaves.
     """
     began = time.monotonic()
+    await audit.learn(row.user.tenant, row.user.id)
 
     def ended(decision: str) -> None:
         took = round((time.monotonic() - began) * 1000)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from deputize.core.act.act import Act, Call
 from deputize.core.act.needs import asks_of
 from deputize.core.audit.facts import OfCall
+from deputize.core.audit.names import Subject
 from deputize.core.vault.grant import Grant, User
 
 LONGEST_NAME = 100
@@ -24,7 +25,6 @@ class CallRow:
     act: Act | None = None
     alias: str = ""
     grant: Grant | None = None
-    account_hash: str = ""
     show: str = ""
     incomplete: str = ""
 
@@ -38,9 +38,9 @@ class CallRow:
         """The call is this act. ``called``: the name it was called by, which may be an alias."""
         self.act, self.tool, self.alias = act, act.tool.name, called if act.tool.called else ""
 
-    def permitted(self, act: Act, grant: Grant, account_hash: str) -> None:
+    def permitted(self, act: Act, grant: Grant) -> None:
         """The act, as the user may have changed it, with the grant that it uses."""
-        self.act, self.grant, self.account_hash = act, grant, account_hash
+        self.act, self.grant = act, grant
 
     def showed(self, digest: str) -> None:
         """What was shown, and is now done."""
@@ -66,7 +66,7 @@ class CallRow:
             app=act.app if act else "",
             effect=act.effect.words() if act else "",
             called=self.alias,
-            account_hash=self.account_hash,
+            account_hash=Subject(grant.account.subject) if grant else "",
             grant_gen=grant.generation if grant else None,
             scopes_required=asks_of(act.needs) if act and grant else (),
             scopes_granted=in_order(grant.scopes) if grant else (),

@@ -1,4 +1,4 @@
-"""What is kept for a user beside grants and audit, removed: recorded outcomes, approvals, consents, files."""
+"""What is kept of a user, removed: tombstones, outcomes, approvals, consents, files, the key of their pseudonym."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from deputize.core.act.files import Files
 from deputize.core.audit import Audit
 from deputize.core.audit.events import UserErased
 from deputize.core.audit.facts import OfUser
-from deputize.core.vault.grant import User
+from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Vault
 
 KINDS: Final = ("act", "approval", "consent", "chosen")
 
 
 async def erase(user: User, vault: Vault, files: Files, audit: Audit) -> None:
-    """Remove all of it, and say so in the audit. An act under way ends by itself: its row goes when it expires."""
+    """Remove all of it, and say so in the audit. An act under way ends by itself: its row goes when it expires.
+
+    Grants must have been revoked; of those only tombstones are left, which say whose account it was.
+    """
     await files.erase(user)
     for kind in KINDS:
         for record in await vault.scan(kind, vault.place(user)):
             if record.json.get("state") != "claimed":
                 await vault.delete(record)
-    audit.write(UserErased(OfUser(tenant=user.tenant, user=user.id)))
+    for record in (await vault.scan_open("grant", vault.place(user)))[0]:
+        if Grant.unpack(record.plain, record.generation).status == "revoked":
+            await vault.delete(record)
+    for entry in (await vault.scan_open("outbox", vault.place(user)))[0]:
+        await vault.swap(entry, entry.json | {"user": ""})  # it is sent all the same, and nobody's name with it
+    await audit.tell(UserErased(OfUser(tenant=user.tenant, user=user.id)))
+    if audit.names:
+        await audit.names.forget(user.tenant, user.id)

@@ -15,7 +15,6 @@ import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 from deputize.core.act.act import Act, Call, ToolCall
@@ -57,7 +56,6 @@ class Gate:
         self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
         self.approvals, self.planner, self.refresher = approvals, planner, refresher
-        self._account_hash = lru_cache(maxsize=4096)(engine.audit.digest)
 
     # ------------------------------------------------------------- plan
 
@@ -191,7 +189,7 @@ class Gate:
 
     def _note(self, row: CallRow | None, act: Act, grant: Grant) -> None:
         if row:
-            row.permitted(act, grant, self._account_hash(grant.account.subject))
+            row.permitted(act, grant)
 
     async def edit(self, approval_id: str, user: User, arguments: Mapping[str, Any]) -> Edit:
         """Other arguments for the act that an approval is about. Raises `NotFound` or `InvalidInput`."""

@@ -17,6 +17,7 @@ from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
+from deputize.core.audit.facts import OfUser
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
@@ -107,7 +108,7 @@ class Performer:
         try:
             await write()
         except StoreUnavailable:
-            self.audit.write(LedgerSaveFailed(act.tool.name, act.user.id))
+            await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
 @dataclass
@@ -144,7 +145,7 @@ class _Beginning:
         if entry.show:
             self.row.showed(entry.show)
         mac = performer.audit.digest(act.key.hex, repr(act.arguments))
-        performer.audit.write(ActIntent(self.row.call, mac))
+        await performer.audit.tell(ActIntent(self.row.call, mac))
         if performer.audit.mode == "strict":
             await performer.audit.settle()
         else:

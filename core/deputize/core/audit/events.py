@@ -49,8 +49,8 @@ class LedgerSaveFailed(Event):
     """How an act ended could not be stored: no later run repeats it."""
 
     event = "ledger.save_failed"
+    of_user: OfUser
     tool: Annotated[str, "the tool's name"]
-    user: Annotated[str, "the user's id, as the host knows it"]
 
 
 # ------------------------------------------------------------- approvals

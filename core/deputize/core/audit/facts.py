@@ -78,7 +78,7 @@ class OfUser(Facts):
     """Whose it is."""
 
     tenant: Annotated[str, "the user's tenant; left out where there is one tenant only"] = ""
-    user: Annotated[str, "the user's id, as the host knows it"]
+    user: Annotated[str, "the user's pseudonym; `deputize audit` shows the id while the vault has the user's key"]
 
 
 @shared
@@ -93,7 +93,7 @@ class OfApp(OfUser):
 class OfGrant(OfApp):
     """Which grant, at which generation."""
 
-    account_hash: Annotated[str, "keyed digest of the account's subject at the provider"]
+    account_hash: Annotated[str, "pseudonym of the account at the provider"]
     grant_gen: Annotated[int, "generation of the grant: one more with each write of it"]
 
 
@@ -111,7 +111,7 @@ class Obtained(Facts):
 
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"]
     grant_gen: Annotated[int, "generation of the grant: one more with each write of it"]
-    account_hash: Annotated[str, "keyed digest of the account's subject at the provider"]
+    account_hash: Annotated[str, "pseudonym of the account at the provider"]
 
 
 @shared
@@ -139,7 +139,7 @@ class OfCall(OfUser):
     app: Annotated[str, "the OAuth client's name"] = ""
     effect: Annotated[str, "what the act does: reads, writes, sends or deletes"] = ""
     called: Annotated[str, "the alias the tool was called by"] = ""
-    account_hash: Annotated[str, "keyed digest of the account's subject at the provider"] = ""
+    account_hash: Annotated[str, "pseudonym of the account at the provider"] = ""
     grant_gen: Annotated[int | None, "generation of the grant: one more with each write of it"] = None
     scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"] = ()
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"] = ()

@@ -21,6 +21,7 @@ from typing import Literal, TypeAlias
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, Event
 from deputize.core.audit.key_rotation import unclosed
+from deputize.core.audit.names import Names, Subject
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
 from deputize.core.audit.sinks import Files, Memory, checked
@@ -48,6 +49,8 @@ class Audit:
 
     writer: str
     """Random id of this object in this process; names its files."""
+    names: Names | None = None
+    """What rows call users and accounts; None: users by their ids."""
 
     def __init__(
         self,
@@ -97,7 +100,30 @@ class Audit:
                 hint="deputize.core.audit.events has all of them.",
                 fix_by="operator",
             )
-        self._append(event.event, **event.facts())
+        facts = event.facts()
+        if self.names and (user := facts.get("user")):
+            tenant, user = str(facts.get("tenant", "")), str(user)
+            facts["user"] = self.names.user(tenant, user)
+            if isinstance(subject := facts.get("account_hash"), Subject):
+                facts["account_hash"] = self.names.account(tenant, user, subject)
+        elif isinstance(subject := facts.get("account_hash"), Subject):
+            facts["account_hash"] = self.digest(subject)
+        self._append(event.event, **facts)
+
+    async def learn(self, tenant: str, user: str) -> None:
+        """Find out what rows call this user, before an act or a consent of theirs has any."""
+        if self.names and user:
+            await self.names.learn(tenant, user)
+
+    async def tell(self, event: Event) -> None:
+        """The same for an event of a user, whose pseudonym is first found out where it is not known yet."""
+        facts = event.facts()
+        tenant, user = str(facts.get("tenant", "")), str(facts.get("user", ""))
+        try:
+            if self.names and not self.names.knows(tenant, user):
+                await self.learn(tenant, user)
+        finally:
+            self.write(event)
 
     def _append(self, event: str, /, **facts: Fact) -> None:
         """Queue a row of any event. Raises InvalidInput for a fact named like a field of every row."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deputize.core.audit.events import ConsentOpened, Misuse
+from deputize.core.consent.keep import reason_of
 from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
@@ -22,7 +23,7 @@ from deputize.core.consent.record import (
     Who,
     refused,
 )
-from deputize.core.consent.redeem import Redeemer, reason_of
+from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import denied
@@ -68,7 +69,7 @@ class Browser:
         while True:
             record = await repository.by_ticket(ticket, who)
             if record.status not in OPENABLE:
-                repository.audit_misuse("used", record)
+                await repository.audit_misuse("used", record)
                 raise refused("used")
             provider, app = repository.registered(record)
             await repository.check_origin(record.user, app)
@@ -85,7 +86,7 @@ class Browser:
             await repository.index_state(state, opened, visit.expires)
             if await repository.save(opened):
                 break
-        engine.audit.write(ConsentOpened(opened.facts()))
+        await engine.audit.tell(ConsentOpened(opened.facts()))
         url = flow.authorize_url(
             provider,
             app,
@@ -120,7 +121,7 @@ class Browser:
         """Cancel was pressed: the user's no, before any provider was asked. It counts as one that was said there."""
         record = await self.repository.by_ticket(ticket, who)
         if record.status not in OPENABLE:
-            self.repository.audit_misuse("used", record)
+            await self.repository.audit_misuse("used", record)
             raise refused("used")
         await self.repository.end(record, "denied", "consent_denied")
 
@@ -135,7 +136,7 @@ class Browser:
         repository = self.repository
         record = await repository.by_state(back.state)
         if record is None:
-            repository.audit_misuse("unknown_state")
+            await repository.audit_misuse("unknown_state")
             raise refused("unknown_state")
         if record.status not in PENDING and record.is_for(who):
             return repository.ticket(record)  # the Back button: the page says how it went
@@ -143,8 +144,9 @@ class Browser:
         why = self._misfit(record, visit, app_name, back, nonce)
         if why or visit is None:
             await repository.refuse_misuse(record, why or "replayed")
-        if record.status in REDEEMING and record.is_for(who):
-            return repository.ticket(record)  # loaded twice: the first one is being redeemed
+        if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was cut off
+            await repository.engine.in_flight.run(lambda: self.redeemer.go_on(record))
+            return repository.ticket(record)
         if back.error or back.code is None:
             if not record.is_for(who):
                 await repository.refuse_misuse(record, "user_mismatch")
@@ -155,7 +157,7 @@ class Browser:
         held = await repository.save(record.came_back(visit, back.code, repository.engine.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # somebody else moved it: look again
-        await repository.engine.in_flight.run(lambda: self.redeemer.redeem(held))
+        await repository.engine.in_flight.run(lambda: self.redeemer.go_on(held, LOCK_WAIT))
         return repository.ticket(record)
 
     def _misfit(
@@ -177,7 +179,7 @@ class Browser:
 
     async def _refuse_other_user(self, record: ConsentRecord) -> None:
         """The right browser, in which somebody else is signed in now: even a code that is being redeemed ends."""
-        self.repository.audit_misuse("user_mismatch", record)
+        await self.repository.audit_misuse("user_mismatch", record)
         now: ConsentRecord | None = record
         while now and now.id == record.id and now.status in PENDING:
             if await self.repository.end(now, "failed", "user_mismatch"):

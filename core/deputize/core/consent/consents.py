@@ -10,11 +10,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from deputize.core.audit.events import ConsentAsked
 from deputize.core.consent.browser import Browser, Started
 from deputize.core.consent.device import Device, DeviceCode, Sleep
+from deputize.core.consent.keep import Keeper
+from deputize.core.consent.received import ReceivedReplies
 from deputize.core.consent.record import (
     FORMER,
     KEPT,
@@ -71,8 +74,9 @@ class Consents:
     """Consents of all users, in one vault."""
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
-        self.repository = ConsentRepository(engine)
-        redeemer = Redeemer(self.repository, queue)
+        self.repository, self._queue = ConsentRepository(engine), queue
+        received = ReceivedReplies(engine)
+        self._redeemer = redeemer = Redeemer(self.repository, received, Keeper(self.repository, received, queue))
         self._browser, self._device = Browser(self.repository, redeemer), Device(self.repository, redeemer)
 
     # ------------------------------------------------------------- asking
@@ -102,6 +106,7 @@ class Consents:
         `InvalidInput` where the app leads to another server than a grant of the user came from.
         """
         repository, engine = self.repository, self.repository.engine
+        await engine.audit.learn(user.tenant, user.id)
         await repository.check_origin(user, app)
         wanted = tuple(sorted(set(scopes)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
@@ -109,7 +114,7 @@ class Consents:
         subject, name = ("", account) if other else await self._expected(user, app, account, held)
         while True:
             pending = await self._check_refused(user, app, () if insist else wanted, ask, why)
-            record, now = await repository.at(key), engine.clock()
+            record, now = await self._gone_on(await repository.at(key)), engine.clock()
             if record and record.live(now):
                 if kept := await self._keep(key, record, ask, why, groups):
                     return await repository.public(kept)
@@ -134,7 +139,7 @@ class Consents:
                 expires=now + KEPT,
             )
             if stored := await self._take_place(key, new, record):
-                engine.audit.write(ConsentAsked(stored.facts(), list(wanted), why))
+                await engine.audit.tell(ConsentAsked(stored.facts(), list(wanted), why))
                 return await repository.public(stored)
 
     async def _expected(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:
@@ -196,8 +201,9 @@ class Consents:
     # ------------------------------------------------------------- completing
 
     async def open(self, ticket: str, who: Who) -> Consent:
-        """The consent behind a link: see `Browser.open`."""
-        return await self._browser.open(ticket, who)
+        """The consent behind a link: see `Browser.open`. One that was cut off while its code was redeemed goes on."""
+        consent = await self._browser.open(ticket, who)
+        return await self.status(consent.id) or consent
 
     async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
         """Connect was pressed: see `Browser.start`."""
@@ -219,6 +225,7 @@ class Consents:
 
     async def status(self, consent_id: str) -> Consent | None:
         """The consent of this id as it stands now, or ended; None if there never was one, or it is long gone."""
+        await self._gone_on(await self.repository.by_id(consent_id))
         record = await self.repository.remembered(consent_id)
         return await self.repository.public(record) if record else None
 
@@ -235,6 +242,23 @@ class Consents:
             instead=record.instead,
             return_to=record.return_to,
         )
+
+    async def _gone_on(self, record: ConsentRecord | None) -> ConsentRecord | None:
+        """The consent as it stands now: one that a process which died has left half-done is finished first."""
+        if record is None or record.status not in REDEEMING:
+            return record
+        await self.repository.engine.in_flight.run(partial(self._redeemer.go_on, record))
+        return await self.repository.again(record)
+
+    async def recover(self) -> None:
+        """What any process may do for those that died: finish their consents, and send the revocations that are due."""
+        await self.settle()
+        await self._queue.flush()
+
+    async def settle(self, place: str = "") -> None:
+        """Finish what processes that died have left below this place, which is a user's, or everybody's: tokens that
+        came are kept where their consent still waits for them, and end where it does not."""
+        await self.repository.engine.in_flight.run(partial(self._redeemer.settle, place))
 
     async def waiting(self, user: User) -> list[Consent]:
         """What the user is being asked now."""

@@ -17,8 +17,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.core.audit.events import ConsentOpened
+from deputize.core.consent.keep import reason_of
 from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, refused
-from deputize.core.consent.redeem import Redeemer, reason_of
+from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
 from deputize.core.failures import Kind, Outcome, classify, lost
@@ -93,7 +94,7 @@ class Device:
             wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, LONGEST))
             opened = record.opened_by_device(wait, asked=scopes | set(provider.always), origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
-                engine.audit.write(ConsentOpened(stored.facts(), by="device"))
+                await engine.audit.tell(ConsentOpened(stored.facts(), by="device"))
                 tell(DeviceCode(given.user_code, given.address, wait.expires))
                 return stored, given.interval
 
@@ -101,10 +102,10 @@ class Device:
         """The user's consent of this id, if it can be opened."""
         record = await self.repository.by_id(consent_id)
         if record is None or not record.is_for(user):
-            self.repository.audit_misuse("user_mismatch" if record else "unknown_consent", record)
+            await self.repository.audit_misuse("user_mismatch" if record else "unknown_consent", record)
             raise refused("unknown_consent")
         if record.status not in OPENABLE:
-            self.repository.audit_misuse("used", record)
+            await self.repository.audit_misuse("used", record)
             raise refused("used")
         return record
 
@@ -174,21 +175,14 @@ class Device:
         self, record: ConsentRecord, provider: Provider, app: App, outcome: Outcome, asked_at: float
     ) -> None:
         """The tokens are here: keep them, if the consent still waits for them."""
-        repository, engine = self.repository, self.repository.engine
+        engine, code = self.repository.engine, record.device.code if record.device else Secret("")
         try:
             tokens = flow.parse_tokens(provider, outcome.data)
         except ProviderUnavailable:
-            await repository.end(record, "failed", "no_token")
+            await self.repository.end(record, "failed", "no_token")
             return
         endpoint = Endpoint(engine.http, provider, app, engine.clock)
-        while True:
-            if confirmed := await repository.save(record.confirmed_by_device(engine.clock())):
-                return await self.redeemer.keep_or_discard(confirmed, endpoint, tokens, asked_at)
-            again = await self._still_opened(record)
-            if again is None:  # disconnected, or finished by the link meanwhile
-                repository.audit_misuse("late_code", record)
-                return await self.redeemer.discard(record, tokens)
-            record = again
+        await self.redeemer.take_from_device(record, endpoint, tokens, asked_at, code)
 
 
 def _error_of(outcome: Outcome) -> str:

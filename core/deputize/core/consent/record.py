@@ -42,12 +42,12 @@ Other = Literal["", "another", "switch"]
 OPENABLE: Final = frozenset({"created", "opened"})
 REDEEMING: Final = frozenset({"returned", "confirmed"})
 PENDING: Final = OPENABLE | REDEEMING
-_CUT_OFF: Final = frozenset({"denied", "failed", "cancelled"})
+CUT_OFF: Final = frozenset({"denied", "failed", "cancelled"})
 MOVES: Final[Mapping[Status, frozenset[str]]] = {
-    "created": frozenset({"created", "opened"}) | _CUT_OFF,
-    "opened": frozenset({"created", "opened", "returned", "confirmed"}) | _CUT_OFF,
-    "returned": frozenset({"confirmed"}) | _CUT_OFF,
-    "confirmed": frozenset({"granted", "partial"}) | _CUT_OFF,
+    "created": frozenset({"created", "opened"}) | CUT_OFF,
+    "opened": frozenset({"created", "opened", "returned", "confirmed"}) | CUT_OFF,
+    "returned": frozenset({"confirmed"}) | CUT_OFF,
+    "confirmed": frozenset({"granted", "partial"}) | CUT_OFF,
 }
 """Where each state leads. Those that are not here are final."""
 
@@ -112,8 +112,8 @@ class ConsentRecord:
     ``subject``, ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more
     account, or for one to act from now on instead of this one. ``asks``: the requests of the user that led here.
     ``issue`` counts the tickets. ``asked``: all scopes the provider was asked for; ``missing``: those of ``scopes`` it
-    did not give. ``return_to``: the address that its page leads back to. ``row`` is the sealed row this was read from,
-    which a save must still find.
+    did not give. ``return_to``: the address that its page leads back to. ``family``: the token family it led to.
+    ``row`` is the sealed row this was read from, which a save must still find.
     """
 
     id: str
@@ -145,6 +145,7 @@ class ConsentRecord:
     finished: float = 0.0
     missing: tuple[str, ...] = ()
     return_to: str = ""
+    family: str = ""
     before: tuple[Former, ...] = ()
     row: Record | None = field(default=None, repr=False, compare=False)
 
@@ -290,7 +291,7 @@ _ALWAYS: Final = (
     *("id", "provider", "app", "scopes", "agent", "subject", "account", "other", "instead", "why", "asks", "status"),
     *("issue", "ticket_expires", "expires"),
 )
-_PLAIN: Final = ("visit_expires", "redirect_uri", "returned", "reason", "finished", "missing", "return_to")
+_PLAIN: Final = ("visit_expires", "redirect_uri", "returned", "reason", "finished", "missing", "return_to", "family")
 
 
 def _fields(one: Visit | DeviceWait | Former) -> Content:

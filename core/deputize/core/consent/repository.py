@@ -140,14 +140,14 @@ class ConsentRepository:
 
     async def refuse_misuse(self, record: ConsentRecord, why: Misuse) -> NoReturn:
         """Somebody misused this consent: end it, unless it is being redeemed; audit it, and refuse."""
-        self.audit_misuse(why, record)
+        await self.audit_misuse(why, record)
         if record.status in OPENABLE:
             await self.end(record, "failed", why)
         raise refused(why)
 
-    def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
+    async def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
         """Something came that fits no consent, or not this one."""
-        self.engine.audit.write(MISUSES[why](record.facts() if record else None))
+        await self.engine.audit.tell(MISUSES[why](record.facts() if record else None))
 
     async def end(
         self, record: ConsentRecord, status: EndStatus, reason: str, *, obtained: Obtained | None = None, **facts: Any
@@ -162,7 +162,7 @@ class ConsentRepository:
             if again is None or (again.id, again.status) != (began.id, began.status):
                 return None
             record = again
-        self.engine.audit.write(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
+        await self.engine.audit.tell(ENDS[status](stored.facts(), list(stored.scopes), reason, obtained))
         return stored
 
     # ------------------------------------------------------------- what belongs to it

@@ -13,7 +13,6 @@ RFC 9700 4.14.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Final
 
 from deputize.core.audit.events import GrantMarkedLost, TokenRefreshed, TokenRefreshFailed, TokenSaveFailed
@@ -21,6 +20,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
+from deputize.core.grants.renewed import merged, renewed
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
@@ -38,6 +38,7 @@ REQUEST_TIMEOUT: Final = 120.0
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 60
+LOST_ROTATION: Final = "lost_rotation"
 
 
 class GrantLost(Exception):
@@ -142,26 +143,34 @@ class Refresher:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
             self._backoff.succeeded(place)
-            saved = await self._save(grant, self._renewed(grant, tokens, asked_at))
+            saved = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
             await self.vault.delete(intent)
             return saved
         reason = outcome.detail or str(outcome.kind)
-        self.audit.write(TokenRefreshFailed(facts_of(grant, self.audit), reason))
+        await self.audit.tell(TokenRefreshFailed(facts_of(grant), reason))
         if outcome.kind is Kind.REAUTH:
-            return await self._ended(grant, "lost_rotation" if reopened or unanswered else "invalid_grant", intent)
+            return await self._ended(grant, LOST_ROTATION if reopened or unanswered else "invalid_grant", intent)
         taken = outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
         if not (taken or unanswered or reopened):
             await self.vault.delete(intent)  # else it stays open: the provider may have taken the token
         return self._meanwhile(grant, failed, self._backoff.failed(place, outcome))
 
     async def _ended(self, grant: Grant, reason: str, intent: Record) -> Grant:
-        """Mark the grant dead, then delete the intent: the other way round, a crash would lose the reason."""
+        """Mark the grant dead, then delete the intent: the other way round, a crash would lose the reason.
+
+        After a lost rotation the provider is told, too: tokens that never arrived live on there, and by the one they
+        came for it may know the family to end.
+        """
+        lost = await self.outbox.enqueue_grant(grant, replaced=True) if reason == LOST_ROTATION else None
         try:
             newer = await self._end_with(grant, reason)
         except GrantLost:
             await self.vault.delete(intent)
+            await self.outbox.deliver(*([lost] if lost else []))
             raise
         await self.vault.delete(intent)
+        if lost:
+            await self.vault.delete(lost)  # not lost: another process has saved what came
         return newer
 
     async def _ask(self, grant: Grant, token: Secret, *, urgent: bool) -> Tokens:
@@ -196,25 +205,12 @@ class Refresher:
     def _endpoint(self, grant: Grant) -> Endpoint:
         return Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
 
-    def _renewed(self, grant: Grant, tokens: Tokens, asked_at: float) -> Grant:
-        """The grant with what the reply changed; what it leaves out stays as it was."""
-        return replace(
-            grant,
-            access_token=tokens.access,
-            refresh_token=tokens.refresh or grant.refresh_token,
-            scopes=tokens.scopes or grant.scopes,
-            expires_at=asked_at + tokens.lifetime if tokens.lifetime else 0.0,
-            obtained_at=asked_at,
-            extra={**grant.extra, **tokens.extra},
-            origin=origin_of(*self._row(grant)),
-        )
-
     async def _save(self, old: Grant, new: Grant) -> Grant:
         """Durable before anyone uses it. The lock stays held and the token in memory until the store takes it."""
         for attempt in range(SAVE_TRIES):
             try:
                 if saved := await self.vault.replace(old, new):
-                    self.audit.write(TokenRefreshed(facts_of(saved, self.audit)))
+                    await self.audit.tell(TokenRefreshed(facts_of(saved)))
                     return saved
                 current = await self.vault.grant(self.vault.place_of(old))
                 if current is None or current.status != "active":
@@ -223,9 +219,9 @@ class Refresher:
                     if queued := await self.outbox.enqueue_replaced(new, current):
                         await self.outbox.deliver(queued)
                     return current  # a newer consent brought tokens of its own
-                old, new = current, _merged(old, current, new)  # the row was only touched: our token counts
+                old, new = current, merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
-                self.audit.write(TokenSaveFailed(facts_of(old, self.audit), attempt))
+                await self.audit.tell(TokenSaveFailed(facts_of(old), attempt))
                 await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
         raise StoreUnavailable("A refreshed token could not be saved.", hint="Free space or unlock the vault.")
 
@@ -271,7 +267,7 @@ class Refresher:
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another was quicker, and has better tokens
             grant = current
-        self.audit.write(GrantMarkedLost(facts_of(dead, self.audit), reason))
+        await self.audit.tell(GrantMarkedLost(facts_of(dead), reason))
         raise GrantLost(reason, dead)
 
     async def _intend(self, place: str, token: Secret) -> tuple[Record, bool]:
@@ -283,17 +279,3 @@ class Refresher:
                     return made, False
             elif kept := await self.vault.swap(old, mark):
                 return kept, bool(old.json["token"] == mark["token"])
-
-
-def _merged(before: Grant, current: Grant, new: Grant) -> Grant:
-    """The row as it is now with the refreshed tokens; a step-up's newer access token is kept."""
-    if current.access_token != before.access_token:
-        return replace(current, refresh_token=new.refresh_token)
-    return replace(
-        current,
-        access_token=new.access_token,
-        refresh_token=new.refresh_token,
-        expires_at=new.expires_at,
-        obtained_at=new.obtained_at,
-        extra={**current.extra, **new.extra},
-    )

@@ -17,7 +17,6 @@ holds what an older one did: to revoke the older one would end the newer. Such a
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,13 +27,14 @@ from deputize.core.audit.facts import OfApp
 from deputize.core.engine import Engine
 from deputize.core.errors import VaultError
 from deputize.core.failures import Kind
+from deputize.core.grants.revocation_entries import RevocationEntries
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import Provider
-from deputize.core.providers.origin import differs, noted, origin_in, origin_of
-from deputize.core.vault.grant import Grant, Origin, User
+from deputize.core.providers.origin import differs, origin_in
+from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.rollback import facts_of
-from deputize.core.vault.vault import Record, Vault
+from deputize.core.vault.vault import Record
 
 GIVE_UP: Final = 86400.0
 """Seconds after which an entry is given up: audited once, and tried once a day from then on."""
@@ -50,74 +50,13 @@ Upstream = Literal["done", "queued", "moved", "not_supported", "gave_up"]
 sent; the entry stays for as long as they do."""
 
 
-class RevocationQueue:
-    """The entries of all users, in one vault."""
+class RevocationQueue(RevocationEntries):
+    """The entries of all users, in one vault, and how they are sent."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.vault, self.audit = engine, engine.vault, engine.audit
-        self.providers, self.apps, self.http, self.clock = engine.providers, engine.apps, engine.http, engine.clock
+        super().__init__(engine)
+        self.audit, self.http = engine.audit, engine.http
         self._next_flush = 0.0
-
-    async def enqueue(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Record:
-        """An entry for these tokens; ``alone``: they end and no others. Durable when it returns."""
-        expires = self.clock() + tokens.lifetime if tokens.lifetime else 0.0
-        more = {"replaced": True} if alone else {}
-        return await self._note(user, provider, app, tokens, expires, **more, **noted(self._origin(provider, app)))
-
-    def _origin(self, provider: str, app: str) -> Origin | None:
-        """The origin of tokens that were issued just now."""
-        row, one = self.providers.get(provider), self.apps.get(app)
-        return origin_of(row, one) if row and one else None
-
-    async def enqueue_grant(self, grant: Grant, *, leaked: bool = False) -> Record | None:
-        """An entry for a grant's tokens, sent only if the grant is gone by then; None for one without tokens.
-
-        ``leaked``: others may have them, so all are ended at once and without the app, where the provider allows that.
-        """
-        if not grant.access_token and not grant.refresh_token:
-            return None
-        tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
-        more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
-        more |= noted(grant.origin)
-        row = self.providers.get(grant.provider)
-        if leaked and row and row.revoke_leaked:
-            more["leaked"] = [one for one in (grant.access_token, grant.refresh_token) if one]
-        return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
-
-    async def enqueue_replaced(self, before: Grant, after: Grant) -> Record | None:
-        """An entry for what a newer consent leaves behind: the tokens before it, or its own once they are replaced.
-
-        None where there is nothing: the provider ends both with one, or they are the same.
-        """
-        same = (before.access_token, before.refresh_token) == (after.access_token, after.refresh_token)
-        if same or not before.access_token or self._holds_older(before.provider):
-            return None
-        kept = before.refresh_token is not None and after.refresh_token == before.refresh_token
-        ending = after if kept else before  # kept: no later refresh of that one ends what came without one
-        tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
-        place = self.vault.place_of(before)
-        held = {"held": True} if self._ends_with_grant(before.provider) else {}
-        more = {"place": place, "replaced": True, **held, **noted(ending.origin)}
-        return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
-
-    async def enqueue_in(self, vault: Vault, grant: Grant) -> None:
-        """The same in another vault."""
-        await RevocationQueue(replace(self.engine, vault=vault)).enqueue_grant(grant)
-
-    async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
-        whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}
-        note = whose | self._to_send(provider, tokens, expires) | more
-        while True:
-            key = self.vault.place(user, provider, app) + secrets.token_hex(8)
-            if entry := await self.vault.insert("outbox", key, note):
-                return entry
-
-    def _to_send(self, provider: str, tokens: Tokens, expires: float) -> dict[str, Any]:
-        """The token to send; beside it a refresh token where only a live access token can be revoked."""
-        row = self.providers.get(provider)
-        by_form = row is None or row.revoke_by == "form"
-        named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}
-        return named | ({"refresh": tokens.refresh} if tokens.refresh and expires and not by_form else {})
 
     async def _with_live_token(self, entry: Record, endpoint: Endpoint) -> Record:
         """The entry with an access token that has not expired; a new pair is stored before it is used."""
@@ -166,12 +105,13 @@ class RevocationQueue:
         """
         note = entry.json
         try:
-            named = note["token"]
-            while (grant := await self._active(note)) and named in (grant.access_token, grant.refresh_token):
+            while (grant := await self._active(note)) and (_has_token(grant, note) or _of_family(grant, note)):
                 if note.get("replaced"):
                     return "queued"  # the newer consent is not stored yet, or never was
+                newer = None if _has_token(grant, note) else await self.enqueue_grant(grant)
                 if stone := await self.vault.replace(grant, grant.tombstone()):
-                    self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
+                    await self.audit.tell(GrantRevoked(facts_of(stone), "queued"))
+                await self.deliver(*([newer] if newer else []))
         except VaultError:
             return self._later(note)  # nobody can see what the grant holds
         if grant and self._holds_older(grant.provider):
@@ -184,19 +124,9 @@ class RevocationQueue:
         grant = await self.vault.grant(note["place"]) if "place" in note else None
         return grant if grant and grant.status == "active" else None
 
-    def _holds_older(self, provider: str) -> bool:
-        """Whether ending a newer grant there ends what an older one held, and nothing else can."""
-        row = self.providers.get(provider)
-        return row is not None and row.revokes_all and not row.revoke_one
-
-    def _ends_with_grant(self, provider: str) -> bool:
-        """Whether ending older tokens there may end the newer ones of the account."""
-        row = self.providers.get(provider)
-        return row is not None and not row.revoke_one and row.ends_replaced == "with_grant"
-
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
-        self.audit.write(RevokeReplaced(_whose(entry.json)))
+        await self.audit.tell(RevokeReplaced(_whose(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
@@ -250,22 +180,8 @@ class RevocationQueue:
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
         if upstream != "gave_up" or not audited:
-            self.audit.write(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
+            await self.audit.tell(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
         return upstream
-
-    async def entries(self, place: str, *, leaked: bool = False) -> list[Record]:
-        """The entries below this place; ``leaked``: to be sent as others may have the tokens, see `enqueue_grant`."""
-        found = (await self.vault.scan_open("outbox", place))[0]
-        return [await self.as_leaked(entry) for entry in found] if leaked else found
-
-    async def as_leaked(self, entry: Record) -> Record:
-        """The entry, to be sent as others may have the tokens, where the provider allows that."""
-        note = entry.json
-        row = self.providers.get(note["provider"])
-        if row is None or not row.revoke_leaked or note.get("leaked"):
-            return entry
-        tokens = [token for token in (note["token"], note.get("refresh")) if token]
-        return await self.vault.swap(entry, {**note, "leaked": tokens}) or entry
 
     async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:
         """End tokens that must not be kept, now or later; ``alone``: and no others."""
@@ -285,6 +201,16 @@ class RevocationQueue:
             entries = (await self.vault.scan_open("outbox"))[0]
             due = [entry for entry in entries if self.clock() >= entry.json.get("tried", 0.0) + GIVE_UP]
             await self.deliver(*(entry for entry in due if not entry.key.startswith(but)))
+
+
+def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:
+    """Whether the grant holds this very token."""
+    return note["token"] in (grant.access_token, grant.refresh_token)
+
+
+def _of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
+    """Whether the grant holds what the token was refreshed to: where one ends, the other does."""
+    return bool(grant.family) and grant.family == note.get("family")
 
 
 def _whose(note: Mapping[str, Any]) -> OfApp:

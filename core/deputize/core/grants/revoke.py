@@ -58,6 +58,7 @@ class Revoker:
         await self.outbox.flush(but=place)
         ended = await self._end_here(user, provider, app, account, leaked)
         revoked = await self._send(ended)
+        await self.consents.settle(place)
         tried = {entry.key for _, entry in ended if entry}
         await self.outbox.deliver(*(o for o in await self.outbox.entries(place, leaked=leaked) if o.key not in tried))
         whole = _whole(revoked, (await self.vault.scan_open("grant", place))[1])
@@ -81,6 +82,7 @@ class Revoker:
         await self._end_everybody(tenant, leaked, ended)
         await self.consents.cancel_all(tenant)
         shut = await self._end_everybody(tenant, leaked, ended)  # what slipped in between
+        await self.consents.settle()
         await self._send_everybody(tenant, leaked, ended)
         return _whole(list(ended.values()), shut)
 
@@ -94,7 +96,7 @@ class Revoker:
                 if grant.status == "revoked" or tenant not in (None, grant.user.tenant):
                     continue
                 for stone, entry in await self._end(grant, leaked):
-                    self.audit.write(GrantRevoked(facts_of(stone, self.audit), "queued"))
+                    await self.audit.tell(GrantRevoked(facts_of(stone), "queued"))
                     upstream: Upstream = "queued" if entry else "done"
                     key = entry.key if entry else self.vault.place_of(stone)
                     ended[key] = Revoked(stone.provider, stone.account.name, upstream)
@@ -152,10 +154,10 @@ class Revoker:
     async def _send(self, ended: list[Ended]) -> list[Revoked]:
         entries = [entry for _, entry in ended if entry]
         upstream = dict(zip([entry.key for entry in entries], await self.outbox.deliver(*entries), strict=True))
-        return [self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
+        return [await self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
-    def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
-        self.audit.write(GrantRevoked(facts_of(grant, self.audit), upstream))
+    async def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
+        await self.audit.tell(GrantRevoked(facts_of(grant), upstream))
         return Revoked(grant.provider, grant.account.name, upstream)
 
     async def retry(self) -> list[Upstream]:

@@ -124,9 +124,9 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     request_headers=frozenset({"x-github-api-version"}),
     rules=GITHUB_RULES,
     token_shapes=(
-        TokenShape("gh", r"\bgh[opurs]_[A-Za-z0-9_.\-]{20,}"),
+        *(TokenShape(f"gh{kind}_", rf"\bgh{kind}_[A-Za-z0-9_.\-]{{20,}}") for kind in "opurs"),
         TokenShape("github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
-        TokenShape("authorization_request=", r"https?://[^\s&\"'<>]{1,400}?[?&]authorization_request=[^\s&\"'<>]*"),
+        TokenShape("authorization_request=", r"authorization_request=[^\s&\"'<>]+"),
     ),
     absent_scope="empty",
     params={"allow_signup": "false"},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deputize.core.audit import Audit
 from deputize.core.errors import SettingsError
-from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked
+from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked, keep_what_may_live
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
 from deputize.core.vault.vault import FIRST, Vault
@@ -62,23 +62,23 @@ async def restore(
 ) -> int:
     """Replace what is in the vault by a backup of it, as one step, while others use it. How many grants are in doubt.
 
-    ``folder``: of the audit. The revocation queue stays as it is in the vault now. Raises `SettingsError` for a backup
-    of another vault, `VaultError` for one that does not open, and has changed nothing then.
+    ``folder``: of the audit. The revocation queue stays as it is in the vault now, and gets what is written over.
+    Raises `SettingsError` for a backup of another vault, `VaultError` for one that does not open, and has changed
+    nothing then.
     """
     async with backups_of(vault).draft(backup) as draft:
         copied = await Vault.open(draft.store, root_keys)
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
-        doubted = await distrust(copied, AuditedGenerations(folder, vault.keys.audits), enqueue)
-        for key, sealed in await vault.store.scan("outbox"):
-            await copied.store.insert("outbox", key, sealed)
+        doubted = await distrust(copied, await AuditedGenerations.read(folder, vault), enqueue)
+        await keep_what_may_live(vault, copied, enqueue)
         at = copied.keys.copied_at
         await copied.accept_copy(vault.keys)
         await draft.publish()
     await asyncio.sleep(_ROWS_OF_OTHERS)
     await end_revoked(
-        vault, AuditedGenerations(folder, vault.keys.audits), enqueue
+        vault, await AuditedGenerations.read(folder, vault), enqueue
     )  # what was revoked meanwhile was written over
     await count_anew(vault, audit, at, doubted)
     return doubted

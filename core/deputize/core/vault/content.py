@@ -11,7 +11,9 @@ from deputize.core.vault.grant import Secret, SecretBytes
 
 SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "consent": frozenset({"code", "verifier"}),
+    "received": frozenset({"access", "refresh", "id_token"}),
     "outbox": frozenset({"token", "refresh", "leaked"}),
+    "person": frozenset({"key"}),
 }
 """Fields of records, by their kind and at any depth, that are a `Secret` or a list of them."""
 

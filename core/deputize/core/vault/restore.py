@@ -7,6 +7,7 @@ Since it was made, refresh tokens were used up, approvals spent and grants revok
     any other that can be          not used before the provider has confirmed it: it is refreshed first. A refresh
     refreshed                      token that was used up leads to a new consent, once
     any other                      used as it is: the provider refuses a token that has ended
+    what it writes over            queued for revocation, unless the backup has the same tokens
 
 A row of the audit says which generation each grant has now: rollback detection begins there.
 """
@@ -14,10 +15,9 @@ A row of the audit says which generation each grant has now: rollback detection 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantRestored, VaultRestored
@@ -27,8 +27,14 @@ from deputize.core.vault.vault import EXPIRING, Vault
 
 log = logging.getLogger("deputize")
 
-Enqueue: TypeAlias = Callable[[Vault, Grant], Awaitable[object]]
-"""Adds a grant's tokens to the revocation queue of a vault."""
+
+class Enqueue(Protocol):
+    """Adds a grant's tokens to the revocation queue of a vault; ``replaced``: to be sent once no grant holds them."""
+
+    async def __call__(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
+        """Durable when it returns."""
+        ...
+
 
 _LONG_AGO = 1.0
 
@@ -38,7 +44,7 @@ async def take_into_use(vault: Vault, audit: Audit, folder: Path, enqueue: Enque
     if not (at := vault.keys.copied_at):
         return
     log.warning("The vault is a backup that was put back: what it grants is confirmed before it is used.")
-    doubted = await distrust(vault, AuditedGenerations(folder, vault.keys.audits), enqueue)
+    doubted = await distrust(vault, await AuditedGenerations.read(folder, vault), enqueue)
     await count_anew(vault, audit, at, doubted)
     await vault.accept_copy()
 
@@ -47,7 +53,7 @@ async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int)
     """Write into the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     for grant in await all_grants(vault):
-        audit.write(GrantRestored(facts_of(grant, audit)))
+        await audit.tell(GrantRestored(facts_of(grant)))
 
 
 async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> int:
@@ -67,6 +73,25 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) 
             if grant.refresh_token:
                 await vault.swap(record, replace(grant, expires_at=_LONG_AGO).pack())
     return doubted
+
+
+async def keep_what_may_live(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
+    """Take over, into the copy that replaces the vault, what tells of tokens that may be alive: the revocation queue,
+    replies that are not kept yet, and the tokens of grants that it writes over with others or none."""
+    for kind in ("outbox", "received"):
+        for key, sealed in await vault.store.scan(kind):
+            await copied.store.insert(kind, key, sealed)
+    for grant in await all_grants(vault):
+        then = await copied.grant(copied.place_of(grant))
+        if grant.status == "active" and not (then and _same_tokens(grant, then)):
+            await enqueue(copied, grant, replaced=True)
+
+
+def _same_tokens(one: Grant, other: Grant) -> bool:
+    """Whether what ends one ends the other."""
+    if one.refresh_token or other.refresh_token:
+        return one.refresh_token == other.refresh_token
+    return one.access_token == other.access_token
 
 
 async def end_revoked(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> None:

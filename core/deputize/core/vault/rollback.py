@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantRevoked, VaultRestored
 from deputize.core.audit.facts import OfGrant
+from deputize.core.audit.names import Subject
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.vault.grant import Grant, User
+from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault
 
 RESTORED: Final = VaultRestored.event
@@ -49,29 +50,36 @@ class GenerationMismatch:
     audited: int
 
 
-def facts_of(grant: Grant, audit: Audit) -> OfGrant:
+def facts_of(grant: Grant) -> OfGrant:
     """What an audit row says of a grant."""
     return OfGrant(
         tenant=grant.user.tenant,
         user=grant.user.id,
         provider=grant.provider,
         app=grant.app,
-        account_hash=audit.digest(grant.account.subject),
+        account_hash=Subject(grant.account.subject),
         grant_gen=grant.generation,
     )
 
 
 class AuditedGenerations:
-    """What the audit in a folder says of all grants. ``keys``: the audit's, newest first. Only rows that one of them
-    made count. Raises `StoreUnavailable` where the folder cannot be read."""
+    """What the audit in a folder says of all grants. Made by `AuditedGenerations.read`.
 
-    def __init__(self, folder: Path, keys: Sequence[bytes]) -> None:
-        self._ring = [Key(key) for key in keys]
+    Only rows count that one of the ``keys`` made, the audit's, newest first. ``people``: who is called how in them.
+    """
+
+    def __init__(self, folder: Path, keys: Sequence[bytes], people: People) -> None:
+        self._ring, self._people = [Key(key) for key in keys], people
         since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
         for row in self._rows(folder):
             if row["ts"] >= since and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
+
+    @classmethod
+    async def read(cls, folder: Path, vault: Vault) -> AuditedGenerations:
+        """Of the audit of this vault. Raises `StoreUnavailable` where the folder cannot be read."""
+        return cls(folder, vault.keys.audits, await People.of(vault))
 
     def _rows(self, folder: Path) -> Iterator[Row]:
         """Genuine rows that say something of a grant, or of all."""
@@ -94,16 +102,20 @@ class AuditedGenerations:
         return max(found, key=lambda one: one.generation, default=None)
 
     def _names(self, grant: Grant) -> list[Where]:
-        owner = (grant.user.tenant, grant.user.id, grant.provider, grant.app)
-        return [(*owner, key.value([grant.account.subject])) for key in self._ring]
+        """As rows name it, and as they did when they had users' ids."""
+        user, subject = grant.user, grant.account.subject
+        at, old = (grant.provider, grant.app), [key.value([subject]) for key in self._ring]
+        now = [(user.tenant, one.name, *at, one.account(subject)) for one in self._people.pseudonyms(user)]
+        return [*now, *((user.tenant, user.id, *at, account) for account in old)]
 
     def gone(self, grants: Sequence[Grant]) -> list[GenerationMismatch]:
-        """Grants that the audit knows and that are not among these: the vault removes none."""
+        """Grants that the audit knows and that are not among these: the vault removes none, but of erased users those
+        that were revoked before."""
         known = {where for grant in grants for where in self._names(grant)}
         return [
-            GenerationMismatch(User(user, tenant), provider, app, "", 0, newest.generation)
+            GenerationMismatch(User(self._people.named(tenant, user), tenant), provider, app, "", 0, newest.generation)
             for (tenant, user, provider, app, account), newest in self._newest.items()
-            if (tenant, user, provider, app, account) not in known
+            if not newest.revoked and (tenant, user, provider, app, account) not in known
         ]
 
 
@@ -114,13 +126,13 @@ async def all_grants(vault: Vault) -> list[Grant]:
 
 async def behind(vault: Vault, folder: Path) -> list[GenerationMismatch]:
     """Grants that are older in the vault than the audit says, or gone from it: rolled back by somebody."""
-    audited, grants = AuditedGenerations(folder, vault.keys.audits), await all_grants(vault)
+    audited, grants = await AuditedGenerations.read(folder, vault), await all_grants(vault)
     return [one for one in _differing(audited, grants) if one.generation < one.audited] + audited.gone(grants)
 
 
 async def ahead(vault: Vault, folder: Path) -> list[GenerationMismatch]:
     """Grants whose last write has no row: a crash came between the two. No sign of tampering."""
-    audited, grants = AuditedGenerations(folder, vault.keys.audits), await all_grants(vault)
+    audited, grants = await AuditedGenerations.read(folder, vault), await all_grants(vault)
     return [one for one in _differing(audited, grants) if one.generation > one.audited]
 
 

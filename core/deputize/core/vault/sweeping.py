@@ -1,4 +1,5 @@
-"""What has expired goes while the process runs: by pages, in the background, in one process at a time.
+"""What has expired goes, and what was left half-done is finished, while the process runs: in the background, by pages,
+in one process at a time.
 
 No act and no start waits for it. Where it was cut off, by the end of the process or the store, the next one goes on:
 a record of the vault says how far it came, and when all of it was swept last.
@@ -33,12 +34,16 @@ Remove = Callable[[Record], Awaitable[object]]
 
 @dataclass
 class Sweeper:
-    """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces."""
+    """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
+
+    ``recover`` is called before each turn: it finishes what processes that died have left.
+    """
 
     vault: Vault
     remove_file: Remove
     clock: Callable[[], float] = time.time
     every: float = EVERY
+    recover: Callable[[], Awaitable[object]] | None = None
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     async def start(self) -> None:
@@ -65,6 +70,8 @@ class Sweeper:
     async def _again_and_again(self) -> None:
         while True:
             try:
+                if self.recover:
+                    await self.recover()
                 await self.turn()
             except DeputizeError as failure:  # of the store; the next turn tries again
                 log.debug("Expired records could not be removed: %s", failure.code)

@@ -1,0 +1,35 @@
+"""What rows call people and their accounts: by pseudonyms, for whoever keeps what leads back from these to them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Subject(str):
+    """An account's subject at the provider, in the facts of an event: its row gets a keyed digest of it instead."""
+
+    __slots__ = ()
+
+
+class Names(Protocol):
+    """Pseudonyms of users. `deputize.core.vault.pseudonyms` keeps their keys in the vault."""
+
+    def knows(self, tenant: str, user: str) -> bool:
+        """Whether the user's pseudonym is at hand."""
+        ...
+
+    async def learn(self, tenant: str, user: str) -> None:
+        """Have it at hand, and know again soon where it was erased. Raises nothing of the store's."""
+        ...
+
+    def user(self, tenant: str, user: str) -> str:
+        """What rows call the user."""
+        ...
+
+    def account(self, tenant: str, user: str, subject: str) -> str:
+        """What rows call an account of theirs."""
+        ...
+
+    async def forget(self, tenant: str, user: str) -> None:
+        """Erase what leads from the pseudonym back to the user."""
+        ...

@@ -1,0 +1,138 @@
+"""Token replies between a code and a grant: sealed before anything else happens to them, so that no crash loses one.
+
+    reply -> received, durable -> account and scopes -> grant stored, or tokens in the revocation queue -> removed
+
+Whoever finds one can finish its consent (`deputize.core.consent.redeem`). Lost is only what was in flight: a reply
+that never came, or that came to a process which died before it could write.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from deputize.core.consent.record import ConsentRecord
+from deputize.core.engine import Engine
+from deputize.core.errors import StoreUnavailable
+from deputize.core.oauth.pkce import fingerprint
+from deputize.core.oauth.token_reply import Tokens
+from deputize.core.vault.grant import Origin, Secret, User
+from deputize.core.vault.record import Record
+
+SEAL_TRIES: Final = 20
+"""How often a store that refuses is asked to keep a reply; about a quarter of a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One token reply. ``family``: what its tokens, and those they are refreshed to, are known by.
+
+    ``consent``, ``key``: id and place of the consent; ``device``: fingerprint of the device code that brought it.
+    ``asked_at``: from when on the tokens' lifetime counts (Unix seconds).
+    """
+
+    family: str
+    consent: str
+    key: str
+    user: User
+    provider: str
+    app: str
+    tokens: Tokens
+    asked_at: float
+    device: str = ""
+    origin: Origin | None = None
+    row: Record | None = field(default=None, repr=False, compare=False)
+
+    def pack(self) -> dict[str, Any]:
+        """As JSON for the vault."""
+        whose = {name: getattr(self, name) for name in _PLAIN}
+        tokens: dict[str, Any] = {"access": self.tokens.access, "lifetime": self.tokens.lifetime}
+        tokens |= {"refresh": self.tokens.refresh} if self.tokens.refresh else {}
+        tokens |= {} if self.tokens.scopes is None else {"scopes": sorted(self.tokens.scopes)}
+        more = {name: value for name in _MORE if (value := getattr(self.tokens, name))}
+        origin = {"origin": self.origin.pack()} if self.origin else {}
+        return {**whose, "user": self.user.id, "tenant": self.user.tenant, "tokens": tokens | more, **origin}
+
+    @classmethod
+    def of(cls, row: Record) -> Self:
+        """The reply in this row of the vault."""
+        content = row.json
+        tokens = content["tokens"]
+        return cls(
+            **{name: content[name] for name in _PLAIN},
+            user=User(content["user"], content["tenant"]),
+            tokens=Tokens(
+                access=tokens["access"],
+                refresh=tokens.get("refresh"),
+                scopes=frozenset(tokens["scopes"]) if "scopes" in tokens else None,
+                lifetime=tokens["lifetime"],
+                **{name: tokens[name] for name in _MORE if name in tokens},
+            ),
+            origin=Origin.unpack(content["origin"]) if content.get("origin") else None,
+            row=row,
+        )
+
+
+_PLAIN: Final = ("family", "consent", "key", "provider", "app", "asked_at", "device")
+_MORE: Final = ("extra", "id_token", "nonce")
+
+
+class ReceivedReplies:
+    """The replies of all users that are not kept or ended yet, in one vault."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.vault = engine, engine.vault
+
+    async def seal(self, record: ConsentRecord, tokens: Tokens, asked_at: float, device: Secret | None = None) -> None:
+        """Keep the reply, durably. Asks a store that refuses again and again; raises `StoreUnavailable` in the end."""
+        reply = Received(
+            family=secrets.token_hex(16),
+            consent=record.id,
+            key=record.row.key if record.row else "",
+            user=record.user,
+            provider=record.provider,
+            app=record.app,
+            tokens=tokens,
+            asked_at=asked_at,
+            device=fingerprint(device) if device else "",
+            origin=record.origin,
+        )
+        key = self._place(record) + reply.family
+        for attempt in range(SEAL_TRIES):
+            try:
+                await self.vault.insert("received", key, reply.pack())
+            except StoreUnavailable:
+                if attempt == SEAL_TRIES - 1:
+                    raise
+                await self.engine.sleep(min(0.05 * 2**attempt, 1.0))
+            else:
+                return
+
+    def _place(self, record: ConsentRecord) -> str:
+        """Below whose place, and which consent's."""
+        return self.vault.place(record.user, record.provider, record.app) + fingerprint(record.id)[:32] + "."
+
+    async def of(self, record: ConsentRecord) -> list[Received]:
+        """What came for this consent: one reply, or two where a link and a code were both followed."""
+        rows, _ = await self.vault.scan_open("received", self._place(record))
+        return [Received.of(row) for row in rows]
+
+    async def below(self, place: str = "") -> AsyncIterator[Received]:
+        """Those below this place, which is a user's, or everybody's. One that does not open is left alone."""
+        async for rows, _ in self.vault.pages("received", after=place):
+            for row in rows:
+                if not row.key.startswith(place):
+                    return
+                yield Received.of(row)
+
+    async def again(self, reply: Received) -> Received | None:
+        """The reply as it lies there now; None where it was kept or ended."""
+        row = await self.vault.get("received", reply.row.key) if reply.row else None
+        return Received.of(row) if row else None
+
+    async def remove(self, reply: Received) -> None:
+        """It was kept, or is in the revocation queue."""
+        if reply.row:
+            await self.vault.delete(reply.row)

@@ -1,0 +1,92 @@
+"""Which token families may be alive at providers, as far as the vault knows: the one place that says so.
+
+A family is all that one consent led to: the tokens of its reply, and whatever they are refreshed to. From the first
+token on it stands in one of three kinds of records, each of which outlives a crash, and in none once it has ended:
+
+    received             a reply is sealed, its consent not finished (`deputize.core.consent.received`)
+    active               a grant holds it
+    superseded           a newer consent takes its place: an entry of the revocation queue, held back while a grant
+                         still holds the tokens
+    pending_revocation   an entry of the revocation queue, removed once the provider was told (RFC 7009)
+
+What the vault cannot know is a reply that never came, or that came to a process which died before it could write.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias
+
+from deputize.core.consent.received import Received
+from deputize.core.oauth.pkce import fingerprint
+from deputize.core.vault.grant import Grant, Secret, User
+from deputize.core.vault.vault import Vault
+
+FamilyState: TypeAlias = Literal["active", "superseded", "received", "pending_revocation"]
+FAMILY_STATES: Final[tuple[FamilyState, ...]] = ("active", "superseded", "received", "pending_revocation")
+"""Of two records of one family the later in this list says what becomes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFamily:
+    """One family that may be alive. ``id``: empty for tokens from before families had one.
+
+    ``tokens``: fingerprints of those that the vault has, from which nothing can be used.
+    """
+
+    id: str
+    state: FamilyState
+    user: User
+    provider: str
+    app: str
+    tokens: frozenset[str]
+
+
+async def families(vault: Vault) -> list[TokenFamily]:
+    """Every family that may be alive. A record that does not open is left out: `Vault.scan_open` counts those."""
+    found: dict[str, TokenFamily] = {}
+    nameless: list[TokenFamily] = []
+    async for one in _records(vault):
+        if not one.id:
+            nameless.append(one)
+        elif (other := found.get(one.id)) is None:
+            found[one.id] = one
+        else:
+            state = max(one.state, other.state, key=FAMILY_STATES.index)
+            found[one.id] = replace(other, state=state, tokens=other.tokens | one.tokens)
+    return [*found.values(), *nameless]
+
+
+def counted_families(found: Sequence[TokenFamily]) -> str:
+    """How many there are in each state, in words."""
+    number = Counter(one.state for one in found)
+    states = ", ".join(f"{number[state]} {state.replace('_', ' ')}" for state in FAMILY_STATES)
+    return f"{len(found)} may be alive: {states}"
+
+
+async def _records(vault: Vault) -> AsyncIterator[TokenFamily]:
+    async for rows, _ in vault.pages("received"):
+        for reply in map(Received.of, rows):
+            held = _held(reply.tokens.access, reply.tokens.refresh)
+            yield TokenFamily(reply.family, "received", reply.user, reply.provider, reply.app, held)
+    async for rows, _ in vault.pages("grant"):
+        for grant in (Grant.unpack(row.plain, row.generation) for row in rows):
+            if grant.status == "active":
+                held = _held(grant.access_token, grant.refresh_token)
+                yield TokenFamily(grant.family, "active", grant.user, grant.provider, grant.app, held)
+    async for rows, _ in vault.pages("outbox"):
+        for row in rows:
+            yield _queued(row.json)
+
+
+def _queued(note: Mapping[str, Any]) -> TokenFamily:
+    state: FamilyState = "superseded" if note.get("replaced") else "pending_revocation"
+    held = _held(note["token"], note.get("refresh"), *note.get("leaked", ()))
+    user = User(note["user"], note["tenant"])
+    return TokenFamily(note.get("family", ""), state, user, note["provider"], note["app"], held)
+
+
+def _held(*tokens: Secret | None) -> frozenset[str]:
+    return frozenset(fingerprint(token) for token in tokens if token)

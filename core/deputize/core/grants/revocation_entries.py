@@ -1,0 +1,141 @@
+"""Entries of the revocation queue: which tokens are still to be revoked, where, and what else is known of them.
+
+An entry is one sealed record. It is written before anything forgets the token, and removed by whoever has sent the
+revocation (`deputize.core.grants.revocation_queue`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+from deputize.core.engine import Engine
+from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.token_reply import Tokens
+from deputize.core.providers.origin import noted, origin_of
+from deputize.core.vault.grant import Grant, Origin, User
+from deputize.core.vault.vault import Record, Vault
+
+
+class RevocationEntries:
+    """Writes entries for tokens, and finds those that are there."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
+        self.providers, self.apps = engine.providers, engine.apps
+
+    async def enqueue(
+        self,
+        user: User,
+        provider: str,
+        app: str,
+        tokens: Tokens,
+        *,
+        alone: bool = False,
+        asked_at: float | None = None,
+        family: str = "",
+        origin: Origin | None = None,
+        beside: Grant | None = None,
+    ) -> Record:
+        """An entry for these tokens; ``alone``: they end and no others. Durable when it returns.
+
+        ``asked_at``: from when on their lifetime counts, and ``origin``: where they came from; else now, and from the
+        app as it is set up now. ``beside``: a grant of the account, with which they end where it might with them.
+        """
+        begun = self.clock() if asked_at is None else asked_at
+        expires = begun + tokens.lifetime if tokens.lifetime else 0.0
+        more: dict[str, Any] = {"replaced": True} if alone else {}
+        more |= noted(origin or self._origin(provider, app))
+        more |= {"place": self.vault.place_of(beside), "held": True} if beside else {}
+        return await self._note(user, provider, app, tokens, expires, family=family, **more)
+
+    def _origin(self, provider: str, app: str) -> Origin | None:
+        """The origin of tokens that were issued just now."""
+        row, one = self.providers.get(provider), self.apps.get(app)
+        return origin_of(row, one) if row and one else None
+
+    async def enqueue_grant(self, grant: Grant, *, leaked: bool = False, replaced: bool = False) -> Record | None:
+        """An entry for a grant's tokens; None for one without tokens. Whoever finds it ends the grant, too.
+
+        ``replaced``: it waits, instead, until no grant holds them any more. ``leaked``: others may have them, so all
+        are ended at once and without the app, where the provider allows that.
+        """
+        if not grant.access_token and not grant.refresh_token:
+            return None
+        tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
+        more: dict[str, Any] = {"place": self.vault.place_of(grant), "generation": grant.generation}
+        more |= {"family": grant.family, **noted(grant.origin), **({"replaced": True} if replaced else {})}
+        row = self.providers.get(grant.provider)
+        if leaked and row and row.revoke_leaked:
+            more["leaked"] = [one for one in (grant.access_token, grant.refresh_token) if one]
+        return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
+
+    async def enqueue_replaced(self, before: Grant, after: Grant) -> Record | None:
+        """An entry for what a newer consent leaves behind: the tokens before it, or its own once they are replaced.
+
+        None where there is nothing: the provider ends both with one, or they are the same.
+        """
+        same = (before.access_token, before.refresh_token) == (after.access_token, after.refresh_token)
+        if same or not before.access_token or self._holds_older(before.provider):
+            return None
+        kept = before.refresh_token is not None and after.refresh_token == before.refresh_token
+        ending = after if kept else before  # kept: no later refresh of that one ends what came without one
+        tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
+        place, family = self.vault.place_of(before), "" if kept else ending.family
+        held = {"held": True} if self._ends_with_grant(before.provider) else {}
+        more = {"place": place, "replaced": True, "family": family, **held, **noted(ending.origin)}
+        return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
+
+    async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
+        """As `enqueue_grant`, in another vault."""
+        await RevocationEntries(replace(self.engine, vault=vault)).enqueue_grant(grant, replaced=replaced)
+
+    async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
+        whose = {"provider": provider, "app": app, "user": user.id, "tenant": user.tenant, "since": self.clock()}
+        note = whose | self._to_send(provider, tokens, expires) | more
+        while True:
+            key = self.vault.place(user, provider, app) + secrets.token_hex(8)
+            if entry := await self.vault.insert("outbox", key, note):
+                return entry
+
+    def _to_send(self, provider: str, tokens: Tokens, expires: float) -> dict[str, Any]:
+        """The token to send; beside it a refresh token where only a live access token can be revoked."""
+        row = self.providers.get(provider)
+        by_form = row is None or row.revoke_by == "form"
+        named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}
+        return named | ({"refresh": tokens.refresh} if tokens.refresh and expires and not by_form else {})
+
+    async def entries(self, place: str, *, leaked: bool = False) -> list[Record]:
+        """The entries below this place; ``leaked``: to be sent as others may have the tokens, see `enqueue_grant`."""
+        found = (await self.vault.scan_open("outbox", place))[0]
+        return [await self.as_leaked(entry) for entry in found] if leaked else found
+
+    async def as_leaked(self, entry: Record) -> Record:
+        """The entry, to be sent as others may have the tokens, where the provider allows that."""
+        note = entry.json
+        row = self.providers.get(note["provider"])
+        if row is None or not row.revoke_leaked or note.get("leaked"):
+            return entry
+        tokens = [token for token in (note["token"], note.get("refresh")) if token]
+        return await self.vault.swap(entry, {**note, "leaked": tokens}) or entry
+
+    def _holds_older(self, provider: str) -> bool:
+        """Whether ending a newer grant there ends what an older one held, and nothing else can."""
+        row = self.providers.get(provider)
+        return row is not None and all_end_with_one(row)
+
+    def _ends_with_grant(self, provider: str) -> bool:
+        """Whether ending older tokens there may end the newer ones of the account."""
+        row = self.providers.get(provider)
+        return row is not None and not all_end_with_one(row) and may_end_others(row)
+
+
+def may_end_others(row: Provider) -> bool:
+    """Whether ending older tokens of an account may end its newer ones, or the other way round."""
+    return not row.revoke_one and (row.revokes_all or row.ends_replaced == "with_grant")
+
+
+def all_end_with_one(row: Provider) -> bool:
+    """Whether ending one token of an account ends all that it has given the app, and none can be ended alone."""
+    return row.revokes_all and not row.revoke_one

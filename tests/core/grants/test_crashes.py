@@ -1,0 +1,220 @@
+"""A process that dies before or after any write and any request: what is alive at the provider is known, and can end.
+
+What no vault can know is a reply that never came, or that the process died with before it could write: such deaths are
+told apart by where they were, and nothing else may leave a family behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import App, DeputizeError, Deputy, Secret, User, allow_all
+from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.consent.record import ConsentRecord
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
+from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
+from tests.support.families import alive, unknown
+from tests.support.house import Clock, at_provider, build, google_app
+from tests.support.kits import PREFIX, gmail
+from tests.support.mortal import Died, Fate, MortalLine, MortalStore, When
+
+ALICE = User("alice")
+LOCAL = AnyLocalUser()
+APPS = {
+    "google": google_app(),
+    "linear": App("linear", LINEAR_CLIENT_ID, Secret(LINEAR_CLIENT_SECRET)),
+    "github": App("github", GITHUB_CLIENT_ID, Secret(GITHUB_CLIENT_SECRET)),
+}
+SCOPES = {
+    "google": (f"{PREFIX}readonly", f"{PREFIX}send"),
+    "linear": ("read", "write"),
+    "github": ("gist", "repo"),
+}
+ISSUED = re.compile(r"POST \S+/(?:token|access_token)$")
+"""A process whose last step was this one has died with a reply that it could not write."""
+WHEN: Final[tuple[When, ...]] = ("before", "after")
+
+
+class World:
+    """A provider, a vault that outlives processes, and the time."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.app, self.scopes = name, APPS[name], SCOPES[name]
+        self.clock = Clock(1_800_000_000.0)
+        self.sandbox = Sandbox(clock=self.clock)
+        self.sandbox.switches.rotate = self.sandbox.switches.reuse_kills_family = True
+        self.store = MemoryStore()
+
+    async def process(self, fate: Fate | None = None) -> Deputy:
+        """One more process on this vault."""
+        fate = fate or Fate()
+        return await build(
+            vault=await Vault.open(MortalStore(self.store, fate), [b"k" * 32]),
+            transport=MortalLine(self.sandbox.transport(), fate),
+            clock=self.clock,
+            policy=allow_all,
+            apps=[self.app],
+            toolkits=[gmail],
+        )
+
+    async def allow(self, deputy: Deputy, *scopes: str, as_: str = "alice@example.test", **how: Any) -> None:
+        """Alice asks, presses Connect, says yes, and comes back."""
+        [asked] = await deputy.connect("alice", self.name, scopes=scopes, **how)
+        started = await deputy.consents.start(asked.link.rpartition("/")[2], LOCAL)
+        back = await at_provider(self.sandbox.transport(), started.url, as_=as_)
+        await deputy.consents.finish(asked.app, back, LOCAL, started.nonce.reveal())
+
+
+Doing = Callable[[World, Deputy], Awaitable[object]]
+
+
+async def first(world: World, deputy: Deputy) -> None:
+    """A first consent."""
+    await world.allow(deputy, world.scopes[0])
+
+
+async def step_up(world: World, deputy: Deputy) -> None:
+    """A second one, for more."""
+    await world.allow(deputy, world.scopes[1])
+
+
+async def again(world: World, deputy: Deputy) -> None:
+    """The same once more, for another account, which is refused."""
+    await world.allow(deputy, world.scopes[1], as_="bob@example.test")
+
+
+async def switch(world: World, deputy: Deputy) -> None:
+    """Another account instead."""
+    await world.allow(deputy, world.scopes[1], as_="bob@example.test", allow_switch=True)
+
+
+async def refresh(world: World, deputy: Deputy) -> None:
+    """The access token has expired."""
+    world.sandbox.expire_access_tokens()
+    grant = await deputy.vault.find(ALICE, world.name, world.app.name)
+    if grant:
+        await deputy.refresher.live(grant, failed=grant.access_token)
+
+
+async def disconnect(world: World, deputy: Deputy) -> None:
+    """Alice ends it."""
+    await deputy.revoke("alice")
+
+
+async def leaked(world: World, deputy: Deputy) -> None:
+    """Everybody's tokens end, as others may have them."""
+    await deputy.revoke_all(leaked=True)
+
+
+COURSES: dict[str, tuple[Doing, ...]] = {
+    "first consent": (first,),
+    "step-up": (first, step_up),
+    "wrong account": (first, again),
+    "switch": (first, switch),
+    "refresh": (first, refresh),
+    "disconnect": (first, disconnect),
+    "disconnect after a step-up": (first, step_up, disconnect),
+    "leaked": (first, step_up, leaked),
+}
+
+
+async def begun(name: str, course: tuple[Doing, ...]) -> World:
+    """A world in which all but the last step has happened."""
+    world = World(name)
+    before = await world.process()
+    for step in course[:-1]:
+        await step(world, before)
+    return world
+
+
+async def cut_off(world: World, step: Doing, fate: Fate) -> None:
+    """The step, by a process of this fate; then some time goes by."""
+    with suppress(Died, DeputizeError):
+        await step(world, await world.process(fate))
+    world.clock.now += 90
+
+
+async def left_of(world: World) -> tuple[set[str], set[str]]:
+    """What nobody knows once a process has passed by, and what still lives when all has been disconnected.
+
+    Each grant is what a consent was granted for, and the other way round: no outcome differs between the two.
+    """
+    other = await world.process()
+    await other.consents.recover()
+    lost = await unknown(other.vault, world.sandbox, world.clock)
+    ended = [ConsentRecord.of(row) for row in await other.vault.scan("consent")]
+    for one in ended:
+        await other.consents.status(one.id)
+    ended = [ConsentRecord.of(row) for row in await other.vault.scan("consent")]
+    granted = {one.family for one in ended if one.status in ("granted", "partial")}
+    active = {one.family for one in await other.vault.grants(ALICE) if one.status == "active"}
+    assert active <= granted and not any(one.status in ("returned", "confirmed") for one in ended)
+    await other.revoke_all()
+    await other.revoker.retry()
+    return lost, alive(world.sandbox, world.clock)
+
+
+def excused(*fates: Fate) -> bool:
+    """Whether one of these died with tokens that it could not write."""
+    return any(fate.dead and ISSUED.search(fate.done) for fate in fates)
+
+
+def cases() -> list[Any]:
+    """Each course at each provider; one of them always, all in the lane for sweeps."""
+    made = [(name, course) for name in APPS for course in COURSES if (name, course) != ("github", "refresh")]
+    always = ("linear", "first consent")
+    return [pytest.param(*one, marks=[] if one == always else [pytest.mark.sweep]) for one in made]
+
+
+@pytest.mark.parametrize(("name", "course"), cases())
+async def test_a_process_that_dies_at_any_step_leaves_no_family_that_nobody_knows(name: str, course: str) -> None:
+    steps, deaths, wrong = COURSES[course], 0, []
+    for when in WHEN:
+        fate = Fate(1, when)
+        while True:
+            world = await begun(name, steps)
+            await cut_off(world, steps[-1], fate)
+            lost, left = await left_of(world)
+            if (lost or left) and not excused(fate):
+                wrong.append((fate.last, fate.at, len(lost), len(left)))
+            if not fate.dead:
+                break
+            deaths, fate = deaths + 1, Fate(fate.at + 1, when)
+    assert deaths > 7 and wrong == []
+
+
+async def recover(world: World, deputy: Deputy) -> None:
+    """What any process does for those that died."""
+    await deputy.consents.recover()
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("name", "course"), [("linear", "step-up"), ("github", "first consent"), ("google", "wrong account")]
+)
+async def test_whoever_finishes_for_the_dead_may_die_too_at_any_step(name: str, course: str) -> None:
+    steps, deaths, wrong = COURSES[course], 0, []
+    for at in range(1, 40):
+        for when in WHEN:
+            second = Fate(1, when)
+            while True:
+                world, first_fate = await begun(name, steps), Fate(at, "after")
+                await cut_off(world, steps[-1], first_fate)
+                await cut_off(world, recover, second)
+                lost, left = await left_of(world)
+                if (lost or left) and not excused(first_fate, second):
+                    wrong.append((first_fate.last, second.last, len(lost), len(left)))
+                if not second.dead:
+                    break
+                deaths, second = deaths + 1, Fate(second.at + 1, when)
+        if not first_fate.dead:
+            break
+    assert deaths > 10 and wrong == []

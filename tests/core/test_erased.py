@@ -1,0 +1,201 @@
+"""Once a user is erased, nothing that is left says or shows who it was: neither in the vault nor in the audit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, User
+from deputize.core.audit import Audit, verify
+from deputize.core.audit.events import TokenRefreshed
+from deputize.core.audit.facts import OfGrant
+from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, without_key
+from deputize.core.vault.rollback import AuditedGenerations, behind
+from deputize.core.vault.vault import KINDS, Vault
+from deputize.sandbox import Sandbox
+from tests.core.consent.test_consents import House
+from tests.support.faults import REVOKE, answer
+from tests.support.house import build, connect, new_vault
+from tests.support.kits import ALL, MAIL, gmail
+
+CAROL = User("carol-4711", "acme")
+MAIL_OF_CAROL = "alice@example.test"
+KEY = b"k" * 32
+
+
+async def opened(folder: Path, sandbox: Sandbox) -> Deputy:
+    vault = await new_vault(folder / "vault" / "v.sqlite", KEY)
+    audit = Audit(folder / "audit", vault.keys.audit)
+    return await build(sandbox, vault=vault, toolkits=[gmail], audit=audit)
+
+
+async def lived(deputy: Deputy, sandbox: Sandbox, user: User = CAROL) -> str:
+    """All that a user may do. Returns the subject of their account."""
+    with pytest.raises(ConsentRequired):
+        await deputy.act("gmail_search", {}, user=user)
+    await connect(deputy, sandbox, *ALL, user=user)
+    with pytest.raises(ApprovalRequired) as asked:
+        await deputy.act("gmail_send", MAIL, user=user, call=Call("t", "m", "c"))
+    await deputy.decide(asked.value.approval.id, "approve", by=user)
+    await deputy.act("gmail_send", MAIL, user=user, call=Call("t", "m", "c"))
+    sandbox.expire_access_tokens()
+    await deputy.act("gmail_search", {}, user=user)
+    await deputy.choose(user, "google", MAIL_OF_CAROL)
+    [grant] = await deputy.vault.grants(user)
+    return grant.account.subject
+
+
+def audited(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in (folder / "audit").glob("*.jsonl"))
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in audited(folder).splitlines()]
+
+
+async def said(vault: Vault) -> bytes:
+    """Whatever the vault holds, in plain."""
+    return b"".join([record.plain.reveal() for kind in KINDS for record in await vault.scan(kind)])
+
+
+async def test_a13_an_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    deputy = await opened(tmp_path, sandbox)
+    subject = await lived(deputy, sandbox)
+    assert b"carol-4711" in await said(deputy.vault)
+    assert all(row.get("user", MARK).startswith(MARK) for row in rows(tmp_path))
+    await deputy.erase(CAROL)
+    deputy.audit.flush()
+    kept, told = await said(deputy.vault), audited(tmp_path)
+    for name in (b"carol-4711", MAIL_OF_CAROL.encode(), subject.encode()):
+        assert name not in kept and name not in told
+    assert len(rows(tmp_path)) > 10 and verify(tmp_path / "audit", deputy.vault.keys.audits).ok
+    await deputy.close()
+
+
+async def test_rows_of_one_user_go_together_and_the_operator_reads_ids_until_they_are_erased(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    deputy = await opened(tmp_path, sandbox)
+    await lived(deputy, sandbox)
+    await lived(deputy, sandbox, User("dave", "acme"))
+    deputy.audit.flush()
+    people = await People.of(deputy.vault)
+    names = {(row["user"], people.in_row(row)["user"]) for row in rows(tmp_path) if "user" in row}
+    assert {user for _, user in names} == {"carol-4711", "dave"} and len(names) == 2
+    accounts = {row["account_hash"] for row in rows(tmp_path) if "account_hash" in row}
+    assert len(accounts) == 2, "nobody sees that both had the same account"
+    before = {user: name for name, user in names}
+    await deputy.erase(CAROL)
+    people = await People.of(deputy.vault)
+    carol, dave = ({"tenant": "acme", "user": before[user]} for user in ("carol-4711", "dave"))
+    assert (people.in_row(carol), people.is_strange(carol)) == (carol, True)
+    assert people.in_row(dave) == {"tenant": "acme", "user": "dave", "pseudonym": before["dave"]}
+    assert before["carol-4711"] not in {one.name for one in people.pseudonyms(CAROL)}, "not to be guessed either"
+    await deputy.close()
+
+
+async def test_who_comes_back_after_an_erasure_is_somebody_else_in_the_audit(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    deputy = await opened(tmp_path, sandbox)
+    await lived(deputy, sandbox)
+    await deputy.erase(CAROL)
+    before = {row["user"] for row in deputy.audit.rows() if "user" in row}
+    await lived(deputy, sandbox)
+    after = {row["user"] for row in deputy.audit.rows() if "user" in row} - before
+    assert len(before) == len(after) == 1
+    await deputy.close()
+
+
+async def test_a_revocation_that_waits_when_its_user_is_erased_is_sent_and_names_nobody() -> None:
+    house = House()
+    await house.begin()
+    await house.connected(*ALL)
+    house.line.answers[REVOKE] = [answer(503)]
+    assert [one.upstream for one in await house.deputy.erase("alice")] == ["queued"]
+    assert b"alice" not in await said(house.deputy.vault)
+    house.line.answers[REVOKE] = [answer(200)]
+    assert await house.deputy.revoker.retry() == ["done"]
+    [row] = [row for row in house.deputy.audit.rows() if row["event"] == "revoke.done"]
+    assert "user" not in row and await house.deputy.vault.scan(KIND) == []
+
+
+async def test_a_process_that_knew_the_user_asks_again_within_a_minute() -> None:
+    vault, at = await new_vault(), 0.0
+    here, there = Pseudonyms(vault, lambda: at), Pseudonyms(vault)
+    for one in (here, there):
+        await one.learn("acme", "carol")
+    first = here.user("acme", "carol")
+    assert there.user("acme", "carol") == first
+    await there.forget("acme", "carol")
+    assert there.user("acme", "carol") == first, "what is under way ends under the name it began with"
+    await here.learn("acme", "carol")
+    assert here.user("acme", "carol") == first and await vault.scan(KIND) == []
+    at = FRESH
+    await here.learn("acme", "carol")
+    await there.learn("acme", "carol")
+    assert here.user("acme", "carol") == there.user("acme", "carol") != first
+
+
+async def test_a_row_is_written_though_the_store_gives_no_key_and_leads_back_through_the_vault() -> None:
+    house = House()
+    await house.begin()
+    house.store.failing["get", KIND] = 100
+    with pytest.raises(ConsentRequired):
+        await house.deputy.act("gmail_search", {}, user="alice")
+    house.store.failing.clear()
+    people = await People.of(house.deputy.vault)
+    row = house.deputy.audit.rows()[-1]
+    assert row["user"] == without_key(house.deputy.vault, User("alice")).name
+    assert await house.deputy.vault.scan(KIND) == [] and people.is_strange(row)
+    house.deputy.audit.names = Pseudonyms(house.deputy.vault)
+    with pytest.raises(ConsentRequired):
+        await house.deputy.act("gmail_search", {}, user="alice")
+    assert (await People.of(house.deputy.vault)).in_row(row)["user"] == "alice"
+
+
+@pytest.mark.parametrize("nobody", ["", " ", "a\0b", "half of a character: \ud83d"])
+async def test_whoever_is_no_user_gets_a_row_and_no_record(nobody: str) -> None:
+    house = House()
+    await house.begin()
+    with pytest.raises(Exception, match="user"):
+        await house.deputy.act("gmail_search", {}, user=nobody)
+    [row] = house.deputy.audit.rows()
+    assert row["decision"] == "user_required" and row.get("user", "") != nobody.strip() + "x"
+    assert await house.deputy.vault.scan(KIND) == []
+
+
+# ------------------------------------------------------------- rows from before
+
+
+async def test_rows_with_ids_from_before_stay_readable_prove_and_count_for_rollback_detection(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    deputy = await opened(tmp_path, sandbox)
+    await connect(deputy, sandbox, *ALL, user=CAROL)
+    [grant] = await deputy.vault.grants(CAROL)
+    await deputy.close()
+    vault = await new_vault(tmp_path / "vault" / "v.sqlite", KEY)
+    plain = Audit(tmp_path / "audit", vault.keys.audit)
+    plain.write(
+        TokenRefreshed(
+            OfGrant(
+                tenant="acme",
+                user="carol-4711",
+                provider="google",
+                app="google",
+                account_hash=plain.digest(grant.account.subject),
+                grant_gen=grant.generation + 5,
+            )
+        )
+    )
+    plain.close()
+    [found] = await behind(vault, tmp_path / "audit")
+    assert (found.user, found.generation, found.audited) == (CAROL, grant.generation, grant.generation + 5)
+    assert verify(tmp_path / "audit", vault.keys.audits).ok
+    people = await People.of(vault)
+    assert {people.in_row(row)["user"] for row in rows(tmp_path) if "user" in row} == {"carol-4711"}
+    last = (await AuditedGenerations.read(tmp_path / "audit", vault)).of(grant)
+    assert last and last.generation == grant.generation + 5
+    await vault.close()

@@ -1,0 +1,33 @@
+"""Token families alive at the sandbox, and which of them the vault does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from deputize.core.grants.families import families
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from deputize.sandbox.google import GOOGLE_CLIENT_ID
+from deputize.sandbox.oauth import Token
+from deputize.sandbox.slack import SLACK_CLIENT_ID
+
+END_ALL_WITH_ONE: Final = frozenset({GOOGLE_CLIENT_ID, SLACK_CLIENT_ID})
+"""Apps at providers where ending any token of a person ends all: who has one of them knows all."""
+
+
+def family_of(token: Token) -> str:
+    """What ends together with this token."""
+    return f"{token.app} {token.sub}" if token.app in END_ALL_WITH_ONE else token.family
+
+
+def alive(sandbox: Sandbox, clock: Callable[[], float]) -> set[str]:
+    """The families of which the provider would accept a token."""
+    return {family_of(one) for one in sandbox._world.authority.tokens.values() if one.lives(clock())}
+
+
+async def unknown(vault: Vault, sandbox: Sandbox, clock: Callable[[], float]) -> set[str]:
+    """The families that are alive there and of which the vault has no token, not even one that was used up."""
+    known = {token for family in await families(vault) for token in family.tokens}
+    issued = sandbox._world.authority.tokens  # by the same fingerprints
+    return alive(sandbox, clock) - {family_of(issued[token]) for token in known if token in issued}

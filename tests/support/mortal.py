@@ -1,0 +1,122 @@
+"""A process that dies at any step, in memory: from then on nothing it does reaches the store or the network.
+
+`Fate` counts the steps of one process, writes and requests, and ends it before or after one of them. What it held in
+memory is lost, what was written stays, and its locks are free: as with ``kill -9``, without a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import httpx
+
+from deputize.core.vault.stores.protocol import Store
+
+When: TypeAlias = Literal["before", "after"]
+
+
+class Died(Exception):
+    """The process is no more."""
+
+
+@dataclass
+class Fate:
+    """Ends a process at its ``at``-th step of this name, or of any; ``before`` or ``after`` it was carried out."""
+
+    at: int = 0
+    when: When = "before"
+    name: str = ""
+    steps: list[str] = field(default_factory=list)
+    dead: bool = False
+
+    @asynccontextmanager
+    async def step(self, name: str) -> AsyncIterator[None]:
+        """One step of the process."""
+        if self.dead:
+            raise Died
+        self.steps.append(name)
+        last = self.name in ("", name) and self._met() == self.at
+        if last and self.when == "before":
+            self.die()
+        yield
+        if last or self.dead:
+            self.die()
+
+    def _met(self) -> int:
+        return self.steps.count(self.name) if self.name else len(self.steps)
+
+    def die(self) -> None:
+        """Now."""
+        self.dead = True
+        raise Died
+
+    @property
+    def last(self) -> str:
+        """Where it ended."""
+        return f"{self.when} {self.steps[-1]}" if self.dead else ""
+
+    @property
+    def done(self) -> str:
+        """The last step that was carried out."""
+        return next(iter(self.steps[::-1][0 if self.when == "after" else 1 :]), "")
+
+
+@dataclass
+class MortalStore:
+    """A store as this process sees it: only writes are steps."""
+
+    inner: Store
+    fate: Fate
+
+    def __post_init__(self) -> None:
+        self.local_reads, self.backup = self.inner.local_reads, self.inner.backup
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        self._alive()
+        return await self.inner.get(kind, key)
+
+    async def insert(self, kind: str, key: str, value: bytes) -> bool:
+        async with self.fate.step(f"insert {kind}"):
+            return await self.inner.insert(kind, key, value)
+
+    async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        async with self.fate.step(f"swap {kind}"):
+            return await self.inner.swap(kind, key, old, new)
+
+    async def delete(self, kind: str, key: str, old: bytes) -> bool:
+        async with self.fate.step(f"delete {kind}"):
+            return await self.inner.delete(kind, key, old)
+
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        self._alive()
+        return await self.inner.scan(kind, prefix, after=after, most=most)
+
+    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
+        self._alive()
+        return self.inner.lock(name, timeout)
+
+    async def close(self) -> None:
+        """The store outlives the process."""
+
+    def _alive(self) -> None:
+        if self.fate.dead:
+            raise Died
+
+
+@dataclass
+class MortalLine(httpx.AsyncBaseTransport):
+    """The network as this process sees it."""
+
+    inner: httpx.AsyncBaseTransport
+    fate: Fate
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async with self.fate.step(f"{request.method} {request.url.host}{request.url.path}"):
+            reply = await self.inner.handle_async_request(request)
+            await reply.aread()
+            return reply
