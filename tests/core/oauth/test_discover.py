@@ -256,7 +256,11 @@ async def test_a_public_address_is_called(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"]
+    "name",
+    [
+        *("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"),
+        *("jwks_uri", "device_authorization_endpoint", "pushed_authorization_request_endpoint"),
+    ],
 )
 @pytest.mark.parametrize(
     "url",
@@ -271,7 +275,7 @@ async def test_a_public_address_is_called(address: str) -> None:
 )
 async def test_D1_metadata_cannot_send_us_anywhere_else(name: str, url: str) -> None:
     with pytest.raises(SettingsError):
-        await found(METADATA | {name: url})
+        await found(METADATA | {"require_pushed_authorization_requests": name.startswith("pushed"), name: url})
 
 
 async def test_private_hosts_are_called_where_that_is_meant() -> None:
