@@ -43,15 +43,34 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
     return grant
 
 
-@pytest.mark.parametrize("client", ["web", "native"])
-async def test_alice_and_bob_each_get_their_own(deputy: Deputy, server: OidcProvider, client: str) -> None:
+@pytest.mark.parametrize(
+    ("issuer", "client"),
+    [
+        ("plain", "web"),
+        ("plain", "native"),
+        ("plain", "signs"),
+        ("par", "web"),
+        ("par", "native"),
+        ("par", "signs"),
+        ("dpop", "bound"),
+        ("dpop", "boundnative"),
+    ],
+)
+async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: str, client: str) -> None:
+    """Where requests are pushed first (RFC 9126), and where the client signs (private_key_jwt), as elsewhere."""
     people = [f"alice-{client}", f"bob-{client}"]
-    await asyncio.gather(*(Person(server, name).connect(deputy, READ, WRITE, app=client) for name in people))
-    for name in people:
-        wrote = await deputy.act("notes_write_note", {"text": f"of {name}"}, user=name, app=client, call=Call(id=name))
-        assert wrote["user"] == name
-        assert await deputy.act("notes_count_notes", {}, user=name, app=client) == {"user": name, "notes": 1}
-        assert [one.account for one in await deputy.connections(name)] == [f"{name}@example.test"]
+    async with await deputy_for(server, client, issuer=issuer) as deputy:
+        await asyncio.gather(*(Person(server, name).connect(deputy, READ, WRITE) for name in people))
+        for name in people:
+            wrote = await deputy.act("notes_write_note", {"text": f"of {name}"}, user=name, call=Call(id=name))
+            assert wrote["user"] == name
+            grant = await grant_of(deputy, name)
+            renewed = await deputy.refresher.live(grant, failed=grant.access_token)
+            assert renewed.refresh_token != grant.refresh_token
+            assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 1}
+            assert [one.account for one in await deputy.connections(name)] == [f"{name}@example.test"]
+            assert [one.upstream for one in await deputy.revoke(name)] == ["done"]
+            assert server.alive(issuer, name) == {"refresh": [], "access": [], "grants": []}
 
 
 async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: Deputy, server: OidcProvider) -> None:
@@ -60,8 +79,8 @@ async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: De
     before = await grant_of(deputy, "carol")
     assert (await deputy.refresher.live(before, failed=before.access_token)).refresh_token != before.refresh_token
     assert before.refresh_token
-    endpoint = deputy.refresher._endpoint(before)
-    answer = await endpoint.http.send(flow.refresh(endpoint.provider, endpoint.app, refresh_token=before.refresh_token))
+    again = flow.refresh(deputy.providers["op"], deputy.apps["web"], refresh_token=before.refresh_token)
+    answer = await deputy.http.send(again)
     assert answer.status_code == 400 and server.events()["plain invalid_grant: refresh token already used"] == 1
     assert server.alive("plain", "carol") == {"refresh": [], "access": [], "grants": []}
     with pytest.raises(ReconsentRequired):

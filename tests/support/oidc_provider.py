@@ -14,12 +14,13 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urljoin
 
 import httpx
+from joserfc.jwk import ECKey
 
 from deputize.core import (
     App,
@@ -36,6 +37,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.discover import discover
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
 from tests.support.house import PAGES, build, new_vault, public_names
@@ -62,12 +64,20 @@ def write_note(text: str, *, run: Run) -> Steps:
     return made
 
 
-class OidcProvider:
-    """The server, for the length of a with block. ``jwks``: the public keys of the client `signs`."""
+@cache
+def client_key() -> ClientKey:
+    """What the client `signs` authenticates with."""
+    made = ECKey.generate_key("P-256", {"kid": "of-the-client"}, private=True)
+    return ClientKey(Secret(json.dumps(made.as_dict(private=True))), "ES256", "of-the-client")
 
-    def __init__(self, jwks: Mapping[str, Any] | None = None) -> None:
+
+class OidcProvider:
+    """The server, for the length of a with block."""
+
+    def __init__(self) -> None:
         self.port = 0
-        self._given = {"pages": PAGES, "jwks": jwks or {"keys": []}}
+        public = ECKey.import_key(json.loads(client_key().jwk.reveal())).as_dict(private=False)
+        self._given = {"pages": PAGES, "jwks": {"keys": [public]}}
 
     @classmethod
     def at(cls, port: int) -> Self:
@@ -150,7 +160,7 @@ class AtHome(httpx.AsyncBaseTransport):
         headers = [*request.headers.raw, (b"x-forwarded-proto", b"https")]
         place = self._place.copy_with(raw_path=url.raw_path)
         sent = httpx.Request(request.method, place, headers=headers, content=request.content)
-        sent.extensions = request.extensions
+        sent.extensions = {"timeout": request.extensions["timeout"]} if "timeout" in request.extensions else {}
         return await self._wire.handle_async_request(sent)
 
     async def aclose(self) -> None:
@@ -199,6 +209,8 @@ class Person:
 
 def app_of(client: str, **more: Any) -> App:
     """A client that the server knows."""
+    if client == "signs":
+        return App("op", client, None, client, key=client_key(), **more)
     secret = None if client.endswith("native") else Secret(f"{client}-secret-{client}-secret-32")
     return App("op", client, secret, client, **more)
 
@@ -227,5 +239,6 @@ async def found(server: OidcProvider, issuer: str, **more: Any) -> Provider:
         api={"notes": f"https://api.op.test/{issuer}"},
         transport=server.transport(),
         resolve=public_names,
+        dpop=issuer == "dpop",
         **more,
     )

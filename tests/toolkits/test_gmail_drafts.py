@@ -32,7 +32,7 @@ def existing(raw: bytes = MULTIPART) -> Mailbox:
 
 
 def stored(box: Mailbox, draft: str = "r1") -> Any:
-    from deputize.toolkits._shared.mail.incoming import unpacked
+    from deputize.toolkits._shared.mail.parts import unpacked
 
     return parsed(unpacked(box.drafts[draft]["message"]["raw"]))
 

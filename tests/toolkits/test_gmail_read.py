@@ -50,7 +50,7 @@ def test_whoami_survives_a_profile_that_is_not_there() -> None:
 def test_an_email_is_shown_with_everything_asked_for_by_id() -> None:
     payload = container(
         "mixed",
-        container("alternative", leaf("text/plain", "New.\n\n> old"), leaf("text/html", "<p>New.</p>")),
+        container("alternative", leaf("text/plain", "New.\n\n> old"), leaf("text/html", "<p>New.<p>&gt; old")),
         leaf("application/pdf", b"12345", filename="report.pdf", attachment="A1"),
     )
     headers = {

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._shared.mail.incoming import Mail, parameter, unpacked
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.parts import parameter, unpacked
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import b64, container, leaf, message
 
@@ -55,14 +56,21 @@ def test_a_plain_alternative_that_says_nothing_is_passed_over(stub: str) -> None
 @pytest.mark.parametrize(
     ("payload", "text"),
     [
-        (container("alternative", leaf("text/plain", PLAIN), leaf("text/html", HTML)), PLAIN),
+        (container("alternative", leaf("text/plain", PLAIN), leaf("text/html", HTML)), "HTML words."),
+        (container("alternative", leaf("text/html", HTML), leaf("text/plain", PLAIN)), "HTML words."),
         (container("alternative", leaf("text/html", HTML)), "HTML words."),
         (container("alternative", leaf("text/plain", " ")), ""),
         (container("alternative"), ""),
         (container("mixed", leaf("text/plain", "one"), FILE, leaf("text/plain", "two")), "one\ntwo"),
-        (container("mixed", container("alternative", leaf("text/plain", PLAIN), leaf("text/html", HTML))), PLAIN),
+        (
+            container("mixed", container("alternative", leaf("text/plain", PLAIN), leaf("text/html", HTML))),
+            "HTML words.",
+        ),
         (container("related", leaf("text/html", HTML), leaf("image/png", b"x")), "HTML words."),
-        (container("alternative", leaf("text/plain", PLAIN), container("related", leaf("text/html", HTML))), PLAIN),
+        (
+            container("alternative", leaf("text/plain", PLAIN), container("related", leaf("text/html", HTML))),
+            "HTML words.",
+        ),
         (container("mixed", leaf("text/plain", "notes", filename="notes.txt")), ""),
         (container("mixed", INNER), ""),
         (leaf("text/calendar", "BEGIN:VCALENDAR"), ""),
@@ -71,6 +79,34 @@ def test_a_plain_alternative_that_says_nothing_is_passed_over(stub: str) -> None
 )
 def test_the_body_is_the_part_a_person_would_read(payload: dict[str, Any], text: str) -> None:
     assert mail(payload).body().text == text
+
+
+def test_a_plain_alternative_that_people_do_not_see_is_not_read() -> None:
+    one = mail(container("alternative", leaf("text/plain", "SECRET"), leaf("text/html", HTML)))
+    assert one.body().text == "HTML words." and not one.outside.doubts
+
+
+def test_a_plain_alternative_of_html_without_words_is_read_and_named() -> None:
+    pictures = '<a href="x"><img src="cid:a"></a><p style="display:none">x</p>'
+    one = mail(container("alternative", leaf("text/plain", PLAIN), leaf("text/html", pictures)))
+    row: dict[str, object] = {}
+    assert one.body().text == PLAIN
+    one.outside.mark(row)
+    assert row["hidden"] == "maybe more, by a text/plain part that people do not see"
+
+
+def test_the_part_that_a_related_container_names_as_its_root_is_shown() -> None:
+    two = [leaf("text/html", "<p>SECRET</p>"), leaf("text/html", HTML, headers={"Content-ID": "<root@x>"})]
+    related = container("related", *two)
+    related["headers"] = [{"name": "Content-Type", "value": 'multipart/related; start="<root@x>"'}]
+    one = mail(related)
+    assert one.body().text == "HTML words." and one.outside.doubts == {"a part that nothing shows"}
+
+
+def test_styles_of_one_html_part_may_hide_words_of_another() -> None:
+    style = leaf("text/html", "<style>.h{display:none}</style><p class=h>x</p><p>one</p>")
+    one = mail(container("mixed", style, leaf("text/html", "<p class=h>two</p>")))
+    assert one.body().text == "one\n\ntwo" and one.outside.doubts == {"styles of another part"}
 
 
 def nested(depth: int) -> dict[str, Any]:

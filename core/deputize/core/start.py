@@ -151,6 +151,7 @@ async def from_issuer(
         resource=app.resource,
         private=app.private,
         par=app.par,
+        dpop=app.dpop,
         assertion_audience=app.assertion_audience,
         transport=transport,
         known=known,

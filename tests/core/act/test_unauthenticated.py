@@ -34,7 +34,7 @@ from deputize.core.act import unauthenticated
 from deputize.core.act.unauthenticated import PublicSender
 from deputize.core.failures import Kind, Outcome
 from deputize.core.http import FastTransport, Http
-from deputize.core.oauth.discover import is_public
+from deputize.core.http.public_address import is_public
 from tests.support.faults import answer, broken
 from tests.support.probe import Probe, probing
 
@@ -231,6 +231,17 @@ async def test_D7_a_redirect_to_such_an_address_is_not_followed(probe: Probe, ur
             "fe80::1%eth0",
             "fec0::1",
         ),
+        # services of clouds for the machines in them
+        *("168.63.129.16", "192.0.0.192", "100.100.100.200", "169.254.170.2", "169.254.170.23", "169.254.0.23"),
+        *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "161.26.0.10", "166.9.1.1"),
+        *("::ffff:168.63.129.16", "64:ff9b::a83f:8110", "64:ff9b::c000:c0", "::168.63.129.16", "::ffff:0:a9fe:a9fe"),
+        *("2002:a83f:8110::1", "2002:101:101::1", "2001:0:4136:e378:8000:63bf:5601:5601", "2001:0:a9fe:a9fe::1"),
+        # the rest of the registries, some of which can be reached from anywhere
+        *("192.0.0.9", "192.0.0.170", "192.31.196.1", "192.52.193.1", "192.88.99.1", "192.175.48.1", "198.51.100.1"),
+        *("198.19.255.255", "100.127.255.255", "2001:1::1", "2001:2::1", "2001:3::1", "2001:4:112::1", "2001:10::1"),
+        *("2001:20::1", "2001:30::1", "2001:1ff::1", "2620:4f:8000::1", "3fff::1", "3fff:fff:ffff::1", "100:0:0:1::1"),
+        *("::ffff:0:0", "64:ff9b::", "64:ff9b:1:ffff::1", "1::1", "8000::1", "e000::1", "fe00::1", "ffff::1"),
+        *("0177.0.0.1", "2130706433", "127.0.0.1 ", "[::1]", "1.1.1.1/32", "١.1.1.1"),  # noqa: RUF001
         *("ff02::1", "100::1", "5f00::1", "4000::1", "127.1", "0x7f000001", "", "name", "1.1.1.1, 10.0.0.1"),
     ],
 )
@@ -239,7 +250,11 @@ def test_D7_an_address_that_leads_inside_is_not_public_however_it_is_dressed(add
 
 
 @pytest.mark.parametrize(
-    "address", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"]
+    "address",
+    [
+        *("93.184.215.14", "1.1.1.1", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1", "2001:200::1"),
+        *("168.63.129.15", "192.0.1.1", "223.255.255.254", "2a00:1450::1", "2620:4f:8001::1"),
+    ],
 )
 def test_an_address_of_the_internet_is_public(address: str) -> None:
     assert is_public(address)

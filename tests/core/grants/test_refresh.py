@@ -266,10 +266,10 @@ async def main():
         part.http = deputy.http
     ask = refresh.Endpoint.refresh
 
-    async def asking(self, token):
+    async def asking(self, *tokens):
         if die.endswith("before"):
             end()
-        tokens = await ask(self, token)
+        tokens = await ask(self, *tokens)
         if die.endswith("after"):
             end()
         return tokens

@@ -172,6 +172,7 @@ COMMON: dict[str, Any] = {
     "loopback_needs_pkce": False,
     "revokes_all": False,
     "ends_replaced": "with_grant",
+    "dpop": False,
     "plain_http": False,
 }
 ELSEWHERE = {"name", "rules", "scope_words", "sites", "permissions", "revoke_note", "token_shapes"}

@@ -6,11 +6,13 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
 
+from deputize.cli import browser as opening
 from deputize.core import App, Consent, Deputy, Identity, Provider, Secret
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
@@ -119,7 +121,7 @@ async def test_a_host_that_the_row_does_not_name_is_not_reached_from_our_form(ho
     consent = await house.asked()
     await house.pressed(consent)
     assert not await house.browser.until("document.body.innerText.includes('is connected')", 3)
-    assert await house.browser.run("location.href") == consent.link and house.spent == []
+    assert (await house.browser.run("location.href")).startswith(consent.link) and house.spent == []
 
 
 async def test_https_anywhere_is_no_way_to_a_host_without_it(house: House) -> None:
@@ -128,3 +130,19 @@ async def test_https_anywhere_is_no_way_to_a_host_without_it(house: House) -> No
     await house.pressed(consent)
     assert not await house.browser.until("document.body.innerText.includes('is connected')", 3)
     assert house.spent == []
+
+
+async def test_the_file_that_a_browser_is_opened_at_leads_on_to_the_link_and_gives_it_to_that_browser(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_place", lambda: tmp_path)
+    consent = await house.asked()
+    file = opening._leading_to(consent.link)
+    assert file is not None
+    await house.browser.open(file.as_uri())
+    assert await house.browser.until("document.body.innerText.includes('wants to act for you')")
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as stranger:
+        assert (await stranger.get(consent.link)).status_code == 403
+    assert await house.browser.run("document.querySelector('form button.yes').click() || true")
+    assert await house.browser.until("document.body.innerText.includes('is connected')")
+    assert len(house.spent) == 1

@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from deputize.core import RateLimited, StoreUnavailable, User, VaultError
 from deputize.core.engine import FixedPages
@@ -22,7 +23,21 @@ from deputize.core.web import texts
 from deputize.core.web.app import pages_app
 from deputize.core.web.rendering import visible
 from deputize.sandbox.google import APP
-from tests.core.web.world import READ, SEND, World, cookies_of, make, net, path_of, press, query_of, signed_in, words_of
+from tests.core.web.world import (
+    READ,
+    SEND,
+    SESSION,
+    WEB,
+    World,
+    cookies_of,
+    make,
+    net,
+    path_of,
+    press,
+    query_of,
+    signed_in,
+    words_of,
+)
 from tests.support.engine import exchange
 
 EVIL = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{7*7}}"
@@ -343,12 +358,56 @@ async def test_mounted_under_a_path_the_sign_in_page_gets_the_whole_path_back() 
 
 
 async def test_behind_a_proxy_with_a_prefix_links_have_the_prefix() -> None:
-    world = await make()
-    consent = await world.asked()
-    transport = httpx.ASGITransport(world.app, root_path="/agents")
-    async with httpx.AsyncClient(transport=transport, base_url=world.base) as client:
-        page = await client.get(path_of(consent), headers={"cookie": "host-session=alice"})
-    assert f'action="/agents{path_of(consent)}"' in page.text
+    world = await make(base="https://deputy.example.test/agents")
+    path = path_of(await world.asked())
+    for asked, prefix in (
+        (path, "/agents"),
+        (path.removeprefix("/agents"), ""),
+        (path[7:], "/agents"),
+        (path[7:], "/x"),
+    ):
+        transport = httpx.ASGITransport(world.app, root_path=prefix)  # as servers and proxies do it, with it or without
+        async with httpx.AsyncClient(transport=transport, base_url="https://deputy.example.test") as client:
+            page = await client.get(asked, headers={"cookie": "host-session=alice"})
+        assert f'action="{path}"' in page.text and 'href="/agents/style.css"' in page.text
+
+
+@pytest.mark.parametrize(
+    "prefix", ["//evil.example.test", "/\\evil.example.test", "https://evil.example.test", "/evil", "/x//", "\r\n/x"]
+)
+async def test_a_prefix_that_comes_from_the_client_leads_nowhere(prefix: str) -> None:
+    world = await make(sign_in="/login")
+    await world.connected("readonly")
+    consent = await world.asked("send")
+
+    async def trusting(scope: Scope, receive: Receive, send: Send) -> None:
+        """A middleware that believes X-Forwarded-Prefix, as many do."""
+        await world.app({**scope, "root_path": prefix}, receive, send)
+
+    transport = httpx.ASGITransport(trusting)
+    async with httpx.AsyncClient(transport=transport, base_url=WEB) as client:
+        for path in ("/", "/connections", path_of(consent), "/callback/google?state=x", "/nothing", "/connect/x"):
+            for session in ("", "alice"):
+                client.cookies = httpx.Cookies({SESSION: session} if session else {})
+                answer = await client.get(path)
+                assert "evil" not in answer.headers.get("location", "") + answer.text
+                assert '"//' not in answer.text and "/x/" not in answer.text
+
+
+async def test_every_answer_keeps_other_origins_at_a_distance() -> None:
+    for local in (False, True):
+        world = await make(local=local)
+        consent = await world.asked()
+        await world.connected("send")
+        paths = ("/", "/connections", "/style.css", "/favicon.svg", "/health", "/nothing", "/refused", path_of(consent))
+        for path in (*paths, "/callback/google?code=x&state=y"):
+            headers = (await world.send("GET", path, user="alice")).headers
+            assert headers["cross-origin-opener-policy"] == "same-origin"
+            assert headers["cross-origin-resource-policy"] == "same-origin"
+            assert (
+                headers["x-frame-options"] == "DENY" and "frame-ancestors 'none'" in headers["content-security-policy"]
+            )
+            assert "camera=()" in headers["permissions-policy"] and headers["x-content-type-options"] == "nosniff"
 
 
 # --- words ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import httpx
+
 from deputize.core.act.act import Act
 from deputize.core.act.budget import STRANGERS
 from deputize.core.act.build_request import address_of, headers_and_body
@@ -32,6 +34,7 @@ from deputize.core.act.unauthenticated import is_loopback
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, still_refused
 from deputize.core.http import LeanRequest
+from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import moved
 from deputize.core.vault.grant import Grant
@@ -123,11 +126,9 @@ class Exchange:
 
     async def _once(self, request: Request, url: str, grant: Grant) -> Outcome:
         try:
-            answer = await self.sender.http.send(
-                self._with_token(request, url, grant),
-                timeout=SECONDS if request.max_bytes <= MUCH else SECONDS_FOR_MUCH,
-                max_bytes=min(request.max_bytes, MOST_BYTES),
-            )
+            answer = await self._sent(request, url, grant)
+            if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
+                answer = await self._sent(request, url, grant)
         except ProviderUnavailable as e:
             return unanswered(request.call, e)
         self.held += len(answer.content)
@@ -151,6 +152,13 @@ class Exchange:
             return replace(outcome, data=whole(status, headers, data) if request.whole else data)
         return outcome
 
+    async def _sent(self, request: Request, url: str, grant: Grant) -> httpx.Response:
+        return await self.sender.http.send(
+            self._with_token(request, url, grant),
+            timeout=SECONDS if request.max_bytes <= MUCH else SECONDS_FOR_MUCH,
+            max_bytes=min(request.max_bytes, MOST_BYTES),
+        )
+
     def _needs(self) -> list[tuple[str, ...]]:
         return [(need.ask, *sorted(need.accepts - {need.ask})) for need in self.act.needs]
 
@@ -165,7 +173,11 @@ class Exchange:
             if made.netloc in row.hosts:
                 raise moved(grant, row)
             raise fault_of(self.act, f"would send the token to a host that is not {row.label}'s")
-        made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
+        if key := grant.proof_key:
+            shown = dpop.token_headers(key, made.method, url, grant.access_token, self.sender.clock())
+            made.given = (*headers, *shown)
+        else:
+            made.given = (*headers, ("authorization", f"Bearer {grant.access_token.reveal()}"))
         return made
 
     def _url(self, request: Request) -> str:

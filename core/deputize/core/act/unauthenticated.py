@@ -23,7 +23,8 @@ from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, lost, outcome_of
 from deputize.core.failures.standard import GENERIC
 from deputize.core.http import Http, LeanRequest
-from deputize.core.oauth.discover import Resolve, addresses_of, is_public
+from deputize.core.http.public_address import is_public
+from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import Provider
 
 MOST_HOPS: Final = 3

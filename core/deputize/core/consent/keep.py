@@ -22,6 +22,7 @@ from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.revocation_entries import all_end_with_one, may_end_others
 from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
@@ -114,6 +115,9 @@ class Keeper:
         provider = endpoint.provider
         if reply.origin != origin_of(provider, endpoint.app):  # nor do tokens go to another server to be looked at
             await self.repository.end(record, "failed", MOVED)
+            return False
+        if unbound(provider, reply.tokens):
+            await self.repository.end(record, "failed", NOT_BOUND)
             return False
         try:
             account, extra = await endpoint.whoami(reply.tokens, reply.asked_at)
@@ -242,6 +246,7 @@ def _grant(reply: Received, account: Account, scopes: frozenset[str], extra: Map
         extra={**extra, **tokens.extra},
         origin=reply.origin,
         family=reply.family,
+        proof_key=tokens.proof_key,
     )
 
 

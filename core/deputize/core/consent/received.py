@@ -76,7 +76,7 @@ class Received:
 
 
 _PLAIN: Final = ("family", "consent", "key", "provider", "app", "asked_at", "device")
-_MORE: Final = ("extra", "id_token", "nonce")
+_MORE: Final = ("extra", "id_token", "nonce", "proof_key")
 
 
 class ReceivedReplies:

@@ -34,6 +34,7 @@ _PARAMETERS: Final = (
     *("access_token", "refresh_token", "id_token", "client_secret"),
     *("code_verifier", "subject_token", "assertion"),
 )
+_SCHEMES: Final = ("bearer", "dpop")
 _HEADERS: Final = ("authorization", "x-api-key", "cookie")
 _WORDS: Final = ("code", "state", "token")
 """By these names other things go, too: a "state" that is "closed" stays."""
@@ -157,7 +158,7 @@ def _others() -> tuple[tuple[str, _Mask], ...]:
         _where("eyj", _web_token),
         *(_where(name, _value(named.format(name))) for name in _PARAMETERS),
         *(_where(name, _value(named.format(name), no_word=True)) for name in _WORDS),
-        _where("bearer ", _value(r"((?i:\bbearer) )([\w.~+/=-]{16,}+)", no_word=True)),
+        *(_where(f"{name} ", _value(rf"((?i:\b{name}) )([\w.~+/=-]{{16,}}+)", no_word=True)) for name in _SCHEMES),
         *(_where(name, _value(form.format(name))) for form in (header, printed) for name in _HEADERS),
     )
 

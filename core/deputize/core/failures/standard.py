@@ -48,6 +48,8 @@ HTTP = (
     NAMED,
     when(SCOPE, "insufficient_scope"),
     when(outcome_of(Kind.REAUTH, "step_up"), header=("www-authenticate", "insufficient_user_authentication")),
+    when(SAFE, header=("www-authenticate", r"\buse_dpop_nonce\b")),  # RFC 9449 9: once more was not enough
+    when(OPERATOR, header=("www-authenticate", r"\binvalid_dpop_proof\b")),  # RFC 9449 7.1: a clock, mostly
     when(EXPIRED, "invalid_token"),
     when(EXPIRED, status=(401,)),
     when(outcome_of(Kind.CONFLICT), status=(409,)),
@@ -80,7 +82,8 @@ TOKEN = (
     when(outcome_of(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
     when(DEAD, "invalid_grant", "interaction_required"),
     *_OPERATORS,
-    when(OPERATOR, "unsupported_grant_type", "unsupported_token_type"),
+    when(SAFE, "use_dpop_nonce"),
+    when(OPERATOR, "invalid_dpop_proof", "unsupported_grant_type", "unsupported_token_type"),
     when(SERVER_ERROR, "server_error", "temporarily_unavailable"),
     when(SERVER_ERROR, status=(301, 307, 308)),
 )

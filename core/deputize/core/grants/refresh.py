@@ -22,6 +22,7 @@ from deputize.core.failures import Kind
 from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
 from deputize.core.grants.renewed import merged, renewed
 from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.pkce import fingerprint
@@ -143,6 +144,9 @@ class Refresher:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
             self._backoff.succeeded(place)
+            if unbound(self._row(grant)[0], tokens):
+                await self.outbox.end(grant.user, grant.provider, grant.app, tokens)
+                return await self._ended(grant, NOT_BOUND, intent)
             saved = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
             await self.vault.delete(intent)
             return saved
@@ -175,16 +179,16 @@ class Refresher:
 
     async def _ask(self, grant: Grant, token: Secret, *, urgent: bool) -> Tokens:
         """One token request; a second one with the same token where `Backoff.allows_second_try`."""
-        endpoint = self._endpoint(grant)
+        endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
         try:
-            return await endpoint.refresh(token)
+            return await endpoint.refresh(token, grant.proof_key)
         except Refusal as refusal:
             first = refusal.outcome
             if not self._backoff.allows_second_try(self.vault.place_of(grant), first, urgent=urgent):
                 raise
         await asyncio.sleep(soon())
         try:
-            return await endpoint.refresh(token)
+            return await endpoint.refresh(token, grant.proof_key)
         except Refusal as refusal:
             if first.detail == UNSENT:
                 raise
@@ -201,9 +205,6 @@ class Refresher:
         provider, app = self._row(grant)
         if where := differs(grant.origin, provider, app):
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
-
-    def _endpoint(self, grant: Grant) -> Endpoint:
-        return Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
 
     async def _save(self, old: Grant, new: Grant) -> Grant:
         """Durable before anyone uses it. The lock stays held and the token in memory until the store takes it."""

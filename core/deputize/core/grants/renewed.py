@@ -19,6 +19,7 @@ def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Gr
         obtained_at=asked_at,
         extra={**grant.extra, **tokens.extra},
         origin=origin,
+        proof_key=tokens.proof_key,
     )
 
 
@@ -30,6 +31,7 @@ def merged(before: Grant, current: Grant, new: Grant) -> Grant:
         current,
         access_token=new.access_token,
         refresh_token=new.refresh_token,
+        proof_key=new.proof_key,
         expires_at=new.expires_at,
         obtained_at=new.obtained_at,
         extra={**current.extra, **new.extra},

@@ -7,7 +7,6 @@ must be https on a public host (SSRF guard, CWE-918), and the server must suppor
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import re
 import socket
@@ -21,6 +20,7 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http, Transport
+from deputize.core.http.public_address import is_public
 from deputize.core.oauth.provider import Audience, Provider
 from deputize.core.oauth.server_metadata import row_of, unfit
 
@@ -31,8 +31,6 @@ _MOST_BYTES: Final = 2**18
 _SECONDS: Final = 10.0
 _ISSUER: Final = re.compile(r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,60}")
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
-_UNICAST: Final = ipaddress.ip_network("2000::/3")  # RFC 4291 2.4: all that is assigned to the internet
 
 
 async def addresses_of(host: str) -> list[str]:
@@ -50,6 +48,7 @@ async def discover(
     resource: str = "",
     private: bool = False,
     par: bool = False,
+    dpop: bool = False,
     assertion_audience: Audience = "issuer",
     transport: Transport | None = None,
     resolve: Resolve = addresses_of,
@@ -60,8 +59,9 @@ async def discover(
     ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``,
     ``assertion_audience``: of the row, as in `Provider`; the API's hosts and the issuer's identity endpoint are where
     tokens may go. ``private``: private addresses are fine (an intranet). ``par``: requests are pushed (RFC 9126) though
-    the server does not require it of all its clients. ``transport`` replaces the network, ``resolve`` the look-up of
-    names. ``known`` keeps the metadata, for a time when the server is down.
+    the server does not require it of all its clients. ``dpop``: its tokens are bound to a key (RFC 9449). ``transport``
+    replaces the network, ``resolve`` the look-up of names. ``known`` keeps the metadata, for a time when the server is
+    down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
@@ -71,7 +71,15 @@ async def discover(
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard = _Guard(resolve, private)
     row_from = partial(
-        row_of, issuer, name=name, label=label, api=api or {}, resource=resource, par=par, audience=assertion_audience
+        row_of,
+        issuer,
+        name=name,
+        label=label,
+        api=api or {},
+        resource=resource,
+        par=par,
+        audience=assertion_audience,
+        dpop=dpop,
     )
     try:
         metadata = await _fetched(issuer, guard, transport)
@@ -184,21 +192,3 @@ def _host(url: str) -> str:
             "The server names an address that cannot be called.", hint="Only plain https addresses can."
         )
     return found[1]
-
-
-def is_public(address: str) -> bool:
-    """Whether this IP address is one of the internet's, and none that leads inside in disguise."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    inner: ipaddress.IPv4Address | None
-    if isinstance(found, ipaddress.IPv4Address):
-        return found.is_global and not found.is_multicast
-    if found in _NAT64:
-        inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-    else:
-        inner = found.ipv4_mapped or found.sixtofour
-    if inner is not None:
-        return inner.is_global and not inner.is_multicast
-    return found in _UNICAST and found.is_global

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -14,12 +15,14 @@ import httpx
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures import Call, Kind, Outcome, classify, lost, outcome_of
 from deputize.core.http import Http
-from deputize.core.oauth import flow, id_token
+from deputize.core.oauth import dpop, flow, id_token
 from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.oauth.refusals import log_refusal
 from deputize.core.vault.grant import Account, Secret
 
 T = TypeVar("T")
+Make = Callable[[], httpx.Request]
+"""Makes a request, each time anew."""
 
 log = logging.getLogger("deputize")
 
@@ -64,19 +67,29 @@ class Endpoint:
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
-        """Code for tokens, once. ``nonce``: of the authorization request."""
-        request = flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
+        """Code for tokens, once; bound to a new key where the provider does that. ``nonce``: of the authorization
+        request."""
+
+        def request() -> httpx.Request:
+            return flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
+
         try:
-            outcome = await self._ask("code", request)
+            tokens = await self._tokens("code", request, None)
         except Refusal as refused:
             log_refusal(self.provider, self.app, refused.outcome)
             raise
-        return replace(self._read(outcome, "no_token", flow.parse_tokens), nonce=nonce)
+        return replace(tokens, nonce=nonce)
 
-    async def refresh(self, refresh_token: Secret) -> flow.Tokens:
-        """Refresh token for tokens, once."""
-        request = flow.refresh(self.provider, self.app, refresh_token=refresh_token)
-        return self._read(await self._ask("refresh", request), "no_token", flow.parse_tokens)
+    async def refresh(self, refresh_token: Secret, proof_key: Secret | None = None) -> flow.Tokens:
+        """Refresh token for tokens, once; bound to the same key, or to a new one where they were bound to none."""
+        return await self._tokens(
+            "refresh", lambda: flow.refresh(self.provider, self.app, refresh_token=refresh_token), proof_key
+        )
+
+    async def _tokens(self, call: Call, request: Make, proof_key: Secret | None) -> flow.Tokens:
+        key = proof_key or (dpop.new_key() if self.provider.dpop else None)
+        outcome = await self._ask_proven(call, request, key)
+        return self._read(outcome, "no_token", lambda provider, reply: flow.parse_tokens(provider, reply, key))
 
     async def whoami(self, tokens: flow.Tokens, at: float) -> tuple[Account, dict[str, str]]:
         """The account behind tokens, and what else the provider says of it. ``at``: when they came (Unix seconds).
@@ -90,20 +103,21 @@ class Endpoint:
             )
             if isinstance(claims, str):
                 raise self._disbelieved(claims)
-            return await self._named(claims, tokens.access)
+            return await self._named(claims, tokens)
         if self.provider.jwks and self.provider.resource:
             raise self._disbelieved("is missing, and the access token is for its resource only")
-        outcome = await self._ask("read", flow.identity(self.provider, access_token=tokens.access))
+        outcome = await self._ask_with(tokens, lambda: flow.identity(self.provider, access_token=tokens.access))
         return self._read(outcome, "no_identity", flow.parse_identity)
 
-    async def _named(self, claims: Mapping[str, Any], access_token: Secret) -> tuple[Account, dict[str, str]]:
+    async def _named(self, claims: Mapping[str, Any], tokens: flow.Tokens) -> tuple[Account, dict[str, str]]:
         """The account that verified claims are of. Its name may be known to the userinfo endpoint only."""
         provider, found = self.provider, self.provider.identity.read(claims)
         named = found is not None and found[0].name != found[0].subject
         shown: Any = None
         if not named and provider.identity.url and not provider.resource:
             try:
-                shown = (await self._ask("read", flow.identity(provider, access_token=access_token))).data
+                asked = await self._ask_with(tokens, partial(flow.identity, provider, access_token=tokens.access))
+                shown = asked.data
             except Refusal as refused:
                 if found is None or refused.outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
                     raise
@@ -140,16 +154,16 @@ class Endpoint:
     async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
         """What fresh tokens may do: as the reply says, or where the provider shows it instead. ``asked``: for what."""
         if shown := self.provider.permissions:
-            return await self._rights(shown, tokens.access)
+            return await self._rights(shown, tokens)
         if tokens.scopes is None:
             return asked if self.provider.absent_scope == "requested" else frozenset()
         return tokens.scopes
 
-    async def _rights(self, shown: Permissions, token: Secret) -> frozenset[str]:
+    async def _rights(self, shown: Permissions, tokens: flow.Tokens) -> frozenset[str]:
         """Those of all pages there are."""
         found = frozenset[str]()
         for page in range(1, MOST_PAGES + 1):
-            outcome = await self._ask("read", flow.permissions(shown, page, access_token=token))
+            outcome = await self._ask_with(tokens, partial(flow.permissions, shown, page, access_token=tokens.access))
             rights, more = self._read(outcome, "no_permissions", flow.parse_permissions)
             found |= rights
             if not more:
@@ -177,19 +191,42 @@ class Endpoint:
         raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None))
 
     async def _ask(self, call: Call, request: httpx.Request) -> Outcome:
-        return await _asked(self.http, self.provider, call, request, self.clock(), self.seconds)
+        return await _asked(self.http, self.provider, call, lambda: request, self.clock(), self.seconds)
+
+    async def _ask_with(self, tokens: flow.Tokens, request: Make) -> Outcome:
+        """The same with an access token, and a proof where that is bound."""
+        return await self._ask_proven("read", request, tokens.proof_key, tokens.access)
+
+    async def _ask_proven(self, call: Call, request: Make, key: Secret | None, token: Secret | None = None) -> Outcome:
+        """The same with a proof of the key, if there is one."""
+
+        def proven() -> httpx.Request:
+            made = request()
+            if key:
+                dpop.prove(made, key, self.clock(), token=token)
+            return made
+
+        return await _asked(self.http, self.provider, call, proven, self.clock(), self.seconds, key)
 
 
 async def end_leaked(http: Http, provider: Provider, tokens: Sequence[Secret], now: float) -> None:
     """End tokens without the app that got them; at most `LEAKED_AT_ONCE`. Raises `Refusal`. ``now``: Unix seconds."""
-    await _asked(http, provider, "revoke", flow.revoke_leaked(provider, tokens), now)
+    await _asked(http, provider, "revoke", lambda: flow.revoke_leaked(provider, tokens), now)
 
 
 async def _asked(
-    http: Http, provider: Provider, call: Call, request: httpx.Request, now: float, timeout: float = SECONDS
+    http: Http,
+    provider: Provider,
+    call: Call,
+    request: Make,
+    now: float,
+    timeout: float = SECONDS,
+    proof_key: Secret | None = None,
 ) -> Outcome:
     try:
-        answer = await http.send(request, timeout=timeout, max_bytes=2**20)
+        answer = await http.send(first := request(), timeout=timeout, max_bytes=2**20)
+        if proof_key and dpop.asks_again(proof_key, str(first.url), answer):
+            answer = await http.send(request(), timeout=timeout, max_bytes=2**20)  # made anew: no assertion comes twice
     except ProviderUnavailable as e:
         outcome = lost(call, sent=e.sent)
         late = e.reason == "late"

@@ -86,6 +86,7 @@ class Provider:
     ``rules``: how its answers are read.
     ``token_shapes``: what its tokens look like, to be masked in any text.
     ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required`` where the server always sends it.
+    ``dpop``: its tokens are bound to a key of each grant (RFC 9449), and are worth nothing without it.
     ``pkce``: ``always``, or ``if_app_enabled`` where the app's registration decides; a public client always uses it.
     ``client_auth``: how an app with a secret shows it at the token endpoint; with a key it signs: ``private_key_jwt``.
     ``client_auth_methods``, ``client_auth_algs``: what the server says it takes, in its words (RFC 8414 2); empty where
@@ -141,6 +142,7 @@ class Provider:
     token_shapes: tuple[TokenShape, ...] = ()
     issuer: str = ""
     iss_required: bool = False
+    dpop: bool = False
     pkce: Pkce = "always"
     client_auth: ClientAuth = "post"
     client_auth_methods: frozenset[str] = frozenset()
@@ -173,6 +175,8 @@ class Provider:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", self.base or self.name)
+        if self.dpop and (self.device or self.revoke_by != "form" or self.revoke_leaked):
+            raise SettingsError(f"Provider {self.name}: with dpop there is no device, and revoke_by is form.")
         add_shapes(self.token_shapes)
         if never := sorted(self.request_headers & NEVER_SET):
             raise SettingsError(f"Provider {self.name}: no tool may set {', '.join(never)}.")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
+from deputize.core.oauth.dpop import ALG
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.provider import Audience, ClientAuth, Identity, Provider
 
@@ -35,11 +36,14 @@ def row_of(
     resource: str,
     par: bool,
     audience: Audience,
+    dpop: bool,
 ) -> Provider:
     """The row. Raises `SettingsError` for a server that cannot be used."""
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
         raise unfit(issuer, "does not say that it does PKCE with S256")
     _check(issuer, metadata)
+    if dpop and ALG not in _words(metadata, "dpop_signing_alg_values_supported"):
+        raise unfit(issuer, f"does not say that it takes proofs of possession signed by {ALG} (DPoP)")
     who, jwks = _url(metadata, "userinfo_endpoint"), _jwks(issuer, metadata, resource)
     scopes = [scope for scope in _words(metadata, "scopes_supported") if _SCOPE.fullmatch(scope)][:_MOST_SCOPES]
     offline = "offline_access" in scopes
@@ -50,7 +54,8 @@ def row_of(
         csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
         token=_needed(issuer, metadata, "token_endpoint"),
         par=_par(issuer, metadata, wanted=par),
-        device=_url(metadata, "device_authorization_endpoint"),
+        device="" if dpop else _url(metadata, "device_authorization_endpoint"),
+        dpop=dpop,
         resource=resource,
         revoke=_url(metadata, "revocation_endpoint"),
         issuer=issuer,

@@ -18,6 +18,7 @@ class Tokens:
 
     ``extra``: what else is kept with the grant. ``id_token``: where one came and is used, not verified yet; it
     must have this ``nonce``, "" where none was sent.
+    ``extra``: what else is kept with the grant. ``proof_key``: the key that they are bound to (RFC 9449), if to one.
     """
 
     access: Secret
@@ -27,22 +28,25 @@ class Tokens:
     extra: dict[str, str] = field(default_factory=dict)
     id_token: Secret | None = None
     nonce: str = ""
+    proof_key: Secret | None = None
 
 
-def parse_tokens(provider: Provider, reply: Any) -> Tokens:
-    """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no bearer token in it, or what must be kept is odd."""
-    tokens = _tokens(provider, reply)
+def parse_tokens(provider: Provider, reply: Any, proof_key: Secret | None = None) -> Tokens:
+    """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no token in it that can be used, or what must be kept is
+    odd. ``proof_key``: the key that was proven; the tokens are bound to it if their type says so (RFC 9449 5).
+    """
+    tokens = _tokens(provider, reply, proof_key)
     del reply  # else the frame of an error shows it
     if isinstance(tokens, str):
         raise ProviderUnavailable(tokens)
     return tokens
 
 
-def _tokens(provider: Provider, whole: Any) -> Tokens | str:
+def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens | str:
     """The tokens of a reply, or what is wrong with it. Raises nothing: its frame has them in plaintext."""
     reply = token_reply(provider.rules, whole) or {}
     access, kind = reply.get("access_token"), str(reply.get("token_type", "bearer")).lower()
-    if not usable(access) or kind not in ("bearer", "user"):
+    if not usable(access) or kind not in ("bearer", "user", *(["dpop"] if proof_key else [])):
         return f"{provider.label} answered without a usable token."
     if (extra := _kept(provider, whole)) is None:
         return f"{provider.label} named a place that is not its own."
@@ -54,6 +58,7 @@ def _tokens(provider: Provider, whole: Any) -> Tokens | str:
         lifetime=seconds(reply.get("expires_in"), provider.default_lifetime),
         extra=extra,
         id_token=Secret(id_token) if provider.jwks and usable(id_token) else None,
+        proof_key=proof_key if kind == "dpop" else None,
     )
 
 

@@ -17,7 +17,8 @@ class AppSettings(BaseModel):
     ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
     runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
     the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
-    ``label``, ``api``, ``resource``, ``private`` and ``par`` say what that does not: see `deputize.core.discover`.
+    ``label``, ``api``, ``resource``, ``private``, ``par`` and ``dpop`` say what that does not: see
+    `deputize.core.discover`.
 
     ``private_key_file``: what the client signs with instead of showing a secret (``private_key_jwt``): PEM or a JSON
     Web Key, mode 0600. ``private_key_id``: its ``kid``, where the server knows it by one; ``private_key_alg``: the
@@ -36,6 +37,7 @@ class AppSettings(BaseModel):
     resource: str = ""
     private: bool = False
     par: bool = False
+    dpop: bool = False
     private_key_file: Path | None = None
     private_key_id: str = ""
     private_key_alg: str = ""

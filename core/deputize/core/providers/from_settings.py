@@ -151,6 +151,7 @@ class ProviderSettings(BaseModel):
         "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."
     )
     revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
+    dpop: bool = Field(False, description="Its tokens are bound to a key of each grant (RFC 9449).")
     par: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
     ends_replaced: EndsReplaced = Field(
         "with_grant",

@@ -11,7 +11,7 @@ from deputize.core.vault.grant import Secret, SecretBytes
 
 SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "consent": frozenset({"code", "verifier"}),
-    "received": frozenset({"access", "refresh", "id_token"}),
+    "received": frozenset({"access", "refresh", "id_token", "proof_key"}),
     "outbox": frozenset({"token", "refresh", "leaked"}),
     "person": frozenset({"key"}),
 }

@@ -3,69 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import struct
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import AnyStr, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar
+from typing import Literal, Self, TypeAlias, TypeVar
 
 from deputize.core.errors import UserRequired, VaultError
-
-
-class _Opaque(Generic[AnyStr]):
-    """Plaintext that shows itself only where it is asked to by name: no frame, log or report of an error has it.
-
-    repr, str and format are masked; pickle, copy, deepcopy and JSON are refused; equality takes constant time.
-    Python cannot wipe a string: plaintext lives as long as the act that uses it.
-    """
-
-    __slots__ = ("_value",)
-    _value: AnyStr
-
-    def __init__(self, value: AnyStr) -> None:
-        self._value = value
-
-    def reveal(self) -> AnyStr:
-        """The plaintext. Called where a token meets a request, where a form goes to a token endpoint, and to seal."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(***)"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and hmac.compare_digest(self._bytes(), other._bytes())
-
-    def _bytes(self) -> bytes:
-        return self._value.encode() if isinstance(self._value, str) else self._value
-
-    def __hash__(self) -> int:
-        return hash((type(self), self._value))
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise TypeError("a Secret cannot be copied, pickled or serialised")
-
-    __reduce__ = __reduce_ex__ = __getstate__ = __copy__ = __deepcopy__ = _refuse
-
-
-class Secret(_Opaque[str]):
-    """A token, code, verifier or client secret."""
-
-    __slots__ = ()
-
-
-class SecretBytes(_Opaque[bytes]):
-    """The content of a record, as it is sealed."""
-
-    __slots__ = ()
+from deputize.core.vault.opaque import Secret as Secret
+from deputize.core.vault.opaque import SecretBytes as SecretBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +108,8 @@ class Grant:
     ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0 means that the token does not expire.
     ``generation`` grows with every write; ``reason`` says why a grant is not active. ``origin`` None: from before
     origins were kept, and of the table's row. ``family``: the token family that its refresh token is of, or its access
-    token where there is none; empty: from before families were kept.
+    token where there is none; empty: from before families were kept. ``proof_key``: the private key that its tokens
+    are bound to (RFC 9449), as a JSON Web Key; None: they are bearer tokens.
     """
 
     user: User
@@ -180,6 +127,7 @@ class Grant:
     extra: dict[str, str] = field(default_factory=dict)  # what the provider adds: instance_url, team, hd
     origin: Origin | None = None
     family: str = ""
+    proof_key: Secret | None = None
     generation: int = 0
 
     @property
@@ -203,11 +151,14 @@ class Grant:
             extra={},
             origin=None,
             family="",
+            proof_key=None,
         )
 
     def dead(self, reason: str) -> Grant:
         """The grant after the provider has ended it: the account and scopes to ask for again, without tokens."""
-        return replace(self, status="needs_reauth", reason=reason, access_token=_EMPTY, refresh_token=None)
+        return replace(
+            self, status="needs_reauth", reason=reason, access_token=_EMPTY, refresh_token=None, proof_key=None
+        )
 
     def pack(self) -> SecretBytes:
         """The grant as plaintext, to be sealed. Raises `VaultError` for one that cannot be written down."""
@@ -243,6 +194,7 @@ def _packed(grant: Grant) -> SecretBytes | None:
         json.dumps(grant.extra) if grant.extra else "",
         grant.origin.pack() if grant.origin else "",
         grant.family,
+        *([grant.proof_key.reveal()] if grant.proof_key else []),
     )
     if any(_PART in part for part in rest):
         return None
@@ -262,9 +214,9 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
         user, tenant, provider, app, subject, name, refresh, obtained_at, reason, default, extra, *later = (
             plain[rest_at:].decode().split(_PART)
         )
-        if len(later) > 2:
+        if len(later) > 3:
             return None
-        origin, family = (*later, "", "")[:2]  # rows of earlier versions have fewer parts
+        origin, family, proof_key = (*later, "", "", "")[:3]  # rows of earlier versions have fewer parts
         return kind(
             user=User(user, tenant),
             provider=provider,
@@ -281,6 +233,7 @@ def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
             extra=json.loads(extra) if extra else {},
             origin=Origin.unpack(origin) if origin else None,
             family=family,
+            proof_key=Secret(proof_key) if proof_key else None,
             generation=generation,
         )
     except (struct.error, ValueError, KeyError, IndexError, TypeError):

@@ -222,7 +222,8 @@ class Vault:
     async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
         """Store a freshly consented grant, over whatever lies in its place. Returns it with its generation.
 
-        Without a refresh token it keeps the one that lies there now, if that came from the same server and app.
+        Without a refresh token it keeps the one that lies there now, if that came from the same server and app, and is
+        bound to no other key.
         ``replacing`` is called before tokens are written over, with the grant that has them and the one that comes.
         """
         place = self.place_of(grant)
@@ -236,7 +237,7 @@ class Vault:
                 continue
             old = self._opened("grant", place, sealed)
             before = Grant.unpack(old.plain, old.generation)
-            alive = before.status == "active" and same_origin(before, grant)
+            alive = before.status == "active" and same_origin(before, grant) and before.proof_key == grant.proof_key
             kept = before.refresh_token if alive and not grant.refresh_token else None
             fresh = replace(
                 grant,

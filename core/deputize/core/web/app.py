@@ -44,6 +44,7 @@ try:
     from deputize.core.web.cookies import LOOPBACK, cookies_for
     from deputize.core.web.link_binding import in_one_browser
     from deputize.core.web.pages import PAGES
+    from deputize.core.web.rendering import put_root
     from deputize.core.web.site import Page, Site, is_refusal, note
     from deputize.core.web.verifier import UserVerifier
 except ImportError as missing:
@@ -107,6 +108,7 @@ def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
     ]
 
     async def no_page(request: Request, e: Exception) -> Response:
+        put_root(request, await site.deputy.pages.base_url())
         status: int = getattr(e, "status_code", 404)
         return site.say(request, status, texts.NO_PAGE)
 
@@ -120,6 +122,7 @@ def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]
 
     async def answer(request: Request) -> Response:
         try:
+            put_root(request, await site.deputy.pages.base_url())
             links = site.local and (page.own or page.link)
             return await (in_one_browser(site, page, request) if links else page.handler(site, request))
         except HTTPException:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -11,7 +13,18 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from deputize.core import text
 
+_ROOT: Final = "deputize.root"
 _HERE: Final = Path(__file__).parent / "templates"
+
+
+_ALWAYS: Final[Mapping[str, str]] = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",  # what browsers without frame-ancestors know
+    "cross-origin-opener-policy": "same-origin",  # a page that opened ours has no hand on it, nor ours on it
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+"""Of every answer, whatever it is."""
 
 
 def visible(value: Any) -> Any:
@@ -57,9 +70,18 @@ def asset(name: str, media_type: str) -> Response:
     return Response((_HERE / name).read_bytes(), media_type=media_type, headers=headers)
 
 
+def put_root(request: Request, base_url: str) -> None:
+    """Let the pages of this request lie below the path of our own address.
+
+    What a server or a middleware says in ``root_path`` may come from the client (``X-Forwarded-Prefix``), and a link
+    that begins with ``//evil.example`` leads away: nothing is built from it.
+    """
+    request.scope[_ROOT] = urlsplit(base_url).path.rstrip("/")
+
+
 def root_of(request: Request) -> str:
-    """Where the application is mounted: empty, or a path without a slash at its end."""
-    return str(request.scope.get("root_path", "")).rstrip("/")
+    """Below which path our pages lie: empty, or a path without a slash at its end."""
+    return str(request.scope.get(_ROOT, ""))
 
 
 def _headers(forms_to: str) -> dict[str, str]:
@@ -73,5 +95,5 @@ def _headers(forms_to: str) -> dict[str, str]:
         "content-security-policy": policy,
         "referrer-policy": "same-origin" if forms_to else "no-referrer",
         "cache-control": "no-store",
-        "x-content-type-options": "nosniff",
+        **_ALWAYS,
     }

@@ -139,8 +139,8 @@ class Page:
 
 def here(request: Request) -> str:
     """The path of this very page, as a link on it would say it."""
-    root, path = root_of(request), str(request.scope["path"])
-    return quote(path if path.startswith(f"{root}/") else root + path)
+    path, mount = str(request.scope["path"]), str(request.scope.get("root_path", "")).rstrip("/")
+    return quote(root_of(request) + (path[len(mount) :] if path.startswith(f"{mount}/") else path))
 
 
 def is_refusal(e: Exception) -> bool:

@@ -49,6 +49,7 @@ WHY: Final[Mapping[str, str]] = {
     "lost_rotation": "The earlier connection was lost in an interruption and has to be made again.",
     "rejected": "{label} no longer accepts the earlier connection.",
     "expired": "The earlier connection has expired.",
+    "not_bound": "{label} has answered in a way that is not safe enough for this application.",
     "account_changed": "Another account was connected before.",
     "scope_missing": "{label} says that the earlier connection does not allow enough.",
 }
@@ -103,6 +104,7 @@ ENDED: Final[Mapping[str, str]] = {
     "unsupported_response_type": "{label} gives this application no codes. Nothing was connected.",
     "unclassified": "{label} did not accept the request of this application. Nothing was connected.",
     "invalid_input": "{label} did not accept the request of this application. Nothing was connected.",
+    "not_bound": "{label} answered in a way that is not safe enough for this application. Nothing was connected.",
     "org_blocked": "Your organization does not allow this at {label}. Nothing was connected.",
     "org_session_policy": "Your organization wants you to sign in to {label} again first. Nothing was connected.",
     "account_inactive": "This {label} account is not active. Nothing was connected.",
@@ -127,6 +129,7 @@ NEXT: Final[Mapping[str, str]] = {
     "operator": _OPERATOR,
     "invalid_input": _OPERATOR,
     **{reason: f"Tell the people who run this application: {remedy}" for reason, remedy in REMEDIES.items()},
+    "not_bound": _OPERATOR,
     "org_blocked": "Ask an administrator of your organization to allow it, then ask your agent again.",
     "org_session_policy": "Sign in to {label}, then ask your agent again.",
     "account_inactive": "Ask your agent again, and choose another account at {label}.",

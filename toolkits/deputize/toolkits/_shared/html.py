@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
-from deputize.toolkits._shared.html_style import ROOT, Look, look
-from deputize.toolkits._shared.mail.headers import network_host
+from deputize.toolkits._shared.css_sheet import Sheet
+from deputize.toolkits._shared.html_links import address_of, misleads
+from deputize.toolkits._shared.html_shapes import overflows
+from deputize.toolkits._shared.html_style import ROOT, Look, is_closed, look
+from deputize.toolkits._shared.html_tree import Document, Element, TooComplex, parse
 from deputize.toolkits._shared.mail.quotes import Line
 from deputize.toolkits._shared.text import LARGEST
 
-_UNSEEN = frozenset({"style", "script", "head", "title", "template", "object", "svg", "math", "select", "textarea"})
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _SPACED = frozenset("p h1 h2 h3 h4 h5 h6 ul ol dl table blockquote pre hr".split())
 _BLOCKS = _SPACED | frozenset(
     "div tr li dt dd body html section article header footer main aside nav address center fieldset form figure"
-    " figcaption caption thead tbody tfoot".split()
+    " figcaption caption thead tbody tfoot details summary legend".split()
 )
-_ENDS_ITSELF = frozenset({"p", "li", "tr", "td", "th", "dt", "dd", "a"})  # a second one ends the first
-_CONTAINERS = frozenset({"table", "ul", "ol", "dl", "blockquote", "div"})
+_STRUCK = frozenset({"del", "s", "strike"})
+_NO_TEXT = frozenset({"style", "script"})  # what is in them is for programs
 _CELL = "\x1f"
-_DEEPEST: Final = 100  # open elements an end tag is looked for in
-_LONGEST_LINK: Final = 200
-_MOST_ELEMENTS: Final = 30_000  # what follows them is left out, so that no mail takes more than a second
+_LONGEST_ALT: Final = 150  # characters of a picture's description that are shown
+_DOT: Final = 3.0  # pixels of a picture that nobody sees
 _BULLET: Final = "- "
 _TOO_LONG: Final = "[the rest of this mail is too long to be shown]"
+_TOO_COMPLEX: Final = "[this HTML is made so that nobody can tell what a person sees of it: it is left out]"
 _REPLY_IDS = ("divRplyFwdMsg", "appendonsend")
-_HOST = re.compile(r"(?:https?://)?((?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,})(?:[:/?#]\S*)?", re.IGNORECASE)
-_FILE = re.compile(r"\.(?:pdf|docx?|xlsx?|pptx?|zip|png|jpe?g|gif|js|txt|html?|csv|md|ics)$", re.IGNORECASE)
+
+
+_Children = Iterator[Element | str]
 
 
 @dataclass
 class Page:
-    """What an HTML body says. ``hidden``: characters a person would not have seen; ``mismatch``: a link that shows
-    another host than it leads to."""
+    """What an HTML body says. ``hidden``: characters a person would not have seen; ``doubts``: what its styles use that
+    may hide more of it; ``mismatch``: a link that shows another host than it leads to."""
 
     lines: list[Line] = field(default_factory=list)
     hidden: int = 0
+    doubts: set[str] = field(default_factory=set)
     mismatch: bool = False
 
     @property
@@ -50,172 +51,166 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
-    """An element that is open."""
+class _Place:
+    """Where a text stands: its look, and whether it is history, in a quote, or laid out as written. ``begun``: lines
+    and characters that were written when the box began that cuts it off."""
 
-    tag: str
     look: Look = ROOT
-    unseen: bool = False
     quoted: bool = False
     depth: int = 0
     pre: bool = False
+    begun: tuple[int, int] | None = None
+
+
+_FOLDED: Final = _Place(Look(hidden="details"))
 
 
 def read_html(html: str) -> Page:
     """The page in an HTML body of any quality, in time linear in its length. The end of a giant is left out."""
-    reader = _Reader()
+    if "<" not in html and "&" not in html:
+        return Page([Line(" ".join(html[:LARGEST].split()))] + [Line(_TOO_LONG)] * (len(html) > LARGEST))
     try:
-        reader.feed(tags_only(html[:LARGEST]))
-        reader.close()
-    except _Full:
-        return reader.finished(_TOO_LONG)
-    return reader.finished(_TOO_LONG if len(html) > LARGEST else "")
+        document = parse(html[:LARGEST])
+        reader = _Reader(Sheet.of(document))
+        reader.read(document)
+    except TooComplex:
+        hidden = sum(len("".join(one.split())) for one in re.split(r"<[^>]*>?", html[:LARGEST]))
+        return Page([Line(_TOO_COMPLEX)], hidden=hidden)
+    return reader.finished(_TOO_LONG if document.cut or len(html) > LARGEST else "")
 
 
-class _Full(Exception):
-    """The page has as many elements as are looked at."""
-
-
-def tags_only(html: str) -> str:
-    """Without comments, declarations and unfinished tags, on which html.parser spends quadratic time."""
-    kept, at = [], 0
-    while (start := html.find("<!--", at)) >= 0:
-        kept.append(html[at:start])
-        end = html.find("-->", start + 2)
-        at = end + 3 if end >= 0 else len(html)
-    kept.append(html[at:])
-    tags = re.sub(r"<[!?][^>]*>?", "", "".join(kept))
-    last = tags.rfind(">") + 1
-    return tags[:last] + tags[last:].replace("<", "&lt;")
-
-
-class _Reader(HTMLParser):
+class _Reader:
     """Fills a `Page`, element by element."""
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+    def __init__(self, sheet: Sheet) -> None:
         self.page = Page()
-        self._open = [_Open("")]
+        self._sheet = sheet
         self._line: list[str] = []
         self._prefix, self._quoted = "", False
         self._link: tuple[str, list[str]] | None = None
         self._history = False  # a marker said that all the rest is quote
-        self._elements = 0
+        self._written = 0  # characters
+
+    def read(self, document: Document) -> None:
+        """All of a document. Raises `TooComplex`."""
+        self.page.hidden += _letters(document.conditional)
+        waiting: list[tuple[Element, _Place, _Children]] = [(document.root, _Place(), iter(document.root.children))]
+        while waiting:
+            element, place, children = waiting[-1]
+            child = next(children, None)
+            if child is None:
+                waiting.pop()
+                self._end(element, place)
+            elif isinstance(child, str):
+                self._text(child, _FOLDED if is_closed(element) else place)
+            else:
+                inner = self._start(child, place)
+                waiting.append((child, inner, iter(() if child.tag in _NO_TEXT else child.children)))
 
     def finished(self, remark: str) -> Page:
         """The page, its last line and a remark included."""
         self._break()
         self.page.lines += [Line(remark)] if remark else []
+        if self.page.lines:
+            self.page.doubts |= self._sheet.doubts
         return self.page
 
     # ------------------------------------------------------------- elements
 
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        self._elements += 1
-        if self._elements > _MOST_ELEMENTS:
-            raise _Full
-        named = {name: value or "" for name, value in attrs}
-        if tag in _ENDS_ITSELF:
-            self._end_open(tag)
+    def _start(self, element: Element, above: _Place) -> _Place:
+        tag = element.tag
         if tag in _BLOCKS:
             self._break(spaced=tag in _SPACED)
-        element = self._element(tag, named)
-        if tag in _VOID:
-            return self._void(tag, named, element)
-        self._open.append(element)
-        if tag == "li":
-            self._line = []
-            self._write(_BULLET)
-        elif tag in ("td", "th") and self._line:
-            self._line.append(_CELL)
-        elif tag == "a" and not element.unseen:
-            self._link = (named.get("href", ""), [])
-
-    def _element(self, tag: str, named: dict[str, str]) -> _Open:
-        above = self._open[-1]
-        quoted = above.quoted or self._is_quote(tag, named)
-        return replace(
-            above,
-            tag=tag,
-            look=look(tag, named, above.look),
-            unseen=above.unseen or tag in _UNSEEN,
-            quoted=quoted,
-            depth=above.depth + (tag == "blockquote"),
-            pre=above.pre or tag == "pre",
+        seen = look(element, self._sheet, above.look)
+        place = _Place(
+            seen,
+            above.quoted or self._is_quote(element),
+            above.depth + (tag == "blockquote"),
+            above.pre or tag == "pre",
+            (len(self.page.lines), self._written) if seen.box is not above.look.box else None,
         )
-
-    def _is_quote(self, tag: str, named: dict[str, str]) -> bool:
-        """Whether an element holds quoted history; some say that all after them does."""
-        classes = {name.removeprefix("x_") for name in named.get("class", "").split()}
-        if named.get("id", "").removeprefix("x_") in _REPLY_IDS:
-            self._history = True
-        cited = tag == "blockquote" and named.get("type", "").lower() == "cite"
-        return cited or not classes.isdisjoint(("gmail_quote", "gmail_quote_container", "moz-cite-prefix"))
-
-    def _void(self, tag: str, named: dict[str, str], element: _Open) -> None:
+        if not seen.unseen and (moved := (seen.doubts - above.look.doubts) & {"position", "margin"}):
+            self.page.doubts |= moved  # it may lie over something else
+        if element.raw:
+            self.page.hidden += _letters(element.raw)
         if tag == "br":
             self._break(empty=True)
-        elif tag == "img" and (alt := named.get("alt", "").strip()):
-            self._open.append(element)
-            self.handle_data(f"[image: {alt}]")
-            self._open.pop()
+        elif tag == "img":
+            self._picture(element, place)
+        elif tag == "li":
+            self._line = []
+            self._write(_BULLET, place)
+        elif tag in ("td", "th") and self._line:
+            self._line.append(_CELL)
+        elif tag == "a" and not seen.unseen:
+            self._link = (element.attributes.get("href", ""), [])
+        elif tag in _STRUCK and not seen.unseen:
+            self._write("~~", place)
+        return place
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in _VOID:
-            self._close(tag, self._open[-_DEEPEST:])
+    def _end(self, element: Element, place: _Place) -> None:
+        tag = element.tag
+        if tag == "a":
+            self._end_link(place)
+        elif tag in _STRUCK and not place.look.unseen:
+            self._write("~~", place)
+        if tag in _BLOCKS:
+            self._break(spaced=tag in _SPACED)
+        if place.begun and place.look.box and not place.look.unseen:
+            lines, written = len(self.page.lines) - place.begun[0], self._written - place.begun[1]
+            if overflows(place.look.box, place.look.size, lines, written):
+                self.page.doubts.add("overflow")
 
-    def _end_open(self, tag: str) -> None:
-        """End an open element of this tag, if none that may hold another stands between."""
-        inside: list[_Open] = []
-        for element in reversed(self._open[-_DEEPEST:]):
-            inside.append(element)
-            if element.tag == tag:
-                return self._close(tag, inside)
-            if element.tag in _CONTAINERS:
-                return
+    def _is_quote(self, element: Element) -> bool:
+        """Whether an element holds quoted history; some say that all after them does."""
+        attributes = element.attributes
+        classes = {name.removeprefix("x_") for name in attributes.get("class", "").split()}
+        if attributes.get("id", "").removeprefix("x_") in _REPLY_IDS:
+            self._history = True
+        cited = element.tag == "blockquote" and attributes.get("type", "").lower() == "cite"
+        return cited or not classes.isdisjoint(("gmail_quote", "gmail_quote_container", "moz-cite-prefix"))
 
-    def _close(self, tag: str, near: Sequence[_Open]) -> None:
-        if all(element.tag != tag for element in near):
+    def _picture(self, element: Element, place: _Place) -> None:
+        """A picture's description, in brackets: it is not what a person sees, but what is said of it."""
+        alt = element.attributes.get("alt", "").strip()
+        if not alt:
             return
-        while True:
-            ended = self._open.pop()
-            if ended.tag == "a":
-                self._end_link()
-            if ended.tag in _BLOCKS:
-                self._break(spaced=ended.tag in _SPACED)
-            if ended.tag == tag:
-                return
+        if place.look.unseen or _is_dot(element, place.look):
+            self.page.hidden += _letters(alt)
+            return
+        self.page.hidden += _letters(alt[_LONGEST_ALT:])
+        shown = alt if len(alt) <= _LONGEST_ALT else f"{alt[:_LONGEST_ALT]}\u2026"
+        self._text(f"[image: {shown}]", place)
 
     # ------------------------------------------------------------- text
 
-    def handle_data(self, data: str) -> None:
-        element = self._open[-1]
-        if element.unseen:
+    def _text(self, data: str, place: _Place) -> None:
+        if place.look.unseen:
+            self.page.hidden += _letters(data)
             return
-        if element.look.unseen:
-            self.page.hidden += len("".join(data.split()))
-            return
+        if data.strip():
+            self.page.doubts |= place.look.doubt
         data = data.replace(_CELL, "")
-        if element.pre:
+        if place.pre:
             first, *rest = data.split("\n")
-            self._write(first)
+            self._write(first, place)
             for line in rest:
                 self._break(empty=True)
-                self._write(line)
+                self._write(line, place)
         else:
-            self._write(re.sub(r"[ \t\r\n\f]+", " ", data))
+            self._write(re.sub(r"[ \t\r\n\f]+", " ", data), place)
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, place: _Place) -> None:
         """Append to the line, one blank between words."""
-        if not text or self._open[-1].look.unseen or self._open[-1].unseen:
+        if not text or place.look.unseen:
             return
         if not self._line:
-            element = self._open[-1]
-            text = text if element.pre else text.lstrip(" ")
-            self._prefix, self._quoted = "> " * min(element.depth, 10), element.quoted or self._history
-        elif self._line[-1].endswith((" ", _CELL)) and not self._open[-1].pre:
+            text = text if place.pre else text.lstrip(" ")
+            self._prefix, self._quoted = "> " * min(place.depth, 10), place.quoted or self._history
+        elif self._line[-1].endswith((" ", _CELL)) and not place.pre:
             text = text.lstrip(" ")
         if text:
+            self._written += len(text)
             self._line.append(text)
             if self._link:
                 self._link[1].append(text)
@@ -231,51 +226,25 @@ class _Reader(HTMLParser):
         if (spaced or (empty and not text)) and lines and lines[-1].text:
             lines.append(Line("", self._quoted))
 
-    # ------------------------------------------------------------- links
-
-    def _end_link(self) -> None:
+    def _end_link(self, place: _Place) -> None:
         """Put the address of a link beside its words, and compare the two."""
         if self._link is None:
             return
         (href, words), self._link = self._link, None
         shown = "".join(words).replace(_CELL, " ").strip()
-        target = _address(href)
+        target = address_of(href)
         if target and target not in (shown, f"http://{shown}", f"https://{shown}", f"{shown}/"):
-            self._write(f" <{target}>" if shown else f"<{target}>")
-        self.page.mismatch = self.page.mismatch or _misleads(shown, _split(href))
+            self._write(f" <{target}>" if shown else f"<{target}>", place)
+        self.page.mismatch = self.page.mismatch or misleads(shown, href)
 
 
-def _split(href: str) -> SplitResult | None:
-    try:
-        split = urlsplit(re.sub(r"[\x00-\x20]+", "", href))
-        return split if split.scheme in ("http", "https") and split.hostname else None
-    except ValueError:
-        return None
+def _letters(text: str) -> int:
+    return len("".join(text.split()))
 
 
-def _address(href: str) -> str:
-    """A link's address to show: web only, without user names, shortened if it is very long."""
-    split = _split(href)
-    if split is None:
-        return ""
-    host = network_host(split.netloc.rpartition("@")[2])
-    whole = split._replace(netloc=host).geturl().translate({ord("<"): "%3C", ord(">"): "%3E"})
-    return whole if len(whole) <= _LONGEST_LINK else f"{split.scheme}://{host}{split.path[:60]}\u2026"
-
-
-def _misleads(shown: str, split: SplitResult | None) -> bool:
-    """Whether the words of a link are, or hold, the address of another host than the link's."""
-    if split is None or not split.hostname:
-        return False
-    words = [shown] if " " not in shown else [w for w in shown.split() if "://" in w or w.lower().startswith("www.")]
-    target = network_host(split.hostname)
-    for word in words:
-        named = _HOST.fullmatch(word.strip(".,;()[]\"'"))
-        if named and not _FILE.search(word) and not _same_site(network_host(named[1].lower()), target):
-            return True
-    return False
-
-
-def _same_site(one: str, other: str) -> bool:
-    one, other = one.removeprefix("www."), other.removeprefix("www.")
-    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
+def _is_dot(element: Element, seen: Look) -> bool:
+    """Whether a picture is too small to be seen, by its attributes or its styles."""
+    sizes = [element.attributes.get(name, "").strip().removesuffix("px") for name in ("width", "height")]
+    if any(size.isdecimal() and len(size) < 6 and float(size) <= _DOT for size in sizes):
+        return True
+    return any(side <= _DOT for side in seen.measures)

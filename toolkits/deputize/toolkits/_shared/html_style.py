@@ -1,125 +1,221 @@
-"""How an element of an HTML mail looks, as far as it decides whether a person sees its text."""
+"""How an element of an HTML mail looks, as far as it decides whether a person sees its text.
+
+There is no layout: a text is hidden where its own styles or those around it say so, and in doubt where that would take
+the whole page to know: what was not understood, what may lie under something else or be cut off. See docs/decisions.md.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
-_NAMED = {"white": _WHITE, "black": _BLACK, "snow": (255, 250, 250), "ivory": (255, 255, 240), "red": (255, 0, 0)}
-_CLOSE: Final = 16  # of 255, by which two colours may differ and still look the same
-_TINY: Final = 1.0  # pixels
-_UNIT_PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "in": 96.0, "cm": 37.8, "mm": 3.78, "rem": 16.0, "pc": 16.0}
-_LENGTH = re.compile(r"(\d*\.?\d+)\s*([a-z%]*)")
-_COLOUR = re.compile(r"#[0-9a-f]{3,8}\b|rgba?\([^)]*\)|\b[a-z]+\b")
+from deputize.toolkits._shared.css_cascade import Values, cascaded
+from deputize.toolkits._shared.css_properties import SIZES
+from deputize.toolkits._shared.css_sheet import Sheet
+from deputize.toolkits._shared.css_values import BLACK, WHITE, WIDTH, Colour
+from deputize.toolkits._shared.html_shapes import Shape, shape_of
+from deputize.toolkits._shared.html_tree import Element
 
-Colour = tuple[int, int, int] | str
+_LINK: Final = Colour(0, 0, 0.93)
+_TINY: Final = 4.0  # pixels of a font that nobody reads
+_SMALL: Final = 6.0
+_FAINT: Final = 0.15  # opacity
+_CONTRAST: Final = 1.2  # of 1 to 21, below which nobody reads
+_BLOCKS: Final = frozenset(
+    "p h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table blockquote pre hr div html body section article header footer main"
+    " aside nav address center fieldset form figure figcaption caption details summary legend marquee".split()
+)
+_MEASURES: Final = ("width", "height", "max-width", "max-height")
+_CELLS: Final = frozenset("td th tr tbody thead tfoot col colgroup".split())
+_NEVER_SEEN: Final = frozenset(
+    "head title style script template noscript object svg math select textarea iframe video audio canvas datalist"
+    " noembed noframes rp param progress meter frameset option optgroup xmp".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What an element inherits or says. A colour of None is not set; a background of "" cannot be known."""
+    """What an element inherits or says.
 
-    gone: bool = False
+    ``hidden`` says why a person cannot see it, or "". ``background``: None where a picture lies there. ``doubts``:
+    what could hide its text, and cannot be judged. ``box``: width and height in pixels of the smallest box that cuts
+    off what does not fit, as far as they are known.
+    """
+
+    hidden: str = ""
     invisible: bool = False
     size: float = 16.0
-    colour: Colour | None = None
-    background: Colour | None = None
-    classed: bool = False
+    scale: float = 1.0
+    colour: Colour = BLACK
+    fill: Colour | None = None
+    background: Colour | None = WHITE
+    opacity: float = 1.0
+    across: float = 0.0
+    down: float = 0.0
+    indent: float = 0.0
+    doubts: frozenset[str] = frozenset()
+    box: tuple[float, float] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    inner_blocks: bool = False  # a flex or grid container, whose children are blocks
+    measures: tuple[float, ...] = ()  # of a picture, as far as its styles say
 
     @property
     def unseen(self) -> bool:
         """Whether a person does not see the text."""
-        return self.gone or self.invisible or self.size <= _TINY or self._blends
+        return bool(self.hidden) or self.invisible or self.size * self.scale < _TINY or self._blends
+
+    @property
+    def doubt(self) -> frozenset[str]:
+        """Why a text that seems to be seen may not be."""
+        more = set()
+        if self.size * self.scale < _SMALL:
+            more.add("font-size")
+        if self.opacity < 0.35:
+            more.add("opacity")
+        if self.background is None and self.contrast < _CONTRAST:
+            more.add("background")
+        return self.doubts | more
+
+    @property
+    def contrast(self) -> float:
+        """How well the text shows; where a picture lies below, as on white."""
+        ink = self.fill or self.colour
+        ground = self.background or WHITE
+        return ink._replace(alpha=ink.alpha * self.opacity).over(ground).contrast(ground)
 
     @property
     def _blends(self) -> bool:
-        """Text in the colour of its background. Without a word about them, a page is black on white."""
-        if self.colour == "transparent":
-            return True
-        if self.background == "" or (self.colour is None and (self.background is None or self.classed)):
-            return False
-        return _alike(self.colour or _BLACK, self.background or _WHITE)
+        ink = self.fill or self.colour
+        if self.background is None:
+            return ink.alpha < _FAINT and "background-clip" not in self.doubts
+        return self.contrast < _CONTRAST
 
 
-ROOT = Look()
+ROOT: Final = Look()
 
 
-def look(tag: str, attributes: Mapping[str, str], above: Look) -> Look:
-    """The look of an element inside another."""
-    css = _declarations(attributes.get("style", ""))
-    shown = css.get("visibility")
-    return Look(
-        gone=above.gone or "hidden" in attributes or css.get("display") == "none" or _is_zero(css.get("opacity", "")),
-        invisible=shown in ("hidden", "collapse") if shown else above.invisible,
-        size=_size(css.get("font-size", ""), above.size),
-        colour=_colour(css.get("color") or (attributes.get("color", "") if tag == "font" else "")) or above.colour,
-        background=_background(css, attributes, above.background),
-        classed=above.classed or "class" in attributes,
+def look(element: Element, sheet: Sheet, above: Look) -> Look:
+    """The look of an element inside another. Raises `TooComplex`."""
+    variables, values = cascaded(element, sheet, above.variables)
+    gone = above.hidden or _gone(element, values)
+    if gone:
+        return above if above.hidden else replace(above, hidden=gone)
+    if not values.given and not values.doubts() and variables is above.variables:
+        own = _unstyled(element, above)
+        return own if not above.inner_blocks else replace(own, inner_blocks=False)
+    size = _size(values, above.size) * (values.ratio("zoom", 1.0) or 1.0)
+    shape = shape_of(values, size, _kind(element, values, above), above.box)
+    ground = _ground(values, above)
+    usual = _LINK if _is_link(element) else above.colour
+    clip_text = values.get("background-clip") == "text"
+    made = Look(
+        hidden=shape.hidden or _moved(above, shape),
+        invisible=_invisible(values, above),
+        size=size,
+        scale=above.scale * shape.scale,
+        colour=values.colour("color", above.colour, usual) or usual,
+        fill=values.colour("-webkit-text-fill-color", above.colour, above.fill),
+        background=None if clip_text else ground,
+        opacity=above.opacity * values.ratio("opacity", 1.0) * shape.opacity,
+        across=above.across + shape.across,
+        down=above.down + shape.down,
+        indent=shape.indent if values.get("text-indent") else above.indent,
+        box=shape.box,
+        variables=variables,
+        inner_blocks=values.get("display", "").endswith(("flex", "grid")),
+        measures=tuple(values.length(name, 100.0, size) for name in _MEASURES) if element.tag == "img" else (),
     )
+    doubts = above.doubts | shape.doubts | values.doubts()
+    doubts |= {"background-clip"} if clip_text else set()
+    doubts |= {"unicode-bidi"} if "override" in values.get("unicode-bidi") or element.tag == "bdo" else set()
+    return replace(made, doubts=doubts) if doubts else made
 
 
-def _declarations(style: str) -> dict[str, str]:
-    plain = re.sub(r"/\*.*?\*/", "", style[:4000].lower(), flags=re.DOTALL).replace("!important", "")
-    pairs = (one.partition(":") for one in plain.split(";"))
-    return {name.strip(): value.strip() for name, _, value in pairs}
+def _unstyled(element: Element, above: Look) -> Look:
+    if _is_link(element):
+        return replace(above, colour=_LINK)
+    return replace(above, doubts=above.doubts | {"unicode-bidi"}) if element.tag == "bdo" else above
 
 
-def _is_zero(value: str) -> bool:
-    return bool(re.fullmatch(r"0*\.?0+%?", value))
+def _is_link(element: Element) -> bool:
+    return element.tag == "a" and "href" in element.attributes
 
 
-def _size(value: str, above: float) -> float:
-    """A font size in pixels."""
-    length = _LENGTH.fullmatch(value)
-    if not length:
-        return above if not value else 16.0
-    count, unit = float(length[1]), length[2]
-    if unit in ("em", "%"):
-        return above * count / (100 if unit == "%" else 1)
-    return count * _UNIT_PIXELS.get(unit, 16.0)
+def _gone(element: Element, values: Values) -> str:
+    """Whether an element and all in it is not shown, whatever its children say."""
+    if element.tag in _NEVER_SEEN or element.foreign:
+        return element.tag
+    if values.get("display") == "none" or "popover" in element.attributes:
+        return "display"
+    if values.get("content-visibility") == "hidden":
+        return "content-visibility"
+    if values.get("-webkit-text-security", "none") != "none":
+        return "text-security"
+    if values.get("content", "normal") not in ("normal", "none"):
+        return "content"
+    if element.tag == "dialog" and "open" not in element.attributes:
+        return "dialog"
+    parent = element.parent
+    if parent is not None and is_closed(parent):
+        first = next((one for one in parent.inner if one.tag == "summary"), None)
+        return "" if element is first else "details"
+    return ""
 
 
-def _background(css: Mapping[str, str], attributes: Mapping[str, str], above: Colour | None) -> Colour | None:
-    said = css.get("background-color") or css.get("background") or attributes.get("bgcolor", "").lower()
-    pictured = "url(" in css.get("background", "") or "gradient" in css.get("background", "")
-    if pictured or "background-image" in css or "background" in attributes:
-        return ""
-    colour = _colour(said)
-    return above if colour in (None, "transparent") else colour
+def is_closed(element: Element) -> bool:
+    """Whether only the summary of an element is shown, until somebody clicks on it."""
+    return element.tag == "details" and "open" not in element.attributes
 
 
-def _colour(value: str) -> Colour | None:
-    """The first colour named in a value; None for none."""
-    found = _COLOUR.search(value.lower())
-    if not found or found[0] in ("inherit", "initial", "none", "unset", "currentcolor"):
+def _invisible(values: Values, above: Look) -> bool:
+    shown = values.get("visibility")
+    return shown != "visible" if shown else above.invisible
+
+
+def _size(values: Values, above: float) -> float:
+    """The font size in pixels."""
+    said = values.get("font-size", "")
+    if said in SIZES:
+        return SIZES[said]
+    if said in ("smaller", "larger"):
+        return above * (0.83 if said == "smaller" else 1.2)
+    size = values.length("font-size", above, above, above)
+    if values.get("font-size-adjust", "none") not in ("none", "from-font"):
+        size = 0.0 if values.ratio("font-size-adjust", 1.0) < 0.1 else size
+    return max(size, 0.0)
+
+
+def _ground(values: Values, above: Look) -> Colour | None:
+    """The colour behind the text; None where a picture is, or a gradient."""
+    tint = values.colour("background-color", above.colour, None)
+    picture = values.get("background-picture", "none")
+    if picture != "none":
+        shades = values.shades("background-picture")
+        if shades and "url(" not in picture:
+            ink = values.colour("color", above.colour, above.colour)
+            return min(shades, key=lambda shade: 0 if ink is None else -ink.contrast(shade))
         return None
-    if found[0].startswith("#"):
-        return _hexed(found[0][1:])
-    if found[0].startswith("rgb"):
-        return _mixed(found[0])
-    return _NAMED.get(found[0], found[0])
+    if tint is None or tint.alpha == 0:
+        return above.background
+    return tint.over(above.background or WHITE) if tint.alpha < 1 else tint
 
 
-def _hexed(digits: str) -> Colour | None:
-    if len(digits) in (3, 4):
-        digits = "".join(digit * 2 for digit in digits)
-    if digits[6:] == "00":
-        return "transparent"
-    return (int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)) if len(digits) in (6, 8) else None
+def _kind(element: Element, values: Values, above: Look) -> str:
+    """How width and height apply: block, cell or inline."""
+    said = values.get("display", "")
+    if values.get("float", "none") != "none" or values.get("position") in ("absolute", "fixed") or above.inner_blocks:
+        return "block"
+    if said in ("inline", "contents", "ruby"):
+        return "inline"
+    if said:
+        return "cell" if said.startswith("table-") else "block"
+    return "cell" if element.tag in _CELLS else "block" if element.tag in _BLOCKS else "inline"
 
 
-def _mixed(function: str) -> Colour | None:
-    numbers = re.findall(r"\d*\.?\d+", function)
-    if len(numbers) == 4 and float(numbers[3]) == 0:
-        return "transparent"
-    red, green, blue = ([min(int(float(n)), 255) for n in numbers[:3]] + [0, 0, 0])[:3]
-    return (red, green, blue)
-
-
-def _alike(one: Colour, other: Colour) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
-        return one == other
-    return all(abs(a - b) <= _CLOSE for a, b in zip(one, other, strict=True))
+def _moved(above: Look, shape: Shape) -> str:
+    """Whether a text was moved out of what a person sees."""
+    across, down = above.across + shape.across, above.down + shape.down
+    if across <= -300 or across >= WIDTH or down <= -300:
+        return "position"
+    return "text-indent" if shape.indent <= -200 or shape.indent >= WIDTH else ""

@@ -16,7 +16,7 @@ from typing import Any, Final, Self, cast
 from deputize.toolkits._shared.mail.compose import UNTOUCHED, File
 from deputize.toolkits._shared.mail.edit import children, is_file, raw_header, type_of
 from deputize.toolkits._shared.mail.headers import Person, decode_words, people_in
-from deputize.toolkits._shared.mail.incoming import parameter
+from deputize.toolkits._shared.mail.parts import parameter
 from deputize.toolkits._shared.text import decode
 
 WHOM: Final = ("From", "To", "Cc", "Bcc", "Reply-To")

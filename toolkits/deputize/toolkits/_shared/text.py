@@ -128,10 +128,11 @@ def _word_end(text: str, start: int, limit: int) -> int:
 
 
 class Outside:
-    """Cleans what others wrote, and counts in ``hidden`` what it took out."""
+    """Cleans what others wrote, and counts in ``hidden`` what it took out. ``doubts``: by what more may be hidden."""
 
     def __init__(self) -> None:
         self.hidden = 0
+        self.doubts: set[str] = set()
 
     def text(self, text: str) -> str:
         """Cleaned, with its lines."""
@@ -148,3 +149,5 @@ class Outside:
         row["from_outside"] = True
         if self.hidden:
             row["hidden_removed"] = self.hidden
+        if self.doubts:
+            row["hidden"] = f"maybe more, by {', '.join(sorted(self.doubts)[:4])}"

@@ -36,7 +36,7 @@ def by_the_user(event: Event) -> bool:
 
 def marked(row: Json, outside: Outside, event: Event) -> Json:
     """The row without what is empty, marked if somebody else can have written in it."""
-    if not by_the_user(event) or outside.hidden:
+    if not by_the_user(event) or outside.hidden or outside.doubts:
         outside.mark(row)
     return lean(row)
 
@@ -140,8 +140,11 @@ def event_detail(event: Event, zone: tzinfo, calendar: str, offset: int = 0) -> 
     """One event in full, its description from ``offset`` on."""
     outside = Outside()
     start, end = start_of(event, zone), end_of(event, zone)
-    said = read_html(str(event.get("description") or "").replace("\n", "<br>")).text
-    text, more = window(outside.text(said), offset, _TEXT)
+    page = read_html(str(event.get("description") or "").replace("\n", "<br>"))
+    outside.hidden += page.hidden
+    outside.doubts |= page.doubts
+    said = outside.text(page.text)
+    text, more = window(said, offset, _TEXT)
     people, own = guests(event), mine(event)
     organizer = event.get("organizer") or {}
     detail: Json = {

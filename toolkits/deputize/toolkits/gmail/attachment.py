@@ -12,7 +12,8 @@ from deputize.core import File, Keep, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Offset
 from deputize.toolkits._shared.html import read_html
-from deputize.toolkits._shared.mail.incoming import Mail, Part, unpacked
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.parts import Part, unpacked
 from deputize.toolkits._shared.text import Outside, clip, decode, window
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
@@ -77,6 +78,7 @@ def _readable(content: bytes, part: Part, offset: int, outside: Outside) -> dict
     if part.type == "text/html":
         page = read_html(text)
         outside.hidden += page.hidden
+        outside.doubts |= page.doubts
         text = page.text
     text = outside.text(text)
     piece, more = window(text, offset, _TEXT)

@@ -19,7 +19,7 @@ from typing import Any, Final
 from deputize.core import ActKey, Note, Request, Run, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.mail.compose import base64url
-from deputize.toolkits._shared.mail.incoming import header, unpacked
+from deputize.toolkits._shared.mail.parts import header, unpacked
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import DRAFTING, READING

@@ -33,7 +33,8 @@ from deputize.toolkits._shared.mail.headers import (
     single_line,
     text_value,
 )
-from deputize.toolkits._shared.mail.incoming import Mail, unpacked
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.parts import unpacked
 from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, clip

@@ -10,7 +10,8 @@ from pydantic import Field
 from deputize.core import Take
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.mail.compose import File
-from deputize.toolkits._shared.mail.incoming import Mail, Part, unpacked
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.parts import Part, unpacked
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks

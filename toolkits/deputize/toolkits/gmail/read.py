@@ -13,7 +13,8 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.mail.headers import decode_words
-from deputize.toolkits._shared.mail.incoming import Mail, Part
+from deputize.toolkits._shared.mail.incoming import Mail
+from deputize.toolkits._shared.mail.parts import Part
 from deputize.toolkits._shared.page import Rows, read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import clip, window
 from deputize.toolkits.gmail import api

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import EmailPolicy
-from html.parser import HTMLParser
 from typing import Any, Final, Literal, NamedTuple
 
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.html import read_html, tags_only
+from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.html_tree import TooComplex, parse
 from deputize.toolkits._shared.mail.headers import Encoded, Person, ids_value, people_value, person, text_value
 from deputize.toolkits._shared.markdown import to_html
 
@@ -202,26 +202,22 @@ def written(body: str, body_format: BodyFormat) -> Text:
     if len(body) > _BODY:
         raise InvalidInput(f"body: longer than {_BODY} characters.")
     if body_format == "html":
-        _Loads().feed(tags_only(body))
+        _refuse_loading(body)
         return Text(read_html(body).text, body)
     return Text(body, to_html(body) if body_format == "auto" else "")
 
 
-class _Loads(HTMLParser):
-    """Refuses HTML that loads anything from elsewhere: it would tell a stranger who opened the mail, and when."""
-
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name in _LOADING or tag == "link":
-                self._check(value or "")
-
-    def handle_data(self, data: str) -> None:
-        if self.lasttag == "style":
-            self._check(data)
-
-    def _check(self, value: str) -> None:
-        if _ELSEWHERE.search("".join(value.split()).replace("\\", "/")):
-            raise InvalidInput("body: HTML may not load pictures or styles from elsewhere.", hint="Use a link.")
+def _refuse_loading(body: str) -> None:
+    """Refuse HTML that loads anything from elsewhere: it would tell a stranger who opened the mail, and when."""
+    try:
+        elements = list(parse(body).root.walk())
+    except TooComplex as error:
+        raise InvalidInput("body: HTML that is too complex to be checked.", hint="Use plainer HTML.") from error
+    for element in elements:
+        values = [value for name, value in element.attributes.items() if name in _LOADING or element.tag == "link"]
+        for value in [*values, *([element.text()] if element.tag == "style" else [])]:
+            if _ELSEWHERE.search("".join(value.split()).replace("\\", "/")):
+                raise InvalidInput("body: HTML may not load pictures or styles from elsewhere.", hint="Use a link.")
 
 
 def quoted(attribution: str, original: str) -> Text:

@@ -2,86 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from typing import Final
 
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, people_in
+from deputize.toolkits._shared.mail.parts import Json, Part, header, leaves_in, texts_in, unpacked
 from deputize.toolkits._shared.mail.quotes import Line, plain_lines, without_history
 from deputize.toolkits._shared.text import LARGEST, Outside, decode
 
-Json = Mapping[str, Any]
-
-_DEEPEST: Final = 50  # parts inside parts
-_MOST_PARTS: Final = 500
 _NAME: Final = 120  # characters of a file's name
 _TOO_LONG: Final = "[the rest of this mail is too long to be shown]"
-_STUB = re.compile(r"\b(?:view|read|open|see)\b.{0,60}\b(?:browser|online|web)\b|\bhtml\b", re.IGNORECASE | re.DOTALL)
 _VERDICTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy"})
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a mail. ``id`` is its place in the mail; ``attachment`` where its bytes are, if not in ``data``."""
-
-    id: str
-    type: str
-    name: str
-    size: int
-    attachment: str
-    data: str
-    headers: Sequence[Json]
-    parts: Sequence[Json]
-
-    @classmethod
-    def of(cls, payload: Json) -> Part:
-        """The part in a payload of Gmail's API."""
-        body = payload.get("body") or {}
-        headers = payload.get("headers") or ()
-        disposition = header(headers, "Content-Disposition")
-        name = payload.get("filename") or parameter(disposition, "filename")
-        name = name or parameter(header(headers, "Content-Type"), "name")
-        return cls(
-            id=str(payload.get("partId") or ""),
-            type=str(payload.get("mimeType") or "text/plain").lower(),
-            name=decode_words(name),
-            size=int(body.get("size") or 0),
-            attachment=str(body.get("attachmentId") or ""),
-            data=str(body.get("data") or ""),
-            headers=headers,
-            parts=payload.get("parts") or (),
-        )
-
-    @property
-    def is_file(self) -> bool:
-        """Whether a person sees it as an attachment rather than as text."""
-        if self.type.startswith("multipart/"):
-            return False
-        disposition = header(self.headers, "Content-Disposition").strip().lower()
-        named = bool(self.name) or disposition.startswith("attachment")
-        return named or not self.type.startswith("text/")
-
-    @property
-    def content_id(self) -> str:
-        """The name by which HTML refers to it, without its brackets."""
-        return header(self.headers, "Content-ID").strip().strip("<>")
-
-    @property
-    def charset(self) -> str:
-        """What the sender says the text is in."""
-        return parameter(header(self.headers, "Content-Type"), "charset")
 
 
 @dataclass
 class Body:
-    """A mail's text, cleaned: its lines, and whether a link in it shows another host than it leads to."""
+    """A mail's text, cleaned: its lines, whether a link in it shows another host than it leads to, and whether it has a
+    style sheet."""
 
     lines: list[Line] = field(default_factory=list)
     mismatch: bool = False
+    styled: bool = False
 
     @property
     def text(self) -> str:
@@ -136,12 +80,12 @@ class Mail:
     # ------------------------------------------------------------- parts
 
     def texts(self) -> list[Part]:
-        """The parts that make up the body: of alternatives the plain one, if it says something."""
-        return _texts(Part.of(self.payload), 0)
+        """The parts that make up the body: of alternatives the HTML, which is what people see."""
+        return [part for one in texts_in(Part.of(self.payload)) for part in one.shown]
 
     def files(self) -> list[Part]:
         """The attachments, without pictures that the HTML body shows itself."""
-        found = list(_leaves(self.payload))
+        found = list(leaves_in(self.payload))
         shown = "\n".join(decode(unpacked(p.data), p.charset) for p in found if p.type == "text/html" and not p.name)
         return [p for p in found if p.is_file and not (p.content_id and f"cid:{p.content_id}" in shown)]
 
@@ -154,21 +98,37 @@ class Mail:
         return name[:_NAME] or ("message.eml" if part.type == "message/rfc822" else f"part-{part.id or 0}")
 
     def body(self, fetched: Mapping[str, str] | None = None) -> Body:
-        """The text. ``fetched``: by part id, the data of parts that Gmail keeps apart."""
-        body = Body()
-        for part in self.texts():
-            text = decode(unpacked((fetched or {}).get(part.id) or part.data), part.charset)
-            if part.type == "text/html":
-                page = read_html(text)
-                lines = page.lines
-                self.outside.hidden += page.hidden
-                body.mismatch = body.mismatch or page.mismatch
-                cleaned = self.outside.text("\n".join(re.sub(r"[\r\n]", " ", line.text) for line in lines))
-                pairs = zip(cleaned.split("\n"), lines, strict=False)
-                body.lines += [Line(text.rstrip(), line.quoted) for text, line in pairs]
-            else:
-                body.lines += plain_lines(self.outside.text(text) + (f"\n{_TOO_LONG}" if len(text) > LARGEST else ""))
+        """The text. ``fetched``: by part id, the data of parts that Gmail keeps apart.
+
+        Where the HTML says nothing, or cannot be read, the plain alternative stands in, and is named as unseen.
+        """
+        body, pages, styled = Body(), 0, False
+        for one in texts_in(Part.of(self.payload)):
+            self.outside.doubts |= one.doubts
+            read = [self._read(part, fetched or {}) for part in one.shown]
+            if one.unseen and not any(line.text for own in read for line in own.lines):
+                read = [self._read(part, fetched or {}) for part in one.unseen]
+                if any(line.text for own in read for line in own.lines):
+                    self.outside.doubts.add("a text/plain part that people do not see")
+            styled = styled or any(own.styled for own in read)
+            pages += sum(part.type == "text/html" for part in one.shown)
+            body.lines += [line for own in read for line in own.lines]
+            body.mismatch = body.mismatch or any(own.mismatch for own in read)
+        if pages > 1 and styled:
+            self.outside.doubts.add("styles of another part")
         return body
+
+    def _read(self, part: Part, fetched: Mapping[str, str]) -> Body:
+        """The text of one part."""
+        text = decode(unpacked(fetched.get(part.id) or part.data), part.charset)
+        if part.type != "text/html":
+            return Body(plain_lines(self.outside.text(text) + (f"\n{_TOO_LONG}" if len(text) > LARGEST else "")))
+        page = read_html(text)
+        self.outside.hidden += page.hidden
+        self.outside.doubts |= page.doubts
+        cleaned = self.outside.text("\n".join(re.sub(r"[\r\n]", " ", line.text) for line in page.lines))
+        pairs = zip(cleaned.split("\n"), page.lines, strict=False)
+        return Body([Line(text.rstrip(), line.quoted) for text, line in pairs], page.mismatch, "<style" in text.lower())
 
     # ------------------------------------------------------------- what Google and the sender say of it
 
@@ -200,82 +160,6 @@ class Mail:
         if "mailto:" in schemes:
             return "mailto"
         return "link" if schemes else ""
-
-
-def header(headers: Sequence[Json], name: str) -> str:
-    """The first of these headers that has this name, or ""."""
-    for one in headers:
-        if str(one.get("name", "")).lower() == name.lower():
-            return str(one.get("value", ""))
-    return ""
-
-
-def unpacked(data: str) -> bytes:
-    """Gmail's base64url, with or without its padding; what is not base64 is left out."""
-    kept = re.sub(r"[^A-Za-z0-9_-]", "", data.replace("+", "-").replace("/", "_"))
-    kept = kept[:-1] if len(kept) % 4 == 1 else kept
-    return base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4))
-
-
-def parameter(value: str, name: str) -> str:
-    """A parameter of a structured header, in any form of RFC 2045 and RFC 2231; "" if there is none."""
-    pattern = rf';\s*{name}(?:\*(\d{{1,3}}))?(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)'
-    found = re.findall(pattern, value[:LONGEST], re.IGNORECASE | re.DOTALL)
-    if not found:
-        return ""
-    charset, pieces = "", []
-    for at, (_, extended, text) in enumerate(sorted(found, key=lambda piece: int(piece[0] or 0))):
-        text = _unquoted(text.strip())
-        if extended and at == 0 and text.count("'") >= 2:
-            charset, _, text = text.split("'", 2)
-        pieces.append(unquote_to_bytes(text) if extended else text.encode(errors="replace"))
-    plain = not any(extended for _, extended, _ in found)
-    return decode(pieces[0] if plain and not found[0][0] else b"".join(pieces), charset)
-
-
-def _unquoted(text: str) -> str:
-    whole = len(text) > 1 and text[0] == text[-1] == '"'
-    return re.sub(r"\\(.)", r"\1", text[1:-1]) if whole else text
-
-
-def _leaves(payload: Json) -> Iterator[Part]:
-    """The parts that are no containers, in their order; what is inside an attached mail is that mail's own."""
-    waiting: list[tuple[Json, int]] = [(payload, 0)]
-    for _ in range(_MOST_PARTS):
-        if not waiting:
-            return
-        one, depth = waiting.pop()
-        part = Part.of(one)
-        if part.type.startswith("multipart/") and depth < _DEEPEST:
-            waiting += [(child, depth + 1) for child in reversed(part.parts)]
-        else:
-            yield part
-
-
-def _texts(part: Part, depth: int) -> list[Part]:
-    if part.is_file or depth > _DEEPEST:
-        return []
-    if not part.type.startswith("multipart/"):
-        return [part] if part.type in ("text/plain", "text/html") else []
-    children = [_texts(Part.of(child), depth + 1) for child in part.parts[:_MOST_PARTS]]
-    if part.type == "multipart/alternative":
-        return _best([child for child in children if child])
-    return [leaf for child in children for leaf in child]
-
-
-def _best(alternatives: Sequence[list[Part]]) -> list[Part]:
-    """The plain alternative if it says something, else the last one, which the sender likes best."""
-    for leaves in alternatives:
-        if all(leaf.type == "text/plain" and _says_something(leaf) for leaf in leaves):
-            return leaves
-    return alternatives[-1] if alternatives else []
-
-
-def _says_something(part: Part) -> bool:
-    if part.attachment and not part.data:
-        return True
-    text = decode(unpacked(part.data), part.charset).strip()
-    return bool(re.search(r"\w", text)) and not (len(text) < 300 and _STUB.search(text))
 
 
 def _without_comments(value: str) -> str:

@@ -1,0 +1,372 @@
+"""Tokens that are bound to a key (RFC 9449): from consent to disconnect, at a server that checks each proof."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey
+
+from deputize.core import (
+    Call,
+    Deputy,
+    InvalidInput,
+    ProviderUnavailable,
+    ReconsentRequired,
+    Request,
+    SettingsError,
+    Steps,
+    Toolkit,
+    User,
+    any_of,
+)
+from deputize.core.act.catalog import Catalog
+from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.oauth import dpop
+from deputize.core.vault.grant import Account, Grant, Secret
+from tests.core.oauth.test_any_server import Open, connect, opened, start
+from tests.support.canary import frame_hits
+from tests.support.oidc_server import API, OidcServer
+
+__all__ = ["opened"]  # a fixture
+FREE = "of a confidential client: whoever authenticates may use it"
+acme = Toolkit("acme", provider="acme")
+
+
+@acme.tool(needs=[any_of("email")])
+def me(page: int = 0) -> Steps:
+    """Who am I at Acme?"""
+    found = yield Request("GET", "/me", params={"page": page})
+    return found["name"]
+
+
+@dataclass
+class ProvingServer(OidcServer):
+    """It gives tokens to whoever proves a key, bound to that, and wants a proof with each. ``nonces``: how often each
+    nonce is good, 0 for ever without one. ``skew``: seconds its clock goes wrong."""
+
+    said: dict[str, Any] = field(default_factory=lambda: {"dpop_signing_alg_values_supported": ["ES256", "EdDSA"]})
+    bearer: bool = False
+    nonces: dict[str, int] = field(default_factory=dict)
+    skew: float = 0
+    proofs: list[dict[str, Any]] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    _asked: dict[str, int] = field(default_factory=dict)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """A proof is looked at first, as by a real server: what it refuses is not used up."""
+        place = "api" if str(request.url).startswith(API) else request.url.path
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if place not in ("/token", "/me", "api"):
+            assert "dpop" not in request.headers
+            return await super().handle_async_request(request)
+        status, scheme = (400, "") if place == "/token" else (401, 'DPoP error="{}"')
+        try:
+            key = self._proven(request, token if place != "/token" else "", place)
+        except ValueError as wrong:
+            fresh = {"dpop-nonce": self._nonce(place)} if self.nonces.get(place) else {}
+            told = {"www-authenticate": scheme.format(wrong)} if scheme else {}
+            return httpx.Response(status, json={"error": str(wrong)}, headers=fresh | told)
+        if place != "/token":
+            if kind != "DPoP" or self.keys.get(token) != key:
+                return httpx.Response(401, headers={"www-authenticate": 'DPoP error="invalid_token"'})
+            request.headers["authorization"] = f"Bearer {token}"
+            return await super().handle_async_request(request)
+        used = dict(parse_qsl(request.content.decode())).get("refresh_token", "")
+        if used and self.keys.get(used) not in (key, FREE):
+            return httpx.Response(400, json={"error": "invalid_grant"})
+        answer = await super().handle_async_request(request)
+        reply = json.loads(answer.content)
+        if answer.status_code == 200 and not self.bearer:
+            self.keys |= {reply["access_token"]: key, reply["refresh_token"]: key}
+            return httpx.Response(200, json=reply | {"token_type": "DPoP"})
+        return answer
+
+    def _proven(self, request: httpx.Request, token: str, place: str) -> str:
+        """The thumbprint of the key that signed it. RFC 9449 4.3."""
+        header = json.loads(base64.urlsafe_b64decode(request.headers.get("dpop", "").partition(".")[0] + "=="))
+        assert header["typ"] == "dpop+jwt" and header["alg"] == "ES256" and "d" not in header["jwk"]
+        key = ECKey.import_key(header["jwk"])
+        claims = jwt.decode(request.headers["dpop"], key, ["ES256"]).claims
+        assert claims["jti"] not in [one["jti"] for one in self.proofs]
+        self.proofs.append(claims | {"place": place})
+        assert claims["htm"] == request.method and claims["htu"] == str(request.url.copy_with(query=None))
+        ath = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+        assert claims.get("ath") == (ath if token else None)
+        if abs(time.time() + self.skew - claims["iat"]) > 60:
+            raise ValueError("invalid_dpop_proof")
+        if self.nonces.get(place) and claims.get("nonce") != self._nonce(place):
+            raise ValueError("use_dpop_nonce")
+        self._asked[place] = self._asked.get(place, 0) + 1
+        return str(key.thumbprint())
+
+    def _nonce(self, place: str) -> str:
+        return f"nonce-{self._asked.get(place, 0) // self.nonces[place]}-of-{place.strip('/')}"
+
+
+@pytest.fixture
+def server() -> ProvingServer:
+    return ProvingServer()
+
+
+@contextmanager
+def connected(opened: Open, server: ProvingServer) -> Iterator[Deputy]:
+    with opened(server, "dpop = true") as deputy:
+        deputy.gate.catalog = Catalog([acme])
+        assert connect(deputy, server).status == "granted"
+        yield deputy
+
+
+def act(deputy: Deputy, page: int = 0) -> Any:
+    return deputy.run(deputy.act("acme_me", {"page": page}, user="alice", call=Call(id="1")))
+
+
+def grant_of(deputy: Deputy) -> Grant:
+    [grant] = deputy.run(deputy.vault.grants(User("alice")))
+    return grant
+
+
+def expire(deputy: Deputy) -> Grant:
+    """The access token runs out, here."""
+    grant = grant_of(deputy)
+    kept = deputy.run(deputy.vault.replace(grant, replace(grant, expires_at=1.0)))
+    assert kept
+    return kept
+
+
+# ------------------------------------------------------------- what a proof is
+
+
+def test_a_thumbprint_and_a_tokens_digest_are_those_of_the_rfcs_examples() -> None:
+    """RFC 9449 6.1 and 7.1."""
+    jwk = {
+        "kty": "EC",
+        "crv": "P-256",
+        "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+        "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+    }
+    token = Secret("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU")
+    assert dpop.thumbprint(jwk) == "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+    made = dpop.proof(dpop.new_key(), "GET", "https://resource.example.org/protectedresource", 1562262618, token=token)
+    assert _claims(made)["ath"] == "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
+    assert _claims(made)["iat"] == 1562262618 and _claims(made)["htm"] == "GET"
+
+
+def _claims(made: str) -> dict[str, Any]:
+    part = made.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
+
+
+@pytest.mark.parametrize(
+    ("url", "htu"),
+    [
+        ("https://api.example.test/v1/me?page=2&q=a%23b", "https://api.example.test/v1/me"),
+        ("https://api.example.test/a%2Fb/%C3%A9#part?x", "https://api.example.test/a%2Fb/%C3%A9"),
+        ("https://api.example.test?x=1", "https://api.example.test/"),
+        ("https://api.example.test:8443", "https://api.example.test:8443/"),
+    ],
+)
+def test_a_proof_names_the_address_as_it_is_sent_without_query_and_fragment(url: str, htu: str) -> None:
+    assert _claims(dpop.proof(dpop.new_key(), "GET", url, 0))["htu"] == htu
+
+
+def test_a_private_key_is_shown_nowhere() -> None:
+    key = dpop.new_key()
+    private = json.loads(key.reveal())["d"]
+    grant = Grant(User("alice"), "acme", "acme", Account("1", "a"), frozenset(), Secret("at-1"), proof_key=key)
+    assert Grant.unpack(grant.pack(), 0) == grant
+    assert private not in f"{grant!r} {key} {dpop.proof(key, 'GET', API, 0)}"
+    assert grant.tombstone().proof_key is None and grant.dead("expired").proof_key is None
+
+
+# ------------------------------------------------------------- from consent to disconnect
+
+
+def test_A18_every_token_is_asked_for_and_used_with_a_proof_of_one_key(opened: Open, server: ProvingServer) -> None:
+    with connected(opened, server) as deputy:
+        assert [act(deputy), act(deputy, page=2)] == ["Alice", "Alice"]
+        before = expire(deputy)
+        assert act(deputy) == "Alice"
+        after = grant_of(deputy)
+        assert after.access_token != before.access_token and after.proof_key == before.proof_key
+        assert {one["place"] for one in server.proofs} >= {"/token", "api"} and len(set(server.keys.values())) == 1
+        assert [one.upstream for one in deputy.run(deputy.revoke("alice"))] == ["done"]
+        assert grant_of(deputy).proof_key is None
+
+
+def test_A18_a_step_up_is_bound_to_a_new_key(opened: Open, server: ProvingServer) -> None:
+    with connected(opened, server) as deputy:
+        before = grant_of(deputy)
+        (consent,) = deputy.run(deputy.connect("alice", "acme", scopes=["api:read"]))
+        started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
+        back = server.authorize(started.url)
+        deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+        after = grant_of(deputy)
+        assert after.proof_key and after.proof_key != before.proof_key and "api:read" in after.scopes
+        assert act(deputy) == "Alice"
+        expire(deputy)
+        assert act(deputy) == "Alice"
+
+
+def test_a_token_reply_that_waits_for_its_end_is_sealed_with_its_key(opened: Open, server: ProvingServer) -> None:
+    """A process that died after the reply: another one looks whose the tokens are, with the same key."""
+    with opened(server, "dpop = true") as deputy:
+        deputy.gate.catalog = Catalog([acme])
+        _, started = start(deputy)
+        server.answers["/me"] = (503, {})
+        sealed: list[dict[str, Any]] = []
+        insert = deputy.vault.insert
+
+        async def watched(kind: str, key: str, content: Any) -> Any:
+            record = await insert(kind, key, content)
+            if kind == "received" and record:
+                sealed.append(record.json["tokens"])
+            return record
+
+        deputy.vault.insert = watched  # type: ignore[method-assign]
+        back = server.authorize(started.url)
+        deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+        assert len(sealed) == 1 and isinstance(sealed[0]["proof_key"], Secret)
+
+
+# ------------------------------------------------------------- nonces
+
+
+def test_A18_a_nonce_is_asked_for_once_and_kept_for_the_next_request(opened: Open, server: ProvingServer) -> None:
+    server.nonces = {"/token": 1000, "api": 2}
+    with connected(opened, server) as deputy:
+        assert [act(deputy) for _ in range(4)] == ["Alice"] * 4
+        tries = [one.get("nonce") for one in server.proofs if one["place"] == "api"]
+        assert tries == [None, *["nonce-0-of-api"] * 3, *["nonce-1-of-api"] * 2]
+        expire(deputy)
+        assert act(deputy) == "Alice"
+        tries = [one.get("nonce") for one in server.proofs if one["place"] == "/token"]
+        assert tries == [None, "nonce-0-of-token", "nonce-0-of-token"]
+
+
+def test_a_server_that_wants_ever_another_nonce_costs_no_grant(opened: Open, server: ProvingServer) -> None:
+    with connected(opened, server) as deputy:
+        server.nonces = {"api": 1}
+        server._nonce = lambda place: f"nonce-{len(server.proofs)}"  # type: ignore[method-assign]
+        with pytest.raises(ProviderUnavailable):
+            act(deputy)
+        assert grant_of(deputy).status == "active" and server.forms[-1][1]["grant_type"] != "refresh_token"
+        expire(deputy)
+        server.nonces = {"/token": 1}
+        with pytest.raises(ProviderUnavailable):
+            act(deputy)
+        assert grant_of(deputy).status == "active"
+
+
+@pytest.mark.parametrize("nonce", ["", "a b", 'a"b', "a\\b", "é", "x" * 1025])
+def test_what_is_no_nonce_is_not_taken_for_one(nonce: str) -> None:
+    key, url = dpop.new_key(), "https://api.example.test/"
+    headers = {b"dpop-nonce": nonce.encode(), b"www-authenticate": b"DPoP use_dpop_nonce"}
+    refused = httpx.Response(401, headers=headers)
+    assert not dpop.asks_again(key, url, refused)
+    assert "nonce" not in _claims(dpop.proof(key, "GET", url, 0))
+
+
+def test_no_nonce_is_carried_from_one_key_to_another() -> None:
+    url = "https://api.example.test/"
+    key, other = dpop.new_key(), dpop.new_key()
+    assert not dpop.asks_again(key, url, httpx.Response(200, headers={"dpop-nonce": "n-1"}))
+    assert _claims(dpop.proof(key, "GET", url, 0))["nonce"] == "n-1"
+    assert "nonce" not in _claims(dpop.proof(other, "GET", url, 0))
+    assert "nonce" not in _claims(dpop.proof(key, "GET", "https://elsewhere.example.test/", 0))
+
+
+# ------------------------------------------------------------- what goes wrong
+
+
+def test_A18_a_proof_that_is_refused_is_the_operators_fault_and_costs_no_grant(
+    opened: Open, server: ProvingServer
+) -> None:
+    with connected(opened, server) as deputy:
+        server.skew = 3600
+        with pytest.raises(InvalidInput) as refused:
+            act(deputy)
+        assert refused.value.fix_by == "operator" and grant_of(deputy).status == "active"
+        assert server.forms[-1][1]["grant_type"] == "authorization_code"  # nor was it refreshed
+        private = json.loads((grant_of(deputy).proof_key or Secret("")).reveal())["d"]
+        assert not list(frame_hits(refused.value, {private: "proof key"}))
+        expire(deputy)
+        with pytest.raises(InvalidInput):
+            act(deputy)
+        assert grant_of(deputy).status == "active"
+
+
+def test_a_stolen_copy_without_the_key_opens_nothing(opened: Open, server: ProvingServer) -> None:
+    with connected(opened, server) as deputy:
+        grant = grant_of(deputy)
+        stolen = replace(grant, proof_key=dpop.new_key())
+        assert deputy.run(deputy.vault.replace(grant, stolen))
+        with pytest.raises(ReconsentRequired):
+            act(deputy)
+
+
+def test_A18_a_token_that_is_bound_to_nothing_is_not_taken(opened: Open, server: ProvingServer) -> None:
+    server.bearer = True
+    with opened(server, "dpop = true") as deputy:
+        ended = connect(deputy, server)
+        assert (ended.status, ended.why) == ("failed", "not_bound")
+        assert [token for token in server.tokens if token.startswith("rt-")] == []  # nor does it live on
+        assert deputy.run(deputy.vault.grants(User("alice"))) == []
+
+
+@pytest.mark.parametrize("said", [{}, {"dpop_signing_alg_values_supported": ["RS256"]}])
+def test_a_server_that_takes_no_such_proofs_stops_the_start(opened: Open, said: dict[str, Any]) -> None:
+    server = OidcServer(said=said)
+    with pytest.raises(SettingsError, match="ES256"), opened(server, "dpop = true"):
+        pass
+
+
+def test_a_grant_from_before_is_bound_by_its_next_refresh(opened: Open, server: ProvingServer) -> None:
+    with connected(opened, server) as deputy:
+        grant = grant_of(deputy)
+        assert grant.refresh_token
+        server.keys[grant.refresh_token.reveal()] = FREE
+        assert deputy.run(deputy.vault.replace(grant, replace(grant, proof_key=None, expires_at=1.0)))
+        assert act(deputy) == "Alice" and grant_of(deputy).proof_key not in (None, grant.proof_key)
+
+
+def test_a_refresh_that_is_bound_to_nothing_ends_the_grant_and_the_tokens(opened: Open, server: ProvingServer) -> None:
+    with connected(opened, server) as deputy:
+        server.bearer = True
+        expire(deputy)
+        with pytest.raises(ReconsentRequired) as lost:
+            act(deputy)
+        assert lost.value.reason == "not_bound" and grant_of(deputy).status == "needs_reauth"
+        assert [token for token in server.tokens if token.startswith("rt-")] == []
+
+
+def test_without_dpop_no_request_carries_a_proof(opened: Open) -> None:
+    server = Watched()
+    with opened(server) as deputy:
+        assert connect(deputy, server).status == "granted"
+        assert deputy.run(deputy.act("acme_me", {}, user="alice", call=Call(id="1"))) == "Alice"
+        expire(deputy)
+        assert deputy.run(deputy.act("acme_me", {}, user="alice", call=Call(id="2"))) == "Alice"
+        assert grant_of(deputy).proof_key is None and server.seen > 5
+
+
+@dataclass
+class Watched(OidcServer):
+    """It sees to it that nothing is proven."""
+
+    seen: int = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.seen += 1
+        assert "dpop" not in request.headers and not request.headers.get("authorization", "").startswith("DPoP")
+        return await super().handle_async_request(request)

@@ -1,0 +1,90 @@
+"""What a mail's styles hide from a person stays hidden from a model."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from deputize.toolkits._shared.html import read_html
+
+HIDDEN = {
+    "class": "<style>.h{display:none}</style><p class=h>SECRET</p>",
+    "class, escaped": r"<style>.h{d\69splay:n\6fne}</style><p class=h>SECRET</p>",
+    "class, with comments": "<style>.h{dis/**/play:block;display/**/:none}</style><p class=h>SECRET</p>",
+    "class in another case": "<style>.H{display:none}</style><p class=h>SECRET</p>",
+    "combinators": "<style>div > p + p{visibility:hidden}</style><div><p></p><p>SECRET</p></div>",
+    "nth-child": "<style>p:nth-child(2n){opacity:.01}</style><div><p></p><p>SECRET</p></div>",
+    "forgiving list": "<style>:is(.x, :bogus, .h){display:none}</style><p class=h>SECRET</p>",
+    "invalid after valid": "<p style='display:none;display:foo'>SECRET</p>",
+    "important": "<style>.h{display:none!important}</style><p class=h style='display:block'>SECRET</p>",
+    "media": "<style>@media (min-width:1px){.h{display:none}} @media print{.h{display:block}}</style><p class=h>SECRET",
+    "off screen": "<p style='position:absolute;left:-9999px'>SECRET</p>",
+    "indent": "<p style='text-indent:-999em'>SECRET</p>",
+    "no height": "<div style='max-height:0;overflow:hidden'>SECRET</div>",
+    "clip": "<div style='position:absolute;clip:rect(0 0 0 0)'>SECRET</div>",
+    "clip-path": "<div style='clip-path:inset(50%)'>SECRET</div>",
+    "dot": "<img width=1 height=1 alt='SECRET'>",
+    "details": "<details><summary>more</summary>SECRET</details>",
+    "scale": "<div style='transform:scale(0)'>SECRET</div>",
+    "font": "<div style='font:0/0 a'>SECRET</div>",
+    "variable": "<div style='--a:none;display:var(--a)'>SECRET</div>",
+    "calc": "<div style='font-size:calc(1px * 0)'>SECRET</div>",
+    "reopened by the parser": "<p><b style='display:none'>x</p>SECRET",
+    "end tag out of scope": "<div style='display:none'><table><tr><td></div>SECRET</table>",
+    "title": "<title>SECRET</title>",
+    "conditional comment": "<!--[if mso]><p>SECRET</p><![endif]-->",
+    "template": "<template><p>SECRET</p></template>",
+    "noscript": "<noscript>SECRET</noscript>",
+}
+
+
+@pytest.mark.parametrize("trick", HIDDEN)
+def test_what_styles_hide_is_left_out_and_counted(trick: str) -> None:
+    page = read_html(f"<p>before</p>{HIDDEN[trick]}")
+    assert "SECRET" not in page.text and "before" in page.text
+    assert len("SECRET") <= page.hidden < 20
+
+
+DOUBTFUL = {
+    "clip-path": "<div style='clip-path:polygon(0 0,9px 0,9px 9px)'>words</div>",
+    "overflow": "<div style='height:20px;overflow:hidden'>one<br>two<br>three<br>four</div>",
+    "position": "<div style='position:absolute;background:#fff;top:0'>.</div><p>words</p>",
+    "selector": "<style>div:has(p){display:none}</style><div><p>words</p></div>",
+    "@supports": "<style>@supports (display:grid){.x{display:none}}</style><p>words</p>",
+    "mask": "<div style='mask:url(#m)'>words</div>",
+    "unicode-bidi": "<bdo dir=rtl>words</bdo>",
+    "offset-path": "<div style='offset-path:circle(900px)'>words</div>",
+    "color": "<div style='color:lab(100% 0 0)'>words</div>",
+}
+
+
+@pytest.mark.parametrize("why", DOUBTFUL)
+def test_what_may_hide_words_is_named(why: str) -> None:
+    page = read_html(DOUBTFUL[why])
+    assert why in page.doubts
+
+
+def test_html_that_nobody_could_understand_in_time_is_left_out() -> None:
+    rules = "".join(f".c{n} td > a.x{n}{{display:none;color:#fff}}" for n in range(10_000))
+    rows = "".join(f"<tr><td class=c{n}><a class=x{n} style='color:#333' href=x>word {n}</a>" for n in range(8_000))
+    began = time.process_time()
+    page = read_html(f"<style>{rules}</style><table>{rows}</table>")
+    assert time.process_time() - began < 5
+    assert "left out" in page.text and "word" not in page.text and page.hidden > 8_000
+
+
+def rows(count: int) -> str:
+    rules = "".join(f".c{n} td > a.x{n}{{color:#123;padding:2px}}" for n in range(count // 4))
+    cells = "".join(f"<tr class=c{n}><td><a class=x{n} style='color:#333'>word {n}</a>" for n in range(count))
+    return f"<style>{rules}</style><table>{cells}</table>"
+
+
+def test_the_time_is_linear_in_the_length() -> None:
+    def seconds(count: int) -> float:
+        began = time.process_time()
+        assert "word 99" in read_html(rows(count)).text
+        return time.process_time() - began
+
+    seconds(100)
+    assert seconds(2_000) < 12 * seconds(500) + 0.2

@@ -1,0 +1,157 @@
+"""The values that hold for one element: attributes such as ``bgcolor``, style sheets, its own style, variables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from deputize.toolkits._shared.css_properties import INHERITED, WIDE, accepted
+from deputize.toolkits._shared.css_sheet import Sheet
+from deputize.toolkits._shared.css_values import Colour, Unknown, colour, legacy_colour, number, pixels
+from deputize.toolkits._shared.html_tree import Element
+
+_FONT_SIZES: Final = ("10px", "10px", "13px", "16px", "18px", "24px", "32px", "48px")
+_VARIABLE = re.compile(r"var\(\s*(--[^\s,()]+)\s*(?:,((?:[^()]|\([^()]*\))*))?\)", re.IGNORECASE)
+_LONGEST: Final = 2_000
+_INITIAL: Final = {"color": "#000", "font-size": "medium", "visibility": "visible", "text-indent": "0"}
+_SHADE = re.compile(r"#[0-9a-f]{3,8}\b|[a-z]+\([^()]*\)|\b[a-z]+\b")
+
+
+@dataclass(slots=True)
+class Values:
+    """Values by the property's name, as they stand. Those that cannot be calculated become doubts."""
+
+    given: dict[str, str] = field(default_factory=dict)
+    _doubts: set[str] = field(default_factory=set)
+
+    def get(self, name: str, otherwise: str = "") -> str:
+        """The value as it stands."""
+        return self.given.get(name, otherwise)
+
+    def doubts(self) -> frozenset[str]:
+        """What could not be judged."""
+        return frozenset(self._doubts)
+
+    def doubt(self, what: str) -> None:
+        """Note what cannot be judged."""
+        self._doubts.add(what)
+
+    def length(self, name: str, otherwise: float, size: float, whole: float = 600.0) -> float:
+        """A length in pixels; ``otherwise`` if there is none, or it cannot be calculated."""
+        value = self.given.get(name)
+        if not value:
+            return otherwise
+        try:
+            found = pixels(value, size, whole)
+        except Unknown:
+            self._doubts.add(name)
+            return otherwise
+        return otherwise if found is None else found
+
+    def ratio(self, name: str, otherwise: float) -> float:
+        """A number or a percentage."""
+        value = self.given.get(name)
+        try:
+            found = number(value) if value else None
+        except Unknown:
+            self._doubts.add(name)
+            return otherwise
+        return otherwise if found is None else min(max(found, 0.0), 10.0)
+
+    def colour(self, name: str, current: Colour, otherwise: Colour | None) -> Colour | None:
+        """A colour; ``current`` for ``currentcolor``."""
+        value = self.given.get(name)
+        if not value:
+            return otherwise
+        try:
+            return current if value == "currentcolor" else colour(value) or otherwise
+        except Unknown:
+            self._doubts.add(name)
+            return otherwise
+
+    def shades(self, name: str) -> list[Colour]:
+        """All colours in a value such as a gradient."""
+        found: list[Colour] = []
+        for one in _SHADE.findall(self.given.get(name, "")[:_LONGEST]):
+            try:
+                shade = colour(one)
+            except Unknown:
+                continue
+            found += [shade] if shade else []
+        return found
+
+
+def cascaded(element: Element, sheet: Sheet, variables: Mapping[str, str]) -> tuple[Mapping[str, str], Values]:
+    """The variables and the values of an element. Raises `TooComplex`."""
+    values = Values(dict(_hints(element)))
+    for one in list(sheet.declared(element)):
+        if one.name.startswith("--"):
+            if one.value not in WIDE:
+                variables = {**variables, one.name: one.value[:_LONGEST]}
+        else:
+            _apply(values, one.name, one.value, variables)
+    return variables, values
+
+
+def _apply(values: Values, name: str, value: str, variables: Mapping[str, str]) -> None:
+    if "var(" in value.lower():
+        resolved = _resolved(value, variables)
+        if resolved is None:
+            values.doubt("var()")
+            return
+        value = resolved.lower()
+    for single, text in accepted(name, value):
+        if single == "doubt":
+            values.doubt(text)
+        elif text in WIDE:
+            _reset(values, single, text)
+        else:
+            values.given[single] = text
+
+
+def _reset(values: Values, name: str, keyword: str) -> None:
+    """What ``inherit``, ``initial`` and the like make of a value."""
+    names = list(values.given) if name == "all" else [one for one in values.given if one.startswith(name)] or [name]
+    for one in names:
+        values.given.pop(one, None)
+        if keyword == "initial" and one in _INITIAL:
+            values.given[one] = _INITIAL[one]
+        elif keyword == "inherit" and one not in INHERITED:
+            values.doubt(f"{one}: inherit")
+
+
+def _resolved(value: str, variables: Mapping[str, str]) -> str | None:
+    """A value with its variables put in; None for one that has no end."""
+    for _ in range(10):
+        if not _VARIABLE.search(value):
+            return value if "var(" not in value.lower() else None
+        value = _VARIABLE.sub(lambda found: variables.get(found[1], found[2] or ""), value)
+        if len(value) > _LONGEST:
+            return None
+    return None
+
+
+def _hints(element: Element) -> Iterator[tuple[str, str]]:
+    """What attributes say of the looks (HTML, 15.3)."""
+    attributes = element.attributes
+    if not attributes:
+        return
+    if "hidden" in attributes:
+        yield ("display", "none")
+    if "bgcolor" in attributes and (shade := legacy_colour(attributes["bgcolor"])):
+        yield ("background-color", _written(shade))
+    if attributes.get("background"):
+        yield ("background-picture", "url(x)")
+    inked = attributes.get("color" if element.tag == "font" else "text" if element.tag == "body" else "", "")
+    if inked and (shade := legacy_colour(inked)):
+        yield ("color", _written(shade))
+    if element.tag == "font" and (step := re.fullmatch(r"\s*([+-]?)(\d+).*", attributes.get("size", ""), re.DOTALL)):
+        count = int(step[2][:3]) * (-1 if step[1] == "-" else 1) + (3 if step[1] else 0)
+        yield ("font-size", _FONT_SIZES[min(max(count, 1), 7)])
+
+
+def _written(shade: Colour) -> str:
+    red, green, blue = (round(part * 255) for part in shade[:3])
+    return f"#{red:02x}{green:02x}{blue:02x}"

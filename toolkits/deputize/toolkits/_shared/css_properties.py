@@ -1,0 +1,206 @@
+"""The properties that decide whether a person sees a text, and what browsers accept as their values.
+
+A declaration that a browser ignores must be ignored here, too: ``display: none; display: nonsense`` hides. A property
+that is neither known here nor known to be harmless raises a doubt where it is used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+
+from deputize.toolkits._shared.css_values import Unknown, colour, number, pixels
+
+INHERITED: Final = frozenset(
+    "visibility font-size color -webkit-text-fill-color text-indent letter-spacing direction white-space"
+    " -webkit-text-security font-size-adjust line-height".split()
+)
+_RESET: Final = frozenset({"initial", "unset", "revert", "revert-layer"})
+WIDE: Final = _RESET | {"inherit"}
+"""Keywords that every property takes."""
+
+_SAME: Final = {  # logical names, as they are in a text from left to right and from top to bottom
+    **{"margin-inline-start": "margin-left", "margin-block-start": "margin-top", "inset-inline-start": "left"},
+    **{"inset-block-start": "top", "inset-inline-end": "right", "inset-block-end": "bottom", "inline-size": "width"},
+    **{"block-size": "height", "max-inline-size": "max-width", "max-block-size": "max-height"},
+    **{"min-inline-size": "min-width", "min-block-size": "min-height", "padding-block-start": "padding-top"},
+    **{"padding-inline-start": "padding-left", "-webkit-transform": "transform", "-webkit-filter": "filter"},
+    **{"-webkit-clip-path": "clip-path", "-webkit-opacity": "opacity", "-webkit-background-clip": "background-clip"},
+    **{"-webkit-animation": "animation", "-webkit-animation-name": "animation-name", "word-wrap": "overflow-wrap"},
+    **{"overflow-inline": "overflow-x", "overflow-block": "overflow-y", "background-image": "background-picture"},
+}
+_SIDES: Final = ("top", "right", "bottom", "left")
+_DISPLAYS: Final = frozenset(
+    "none block inline inline-block flex inline-flex grid inline-grid table inline-table table-row table-cell"
+    " table-row-group table-header-group table-footer-group table-column table-column-group table-caption contents"
+    " list-item flow-root flow run-in -webkit-box -webkit-inline-box -webkit-flex -webkit-inline-flex ruby"
+    " ruby-text ruby-base math".split()
+)
+SIZES: Final = {
+    **{"xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0},
+    **{"xx-large": 32.0, "xxx-large": 48.0},
+}
+_KEYWORDS: Final = {
+    "display": _DISPLAYS,
+    "visibility": frozenset({"visible", "hidden", "collapse"}),
+    "position": frozenset({"static", "relative", "absolute", "fixed", "sticky", "-webkit-sticky"}),
+    "overflow-x": frozenset({"visible", "hidden", "auto", "scroll", "clip", "overlay"}),
+    "overflow-y": frozenset({"visible", "hidden", "auto", "scroll", "clip", "overlay"}),
+    "float": frozenset({"left", "right", "none", "inline-start", "inline-end"}),
+    "content-visibility": frozenset({"visible", "auto", "hidden"}),
+    "direction": frozenset({"ltr", "rtl"}),
+    "unicode-bidi": frozenset({"normal", "embed", "isolate", "bidi-override", "isolate-override", "plaintext"}),
+    "table-layout": frozenset({"auto", "fixed"}),
+    "mix-blend-mode": frozenset({"normal"}),
+    "-webkit-text-security": frozenset({"none", "disc", "circle", "square"}),
+}
+_AUTO: Final = frozenset(
+    "auto none normal min-content max-content fit-content stretch -webkit-fill-available content".split()
+)
+_LENGTHS: Final = frozenset(
+    "top right bottom left margin-top margin-left margin-right margin-bottom padding-top padding-left padding-right"
+    " padding-bottom width height max-width max-height min-width min-height text-indent letter-spacing line-height"
+    " flex-basis".split()
+)
+_TAKEN: Final = frozenset(  # as they stand, to be judged where they are used
+    "clip clip-path transform scale translate filter content background-clip background-picture animation"
+    " animation-name z-index white-space -webkit-line-clamp flex".split()
+)
+_NUMBERS: Final = frozenset({"opacity", "zoom", "font-size-adjust"})
+_COLOURS: Final = frozenset({"color", "background-color", "-webkit-text-fill-color"})
+_SYSTEM: Final = frozenset(
+    "canvas canvastext linktext visitedtext activetext buttontext field fieldtext graytext".split()
+)
+
+_FOREIGN: Final = ("mso-", "-ms-", "-moz-", "-o-", "-khtml-", "panose", "_", "*", "mso")
+_HARMLESS: Final = re.compile(
+    r"font-(?:family|weight|style|variant.*|stretch|smooth.*|feature-settings|kerning|synthesis)|text-(?:align.*"
+    r"|decoration.*|transform|rendering|overflow|shadow|justify|underline.*|emphasis.*|size-adjust|wrap.*)|border.*"
+    r"|outline.*|vertical-align|list-style.*|cursor|clear|overflow-(?:wrap|anchor)|word-(?:break|spacing)|hyphens"
+    r"|box-(?:sizing|shadow)|padding-.*|margin-.*|background-(?:repeat|position.*|size|attachment|origin)|page-break.*"
+    r"|break-.*|orphans|widows|table-layout|caption-side|empty-cells|quotes|user-select|pointer-events|resize|size"
+    r"|justify-.*|align-.*|place-.*|gap|row-gap|column-(?:gap|rule.*|fill|span)|order|flex-(?:direction|wrap|grow|shrink|flow)"
+    r"|object-(?:fit|position)|image-rendering|color-(?:scheme|adjust)|print-color-adjust|supported-color-schemes"
+    r"|accent-color|caret-color|appearance|scroll-.*|will-change|transition.*|tab-size|line-break|counter-.*|speak.*"
+    r"|tap-highlight-color|touch-callout|overflow-scrolling|text-stroke.*|margin|padding|isolation|isolate"
+    r"|transform-(?:origin|style|box)|perspective-origin|clip-rule|unicode-range|src|grid-area|grid-(?:row|column).*"
+    r"|animation-(?:duration|delay|timing-function|iteration-count|direction|fill-mode|play-state)|fill|stroke.*|widows"
+    r"|columns?|column-(?:count|width)|layout-grid.*|punctuation.*|tab-stops|border|inset-area|backdrop-filter|text-autospace"
+    r"|aspect-ratio|nav-.*|marker.*|ruby-.*|behavior|filter-.*|alt|orientation|zoom-.*|box-(?:orient|align|pack|flex.*)"
+)
+
+Expanded = tuple[tuple[str, str], ...]
+
+
+@lru_cache(4000)
+def accepted(name: str, value: str) -> Expanded:
+    """A declaration as the single properties that are judged; empty for one that browsers ignore, or that is harmless.
+
+    A property that could hide and is not understood becomes ``("doubt", NAME)``.
+    """
+    name = _SAME.get(name, name)
+    if name in _SHORTHANDS and value not in WIDE and "var(" not in value:
+        return tuple(_SHORTHANDS[name](value))
+    if name == "all" or name in _SHORTHANDS or (value in WIDE and _is_judged(name)) or name.startswith("--"):
+        return ((name, value),)
+    if _is_judged(name):
+        return ((name, value),) if "var(" in value or _is_valid(name, value) else _unknown(name, value)
+    plain = name.removeprefix("-webkit-")
+    if name.startswith(_FOREIGN) or _HARMLESS.fullmatch(plain) or not re.fullmatch(r"-?[a-z][a-z-]*", name):
+        return ()
+    return (("doubt", name[:40]),)
+
+
+def _is_judged(name: str) -> bool:
+    return name in _KEYWORDS or name in _LENGTHS or name in _TAKEN or name in _NUMBERS | _COLOURS | {"font-size"}
+
+
+def _unknown(name: str, value: str) -> Expanded:
+    """For a value that browsers ignore: nothing; some that only newer browsers know are a doubt."""
+    return (("doubt", name),) if name == "mix-blend-mode" or "anchor(" in value else ()
+
+
+def _is_valid(name: str, value: str) -> bool:
+    try:
+        if name in _KEYWORDS:
+            return all(word in _KEYWORDS[name] for word in value.split()) and bool(value)
+        if name in _NUMBERS:
+            return number(value) is not None or value in ("normal", "none", "from-font")
+        if name in _COLOURS:
+            return value in _SYSTEM or value == "currentcolor" or colour(value) is not None
+        if name == "font-size":
+            return value in SIZES or value in ("smaller", "larger") or pixels(value, 16) is not None
+        if name == "line-height" and number(value) is not None:
+            return True
+        if name in _LENGTHS:
+            first = value.split()[0] if name == "text-indent" and value else value
+            return value in _AUTO or pixels(first, 16) is not None
+    except Unknown:
+        return True
+    return True
+
+
+def _sides(prefix: str) -> Callable[[str], Iterator[tuple[str, str]]]:
+    def expand(value: str) -> Iterator[tuple[str, str]]:
+        words = _words(value)
+        if 1 <= len(words) <= 4:
+            four = [words[0], words[1 % len(words)], words[2 if len(words) > 2 else 0], words[len(words) - 1]]
+            four[3] = words[3] if len(words) == 4 else four[1]
+            names = [f"{prefix}{side}" for side in _SIDES]
+            if all(_is_valid(name, word) for name, word in zip(names, four, strict=True)):
+                yield from zip(names, four, strict=True)
+
+    return expand
+
+
+def _words(value: str) -> list[str]:
+    """The words of a value; a function is one."""
+    return re.findall(r"(?:[^\s()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))+", value[:2_000])
+
+
+def _overflow(value: str) -> Iterator[tuple[str, str]]:
+    words = value.split()
+    if 1 <= len(words) <= 2 and all(_is_valid("overflow-x", word) for word in words):
+        yield from (("overflow-x", words[0]), ("overflow-y", words[-1]))
+
+
+def _font(value: str) -> Iterator[tuple[str, str]]:
+    """Of ``font`` the size, which stands before an optional line height."""
+    words = _words(re.sub(r"\s*/\s*", "/", value))
+    for at, word in enumerate(words):
+        size, _, height = word.partition("/")
+        if not re.fullmatch(r"\d+", size) or size == "0":
+            if _is_valid("font-size", size):
+                if at + 1 < len(words):  # a family has to follow
+                    yield ("font-size", size)
+                    yield from [("line-height", height)] if height and _is_valid("line-height", height) else []
+                return
+
+
+def _background(value: str) -> Iterator[tuple[str, str]]:
+    """Of ``background`` the colour, and whether a picture lies over it."""
+    words = _words(value.replace(",", ", ") if "(" not in value else value)
+    picture = " ".join(word for word in words if "url(" in word or "gradient(" in word or "image" in word)
+    tint = next((word for word in words if "url(" not in word and "gradient(" not in word and _is_tint(word)), "")
+    yield ("background-color", tint or "transparent")
+    yield ("background-picture", picture or "none")
+    if any(word.strip(",") == "text" for word in words):
+        yield ("background-clip", "text")
+
+
+def _is_tint(word: str) -> bool:
+    return _is_valid("background-color", word.strip(","))
+
+
+def _flex(value: str) -> Iterator[tuple[str, str]]:
+    words = _words(value)
+    if len(words) == 3 or (words and words[-1].endswith(("px", "%", "em"))):
+        yield ("flex-basis", words[-1])
+
+
+_SHORTHANDS: Final[Mapping[str, Callable[[str], Iterator[tuple[str, str]]]]] = {
+    **{"margin": _sides("margin-"), "padding": _sides("padding-"), "inset": _sides("")},
+    **{"overflow": _overflow, "font": _font, "background": _background, "flex": _flex},
+}

@@ -1,0 +1,215 @@
+"""The style sheets in a mail, and which of their declarations hold for an element (CSS Cascade 5).
+
+Read as a browser with a wide, light screen does: what is for print, dark mode or small screens does not hold. Sheets
+from elsewhere are not loaded, as no mail program loads them; one that is written into an address is a doubt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from deputize.toolkits._shared.css_media import holds
+from deputize.toolkits._shared.css_properties import accepted
+from deputize.toolkits._shared.css_select import Budget, Selector, Step
+from deputize.toolkits._shared.css_selector_reader import Invalid, Unclear, read_selectors
+from deputize.toolkits._shared.html_tree import Document, Element, TooComplex
+
+_LONGEST: Final = 150_000  # characters of styles; Gmail shows none of a mail with more than 102,000
+_LONGEST_INLINE: Final = 20_000
+_MOST_SELECTORS: Final = 4_000
+_PLAIN: Final = re.compile(  # what can be split at semicolons and colons
+    r"""(?:[^\\/"'()\[\]{}@<&]|/(?!\*)|"[^"\\\n\r\f;!]*"|'[^'\\\n\r\f;!]*'|\([^()\\"'\n\r\f;!{}\[\]/]*\))*+"""
+)
+_CONDITIONAL: Final = frozenset({"supports", "layer", "container", "scope", "starting-style"})
+_MOVING = re.compile(r"opacity|visibility|display|color|font|transform|clip|left|top|margin|height|width|filter")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A declaration as it stands: its name and value in small letters, but those of a variable."""
+
+    name: str
+    value: str
+    important: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    selector: Selector
+    order: int
+    declared: tuple[Declared, ...]
+
+
+@dataclass(slots=True)
+class Sheet:
+    """All rules of a mail, found by what the element they are for must have. ``doubts``: what was not understood."""
+
+    quirks: bool
+    doubts: set[str] = field(default_factory=set)
+    _by_key: dict[str, list[_Rule]] = field(default_factory=lambda: defaultdict(list))
+    _count: int = 0
+    _budget: Budget = field(default_factory=Budget)
+
+    @classmethod
+    def of(cls, document: Document) -> Sheet:
+        """The sheets of a document. Raises `TooComplex`."""
+        sheet, read = cls(document.quirks), 0
+        for element in document.root.walk():
+            if element.tag == "style":
+                if element.attributes.get("type", "").strip().lower() not in ("", "text/css"):
+                    continue
+                text = element.text()
+                read += len(text)
+                if read > _LONGEST:
+                    raise TooComplex
+                if _in_noscript(element):
+                    sheet.doubts.add("noscript")
+                elif holds(element.attributes.get("media", "")):
+                    sheet._read(text)
+            elif element.tag == "link" and element.attributes.get("href", "").strip().lower().startswith("data:"):
+                sheet.doubts.add("link")
+        return sheet
+
+    # ------------------------------------------------------------- reading
+
+    def _read(self, text: str) -> None:
+        from tinycss2 import parse_stylesheet
+
+        self._take(parse_stylesheet(text, skip_comments=True, skip_whitespace=True), deep=0)
+
+    def _take(self, rules: Sequence[Any], deep: int) -> None:
+        for rule in rules:
+            if rule.type == "qualified-rule":
+                self._style(rule.prelude, rule.content, deep)
+            elif rule.type == "at-rule":
+                self._at_rule(rule, deep)
+
+    def _at_rule(self, rule: Any, deep: int) -> None:
+        from tinycss2 import parse_rule_list, serialize
+
+        name, prelude = rule.lower_at_keyword, serialize(rule.prelude).strip()
+        if rule.content is None:
+            if name == "import" and "data:" in prelude.lower():
+                self.doubts.add("@import")
+            return
+        if name == "keyframes" or name.endswith("-keyframes"):
+            if _MOVING.search(serialize(rule.content).lower()):
+                self.doubts.add("@keyframes")
+        elif name == "font-face":
+            if "data:" in serialize(rule.content).lower():
+                self.doubts.add("@font-face")
+        elif name in _CONDITIONAL or (name == "media" and holds(prelude)):
+            if deep > 5:
+                raise TooComplex
+            if name != "media" and rule.content:
+                self.doubts.add(f"@{name}")
+            self._take(parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), deep + 1)
+
+    def _style(self, prelude: list[Any], content: list[Any], deep: int) -> None:
+        declared, nested = _declarations(content)
+        if any(rule.type != "error" for rule in nested):
+            self.doubts.add("nested rules")
+        if not declared:
+            return
+        try:
+            found = read_selectors(prelude, self.quirks)
+        except Invalid:
+            return
+        except Unclear:
+            self.doubts.add("selector")
+            return
+        for selector in found:
+            self._keep(selector, declared)
+
+    def _keep(self, selector: Selector, declared: tuple[Declared, ...]) -> None:
+        self._count += 1
+        if self._count > _MOST_SELECTORS:
+            raise TooComplex
+        if selector.pseudo:
+            if selector.pseudo in ("first-line", "first-letter") or _covers(declared):
+                self.doubts.add(f"::{selector.pseudo[:20]}")
+            return
+        self._by_key[selector.key].append(_Rule(selector, self._count, declared))
+
+    # ------------------------------------------------------------- what holds for an element
+
+    def declared(self, element: Element) -> Iterator[Declared]:
+        """What holds for an element, the weakest first. Raises `TooComplex`."""
+        matching = self._matching(element) if self._by_key else []
+        styled = inline(element.attributes.get("style", ""))
+        for important in (False, True):
+            for rule in matching:
+                yield from (one for one in rule.declared if one.important is important)
+            yield from (one for one in styled if one.important is important)
+
+    def _matching(self, element: Element) -> list[_Rule]:
+        step = Step(element, self._budget)
+        near = (rule for key in self._keys(element) for rule in self._by_key.get(key, ()))
+        rules = [rule for rule in near if rule.selector.matches(step)]
+        self._budget.spend(3 * sum(len(rule.declared) for rule in rules))
+        return sorted(rules, key=lambda rule: (rule.selector.specificity, rule.order))
+
+    def _keys(self, element: Element) -> Iterator[str]:
+        attributes = element.attributes
+        id_, classes = attributes.get("id", ""), attributes.get("class", "")
+        if self.quirks:
+            id_, classes = id_.lower(), classes.lower()
+        yield from ("", element.tag, f"#{id_}")
+        yield from {f".{name}" for name in classes.split()}
+
+
+def _in_noscript(element: Element) -> bool:
+    at: Element | None = element
+    while at is not None and at.tag != "noscript":
+        at = at.parent
+    return at is not None
+
+
+def _covers(declared: Sequence[Declared]) -> bool:
+    """Whether a box made by a style sheet could lie over a text."""
+    return any(one.name == "position" and one.value in ("absolute", "fixed") for one in declared)
+
+
+def _declarations(content: Any) -> tuple[tuple[Declared, ...], list[Any]]:
+    """The declarations in a block that could matter, and the rules in it."""
+    from tinycss2 import parse_blocks_contents, serialize
+
+    found: list[Declared] = []
+    others: list[Any] = []
+    for one in parse_blocks_contents(content, skip_comments=True, skip_whitespace=True):
+        if one.type == "declaration":
+            variable = one.name.startswith("--")
+            found += _kept(one.name if variable else one.lower_name, serialize(one.value), one.important)
+        else:
+            others.append(one)
+    return tuple(found), others
+
+
+def _kept(name: str, value: str, important: bool) -> Iterator[Declared]:
+    value = " ".join(re.sub(r"/\*.*?\*/", " ", value, flags=re.DOTALL).split())[:4000]
+    value = value if name.startswith("--") or "var(" in value else value.lower()
+    if accepted(name, value):
+        yield Declared(name, value, important)
+
+
+@lru_cache(4000)
+def inline(style: str) -> tuple[Declared, ...]:
+    """The declarations in a ``style`` attribute. Raises `TooComplex` for a giant."""
+    if not style.strip():
+        return ()
+    if len(style) > _LONGEST_INLINE:
+        raise TooComplex
+    if _PLAIN.fullmatch(style):
+        found: list[Declared] = []
+        for one in style.split(";"):
+            name, colon, value = one.partition(":")
+            value, mark, important = value.partition("!")
+            if colon and (not mark or important.strip().lower() == "important"):
+                found += _kept(name.strip().lower() if "--" not in name else name.strip(), value, bool(mark))
+        return tuple(found)
+    return _declarations(style)[0]

@@ -1,0 +1,185 @@
+"""CSS values as far as they decide whether a person sees a text: lengths in pixels, numbers, colours.
+
+A value that a browser would ignore is None here, since the declaration before it stands then. What is understood by
+browsers and not here raises `Unknown`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+WIDTH: Final = 1280.0
+"""Pixels of the window in which a mail is imagined; phones differ, and are not asked."""
+_PIXELS: Final = {
+    **{"px": 1.0, "pt": 4 / 3, "in": 96.0, "cm": 37.8, "mm": 3.78, "pc": 16.0, "q": 0.945, "rem": 16.0},
+    **{"vw": WIDTH / 100, "vh": 8.0, "vmin": 8.0, "vmax": WIDTH / 100, "vi": WIDTH / 100, "vb": 8.0},
+    **{"dvh": 8.0, "svh": 8.0, "lvh": 8.0, "dvw": WIDTH / 100, "svw": WIDTH / 100, "lvw": WIDTH / 100},
+}
+_OF_SIZE: Final = {"em": 1.0, "ex": 0.5, "ch": 0.5, "lh": 1.2, "cap": 0.7, "ic": 1.0, "rlh": 1.2}
+_NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+_LENGTH = re.compile(rf"({_NUMBER})([a-z%]*)")
+_TOKEN = re.compile(rf"\s*(?:({_NUMBER})([a-z%]*)|([a-z-]+)?(\()|([-+*/,)]))\s*")
+_LONGEST: Final = 2_000
+_MATH: Final = ("calc", "min", "max", "clamp")
+
+
+class Unknown(Exception):
+    """A value that browsers understand and we do not."""
+
+
+class Colour(NamedTuple):
+    """Red, green, blue and opacity, each from 0 to 1."""
+
+    red: float
+    green: float
+    blue: float
+    alpha: float = 1.0
+
+    def over(self, below: Colour) -> Colour:
+        """The colour that shows where this one lies over another that is opaque."""
+        a = self.alpha
+        mixed = [top * a + under * (1 - a) for top, under in zip(self[:3], below[:3], strict=True)]
+        return Colour(mixed[0], mixed[1], mixed[2])
+
+    def contrast(self, other: Colour) -> float:
+        """How well one shows on the other: 1 not at all, 21 black on white (WCAG 2.2, contrast ratio)."""
+        dark, light = sorted((self._luminance, other._luminance))
+        return (light + 0.05) / (dark + 0.05)
+
+    @property
+    def _luminance(self) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in self[:3]]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+WHITE: Final = Colour(1, 1, 1)
+BLACK: Final = Colour(0, 0, 0)
+CLEAR: Final = Colour(0, 0, 0, 0)
+
+
+@lru_cache(1000)
+def colour(value: str) -> Colour | None:
+    """A colour by CSS; None for none. Raises `Unknown` for a colour space we cannot convert."""
+    from tinycss2.color4 import parse_color
+
+    parsed = parse_color(value[:200])
+    if parsed is None or isinstance(parsed, str):
+        return None
+    try:
+        red, green, blue = (min(max(c or 0.0, 0.0), 1.0) for c in parsed.to("srgb").coordinates)
+    except NotImplementedError as error:
+        raise Unknown("colour") from error
+    return Colour(red, green, blue, min(max(parsed.alpha, 0.0), 1.0))
+
+
+def legacy_colour(value: str) -> Colour | None:
+    """The colour in an attribute such as ``bgcolor``, where browsers take anything (HTML, 2.3.6)."""
+    value = value.strip().lower()
+    if not value or value == "transparent":
+        return None
+    named = None if value.startswith("rgb") or "(" in value else colour(value)
+    if named:
+        return named
+    digits = re.sub(r"[^0-9a-f]", "0", value.removeprefix("#")[:128])
+    if len(digits) == 3:
+        return colour("#" + digits)
+    third = max(math.ceil(len(digits) / 3), 1)
+    digits = digits.ljust(third * 3, "0")
+    parts = [digits[at : at + third][-8:] for at in range(0, third * 3, third)]
+    while len(parts[0]) > 2 and all(part[0] == "0" for part in parts):
+        parts = [part[1:] for part in parts]
+    return colour("#" + "".join(part[:2].rjust(2, "0") for part in parts))
+
+
+def number(value: str) -> float | None:
+    """A number or a percentage, which counts as a part of one."""
+    if found := _LENGTH.fullmatch(value):
+        return float(found[1]) / 100 if found[2] == "%" else float(found[1]) if not found[2] else None
+    return _calculated(value, 16.0, 1.0)
+
+
+def pixels(value: str, size: float, whole: float = WIDTH) -> float | None:
+    """A length in pixels; None for what is no length. ``size``: of the font; ``whole``: what per cent are of.
+
+    Raises `Unknown` for a function that we cannot calculate.
+    """
+    if found := _LENGTH.fullmatch(value):
+        return _measured(float(found[1]), found[2], size, whole)
+    return _calculated(value, size, whole)
+
+
+def _measured(count: float, unit: str, size: float, whole: float) -> float | None:
+    if unit == "%":
+        return count * whole / 100
+    if unit in _OF_SIZE:
+        return count * size * _OF_SIZE[unit]
+    if not unit:
+        return 0.0 if count == 0 else None
+    return count * _PIXELS[unit] if unit in _PIXELS else None
+
+
+def _calculated(value: str, size: float, whole: float) -> float | None:
+    """What a function such as ``calc()`` gives; None if there is none."""
+    if "(" not in value:
+        return None
+    tokens = list(_TOKEN.finditer(value[:_LONGEST]))
+    if sum(len(token[0]) for token in tokens) != len(value) or not value.startswith(_MATH):
+        raise Unknown(value.partition("(")[0][:30])
+    try:
+        return _Sum(tokens, size, whole).value()
+    except (IndexError, ZeroDivisionError, RecursionError) as error:
+        raise Unknown("calc") from error
+
+
+class _Sum:
+    """Calculates a mathematical function of CSS (CSS Values 4, 10), units already turned into pixels."""
+
+    def __init__(self, tokens: list[re.Match[str]], size: float, whole: float) -> None:
+        self._tokens, self._at, self._size, self._whole = tokens, 0, size, whole
+
+    def value(self) -> float:
+        token = self._tokens[self._at]
+        self._at += 1
+        if token[1]:
+            measured = _measured(float(token[1]), token[2], self._size, self._whole)
+            return float(token[1]) if measured is None and not token[2] else _known(measured)
+        if not token[4] or token[3] not in (None, *_MATH):
+            raise Unknown("calc")
+        terms = [self._sum()]
+        while self._tokens[self._at][5] == ",":
+            self._at += 1
+            terms.append(self._sum())
+        self._at += 1
+        return self._chosen(token[3], terms)
+
+    @staticmethod
+    def _chosen(name: str | None, terms: list[float]) -> float:
+        if name == "min":
+            return min(terms)
+        if name == "clamp" and len(terms) == 3:
+            return max(terms[0], min(terms[1], terms[2]))
+        return max(terms)
+
+    def _sum(self) -> float:
+        total = self._product()
+        while (token := self._tokens[self._at])[5] in ("+", "-") or (token[1] or "")[:1] in ("+", "-"):
+            self._at += token[5] is not None
+            total += -self._product() if token[5] == "-" else self._product()
+        return total
+
+    def _product(self) -> float:
+        total = self.value()
+        while (sign := self._tokens[self._at][5]) in ("*", "/"):
+            self._at += 1
+            factor = self.value()
+            total = total * factor if sign == "*" else total / factor
+        return total
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise Unknown("calc")
+    return value

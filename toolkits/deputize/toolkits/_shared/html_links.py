@@ -1,0 +1,50 @@
+"""Links in HTML: the address that is shown beside their words, and whether the words name another one."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from deputize.toolkits._shared.mail.headers import network_host
+
+_LONGEST_LINK: Final = 200
+_HOST = re.compile(r"(?:https?://)?((?:[^\W_](?:[\w-]*[^\W_])?\.)+[^\W\d_]{2,})(?:[:/?#]\S*)?", re.IGNORECASE)
+_FILE = re.compile(r"\.(?:pdf|docx?|xlsx?|pptx?|zip|png|jpe?g|gif|js|txt|html?|csv|md|ics)$", re.IGNORECASE)
+
+
+def _split(href: str) -> SplitResult | None:
+    try:
+        split = urlsplit(re.sub(r"[\x00-\x20]+", "", href))
+        return split if split.scheme in ("http", "https") and split.hostname else None
+    except ValueError:
+        return None
+
+
+def address_of(href: str) -> str:
+    """A link's address to show: web only, without user names, shortened if it is very long."""
+    split = _split(href)
+    if split is None:
+        return ""
+    host = network_host(split.netloc.rpartition("@")[2])
+    whole = split._replace(netloc=host).geturl().translate({ord("<"): "%3C", ord(">"): "%3E"})
+    return whole if len(whole) <= _LONGEST_LINK else f"{split.scheme}://{host}{split.path[:60]}\u2026"
+
+
+def misleads(shown: str, href: str) -> bool:
+    """Whether the words of a link are, or hold, the address of another host than the link's."""
+    split = _split(href)
+    if split is None or not split.hostname:
+        return False
+    words = [shown] if " " not in shown else [w for w in shown.split() if "://" in w or w.lower().startswith("www.")]
+    target = network_host(split.hostname)
+    for word in words:
+        named = _HOST.fullmatch(word.strip(".,;()[]\"'"))
+        if named and not _FILE.search(word) and not _same_site(network_host(named[1].lower()), target):
+            return True
+    return False
+
+
+def _same_site(one: str, other: str) -> bool:
+    one, other = one.removeprefix("www."), other.removeprefix("www.")
+    return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
