@@ -203,22 +203,23 @@ async def recover(world: World, deputy: Deputy) -> None:
     ("name", "course"), [("linear", "step-up"), ("github", "first consent"), ("google", "wrong account")]
 )
 async def test_whoever_finishes_for_the_dead_may_die_too_at_any_step(name: str, course: str) -> None:
-    steps, deaths, wrong = COURSES[course], 0, []
-    for at in range(1, 40):
-        for when in WHEN:
-            second = Fate(1, when)
-            while True:
-                world, first_fate = await begun(name, steps), Fate(at, "after")
-                await cut_off(world, steps[-1], first_fate)
-                await cut_off(world, recover, second)
-                lost, left = await left_of(world)
-                if (lost or left) and not excused(first_fate, second):
-                    wrong.append((first_fate.last, second.last, len(lost), len(left)))
-                if not second.dead:
-                    break
-                deaths, second = deaths + 1, Fate(second.at + 1, when)
-        if not first_fate.dead:
-            break
+    steps, deaths, wrong, first_at, when = COURSES[course], 0, [], 1, WHEN[0]
+    second_at, alive_at_first = 1, False
+    while not alive_at_first:
+        world, one, two = await begun(name, steps), Fate(first_at, "after"), Fate(second_at, when)
+        await cut_off(world, steps[-1], one)
+        await cut_off(world, recover, two)
+        lost, left = await left_of(world)
+        if (lost or left) and not excused(one, two):
+            wrong.append((one.last, two.last, len(lost), len(left)))
+        deaths += two.dead
+        if two.dead:
+            second_at += 1
+        elif when == WHEN[0]:
+            when, second_at = WHEN[1], 1
+        else:
+            when, second_at, first_at = WHEN[0], 1, first_at + 1
+            alive_at_first = not one.dead
     assert deaths > 10 and wrong == []
 
 
