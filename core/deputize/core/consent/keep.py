@@ -26,6 +26,7 @@ from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Account, Grant, User
 from deputize.core.vault.rollback import facts_of
@@ -264,4 +265,6 @@ def _expected(account: Account, record: ConsentRecord) -> bool:
 
 def reason_of(outcome: Outcome) -> str:
     """Why a consent failed, in the words of its record."""
-    return "operator" if outcome.fix_by == "operator" else outcome.detail or str(outcome.kind)
+    if outcome.fix_by == "operator":
+        return outcome.detail if outcome.detail in REMEDIES else "operator"
+    return outcome.detail or str(outcome.kind)
