@@ -14,12 +14,12 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import App, DeputizeError, Deputy, Secret, User, allow_all
-from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.consent.consents import AnyLocalUser, DeviceCode
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.sandbox import Sandbox
+from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from tests.support.families import alive, unknown
@@ -88,6 +88,22 @@ async def step_up(world: World, deputy: Deputy) -> None:
     await world.allow(deputy, world.scopes[1])
 
 
+async def device(world: World, deputy: Deputy) -> None:
+    """A consent whose code is entered on another machine."""
+    [asked] = await deputy.connect("alice", world.name, scopes=[world.scopes[1]])
+    shown: list[DeviceCode] = []
+
+    async def enter(seconds: float) -> None:
+        world.clock.now += seconds
+        browser = Browser(world.sandbox.transport())
+        page = await browser.open(shown[-1].address)
+        page = await browser.submit(page, page.forms[0], user_code=shown[-1].code)
+        if page.forms:
+            await browser.submit(page, page.forms[0], account="alice@example.test", decision="allow")
+
+    await deputy.consents.by_device(asked.id, ALICE, shown.append, enter)
+
+
 async def again(world: World, deputy: Deputy) -> None:
     """The same once more, for another account, which is refused."""
     await world.allow(deputy, world.scopes[1], as_="bob@example.test")
@@ -125,7 +141,10 @@ COURSES: dict[str, tuple[Doing, ...]] = {
     "disconnect": (first, disconnect),
     "disconnect after a step-up": (first, step_up, disconnect),
     "leaked": (first, step_up, leaked),
+    "device": (first, device),
 }
+NONE: Final = frozenset({("github", "refresh"), ("google", "device"), ("linear", "device")})
+"""GitHub's tokens do not expire, and only GitHub gives codes for other devices."""
 
 
 async def begun(name: str, course: tuple[Doing, ...]) -> World:
@@ -171,7 +190,7 @@ def excused(*fates: Fate) -> bool:
 
 def cases() -> list[Any]:
     """Each course at each provider; one of them always, all in the lane for sweeps."""
-    made = [(name, course) for name in APPS for course in COURSES if (name, course) != ("github", "refresh")]
+    made = [(name, course) for name in APPS for course in COURSES if (name, course) not in NONE]
     always = ("linear", "first consent")
     return [pytest.param(*one, marks=[] if one == always else [pytest.mark.sweep]) for one in made]
 
