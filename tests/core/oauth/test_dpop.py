@@ -313,6 +313,15 @@ def test_A18_a_proof_that_is_refused_is_the_operators_fault_and_costs_no_grant(
         assert grant_of(deputy).status == "active"
 
 
+def test_a_consent_whose_proof_is_refused_tells_the_operator_to_look_at_the_clock(
+    opened: Open, server: ProvingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.skew = -3600
+    with opened(server, "dpop = true") as deputy:
+        ended = connect(deputy, server)
+        assert (ended.status, ended.why) == ("failed", "operator") and "clock" in caplog.text
+
+
 @pytest.mark.parametrize("place", ["/token", "api"])
 @pytest.mark.parametrize("fault", ["refused", "unreadable", "lost", "broken"])
 def test_no_frame_of_an_error_shows_the_key_or_a_token(

@@ -26,7 +26,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "redirect_uri_mismatch": "the address that browsers come back to has to be registered at {label}, exactly as "
     "deputize doctor shows it.",
     "unsupported_response_type": "the registration at {label} has to allow an authorization code (response_type=code).",
-    "invalid_dpop_proof": "the clock of this machine has to be right: {label} refuses its proofs of possession (DPoP).",
+    "invalid_dpop_proof": "{label} wants proofs of possession (dpop = true); or it refuses those that it gets, mostly "
+    "since the clock of this machine is wrong.",
     UNCLASSIFIED: "{label} gave an error of its own. Its documentation and its log say what it wants.",
 }
 """What to change, by the reason of a consent that failed; the rest of a sentence."""
