@@ -319,7 +319,7 @@ def test_a_consent_whose_proof_is_refused_tells_the_operator_to_look_at_the_cloc
     server.skew = -3600
     with opened(server, "dpop = true") as deputy:
         ended = connect(deputy, server)
-        assert (ended.status, ended.why) == ("failed", "operator") and "clock" in caplog.text
+        assert (ended.status, ended.why) == ("failed", "invalid_dpop_proof") and "clock" in caplog.text
 
 
 @pytest.mark.parametrize("place", ["/token", "api"])
