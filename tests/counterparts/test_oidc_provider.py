@@ -48,6 +48,7 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
     ("issuer", "client"),
     [
         ("plain", "web"),
+        ("plain", "basic"),
         ("plain", "native"),
         ("plain", "signs"),
         ("par", "web"),
