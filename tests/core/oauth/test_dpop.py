@@ -38,6 +38,7 @@ from deputize.core.oauth import dpop
 from deputize.core.vault.grant import Account, Grant, Secret
 from tests.core.oauth.test_any_server import Open, connect, opened, start
 from tests.support.canary import frame_hits
+from tests.support.house import no_sleep
 from tests.support.oidc_server import API, OidcServer
 
 __all__ = ["opened"]  # a fixture
@@ -129,7 +130,7 @@ def server() -> ProvingServer:
 @contextmanager
 def connected(opened: Open, server: ProvingServer) -> Iterator[Deputy]:
     with opened(server, "dpop = true") as deputy:
-        deputy.gate.catalog = Catalog([acme])
+        deputy.gate.catalog, deputy.sender.sleep = Catalog([acme]), no_sleep
         assert connect(deputy, server).status == "granted"
         yield deputy
 
