@@ -58,6 +58,7 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
         ("resource", "native"),
         ("dpop", "bound"),
         ("dpop", "boundnative"),
+        ("dpop", "boundsigns"),
     ],
 )
 async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: str, client: str) -> None:

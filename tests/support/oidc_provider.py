@@ -69,7 +69,7 @@ def write_note(text: str, *, run: Run) -> Steps:
 
 @cache
 def client_key() -> ClientKey:
-    """What the client `signs` authenticates with."""
+    """What the clients `signs` and `boundsigns` authenticate with."""
     made = ECKey.generate_key("P-256", {"kid": "of-the-client"}, private=True)
     return ClientKey(Secret(json.dumps(made.as_dict(private=True))), "ES256", "of-the-client")
 
@@ -212,7 +212,7 @@ class Person:
 
 def app_of(client: str, **more: Any) -> App:
     """A client that the server knows."""
-    if client == "signs":
+    if client.endswith("signs"):
         return App("op", client, None, client, key=client_key(), **more)
     secret = None if client.endswith("native") else Secret(f"{client}-secret-{client}-secret-32")
     return App("op", client, secret, client, **more)
