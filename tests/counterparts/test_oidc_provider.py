@@ -188,14 +188,43 @@ async def test_two_thousand_acts_of_four_processes_on_one_vault_refresh_once_eac
     assert server.alive("plain", "fred") == {"refresh": [], "access": [], "grants": []}
 
 
-async def _of_processes(number: int, path: Path, server: OidcProvider, user: str, count: int) -> list[list[str]]:
-    """What failed in each of so many processes that act at the same time."""
+async def test_a_process_that_is_killed_leaves_the_others_a_grant_or_nobody_anything(
+    server: OidcProvider, tmp_path: Path
+) -> None:
+    """Killed between a request and its answer it loses the family, which the server then ends; and nothing lives on."""
+    path = tmp_path / "vault" / "vault.sqlite"
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
+        await Person(server, "jane").connect(deputy, READ, WRITE)
+    before = server.events().get("plain written twice", 0)
+    said = await _of_processes(3, path, server, "jane", 300, killed=1)
+    assert {failure.partition(":")[0] for failures in said for failure in failures} <= {"ReconsentRequired"}
+    assert server.events().get("plain written twice", 0) == before
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
+        grant = await grant_of(deputy, "jane")
+        assert (grant.status == "active") == (not any(said))
+        assert len(server.alive("plain", "jane")["refresh"]) == (grant.status == "active")
+        if grant.status == "active":
+            assert (await deputy.act("notes_count_notes", {}, user="jane"))["user"] == "jane"
+        await deputy.revoke("jane")
+    assert server.alive("plain", "jane")["refresh"] == []
+
+
+async def _of_processes(
+    number: int, path: Path, server: OidcProvider, user: str, count: int, *, killed: int = 0
+) -> list[list[str]]:
+    """What failed in each of so many processes that act at the same time, but for those that are killed meanwhile."""
     fleet = [_process(str(path), str(server.port), user, str(count)) for _ in range(number)]
     try:
         for one in fleet:
             assert one.stdout and await asyncio.to_thread(one.stdout.readline) == "ready\n"
-        ends = (asyncio.to_thread(one.communicate, f"{place}\n", 120) for place, one in enumerate(fleet))
-        return [json.loads(out) for out, _ in await asyncio.gather(*ends)]
+        ends = [
+            asyncio.create_task(asyncio.to_thread(one.communicate, f"{place}\n", 120))
+            for place, one in enumerate(fleet)
+        ]
+        await asyncio.sleep(2 * bool(killed))
+        for one in fleet[:killed]:
+            one.kill()
+        return [json.loads(out) for out, _ in (await asyncio.gather(*ends))[killed:]]
     finally:
         for one in fleet:
             one.kill()
