@@ -45,7 +45,9 @@ INSIDER: Final[dict[str, Hostile]] = {
     "a color": by_class("a{color:#fff}", f"<a href=x>{SAID}</a>"),
     "link pseudo": by_class("a:link{color:#fff}", f"<a href=x>{SAID}</a>"),
     "body link attr": Hostile(f"<!doctype html><body link=white><p>{SEEN}</p><a href=x>{SAID}</a>"),
-    "body text attr": Hostile(f"<!doctype html><body text=white><p>{SEEN}</p><p style='color:inherit'>{SAID}</p>"),
+    "body text attr": Hostile(
+        f"<!doctype html><body text=white><p style='color:#000'>{SEEN}</p><p style='color:inherit'>{SAID}</p>"
+    ),
     "fieldset legend": by_style("visibility:hidden", tag="fieldset"),
     "size in vw": by_style("font-size:0.01vw"),
     "font size clamp": by_style("font-size:clamp(0px,1vw,0px)"),
