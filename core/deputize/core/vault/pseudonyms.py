@@ -63,6 +63,15 @@ class Pseudonyms:
         """Whether the user's pseudonym is at hand."""
         return (tenant, user) in self._known
 
+    async def has_key(self, tenant: str, user: str) -> bool:
+        """Whether the vault has the user's key, as far as it can be seen, or this process wrote rows with it."""
+        if self.knows(tenant, user):
+            return True
+        try:
+            return await self._vault.store.get(KIND, self._vault.place(User(user, tenant))) is not None
+        except StoreUnavailable:
+            return True
+
     async def learn(self, tenant: str, user: str) -> None:
         """Have it at hand, and look again a minute later: another process may have erased it."""
         known = self._known.get((tenant, user))
