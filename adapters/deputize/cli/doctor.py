@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
-
-import httpx
+from typing import Any
 
 from deputize.cli.demo.folder import is_free
-from deputize.cli.doctor_servers import servers
+from deputize.cli.doctor_servers import reached, servers
+from deputize.cli.findings import Finding
+from deputize.cli.findings import bad as _bad
 from deputize.cli.show import counted
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import PLUGINS as TOOLKITS
@@ -35,18 +34,6 @@ from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.web.local_pages import same_vault
-
-State = Literal["ok", "open", "bad"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. ``open``: fine for now, but something is left to do."""
-
-    what: str
-    state: State
-    found: str
-    todo: str = ""
 
 
 def examine(*, reach: bool = True) -> Iterator[Finding]:
@@ -74,10 +61,6 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
     yield from _toolkits()
     yield from _plugins(TOOLKITS, PROVIDERS, STORES)
     yield _extras()
-
-
-def _bad(what: str, e: DeputizeError) -> Finding:
-    return Finding(what, "bad", e.message, e.hint)
 
 
 def _mode(settings: Settings) -> str:
@@ -239,15 +222,12 @@ def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
     if settings.local:
         yield _port(settings, vault, apps)
     elif reach:
-        yield _reached(
-            "pages", f"{settings.base_url.rstrip('/')}/health", "Start the web application that serves them."
-        )
+        yield reached("pages", f"{settings.base_url.rstrip('/')}/health", "Start the web application that serves them.")
     for name in dict.fromkeys(app.provider for app in apps if reach):
         provider: Provider = settings.all_providers()[name]
-        yield _reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
+        yield reached(provider.label, provider.token, "Check the network, the proxy and the firewall.")
     with suppress(DeputizeError):  # said already
-        for what, used in servers(settings) if reach else ():
-            yield _bad(what, used) if isinstance(used, DeputizeError) else Finding(what, "ok", used)
+        yield from servers(settings) if reach else ()
 
 
 def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
@@ -259,17 +239,6 @@ def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
             return Finding("pages", "ok", f"port {settings.port} serves this vault's pages now")
     todo = "End the program that has it, or set DEPUTIZE_PORT to a free port."
     return Finding("pages", "bad", f"port {settings.port} is taken by something else", todo)
-
-
-def _reached(what: str, url: str, todo: str) -> Finding:
-    """Whether a server answers there; what it answers does not matter."""
-    host = httpx.URL(url).netloc.decode()
-    try:
-        with httpx.Client(timeout=5.0, follow_redirects=False) as client:
-            client.get(url)
-    except httpx.HTTPError as e:
-        return Finding(what, "bad", f"{host} cannot be reached: {type(e).__name__}", todo)
-    return Finding(what, "ok", f"{host} answers")
 
 
 def _toolkits() -> Iterator[Finding]:

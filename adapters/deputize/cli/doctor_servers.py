@@ -1,10 +1,13 @@
-"""Servers that settings name by their issuer: whether a start could use them, from their own metadata."""
+"""Whether servers answer, and whether a start can use those that settings name by their issuer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import httpx
+
+from deputize.cli.findings import Finding, bad
 from deputize.core import DeputizeError, Provider
 from deputize.core.oauth.client_auth import check_client
 from deputize.core.oauth.server_metadata import check_addresses
@@ -13,9 +16,8 @@ from deputize.core.settings import Settings
 from deputize.core.start import from_issuer
 
 
-def servers(settings: Settings) -> Iterator[tuple[str, str | DeputizeError]]:
-    """Each server's name for people, and how it can be used, or why it cannot. Raises `DeputizeError` for settings that
-    cannot be read."""
+def servers(settings: Settings) -> Iterator[Finding]:
+    """How each server can be used, or why it cannot. Raises `DeputizeError` for settings that cannot be read."""
     rows, apps = settings.all_providers(), settings.all_apps()
     for name, app in settings.issuers().items():
         try:
@@ -24,10 +26,9 @@ def servers(settings: Settings) -> Iterator[tuple[str, str | DeputizeError]]:
             for client in apps:
                 if client.provider == name:
                     check_client(row, client)
-            found: str | DeputizeError = _used(row)
+            yield Finding(app.label or name, "ok", _used(row))
         except DeputizeError as e:
-            found = e
-        yield app.label or name, found
+            yield bad(app.label or name, e)
 
 
 def _used(row: Provider) -> str:
@@ -36,3 +37,14 @@ def _used(row: Provider) -> str:
         "accounts are known from id_tokens": bool(row.jwks),
     }
     return "; ".join((f"{urlsplit(row.issuer).netloc} can be used", *(way for way, so in ways.items() if so)))
+
+
+def reached(what: str, url: str, todo: str) -> Finding:
+    """Whether a server answers there; what it answers does not matter."""
+    host = httpx.URL(url).netloc.decode()
+    try:
+        with httpx.Client(timeout=5.0, follow_redirects=False) as client:
+            client.get(url)
+    except httpx.HTTPError as e:
+        return Finding(what, "bad", f"{host} cannot be reached: {type(e).__name__}", todo)
+    return Finding(what, "ok", f"{host} answers")

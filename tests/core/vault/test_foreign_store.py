@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deputize.cli.doctor import Finding, examine
+from deputize.cli.doctor import examine
+from deputize.cli.findings import Finding
 from deputize.core import Consent, Deputy, SettingsError, VaultError
 from deputize.core.audit.events import VaultCopied
 from deputize.core.settings import Settings
