@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User
+from deputize.core.consent.device import DeviceCode
 from deputize.core.oauth import flow
 from deputize.core.vault.grant import Grant
 from tests.support.counterparts import require_oidc_provider
@@ -139,6 +140,29 @@ def _keys(alive: dict[str, list[dict[str, str]]]) -> set[str]:
 
 
 # ------------------------------------------------------------- thousands of acts on tokens of three seconds
+
+
+async def test_a_code_that_is_entered_elsewhere_connects_and_its_tokens_are_renewed_and_end(
+    server: OidcProvider,
+) -> None:
+    """RFC 8628, and the id_token that comes with it has no nonce."""
+    async with deputy_for(server, "native") as deputy:
+        [consent] = await deputy.connect("kate", "op", scopes=[READ])
+        entered: list[asyncio.Task[None]] = []
+
+        def tell(code: DeviceCode) -> None:
+            kate = Person(server, "kate")
+            entered.append(asyncio.create_task(kate.enter(code.address, code.code)))
+
+        deputy.sleep = lambda seconds: asyncio.sleep(0.2)
+        ended = await deputy.by_device("kate", consent, tell)
+        await asyncio.gather(*entered)
+        assert ended.status == "granted"
+        grant = await grant_of(deputy, "kate")
+        await deputy.refresher.live(grant, failed=grant.access_token)
+        assert (await deputy.act("notes_count_notes", {}, user="kate"))["user"] == "kate"
+        assert [one.upstream for one in await deputy.revoke("kate")] == ["done"]
+        assert server.alive("plain", "kate") == {"refresh": [], "access": [], "grants": []}
 
 
 class Watch:
