@@ -116,6 +116,23 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
             await deputy.act("notes_count_notes", {}, user=name)
 
 
+async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_same_browser(server: OidcProvider) -> None:
+    """One more account was wanted, and the same came back with less: at this server both are of one grant."""
+    person = Person(server, "lena")
+    async with deputy_for(server, "web") as deputy:
+        await person.connect(deputy, READ, WRITE)
+        [consent] = await deputy.connect("lena", "op", scopes=[READ], another=True)
+        ended = await person.consent(deputy, consent)
+        assert (ended.status, ended.why) == ("failed", "same_account")
+        grant = await grant_of(deputy, "lena")
+        await deputy.refresher.live(grant, failed=grant.access_token)
+        assert (await deputy.act("notes_write_note", {"text": "still"}, user="lena", call=Call(id="1")))[
+            "user"
+        ] == "lena"
+        await deputy.revoke("lena")
+    assert server.alive("plain", "lena") == {"refresh": [], "access": [], "grants": []}
+
+
 async def test_what_dpop_binds_is_bound_at_the_server_to_a_key_of_each_grant(server: OidcProvider) -> None:
     """A public client's refresh tokens, too (RFC 9449 5); whoever has a token and no key gets nothing."""
     async with deputy_for(server, "boundnative", issuer="dpop") as deputy:
