@@ -56,6 +56,26 @@ async def deputy_at(sandbox: Sandbox, row: Provider) -> Deputy:
     return await build(sandbox, apps=apps(sandbox), providers={**PROVIDERS, "acme": row}, toolkits=[TASKS])
 
 
+async def test_what_a_sandbox_does_not_check_its_rows_do_not_ask_for() -> None:
+    sandbox, login = Sandbox(), "https://acme.example"
+    wants: dict[str, Any] = {
+        "par": f"{login}/par",
+        "jwks": f"{login}/keys",
+        "client_auth": "private_key_jwt",
+        "issuer": login,
+    }
+    row = replace(ACME, **wants, identity=Identity("", "{sub}", "{email}"), client_auth_methods=frozenset({"x"}))
+    sandbox.play(row, api)
+    async with await deputy_at(sandbox, sandbox.played["acme"].row) as deputy:
+        [asked] = await deputy.connect("alice", "acme", scopes=["tasks:read"])
+        ended = await consent(deputy, sandbox, asked)
+        assert (ended.status, ended.account) == ("granted", "alice@example.test")
+        assert (await deputy.act("tasks_mine", {}, user="alice"))["who"] == "alice@example.test"
+    moved = row.moved_to("http://127.0.0.1:1")
+    assert (moved.par, moved.jwks, moved.client_auth) == ("", "", "post")
+    assert moved.identity.url == "http://127.0.0.1:1/acme.example/oauth/userinfo"
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -76,7 +76,7 @@ def verify(
     if settings.new_vault():
         next(read(settings.audit_folder), None)  # where there is none either, say so, and make no vault for it
     with show.waiting("Walking the chains ..."):
-        report, people = portal().run(_proven(settings, lines))
+        report, people, until = portal().run(_proven(settings, lines))
     for finding in report.findings:
         where = f"{finding.writer} row {finding.seq}" if finding.writer else str(settings.audit_folder)
         show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
@@ -87,18 +87,21 @@ def verify(
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
+    if until:
+        show.out.print(f"Rows from before {datetime.fromtimestamp(until / 1e9, UTC):%Y-%m-%d} were dropped, being old.")
     raise typer.Exit(0 if report.ok else 1)
 
 
-async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, People]:
+async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, People, int]:
     """The vault is opened and nothing else: whoever starts more writes rows, and a folder for them."""
     from deputize.core.start import open_vault
-    from deputize.core.vault.chain_heads import prove
+    from deputize.core.vault.chain_heads import DROPPED, dropped_from, prove
     from deputize.core.vault.pseudonyms import People
 
     vault = await open_vault(settings)
     try:
-        return await prove(vault, settings.audit_folder, anchors), await People.of(vault)
+        until = dropped_from(await vault.get(*DROPPED)).until
+        return await prove(vault, settings.audit_folder, anchors), await People.of(vault), until
     finally:
         await vault.close()
 

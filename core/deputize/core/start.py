@@ -31,6 +31,7 @@ from deputize.core.settings import AppSettings, Settings
 from deputize.core.vault.chain_heads import EVERY, ChainHeads
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
+from deputize.core.vault.retention import Retention
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store, shown_url
 from deputize.core.vault.vault import LOST, Vault
@@ -78,6 +79,8 @@ def from_settings(
             outcomes_kept=settings.outcomes_kept,
         )
         portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
+        if settings.audit_keep_days:
+            deputy.sweeper.also = Retention(vault, audit, settings.audit_folder, settings.audit_keep_days).turn
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on it is the deputy that closes them
     return deputy

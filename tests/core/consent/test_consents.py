@@ -716,8 +716,8 @@ async def test_two_accounts_of_one_user_live_side_by_side(house: House) -> None:
     ("fault", "why"),
     [
         (answer(400, {"error": "invalid_grant"}), "restart_consent"),
-        (answer(401, {"error": "invalid_client"}), "operator"),
-        (answer(400, {"error": "redirect_uri_mismatch"}), "operator"),
+        (answer(401, {"error": "invalid_client"}), "invalid_client"),
+        (answer(400, {"error": "redirect_uri_mismatch"}), "redirect_uri_mismatch"),
         (answer(500, {}), None),
         (answer(503, {}, retry_after="5"), None),
         (answer(200, {"access_token": "canary", "token_type": "mac"}), None),

@@ -25,6 +25,7 @@ from deputize.core import (
 from deputize.core.act.catalog import Catalog
 from deputize.core.consent.consents import AnyLocalUser, Started
 from deputize.core.vault.root_keys import new_key
+from deputize.core.web import texts
 from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
 
 acme = Toolkit("acme", provider="acme")
@@ -152,3 +153,26 @@ def test_a_push_that_fails_for_the_moment_can_be_tried_again_with_the_same_link(
         del server.answers["/par"]
         assert connect(deputy, server).status == "granted"
         assert deputy.run(deputy.vault.grants(User("alice")))
+
+
+# ------------------------------------------------------------- what only the operator can mend
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("invalid_dpop_proof", "dpop = true"),
+        ("use_dpop_nonce", "dpop = true"),
+        ("invalid_request", "dpop = true"),
+        ("invalid_client", "client id and the secret"),
+        ("made_up", "an error of its own"),
+    ],
+)
+def test_a_code_that_is_refused_for_the_application_says_what_to_change(
+    opened: Open, caplog: pytest.LogCaptureFixture, error: str, words: str
+) -> None:
+    server = OidcServer(answers={"/token": (400, {"error": error, "error_description": "hush"})})
+    with opened(server) as deputy:
+        ended = connect(deputy, server)
+    assert ended.status == "failed" and words in texts.NEXT[ended.why] and ended.why in texts.ENDED
+    assert words in caplog.text and "hush" not in caplog.text and "made_up" not in caplog.text

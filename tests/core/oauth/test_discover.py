@@ -256,7 +256,11 @@ async def test_a_public_address_is_called(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"]
+    "name",
+    [
+        *("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint"),
+        *("jwks_uri", "device_authorization_endpoint", "pushed_authorization_request_endpoint"),
+    ],
 )
 @pytest.mark.parametrize(
     "url",
@@ -271,7 +275,7 @@ async def test_a_public_address_is_called(address: str) -> None:
 )
 async def test_D1_metadata_cannot_send_us_anywhere_else(name: str, url: str) -> None:
     with pytest.raises(SettingsError):
-        await found(METADATA | {name: url})
+        await found(METADATA | {"require_pushed_authorization_requests": name.startswith("pushed"), name: url})
 
 
 async def test_private_hosts_are_called_where_that_is_meant() -> None:
@@ -307,3 +311,16 @@ async def test_D2_a_redirect_is_not_followed() -> None:
 async def test_metadata_without_end_is_cut_off() -> None:
     with pytest.raises(ProviderUnavailable):
         await found((200, b" " * (2**18 + 1)))
+
+
+async def test_what_a_server_says_of_itself_moves_no_terminal() -> None:
+    odd = ["\x1b]0;owned\x07", "tls_client_auth\n", "\u202etxt", "x" * 1000, "tls_client_auth"]
+    with pytest.raises(SettingsError) as e:
+        await found(METADATA | {"token_endpoint_auth_methods_supported": odd, "response_modes_supported": ["query"]})
+    assert "It offers: tls_client_auth. " in e.value.hint
+
+
+async def test_a_token_for_a_resource_may_not_even_go_to_the_host_of_userinfo() -> None:
+    said = METADATA | {"jwks_uri": f"{ISSUER}/jwks"}
+    given: dict[str, Any] = {"api": {"acme": "https://api.example.test/v1"}, "resource": "https://api.example.test/"}
+    assert (await found(said, **given)).hosts == {"api.example.test"}

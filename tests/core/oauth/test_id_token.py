@@ -112,7 +112,10 @@ def test_what_the_metadata_says_it_signs_by_is_believed(opened: Open, alg: str) 
     server = OidcServer(
         said={"id_token_signing_alg_values_supported": [alg, "none", "HS256"]},
         sign=lambda claims: jws.serialize_compact(
-            {"alg": alg, "kid": key.kid, "pi.atm": "own"}, json.dumps(claims), key, registry=registry
+            {"alg": alg, "kid": key.kid, "pi.atm": "own", "x5c": ["A" * 1500]},
+            json.dumps(claims),
+            key,
+            registry=registry,
         ),
         jwks=key_set(ec_key(), key),
     )

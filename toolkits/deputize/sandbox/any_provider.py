@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core import Account, Provider
+from deputize.core.oauth.elsewhere import played
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
@@ -64,6 +65,7 @@ class Played:
     @classmethod
     def of(cls, row: Provider, api: Api) -> Played:
         """With a client of its own, whose id and secret open nothing anywhere else."""
+        row = played(row)
         redirects = tuple(f"{base}/callback/{row.name}" for base in _BASES)
         app = App(f"sandbox-{row.name}", f"sandbox-{row.name}-secret", "deputize sandbox", redirects, row.name)
         maker = TokenMaker(lambda: random(f"{row.name}_access_"), lambda: random(f"{row.name}_refresh_"), LIVES)

@@ -328,6 +328,15 @@ class GrantRevoked(Event):
 
 
 @event
+class GrantCarried(Event):
+    """How a grant stood, said again since the rows that told it are dropped."""
+
+    event = "grant.carried"
+    grant: OfGrant
+    revoked: Annotated[bool, "whether it had been revoked"] = False
+
+
+@event
 class GrantRestored(Event):
     """A backup was put back, and the grant has this generation in it."""
 
@@ -493,6 +502,15 @@ class ChainClosed(Event):
     closed: Annotated[str, "the writer of that chain"]
     closed_seq: Annotated[int, "its last row"]
     closed_mac: Annotated[str, "and that row's mac"]
+
+
+@event
+class AuditDropped(Event):
+    """Files of which all rows are older than the host keeps are removed."""
+
+    event = "audit.dropped"
+    until: Annotated[int, "older than this: Unix seconds"]
+    files: Annotated[int, "how many files"]
 
 
 @event

@@ -27,7 +27,7 @@ def unclosed(folder: Path, keys: Sequence[Key]) -> Iterator[KeyRotated]:
     files = files_of(folder)
     closed = {(mark.writer, mark.seq, mark.mac) for mark in rotations(files, keys)}
     for writer, paths in files.items():
-        row, line = _head(paths)
+        row, line = last_row(paths)
         age = age_of(row, line, keys) if row else None
         if row and age and (writer, row["seq"], row["mac"]) not in closed:
             yield KeyRotated(keys[0].id, keys[age].id, writer, row["seq"], row["mac"])
@@ -58,7 +58,7 @@ def closings(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[M
     return marks
 
 
-def _head(paths: Iterable[Path]) -> tuple[Row | None, bytes]:
+def last_row(paths: Iterable[Path]) -> tuple[Row | None, bytes]:
     """The last whole row of a chain."""
     for path in reversed(list(paths)):
         for line in reversed(block(path, -16 * BLOCK, 16 * BLOCK).splitlines(keepends=True)):

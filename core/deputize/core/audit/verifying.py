@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from deputize.core.audit.events import ChainAnchor
@@ -41,6 +42,17 @@ class Head(NamedTuple):
     ended: bool
 
 
+class Dropped(NamedTuple):
+    """What the vault says was dropped, since it was old. ``until``: what was written before need not be there, UTC ns.
+
+    ``begins``: of chains that go on, the last row that was dropped, and its mac. ``gone``: chains that do not.
+    """
+
+    until: int = 0
+    begins: Mapping[str, tuple[int, str]] = MappingProxyType({})
+    gone: frozenset[str] = frozenset()
+
+
 class Report(NamedTuple):
     """What `verify` found. ``orphans``: ``act.intent`` rows whose outcome no row tells; those of acts that are running
     now are among them. ``open``: writers whose chain does not say that it has ended: they run, or were killed."""
@@ -57,21 +69,32 @@ class Report(NamedTuple):
         return all(finding.kind == "partial" for finding in self.findings)
 
 
-def verify(folder: Path, keys: Sequence[bytes], *, anchors: Iterable[str] = (), heads: Iterable[Head] = ()) -> Report:
+def verify(
+    folder: Path,
+    keys: Sequence[bytes],
+    *,
+    anchors: Iterable[str] = (),
+    heads: Iterable[Head] = (),
+    dropped: Dropped | None = None,
+) -> Report:
     """Walk every chain of a folder. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
-    ``anchor`` was given, whatever a log put before them. ``heads``: of chains that must be there, from the vault.
+    ``anchor`` was given, whatever a log put before them. ``heads``: of chains that must be there, from the vault;
+    ``dropped``: what need not be, from there, too.
     Raises SettingsError for a bad key, StoreUnavailable; a folder that is gone is a finding where heads are known."""
     if not keys:
         raise SettingsError("The audit cannot be verified without its key.")
     ring = [Key(key) for key in keys]
     kept = [Mark(head.writer, head.seq, head.mac, -1) for head in heads]
     files = files_of(folder) if folder.is_dir() or not kept else {}
-    outside, findings = _outside(anchors, ring)
-    known = [*rotations(files, ring), *closings(files, ring), *outside, *kept]
+    old = dropped or Dropped()
+    outside, findings = _outside(anchors, ring, files, old.until)
+    said = [*rotations(files, ring), *closings(files, ring), *outside, *kept]
+    known = [mark for mark in said if mark.writer in files or mark.writer not in old.gone]
     marks: defaultdict[str, dict[int, Mark]] = defaultdict(dict)
     for mark in sorted(known, key=lambda mark: -mark.age):
         marks[mark.writer][mark.seq] = mark  # the newest key has the last word
-    chains = [_Chain(writer, ring, marks[writer]) for writer in sorted({*files, *(mark.writer for mark in known)})]
+    writers = sorted({*files, *(mark.writer for mark in known)})
+    chains = [_Chain(writer, ring, marks[writer], old.begins.get(writer)) for writer in writers]
     for chain in chains:
         for path in files.get(chain.writer, ()):
             for _, line in lines_of(path):
@@ -86,8 +109,10 @@ def verify(folder: Path, keys: Sequence[bytes], *, anchors: Iterable[str] = (), 
 class _Chain:
     """One writer's rows, checked as they pass."""
 
-    def __init__(self, writer: str, ring: Sequence[Key], marks: Mapping[int, Mark]) -> None:
-        self.writer, self.ring, self.marks = writer, ring, marks
+    def __init__(
+        self, writer: str, ring: Sequence[Key], marks: Mapping[int, Mark], dropped: tuple[int, str] | None
+    ) -> None:
+        self.writer, self.ring, self.marks, self.dropped = writer, ring, marks, dropped
         self.rows, self.seq, self.mac = 0, -1, ""
         self.age: int | None = None
         self.ended = False
@@ -157,7 +182,7 @@ class _Chain:
         if mark and mark.mac != row["mac"]:
             self._find("anchor", seq, "an anchor names another row")
         if self.seq < 0 and seq > 0:
-            vouched = before is not None and before.mac == prev
+            vouched = (before is not None and before.mac == prev) or self._follows_dropped(seq, prev)
             return vouched or self._wrong("beginning", seq, f"the rows before {seq} are gone and no anchor ends there")
         if seq > self.seq + 1:
             return self._wrong("missing", self.seq + 1, f"rows {self.seq + 1} to {seq - 1}")
@@ -165,6 +190,11 @@ class _Chain:
             return self._wrong("moved", seq, f"comes after row {self.seq}")
         due = self.mac or (prev if self.age is None else self.ring[self.age].first(self.writer))
         return prev == due or self._wrong("broken", seq, "does not continue the row before it")
+
+    def _follows_dropped(self, seq: int, prev: str) -> bool:
+        """Whether all rows before this one were dropped, or were to be when it was cut off."""
+        last, mac = self.dropped or (-1, "")
+        return seq <= last or (seq - 1 == last and prev == mac)
 
     def _wrong(self, kind: str, seq: int, detail: str) -> bool:
         self._find(kind, seq, detail)
@@ -194,13 +224,17 @@ def _orphans(chains: Iterable[_Chain]) -> tuple[Row, ...]:
     return tuple(sorted(open_, key=time_of))
 
 
-def _outside(anchors: Iterable[str], ring: Sequence[Key]) -> tuple[list[Mark], list[Finding]]:
+def _outside(
+    anchors: Iterable[str], ring: Sequence[Key], files: Collection[str], until: int
+) -> tuple[list[Mark], list[Finding]]:
+    """What anchors vouch for; without those of chains that were old enough to be dropped, and are not there."""
     marks, findings = [], []
     for text in filter(str.strip, anchors):
         line = text[text.find("{") :].strip().encode("ascii", "replace") + b"\n"
         row = parsed(line)
         if row and age_of(row, line, ring) is not None:
-            marks.append(Mark(row["writer"], row["seq"], row["mac"], -1))
+            if row["ts"] >= until or row["writer"] in files:
+                marks.append(Mark(row["writer"], row["seq"], row["mac"], -1))
         else:
             findings.append(Finding("anchor", row["writer"] if row else "", row["seq"] if row else 0, "not ours"))
     return marks, findings

@@ -26,6 +26,7 @@ from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Account, Grant, User
 from deputize.core.vault.rollback import facts_of
@@ -102,7 +103,7 @@ class Keeper:
             return False
         if reply.device:
             await self.repository.audit_misuse("late_code", record)
-        if endpoint is None or not may_end_others(endpoint.provider):
+        if endpoint is None or _moved(reply, endpoint) or not may_end_others(endpoint.provider):
             return False
         try:
             account, _ = await endpoint.whoami(reply.tokens, reply.asked_at)
@@ -113,7 +114,7 @@ class Keeper:
     async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool:
         """Put the tokens into the vault, if they are of the right account. False: they must not live on."""
         provider = endpoint.provider
-        if reply.origin != origin_of(provider, endpoint.app):  # nor do tokens go to another server to be looked at
+        if _moved(reply, endpoint):
             await self.repository.end(record, "failed", MOVED)
             return False
         if unbound(provider, reply.tokens):
@@ -225,6 +226,11 @@ class Keeper:
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 
 
+def _moved(reply: Received, endpoint: Endpoint) -> bool:
+    """Whether the settings lead elsewhere by now: no token goes there to see whose it is."""
+    return reply.origin != origin_of(endpoint.provider, endpoint.app)
+
+
 def _of_family(grant: Grant, reply: Received) -> bool:
     """Whether the grant is what these tokens became. One that kept an earlier refresh token is of that one's family."""
     return grant.family == reply.family or grant.access_token == reply.tokens.access
@@ -259,4 +265,6 @@ def _expected(account: Account, record: ConsentRecord) -> bool:
 
 def reason_of(outcome: Outcome) -> str:
     """Why a consent failed, in the words of its record."""
-    return "operator" if outcome.fix_by == "operator" else outcome.detail or str(outcome.kind)
+    if outcome.fix_by == "operator":
+        return outcome.detail if outcome.detail in REMEDIES else "operator"
+    return outcome.detail or str(outcome.kind)

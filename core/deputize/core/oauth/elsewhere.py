@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from deputize.core.errors import SettingsError
 
@@ -31,19 +31,33 @@ class Site:
     csp_form_targets: tuple[str, ...] = ()
 
 
+def played(row: Provider) -> Provider:
+    """What a stand-in plays of a provider: nothing is pushed or signed there, and userinfo says whose a token is."""
+    shape, auth = row.identity, row.client_auth
+    return replace(
+        row,
+        identity=shape if shape.url else replace(shape, url=urljoin(row.token, "userinfo")),
+        par="",
+        jwks="",
+        client_auth="post" if auth == "private_key_jwt" else auth,
+        client_auth_methods=frozenset(),
+    )
+
+
 def moved_to(row: Provider, base_url: str) -> Provider:
     """The same provider played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
 
     For sandboxes on loopback; plain http is accepted there and nowhere else.
     """
     host = re.escape(f"{base_url}/") + "[a-z0-9.-]+"
-    moved = _at(row, {"https://": f"{base_url}/"})
+    moved = _at(played(row), {"https://": f"{base_url}/"})
     return replace(
         moved,
         hosts=frozenset({urlsplit(base_url).netloc}),
         csp_form_targets=(),
         issuer=row.issuer,
         kept_fields={name: f"(?:{pattern})|{host}" for name, pattern in row.kept_fields.items()},
+        dpop=False,  # it takes a token from whoever has it
         plain_http=True,
     )
 

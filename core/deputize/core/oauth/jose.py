@@ -96,6 +96,8 @@ def _registry(alg: str) -> JWSRegistry:
     from joserfc.jws import JWSRegistry
 
     class One(JWSRegistry):
+        max_header_length = 4096  # with a chain of certificates, say
+
         def get_alg(self, name: str) -> Any:  # theirs warns of EdDSA, which servers still name so
             return self.algorithms[name] if name == alg and name in ALGS else super().get_alg("none")
 

@@ -18,7 +18,7 @@ log = logging.getLogger("deputize")
 UNCLASSIFIED: Final = "unclassified"
 REMEDIES: Final[Mapping[str, str]] = {
     "invalid_request": "{label} wants something of such a request that is lacking: pushed requests (par = true), a "
-    "parameter (params), or DPoP.",
+    "parameter (params), or a proof of possession (dpop = true).",
     "invalid_scope": "ask {label} only for scopes that it knows and that the registration there allows.",
     "invalid_client": "the client id and the secret, or the key, have to be those of the registration at {label}.",
     "unauthorized_client": "the registration at {label} has to allow the authorization code flow for the client id "
@@ -26,6 +26,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "redirect_uri_mismatch": "the address that browsers come back to has to be registered at {label}, exactly as "
     "deputize doctor shows it.",
     "unsupported_response_type": "the registration at {label} has to allow an authorization code (response_type=code).",
+    "invalid_dpop_proof": "{label} wants its tokens bound to a key (DPoP): set dpop = true; where it is set, look at "
+    "the clock of this machine.",
     UNCLASSIFIED: "{label} gave an error of its own. Its documentation and its log say what it wants.",
 }
 """What to change, by the reason of a consent that failed; the rest of a sentence."""

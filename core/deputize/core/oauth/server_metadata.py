@@ -22,6 +22,7 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
     "private_key_jwt": "private_key_jwt",
 }
 
+_WORD: Final = re.compile(r"[!-~]{1,200}")
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]{1,200}")  # RFC 6749 3.3
 _MOST_SCOPES: Final = 500
 
@@ -65,7 +66,7 @@ def row_of(
         client_auth_algs=frozenset(_words(metadata, "token_endpoint_auth_signing_alg_values_supported")),
         assertion_audience=audience,
         api=api,
-        hosts=frozenset(urlsplit(url).netloc for url in (who, *api.values()) if url),
+        hosts=frozenset(urlsplit(url).netloc for url in ("" if jwks and resource else who, *api.values()) if url),
         identity=Identity(
             who if jwks else _needed(issuer, metadata, "userinfo_endpoint"),
             "{sub}",
@@ -158,7 +159,8 @@ def _needed(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
 
 def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = None) -> list[str]:
     value = metadata.get(name, absent)
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    words = value if isinstance(value, list) else []
+    return [one for one in words if isinstance(one, str) and _WORD.fullmatch(one)]  # some are shown in a terminal
 
 
 def unfit(issuer: str, why: str, offered: Iterable[str] = ()) -> SettingsError:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -22,11 +22,14 @@ from typing import Any, Final
 
 from deputize.core.audit import Audit, Finding, Head, Report, verify
 from deputize.core.audit.events import ChainClosed
+from deputize.core.audit.verifying import Dropped
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.core.portal import portal
-from deputize.core.vault.vault import Vault
+from deputize.core.vault.vault import Record, Vault
 
 KEY: Final = "chains"
+DROPPED: Final = ("meta", "dropped")
+"""Where the vault says what was dropped of the audit, since it was old: see `deputize.core.vault.retention`."""
 EVERY: Final = 60.0
 """Seconds between two anchors of a process that writes."""
 MOST: Final = 64
@@ -83,6 +86,9 @@ class ChainHeads:
 
     async def take_over(self, other: ChainHeads) -> None:
         """Know what another vault's record knows: a backup that is put back takes that of the vault it replaces."""
+        if record := await other.vault.get(*DROPPED):
+            ours = await self.vault.get(*DROPPED)
+            await (self.vault.swap(ours, record.plain) if ours else self.vault.insert(*DROPPED, record.plain))
         await self._change({head.writer: head for head in await other.known() or ()})
 
     async def _change(self, more: Mapping[str, Head], without: Iterable[Head] = ()) -> None:
@@ -98,6 +104,18 @@ class ChainHeads:
             if made is not None:
                 return
 
+    async def forget(self, writers: Collection[str]) -> None:
+        """Take out chains that were dropped, since they were old."""
+        heads = await self.known() or ()
+        await self._change({}, [head for head in heads if head.writer in writers])
+
+
+def dropped_from(record: Record | None) -> Dropped:
+    """What was dropped of the audit, by its record in the vault."""
+    content = record.json if record else {}
+    begins = {writer: (int(seq), str(mac)) for writer, (seq, mac) in content.get("begins", {}).items()}
+    return Dropped(content.get("until", 0), begins, frozenset(content.get("gone", ())))
+
 
 async def prove(vault: Vault, folder: Path, anchors: Iterable[str] = ()) -> Report:
     """Walk the audit of this vault, and hold it to what the vault knows of it; ``anchors`` as in `verify`.
@@ -106,9 +124,12 @@ async def prove(vault: Vault, folder: Path, anchors: Iterable[str] = ()) -> Repo
     `StoreUnavailable` where there is no folder and nothing that tells of one.
     """
     heads, there = await ChainHeads(vault).known(), await asyncio.to_thread(folder.is_dir)
+    dropped = dropped_from(await vault.get(*DROPPED))
     if not there and not heads and await vault.store.scan("grant", most=1):
         return Report(0, 0, (Finding("gone", "", 0, "the whole audit; the vault holds grants that it must tell"),), ())
-    report = await asyncio.to_thread(verify, folder, vault.keys.audits, anchors=list(anchors), heads=heads or ())
+    report = await asyncio.to_thread(
+        verify, folder, vault.keys.audits, anchors=list(anchors), heads=heads or (), dropped=dropped
+    )
     ended = report.writers > len(report.open)
     if heads is None and ended:  # each that has ended has told the vault
         lost = Finding("gone", "", 0, "the vault's record of the heads of chains")

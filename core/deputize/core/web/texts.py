@@ -102,6 +102,7 @@ ENDED: Final[Mapping[str, str]] = {
     "redirect_uri_mismatch": "{label} does not know the address that this application wanted you to come back to. "
     "Nothing was connected.",
     "unsupported_response_type": "{label} gives this application no codes. Nothing was connected.",
+    "invalid_dpop_proof": "{label} wants a proof that this application does not give. Nothing was connected.",
     "unclassified": "{label} did not accept the request of this application. Nothing was connected.",
     "invalid_input": "{label} did not accept the request of this application. Nothing was connected.",
     "not_bound": "{label} answered in a way that is not safe enough for this application. Nothing was connected.",
