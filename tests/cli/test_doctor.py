@@ -97,7 +97,7 @@ def test_an_app_of_an_unknown_provider_is_found(cli: Command) -> None:
 def test_an_altered_audit_is_found(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.readonly")
     for file in (home / "deputize" / "audit").glob("*.jsonl"):
-        file.write_bytes(file.read_bytes().replace(b"alice", b"malix"))
+        file.write_bytes(file.read_bytes().replace(b"google", b"gogole"))
     bad(cli("doctor", "--json", **settings), "audit", "not whole", "deputize audit verify")
 
 

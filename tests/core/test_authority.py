@@ -291,7 +291,7 @@ def anchored(path: Path) -> Any:
 
     async def run() -> None:
         vault = await open_vault(settings)
-        audit = open_audit(settings, vault.keys)
+        audit = open_audit(settings, vault)
         audit._append("act.result", user="alice")
         audit.close()
         await vault.close()

@@ -61,7 +61,7 @@ async def said(vault: Vault) -> bytes:
     return b"".join([record.plain.reveal() for kind in KINDS for record in await vault.scan(kind)])
 
 
-async def test_a13_an_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Path) -> None:
+async def test_an_erased_user_is_neither_in_the_vault_nor_in_the_audit(tmp_path: Path) -> None:
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     subject = await lived(deputy, sandbox)

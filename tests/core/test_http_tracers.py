@@ -203,7 +203,7 @@ def installed(*modules: str) -> bool:
 
 
 @pytest.mark.counterpart
-async def test_a11_opentelemetry_and_sentry_tell_providers_nothing_and_learn_nothing() -> None:
+async def test_opentelemetry_and_sentry_tell_providers_nothing_and_learn_nothing() -> None:
     """Their own instrumentation of httpx and aiohttp, as their pages say to switch it on."""
     there = (
         "opentelemetry.sdk.trace",

@@ -29,6 +29,7 @@ from tests.support.counterparts import (
     OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
     OPENAPI_VERSION,
+    dependencies,
     descriptions_are_installed,
     emulate_is_installed,
     langgraph_is_installed,
@@ -55,6 +56,7 @@ def langgraph() -> None:
     done = subprocess.run([*pip, *pins, "langchain", "-e", f"{CHECKOUT}[cli,langgraph]"])
     if done.returncode:
         sys.exit("pip install of LangGraph's dev server failed")
+    (LANGGRAPH_HOME / "needed.json").write_text(json.dumps(dependencies()))
     (LANGGRAPH_HOME / "installed.json").write_text(json.dumps(LANGGRAPH))
     print(f"langgraph-cli {LANGGRAPH['langgraph-cli']} is installed")
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User
@@ -52,6 +53,8 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
         ("par", "web"),
         ("par", "native"),
         ("par", "signs"),
+        ("resource", "web"),
+        ("resource", "native"),
         ("dpop", "bound"),
         ("dpop", "boundnative"),
     ],
@@ -88,24 +91,49 @@ async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: De
 
 
 @pytest.mark.parametrize("browser", ["the same browser", "another browser"])
+@pytest.mark.parametrize(("issuer", "client"), [("plain", "web"), ("dpop", "boundnative")])
 async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_nothing(
-    deputy: Deputy, server: OidcProvider, browser: str
+    server: OidcProvider, issuer: str, client: str, browser: str
 ) -> None:
     name = f"dora in {browser}".replace(" ", "-")
-    person = Person(server, name)
-    await person.connect(deputy, READ)
-    first = await grant_of(deputy, name)
-    await (person if browser == "the same browser" else Person(server, name)).connect(deputy, READ, WRITE)
-    assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
-    second = await grant_of(deputy, name)
-    renewed = await deputy.refresher.live(second, failed=second.access_token)
-    assert len({first.refresh_token, second.refresh_token, renewed.refresh_token}) == 3
-    families = {one["grant"] for one in server.alive("plain", name)["refresh"]}
-    assert len(families) == (1 if browser == "the same browser" else 2)  # the older one is held until the disconnect
-    assert [one.upstream for one in await deputy.revoke(name)] == ["done"]
-    assert server.alive("plain", name) == {"refresh": [], "access": [], "grants": []}
-    with pytest.raises(ConsentRequired):
-        await deputy.act("notes_count_notes", {}, user=name)
+    person, other = Person(server, name), Person(server, name)
+    async with await deputy_for(server, client, issuer=issuer) as deputy:
+        await person.connect(deputy, READ)
+        first = await grant_of(deputy, name)
+        await (person if browser == "the same browser" else other).connect(deputy, READ, WRITE)
+        assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
+        second = await grant_of(deputy, name)
+        renewed = await deputy.refresher.live(second, failed=second.access_token)
+        assert len({first.refresh_token, second.refresh_token, renewed.refresh_token}) == 3
+        families = {one["grant"] for one in server.alive(issuer, name)["refresh"]}
+        assert len(families) == (1 if browser == "the same browser" else 2)  # the older is held until the disconnect
+        assert [one.upstream for one in await deputy.revoke(name)] == ["done"]
+        assert server.alive(issuer, name) == {"refresh": [], "access": [], "grants": []}
+        with pytest.raises(ConsentRequired):
+            await deputy.act("notes_count_notes", {}, user=name)
+
+
+async def test_what_dpop_binds_is_bound_at_the_server_to_a_key_of_each_grant(server: OidcProvider) -> None:
+    """A public client's refresh tokens, too (RFC 9449 5); whoever has a token and no key gets nothing."""
+    async with await deputy_for(server, "boundnative", issuer="dpop") as deputy:
+        for name in ("gina", "hugo"):
+            await Person(server, name).connect(deputy, READ)
+            assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
+        keys = {name: _keys(server.alive("dpop", name)) for name in ("gina", "hugo")}
+        assert all(len(found) == 1 and "" not in found for found in keys.values()) and keys["gina"] != keys["hugo"]
+        grant = await grant_of(deputy, "gina")
+        for scheme in ("Bearer", "DPoP"):
+            shown = {"authorization": f"{scheme} {grant.access_token.reveal()}"}
+            answer = await deputy.http.send(httpx.Request("GET", "https://api.op.test/dpop/notes", headers=shown))
+            assert answer.status_code == 401
+        assert grant.refresh_token
+        bare = flow.refresh(deputy.providers["op"], deputy.apps["boundnative"], refresh_token=grant.refresh_token)
+        assert (await deputy.http.send(bare)).status_code == 400
+        assert await deputy.act("notes_count_notes", {}, user="gina") == {"user": "gina", "notes": 0}
+
+
+def _keys(alive: dict[str, list[dict[str, str]]]) -> set[str]:
+    return {one["key"] for one in (*alive["refresh"], *alive["access"])}
 
 
 # ------------------------------------------------------------- thousands of acts on tokens of three seconds
@@ -114,8 +142,8 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
 class Watch:
     """What the server did since the watch was begun, for tokens that are renewed 2.4 seconds after they are issued."""
 
-    def __init__(self, server: OidcProvider) -> None:
-        self.server, self.before, self.began = server, server.events(), time.monotonic()
+    def __init__(self, server: OidcProvider, issuer: str = "plain") -> None:
+        self.server, self.issuer, self.before, self.began = server, issuer, server.events(), time.monotonic()
 
     def of(self, what: str) -> int:
         """How often the server did what is called so, or like it."""
@@ -125,18 +153,21 @@ class Watch:
     def check(self) -> None:
         """One refresh for each token that ran out, none with a token that had been used, nothing written twice."""
         most = (time.monotonic() - self.began) / 2.4 + 2
-        assert 1 <= self.of("plain refresh_token") <= most
+        assert 1 <= self.of(f"{self.issuer} refresh_token") <= most
         assert self.of("already used") == self.of("written twice") == 0
 
 
-async def test_two_thousand_acts_of_one_process_outlive_their_tokens_and_no_family_ends(server: OidcProvider) -> None:
-    async with await deputy_for(server, "short") as deputy:
+@pytest.mark.parametrize(("issuer", "client", "count"), [("plain", "short", 2000), ("dpop", "boundshort", 1000)])
+async def test_thousands_of_acts_of_one_process_outlive_their_tokens_and_no_family_ends(
+    server: OidcProvider, issuer: str, client: str, count: int
+) -> None:
+    async with await deputy_for(server, client, issuer=issuer) as deputy:
         await Person(server, "emma").connect(deputy, READ, WRITE)
-        watch = Watch(server)
-        assert await acts(deputy, "emma", range(2000)) == []
+        watch = Watch(server, issuer)
+        assert await acts(deputy, "emma", range(count)) == []
         watch.check()
-        assert await deputy.act("notes_count_notes", {}, user="emma") == {"user": "emma", "notes": 200}
-        assert len(server.alive("plain", "emma")["refresh"]) == 1
+        assert await deputy.act("notes_count_notes", {}, user="emma") == {"user": "emma", "notes": count / 10}
+        assert len(server.alive(issuer, "emma")["refresh"]) == 1
 
 
 async def test_two_thousand_acts_of_four_processes_on_one_vault_refresh_once_each_time(

@@ -32,9 +32,11 @@ LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 4}
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 5}
 EVERY: Final = [
-    str(page.relative_to(ROOT)) for folder in (".", "docs", "examples") for page in ROOT.glob(f"{folder}/*.md")
+    str(page.relative_to(ROOT))
+    for folder in (".", "docs", "docs/security", "examples")
+    for page in ROOT.glob(f"{folder}/*.md")
 ]
 MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
 

@@ -75,13 +75,17 @@ class Chromium:
 
     async def run(self, script: str) -> Any:
         """What this piece of JavaScript gives, in the page."""
-        said = await self._call("Runtime.evaluate", expression=script, returnByValue=True)
+        said = await self._call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         return said["result"].get("value")
 
     async def open(self, url: str) -> None:
         """Type an address, and wait until the page is there."""
         await self._call("Page.navigate", url=url)
         await self.until("document.readyState == 'complete' && location.href != 'about:blank'")
+
+    async def screenshot(self) -> str:
+        """What the page looks like: a picture (PNG) in base64."""
+        return str((await self._call("Page.captureScreenshot", format="png"))["data"])
 
     async def until(self, condition: str, seconds: float = 10.0) -> bool:
         """Wait until this is so in the page; whether it came to be."""

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -119,9 +120,17 @@ def require_openapi() -> Path:
 
 
 def langgraph_is_installed() -> bool:
-    """Whether LangGraph's dev server of the pinned releases was installed to the end."""
-    finished = LANGGRAPH_HOME / "installed.json"  # written last
-    return finished.is_file() and json.loads(finished.read_text()) == LANGGRAPH
+    """Whether LangGraph's dev server of the pinned releases was installed to the end, with what the project needs."""
+    finished, needed = LANGGRAPH_HOME / "installed.json", LANGGRAPH_HOME / "needed.json"  # written last
+    if not finished.is_file() or json.loads(finished.read_text()) != LANGGRAPH:
+        return False
+    return needed.is_file() and json.loads(needed.read_text()) == dependencies()
+
+
+def dependencies() -> list[str]:
+    """What the project itself needs: an environment that was made before one was added lacks it."""
+    found: list[str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return found
 
 
 def langgraph_cli() -> str:

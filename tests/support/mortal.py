@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import httpx
 
+from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.protocol import Store
 
 When: TypeAlias = Literal["before", "after"]
@@ -62,6 +63,17 @@ class Fate:
     def done(self) -> str:
         """The last step that was carried out."""
         return next(iter(self.steps[::-1][0 if self.when == "after" else 1 :]), "")
+
+
+@dataclass
+class Hiccup(Fate):
+    """A process that lives on: its ``at``-th step is refused, before or after it was carried out, and no other."""
+
+    def die(self) -> None:
+        """The store refuses, or the network."""
+        if self.steps[-1].split()[0].isupper():
+            raise httpx.ReadError("lost")
+        raise StoreUnavailable("The vault is locked by another program.")
 
 
 @dataclass

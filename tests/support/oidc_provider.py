@@ -240,5 +240,6 @@ async def found(server: OidcProvider, issuer: str, **more: Any) -> Provider:
         transport=server.transport(),
         resolve=public_names,
         dpop=issuer == "dpop",
+        resource="https://api.op.test/resource" if issuer == "resource" else "",
         **more,
     )

@@ -32,6 +32,14 @@ CASES: list[tuple[str, str]] = [
     ("<span hidden>secret words</span>shown", "shown"),
     ('<div style="display:none">secret words</div>shown', "shown"),
     ("[//]: # (secret words)\nshown", "shown"),
+    ('[a](https://x.test "secret words") shown', "[a](https://x.test) shown"),
+    ("[secret words]: https://x.test\nshown", "shown"),
+    ('[a]\n\n[a]: https://x.test "secret words"', "[a]\n\n[a]: https://x.test"),
+    ('<a href="https://x.test" title="secret words">shown</a>', '<a href="https://x.test">shown</a>'),
+    ('<p data-x="secret words">shown</p>', "<p>shown</p>"),
+    ('<img width="1" alt="secret words" src=x>shown', "shown"),
+    ('`<p class="x">` and [^1]\n\n[^1]: https://x.test', '`<p class="x">` and [^1]\n\n[^1]: https://x.test'),
+    ('```html\n<p class="x">\n```\n', '```html\n<p class="x">\n```'),
     ("[comment]: <> (secret words)\nshown", "shown"),
     ("a\u200bb\u202ec" + TAGS, "abc"),
     ("two\r\nlines\x00\x1b[31m", "two\nlines[31m"),
@@ -154,6 +162,13 @@ async def test_hostile_words_are_cleaned_marked_and_no_more_than_words(tool: str
     for row in result.get("items") or ([] if "groups" in result else [result]):
         assert row["from_outside"] is True
     assert all(one.startswith("GET ") or one.endswith("/graphql") for one in play.asked)
+
+
+@pytest.mark.parametrize("kind", ["branches", "tags"])
+async def test_names_that_others_gave_to_branches_tags_and_workflows_are_marked(kind: str) -> None:
+    play = await Play.begin()
+    assert (await play.act("list_refs", repo=SITE, kind=kind))["from_outside"] is True
+    assert (await play.act("list_runs", repo=SITE))["from_outside"] is True
 
 
 async def test_a_long_body_is_read_on_to_its_end() -> None:

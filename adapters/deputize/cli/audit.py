@@ -8,13 +8,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
 from deputize.cli.common import JsonOption, opened
+
+if TYPE_CHECKING:
+    from deputize.core.audit import Report
+    from deputize.core.settings import Settings
+    from deputize.core.vault.pseudonyms import People
+
+OF_ITSELF: Final = ("chain.anchor", "chain.closed")
+"""Events that tell of nothing but the audit's chains."""
 
 audit_app = typer.Typer(help="Who did what, for whom, by whose consent.", invoke_without_command=True)
 
@@ -29,7 +37,8 @@ def audit(
 ) -> None:
     """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes.
 
-    Users are shown by their ids as long as the vault has what leads back to these, else by their pseudonyms.
+    Users are shown by their ids as long as the vault has what leads back to these, else by their pseudonyms. Left out
+    are the rows that only hold chains together.
     """
     if context.invoked_subcommand:
         return
@@ -38,7 +47,8 @@ def audit(
 
     folder = Settings.load().audit_folder
     next(read(folder), None)  # where there is none, say so, and make no vault for it
-    rows = _of_user(user, _named(read(folder, follow=follow)))
+    written = (row for row in read(folder, follow=follow) if row["event"] not in OF_ITSELF)
+    rows = _of_user(user, _named(written))
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
         for row in wanted:
@@ -58,27 +68,42 @@ def verify(
 ) -> None:
     """Prove that no row was changed, removed or moved. Exits 1 if one was."""
     from deputize.core.audit import read
-    from deputize.core.audit import verify as walk
+    from deputize.core.portal import portal
     from deputize.core.settings import Settings
-    from deputize.core.vault.pseudonyms import People
 
     settings = Settings.load()
-    folder = settings.audit_folder
     lines = _lines(anchors or settings.anchors)
-    next(read(folder), None)  # where there is none, say so, and make no vault for it
-    with opened() as deputy:
-        keys, people = deputy.vault.keys.audits, deputy.run(People.of(deputy.vault))
+    if settings.new_vault():
+        next(read(settings.audit_folder), None)  # where there is none either, say so, and make no vault for it
     with show.waiting("Walking the chains ..."):
-        report = walk(folder, keys, anchors=lines)
+        report, people, until = portal().run(_proven(settings, lines))
     for finding in report.findings:
-        show.out.print(show.plain(f"{finding.kind}  {finding.writer} row {finding.seq}: {finding.detail}"))
+        where = f"{finding.writer} row {finding.seq}" if finding.writer else str(settings.audit_folder)
+        show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
         whose = people.in_row(row).get("user")
         show.out.print(show.plain(f"no outcome  {row.get('tool')} for {whose} at {at:%Y-%m-%d %H:%M:%S %Z}"))
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
+    size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
+    if until:
+        show.out.print(f"Rows from before {datetime.fromtimestamp(until / 1e9, UTC):%Y-%m-%d} were dropped, being old.")
     raise typer.Exit(0 if report.ok else 1)
+
+
+async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, People, int]:
+    """The vault is opened and nothing else: whoever starts more writes rows, and a folder for them."""
+    from deputize.core.start import open_vault
+    from deputize.core.vault.chain_heads import DROPPED, dropped_from, prove
+    from deputize.core.vault.pseudonyms import People
+
+    vault = await open_vault(settings)
+    try:
+        until = dropped_from(await vault.get(*DROPPED)).until
+        return await prove(vault, settings.audit_folder, anchors), await People.of(vault), until
+    finally:
+        await vault.close()
 
 
 @audit_app.command()

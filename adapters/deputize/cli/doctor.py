@@ -19,13 +19,14 @@ from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.act.plugins import PLUGINS as TOOLKITS
 from deputize.core.act.policy import find_policy
 from deputize.core.act.toolkit import find_toolkits
-from deputize.core.audit import verify
+from deputize.core.errors import StoreUnavailable
 from deputize.core.grants.families import counted_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.portal import portal
 from deputize.core.providers import PLUGINS as PROVIDERS
 from deputize.core.settings import Settings
 from deputize.core.start import open_vault
+from deputize.core.vault.chain_heads import prove
 from deputize.core.vault.private_files import check_private
 from deputize.core.vault.rollback import ahead, all_grants, behind
 from deputize.core.vault.rotation import key_uses
@@ -204,12 +205,10 @@ def _way_back(row: Provider | None, base: str, app: App) -> Finding:
 
 
 def _audit(settings: Settings, vault: Vault) -> Finding:
-    if not settings.audit_folder.exists():
-        return Finding("audit", "ok", "none yet")
     try:
-        report = verify(settings.audit_folder, vault.keys.audits)
-    except DeputizeError as e:
-        return _bad("audit", e)
+        report = portal().run(prove(vault, settings.audit_folder))
+    except StoreUnavailable as e:
+        return _bad("audit", e) if settings.audit_folder.exists() else Finding("audit", "ok", "none yet")
     if not report.ok:
         return Finding("audit", "bad", f"not whole: {len(report.findings)} findings", "deputize audit verify")
     return Finding("audit", "ok", f"whole: {counted(report.rows, 'row')}")

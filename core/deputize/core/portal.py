@@ -82,6 +82,12 @@ class Portal:
         finally:
             del waiter, future  # as above
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin ``work`` as `hop` does, for who must not wait. Raises `InvalidInput` on a closed portal."""
+        future: Future[T] = Future()
+        self._submit(work, self._hops, future)
+        return future
+
     async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
         """Enter ``context`` on the portal's loop, and leave it there when the portal closes: the last one first.
 

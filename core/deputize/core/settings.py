@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     anchors: Path | None = Field(
         None, description="File that the audit's anchors are added to. Keep it on another disk or machine."
     )
+    audit_keep_days: int | None = Field(
+        None, ge=7, description="Days after which rows of the audit are dropped, by whole files. Unset: never."
+    )
     requests_per_minute: float = Field(300, ge=1, description="Requests one user's agents may send to one provider.")
     outcomes_kept: float = Field(
         86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."

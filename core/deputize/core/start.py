@@ -8,15 +8,19 @@ Whatever is opened on the way is closed again where a later step fails.
 
 from __future__ import annotations
 
+import atexit
+import logging
+import time
+import weakref
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from deputize.core.act.policy import Policy, find_policy
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.audit import Audit
 from deputize.core.audit.anchors import AnchorFile
 from deputize.core.deputy import Deputy
-from deputize.core.errors import SettingsError, VaultError
+from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
 from deputize.core.http import Transport
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.metadata_cache import KnownIssuers
@@ -24,13 +28,16 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.portal import portal
 from deputize.core.settings import AppSettings, Settings
+from deputize.core.vault.chain_heads import EVERY, ChainHeads
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
+from deputize.core.vault.retention import Retention
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store, shown_url
 from deputize.core.vault.vault import LOST, Vault
-from deputize.core.vault.vault_keys import VaultKeys
 from deputize.core.web.local_pages import LocalPages
+
+log = logging.getLogger("deputize")
 
 MoreProviders = Mapping[str, Provider] | Iterable[Provider]
 """Providers beside those of the settings; of a mapping its values, each under its own name."""
@@ -53,8 +60,10 @@ def from_settings(
         vault = portal().run(open_vault(settings))
         undo.callback(lambda: portal().run(vault.close()))
         rows = portal().run(find_providers(settings, vault, transport, more=providers))
-        audit = open_audit(settings, vault.keys)
+        portal().run(_warn_of_a_lost_audit(settings, vault))
+        audit = open_audit(settings, vault)
         undo.callback(audit.close)
+        portal().run(ChainHeads(vault).fold(audit, time.time()))
         pages = LocalPages(settings.port)
         deputy = pages.deputy = kind(
             vault,
@@ -70,6 +79,8 @@ def from_settings(
             outcomes_kept=settings.outcomes_kept,
         )
         portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
+        if settings.audit_keep_days:
+            deputy.sweeper.also = Retention(vault, audit, settings.audit_folder, settings.audit_keep_days).turn
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on it is the deputy that closes them
     return deputy
@@ -107,13 +118,41 @@ async def _refuse_real_grants(vault: Vault) -> None:
             )
 
 
-def open_audit(settings: Settings, keys: VaultKeys) -> Audit:
-    """The audit, under its newest key; chains that end under an older one are closed.
+async def _warn_of_a_lost_audit(settings: Settings, vault: Vault) -> None:
+    if not settings.audit_folder.exists() and await ChainHeads(vault).known():
+        log.warning("The audit of this vault is gone: deputize audit verify says which chains it had.")
+
+
+def open_audit(settings: Settings, vault: Vault) -> Audit:
+    """The audit, under its newest key; chains that end under an older one are closed. Their heads go to the vault.
 
     Raises `SettingsError` where ``anchors`` is a file of something else.
     """
-    anchor = AnchorFile.open(settings.anchors) if settings.anchors else None
-    return Audit(settings.audit_folder, keys.audit, old_keys=keys.old_audit, mode=settings.audit, anchor=anchor)
+    heads, file = ChainHeads(vault), AnchorFile.open(settings.anchors) if settings.anchors else None
+    vault.before_close.append(heads.settled)
+
+    def anchor(line: str) -> None:
+        heads(line)
+        if file:
+            file(line)
+
+    keys = vault.keys
+    audit = Audit(
+        settings.audit_folder,
+        keys.audit,
+        old_keys=keys.old_audit,
+        mode=settings.audit,
+        anchor=anchor,
+        anchor_every=EVERY,
+    )
+    atexit.register(_closed, weakref.ref(audit))  # before the portal, which takes its head to the vault
+    return audit
+
+
+def _closed(audit: weakref.ref[Audit]) -> None:
+    if (still := audit()) is not None:
+        with suppress(StoreUnavailable):  # said by the audit itself, which tries once more
+            still.close()
 
 
 async def find_providers(

@@ -17,7 +17,7 @@ from tests.core.audit.chains import KEY, Make, files, kinds, lines, write
 
 
 def fill(make: Make) -> tuple[Audit, list[str]]:
-    """A chain over five small files, and its anchors."""
+    """A chain over five small files and a last one, with the row that ends it; and its anchors."""
     anchors: list[str] = []
     audit = make(anchor=anchors.append, rotate_bytes=500)
     for _ in range(5):
@@ -29,11 +29,11 @@ def fill(make: Make) -> tuple[Audit, list[str]]:
 
 def test_U11_the_chain_goes_on_from_file_to_file(make: Make, folder: Path) -> None:
     audit, anchors = fill(make)
-    assert [path.name for path in files(folder)] == [f"{audit.writer}.{n}.jsonl" for n in range(5)]
+    assert [path.name for path in files(folder)] == [f"{audit.writer}.{n}.jsonl" for n in range(6)]
     for before, after in itertools.pairwise(files(folder)):
         last, first = before.read_bytes().splitlines()[-1], after.read_bytes().splitlines()[0]
         assert json.loads(first)["prev"] == json.loads(last)["mac"]
-    assert verify(folder, [KEY], anchors=anchors) == Report(30, 1, (), ())
+    assert verify(folder, [KEY], anchors=anchors) == Report(31, 1, (), ())
 
 
 def test_U11_the_oldest_files_may_go_if_an_anchor_tells_where_they_ended(make: Make, folder: Path) -> None:
@@ -48,7 +48,7 @@ def test_U11_the_oldest_files_may_go_if_an_anchor_tells_where_they_ended(make: M
     assert kinds(verify(folder, [KEY], anchors=anchors)) == {"beginning"}
 
 
-@pytest.mark.parametrize(("gone", "kind"), [(2, "missing"), (4, "truncated")])
+@pytest.mark.parametrize(("gone", "kind"), [(2, "missing"), (5, "truncated")])
 def test_U11_no_other_file_may_go(make: Make, folder: Path, gone: int, kind: str) -> None:
     _, anchors = fill(make)
     files(folder)[gone].unlink()

@@ -105,7 +105,7 @@ def test_a_forked_child_is_another_writer_and_loses_nothing_of_its_own(folder: P
         """,
         folder,
     ).split()[::-1]
-    assert verify(folder, [KEY]) == Report(5, 2, (), ())
+    assert verify(folder, [KEY])[:4] == Report(5, 2, (), ())[:4]
     seen = sorted((row["writer"], row["seq"], row["event"]) for row in read(folder))
     assert seen == sorted(
         [

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
+import httpx
 import pytest
 
-from deputize.core import Deputy, StoreUnavailable, User
+from deputize.core import PROVIDERS, Consent, Deputy, StoreUnavailable
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.consent.record import ConsentRecord
+from deputize.core.grants.families import families
 from deputize.core.vault.vault import Vault
-from tests.core.consent.test_consents import House
+from tests.core.consent.test_consents import House, ticket_of
+from tests.support.faults import TOKEN, Line
 from tests.support.house import build
 from tests.support.kits import gmail
 from tests.support.mortal import Died, Fate, MortalLine, MortalStore
 
-ALICE = User("alice")
 LOCAL = AnyLocalUser()
 WHOAMI = "GET openidconnect.googleapis.com/v1/userinfo"
 
@@ -47,7 +53,47 @@ async def test_W12_a_consent_whose_process_was_killed_with_the_tokens_is_finishe
     await house.deputy.close()
 
 
-async def test_A10_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kept_in_both_places() -> None:
+Way = Callable[[Deputy, Consent, Coroutine[Any, Any, str]], Awaitable[object]]
+
+
+async def _sweep(deputy: Deputy, asked: Consent, callback: Coroutine[Any, Any, str]) -> None:
+    """A program runs, and nobody asks for anything."""
+    await deputy.sweeper.start()
+    for _ in range(400):
+        if not await deputy.vault.scan("received"):
+            break
+        await asyncio.sleep(0.01)
+    await deputy.sweeper.stop()
+
+
+WAYS: dict[str, Way] = {
+    "the page": lambda deputy, asked, callback: deputy.consents.open(ticket_of(asked), LOCAL),
+    "the callback, loaded again": lambda deputy, asked, callback: callback,
+    "whoever waits": lambda deputy, asked, callback: deputy.wait([asked], timeout=0),
+    "another start": lambda deputy, asked, callback: deputy.connect("alice", "google", scopes=asked.scopes),
+    "the background": _sweep,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_half_done_consent_is_finished_by_whoever_passes_by_and_at_once(way: str) -> None:
+    house = await House().begin()
+    asked = await house.ask()
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    dying = await process(house, Fate(1, "before", "insert grant"))
+    with suppress(Died):
+        await dying.consents.finish("google", back, LOCAL, started.nonce.reveal())
+    again = house.deputy.consents.finish("google", back, LOCAL, started.nonce.reveal())
+    await WAYS[way](house.deputy, asked, again)
+    again.close()
+    [row] = await house.deputy.vault.scan("consent")
+    assert ConsentRecord.of(row).status == "granted" and await house.grant() is not None
+    assert house.line.count(TOKEN) == 1 and await house.deputy.vault.scan("received") == []
+    await house.deputy.close()
+
+
+async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kept_in_both_places() -> None:
     house = await House().begin()
     asked = await house.ask()
     started = await house.start(asked)
@@ -73,3 +119,24 @@ class _Refusing(MortalStore):
         except Died:
             self.fate.dead = False
             raise StoreUnavailable("The vault is locked by another program.") from None
+
+
+async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are() -> None:
+    """The settings lead elsewhere by the time that somebody finishes for a process that was killed."""
+    house = await House().begin()
+    asked = await house.ask()
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    with suppress(Died):
+        dying = await process(house, Fate(1, "before", "insert grant"))
+        await dying.consents.finish("google", back, LOCAL, started.nonce.reveal())
+    elsewhere = Line(httpx.MockTransport(lambda request: httpx.Response(200, json={"sub": "1", "email": "a@b.test"})))
+    moved = {"google": PROVIDERS["google"].moved_to("http://127.0.0.1:1")}
+    other = await build(vault=house.deputy.vault, transport=elsewhere, clock=house.clock, providers=moved)
+    [row] = await house.deputy.vault.scan("consent")
+    await house.deputy.consents.repository.end(ConsentRecord.of(row), "failed", "user_mismatch")
+    await other.consents.recover()
+    assert elsewhere.seen == [] and [one.state for one in await families(house.deputy.vault)] == ["superseded"]
+    await house.deputy.revoker.retry()
+    assert house.live() == 0 and await families(house.deputy.vault) == []
+    await house.deputy.close()

@@ -16,15 +16,17 @@ import pytest
 from deputize.core import App, DeputizeError, Deputy, Secret, User, allow_all
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.consent.record import ConsentRecord
+from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from tests.support.families import alive, unknown
+from tests.support.faults import FaultyStore, Meddler
 from tests.support.house import Clock, at_provider, build, google_app
 from tests.support.kits import PREFIX, gmail
-from tests.support.mortal import Died, Fate, MortalLine, MortalStore, When
+from tests.support.mortal import Died, Fate, Hiccup, MortalLine, MortalStore, When
 
 ALICE = User("alice")
 LOCAL = AnyLocalUser()
@@ -137,7 +139,7 @@ async def begun(name: str, course: tuple[Doing, ...]) -> World:
 
 async def cut_off(world: World, step: Doing, fate: Fate) -> None:
     """The step, by a process of this fate; then some time goes by."""
-    with suppress(Died, DeputizeError):
+    with suppress(Died, DeputizeError, GrantLost):
         await step(world, await world.process(fate))
     world.clock.now += 90
 
@@ -175,7 +177,7 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "course"), cases())
-async def test_a_process_that_dies_at_any_step_leaves_no_family_that_nobody_knows(name: str, course: str) -> None:
+async def test_R36_a_process_that_dies_at_any_step_leaves_no_family_that_nobody_knows(name: str, course: str) -> None:
     steps, deaths, wrong = COURSES[course], 0, []
     for when in WHEN:
         fate = Fate(1, when)
@@ -218,3 +220,47 @@ async def test_whoever_finishes_for_the_dead_may_die_too_at_any_step(name: str, 
         if not first_fate.dead:
             break
     assert deaths > 10 and wrong == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(("name", "course"), [one.values for one in cases()])
+async def test_a_process_that_lives_on_after_any_step_was_refused_leaves_no_family_that_nobody_knows(
+    name: Any, course: Any
+) -> None:
+    """The store is locked once, or a connection breaks: what was to be done may have happened or not."""
+    steps, met, wrong = COURSES[course], 0, []
+    for when in WHEN:
+        at = 1
+        while True:
+            world, fate = await begun(name, steps), Hiccup(at, when)
+            await cut_off(world, steps[-1], fate)
+            if len(fate.steps) < at:
+                break
+            lost, left = await left_of(world)
+            step = fate.steps[at - 1]
+            if (lost or left) and not (when == "after" and ISSUED.search(step)):
+                wrong.append((f"{when} {step}", at, len(lost), len(left)))
+            met, at = met + 1, at + 1
+    assert met > 7 and wrong == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(("name", "course"), [one.values for one in cases()])
+async def test_somebody_who_recovers_at_any_step_of_another_disturbs_nothing(name: Any, course: Any) -> None:
+    steps, met, wrong, at = COURSES[course], 0, [], 1
+    while True:
+        world = await begun(name, steps)
+        other = await world.process()
+        one = FaultyStore(world.store)
+        one.meddler = Meddler(at, other.consents.recover)
+        world.store, inner = one, world.store  # type: ignore[assignment]
+        deputy = await world.process()
+        await steps[-1](world, deputy)
+        world.store = inner
+        if not one.meddler.acted:
+            break
+        lost, left = await left_of(world)
+        if lost or left:
+            wrong.append((at, len(lost), len(left)))
+        met, at = met + 1, at + 1
+    assert met > 5 and wrong == []

@@ -18,7 +18,9 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from deputize.core import (
+    PROVIDERS,
     Call,
+    DeputizeError,
     Deputy,
     InvalidInput,
     ProviderUnavailable,
@@ -59,6 +61,7 @@ class ProvingServer(OidcServer):
     bearer: bool = False
     nonces: dict[str, int] = field(default_factory=dict)
     skew: float = 0
+    fails: tuple[str, httpx.Response | Exception] | None = None
     proofs: list[dict[str, Any]] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     _asked: dict[str, int] = field(default_factory=dict)
@@ -66,6 +69,10 @@ class ProvingServer(OidcServer):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """A proof is looked at first, as by a real server: what it refuses is not used up."""
         place = "api" if str(request.url).startswith(API) else request.url.path
+        if self.fails and self.fails[0] == place:
+            if isinstance(self.fails[1], Exception):
+                raise self.fails[1]
+            return self.fails[1]
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if place not in ("/token", "/me", "api"):
             assert "dpop" not in request.headers
@@ -304,6 +311,36 @@ def test_A18_a_proof_that_is_refused_is_the_operators_fault_and_costs_no_grant(
         with pytest.raises(InvalidInput):
             act(deputy)
         assert grant_of(deputy).status == "active"
+
+
+@pytest.mark.parametrize("place", ["/token", "api"])
+@pytest.mark.parametrize("fault", ["refused", "unreadable", "lost", "broken"])
+def test_no_frame_of_an_error_shows_the_key_or_a_token(
+    opened: Open, server: ProvingServer, place: str, fault: str
+) -> None:
+    with connected(opened, server) as deputy:
+        grant = expire(deputy) if place == "/token" else grant_of(deputy)
+        assert grant.proof_key and grant.refresh_token
+        secrets = {json.loads(grant.proof_key.reveal())["d"]: "key", grant.access_token.reveal(): "access token"}
+        secrets |= {grant.refresh_token.reveal(): "refresh token"}
+        faults: dict[str, httpx.Response | Exception] = {
+            "refused": httpx.Response(401, headers={"www-authenticate": 'DPoP error="invalid_dpop_proof"'}),
+            "unreadable": httpx.Response(200, content=b"{", headers={"dpop-nonce": "n-1"}),
+            "lost": httpx.ReadError("gone"),
+            "broken": RuntimeError("a bug in the transport"),
+        }
+        server.fails = (place, faults[fault])
+        with pytest.raises(DeputizeError) as failed:
+            act(deputy)
+        assert frame_hits(failed.value, secrets) == [] and grant_of(deputy).status == "active"
+
+
+def test_a_row_of_ones_own_with_dpop_says_what_it_cannot_be() -> None:
+    row = replace(PROVIDERS["linear"], dpop=True)
+    assert row.moved_to("http://127.0.0.1:1").dpop is False  # a stand-in takes a token from whoever has it
+    for other in ({"device": "https://api.linear.app/device"}, {"revoke_by": "bearer"}):
+        with pytest.raises(SettingsError, match="dpop"):
+            replace(row, **other)  # type: ignore[arg-type]
 
 
 def test_a_stolen_copy_without_the_key_opens_nothing(opened: Open, server: ProvingServer) -> None:

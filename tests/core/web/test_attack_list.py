@@ -38,6 +38,7 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.act.catalog import Catalog
+from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.stores import open_store
 from deputize.sandbox.slack import SLACK_CLIENT_ID, SLACK_CLIENT_SECRET
 from tests.core.vault.test_sqlite_rules import Bomb, plant
@@ -65,9 +66,10 @@ def send(subject: str) -> Steps:
     return "sent"
 
 
-def seen(world: World, event: str, **facts: Any) -> dict[str, Any]:
+async def seen(world: World, event: str, **facts: Any) -> dict[str, Any]:
     """The one row of the audit that says so."""
-    rows = [row for row in world.deputy.audit.rows() if row["event"] == event]
+    named = (await People.of(world.deputy.vault)).in_row
+    rows = [named(row) for row in world.deputy.audit.rows() if row["event"] == event]
     found = [row for row in rows if all(row.get(name) == value for name, value in facts.items())]
     assert len(found) == 1, (event, facts, [row["event"] for row in world.deputy.audit.rows()])
     return found[0]
@@ -84,7 +86,7 @@ async def test_a_link_given_to_a_victim() -> None:
     world = await make()
     consent = await world.asked(user="mallory")
     assert (await world.browser("victoria").open(consent.link)).status == 403
-    seen(world, "connect.user_mismatch", user="mallory")
+    await seen(world, "connect.user_mismatch", user="mallory")
     assert await world.status(consent) == ("failed", "user_mismatch")
     await nothing_happened(world, "mallory", "victoria")
 
@@ -95,7 +97,7 @@ async def test_a_victims_browser_fed_an_attackers_callback() -> None:
     callback = await answered(world, url, as_="bob@example.test")
     response = await world.send("GET", callback, user="victoria")
     assert response.headers["location"] == "/refused"
-    seen(world, "connect.browser_mismatch", user="mallory")
+    await seen(world, "connect.browser_mismatch", user="mallory")
     await nothing_happened(world, "mallory", "victoria")
 
 
@@ -106,9 +108,9 @@ async def test_a_ticket_replayed() -> None:
     await browser.allow(consent.link)
     page = await browser.submit(asked, asked.forms[0])  # the same form once more
     assert page.status == 403 and world.token_requests == 1
-    seen(world, "connect.used", user="alice", consent_id=consent.id)
+    await seen(world, "connect.used", user="alice", consent_id=consent.id)
     assert (await world.browser("mallory").open(consent.link)).status == 403
-    seen(world, "connect.user_mismatch", user="alice", consent_id=consent.id)
+    await seen(world, "connect.user_mismatch", user="alice", consent_id=consent.id)
     [held] = await world.deputy.connections("alice")
     assert held.status == "active"
 
@@ -125,8 +127,8 @@ async def test_a_state_swapped_between_providers() -> None:
         swapped = f"/callback/{path}?code={code}&state={state}"
         response = await world.send("GET", swapped, user="alice", cookies=jar | more)
         assert response.headers["location"] == "/refused"
-    seen(world, "connect.other_app", app="google")
-    seen(world, "connect.other_app", app="slack")
+    await seen(world, "connect.other_app", app="google")
+    await seen(world, "connect.other_app", app="slack")
     assert world.sandbox.count("slack.com", "/api") == 0
     await nothing_happened(world, "alice")
 
@@ -137,7 +139,7 @@ async def test_a_mix_up_with_another_issuer() -> None:
     url, jar = await press(world, consent)
     callback = f"{await answered(world, url)}&iss=https%3A%2F%2Fevil.example.test"
     assert (await world.send("GET", callback, user="alice", cookies=jar)).headers["location"] == "/refused"
-    seen(world, "connect.other_issuer", consent_id=consent.id)
+    await seen(world, "connect.other_issuer", consent_id=consent.id)
     await nothing_happened(world, "alice")
 
 
@@ -157,7 +159,7 @@ async def test_an_open_redirect(more: str) -> None:
     response = await world.send("GET", f"/callback/google?code=x&{more}", user="alice")
     assert (response.status_code, response.headers["location"]) == (303, "/refused")
     assert "evil" not in str(response.headers)
-    seen(world, "connect.unknown_state")
+    await seen(world, "connect.unknown_state")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ async def test_hostile_tool_arguments(tool: str, arguments: dict[str, str]) -> N
     before = len(world.sandbox.requests)
     with pytest.raises(InvalidInput):
         await world.deputy.act(f"mail_{tool}", arguments, user="alice", call=Call(id="1"))
-    row = seen(world, "act.result", tool=f"mail_{tool}", decision="invalid_input")
+    row = await seen(world, "act.result", tool=f"mail_{tool}", decision="invalid_input")
     assert len(world.sandbox.requests) == before
     assert not any(one in repr(row) for one in arguments.values() if len(one) > 4)
 
@@ -198,7 +200,7 @@ async def test_rows_swapped_in_the_vault() -> None:
     for user in ("alice", "bob"):
         with pytest.raises(VaultError):
             await world.deputy.act("mail_read", {"id": "1"}, user=user)
-        seen(world, "act.result", user=user, decision="vault_error")
+        await seen(world, "act.result", user=user, decision="vault_error")
     assert len(world.sandbox.requests) == before
 
 
@@ -212,7 +214,7 @@ async def test_a_pickle_in_the_vault(tmp_path: Path) -> None:
     before = len(world.sandbox.requests)
     with pytest.raises(VaultError):
         await world.deputy.act("mail_read", {"id": "1"}, user="alice")
-    seen(world, "act.result", user="alice", decision="vault_error")
+    await seen(world, "act.result", user="alice", decision="vault_error")
     assert not marker.exists() and len(world.sandbox.requests) == before
     await world.deputy.close()
 
@@ -225,11 +227,11 @@ async def test_scopes_taken_away_on_the_way_to_the_provider() -> None:
     lowered = url.replace("gmail.send", "gmail.readonly")
     response = await world.send("GET", await answered(world, lowered), user="alice", cookies=jar)
     assert response.headers["location"] == path_of(consent)
-    row = seen(world, "consent.partial", consent_id=consent.id)
+    row = await seen(world, "consent.partial", consent_id=consent.id)
     assert SEND in row["scopes_required"] and SEND not in row["scopes_granted"]
     with pytest.raises(ScopeNotGranted):
         await world.deputy.act("mail_send", {"subject": "x"}, user="alice", call=Call(id="1"))
-    seen(world, "act.result", tool="mail_send", decision="scope_not_granted")
+    await seen(world, "act.result", tool="mail_send", decision="scope_not_granted")
     assert "You did not allow" in words_of(await world.send("GET", path_of(consent), user="alice"))
 
 

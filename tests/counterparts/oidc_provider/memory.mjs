@@ -21,10 +21,10 @@ export class Memory {
     const found = { refresh: [], access: [], grants: [] };
     for (const [key, { model, payload }] of this.rows) {
       if (!this.get(key)) continue;
-      const seen = { grant: payload.grantId, user: payload.accountId, client: payload.clientId };
+      const seen = { grant: payload.grantId, user: payload.accountId, client: payload.clientId, key: payload.jkt ?? '' };
       if (model === 'RefreshToken' && !payload.consumed) found.refresh.push(seen);
       if (model === 'AccessToken') found.access.push(seen);
-      if (model === 'Grant') found.grants.push({ ...seen, grant: payload.jti });
+      if (model === 'Grant') found.grants.push({ ...seen, grant: payload.jti, key: '' });
     }
     return found;
   }

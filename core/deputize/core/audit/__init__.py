@@ -7,7 +7,8 @@
 
 ``mac`` is keyed BLAKE2b over ``prev`` and the exact bytes of the line before ``,"mac":``; ``prev`` is the mac of the
 row before, across files; the first is derived from the writer. So whoever can write the files, but lacks the key,
-cannot edit, remove, add or move a row unseen, except at the end: that takes a head kept elsewhere (``anchor``).
+cannot edit, remove, add or move a row unseen, except at the end, or a whole chain: that takes heads kept elsewhere
+(``anchor``; those of all chains lie in the vault, see `deputize.core.vault.chain_heads`).
 
 Rows wait in memory and one thread makes all that wait durable with one write and one sync, at the latest half a
 second after the first, at once when somebody awaits `Audit.settle`. A crash loses at most what nobody awaited in that
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Row
-from deputize.core.audit.verifying import Finding, Report, verify
+from deputize.core.audit.verifying import Finding, Head, Report, verify
 from deputize.core.audit.writer import Audit, Mode
 
-__all__ = ["Audit", "Fact", "Finding", "Mode", "Report", "Row", "read", "verify"]
+__all__ = ["Audit", "Fact", "Finding", "Head", "Mode", "Report", "Row", "read", "verify"]

@@ -326,6 +326,15 @@ class GrantRevoked(Event):
 
 
 @event
+class GrantCarried(Event):
+    """How a grant stood, said again since the rows that told it are dropped."""
+
+    event = "grant.carried"
+    grant: OfGrant
+    revoked: Annotated[bool, "whether it had been revoked"] = False
+
+
+@event
 class GrantRestored(Event):
     """A backup was put back, and the grant has this generation in it."""
 
@@ -480,6 +489,26 @@ class ChainAnchor(Event):
     """A row whose line is also kept elsewhere."""
 
     event = "chain.anchor"
+    ended: Annotated[bool, "whether the chain ends here, since its process has closed it"] = False
+
+
+@event
+class ChainClosed(Event):
+    """This chain vouches for the end of another one, from now on instead of the vault."""
+
+    event = "chain.closed"
+    closed: Annotated[str, "the writer of that chain"]
+    closed_seq: Annotated[int, "its last row"]
+    closed_mac: Annotated[str, "and that row's mac"]
+
+
+@event
+class AuditDropped(Event):
+    """Files of which all rows are older than the host keeps are removed."""
+
+    event = "audit.dropped"
+    until: Annotated[int, "older than this: Unix seconds"]
+    files: Annotated[int, "how many files"]
 
 
 @event

@@ -1,4 +1,4 @@
-"""How chains under an older key end: a ``key.rotated`` row under the newer one says where."""
+"""How chains vouch for others: under an older key (``key.rotated``), or taken out of the vault (``chain.closed``)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deputize.core.audit.events import KeyRotated
+from deputize.core.audit.events import ChainClosed, KeyRotated
 from deputize.core.audit.reading import BLOCK, block, files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
+
+_CLOSED = ChainClosed.event.encode()
 
 
 class Mark(NamedTuple):
@@ -25,7 +27,7 @@ def unclosed(folder: Path, keys: Sequence[Key]) -> Iterator[KeyRotated]:
     files = files_of(folder)
     closed = {(mark.writer, mark.seq, mark.mac) for mark in rotations(files, keys)}
     for writer, paths in files.items():
-        row, line = _head(paths)
+        row, line = last_row(paths)
         age = age_of(row, line, keys) if row else None
         if row and age and (writer, row["seq"], row["mac"]) not in closed:
             yield KeyRotated(keys[0].id, keys[age].id, writer, row["seq"], row["mac"])
@@ -45,7 +47,18 @@ def rotations(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[
     return marks
 
 
-def _head(paths: Iterable[Path]) -> tuple[Row | None, bytes]:
+def closings(files: Mapping[str, Sequence[Path]], ring: Sequence[Key]) -> list[Mark]:
+    """What the ``chain.closed`` rows vouch for, wherever they stand."""
+    marks = []
+    for path in (path for paths in files.values() for path in paths):
+        for _, line in lines_of(path):
+            row = parsed(line) if _CLOSED in line else None
+            if row and row["event"] == ChainClosed.event and (age := age_of(row, line, ring)) is not None:
+                marks.append(Mark(str(row["closed"]), int(row["closed_seq"]), str(row["closed_mac"]), age))
+    return marks
+
+
+def last_row(paths: Iterable[Path]) -> tuple[Row | None, bytes]:
     """The last whole row of a chain."""
     for path in reversed(list(paths)):
         for line in reversed(block(path, -16 * BLOCK, 16 * BLOCK).splitlines(keepends=True)):

@@ -5,19 +5,19 @@ What must outlive the process is handed to the kernel at once, by whoever wrote 
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
+import math
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from deputize.core.audit.at_exit import living
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, Event
 from deputize.core.audit.key_rotation import unclosed
@@ -25,6 +25,7 @@ from deputize.core.audit.names import Names, Subject
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Fact, Key, Row, render
 from deputize.core.audit.sinks import Files, Memory, checked
+from deputize.core.audit.verifying import Head
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
 
 Mode: TypeAlias = Literal["standard", "strict"]
@@ -43,8 +44,9 @@ class Audit:
     not the vault's. ``old_keys``: earlier ones; chains that end under one of them are closed by a ``key.rotated`` row
     each. ``mode``: how callers treat a write of theirs; in ``strict`` they await `settle` before its side effect.
     ``clock``: UTC seconds. ``anchor``: is given, as a line, the row ``chain.anchor`` after every 1,000 rows, at the end
-    of a file (of about ``rotate_bytes``) and when the object closes; keep the lines elsewhere, for `verify`. It runs on
-    the writing thread and must not wait for this object. Raises SettingsError for a bad key, mode or folder.
+    of a file (of about ``rotate_bytes``) and when the object closes (``ended``); with ``anchor_every``, also after the
+    first rows and then so many seconds after the last one. Keep the lines elsewhere, for `verify`. It runs on the
+    writing thread and must not wait for this object. Raises SettingsError for a bad key, mode or folder.
     """
 
     writer: str
@@ -61,16 +63,17 @@ class Audit:
         mode: Mode = "standard",
         clock: Callable[[], float] = time.time,
         anchor: Callable[[str], None] | None = None,
+        anchor_every: float = math.inf,
         rotate_bytes: int = 64 << 20,
     ) -> None:
         if mode not in ("standard", "strict"):
             raise SettingsError("The audit mode is 'standard' or 'strict'.")
         self.mode: Mode = mode
         self._key, *older = map(Key, (key, *old_keys))
-        self._clock, self._anchor, self._limit = clock, anchor, rotate_bytes
+        self._clock, self._anchor, self._every, self._limit = clock, anchor, anchor_every, rotate_bytes
         self._folder = folder and checked(folder)
         self._begin(inline=folder is None)
-        _living.add(self)
+        living.add(self)
         if self._folder and older:
             for rotated in unclosed(self._folder, [self._key, *older]):
                 self.write(rotated)
@@ -80,6 +83,7 @@ class Audit:
         self.writer = os.urandom(8).hex()
         self._seq, self._prev = 0, self._key.first(self.writer)
         self._since_anchor, self._lost, self._failing = 0, 0, False
+        self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
         self._unsynced: deque[tuple[float, str]] = deque()
         self._safe, self._lost_unsynced, self._due = self._chain(), 0, deque[str]()
         self._queue: deque[tuple[float, str]] = deque()
@@ -149,6 +153,12 @@ class Audit:
             self._since_anchor += len(lines)
             self._unsynced.extend(taken)
 
+    def head(self) -> Head | None:
+        """The last row that is durable; None before the first."""
+        with self._io:
+            seq, mac, _ = self._safe
+        return Head(self.writer, seq - 1, mac, int(self._clock() * 1e9), False) if seq else None
+
     async def settle(self) -> None:
         """Wait until every row written so far is durable.
 
@@ -188,8 +198,8 @@ class Audit:
                     left = len(self._queue)
                     while left > 0:
                         left -= self._group(left)
-                    if ending and self._anchor and self._since_anchor:
-                        self._group(0, anchor=True)
+                    if ending and self._anchor and self._seq and not self._ended:
+                        self._group(0, ending=True)
                     mark, chain, number = self._sink.mark(), self._chain(), len(self._unsynced)
                 self._sink.sync(mark)  # others may hand rows over meanwhile
             except Exception as error:
@@ -222,17 +232,20 @@ class Audit:
         self._unsynced.clear()
         self._due.clear()
         self._seq, self._prev, self._since_anchor = self._safe
+        self._ended = False
         self._lost, self._lost_unsynced = self._lost + self._lost_unsynced, 0
 
-    def _group(self, most: int, *, anchor: bool = False) -> int:
+    def _group(self, most: int, *, ending: bool = False) -> int:
         """Write up to so many rows, and an anchor where one is due. Returns how many of those that waited."""
         taken = [self._queue.popleft() for _ in range(min(most, GROUP - self._since_anchor))]
         try:
             lost = [(self._clock(), render(AuditLost.event, AuditLost(self._lost).facts()))] if self._lost else []
             lines, seq, prev = self._chained([*lost, *taken], self._seq, self._prev)
-            due = anchor or self._since_anchor + len(lines) >= GROUP or self._sink.ends_after(sum(map(len, lines)))
+            due = ending or self._since_anchor + len(lines) >= GROUP or self._sink.ends_after(sum(map(len, lines)))
+            due = due or (self._clock() >= self._next_anchor and not self._thread.inline)  # else the last one follows
             if due and self._anchor:
-                last, seq, prev = self._chained([(self._clock(), render(ChainAnchor.event, {}))], seq, prev)
+                facts: dict[str, Fact] = {"ended": True} if ending else {}
+                last, seq, prev = self._chained([(self._clock(), render(ChainAnchor.event, facts))], seq, prev)
                 lines += last
             if self._sink.turn():
                 self._settled(self._chain(), len(self._unsynced))
@@ -241,7 +254,8 @@ class Audit:
             self._queue.extendleft(reversed(taken))
             raise
         self._seq, self._prev, self._lost, self._lost_unsynced = seq, prev, 0, self._lost + self._lost_unsynced
-        self._since_anchor = 0 if due else self._since_anchor + len(lines)
+        self._since_anchor, self._ended = 0 if due else self._since_anchor + len(lines), ending
+        self._next_anchor = self._clock() + self._every if due else self._next_anchor
         self._unsynced.extend(taken)
         if due and self._anchor:
             self._due.append(lines[-1])
@@ -268,31 +282,14 @@ class Audit:
             self._lost += 1
         return StoreUnavailable(f"The audit cannot be written: {reason}.", hint="Free space, or restore its folder.")
 
+    def begin_again(self) -> None:
+        """In a forked child, as another writer: what waits there is the parent's to write."""
+        self._sink.close()
+        self._begin(inline=self._thread.inline)
+
     def _publish(self) -> None:
         while self._anchor and self._anchors:
             try:
                 self._anchor(self._anchors.popleft().rstrip())
             except Exception as error:
                 _log.error("An audit anchor could not be kept: %s", type(error).__name__)
-
-
-_living: weakref.WeakSet[Audit] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for audit in list(_living):
-        try:
-            audit.close()
-        except StoreUnavailable as error:
-            _log.error("Audit rows are lost: %s", error)
-
-
-def _begin_again() -> None:
-    """In a forked child: what waits there is the parent's to write."""
-    for audit in list(_living):
-        audit._sink.close()
-        audit._begin(inline=audit._thread.inline)
-
-
-os.register_at_fork(after_in_child=_begin_again)

@@ -103,7 +103,7 @@ class Keeper:
             return False
         if reply.device:
             await self.repository.audit_misuse("late_code", record)
-        if endpoint is None or not may_end_others(endpoint.provider):
+        if endpoint is None or _moved(reply, endpoint) or not may_end_others(endpoint.provider):
             return False
         try:
             account, _ = await endpoint.whoami(reply.tokens, reply.asked_at)
@@ -114,7 +114,7 @@ class Keeper:
     async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool:
         """Put the tokens into the vault, if they are of the right account. False: they must not live on."""
         provider = endpoint.provider
-        if reply.origin != origin_of(provider, endpoint.app):  # nor do tokens go to another server to be looked at
+        if _moved(reply, endpoint):
             await self.repository.end(record, "failed", MOVED)
             return False
         if unbound(provider, reply.tokens):
@@ -224,6 +224,11 @@ class Keeper:
         """Whether nobody has ended the consent meanwhile."""
         now = await self.repository.again(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
+
+
+def _moved(reply: Received, endpoint: Endpoint) -> bool:
+    """Whether the settings lead elsewhere by now: no token goes there to see whose it is."""
+    return reply.origin != origin_of(endpoint.provider, endpoint.app)
 
 
 def _of_family(grant: Grant, reply: Received) -> bool:

@@ -57,6 +57,7 @@ def moved_to(row: Provider, base_url: str) -> Provider:
         csp_form_targets=(),
         issuer=row.issuer,
         kept_fields={name: f"(?:{pattern})|{host}" for name, pattern in row.kept_fields.items()},
+        dpop=False,  # it takes a token from whoever has it
         plain_http=True,
     )
 

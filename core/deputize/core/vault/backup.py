@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deputize.core.audit import Audit
 from deputize.core.errors import SettingsError
+from deputize.core.vault.chain_heads import ChainHeads
 from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked, keep_what_may_live
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
@@ -73,6 +74,7 @@ async def restore(
         await audit.settle()
         doubted = await distrust(copied, await AuditedGenerations.read(folder, vault), enqueue)
         await keep_what_may_live(vault, copied, enqueue)
+        await ChainHeads(copied).take_over(ChainHeads(vault))
         at = copied.keys.copied_at
         await copied.accept_copy(vault.keys)
         await draft.publish()

@@ -9,12 +9,12 @@ durable (half a second, in standard mode).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from deputize.core.audit.events import GrantRevoked, VaultRestored
+from deputize.core.audit.events import GrantCarried, GrantRevoked, VaultRestored
 from deputize.core.audit.facts import OfGrant
 from deputize.core.audit.names import Subject
 from deputize.core.audit.reading import files_of, lines_of
@@ -68,8 +68,8 @@ class AuditedGenerations:
     Only rows count that one of the ``keys`` made, the audit's, newest first. ``people``: who is called how in them.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[bytes], people: People) -> None:
-        self._ring, self._people = [Key(key) for key in keys], people
+    def __init__(self, folder: Path, keys: Sequence[bytes], people: People, without: Collection[Path] = ()) -> None:
+        self._ring, self._people, self._without = [Key(key) for key in keys], people, without
         since = max((row["ts"] for row in self._rows(folder) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
         for row in self._rows(folder):
@@ -77,14 +77,14 @@ class AuditedGenerations:
                 self._take(row)
 
     @classmethod
-    async def read(cls, folder: Path, vault: Vault) -> AuditedGenerations:
-        """Of the audit of this vault. Raises `StoreUnavailable` where the folder cannot be read."""
-        return cls(folder, vault.keys.audits, await People.of(vault))
+    async def read(cls, folder: Path, vault: Vault, without: Collection[Path] = ()) -> AuditedGenerations:
+        """Of the audit of this vault, ``without`` some files. Raises `StoreUnavailable` where it cannot be read."""
+        return cls(folder, vault.keys.audits, await People.of(vault), without)
 
     def _rows(self, folder: Path) -> Iterator[Row]:
         """Genuine rows that say something of a grant, or of all."""
         for paths in files_of(folder).values():
-            for path in paths:
+            for path in (path for path in paths if path not in self._without):
                 for _, line in lines_of(path):
                     row = parsed(line) if b'"grant_gen":' in line or RESTORED.encode() in line else None
                     if row and age_of(row, line, self._ring) is not None:
@@ -94,7 +94,7 @@ class AuditedGenerations:
         tenant, user, provider, app = (str(row.get(name, "")) for name in ("tenant", "user", "provider", "app"))
         where, generation = (tenant, user, provider, app, str(row["account_hash"])), row["grant_gen"]
         if where not in self._newest or generation >= self._newest[where].generation:
-            self._newest[where] = AuditedGeneration(generation, row["event"] == GrantRevoked.event)
+            self._newest[where] = AuditedGeneration(generation, _is_end(row))
 
     def of(self, grant: Grant) -> AuditedGeneration | None:
         """The newest generation of this grant that the audit has."""
@@ -117,6 +117,10 @@ class AuditedGenerations:
             for (tenant, user, provider, app, account), newest in self._newest.items()
             if not newest.revoked and (tenant, user, provider, app, account) not in known
         ]
+
+
+def _is_end(row: Row) -> bool:
+    return row["event"] == GrantRevoked.event or (row["event"] == GrantCarried.event and row.get("revoked") is True)
 
 
 async def all_grants(vault: Vault) -> list[Grant]:

@@ -36,7 +36,7 @@ Remove = Callable[[Record], Awaitable[object]]
 class Sweeper:
     """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
 
-    ``recover`` is called before each turn: it finishes what processes that died have left.
+    ``recover`` is called before each turn: it finishes what processes that died have left. ``also`` is called after it.
     """
 
     vault: Vault
@@ -44,6 +44,7 @@ class Sweeper:
     clock: Callable[[], float] = time.time
     every: float = EVERY
     recover: Callable[[], Awaitable[object]] | None = None
+    also: Callable[[], Awaitable[object]] | None = None
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     async def start(self) -> None:
@@ -73,6 +74,8 @@ class Sweeper:
                 if self.recover:
                     await self.recover()
                 await self.turn()
+                if self.also:
+                    await self.also()
             except DeputizeError as failure:  # of the store; the next turn tries again
                 log.debug("Expired records could not be removed: %s", failure.code)
             await asyncio.sleep(self.every / 10)

@@ -39,6 +39,8 @@ class Vault:
         index = GrantIndex(keys.index)
         self.place, self.place_of = index.place, index.place_of
         self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
+        self.before_close: list[Callable[[], Awaitable[None]]] = []
+        """What is awaited before the store is let go: for who still has something to write."""
 
     @classmethod
     async def open(
@@ -289,4 +291,6 @@ class Vault:
 
     async def close(self) -> None:
         """Let go of the store."""
+        for last in self.before_close:
+            await last()
         await self.store.close()

@@ -42,6 +42,7 @@ try:
     from deputize.core.web import texts
     from deputize.core.web.access_logs import pages_scope
     from deputize.core.web.cookies import LOOPBACK, cookies_for
+    from deputize.core.web.limits import bounded
     from deputize.core.web.link_binding import in_one_browser
     from deputize.core.web.pages import PAGES
     from deputize.core.web.rendering import put_root
@@ -96,7 +97,7 @@ def pages_app(
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
-    return pages_scope(_routed(Site(deputy, verifier, sign_in, templates, return_to), pages))
+    return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to), pages)))
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:

@@ -116,7 +116,7 @@ async def same_vault(deputy: Deputy, port: int) -> bool:
     finally:
         await http.close()
     with suppress(ValueError):
-        return bool(json.loads(answer.content) == health(deputy.vault.keys.web, challenge, local=True))
+        return bool(json.loads(answer.content) == health(deputy.vault.keys.web, challenge, port=port))
     return False
 
 
@@ -126,8 +126,9 @@ def _application(deputy: Deputy) -> tuple[ASGIApp, Callable[..., AbstractAsyncCo
         import uvicorn  # noqa: F401
 
         from deputize.core.web.app import pages_app
+        from deputize.core.web.local_peers import only_own_account
         from deputize.core.web.local_server import handing_on, only_host, serve
     except ImportError as missing:
         raise SettingsError.without(missing, "web") from None
     pages = only_host(pages_app(deputy, verifier=None, local=True), {HOST})
-    return handing_on(pages, "/callback/[A-Za-z0-9_-]{1,100}"), serve
+    return only_own_account(handing_on(pages, "/callback/[A-Za-z0-9_-]{1,100}")), serve

@@ -11,11 +11,14 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from deputize.core.errors import SettingsError
+from deputize.core.web.security_headers import plain_headers
 
 if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+_MOST_HEAD: Final = 2**17
+"""Bytes of a request's head."""
 _FAMILY: Final = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
 
@@ -96,6 +99,8 @@ def _server(app: ASGIApp) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             ws="none",
+            http="h11",  # httptools, where it is installed, has no bound for the head of a request
+            h11_max_incomplete_event_size=_MOST_HEAD,
             proxy_headers=False,
             timeout_graceful_shutdown=1,
         )
@@ -116,8 +121,7 @@ def only_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
-            await send({"type": "http.response.start", "status": 400, "headers": headers})
+            await send({"type": "http.response.start", "status": 400, "headers": plain_headers()})
             await send({"type": "http.response.body", "body": b"This address is not served here."})
 
     return guarded
@@ -140,8 +144,8 @@ def handing_on(app: ASGIApp, path: str, name: str = "localhost") -> ASGIApp:
                 target = _address(scope).encode() + raw + (b"?" + query if query else b"")
         if not target:
             return await app(scope, receive, send)
-        headers = [(b"location", target), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
-        await send({"type": "http.response.start", "status": 303, "headers": [*headers, (b"content-length", b"0")]})
+        headers = plain_headers((b"location", target), (b"referrer-policy", b"no-referrer"), (b"content-length", b"0"))
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
     return handed_on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,19 +11,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from deputize.core import text
+from deputize.core.web.security_headers import ALWAYS
 
 _ROOT: Final = "deputize.root"
 _HERE: Final = Path(__file__).parent / "templates"
-
-
-_ALWAYS: Final[Mapping[str, str]] = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",  # what browsers without frame-ancestors know
-    "cross-origin-opener-policy": "same-origin",  # a page that opened ours has no hand on it, nor ours on it
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
-}
-"""Of every answer, whatever it is."""
 
 
 def visible(value: Any) -> Any:
@@ -95,5 +85,5 @@ def _headers(forms_to: str) -> dict[str, str]:
         "content-security-policy": policy,
         "referrer-policy": "same-origin" if forms_to else "no-referrer",
         "cache-control": "no-store",
-        **_ALWAYS,
+        **ALWAYS,
     }

@@ -16,7 +16,7 @@ _FONT_SIZES: Final = ("10px", "10px", "13px", "16px", "18px", "24px", "32px", "4
 _VARIABLE = re.compile(r"var\(\s*(--[^\s,()]+)\s*(?:,((?:[^()]|\([^()]*\))*))?\)", re.IGNORECASE)
 _LONGEST: Final = 2_000
 _INITIAL: Final = {"color": "#000", "font-size": "medium", "visibility": "visible", "text-indent": "0"}
-_SHADE = re.compile(r"#[0-9a-f]{3,8}\b|[a-z]+\([^()]*\)|\b[a-z]+\b")
+_SHADE = re.compile(r"#[0-9a-f]{3,8}\b|(?:rgb|hsl|hwb|color)a?\([^()]*\)|\b[a-z]+\b")
 
 
 @dataclass(slots=True)

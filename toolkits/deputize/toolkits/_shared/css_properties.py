@@ -88,7 +88,7 @@ _HARMLESS: Final = re.compile(
     r"|transform-(?:origin|style|box)|perspective-origin|clip-rule|unicode-range|src|grid-area|grid-(?:row|column).*"
     r"|animation-(?:duration|delay|timing-function|iteration-count|direction|fill-mode|play-state)|fill|stroke.*|widows"
     r"|columns?|column-(?:count|width)|layout-grid.*|punctuation.*|tab-stops|border|inset-area|backdrop-filter|text-autospace"
-    r"|aspect-ratio|nav-.*|marker.*|ruby-.*|behavior|filter-.*|alt|orientation|zoom-.*|box-(?:orient|align|pack|flex.*)"
+    r"|aspect-ratio|page|nbsp-mode|nav-.*|marker.*|ruby-.*|behavior|filter-.*|alt|orientation|zoom-.*|box-(?:orient|align|pack|flex.*)"
 )
 
 Expanded = tuple[tuple[str, str], ...]
@@ -107,6 +107,8 @@ def accepted(name: str, value: str) -> Expanded:
         return ((name, value),)
     if _is_judged(name):
         return ((name, value),) if "var(" in value or _is_valid(name, value) else _unknown(name, value)
+    if name.startswith("grid-template") and not re.search(r"(?<![\d.])0", value):
+        return ()
     plain = name.removeprefix("-webkit-")
     if name.startswith(_FOREIGN) or _HARMLESS.fullmatch(plain) or not re.fullmatch(r"-?[a-z][a-z-]*", name):
         return ()

@@ -84,8 +84,6 @@ def legacy_colour(value: str) -> Colour | None:
     if named:
         return named
     digits = re.sub(r"[^0-9a-f]", "0", value.removeprefix("#")[:128])
-    if len(digits) == 3:
-        return colour("#" + digits)
     third = max(math.ceil(len(digits) / 3), 1)
     digits = digits.ljust(third * 3, "0")
     parts = [digits[at : at + third][-8:] for at in range(0, third * 3, third)]

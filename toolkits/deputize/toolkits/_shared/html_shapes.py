@@ -71,7 +71,7 @@ def _place(shape: Shape, values: Values, size: float) -> None:
         shape.doubt("margin" if position == "static" and shape.indent >= -_SLIGHT else "position")
     if across > 800 or down > 5_000 or shape.indent > 800:
         shape.doubt("position")
-    if values.length("letter-spacing", 0, size) <= -0.35 * size:
+    if values.length("letter-spacing", 0, size) < min(-0.35 * size, -0.1):
         shape.hidden = shape.hidden or "letter-spacing"
 
 

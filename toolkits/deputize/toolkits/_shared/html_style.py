@@ -38,7 +38,7 @@ _NEVER_SEEN: Final = frozenset(
 class Look:
     """What an element inherits or says.
 
-    ``hidden`` says why a person cannot see it, or "". ``background``: None where a picture lies there. ``doubts``:
+    ``hidden`` says why a person cannot see it, or "". ``pictured``: a picture lies over the background. ``doubts``:
     what could hide its text, and cannot be judged. ``box``: width and height in pixels of the smallest box that cuts
     off what does not fit, as far as they are known.
     """
@@ -49,7 +49,8 @@ class Look:
     scale: float = 1.0
     colour: Colour = BLACK
     fill: Colour | None = None
-    background: Colour | None = WHITE
+    background: Colour = WHITE
+    pictured: bool = False
     opacity: float = 1.0
     across: float = 0.0
     down: float = 0.0
@@ -63,7 +64,8 @@ class Look:
     @property
     def unseen(self) -> bool:
         """Whether a person does not see the text."""
-        return bool(self.hidden) or self.invisible or self.size * self.scale < _TINY or self._blends
+        tiny, faint = self.size * self.scale < _TINY, self.opacity < _FAINT
+        return bool(self.hidden) or self.invisible or tiny or faint or self._blends
 
     @property
     def doubt(self) -> frozenset[str]:
@@ -73,22 +75,20 @@ class Look:
             more.add("font-size")
         if self.opacity < 0.35:
             more.add("opacity")
-        if self.background is None and self.contrast < _CONTRAST:
+        if self.pictured and self.contrast < _CONTRAST:
             more.add("background")
         return self.doubts | more
 
     @property
     def contrast(self) -> float:
-        """How well the text shows; where a picture lies below, as on white."""
+        """How well the text shows on its background, pictures aside."""
         ink = self.fill or self.colour
-        ground = self.background or WHITE
-        return ink._replace(alpha=ink.alpha * self.opacity).over(ground).contrast(ground)
+        return ink._replace(alpha=ink.alpha * self.opacity).over(self.background).contrast(self.background)
 
     @property
     def _blends(self) -> bool:
-        ink = self.fill or self.colour
-        if self.background is None:
-            return ink.alpha < _FAINT and "background-clip" not in self.doubts
+        if self.pictured:
+            return (self.fill or self.colour).alpha < _FAINT and "background-clip" not in self.doubts
         return self.contrast < _CONTRAST
 
 
@@ -106,7 +106,7 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
         return own if not above.inner_blocks else replace(own, inner_blocks=False)
     size = _size(values, above.size) * (values.ratio("zoom", 1.0) or 1.0)
     shape = shape_of(values, size, _kind(element, values, above), above.box)
-    ground = _ground(values, above)
+    ground, pictured = _ground(values, above)
     usual = _LINK if _is_link(element) else above.colour
     clip_text = values.get("background-clip") == "text"
     made = Look(
@@ -116,7 +116,8 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
         scale=above.scale * shape.scale,
         colour=values.colour("color", above.colour, usual) or usual,
         fill=values.colour("-webkit-text-fill-color", above.colour, above.fill),
-        background=None if clip_text else ground,
+        background=ground,
+        pictured=pictured or clip_text,
         opacity=above.opacity * values.ratio("opacity", 1.0) * shape.opacity,
         across=above.across + shape.across,
         down=above.down + shape.down,
@@ -186,19 +187,18 @@ def _size(values: Values, above: float) -> float:
     return max(size, 0.0)
 
 
-def _ground(values: Values, above: Look) -> Colour | None:
-    """The colour behind the text; None where a picture is, or a gradient."""
+def _ground(values: Values, above: Look) -> tuple[Colour, bool]:
+    """The colour behind the text, and whether a picture lies over it."""
     tint = values.colour("background-color", above.colour, None)
+    ground = tint.over(above.background) if tint else above.background
     picture = values.get("background-picture", "none")
-    if picture != "none":
-        shades = values.shades("background-picture")
-        if shades and "url(" not in picture:
-            ink = values.colour("color", above.colour, above.colour)
-            return min(shades, key=lambda shade: 0 if ink is None else -ink.contrast(shade))
-        return None
-    if tint is None or tint.alpha == 0:
-        return above.background
-    return tint.over(above.background or WHITE) if tint.alpha < 1 else tint
+    if picture == "none":
+        return ground, above.pictured and (tint is None or tint.alpha < 1)
+    shades = values.shades("background-picture")
+    if shades and "url(" not in picture:
+        ink = values.colour("color", above.colour, above.colour) or above.colour
+        return max((shade.over(ground) for shade in shades), key=ink.contrast), False
+    return ground, True
 
 
 def _kind(element: Element, values: Values, above: Look) -> str:

@@ -23,7 +23,7 @@ _VOID: Final = frozenset("area base br col embed hr img input link meta param so
 _IMPLIED: Final = frozenset("p li td th tr dd dt option tbody thead tfoot html head body".split())  # may stay open
 _FORMATTING: Final = frozenset("b big code em font i s small strike strong tt u".split())  # reopened by the standard
 _INLINE: Final = _FORMATTING | {"span", "a", "br", "img", "wbr"}
-_NO_WORDS = re.compile(r"<(style|xml)\b.*?</\1|<[^>]*>?|^\[[^]]*\]>", re.DOTALL)
+_NO_WORDS = re.compile(r"<(style|xml)\b.*?</\1|<[^>]*>?|^\[[^]]*\]>?", re.DOTALL)
 _RARE = re.compile(r"<(?:svg|math|select|template|frameset|textarea|xmp|iframe|no(?:embed|frames|script))\b", re.I)
 
 

@@ -69,7 +69,7 @@ def list_runs(
     if cursor:
         return shown
     rows = yield from api.every("R/actions/workflows", repo, 1, rows="workflows")
-    return {"workflows": [_workflow(row) for row in rows[:20]], **shown}
+    return {"workflows": [_workflow(row) for row in rows[:20]], **shown, "from_outside": True}
 
 
 def id_of(repo: str, workflow: str) -> Asks[str]:

@@ -40,7 +40,7 @@ def list_refs(
     words = query.strip().lower()
     if kind == "tags":
         row_of = lambda row: _ref(row) if words in str(row.get("name", "")).lower() else None  # noqa: E731
-        return (yield from List(bound, pages("R/tags", repo), row_of).show(limit, cursor))
+        return (yield from List(bound, pages("R/tags", repo), row_of).show(limit, cursor)) | {"from_outside": True}
     default: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
@@ -56,7 +56,7 @@ def list_refs(
         if cursor:
             raise
         shown = yield from _plain_branches(bound, repo, words, limit)  # a host without GraphQL
-    return shown | default | ZONED
+    return shown | default | ZONED | {"from_outside": True}
 
 
 def _plain_branches(bound: tuple[Any, ...], repo: str, words: str, limit: int) -> Asks[Json]:

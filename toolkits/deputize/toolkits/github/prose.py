@@ -16,6 +16,7 @@ from deputize.core import Account, ActKey
 from deputize.core.errors import InvalidInput
 from deputize.core.text import replaced
 from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortened
+from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside, clean
 
 _LONGEST_BODY: Final = 65_536  # characters
@@ -29,9 +30,6 @@ _HIDDEN: Final = re.compile(  # nothing here looks back or beyond the next brack
     r"|^[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ ]*(?:#|<>)[^\n]*$",
     re.DOTALL | re.IGNORECASE | re.MULTILINE,
 )
-_PICTURE: Final = re.compile(r"!\[([^\[\]\n]{0,500})\](?:\([^()\n]{0,2000}\)|\[[^\[\]\n]{0,200}\])")
-_IMG: Final = re.compile(r"<img\b[^<>]{0,4000}>", re.IGNORECASE)
-_ALT: Final = re.compile(r"\balt\s*=\s*(?:\"([^\"]{0,500})\"|'([^']{0,500})')", re.IGNORECASE)
 _BAD_LINK: Final = re.compile(
     r"\[([^\[\]\n]{0,500})\]\(\s{0,9}<?(?:javascript|data|vbscript):(?:[^()\[\]\n]|\([^()\[\]\n]{0,200}\)){0,2000}\)",
     re.IGNORECASE,
@@ -69,9 +67,9 @@ class Prose(Outside):
             if kept == shown:
                 break
             shown = kept
-        shown = _PICTURE.sub(lambda found: f"[image: {found[1].strip()}]", shown)
-        shown = _IMG.sub(lambda tag: f"[image: {next(filter(None, _alts(tag[0])), '')}]", shown)
-        return _BAD_LINK.sub(lambda found: found[1], shown)
+        shown, unseen = without_unseen(_BAD_LINK.sub(lambda found: found[1], shown))
+        self.hidden += unseen
+        return shown
 
     def title(self, text: Any) -> str:
         """A title on one line, short enough for a row."""
@@ -85,16 +83,11 @@ class Prose(Outside):
 FORM: Final = Form(
     outside=Prose,
     show=Prose.piece,
-    uncut=(_HIDDEN, _PICTURE, _IMG, _BAD_LINK, _SECRET),
+    uncut=(_HIDDEN, *UNCUT, _BAD_LINK, _SECRET),
     mask=masked,
     own=_MARK,
 )
 """How prose is shown, read on and edited."""
-
-
-def _alts(tag: str) -> tuple[str, ...]:
-    found = _ALT.search(tag)
-    return tuple(part or "" for part in found.groups()) if found else ()
 
 
 def code(text: str) -> tuple[str, int]:

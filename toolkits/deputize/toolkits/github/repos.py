@@ -116,7 +116,7 @@ def get_repo(repo: Repo, include: list[Extra] | None = None) -> Steps:
     shown = _facts(found)
     wanted = include or []
     if "readme" in wanted:
-        shown |= yield from _readme(repo)
+        shown |= yield from _readme(repo, shown)
     if "languages" in wanted:
         sizes = yield from api.get("R/languages", repo)
         whole = sum(sizes.values()) or 1
@@ -149,7 +149,8 @@ def _facts(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def _readme(repo: str) -> Asks[Json]:
+def _readme(repo: str, facts: Json) -> Asks[Json]:
+    """The beginning of the README; what it hides is counted with what the facts do."""
     try:
         file = yield from api.get("R/readme", repo)
     except NotFound:
@@ -157,7 +158,12 @@ def _readme(repo: str) -> Asks[Json]:
     outside = Prose()
     text = outside.prose(base64.b64decode(str(file.get("content") or "")).decode(errors="replace"))
     piece, more = window(text, 0, 4 * BODY)
-    return {"readme": piece} | ({"readme_truncated": True, "readme_path": file.get("path")} if more else {})
+    hidden = outside.hidden + facts.get("hidden_removed", 0)
+    return (
+        {"readme": piece}
+        | ({"hidden_removed": hidden} if hidden else {})
+        | ({"readme_truncated": True, "readme_path": file.get("path")} if more else {})
+    )
 
 
 def branch_row(node: Mapping[str, Any]) -> Json:

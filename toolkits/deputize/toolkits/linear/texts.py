@@ -6,12 +6,12 @@ import re
 from typing import Any, Final
 
 from deputize.toolkits._shared.long_text import Form, part, shortened
+from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import Json
 
 PIECE: Final = 6_000  # bytes of a document's text in one result
 ROW_BODY: Final = 400  # bytes of a comment or an update in a row
-_IMAGE: Final = re.compile(r"!\[([^\[\]\n]{0,500})\]\([^()\s]{0,2000}\)")
 _BAD_LINK: Final = re.compile(
     r"\[([^\[\]\n]{0,500})\]\(\s{0,9}<?(?:javascript|data|vbscript):(?:[^()\n]|\([^()\n]{0,200}\)){0,2000}\)",
     re.IGNORECASE,
@@ -25,11 +25,15 @@ def prose(outside: Outside, text: Any) -> str:
 
 
 def _piece(outside: Outside, text: str) -> str:
-    shown = _COMMENT.sub("", outside.text(text))
-    return _BAD_LINK.sub(r"\1", _IMAGE.sub(r"[image: \1]", shown))
+    cleaned = outside.text(text)
+    shown = _COMMENT.sub("", cleaned)
+    outside.hidden += len(cleaned) - len(shown)
+    shown, unseen = without_unseen(_BAD_LINK.sub(r"\1", shown))
+    outside.hidden += unseen
+    return shown
 
 
-FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, _IMAGE, _BAD_LINK))
+FORM: Final = Form(outside=Outside, show=_piece, uncut=(_COMMENT, *UNCUT, _BAD_LINK))
 """How texts are shown, read on and edited."""
 
 

@@ -128,7 +128,7 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
     if not offset:
         kept = yield Keep(File(name, mime or "application/octet-stream", content))
         found |= {"handle": kept["file"], "handle_expires": kept["expires"]}
-    if (text := _text(file, content)) is not None:
+    if (text := _text(file, content, reader)) is not None:
         found |= _piece(reader.text(text), offset)
     reader.mark(found)
     return found
@@ -166,14 +166,19 @@ def _is_canvas(file: Row) -> bool:
     return file.get("filetype") in _CANVAS or "slack-docs" in str(file.get("mimetype") or "")
 
 
-def _text(file: Row, content: bytes) -> str | None:
+def _text(file: Row, content: bytes, reader: Reader) -> str | None:
     """What can be read of a file; None for one that is no text."""
     mime = str(file.get("mimetype") or "").lower()
     if not mime.startswith(_READABLE) and not _is_canvas(file):
         return None
     charset = _CHARSET.search(mime)
     text = decode(content, charset[1] if charset else "")
-    return read_html(text).text if "html" in mime or _is_canvas(file) else text
+    if "html" not in mime and not _is_canvas(file):
+        return text
+    page = read_html(text)
+    reader.hidden += page.hidden
+    reader.doubts |= page.doubts
+    return page.text
 
 
 def _piece(text: str, offset: int) -> Json:

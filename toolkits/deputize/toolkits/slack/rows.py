@@ -49,7 +49,7 @@ def _told(message: Row) -> str:
 def message_row(message: Row, names: Mapping[str, str], most: int = TEXT) -> Json:
     """A message in a list."""
     reader = Reader(names)
-    text = reader.mrkdwn(text_of(message)).strip()
+    text = reader.message(message).strip()
     piece, more = window(text, 0, most)
     row: Json = {
         "ts": str(message.get("ts", "")),

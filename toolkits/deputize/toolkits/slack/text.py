@@ -18,6 +18,8 @@ _TOKEN = re.compile(r"<([^<>\n]{1,4000})>")
 _USER = re.compile(r"@([UW][A-Z0-9]{1,20})(?:\|([^<>]*))?")
 _CHANNEL = re.compile(r"#([CGD][A-Z0-9]{1,20})(?:\|([^<>]*))?")
 _HOST = re.compile(r"(?:https?://)?((?:[\w-]+\.)+[^\W\d_]{2,24})(?=[/:?#]|$)", re.IGNORECASE)
+_EMOJI = re.compile(r":[\w+-]{1,60}:")
+_WORD = re.compile(r"[^\W_]+")
 _DEEPEST: Final = 12
 _ENTITIES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 
@@ -29,6 +31,13 @@ class Reader(Outside):
         super().__init__()
         self.names = names or {}
         self.mismatch = False
+
+    def message(self, message: Mapping[str, Any]) -> str:
+        """What a message shows, cleaned; what only its text says beside blocks is counted, or is a doubt."""
+        self.hidden += unseen(message)
+        if message.get("blocks") and message.get("text") and not any(_texts(message["blocks"])):
+            self.doubts.add("blocks without words")
+        return self.mrkdwn(text_of(message))
 
     def mrkdwn(self, text: str) -> str:
         """A text in Slack's notation, cleaned."""
@@ -75,11 +84,23 @@ def misleads(words: str, target: str) -> bool:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """A message's text; where it has none, that of its blocks and attachments."""
-    if text := str(message.get("text") or ""):
+    """What a message shows: its text, unless its blocks say something else; then these, and its attachments."""
+    text = str(message.get("text") or "")
+    if text and not unseen(message):
         return text
     parts = [*_texts(message.get("blocks")), *map(_attached, message.get("attachments") or ())]
     return "\n".join(part for part in parts if part)
+
+
+def unseen(message: Mapping[str, Any]) -> int:
+    """Letters of a message's text that its blocks do not show: where it has blocks, people see the text nowhere."""
+    shown = set(_words("\n".join(_texts(message.get("blocks")))))
+    return sum(len(word) for word in _words(str(message.get("text") or "")) if word not in shown) if shown else 0
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text in Slack's notation, without names, links and emoji, which blocks write otherwise."""
+    return _WORD.findall(unescaped(_EMOJI.sub(" ", _TOKEN.sub(" ", text))).casefold())
 
 
 def _attached(attachment: Any) -> str:

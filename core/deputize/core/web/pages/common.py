@@ -39,7 +39,8 @@ async def where(site: Site, request: Request) -> Response:
 async def whose(site: Site, request: Request) -> Response:
     """Whose pages these are, for another process with the same vault."""
     challenge = request.query_params.get("challenge", "")[:64]
-    return json_of(json.dumps(health(site.key, challenge, local=site.local)))
+    port = request.scope["server"][1] if site.local and request.scope.get("server") else 0
+    return json_of(json.dumps(health(site.key, challenge, port=port or 0)))
 
 
 async def style(site: Site, request: Request) -> Response:

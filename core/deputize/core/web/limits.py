@@ -1,0 +1,42 @@
+"""How long a request to our pages may be: more than any browser sends of itself, and no more than we can bear.
+
+Servers differ: some have no bounds for the head of a request, and a host's may be wide.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from deputize.core.web.security_headers import plain_headers
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+MOST_ADDRESS: Final = 16384
+"""Bytes of path and query. The codes of some providers take thousands."""
+MOST_HEADERS: Final = 200
+MOST_HEADER_BYTES: Final = 65536
+"""Of all headers together. On 127.0.0.1 a browser brings the cookies of all programs that listen there."""
+
+_REFUSALS: Final = {414: b"This address is too long.", 431: b"These request headers are too long."}
+
+
+def bounded(app: ASGIApp) -> ASGIApp:
+    """``app``, answering 414 or 431 (RFC 9110 15.5.15, RFC 6585 5) to a request whose head is longer than that."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        status = _too_long(scope) if scope["type"] == "http" else 0
+        if not status:
+            return await app(scope, receive, send)
+        await send({"type": "http.response.start", "status": status, "headers": plain_headers()})
+        await send({"type": "http.response.body", "body": _REFUSALS[status]})
+
+    return guarded
+
+
+def _too_long(scope: Scope) -> int:
+    headers = scope["headers"]
+    if len(scope["path"]) + len(scope["query_string"]) > MOST_ADDRESS:
+        return 414
+    size = sum(len(name) + len(value) for name, value in headers)
+    return 431 if len(headers) > MOST_HEADERS or size > MOST_HEADER_BYTES else 0

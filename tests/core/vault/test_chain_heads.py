@@ -1,0 +1,221 @@
+"""What whoever deletes from the audit's folder cannot delete: the vault knows each chain, and how far it had come."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deputize.core import Deputy
+from deputize.core.audit import Audit, Head, Report, verify
+from deputize.core.audit.events import VaultCopied
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.start import open_vault
+from deputize.core.vault import chain_heads
+from deputize.core.vault.backup import back_up, restore
+from deputize.core.vault.chain_heads import ChainHeads, prove
+from deputize.core.vault.vault import Vault
+from tests.core.audit.chains import OLD
+from tests.core.vault.test_lost import edit, grant
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name in [name for name in os.environ if name.startswith(("DEPUTIZE_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DEPUTIZE_PORT", "0")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "home"
+
+
+def run_of_a_program(rows: int = 3) -> str:
+    """A start, some rows, an end; its writer."""
+    with Deputy.from_settings() as deputy:
+        for _ in range(rows):
+            deputy.audit.write(VaultCopied())
+        return deputy.audit.writer
+
+
+def proven(home: Path) -> Report:
+    async def walk() -> Report:
+        vault = await open_vault(Settings.load())
+        try:
+            return await prove(vault, home / "audit")
+        finally:
+            await vault.close()
+
+    return portal().run(walk())
+
+
+def found(report: Report) -> list[tuple[str, str, int]]:
+    return [(one.kind, one.writer, one.seq) for one in report.findings]
+
+
+def file_of(home: Path, writer: str) -> Path:
+    return home / "audit" / f"{writer}.0.jsonl"
+
+
+def test_a_chain_ends_with_a_row_that_says_so(home: Path) -> None:
+    writer = run_of_a_program()
+    assert b'"event":"chain.anchor","ended":true' in file_of(home, writer).read_bytes().splitlines()[-1]
+    report = proven(home)
+    assert report.ok and report.open == () and report.writers == 1
+
+
+def test_the_file_of_one_run_cannot_go(home: Path) -> None:
+    first, second = run_of_a_program(), run_of_a_program()
+    file_of(home, first).unlink()
+    assert found(proven(home)) == [("truncated", first, 0)]
+    assert verify(home / "audit", portal_keys(home)).ok  # the folder alone does not tell
+    assert file_of(home, second).exists()
+
+
+def portal_keys(home: Path) -> list[bytes]:
+    async def keys() -> list[bytes]:
+        vault = await open_vault(Settings.load())
+        await vault.close()
+        return vault.keys.audits
+
+    return portal().run(keys())
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_neither_can_the_end_of_a_chain(home: Path, kept: int) -> None:
+    file = file_of(home, writer := run_of_a_program())
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:kept]))
+    assert found(proven(home)) == [("truncated", writer, kept)]
+
+
+def test_the_whole_folder_missing_is_an_alarm_at_the_start_and_whenever_it_is_proven(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = run_of_a_program()
+    shutil.rmtree(home / "audit")
+    assert found(proven(home)) == [("truncated", writer, 0)]
+    with caplog.at_level(logging.WARNING, "deputize"):
+        run_of_a_program()
+    assert "The audit of this vault is gone" in caplog.text
+    assert found(proven(home)) == [("truncated", writer, 0)]
+
+
+def test_it_is_one_too_where_the_vaults_record_went_with_it(home: Path) -> None:
+    run_of_a_program()
+
+    async def connected() -> None:
+        vault = await open_vault(Settings.load())
+        await vault.add(grant())
+        await vault.close()
+
+    portal().run(connected())
+    edit(home, "DELETE FROM vault WHERE key = 'meta/chains'")
+    assert [kind for kind, *_ in found(proven(home))] == ["gone"]
+    shutil.rmtree(home / "audit")
+    assert [kind for kind, *_ in found(proven(home))] == ["gone"]
+
+
+def test_a_program_that_only_ends_keeps_its_head_too(home: Path) -> None:
+    deputy = Deputy.from_settings()
+    deputy.audit.write(VaultCopied())
+    deputy.audit.flush()
+    file = file_of(home, writer := deputy.audit.writer)
+    until_known(home, writer)
+    assert proven(home).open == (writer,)
+    whole = file.read_bytes()
+    file.write_bytes(b"")
+    assert found(proven(home)) == [("truncated", writer, 0)]
+    file.write_bytes(whole)
+    deputy.run(deputy.close())
+    assert proven(home).open == ()
+
+
+def test_heads_of_many_chains_move_into_a_chain_that_vouches_for_them(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_heads, "MOST", 3)
+    writers = [run_of_a_program(1) for _ in range(4)]
+    last = run_of_a_program(1)
+    assert {head.writer for head in heads(home)} == {last}
+    assert proven(home).ok
+    file_of(home, writers[1]).unlink()
+    assert found(proven(home)) == [("truncated", writers[1], 0)]
+    file_of(home, last).unlink()
+    assert found(proven(home)) == [("truncated", last, 0)]
+
+
+def until_known(home: Path, writer: str) -> None:
+    """A head is kept in the background."""
+    deadline = time.monotonic() + 10
+    while writer not in {head.writer for head in heads(home)}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def heads(home: Path) -> list[Head]:
+    async def known() -> list[Head]:
+        vault = await open_vault(Settings.load())
+        found = await ChainHeads(vault).known()
+        await vault.close()
+        return found or []
+
+    return portal().run(known())
+
+
+def test_a_chain_that_runs_is_not_moved_and_one_that_was_killed_is_after_a_day(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_heads, "MOST", 0)
+
+    async def fold(later: float) -> set[str]:
+        vault = await open_vault(Settings.load())
+        audit = Audit(home / "audit", vault.keys.audit)
+        await ChainHeads(vault).fold(audit, time.time() + later)
+        audit.close()
+        left = {head.writer for head in await ChainHeads(vault).known() or ()}
+        await vault.close()
+        return left
+
+    running = Deputy.from_settings()
+    running.audit.write(VaultCopied())
+    running.audit.flush()
+    until_known(home, running.audit.writer)
+    assert running.audit.writer in portal().run(fold(60))
+    assert running.audit.writer not in portal().run(fold(90_000))
+    running.run(running.close())
+    assert running.audit.writer in {head.writer for head in heads(home)}
+
+
+def test_a_closing_of_an_old_key_excuses_nothing(tmp_path: Path) -> None:
+    """Who has stolen it can write rows under it; a chain that lost its beginning stays one that did."""
+    audit = Audit(tmp_path / "audit", OLD)
+    for _ in range(5):
+        audit.write(VaultCopied())
+    audit.close()
+    file = tmp_path / "audit" / f"{audit.writer}.0.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[2:]))
+    forger = Audit(tmp_path / "audit", OLD)
+    forger._append("chain.closed", closed=audit.writer, closed_seq=1, closed_mac=lines[1][-35:-3].decode())
+    forger.close()
+    assert "beginning" in {one.kind for one in verify(tmp_path / "audit", [OLD]).findings}
+
+
+async def nothing(vault: Vault, grant: object, *, replaced: bool = False) -> None:
+    """No revocation is queued."""
+
+
+def test_a_backup_that_is_put_back_knows_the_chains_since(home: Path, tmp_path: Path) -> None:
+    writer = run_of_a_program()
+    with Deputy.from_settings() as deputy:
+        deputy.run(back_up(deputy.vault, tmp_path / "backup", 1.0))
+        later = run_of_a_program()
+        keys = Settings.load().keys()
+        deputy.run(restore(deputy.vault, tmp_path / "backup", keys, deputy.audit, home / "audit", nothing))
+        known = deputy.run(ChainHeads(deputy.vault).known())
+    assert known and {writer, later} <= {head.writer for head in known}

@@ -1,0 +1,65 @@
+"""What is longer than any browser sends is refused before anything looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from deputize.core.web.limits import MOST_ADDRESS, MOST_HEADER_BYTES, MOST_HEADERS
+from deputize.core.web.local_server import serve
+from tests.core.web.world import hidden, make, path_of
+
+
+async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not() -> None:
+    world = await make()
+    good = await world.send("GET", f"/callback/google?code={'c' * (MOST_ADDRESS - 100)}&state=x")
+    assert (good.status_code, good.headers["location"]) == (303, "/refused")
+    for path in (f"/callback/google?code={'c' * MOST_ADDRESS}", f"/connect/{'t' * MOST_ADDRESS}", f"/{'x' * 50_000}"):
+        refused = await world.send("GET", path)
+        assert refused.status_code == 414 and refused.headers["cross-origin-opener-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x", "y")] * (MOST_HEADERS + 1),
+        [("x" * MOST_HEADER_BYTES, "y")],
+        [(f"x{number}", "y" * 1000) for number in range(70)],
+    ],
+    ids=["many", "one", "together"],
+)
+async def test_headers_that_are_too_many_or_too_long_are_refused(headers: list[tuple[str, str]]) -> None:
+    world = await make()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(world.app), base_url=world.base) as client:
+        assert (await client.get("/health", headers=httpx.Headers(headers))).status_code == 431
+        fine = [(f"x{number}", "y" * 1000) for number in range(50)]
+        assert (await client.get("/health", headers=httpx.Headers(fine))).status_code == 200
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_a_form_that_is_too_long_or_has_too_many_fields_is_refused(local: bool) -> None:
+    world = await make(local=local)
+    consent = await world.asked()
+    opened, jar = await world.look(path_of(consent), "" if local else "alice")
+    jar = jar if local else {**jar, "host-session": "alice"}
+    for extra in ({"x": "y" * 20_000}, {f"x{number}": "" for number in range(30)}):
+        data = {"form": hidden(opened), **extra}
+        assert (await world.send("POST", path_of(consent), cookies=jar, data=data)).status_code == 403
+    assert (await world.status(consent))[0] == "pending" and not world.events("consent.opened")
+
+
+async def test_our_own_server_reads_no_head_without_end() -> None:
+    world = await make(local=True)
+    async with serve(world.app) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        answer = asyncio.create_task(reader.read())
+        for _ in range(100):
+            if answer.done() or writer.transport.is_closing():
+                break
+            writer.write(b"x: " + b"y" * 10_000 + b"\r\n")
+            await asyncio.sleep(0.001)
+        assert (await asyncio.wait_for(answer, 5)).startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
+        writer.close()

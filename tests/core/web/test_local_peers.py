@@ -1,0 +1,89 @@
+"""Pages on loopback are for the account that serves them, and for that program alone that listens there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from deputize.core import Deputy
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.core.web import local_peers
+from deputize.core.web.local_pages import LocalPages, same_vault
+from deputize.core.web.local_peers import account_of
+from deputize.core.web.local_server import serve
+from tests.support.house import google_app
+
+Ends = tuple[tuple[str, int], tuple[str, int]]
+
+
+async def _deputy() -> Deputy:
+    pages = LocalPages()
+    vault = await Vault.open(MemoryStore(), [secrets.token_bytes(32)])
+    pages.deputy = deputy = Deputy(vault, [google_app()], pages=pages, toolkits=[])
+    return deputy
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def line(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, Ends]]:
+    """A connection on this machine: its client, and both ends."""
+    family = socket.AF_INET6 if request.param == "::1" else socket.AF_INET
+    with ExitStack() as held:
+        server = held.enter_context(socket.create_server((request.param, 0), family=family))
+        client = held.enter_context(socket.create_connection(server.getsockname()[:2]))
+        accepted, peer = server.accept()
+        held.enter_context(accepted)
+        yield client, (peer[:2], server.getsockname()[:2])
+
+
+def test_the_account_of_a_connection_is_told(line: tuple[socket.socket, Ends]) -> None:
+    client, ends = line
+    assert account_of(*ends) == os.geteuid()
+    client.close()
+    assert account_of(*ends) == -1  # nobody holds it
+
+
+@pytest.mark.parametrize("client", [("127.0.0.1", 1), ("nowhere", 1), ("", 0)])
+def test_of_a_connection_that_is_not_there_nobody_says(client: tuple[str, int]) -> None:
+    assert account_of(client, ("127.0.0.1", 2)) is None
+
+
+def test_without_a_table_nobody_says(line: tuple[socket.socket, Ends], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_peers, "_TABLES", {4: "/proc/none", 16: "/proc/none"})
+    assert account_of(*line[1]) is None
+
+
+@pytest.mark.parametrize(("account", "status"), [(65534, 403), (-1, 403), (0, 200), (os.geteuid(), 200), (None, 200)])
+async def test_requests_of_other_accounts_are_refused_whatever_they_ask_for(
+    monkeypatch: pytest.MonkeyPatch, account: int | None, status: int
+) -> None:
+    url = await (await _deputy()).pages.base_url()
+    monkeypatch.setattr(local_peers, "account_of", lambda client, server: account)
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for path in ("/connections", "/health", "/style.css"):
+            answer = await client.get(url + path)
+            assert answer.status_code == status
+    assert ("another account" in answer.text) == (status == 403)
+
+
+async def test_a_program_that_passes_the_question_on_is_not_taken_for_our_pages() -> None:
+    deputy = await _deputy()
+    true = await deputy.pages.base_url()
+
+    async def relay(scope: dict[str, object], receive: object, send: object) -> None:
+        if scope["type"] != "http":
+            return
+        async with httpx.AsyncClient(trust_env=False) as client:
+            asked = await client.get(f"{true}{scope['path']}?{scope['query_string'].decode()}")  # type: ignore[attr-defined]
+        await send({"type": "http.response.start", "status": asked.status_code, "headers": []})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": asked.content})  # type: ignore[operator]
+
+    async with serve(relay) as other:  # type: ignore[arg-type]
+        assert await same_vault(deputy, httpx.URL(true).port or 0)
+        assert not await same_vault(deputy, httpx.URL(other).port or 0)

@@ -1,0 +1,94 @@
+"""Kill processes at every step of what they do, and count what is left: ``python -m tests.kills 300 [SEED]``.
+
+Each trial has a provider, a vault and processes of its own. One process is killed (SIGKILL) before or after one of its
+writes or requests; in some trials others act at the same time, or the root keys change. Then another process passes by,
+as any running program does. Prints a table; exit code 1 where something happened that must not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import cycle, islice, product
+from typing import Final, TypeVar
+
+from tests.kills.process import Work
+from tests.kills.trial import BEFORE, Plan, Seen, length, played
+from tests.support.mortal import When
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PROVIDERS: Final = ("linear", "google", "github")
+TOGETHER: Final = 3
+"""Trials at the same time: processes also wait."""
+WHEN: Final[tuple[When, ...]] = ("before", "after")
+
+
+_NONE: Final = {("act", "linear"), ("act", "github"), ("refresh", "github")}
+"""Only one of them has mail, and GitHub's tokens do not expire."""
+
+
+async def steps() -> list[Work]:
+    """Every step of every work there is to be killed at."""
+    kinds = [one for one in product(BEFORE, PROVIDERS) if one not in _NONE]
+    lengths = [steps async for steps in in_turn(kinds, lambda one: length(*one))]
+    return [
+        Work(*one, at=at, when=when)
+        for one, steps in zip(kinds, lengths, strict=True)
+        for at, when in product(range(1, steps + 1), WHEN)
+    ]
+
+
+def plans(works: list[Work], number: int, seed: int) -> Iterator[Plan]:
+    """So many trials, spread over all steps; which of them have rivals and a rotation, chance decides."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    chance.shuffle(works)
+    for work in islice(cycle(works), number):
+        yield Plan(work, rival=chance.random() < 0.5, rotation=chance.random() < 0.3)
+
+
+def table(seen: Seen, seed: int, seconds: float) -> str:
+    """What came of all trials, a line each."""
+    rows = {
+        "seed": seed,
+        "trials": seen.trials,
+        "killed": seen.killed,
+        "writes twice": seen.writes_twice,
+        "wrong user": seen.wrong_user,
+        "records that do not open": seen.shut,
+        "families alive that nobody knows": seen.unknown,
+        "families alive after a disconnect": seen.outlived,
+        "starts disturbed by rotation": seen.starts_disturbed,
+        "replies that could not be written": seen.in_flight,
+        "losses": dict(seen.losses),
+        "losses under a wrong name": dict(seen.wrong_losses),
+        "what callers were told": dict(seen.errors),
+        "seconds": round(seconds),
+    }
+    return "\n".join([*(f"{name:36} {value}" for name, value in rows.items()), *seen.notes])
+
+
+async def in_turn(all_of: Iterable[T], play: Callable[[T], Awaitable[R]]) -> AsyncIterator[R]:
+    """What came of each, in order; a few are played at the same time."""
+    left = iter(all_of)
+    while some := list(islice(left, TOGETHER)):
+        for one in await asyncio.gather(*map(play, some)):
+            yield one
+
+
+async def main(number: int, seed: int) -> Seen:
+    """Play so many trials, and print the table."""
+    began, total = time.monotonic(), Seen()
+    async for seen in in_turn(plans(await steps(), number, seed), played):
+        total.add(seen)
+    print(table(total, seed, time.monotonic() - began))
+    return total
+
+
+if __name__ == "__main__":
+    chosen = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(10**6)
+    sys.exit(not asyncio.run(main(int(sys.argv[1]), chosen)).clean)

@@ -1,0 +1,220 @@
+"""One process of a trial: it opens the vault, does its work, and is killed (SIGKILL) at the step it was told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from deputize.core import PROVIDERS, App, Call, Consent, DeputizeError, Deputy, Secret, User, allow_all
+from deputize.core.audit import Audit
+from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.grants.refresh import GrantLost
+from deputize.core.vault.seal import Sealer
+from deputize.core.vault.stores import open_store
+from deputize.core.vault.vault import Vault
+from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
+from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
+from tests.support.house import at_provider, build, google_app
+from tests.support.kits import MAIL, PREFIX, gmail
+from tests.support.mortal import Fate, MortalLine, MortalStore, When
+
+APPS: Final = (
+    google_app(),
+    App("linear", LINEAR_CLIENT_ID, Secret(LINEAR_CLIENT_SECRET)),
+    App("github", GITHUB_CLIENT_ID, Secret(GITHUB_CLIENT_SECRET)),
+)
+SCOPES: Final = {
+    "google": ((f"{PREFIX}readonly", f"{PREFIX}send"), (f"{PREFIX}labels",)),
+    "linear": (("read",), ("write",)),
+    "github": (("gist",), ("repo",)),
+}
+"""What is asked for first, and what by a step-up."""
+USERS: Final = ("alice", "bob")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial happens: a folder of its own, and a provider of its own on loopback."""
+
+    folder: Path
+    base: str
+
+    @property
+    def key_file(self) -> Path:
+        """Root keys, one a line, newest first."""
+        return self.folder / "key"
+
+    @property
+    def trace(self) -> Path:
+        """Where a process that is killed says where."""
+        return self.folder / "trace"
+
+    def keys(self) -> list[bytes]:
+        """The root keys as they are now."""
+        return [base64.b64decode(line) for line in self.key_file.read_text().split()]
+
+    async def vault(self, fate: Fate | None = None) -> Vault:
+        """The vault, opened as a program opens it that reads its keys from a file."""
+        path = self.folder / "vault" / "vault.sqlite"
+        sealer = Sealer(self.keys())
+        store = open_store(str(path), create=not path.exists())
+        return await Vault.open(_KilledStore(store, fate) if fate else store, sealer, self.keys)
+
+    async def deputy(self, fate: Fate | None = None) -> Deputy:
+        """A program on this vault."""
+        vault = await self.vault(fate)
+
+        def network() -> httpx.AsyncBaseTransport:
+            wire = httpx.AsyncHTTPTransport(trust_env=False)
+            return MortalLine(wire, fate) if fate else wire
+
+        return await build(
+            vault=vault,
+            audit=Audit(self.folder / "audit", vault.keys.audit),
+            transport=network,
+            toolkits=[gmail],
+            policy=allow_all,
+            apps=APPS,
+            providers={app.provider: PROVIDERS[app.provider].moved_to(self.base) for app in APPS},
+        )
+
+
+async def leave(deputy: Deputy) -> None:
+    """Let go of all that this process has open, on the portal's loop, too: what was redeemed there."""
+    await asyncio.to_thread(lambda: deputy.run(deputy.http.close()))
+    await deputy.close()
+
+
+class _KilledStore(MortalStore):
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class Doom(Fate):
+    """The real thing: kill -9. ``trace``: where it says how far it came."""
+
+    trace: Path
+
+    def die(self) -> None:
+        """Now, with nothing said to anybody."""
+        self.dead = True
+        self.trace.write_text(json.dumps([self.last, self.done]))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process does. ``at``: the step it is killed at, 0 for none."""
+
+    name: str
+    provider: str = ""
+    user: str = "alice"
+    at: int = 0
+    when: When = "before"
+
+
+async def allow(deputy: Deputy, asked: Consent, email: str) -> None:
+    """The user presses Connect, says yes as this account, and comes back."""
+    started = await deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser())
+    async with httpx.AsyncHTTPTransport(trust_env=False) as wire:
+        back = await at_provider(wire, started.url, as_=email)
+    await deputy.consents.finish(asked.app, back, AnyLocalUser(), started.nonce.reveal())
+
+
+async def consent(deputy: Deputy, work: Work, step: int, as_: str = "", **how: Any) -> None:
+    """The user is asked for the scopes of this step, and gives them."""
+    for asked in await deputy.connect(work.user, work.provider, scopes=SCOPES[work.provider][step], **how):
+        await allow(deputy, asked, f"{as_ or work.user}@example.test")
+
+
+async def refresh(deputy: Deputy, work: Work) -> None:
+    """The access token was refused."""
+    grant = await deputy.vault.find(User(work.user), work.provider, work.provider)
+    if grant and grant.status == "active":
+        await deputy.refresher.live(grant, failed=grant.access_token)
+
+
+async def send(deputy: Deputy, work: Work) -> None:
+    """The one mail of this user in this trial: the same call, whoever runs it."""
+    mail = {**MAIL, "subject": f"From {work.user}"}
+    await deputy.act("gmail_send", mail, user=work.user, call=Call("thread", "message", work.user))
+
+
+async def carry_out(deputy: Deputy, work: Work) -> None:
+    """The work, by name."""
+    match work.name:
+        case "connect":
+            await consent(deputy, work, 0)
+        case "step-up":
+            await consent(deputy, work, 1)
+        case "wrong account":
+            await consent(deputy, work, 1, as_="decoy")
+        case "switch":
+            await consent(deputy, work, 1, as_="decoy", allow_switch=True)
+        case "refresh":
+            await refresh(deputy, work)
+        case "disconnect":
+            await deputy.revoke(work.user)
+        case "leaked":
+            await deputy.revoke_all(leaked=True)
+        case "act":
+            await send(deputy, work)
+        case name:
+            raise ValueError(name)
+
+
+async def take_up(deputy: Deputy) -> AsyncIterator[str]:
+    """What the next program does: what it does of itself, a look at each page, a refresh of all that has one, and the
+    mails once more. The names of the errors of that."""
+    await deputy.consents.recover()
+    for row in await deputy.vault.scan("consent"):
+        await deputy.consents.status(row.json["id"])
+    works = [Work("refresh", app.provider, user) for app in APPS if app.provider != "github" for user in USERS]
+    for work in [*works, *(Work("act", "google", user) for user in USERS)]:
+        if error := await _told(deputy, work):
+            yield error
+
+
+async def _told(deputy: Deputy, work: Work) -> str:
+    """The name of the error that this work ends with; empty if it ends well."""
+    try:
+        await carry_out(deputy, work)
+    except GrantLost as lost:
+        return f"lost: {lost.reason}"
+    except DeputizeError as error:
+        return getattr(error, "reason", "") or error.code
+    return ""
+
+
+def run(place: Place, work: Work, answer: Connection) -> None:
+    """The process. Answers with how many steps it took, and the names of the errors it met."""
+    with suppress(BrokenPipeError):
+        answer.send(asyncio.run(_lived(place, work)))
+
+
+async def _lived(place: Place, work: Work) -> tuple[int, list[str]]:
+    fate = Doom(work.at, work.when)
+    fate.trace = place.trace
+    try:
+        deputy = await place.deputy(fate)
+    except DeputizeError as error:
+        return 0, [f"start: {error.code}"]
+    fate.steps.clear()  # of the start
+    try:
+        if work.name == "take up":
+            return 0, [name async for name in take_up(deputy)]
+        name = await _told(deputy, work)
+        return len(fate.steps), [name] if name else []
+    finally:
+        await leave(deputy)

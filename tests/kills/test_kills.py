@@ -1,0 +1,16 @@
+"""Forty trials of ``python -m tests.kills``, another forty each time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.kills.__main__ import main
+
+
+@pytest.mark.processes
+async def test_R36_killed_processes_leave_nothing_done_twice_and_no_family_that_nobody_knows() -> None:
+    seen = await main(40, random.SystemRandom().randrange(10**6))
+    assert seen.clean, "the table above says what happened"
+    assert seen.killed > 20

@@ -1,0 +1,223 @@
+"""One trial: a provider, a vault, some who act, one of them killed; then what the next process makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import multiprocessing
+import re
+import secrets
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from deputize.core import DeputizeError
+from deputize.core.vault.record import KINDS
+from deputize.core.vault.rollback import all_grants
+from deputize.core.vault.rotation import reseal
+from deputize.core.web.local_server import serve
+from deputize.sandbox import Sandbox
+from tests.kills.process import USERS, Place, Work, carry_out, leave, run
+from tests.support.families import alive, unknown
+
+FORK: Final = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["tests.kills.process"])
+
+BEFORE: Final = {
+    "connect": (),
+    "step-up": ("connect",),
+    "wrong account": ("connect",),
+    "switch": ("connect",),
+    "refresh": ("connect",),
+    "disconnect": ("connect", "step-up"),
+    "leaked": ("connect", "step-up"),
+    "act": ("connect",),
+}
+"""What is done to be killed, and what has happened before it."""
+ISSUED: Final = re.compile(r"POST \S+/(?:token|access_token)$")
+"""A process that was killed after this step had a reply in its hands that it could not write."""
+PATIENCE: Final = 60.0
+Ended: TypeAlias = tuple[int, list[str]]
+"""How many steps a process took, and the names of the errors it met."""
+
+
+@dataclass
+class Seen:
+    """What came of one trial, or of many. ``in_flight``: families alive whose tokens no process could write down."""
+
+    trials: int = 0
+    killed: int = 0
+    writes_twice: int = 0
+    wrong_user: int = 0
+    shut: int = 0
+    unknown: int = 0
+    in_flight: int = 0
+    outlived: int = 0
+    starts_disturbed: int = 0
+    losses: Counter[str] = field(default_factory=Counter)
+    wrong_losses: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: Seen) -> None:
+        """Count these, too."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing happened that must not."""
+        never = (self.writes_twice, self.wrong_user, self.shut, self.unknown, self.outlived, self.starts_disturbed)
+        return not any(never) and not self.wrong_losses
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One trial: this work is killed at its step. ``rival``: another process acts at the same time; ``rotation``: the
+    root keys change meanwhile."""
+
+    work: Work
+    rival: bool = False
+    rotation: bool = False
+
+
+async def played(plan: Plan) -> Seen:
+    """Play a trial; what came of it."""
+    sandbox = Sandbox()
+    switches = sandbox.switches
+    switches.rotate = switches.reuse_kills_family = True
+    async with serve(sandbox.app) as base:
+        with tempfile.TemporaryDirectory() as made:
+            return await _Trial(plan, sandbox, Place(Path(made), base)).play()
+
+
+async def length(name: str, provider: str) -> int:
+    """How many steps this work takes where nobody is killed."""
+    sandbox = Sandbox()
+    sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
+    async with serve(sandbox.app) as base:
+        with tempfile.TemporaryDirectory() as made:
+            trial = _Trial(Plan(Work(name, provider)), sandbox, Place(Path(made), base))
+            await trial.prepare()
+            taken = await trial.process(trial.plan.work)
+            assert taken and not taken[1], f"{name} at {provider}: {taken}"
+            return taken[0]
+
+
+@dataclass
+class _Trial:
+    plan: Plan
+    sandbox: Sandbox
+    place: Place
+    seen: Seen = field(default_factory=Seen)
+
+    async def play(self) -> Seen:
+        await self.prepare()
+        works = [self.plan.work, *self._rivals()]
+        ended = await asyncio.gather(*(self.process(work) for work in works), self._rotated())
+        killed = ended[0] is None
+        done = json.loads(self.place.trace.read_text())[1] if killed else ""
+        self._count_errors([*ended[1:-1], await self.process(Work("take up"))])
+        self.seen.trials, self.seen.killed = 1, killed
+        await self._judge(bool(killed and ISSUED.search(done)), done)
+        return self.seen
+
+    async def prepare(self) -> None:
+        """Both have mail, and Alice what the work needs."""
+        self.place.key_file.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+        deputy, work = await self.place.deputy(), self.plan.work
+        try:
+            for user in USERS:
+                if (user, work.name, work.provider) != ("alice", "connect", "google"):
+                    await carry_out(deputy, Work("connect", "google", user))
+            for name in BEFORE[work.name]:
+                await carry_out(deputy, Work(name, work.provider))
+        finally:
+            await leave(deputy)
+        if work.name in ("refresh", "act"):
+            self.sandbox.expire_access_tokens()
+
+    def _rivals(self) -> Sequence[Work]:
+        """Who acts at the same time: the same mail and the same need of Alice's, and Bob."""
+        if not self.plan.rival:
+            return ()
+        same = replace(self.plan.work, at=0) if self.plan.work.name in ("connect", "step-up", "refresh") else None
+        return [Work("act", "google"), Work("act", "google", "bob"), *([same] if same else [])]
+
+    async def _rotated(self) -> None:
+        """The root keys change, as ``deputize key rotate`` changes them."""
+        if not self.plan.rotation:
+            return
+        newer = base64.b64encode(secrets.token_bytes(32)).decode()
+        draft = self.place.folder / "key.new"
+        draft.write_text(f"{newer}\n{self.place.key_file.read_text()}")
+        draft.replace(self.place.key_file)
+        vault = await self.place.vault()
+        await reseal(vault)
+        await vault.close()
+
+    async def process(self, work: Work) -> Ended | None:
+        """A process of its own does this; None if it was killed."""
+        return await asyncio.to_thread(self._process, work)
+
+    def _process(self, work: Work) -> Ended | None:
+        ours, theirs = FORK.Pipe(duplex=False)
+        process = FORK.Process(target=run, args=(self.place, work, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            if not ours.poll(PATIENCE):
+                raise TimeoutError(f"{work} hung")
+            answer: Ended = ours.recv()
+            return answer
+        except EOFError:
+            assert work.at, f"{work} died by itself"
+            return None
+        finally:
+            process.join()
+            ours.close()
+
+    def _count_errors(self, ended: Sequence[Ended | None]) -> None:
+        for error in [error for one in ended if one for error in one[1]]:
+            self.seen.errors[error] += 1
+            self.seen.starts_disturbed += error.startswith("start:")
+
+    async def _judge(self, in_flight: bool, done: str) -> None:
+        """Look at the provider and into the vault."""
+        for user in USERS:
+            subjects = [mail.subject for mail in self.sandbox.sent(f"{user}@example.test")]
+            self.seen.writes_twice += subjects.count(f"From {user}") > 1
+            self.seen.wrong_user += any(subject != f"From {user}" for subject in subjects)
+        vault = await self.place.vault()
+        for kind in KINDS:
+            self.seen.shut += (await vault.scan_open(kind))[1]
+        for grant in await all_grants(vault):
+            if grant.status == "needs_reauth":
+                right = grant.reason == "lost_rotation" and in_flight
+                (self.seen.losses if right else self.seen.wrong_losses)[grant.reason] += 1
+        lost = await unknown(vault, self.sandbox, time.time)
+        await vault.close()
+        await self._end_all()
+        left = alive(self.sandbox, time.time)
+        if in_flight:
+            self.seen.in_flight += bool(lost | left)
+            return
+        self.seen.unknown, self.seen.outlived = len(lost), len(left)
+        if lost or left:
+            self.seen.notes.append(f"{self.plan}, killed after {done!r}: {len(lost)} unknown, {len(left)} outlived")
+
+    async def _end_all(self) -> None:
+        """Everybody disconnects; what is still alive then is out of reach."""
+        deputy = await self.place.deputy()
+        try:
+            await deputy.revoke_all()
+            await deputy.revoker.retry()
+        except DeputizeError as error:
+            self.seen.errors[f"end: {error.code}"] += 1
+        finally:
+            await leave(deputy)

@@ -1,0 +1,90 @@
+"""Chromium as the judge: for each mail of the corpus, what a browser shows against what a model is shown.
+
+Whether a browser shows a sentence is told by its pixels: the mail is painted twice, once with other words of the same
+letters, and where nobody could see the sentence both pictures are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deputize.toolkits._shared.html import read_html
+from tests.support.chromium import Chromium
+from tests.toolkits.data.mails.honest import HONEST
+from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
+
+pytestmark = pytest.mark.browser
+
+FAINT = 12  # of 255, by which a pixel may differ without being seen
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Chromium]:
+    async with Chromium.started() as page:
+        yield page
+
+
+async def open_mail(browser: Chromium, html: str) -> None:
+    await browser.run(f"document.open();document.write({json.dumps(html)});document.close()")
+
+
+def other(words: str) -> str:
+    """Other words of as many letters."""
+    return "".join("x" if letter.islower() else "X" if letter.isupper() else letter for letter in words)
+
+
+async def is_seen(browser: Chromium, html: str, words: str) -> bool:
+    """Whether the pixels change with the words."""
+    pictures = []
+    for one in (html, html.replace(words, other(words))):
+        await open_mail(browser, one)
+        pictures.append(await browser.screenshot())
+    if pictures[0] == pictures[1]:
+        return False
+    await open_mail(browser, "<body>")
+    return int(await browser.run(COMPARE.format(*map(json.dumps, pictures)))) > FAINT
+
+
+COMPARE = """(async () => {{
+  const data = await Promise.all([{0}, {1}].map(async base64 => {{
+    const image = new Image(); image.src = 'data:image/png;base64,' + base64; await image.decode();
+    const canvas = document.createElement('canvas'); canvas.width = image.width; canvas.height = image.height;
+    const drawing = canvas.getContext('2d'); drawing.drawImage(image, 0, 0);
+    return drawing.getImageData(0, 0, image.width, image.height).data;
+  }}));
+  let most = 0;
+  for (let n = 0; n < data[0].length; n++) most = Math.max(most, Math.abs(data[0][n] - data[1][n]));
+  return most;
+}})()"""
+
+
+async def test_no_model_reads_what_a_browser_does_not_show(browser: Chromium) -> None:
+    wrong = []
+    print(f"\n{'hostile mail':40} {'browser':10} {'model':10} marked by")
+    for trick, mail in HOSTILE.items():
+        page = read_html(mail.html)
+        painted, shown = await is_seen(browser, mail.html, SAID), SAID in page.text
+        browser_says = "smudge" if painted and mail.smudge else "shown" if painted else "-"
+        marks = ", ".join(sorted(page.doubts))
+        print(f"{trick:40} {browser_says:10} {'shown' if shown else '-':10} {marks}")
+        if browser_says == "shown" or (shown and not marks) or SEEN not in page.text:
+            wrong.append(trick)
+    assert wrong == []
+
+
+async def test_a_model_reads_all_that_a_browser_shows_of_an_honest_mail(browser: Chromium) -> None:
+    wrong = {}
+    print(f"\n{'honest mail':40} {'words shown':>12} {'lost':>6}")
+    for name, mail in HONEST.items():
+        await open_mail(browser, mail.html)
+        words = re.findall(r"\w+", str(await browser.run("document.body.innerText")))
+        text = read_html(mail.html).text
+        lost = [word for word in words if word not in text]
+        print(f"{name:40} {len(words):>12} {len(lost):>6}")
+        if lost or not words:
+            wrong[name] = lost
+    assert wrong == {}

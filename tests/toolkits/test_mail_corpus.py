@@ -1,0 +1,73 @@
+"""A corpus of mails, hostile and honest: what people see is read, what they do not see is not, or it is marked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from deputize.toolkits.gmail import TOOLKIT
+from tests.toolkits.data.mails.honest import HONEST, LANGUAGES, OTHERS, SHAPES
+from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
+from tests.toolkits.driving import Driver
+from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message
+
+READER = Driver(TOOLKIT, frozenset({READONLY}))
+
+
+def read(html: str, plain: str = "") -> dict[str, Any]:
+    """What a model is shown of a mail with this HTML."""
+    page = leaf("text/html", html)
+    payload = container("alternative", leaf("text/plain", plain), page) if plain else page
+    found: dict[str, Any] = READER.run("get_email", {"message_id": "m1"}, Mailbox.of(message("m1", payload))).result
+    return found
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(HOSTILE) > 100 and len(HONEST) > 60 and len(LANGUAGES) >= 8
+
+
+def test_what_a_hostile_mail_hides_is_taken_out_and_counted_or_marked(subtests: pytest.Subtests) -> None:
+    for trick, mail in HOSTILE.items():
+        with subtests.test(trick=trick):
+            shown = read(mail.html)
+            assert SEEN in shown["body"]
+            if mail.marked:
+                assert "hidden" in shown
+            else:
+                assert SAID not in shown["body"] and "Mallory" not in str(shown)
+                assert shown.get("hidden_removed", 0) >= len(SAID.replace(" ", "")) or trick.startswith("comment")
+
+
+def test_what_stands_in_the_plain_part_alone_reaches_no_model() -> None:
+    shown = read(f"<p>{SEEN}</p>", plain=f"{SEEN}\n{SAID}")
+    assert shown["body"] == SEEN and "hidden" not in shown
+    shown = read("<img src=cid:x>", plain=SAID)
+    assert shown["body"] == SAID and "text/plain" in shown["hidden"]
+
+
+def test_nothing_that_an_honest_mail_shows_is_lost_or_marked(subtests: pytest.Subtests) -> None:
+    for shape in SHAPES:
+        for language, words in LANGUAGES.items():
+            with subtests.test(shape=shape, language=language):
+                shown = read(HONEST[f"{shape}, {language}"].html)
+                assert "hidden" not in shown
+                quoted = read_whole(HONEST[f"{shape}, {language}"].html)
+                assert {word for word in (words.hello, words.price) if word not in quoted} == set()
+    for name, mail in OTHERS.items():
+        with subtests.test(name=name):
+            shown = read(mail.html)
+            assert "hidden" not in shown and shown["body"]
+
+
+def read_whole(html: str) -> str:
+    """With quoted history."""
+    arguments = {"message_id": "m1", "part": "quoted"}
+    box = Mailbox.of(message("m1", leaf("text/html", html)))
+    return re.sub(r"\s+", " ", READER.run("get_email", arguments, box).result["body"])
+
+
+def test_a_preheader_is_hidden_text_and_counts() -> None:
+    shown = read(HONEST["newsletter, en"].html)
+    assert shown["hidden_removed"] >= len("preview") and "preview" not in shown["body"]

@@ -1,0 +1,93 @@
+"""What Markdown carries that the readers of its page do not see: titles of links, definitions, attributes of tags.
+
+Code is left as it is, since there all of it is seen. The patterns take linear time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+LONGEST_ALT: Final = 150
+"""Characters of a picture's description that are shown: it is not what people see, but what is said of it."""
+
+_CODE: Final = re.compile(
+    r"^ {0,3}(?P<fence>`{3,}(?=[^`\n]*\n)|~{3,})[^\n]*\n(?:.*?^ {0,3}(?P=fence)[`~]*[ \t]*$|.*\Z)"
+    r"|(?<!`)(?P<ticks>`{1,9})(?!`)[^`]{1,2000}(?<!`)(?P=ticks)(?!`)",
+    re.DOTALL | re.MULTILINE,
+)
+_TITLE: Final = r"\"[^\"\n]{0,2000}\"|'[^'\n]{0,2000}'|\([^()\n]{0,2000}\)"
+TITLED: Final = re.compile(rf"(\]\([^()\s\"'<>]{{0,2000}})\s{{1,9}}(?:{_TITLE})\s{{0,9}}\)")
+"""A link with a title, which shows only under a mouse."""
+DEFINED: Final = re.compile(
+    rf"^ {{0,3}}\[([^\[\]\n^][^\[\]\n]{{0,998}})\]:[ \t]{{0,9}}\n?[ \t]{{0,9}}([^\s\[]\S{{0,1999}})"
+    rf"(?:[ \t]{{0,9}}\n?[ \t]{{0,9}}(?:{_TITLE}))?[ \t]{{0,9}}$",
+    re.MULTILINE,
+)
+"""The address of links that name it. Nobody sees the line."""
+TAGGED: Final = re.compile(r"<([a-z][a-z0-9]{0,20})\s([^<>]{1,4000})>", re.IGNORECASE)
+"""A tag with attributes."""
+PICTURE: Final = re.compile(r"!\[([^\[\]\n]{0,1000})\](?:\([^()\n]{0,2000}\)|\[[^\[\]\n]{0,200}\])")
+IMG: Final = re.compile(r"<img\b[^<>]{0,4000}>", re.IGNORECASE)
+UNCUT: Final = (TITLED, DEFINED, TAGGED, PICTURE, IMG)
+"""Inside of what no piece of a text may end."""
+
+_ALT: Final = re.compile(r"\balt\s*=\s*(?:\"([^\"]{0,4000})\"|'([^']{0,4000})')", re.IGNORECASE)
+_DOT: Final = re.compile(r"\b(?:width|height)\s*=\s*[\"']?[0-3](?:px)?(?=[\"'\s/>])", re.IGNORECASE)
+_SEEN: Final = re.compile(r"\b(?:href|src)\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]+)", re.IGNORECASE)
+
+
+def without_unseen(text: str) -> tuple[str, int]:
+    """The text as its readers see it, and how many characters were taken out. Pictures become words in brackets."""
+    labels = _labels(text)
+    kept: list[str] = []
+    at, hidden = 0, 0
+    for code in _CODE.finditer(text):
+        shown, count = _cleaned(text[at : code.start()], labels)
+        kept += [shown, code[0]]
+        at, hidden = code.end(), hidden + count
+    shown, count = _cleaned(text[at:], labels)
+    return "".join((*kept, shown)), hidden + count
+
+
+def _labels(text: str) -> dict[str, int]:
+    """What stands in brackets, and how often."""
+    found: dict[str, int] = {}
+    for label in re.findall(r"\[([^\[\]\n]{1,999})\]", text):
+        found[label.lower()] = found.get(label.lower(), 0) + 1
+    return found
+
+
+def _cleaned(text: str, labels: dict[str, int]) -> tuple[str, int]:
+    hidden = 0
+
+    def cut(shown: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
+        def replaced(found: re.Match[str]) -> str:
+            nonlocal hidden
+            words = shown(found)
+            hidden += len(found[0]) - len(words)
+            return words
+
+        return replaced
+
+    def described(words: str) -> str:
+        nonlocal hidden
+        hidden += max(len(words) - LONGEST_ALT, 0)
+        return f"[image: {words if len(words) <= LONGEST_ALT else words[:LONGEST_ALT] + chr(0x2026)}]"
+
+    def picture(found: re.Match[str]) -> str:
+        nonlocal hidden
+        alt = _ALT.search(found[0])
+        words = (alt[1] or alt[2] or "").strip() if alt else ""
+        if _DOT.search(found[0]):
+            hidden += len(words)
+            return ""
+        return described(words)
+
+    text = DEFINED.sub(cut(lambda found: f"[{found[1]}]: {found[2]}" if labels[found[1].lower()] > 1 else ""), text)
+    text = TITLED.sub(cut(lambda found: f"{found[1]})"), text)
+    text = PICTURE.sub(lambda found: described(found[1].strip()), text)
+    text = IMG.sub(picture, text)
+    text = TAGGED.sub(cut(lambda found: f"<{' '.join((found[1], *_SEEN.findall(found[2])))}>"), text)
+    return text, hidden
