@@ -164,8 +164,9 @@ def damaged() -> str:
     ids=range(12),
 )
 def test_what_is_no_key_to_sign_with_is_refused_in_words_and_never_shown(tmp_path: Path, text: Any, why: str) -> None:
+    written: Any = text() if callable(text) else text
     with pytest.raises(SettingsError, match=why) as e:
-        read(tmp_path, text() if callable(text) else text)
+        read(tmp_path, written)
     private = rsa_key().as_dict(private=True)["d"]
     assert "acme" in e.value.message and isinstance(private, str)
     assert frame_hits(e.value, {private: "key"}) == []
