@@ -173,7 +173,6 @@ def test_a_push_that_fails_has_no_state_and_no_secret_in_its_frames(opened: Open
     ("error", "words"),
     [
         ("invalid_dpop_proof", "dpop = true"),
-        ("use_dpop_nonce", "dpop = true"),
         ("invalid_request", "dpop = true"),
         ("invalid_client", "client id and the secret"),
         ("made_up", "an error of its own"),
