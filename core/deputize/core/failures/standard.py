@@ -83,8 +83,7 @@ TOKEN = (
     when(outcome_of(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
     when(DEAD, "invalid_grant", "interaction_required"),
     *_OPERATORS,
-    when(SAFE, "use_dpop_nonce"),
-    when(OPERATOR, "invalid_dpop_proof", "unsupported_grant_type", "unsupported_token_type"),
+    when(OPERATOR, "unsupported_grant_type", "unsupported_token_type"),
     when(SERVER_ERROR, "server_error", "temporarily_unavailable"),
     when(SERVER_ERROR, status=(301, 307, 308)),
 )

@@ -223,16 +223,20 @@ async def _asked(
     timeout: float = SECONDS,
     proof_key: Secret | None = None,
 ) -> Outcome:
+    first, again = request(), False
     try:
-        answer = await http.send(first := request(), timeout=timeout, max_bytes=2**20)
+        answer = await http.send(first, timeout=timeout, max_bytes=2**20)
         if proof_key and dpop.asks_again(proof_key, str(first.url), answer):
             answer = await http.send(request(), timeout=timeout, max_bytes=2**20)  # made anew: no assertion comes twice
+            again = dpop.asks_again(proof_key, str(first.url), answer)
     except ProviderUnavailable as e:
         outcome = lost(call, sent=e.sent)
         late = e.reason == "late"
     else:
         outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
         late = answer.status_code in GATEWAY_TIMEOUTS
+    if again:  # it wants ever another nonce: its fault
+        outcome = outcome_of(Kind.TRANSIENT, "use_dpop_nonce", backoff=True, safe=True)
     if late and call == "refresh":  # it may still be at work on it: not to be sent again at once
         outcome = replace(outcome, detail=LATE)
     if outcome.kind is not Kind.OK:
