@@ -128,7 +128,8 @@ async def test_each_family_is_told_apart_by_what_becomes_of_it() -> None:
     assert await home.allow("issues:create", deputy=one) == "granted"
     dead = await Vault.open(MortalStore(one.vault.store, Fate(1, "before", "swap grant")), [key])
     with suppress(Died):
-        await home.allow("write", deputy=await build(vault=dead, transport=home.line, apps=[LINEAR]))
+        dying = await build(vault=dead, transport=home.line, apps=[LINEAR], providers={"linear": row})
+        await home.allow("write", deputy=dying)
     await home.deputy.outbox.enqueue(User("bob"), "linear", "linear", Tokens(Secret("a"), None, None, 0.0))
     states = sorted(one.state for one in await families(one.vault))
     assert states == ["active", "pending_revocation", "received", "superseded"]

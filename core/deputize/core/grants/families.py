@@ -5,8 +5,8 @@ token on it stands in one of three kinds of records, each of which outlives a cr
 
     received             a reply is sealed, its consent not finished (`deputize.core.consent.received`)
     active               a grant holds it
-    superseded           a newer consent takes its place: an entry of the revocation queue, which waits as long as a grant
-                         of the account holds the tokens, or might end with them
+    superseded           a newer consent takes its place: an entry of the revocation queue, which waits while a grant of
+                         the account holds the tokens, or might end with them
     pending_revocation   any other entry of the queue, removed once the provider was told (RFC 7009)
 
 What the vault cannot know is a reply that never came, or that came to a process which died before it could write.
@@ -26,6 +26,7 @@ from deputize.core.vault.vault import Vault
 
 FamilyState: TypeAlias = Literal["active", "superseded", "received", "pending_revocation"]
 FAMILY_STATES: Final[tuple[FamilyState, ...]] = ("active", "superseded", "received", "pending_revocation")
+_STRONGER: Final[tuple[FamilyState, ...]] = ("superseded", "active", "received", "pending_revocation")
 """Of two records of one family the later in this list says what becomes of it."""
 
 
@@ -54,7 +55,7 @@ async def families(vault: Vault) -> list[TokenFamily]:
         elif (other := found.get(one.id)) is None:
             found[one.id] = one
         else:
-            state = max(one.state, other.state, key=FAMILY_STATES.index)
+            state = max(one.state, other.state, key=_STRONGER.index)
             found[one.id] = replace(other, state=state, tokens=other.tokens | one.tokens)
     return [*found.values(), *nameless]
 
