@@ -35,7 +35,7 @@ def server() -> Iterator[OidcProvider]:
 
 @pytest.fixture
 async def deputy(server: OidcProvider) -> AsyncIterator[Deputy]:
-    async with await deputy_for(server, "web", "native", "short") as deputy:
+    async with deputy_for(server, "web", "native", "short") as deputy:
         yield deputy
 
 
@@ -48,6 +48,7 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
     ("issuer", "client"),
     [
         ("plain", "web"),
+        ("plain", "basic"),
         ("plain", "native"),
         ("plain", "signs"),
         ("par", "web"),
@@ -57,12 +58,13 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
         ("resource", "native"),
         ("dpop", "bound"),
         ("dpop", "boundnative"),
+        ("dpop", "boundsigns"),
     ],
 )
 async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: str, client: str) -> None:
     """Where requests are pushed first (RFC 9126), and where the client signs (private_key_jwt), as elsewhere."""
     people = [f"alice-{client}", f"bob-{client}"]
-    async with await deputy_for(server, client, issuer=issuer) as deputy:
+    async with deputy_for(server, client, issuer=issuer) as deputy:
         await asyncio.gather(*(Person(server, name).connect(deputy, READ, WRITE) for name in people))
         for name in people:
             wrote = await deputy.act("notes_write_note", {"text": f"of {name}"}, user=name, call=Call(id=name))
@@ -97,7 +99,7 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
 ) -> None:
     name = f"dora in {browser}".replace(" ", "-")
     person, other = Person(server, name), Person(server, name)
-    async with await deputy_for(server, client, issuer=issuer) as deputy:
+    async with deputy_for(server, client, issuer=issuer) as deputy:
         await person.connect(deputy, READ)
         first = await grant_of(deputy, name)
         await (person if browser == "the same browser" else other).connect(deputy, READ, WRITE)
@@ -115,7 +117,7 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
 
 async def test_what_dpop_binds_is_bound_at_the_server_to_a_key_of_each_grant(server: OidcProvider) -> None:
     """A public client's refresh tokens, too (RFC 9449 5); whoever has a token and no key gets nothing."""
-    async with await deputy_for(server, "boundnative", issuer="dpop") as deputy:
+    async with deputy_for(server, "boundnative", issuer="dpop") as deputy:
         for name in ("gina", "hugo"):
             await Person(server, name).connect(deputy, READ)
             assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
@@ -161,7 +163,7 @@ class Watch:
 async def test_thousands_of_acts_of_one_process_outlive_their_tokens_and_no_family_ends(
     server: OidcProvider, issuer: str, client: str, count: int
 ) -> None:
-    async with await deputy_for(server, client, issuer=issuer) as deputy:
+    async with deputy_for(server, client, issuer=issuer) as deputy:
         await Person(server, "emma").connect(deputy, READ, WRITE)
         watch = Watch(server, issuer)
         assert await acts(deputy, "emma", range(count)) == []
@@ -174,26 +176,55 @@ async def test_two_thousand_acts_of_four_processes_on_one_vault_refresh_once_eac
     server: OidcProvider, tmp_path: Path
 ) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
-    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         await Person(server, "fred").connect(deputy, READ, WRITE)
     watch = Watch(server)
     assert await _of_processes(4, path, server, "fred", 500) == [[], [], [], []]
     watch.check()
-    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         assert await deputy.act("notes_count_notes", {}, user="fred") == {"user": "fred", "notes": 200}
         assert len(server.alive("plain", "fred")["refresh"]) == 1
         await deputy.revoke("fred")
     assert server.alive("plain", "fred") == {"refresh": [], "access": [], "grants": []}
 
 
-async def _of_processes(number: int, path: Path, server: OidcProvider, user: str, count: int) -> list[list[str]]:
-    """What failed in each of so many processes that act at the same time."""
+async def test_a_process_that_is_killed_leaves_the_others_a_grant_or_nobody_anything(
+    server: OidcProvider, tmp_path: Path
+) -> None:
+    """Killed between a request and its answer it loses the family, which the server then ends; and nothing lives on."""
+    path = tmp_path / "vault" / "vault.sqlite"
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
+        await Person(server, "jane").connect(deputy, READ, WRITE)
+    before = server.events().get("plain written twice", 0)
+    said = await _of_processes(3, path, server, "jane", 300, killed=1)
+    assert {failure.partition(":")[0] for failures in said for failure in failures} <= {"ReconsentRequired"}
+    assert server.events().get("plain written twice", 0) == before
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
+        grant = await grant_of(deputy, "jane")
+        assert (grant.status == "active") == (not any(said))
+        assert len(server.alive("plain", "jane")["refresh"]) == (grant.status == "active")
+        if grant.status == "active":
+            assert (await deputy.act("notes_count_notes", {}, user="jane"))["user"] == "jane"
+        await deputy.revoke("jane")
+    assert server.alive("plain", "jane")["refresh"] == []
+
+
+async def _of_processes(
+    number: int, path: Path, server: OidcProvider, user: str, count: int, *, killed: int = 0
+) -> list[list[str]]:
+    """What failed in each of so many processes that act at the same time, but for those that are killed meanwhile."""
     fleet = [_process(str(path), str(server.port), user, str(count)) for _ in range(number)]
     try:
         for one in fleet:
             assert one.stdout and await asyncio.to_thread(one.stdout.readline) == "ready\n"
-        ends = (asyncio.to_thread(one.communicate, f"{place}\n", 120) for place, one in enumerate(fleet))
-        return [json.loads(out) for out, _ in await asyncio.gather(*ends)]
+        ends = [
+            asyncio.create_task(asyncio.to_thread(one.communicate, f"{place}\n", 120))
+            for place, one in enumerate(fleet)
+        ]
+        await asyncio.sleep(2 * bool(killed))
+        for one in fleet[:killed]:
+            one.kill()
+        return [json.loads(out) for out, _ in (await asyncio.gather(*ends))[killed:]]
     finally:
         for one in fleet:
             one.kill()

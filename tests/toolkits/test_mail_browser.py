@@ -16,6 +16,7 @@ from deputize.toolkits._shared.html import read_html
 from tests.support.chromium import Chromium
 from tests.toolkits.data.mails.honest import HONEST
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
+from tests.toolkits.data.mails.insider import INSIDER
 
 pytestmark = pytest.mark.browser
 
@@ -65,7 +66,7 @@ COMPARE = """(async () => {{
 async def test_no_model_reads_what_a_browser_does_not_show(browser: Chromium) -> None:
     wrong = []
     print(f"\n{'hostile mail':40} {'browser':10} {'model':10} marked by")
-    for trick, mail in HOSTILE.items():
+    for trick, mail in (HOSTILE | INSIDER).items():
         page = read_html(mail.html)
         painted, shown = await is_seen(browser, mail.html, SAID), SAID in page.text
         browser_says = "smudge" if painted and mail.smudge else "shown" if painted else "-"

@@ -10,6 +10,7 @@ import pytest
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.data.mails.honest import HONEST, LANGUAGES, OTHERS, SHAPES
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
+from tests.toolkits.data.mails.insider import INSIDER
 from tests.toolkits.driving import Driver
 from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message
 
@@ -40,6 +41,14 @@ def test_what_a_hostile_mail_hides_is_taken_out_and_counted_or_marked(subtests: 
                 assert shown.get("hidden_removed", 0) >= len(SAID.replace(" ", "")) or trick.startswith("comment")
 
 
+def test_what_an_insider_hides_is_taken_out_or_marked(subtests: pytest.Subtests) -> None:
+    for trick, mail in INSIDER.items():
+        with subtests.test(trick=trick):
+            shown = read(mail.html)
+            assert SEEN in shown["body"]
+            assert "Mallory" not in shown["body"] or "hidden" in shown
+
+
 def test_what_stands_in_the_plain_part_alone_reaches_no_model() -> None:
     shown = read(f"<p>{SEEN}</p>", plain=f"{SEEN}\n{SAID}")
     assert shown["body"] == SEEN and "hidden" not in shown
@@ -58,7 +67,7 @@ def test_nothing_that_an_honest_mail_shows_is_lost_or_marked(subtests: pytest.Su
     for name, mail in OTHERS.items():
         with subtests.test(name=name):
             shown = read(mail.html)
-            assert "hidden" not in shown and shown["body"]
+            assert ("hidden" in shown) is mail.marked and shown["body"]
 
 
 def read_whole(html: str) -> str:

@@ -37,18 +37,21 @@ const client = (client_id, more) => ({
   response_types: ['code'],
   token_endpoint_auth_method: 'client_secret_post',
   scope: SCOPES.join(' '),
-  ...(more.token_endpoint_auth_method ? {} : { client_secret: `${client_id}-secret-${client_id}-secret-32` }),
+  ...(/none|jwt/.test(more.token_endpoint_auth_method) ? {} : { client_secret: `${client_id}-secret-${client_id}-secret-32` }),
   ...more,
 });
+const SIGNS = { token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: given.jwks };
 const CLIENTS = [
   client('web', {}),
+  client('basic', { token_endpoint_auth_method: 'client_secret_basic' }),
   client('native', { token_endpoint_auth_method: 'none' }),
   client('short', {}), // access tokens of three seconds
-  client('signs', { token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: given.jwks }),
+  client('signs', SIGNS),
 ];
 const BOUND = [
   client('bound', { dpop_bound_access_tokens: true }),
   client('boundnative', { dpop_bound_access_tokens: true, token_endpoint_auth_method: 'none' }),
+  client('boundsigns', { dpop_bound_access_tokens: true, ...SIGNS }),
   client('boundshort', { dpop_bound_access_tokens: true }),
 ];
 

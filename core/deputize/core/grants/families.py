@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
-from deputize.core.consent.received import Received
+from deputize.core.consent.received import readable
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.vault.grant import Grant, Secret, User
 from deputize.core.vault.vault import Vault
@@ -68,7 +68,7 @@ def counted_families(found: Sequence[TokenFamily]) -> str:
 
 async def _records(vault: Vault) -> AsyncIterator[TokenFamily]:
     async for rows, _ in vault.pages("received"):
-        for reply in map(Received.of, rows):
+        for reply in filter(None, map(readable, rows)):
             held = _held(reply.tokens.access, reply.tokens.refresh)
             yield TokenFamily(reply.family, "received", reply.user, reply.provider, reply.app, held)
     async for rows, _ in vault.pages("grant"):

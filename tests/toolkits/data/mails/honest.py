@@ -10,10 +10,11 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Honest:
-    """An honest mail. ``hidden``: what it hides itself, as a preheader."""
+    """An honest mail. ``hidden``: what it hides itself, as a preheader; ``marked``: it does what could hide words."""
 
     html: str
     hidden: str = ""
+    marked: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,10 @@ SHAPES: Final[dict[str, Callable[[Words], Honest]]] = {
 }
 
 
-def page(body: str, css: str = "", doctype: str = "<!doctype html>") -> Honest:
+def page(body: str, css: str = "", *, marked: bool = False) -> Honest:
     """A mail of this body."""
-    return Honest(f"{doctype}<html><head><style>{css}</style></head><body>{body}</body></html>")
+    html = f"<!doctype html><html><head><style>{css}</style></head><body>{body}</body></html>"
+    return Honest(html, marked=marked)
 
 
 OTHERS: Final = {
@@ -186,7 +188,8 @@ OTHERS: Final = {
     ),
     "dark in a picture": page(
         "<table><tr><td background='https://x.example.test/h.jpg' bgcolor='#223344' style='background:#223344 url(h.jpg) center;"
-        "color:#ffffff'><h1>Big news</h1></td></tr></table>"
+        "color:#ffffff'><h1>Big news</h1></td></tr></table>",
+        marked=True,
     ),
     "faux position": page(
         "<div style='max-height:0;position:static;opacity:.999'><p>Over the picture</p></div><p>Below</p>"

@@ -13,6 +13,7 @@ from deputize.toolkits._shared.css_values import Colour, Unknown, colour, legacy
 from deputize.toolkits._shared.html_tree import Element
 
 _FONT_SIZES: Final = ("10px", "10px", "13px", "16px", "18px", "24px", "32px", "48px")
+_SIZED: Final = frozenset({"table", "td", "th", "img", "hr", "iframe", "pre", "col"})
 _VARIABLE = re.compile(r"var\(\s*(--[^\s,()]+)\s*(?:,((?:[^()]|\([^()]*\))*))?\)", re.IGNORECASE)
 _LONGEST: Final = 2_000
 _INITIAL: Final = {"color": "#000", "font-size": "medium", "visibility": "visible", "text-indent": "0"}
@@ -142,11 +143,17 @@ def _hints(element: Element) -> Iterator[tuple[str, str]]:
         yield ("display", "none")
     if "bgcolor" in attributes and (shade := legacy_colour(attributes["bgcolor"])):
         yield ("background-color", _written(shade))
+    if element.tag in _SIZED:
+        for side in ("width", "height"):
+            if found := re.match(r"\s*(\d{1,6}(?:\.\d+)?)(%?)", attributes.get(side, "")):
+                yield (side, f"{found[1]}{found[2] or 'px'}")
     if attributes.get("background"):
         yield ("background-picture", "url(x)")
     inked = attributes.get("color" if element.tag == "font" else "text" if element.tag == "body" else "", "")
     if inked and (shade := legacy_colour(inked)):
         yield ("color", _written(shade))
+    if element.tag == "body" and (shade := legacy_colour(attributes.get("link", ""))):
+        yield ("link", _written(shade))
     if element.tag == "font" and (step := re.fullmatch(r"\s*([+-]?)(\d+).*", attributes.get("size", ""), re.DOTALL)):
         count = int(step[2][:3]) * (-1 if step[1] == "-" else 1) + (3 if step[1] else 0)
         yield ("font-size", _FONT_SIZES[min(max(count, 1), 7)])

@@ -20,22 +20,24 @@ _RANGE = re.compile(r"(?:([^<>=]+)(<=?|>=?|=))?\s*([a-z-]+)\s*(?:(<=?|>=?|=)([^<
 _AFTER: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
-def holds(query: str) -> bool:
-    """Whether one query of a list holds; an empty list does."""
+def holds(query: str) -> bool | None:
+    """Whether one query of a list holds; an empty list does. None if that cannot be known."""
     query = re.sub(r"/\*.*?\*/", " ", query.lower(), flags=re.DOTALL)[:2_000].strip()
-    return not query or any(_one(part.strip()) for part in query.split(","))
+    each = [_one(part.strip()) for part in query.split(",")] if query else [True]
+    return True if True in each else None if None in each else False
 
 
-def _one(query: str) -> bool:
-    negated = re.match(r"not\s+(?!\()", query)
+def _one(query: str) -> bool | None:
+    negated = bool(re.match(r"not\s+(?!\()", query))
     query = re.sub(r"^(?:not\s+(?!\()|only\s+)", "", query)
     kind = re.match(r"[a-z-]+(?!\()\b", query)
+    result: bool | None = True
     if kind and kind[0] not in ("not", "and", "or"):
-        query = re.sub(r"^\s*and\b", "", query[kind.end() :])
-        known = kind[0] in ("all", "screen")
-        result = known and (not query.strip() or _condition(query) is True)
-        return result is not bool(negated)
-    return (_condition(query) is True) is not bool(negated)
+        query = re.sub(r"^\s*and\b", "", query[kind.end() :]).strip()
+        result = kind[0] in ("all", "screen")
+    if query and result:
+        result = _condition(query)
+    return None if result is None else result is not negated
 
 
 def _condition(text: str) -> bool | None:
@@ -94,7 +96,9 @@ def _feature(piece: str) -> bool | None:
         left = _compared(actual, _AFTER[ranged[2]], ranged[1].strip()) if ranged[1] else True
         right = _compared(actual, ranged[4], ranged[5].strip()) if ranged[5] else True
         return None if left is None or right is None else left and right
-    return True if plain in ("color", "color-gamut", "monochrome") and not colon and plain != "monochrome" else None
+    if plain == "color" and not colon:
+        return True
+    return False if name.startswith(("-ms-", "-moz-", "-o-", "min--moz-", "max--moz-")) else None
 
 
 def _ratio(value: str, side: str) -> bool | None:

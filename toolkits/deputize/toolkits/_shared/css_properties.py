@@ -62,30 +62,38 @@ _AUTO: Final = frozenset(
 _LENGTHS: Final = frozenset(
     "top right bottom left margin-top margin-left margin-right margin-bottom padding-top padding-left padding-right"
     " padding-bottom width height max-width max-height min-width min-height text-indent letter-spacing line-height"
-    " flex-basis".split()
+    " flex-basis border-top-width border-bottom-width".split()
 )
 _TAKEN: Final = frozenset(  # as they stand, to be judged where they are used
     "clip clip-path transform scale translate filter content background-clip background-picture animation"
-    " animation-name z-index white-space -webkit-line-clamp flex".split()
+    " animation-name z-index white-space -webkit-line-clamp".split()
 )
 _NUMBERS: Final = frozenset({"opacity", "zoom", "font-size-adjust"})
 _COLOURS: Final = frozenset({"color", "background-color", "-webkit-text-fill-color"})
-_SYSTEM: Final = frozenset(
-    "canvas canvastext linktext visitedtext activetext buttontext field fieldtext graytext".split()
-)
 
+_WIDE_DECORATION: Final = {  # what may lie over a text, or push it away, from so many pixels on
+    **{"vertical-align": 12.0, "outline": 5.0, "outline-width": 5.0, "outline-offset": 12.0, "box-shadow": 30.0},
+    **{
+        "-webkit-text-stroke": 1.0,
+        "-webkit-text-stroke-width": 1.0,
+        "text-decoration": 4.0,
+        "text-underline-offset": 12.0,
+    },
+    **{"text-decoration-thickness": 4.0, "border-image-outset": 4.0, "border-spacing": 60.0},
+}
+_PLACED: Final = re.compile(r"grid-(?:area|row|column)(?:-start|-end)?")
 _FOREIGN: Final = ("mso-", "-ms-", "-moz-", "-o-", "-khtml-", "panose", "_", "*", "mso")
 _HARMLESS: Final = re.compile(
     r"font-(?:family|weight|style|variant.*|stretch|smooth.*|feature-settings|kerning|synthesis)|text-(?:align.*"
-    r"|decoration.*|transform|rendering|overflow|shadow|justify|underline.*|emphasis.*|size-adjust|wrap.*)|border.*"
-    r"|outline.*|vertical-align|list-style.*|cursor|clear|overflow-(?:wrap|anchor)|word-(?:break|spacing)|hyphens"
-    r"|box-(?:sizing|shadow)|padding-.*|margin-.*|background-(?:repeat|position.*|size|attachment|origin)|page-break.*"
+    r"|decoration-(?:line|color|style|skip.*)|transform|rendering|overflow|shadow|justify|underline-position|emphasis.*|size-adjust|wrap.*)|border.*"
+    r"|outline-(?:style|color)|list-style.*|cursor|clear|overflow-(?:wrap|anchor)|word-(?:break|spacing)|hyphens"
+    r"|box-sizing|padding-.*|margin-.*|background-(?:repeat|position.*|size|attachment|origin)|page-break.*"
     r"|break-.*|orphans|widows|table-layout|caption-side|empty-cells|quotes|user-select|pointer-events|resize|size"
     r"|justify-.*|align-.*|place-.*|gap|row-gap|column-(?:gap|rule.*|fill|span)|order|flex-(?:direction|wrap|grow|shrink|flow)"
     r"|object-(?:fit|position)|image-rendering|color-(?:scheme|adjust)|print-color-adjust|supported-color-schemes"
     r"|accent-color|caret-color|appearance|scroll-.*|will-change|transition.*|tab-size|line-break|counter-.*|speak.*"
-    r"|tap-highlight-color|touch-callout|overflow-scrolling|text-stroke.*|margin|padding|isolation|isolate"
-    r"|transform-(?:origin|style|box)|perspective-origin|clip-rule|unicode-range|src|grid-area|grid-(?:row|column).*"
+    r"|tap-highlight-color|touch-callout|overflow-scrolling|text-stroke-color|margin|padding|isolation|isolate"
+    r"|transform-(?:origin|style|box)|perspective-origin|clip-rule|unicode-range|src"
     r"|animation-(?:duration|delay|timing-function|iteration-count|direction|fill-mode|play-state)|fill|stroke.*|widows"
     r"|columns?|column-(?:count|width)|layout-grid.*|punctuation.*|tab-stops|border|inset-area|backdrop-filter|text-autospace"
     r"|aspect-ratio|page|nbsp-mode|nav-.*|marker.*|ruby-.*|behavior|filter-.*|alt|orientation|zoom-.*|box-(?:orient|align|pack|flex.*)"
@@ -107,7 +115,11 @@ def accepted(name: str, value: str) -> Expanded:
         return ((name, value),)
     if _is_judged(name):
         return ((name, value),) if "var(" in value or _is_valid(name, value) else _unknown(name, value)
+    if name in _WIDE_DECORATION:
+        return (("doubt", name),) if _is_wide(name, value) else ()
     if name.startswith("grid-template") and not re.search(r"(?<![\d.])0", value):
+        return ()
+    if _PLACED.fullmatch(name) and value in ("auto", "initial"):
         return ()
     plain = name.removeprefix("-webkit-")
     if name.startswith(_FOREIGN) or _HARMLESS.fullmatch(plain) or not re.fullmatch(r"-?[a-z][a-z-]*", name):
@@ -120,8 +132,8 @@ def _is_judged(name: str) -> bool:
 
 
 def _unknown(name: str, value: str) -> Expanded:
-    """For a value that browsers ignore: nothing; some that only newer browsers know are a doubt."""
-    return (("doubt", name),) if name == "mix-blend-mode" or "anchor(" in value else ()
+    """For a value that browsers ignore: nothing. A function may be one that is not known here: a doubt."""
+    return (("doubt", name),) if name == "mix-blend-mode" or "(" in value else ()
 
 
 def _is_valid(name: str, value: str) -> bool:
@@ -131,7 +143,7 @@ def _is_valid(name: str, value: str) -> bool:
         if name in _NUMBERS:
             return number(value) is not None or value in ("normal", "none", "from-font")
         if name in _COLOURS:
-            return value in _SYSTEM or value == "currentcolor" or colour(value) is not None
+            return value == "currentcolor" or colour(value) is not None
         if name == "font-size":
             return value in SIZES or value in ("smaller", "larger") or pixels(value, 16) is not None
         if name == "line-height" and number(value) is not None:
@@ -142,6 +154,16 @@ def _is_valid(name: str, value: str) -> bool:
     except Unknown:
         return True
     return True
+
+
+def _is_wide(name: str, value: str) -> bool:
+    """Whether a decoration is wide enough to hide words."""
+    try:
+        lengths = [abs(pixels(word.strip(","), 16) or 0.0) for word in _words(value)]
+    except Unknown:
+        lengths = []
+    most = 3.0 if name == "box-shadow" and "inset" in value else _WIDE_DECORATION[name]
+    return max(lengths, default=0.0) > most
 
 
 def _sides(prefix: str) -> Callable[[str], Iterator[tuple[str, str]]]:
@@ -196,6 +218,12 @@ def _is_tint(word: str) -> bool:
     return _is_valid("background-color", word.strip(","))
 
 
+def _border(value: str) -> Iterator[tuple[str, str]]:
+    """Of a border how wide it is, where that is more than a line."""
+    wide = [word for word in _words(value) if re.fullmatch(r"[\d.]+(?:px|pt|em|cm)", word)]
+    yield from [("border-top-width", word) for word in wide[:1]]
+
+
 def _flex(value: str) -> Iterator[tuple[str, str]]:
     words = _words(value)
     if len(words) == 3 or (words and words[-1].endswith(("px", "%", "em"))):
@@ -205,4 +233,5 @@ def _flex(value: str) -> Iterator[tuple[str, str]]:
 _SHORTHANDS: Final[Mapping[str, Callable[[str], Iterator[tuple[str, str]]]]] = {
     **{"margin": _sides("margin-"), "padding": _sides("padding-"), "inset": _sides("")},
     **{"overflow": _overflow, "font": _font, "background": _background, "flex": _flex},
+    **{"border": _border, "border-top": _border, "border-bottom": _border, "border-width": _border},
 }

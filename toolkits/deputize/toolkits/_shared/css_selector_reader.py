@@ -13,7 +13,12 @@ _NEVER: Final = frozenset(
     "visited hover active focus focus-within focus-visible target target-within current past future fullscreen modal"
     " popover-open autofill user-valid user-invalid".split()
 )
-_UNCLEAR: Final = frozenset("has lang dir host scope defined read-only read-write placeholder-shown".split())
+_UNCLEAR: Final = frozenset(
+    "has lang dir host host-context has-slotted scope defined read-only read-write placeholder-shown optional required"
+    " valid invalid in-range out-of-range indeterminate default blank left right first local-link state heading"
+    " picture-in-picture playing paused seeking buffering stalled muted volume-locked active-view-transition"
+    " active-view-transition-type target-current target-before target-after interest-source xr-overlay".split()
+)
 _OLD_PSEUDO_ELEMENTS: Final = frozenset({"before", "after", "first-line", "first-letter"})
 _DEEPEST: Final = 5  # selectors inside each other
 _MOST_PARTS: Final = 60
@@ -145,7 +150,7 @@ class _Reader:
 
     def _attribute(self, tokens: list[Any]) -> Test:
         if not tokens or tokens[0].type != "ident":
-            raise Invalid if not tokens or tokens[0].value != "|" else Unclear
+            raise Unclear if tokens else Invalid
         name = tokens[0].lower_value
         if len(tokens) == 1:
             return lambda step: name in step.element.attributes
@@ -245,9 +250,10 @@ def _simple_pseudo(name: str) -> Test:
         "enabled": lambda step: "disabled" not in step.element.attributes,
         "open": lambda step: "open" in step.element.attributes,
     }
+    name = name.removeprefix("-webkit-")
     if name in known:
         return known[name]
-    if name in _NEVER:
+    if name in _NEVER or name == "full-screen":
         return lambda step: False
     if name in _UNCLEAR:
         raise Unclear

@@ -22,10 +22,14 @@ from deputize.toolkits._shared.html_tree import Document, Element, TooComplex
 _LONGEST: Final = 150_000  # characters of styles; Gmail shows none of a mail with more than 102,000
 _LONGEST_INLINE: Final = 20_000
 _MOST_SELECTORS: Final = 4_000
+_BOXES: Final = frozenset({"before", "after", "marker", "selection", "placeholder", "backdrop"})
+_COVERING: Final = ("position", "margin", "float", "box-shadow", "outline", "transform", "translate", "inset")
 _PLAIN: Final = re.compile(  # what can be split at semicolons and colons
     r"""(?:[^\\/"'()\[\]{}@<&]|/(?!\*)|"[^"\\\n\r\f;!]*"|'[^'\\\n\r\f;!]*'|\([^()\\"'\n\r\f;!{}\[\]/]*\))*+"""
 )
 _CONDITIONAL: Final = frozenset({"supports", "layer", "container", "scope", "starting-style"})
+_STRANGE_FONT = re.compile(r"data:|size-adjust|override")
+_PLAIN_RULES: Final = frozenset({"page", "charset", "namespace", "counter-style", "viewport", "color-profile"})
 _MOVING = re.compile(r"opacity|visibility|display|color|font|transform|clip|left|top|margin|height|width|filter")
 
 
@@ -69,8 +73,9 @@ class Sheet:
                     raise TooComplex
                 if _in_noscript(element):
                     sheet.doubts.add("noscript")
-                elif holds(element.attributes.get("media", "")):
-                    sheet._read(text)
+                elif (holding := holds(element.attributes.get("media", ""))) is not False:
+                    sheet.doubts |= {"media"} if holding is None else set()
+                    sheet._read(text if holding else "")
             elif element.tag == "link" and element.attributes.get("href", "").strip().lower().startswith("data:"):
                 sheet.doubts.add("link")
         return sheet
@@ -101,14 +106,19 @@ class Sheet:
             if _MOVING.search(serialize(rule.content).lower()):
                 self.doubts.add("@keyframes")
         elif name == "font-face":
-            if "data:" in serialize(rule.content).lower():
+            if _STRANGE_FONT.search(serialize(rule.content).lower()):
                 self.doubts.add("@font-face")
-        elif name in _CONDITIONAL or (name == "media" and holds(prelude)):
+        elif name in _CONDITIONAL or name == "media":
+            holding = holds(prelude) if name == "media" else None
             if deep > 5:
                 raise TooComplex
-            if name != "media" and rule.content:
+            if holding is None:
                 self.doubts.add(f"@{name}")
+            if holding is False or (name == "media" and not holding):
+                return
             self._take(parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True), deep + 1)
+        elif name not in _PLAIN_RULES and not name.startswith("-"):
+            self.doubts.add(f"@{name[:20]}")
 
     def _style(self, prelude: list[Any], content: list[Any], deep: int) -> None:
         declared, nested = _declarations(content)
@@ -131,7 +141,7 @@ class Sheet:
         if self._count > _MOST_SELECTORS:
             raise TooComplex
         if selector.pseudo:
-            if selector.pseudo in ("first-line", "first-letter") or _covers(declared):
+            if (selector.pseudo not in _BOXES and not selector.pseudo.startswith("-")) or _covers(declared):
                 self.doubts.add(f"::{selector.pseudo[:20]}")
             return
         self._by_key[selector.key].append(_Rule(selector, self._count, declared))
@@ -172,7 +182,7 @@ def _in_noscript(element: Element) -> bool:
 
 def _covers(declared: Sequence[Declared]) -> bool:
     """Whether a box made by a style sheet could lie over a text."""
-    return any(one.name == "position" and one.value in ("absolute", "fixed") for one in declared)
+    return any(one.name.startswith(_COVERING) and one.value not in ("0", "none", "static") for one in declared)
 
 
 def _declarations(content: Any) -> tuple[tuple[Declared, ...], list[Any]]:

@@ -57,14 +57,27 @@ class Colour(NamedTuple):
 
 WHITE: Final = Colour(1, 1, 1)
 BLACK: Final = Colour(0, 0, 0)
-CLEAR: Final = Colour(0, 0, 0, 0)
+_SYSTEM: Final = {
+    **dict.fromkeys("canvas field window buttonface menu infobackground threedface".split(), WHITE),
+    **dict.fromkeys("canvastext fieldtext windowtext buttontext menutext infotext captiontext text".split(), BLACK),
+}
+_SYSTEM_UNKNOWN: Final = frozenset(
+    "accentcolor accentcolortext activetext buttonborder graytext highlight highlighttext linktext mark marktext"
+    " selecteditem selecteditemtext visitedtext activeborder activecaption appworkspace background buttonhighlight"
+    " buttonshadow inactiveborder inactivecaption inactivecaptiontext scrollbar threeddarkshadow threedhighlight"
+    " threedlightshadow threedshadow windowframe".split()
+)
 
 
 @lru_cache(1000)
 def colour(value: str) -> Colour | None:
-    """A colour by CSS; None for none. Raises `Unknown` for a colour space we cannot convert."""
+    """A colour by CSS; None for none. Raises `Unknown` for one that a browser chooses, or that we cannot convert."""
     from tinycss2.color4 import parse_color
 
+    if value in _SYSTEM:
+        return _SYSTEM[value]
+    if value in _SYSTEM_UNKNOWN or value.startswith(("-webkit-", "-internal-")):
+        raise Unknown("colour")
     parsed = parse_color(value[:200])
     if parsed is None or isinstance(parsed, str):
         return None
@@ -80,7 +93,7 @@ def legacy_colour(value: str) -> Colour | None:
     value = value.strip().lower()
     if not value or value == "transparent":
         return None
-    named = None if value.startswith("rgb") or "(" in value else colour(value)
+    named = None if "(" in value or value in _SYSTEM or value in _SYSTEM_UNKNOWN or value[0] == "-" else colour(value)
     if named:
         return named
     digits = re.sub(r"[^0-9a-f]", "0", value.removeprefix("#")[:128])

@@ -9,7 +9,7 @@ from typing import Final
 
 from deputize.toolkits._shared.css_sheet import Sheet
 from deputize.toolkits._shared.html_links import address_of, misleads
-from deputize.toolkits._shared.html_shapes import overflows
+from deputize.toolkits._shared.html_shapes import Filling
 from deputize.toolkits._shared.html_style import ROOT, Look, is_closed, look
 from deputize.toolkits._shared.html_tree import Document, Element, TooComplex, parse
 from deputize.toolkits._shared.mail.quotes import Line
@@ -22,6 +22,8 @@ _BLOCKS = _SPACED | frozenset(
 )
 _STRUCK = frozenset({"del", "s", "strike"})
 _NO_TEXT = frozenset({"style", "script"})  # what is in them is for programs
+_ADDRESS = re.compile(r"<https?://[^>]*>")
+_FAR = re.compile(r"[ \xa0]{100}")
 _CELL = "\x1f"
 _LONGEST_ALT: Final = 150  # characters of a picture's description that are shown
 _DOT: Final = 3.0  # pixels of a picture that nobody sees
@@ -50,16 +52,24 @@ class Page:
         return "\n".join(line.text for line in self.lines).strip("\n")
 
 
+@dataclass(slots=True)
+class _Begun:
+    """What had been written when a box began that cuts off what does not fit in."""
+
+    lines: int
+    heights: float
+    unbroken: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a text stands: its look, and whether it is history, in a quote, or laid out as written. ``begun``: lines
-    and characters that were written when the box began that cuts it off."""
+    """Where a text stands: its look, and whether it is history, in a quote, or laid out as written."""
 
     look: Look = ROOT
     quoted: bool = False
     depth: int = 0
     pre: bool = False
-    begun: tuple[int, int] | None = None
+    box: _Begun | None = None
 
 
 _FOLDED: Final = _Place(Look(hidden="details"))
@@ -89,7 +99,8 @@ class _Reader:
         self._prefix, self._quoted = "", False
         self._link: tuple[str, list[str]] | None = None
         self._history = False  # a marker said that all the rest is quote
-        self._written = 0  # characters
+        self._heights = 0.0  # pixels that elements took besides their text
+        self._unbroken = 0  # elements whose lines are not broken
 
     def read(self, document: Document) -> None:
         """All of a document. Raises `TooComplex`."""
@@ -127,13 +138,14 @@ class _Reader:
             above.quoted or self._is_quote(element),
             above.depth + (tag == "blockquote"),
             above.pre or tag == "pre",
-            (len(self.page.lines), self._written) if seen.box is not above.look.box else None,
+            _Begun(len(self.page.lines), self._heights, self._unbroken) if seen.box is not above.look.box else None,
         )
-        if not seen.unseen and (moved := (seen.doubts - above.look.doubts) & {"position", "margin"}):
-            self.page.doubts |= moved  # it may lie over something else
+        if not above.look.hidden and seen.hidden in ("", tag):
+            self._notice(element, seen, above.look)
         if element.raw:
             self.page.hidden += _letters(element.raw)
         if tag == "br":
+            self._heights += 0.0 if self._line else seen.size
             self._break(empty=True)
         elif tag == "img":
             self._picture(element, place)
@@ -156,10 +168,31 @@ class _Reader:
             self._write("~~", place)
         if tag in _BLOCKS:
             self._break(spaced=tag in _SPACED)
-        if place.begun and place.look.box and not place.look.unseen:
-            lines, written = len(self.page.lines) - place.begun[0], self._written - place.begun[1]
-            if overflows(place.look.box, place.look.size, lines, written):
-                self.page.doubts.add("overflow")
+        if place.box and place.look.box and not place.look.unseen:
+            self._end_box(place.box, place.look.box, place.look)
+
+    def _notice(self, element: Element, seen: Look, above: Look) -> None:
+        """What an element may do to others: lie over them, or push them out of their box."""
+        self.page.doubts |= seen.doubts - above.doubts
+        self._heights += 0.0 if seen.box is not above.box else seen.tall
+        self._unbroken += seen.nowrap and not above.nowrap
+        if above.box and seen.wide > max(above.box[0], 1.0) * 1.3:
+            self.page.doubts.add("overflow")
+        if element.tag in ("col", "colgroup") and seen.invisible:
+            self.page.doubts.add("visibility")
+        if element.tag == "marquee":
+            self.page.doubts.add("marquee")
+
+    def _end_box(self, begun: _Begun, box: tuple[float, float], seen: Look) -> None:
+        lines = [line.text for line in self.page.lines[begun.lines :]] + ["".join(self._line)]
+        lines = [line for line in (_ADDRESS.sub("", line) for line in lines) if line.strip()]
+        unbroken = seen.nowrap or self._unbroken > begun.unbroken
+        pieces = lines if unbroken else [piece for line in lines for piece in re.split(r"[ \t-]", line)]
+        filling = Filling(
+            len(lines), sum(map(len, lines)), max(map(len, pieces), default=0), self._heights - begun.heights
+        )
+        if filling.overflows(box, seen.size):
+            self.page.doubts.add("overflow")
 
     def _is_quote(self, element: Element) -> bool:
         """Whether an element holds quoted history; some say that all after them does."""
@@ -191,6 +224,8 @@ class _Reader:
         if data.strip():
             self.page.doubts |= place.look.doubt
         data = data.replace(_CELL, "")
+        if "\xa0" in data or place.pre:
+            self.page.doubts |= {"blanks"} if _FAR.search(data) and data.strip() else set()
         if place.pre:
             first, *rest = data.split("\n")
             self._write(first, place)
@@ -210,7 +245,6 @@ class _Reader:
         elif self._line[-1].endswith((" ", _CELL)) and not place.pre:
             text = text.lstrip(" ")
         if text:
-            self._written += len(text)
             self._line.append(text)
             if self._link:
                 self._link[1].append(text)

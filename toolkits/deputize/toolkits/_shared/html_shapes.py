@@ -67,6 +67,11 @@ def _place(shape: Shape, values: Values, size: float) -> None:
     if position in ("static", "relative") and across > 0:
         across = across if across > 600 else 0.0
     shape.across, shape.down = across, down
+    sides = [values.length(f"margin-{side}", 0, size) for side in ("top", "right", "bottom", "left")]
+    if min(sides) < -5:
+        shape.doubt("margin")
+    if values.length("width", 0, size) > 2_000 or values.length("padding-left", 0, size) > 800:
+        shape.doubt("width")
     if across < -_SLIGHT or down < -_SLIGHT or shape.indent < -_SLIGHT:
         shape.doubt("margin" if position == "static" and shape.indent >= -_SLIGHT else "position")
     if across > 800 or down > 5_000 or shape.indent > 800:
@@ -113,7 +118,7 @@ def _translate(shape: Shape, axis: str, lengths: list[float]) -> None:
     across = lengths[0] if axis in ("", "x", "3d") else 0.0
     down = lengths[0] if axis == "y" else lengths[1] if axis in ("", "3d") and len(lengths) > 1 else 0.0
     shape.across, shape.down = shape.across + across, shape.down + down
-    if min(across, down) < -_SLIGHT or across > 800:
+    if max(abs(across), abs(down)) > 5:
         shape.doubt("transform")
 
 
@@ -171,10 +176,13 @@ def _box(shape: Shape, values: Values, size: float, kind: str) -> None:
         return
     width = _limit(values, "width", size, cell=kind == "cell")
     height = _limit(values, "height", size, cell=kind == "cell")
-    if kind == "cell":
-        if min(width, height) <= _THIN:
-            shape.doubt("overflow")
+    if kind == "page":
+        shape.doubt("overflow")
         return
+    if kind == "cell":
+        return
+    if kind == "fixed cell":
+        width, height = min(width, 100.0), _NO_LIMIT
     line = values.length("line-height", size, size, size)
     if number(values.get("line-height", "x")) is not None:
         line = (number(values.get("line-height")) or 0.0) * size
@@ -214,10 +222,26 @@ def _inside(shape: Shape, values: Values, size: float) -> None:
         shape.doubt("overflow")
 
 
-def overflows(box: tuple[float, float], size: float, lines: int, characters: int) -> bool:
-    """Whether a text of this font size, in so many lines, may need more room than a box has; with some to spare."""
-    width, height = box
-    if characters == 0:
-        return False
-    across = max(characters * size * 0.5 / min(width, 600.0), 1.0)
-    return max(across, float(lines)) * size * 0.9 > height or (lines <= 1 and characters * size * 0.4 > width * 4)
+def tall(values: Values, size: float) -> float:
+    """How high an element makes itself, whatever is in it."""
+    names = ("padding-top", "padding-bottom", "margin-top", "margin-bottom", "border-top-width", "border-bottom-width")
+    own = max(values.length("height", 0.0, size, 0.0), values.length("min-height", 0.0, size, 0.0))
+    return own + sum(max(values.length(name, 0.0, size), 0.0) for name in names)
+
+
+@dataclass(slots=True)
+class Filling:
+    """What was written into a box: lines, characters, the longest piece that cannot be parted, and heights besides."""
+
+    lines: int = 0
+    characters: int = 0
+    longest: int = 0
+    heights: float = 0.0
+
+    def overflows(self, box: tuple[float, float], size: float) -> bool:
+        """Whether it may need more room than a box has."""
+        width, height = box
+        if self.characters == 0:
+            return False
+        rows = max(self.characters * size * 0.5 / min(width, 600.0), float(self.lines), 1.0)
+        return rows * size * 0.9 + self.heights > max(height, size) or self.longest * size * 0.4 > width

@@ -14,7 +14,7 @@ from deputize.toolkits._shared.css_cascade import Values, cascaded
 from deputize.toolkits._shared.css_properties import SIZES
 from deputize.toolkits._shared.css_sheet import Sheet
 from deputize.toolkits._shared.css_values import BLACK, WHITE, WIDTH, Colour
-from deputize.toolkits._shared.html_shapes import Shape, shape_of
+from deputize.toolkits._shared.html_shapes import Shape, shape_of, tall
 from deputize.toolkits._shared.html_tree import Element
 
 _LINK: Final = Colour(0, 0, 0.93)
@@ -48,6 +48,7 @@ class Look:
     size: float = 16.0
     scale: float = 1.0
     colour: Colour = BLACK
+    link: Colour = _LINK
     fill: Colour | None = None
     background: Colour = WHITE
     pictured: bool = False
@@ -60,6 +61,10 @@ class Look:
     variables: Mapping[str, str] = field(default_factory=dict)
     inner_blocks: bool = False  # a flex or grid container, whose children are blocks
     measures: tuple[float, ...] = ()  # of a picture, as far as its styles say
+    nowrap: bool = False
+    fixed: bool = False  # in a table whose cells cut off what does not fit
+    tall: float = 0.0  # pixels that the element takes besides its text
+    wide: float = 0.0
 
     @property
     def unseen(self) -> bool:
@@ -75,7 +80,7 @@ class Look:
             more.add("font-size")
         if self.opacity < 0.35:
             more.add("opacity")
-        if self.pictured and self.contrast < _CONTRAST:
+        if self.pictured:
             more.add("background")
         return self.doubts | more
 
@@ -98,16 +103,22 @@ ROOT: Final = Look()
 def look(element: Element, sheet: Sheet, above: Look) -> Look:
     """The look of an element inside another. Raises `TooComplex`."""
     variables, values = cascaded(element, sheet, above.variables)
-    gone = above.hidden or _gone(element, values)
+    gone = _gone(element, values)
+    if above.hidden:
+        return above
     if gone:
-        return above if above.hidden else replace(above, hidden=gone)
+        laid = shape_of(values, above.size, "block", None).doubts if gone == element.tag else frozenset[str]()
+        return replace(above, hidden=gone, doubts=above.doubts | laid)
     if not values.given and not values.doubts() and variables is above.variables:
         own = _unstyled(element, above)
-        return own if not above.inner_blocks else replace(own, inner_blocks=False)
+        nowrap = _nowrap(element, values, above)
+        if (own.inner_blocks, own.nowrap, own.tall, own.wide) == (False, nowrap, 0.0, 0.0):
+            return own
+        return replace(own, inner_blocks=False, nowrap=nowrap, tall=0.0, wide=0.0)
     size = _size(values, above.size) * (values.ratio("zoom", 1.0) or 1.0)
     shape = shape_of(values, size, _kind(element, values, above), above.box)
     ground, pictured = _ground(values, above)
-    usual = _LINK if _is_link(element) else above.colour
+    usual = above.link if _is_link(element) else above.colour
     clip_text = values.get("background-clip") == "text"
     made = Look(
         hidden=shape.hidden or _moved(above, shape),
@@ -115,6 +126,7 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
         size=size,
         scale=above.scale * shape.scale,
         colour=values.colour("color", above.colour, usual) or usual,
+        link=values.colour("link", above.link, above.link) or above.link,
         fill=values.colour("-webkit-text-fill-color", above.colour, above.fill),
         background=ground,
         pictured=pictured or clip_text,
@@ -124,6 +136,10 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
         indent=shape.indent if values.get("text-indent") else above.indent,
         box=shape.box,
         variables=variables,
+        nowrap=_nowrap(element, values, above),
+        fixed=above.fixed or values.get("table-layout") == "fixed",
+        tall=tall(values, size),
+        wide=values.length("width", 0.0, size, 0.0),
         inner_blocks=values.get("display", "").endswith(("flex", "grid")),
         measures=tuple(values.length(name, 100.0, size) for name in _MEASURES) if element.tag == "img" else (),
     )
@@ -135,7 +151,7 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
 
 def _unstyled(element: Element, above: Look) -> Look:
     if _is_link(element):
-        return replace(above, colour=_LINK)
+        return replace(above, colour=above.link)
     return replace(above, doubts=above.doubts | {"unicode-bidi"}) if element.tag == "bdo" else above
 
 
@@ -147,7 +163,7 @@ def _gone(element: Element, values: Values) -> str:
     """Whether an element and all in it is not shown, whatever its children say."""
     if element.tag in _NEVER_SEEN or element.foreign:
         return element.tag
-    if values.get("display") == "none" or "popover" in element.attributes:
+    if values.get("display") in ("none", "table-column", "table-column-group") or "popover" in element.attributes:
         return "display"
     if values.get("content-visibility") == "hidden":
         return "content-visibility"
@@ -189,14 +205,14 @@ def _size(values: Values, above: float) -> float:
 
 def _ground(values: Values, above: Look) -> tuple[Colour, bool]:
     """The colour behind the text, and whether a picture lies over it."""
-    tint = values.colour("background-color", above.colour, None)
+    ink = values.colour("color", above.colour, above.colour) or above.colour
+    tint = values.colour("background-color", ink, None)
     ground = tint.over(above.background) if tint else above.background
     picture = values.get("background-picture", "none")
     if picture == "none":
         return ground, above.pictured and (tint is None or tint.alpha < 1)
     shades = values.shades("background-picture")
     if shades and "url(" not in picture:
-        ink = values.colour("color", above.colour, above.colour) or above.colour
         return max((shade.over(ground) for shade in shades), key=ink.contrast), False
     return ground, True
 
@@ -208,9 +224,18 @@ def _kind(element: Element, values: Values, above: Look) -> str:
         return "block"
     if said in ("inline", "contents", "ruby"):
         return "inline"
+    if element.tag in ("html", "body"):
+        return "page" if values.get("overflow-y", "visible") in ("hidden", "clip") else "block"
+    cell = "fixed cell" if above.fixed else "cell"
     if said:
-        return "cell" if said.startswith("table-") else "block"
-    return "cell" if element.tag in _CELLS else "block" if element.tag in _BLOCKS else "inline"
+        return cell if said.startswith("table-") else "block"
+    return cell if element.tag in _CELLS else "block" if element.tag in _BLOCKS else "inline"
+
+
+def _nowrap(element: Element, values: Values, above: Look) -> bool:
+    """Whether lines are not broken."""
+    said = values.get("white-space")
+    return said in ("nowrap", "pre") if said else above.nowrap or element.tag == "pre" or "nowrap" in element.attributes
 
 
 def _moved(above: Look, shape: Shape) -> str:
