@@ -193,7 +193,7 @@ def test_the_link_to_the_persons_own_pages_works_and_the_port_is_the_chosen_one(
         for command in ("/who", "/pages"):
             person.say(command)
             link = person.hear(rf"(http://127\.0\.0\.1:{port}/me/\S+)")[1]
-            page = httpx.get(link)
+            page = httpx.get(link, follow_redirects=True)
             assert page.status_code == 200 and "connect" in page.text.lower()
         person.say("/quit")
         person.hear("To prove that nobody has changed.*deputize audit verify")

@@ -28,7 +28,9 @@ def _desktop(home: Path, port: int) -> dict[str, str]:
     """A browser of the person's that opens and stays: what it was started with stands in the list of processes."""
     program = home / "browser"
     program.write_text(
-        '#!/bin/sh\necho "$1" >> "$HOME/opened"\nwhile [ ! -e "$HOME/over" ]; do sleep 0.1; done\n', encoding="utf-8"
+        '#!/bin/sh\necho "$1" >> "$HOME/opened"\n'
+        'for _ in $(seq 600); do [ -e "$HOME/over" ] && exit; sleep 0.1; done\n',
+        encoding="utf-8",
     )
     program.chmod(0o700)
     return {"BROWSER": f"{program} %s &", "DEPUTIZE_PORT": str(port)}

@@ -195,6 +195,8 @@ async def test_L1_no_secret_is_in_any_sink_of_a_host_that_is_watched(tmp_path: P
     spoke = {line.partition(" ")[0].partition(".")[0] for line in log.splitlines()}
     assert spoke >= set(LOGGERS) - ({"httpcore"} if transport == "aiohttp" else set())
     assert "GET /agents/connect/-" in log and '"vars"' in str(sinks["watched/sentry"])
+    arguments = {"from:bob": "argument", "Friday?": "argument"}
+    assert hits(arguments, {name: sinks[name] for name in ("watched/log", "watched/spans")}) == []
     found = hits(world.secrets | {key: "root key"}, sinks) + hits(world.tickets, world.logged(sinks))
     assert found == [], "\n".join(found)
     assert not [line for line in world.headers if "alice@" in line or line.startswith(("baggage", "traceparent"))]

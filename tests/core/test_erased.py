@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, User
 from deputize.core.audit import Audit, verify
 from deputize.core.audit.events import TokenRefreshed
 from deputize.core.audit.facts import OfGrant
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, without_key
 from deputize.core.vault.rollback import AuditedGenerations, behind
 from deputize.core.vault.vault import KINDS, Vault
@@ -120,6 +123,20 @@ async def test_a_revocation_that_waits_when_its_user_is_erased_is_sent_and_names
     assert await house.deputy.revoker.retry() == ["done"]
     [row] = [row for row in house.deputy.audit.rows() if row["event"] == "revoke.done"]
     assert "user" not in row and await house.deputy.vault.scan(KIND) == []
+
+
+async def test_tokens_that_come_after_an_erasure_end_and_make_nobody_known_again() -> None:
+    house = House()
+    await house.begin()
+    grant = await house.connected(*ALL) or await house.grant()
+    assert grant
+    await house.deputy.erase("alice")
+    tokens = Tokens(grant.access_token, grant.refresh_token, None, 60.0)
+    later = RevocationQueue(replace(house.deputy.engine, audit=Audit(None, KEY)))  # of another process
+    assert await later.end(grant.user, grant.provider, grant.app, tokens) == "done"
+    assert await house.deputy.vault.scan(KIND) == [] and b"alice" not in await said(house.deputy.vault)
+    [row] = later.audit.rows()
+    assert row["event"] == "revoke.done" and "user" not in row
 
 
 async def test_a_process_that_knew_the_user_asks_again_within_a_minute() -> None:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User
+from deputize.core.consent.device import DeviceCode
 from deputize.core.oauth import flow
 from deputize.core.vault.grant import Grant
 from tests.support.counterparts import require_oidc_provider
@@ -35,7 +36,7 @@ def server() -> Iterator[OidcProvider]:
 
 @pytest.fixture
 async def deputy(server: OidcProvider) -> AsyncIterator[Deputy]:
-    async with await deputy_for(server, "web", "native", "short") as deputy:
+    async with deputy_for(server, "web", "native", "short") as deputy:
         yield deputy
 
 
@@ -48,6 +49,7 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
     ("issuer", "client"),
     [
         ("plain", "web"),
+        ("plain", "basic"),
         ("plain", "native"),
         ("plain", "signs"),
         ("par", "web"),
@@ -57,12 +59,13 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
         ("resource", "native"),
         ("dpop", "bound"),
         ("dpop", "boundnative"),
+        ("dpop", "boundsigns"),
     ],
 )
 async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: str, client: str) -> None:
     """Where requests are pushed first (RFC 9126), and where the client signs (private_key_jwt), as elsewhere."""
     people = [f"alice-{client}", f"bob-{client}"]
-    async with await deputy_for(server, client, issuer=issuer) as deputy:
+    async with deputy_for(server, client, issuer=issuer) as deputy:
         await asyncio.gather(*(Person(server, name).connect(deputy, READ, WRITE) for name in people))
         for name in people:
             wrote = await deputy.act("notes_write_note", {"text": f"of {name}"}, user=name, call=Call(id=name))
@@ -97,7 +100,7 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
 ) -> None:
     name = f"dora in {browser}".replace(" ", "-")
     person, other = Person(server, name), Person(server, name)
-    async with await deputy_for(server, client, issuer=issuer) as deputy:
+    async with deputy_for(server, client, issuer=issuer) as deputy:
         await person.connect(deputy, READ)
         first = await grant_of(deputy, name)
         await (person if browser == "the same browser" else other).connect(deputy, READ, WRITE)
@@ -113,9 +116,26 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
             await deputy.act("notes_count_notes", {}, user=name)
 
 
+async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_same_browser(server: OidcProvider) -> None:
+    """One more account was wanted, and the same came back with less: at this server both are of one grant."""
+    person = Person(server, "lena")
+    async with deputy_for(server, "web") as deputy:
+        await person.connect(deputy, READ, WRITE)
+        [consent] = await deputy.connect("lena", "op", scopes=[READ], another=True)
+        ended = await person.consent(deputy, consent)
+        assert (ended.status, ended.why) == ("failed", "same_account")
+        grant = await grant_of(deputy, "lena")
+        await deputy.refresher.live(grant, failed=grant.access_token)
+        assert (await deputy.act("notes_write_note", {"text": "still"}, user="lena", call=Call(id="1")))[
+            "user"
+        ] == "lena"
+        await deputy.revoke("lena")
+    assert server.alive("plain", "lena") == {"refresh": [], "access": [], "grants": []}
+
+
 async def test_what_dpop_binds_is_bound_at_the_server_to_a_key_of_each_grant(server: OidcProvider) -> None:
     """A public client's refresh tokens, too (RFC 9449 5); whoever has a token and no key gets nothing."""
-    async with await deputy_for(server, "boundnative", issuer="dpop") as deputy:
+    async with deputy_for(server, "boundnative", issuer="dpop") as deputy:
         for name in ("gina", "hugo"):
             await Person(server, name).connect(deputy, READ)
             assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
@@ -137,6 +157,29 @@ def _keys(alive: dict[str, list[dict[str, str]]]) -> set[str]:
 
 
 # ------------------------------------------------------------- thousands of acts on tokens of three seconds
+
+
+async def test_a_code_that_is_entered_elsewhere_connects_and_its_tokens_are_renewed_and_end(
+    server: OidcProvider,
+) -> None:
+    """RFC 8628, and the id_token that comes with it has no nonce."""
+    async with deputy_for(server, "native") as deputy:
+        [consent] = await deputy.connect("kate", "op", scopes=[READ])
+        entered: list[asyncio.Task[None]] = []
+
+        def tell(code: DeviceCode) -> None:
+            kate = Person(server, "kate")
+            entered.append(asyncio.create_task(kate.enter(code.address, code.code)))
+
+        deputy.sleep = lambda seconds: asyncio.sleep(0.2)
+        ended = await deputy.by_device("kate", consent, tell)
+        await asyncio.gather(*entered)
+        assert ended.status == "granted"
+        grant = await grant_of(deputy, "kate")
+        await deputy.refresher.live(grant, failed=grant.access_token)
+        assert (await deputy.act("notes_count_notes", {}, user="kate"))["user"] == "kate"
+        assert [one.upstream for one in await deputy.revoke("kate")] == ["done"]
+        assert server.alive("plain", "kate") == {"refresh": [], "access": [], "grants": []}
 
 
 class Watch:
@@ -161,7 +204,7 @@ class Watch:
 async def test_thousands_of_acts_of_one_process_outlive_their_tokens_and_no_family_ends(
     server: OidcProvider, issuer: str, client: str, count: int
 ) -> None:
-    async with await deputy_for(server, client, issuer=issuer) as deputy:
+    async with deputy_for(server, client, issuer=issuer) as deputy:
         await Person(server, "emma").connect(deputy, READ, WRITE)
         watch = Watch(server, issuer)
         assert await acts(deputy, "emma", range(count)) == []
@@ -174,26 +217,55 @@ async def test_two_thousand_acts_of_four_processes_on_one_vault_refresh_once_eac
     server: OidcProvider, tmp_path: Path
 ) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
-    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         await Person(server, "fred").connect(deputy, READ, WRITE)
     watch = Watch(server)
     assert await _of_processes(4, path, server, "fred", 500) == [[], [], [], []]
     watch.check()
-    async with await deputy_for(server, "short", path=path, key=KEY) as deputy:
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         assert await deputy.act("notes_count_notes", {}, user="fred") == {"user": "fred", "notes": 200}
         assert len(server.alive("plain", "fred")["refresh"]) == 1
         await deputy.revoke("fred")
     assert server.alive("plain", "fred") == {"refresh": [], "access": [], "grants": []}
 
 
-async def _of_processes(number: int, path: Path, server: OidcProvider, user: str, count: int) -> list[list[str]]:
-    """What failed in each of so many processes that act at the same time."""
+async def test_a_process_that_is_killed_leaves_the_others_a_grant_or_nobody_anything(
+    server: OidcProvider, tmp_path: Path
+) -> None:
+    """Killed between a request and its answer it loses the family, which the server then ends; and nothing lives on."""
+    path = tmp_path / "vault" / "vault.sqlite"
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
+        await Person(server, "jane").connect(deputy, READ, WRITE)
+    before = server.events().get("plain written twice", 0)
+    said = await _of_processes(3, path, server, "jane", 300, killed=1)
+    assert {failure.partition(":")[0] for failures in said for failure in failures} <= {"ReconsentRequired"}
+    assert server.events().get("plain written twice", 0) == before
+    async with deputy_for(server, "short", path=path, key=KEY) as deputy:
+        grant = await grant_of(deputy, "jane")
+        assert (grant.status == "active") == (not any(said))
+        assert len(server.alive("plain", "jane")["refresh"]) == (grant.status == "active")
+        if grant.status == "active":
+            assert (await deputy.act("notes_count_notes", {}, user="jane"))["user"] == "jane"
+        await deputy.revoke("jane")
+    assert server.alive("plain", "jane")["refresh"] == []
+
+
+async def _of_processes(
+    number: int, path: Path, server: OidcProvider, user: str, count: int, *, killed: int = 0
+) -> list[list[str]]:
+    """What failed in each of so many processes that act at the same time, but for those that are killed meanwhile."""
     fleet = [_process(str(path), str(server.port), user, str(count)) for _ in range(number)]
     try:
         for one in fleet:
             assert one.stdout and await asyncio.to_thread(one.stdout.readline) == "ready\n"
-        ends = (asyncio.to_thread(one.communicate, f"{place}\n", 120) for place, one in enumerate(fleet))
-        return [json.loads(out) for out, _ in await asyncio.gather(*ends)]
+        ends = [
+            asyncio.create_task(asyncio.to_thread(one.communicate, f"{place}\n", 120))
+            for place, one in enumerate(fleet)
+        ]
+        await asyncio.sleep(2 * bool(killed))
+        for one in fleet[:killed]:
+            one.kill()
+        return [json.loads(out) for out, _ in (await asyncio.gather(*ends))[killed:]]
     finally:
         for one in fleet:
             one.kill()

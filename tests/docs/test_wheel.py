@@ -67,7 +67,7 @@ def test_nothing_is_in_the_wheel_that_is_not_the_program(wheel: set[str]) -> Non
 LINK: Final = """
 import httpx
 [consent] = deputy.run(deputy.connect("alice", "google", scopes=["https://www.googleapis.com/auth/gmail.readonly"]))
-assert httpx.get(consent.link).status_code == 200, "the page is served"
+assert httpx.get(consent.link, follow_redirects=True).status_code == 200, "the page is served"
 deputy.run(deputy.close())
 print("works")
 """
@@ -88,7 +88,7 @@ builder.add_edge(START, "tools")
 call = {"name": "gmail_search_emails", "args": {}, "id": "1"}
 state = builder.compile().invoke({"messages": [AIMessage("", tool_calls=[call])]})
 [pause] = state["__interrupt__"]
-assert httpx.get(pause.value["consents"][0]["link"]).status_code == 200
+assert httpx.get(pause.value["consents"][0]["link"], follow_redirects=True).status_code == 200
 """
 CHAIN: Final = """
 from deputize.adapters.langchain import tools

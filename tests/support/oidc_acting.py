@@ -41,7 +41,7 @@ async def acts(deputy: Deputy, user: str, numbers: range, name: str = "") -> lis
 async def main(vault: str, port: str, user: str, count: str) -> None:
     """See above."""
     server = OidcProvider.at(int(port))
-    async with await deputy_for(server, "short", path=Path(vault), key=KEY) as deputy:
+    async with deputy_for(server, "short", path=Path(vault), key=KEY) as deputy:
         print("ready", flush=True)
         name = sys.stdin.readline().strip()
         print(json.dumps(await acts(deputy, user, range(int(count)), name)), flush=True)

@@ -14,6 +14,8 @@ import json
 import os
 import subprocess
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
@@ -39,6 +41,7 @@ from deputize.core import (
 from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.discover import discover
+from deputize.core.portal import portal
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
 from tests.support.house import PAGES, build, new_vault, public_names
 from tests.support.strict import forms
@@ -66,7 +69,7 @@ def write_note(text: str, *, run: Run) -> Steps:
 
 @cache
 def client_key() -> ClientKey:
-    """What the client `signs` authenticates with."""
+    """What the clients `signs` and `boundsigns` authenticate with."""
     made = ECKey.generate_key("P-256", {"kid": "of-the-client"}, private=True)
     return ClientKey(Secret(json.dumps(made.as_dict(private=True))), "ES256", "of-the-client")
 
@@ -176,20 +179,33 @@ class Person:
 
     async def visit(self, url: str) -> dict[str, str]:
         """Follow the server's pages, signing in and saying yes; what comes back to our own pages."""
+        place = await self._follow(url, {"login": self.name, "password": "any"})
+        assert place.startswith(PAGES), "the server's pages lead nowhere"
+        return dict(httpx.URL(place).params)
+
+    async def enter(self, url: str, code: str) -> None:
+        """Enter a device's code at the server, signing in and saying yes."""
+        place = await self._follow(url, {"login": self.name, "password": "any", "user_code": code})
+        assert not place.startswith(PAGES)
+
+    async def _follow(self, url: str, knows: dict[str, str]) -> str:
+        """Fill in the server's forms with what is known; the first place that is ours, or has no form."""
         request = self.browser.build_request("GET", url)
         for _ in range(20):
             answer = await self.browser.send(request)
             if answer.is_redirect:
                 target = urljoin(str(request.url), answer.headers["location"])
                 if target.startswith(PAGES):
-                    return dict(httpx.URL(target).params)
+                    return target
                 request = self.browser.build_request("GET", target)
                 continue
             assert answer.status_code == 200, f"{request.url.host} answered {answer.status_code}: {answer.text[:300]}"
-            [form] = forms(answer.text)
-            filled = form.fields | ({"login": self.name, "password": "any"} if "login" in form.fields else {})
-            request = self.browser.build_request("POST", urljoin(str(request.url), form.action), data=filled)
-        raise AssertionError("the server's pages lead nowhere")
+            found = forms(answer.text)
+            if not found:
+                break
+            filled = found[0].fields | {name: value for name, value in knows.items() if name in found[0].fields}
+            request = self.browser.build_request("POST", urljoin(str(request.url), found[0].action), data=filled)
+        return str(request.url)
 
     async def consent(self, deputy: Deputy, consent: Consent) -> Consent:
         """Walk a consent to its end; how it ended."""
@@ -209,25 +225,37 @@ class Person:
 
 def app_of(client: str, **more: Any) -> App:
     """A client that the server knows."""
-    if client == "signs":
+    if client.endswith("signs"):
         return App("op", client, None, client, key=client_key(), **more)
     secret = None if client.endswith("native") else Secret(f"{client}-secret-{client}-secret-32")
     return App("op", client, secret, client, **more)
 
 
+@asynccontextmanager
 async def deputy_for(
-    server: OidcProvider, *clients: str, issuer: str = "plain", path: Path | None = None, key: bytes = b"", **more: Any
-) -> Deputy:
+    server: OidcProvider,
+    *clients: str,
+    issuer: str = "plain",
+    path: Path | None = None,
+    key: bytes = b"",
+    **more: Any,
+) -> AsyncIterator[Deputy]:
     """A deputy whose apps are these clients of an issuer, on a vault in memory or at ``path``."""
-    return await build(
+    row = await found(server, issuer, dpop=issuer == "dpop")
+    deputy = await build(
         vault=await new_vault(path, key or None),
         transport=server.keep_alive,
         apps=[app_of(client) for client in clients],
-        providers={"op": await found(server, issuer)},
+        providers={"op": row},
         toolkits=[notes],
         policy=allow_all,
         **more,
     )
+    try:
+        async with deputy:
+            yield deputy
+    finally:
+        await portal().hop(deputy.http.close)  # what refreshes have left open there
 
 
 async def found(server: OidcProvider, issuer: str, **more: Any) -> Provider:
@@ -239,7 +267,6 @@ async def found(server: OidcProvider, issuer: str, **more: Any) -> Provider:
         api={"notes": f"https://api.op.test/{issuer}"},
         transport=server.transport(),
         resolve=public_names,
-        dpop=issuer == "dpop",
         resource="https://api.op.test/resource" if issuer == "resource" else "",
         **more,
     )

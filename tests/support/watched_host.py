@@ -25,6 +25,7 @@ import httpx
 import sentry_sdk
 import uvicorn
 from fastapi import FastAPI
+from sentry_sdk.transport import Transport
 
 from deputize.core import Deputy, User
 from deputize.core.errors import ApprovalRequired, DeputizeError
@@ -61,7 +62,7 @@ class Watchers:
     def _sentry(self) -> None:
         out = (self.folder / "sentry").open("w", encoding="utf-8")
 
-        class Kept(sentry_sdk.transport.Transport):
+        class Kept(Transport):
             def capture_envelope(self, envelope: Any) -> None:
                 print(envelope.serialize().decode(), file=out, flush=True)
 

@@ -45,10 +45,10 @@ def audit(
     from deputize.core.audit import read
     from deputize.core.settings import Settings
 
-    folder = Settings.load().audit_folder
-    next(read(folder), None)  # where there is none, say so, and make no vault for it
-    written = (row for row in read(folder, follow=follow) if row["event"] not in OF_ITSELF)
-    rows = _of_user(user, _named(written))
+    settings = Settings.load()
+    next(read(settings.audit_folder), None)  # where there is none, say so, and make no vault for it
+    written = (row for row in read(settings.audit_folder, follow=follow) if row["event"] not in OF_ITSELF)
+    rows = _of_user(user, _named(settings, written))
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
         for row in wanted:
@@ -118,15 +118,18 @@ def rekey() -> None:
         show.out.print("The audit has a new key. Restart the programs that use this vault.")
 
 
-def _named(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _named(settings: Settings, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The rows, with ids in place of pseudonyms where the vault opens."""
     from deputize.core import DeputizeError
+    from deputize.core.portal import portal
+    from deputize.core.start import open_vault
     from deputize.core.vault.pseudonyms import People
 
     with ExitStack() as stack:
         try:
-            deputy = stack.enter_context(opened())
-            people = deputy.run(People.of(deputy.vault))
+            vault = portal().run(open_vault(settings))
+            stack.callback(lambda: portal().run(vault.close()))
+            people = portal().run(People.of(vault))
         except DeputizeError as e:
             show.note(f"Users are shown by their pseudonyms: {e.message}")
             yield from rows
@@ -135,7 +138,7 @@ def _named(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for row in rows:
             if people.is_strange(row) and row["user"] not in strangers:  # new since then, or erased
                 strangers.add(row["user"])
-                people = deputy.run(People.of(deputy.vault))
+                people = portal().run(People.of(vault))
             yield people.in_row(row)
 
 

@@ -182,7 +182,7 @@ class Deputy:
         connected. Without either, another account than the one that is connected is refused.
         """
         who, other = User.of(user), other_account(another, allow_switch)
-        await self.consents.recover()
+        await self.consents.recover(who)
         chosen = [await self.gate.tool(name) for name in tools]
         wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
         return await self.asking.beforehand(who, wanted, account, other)

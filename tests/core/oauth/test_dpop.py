@@ -38,6 +38,7 @@ from deputize.core.oauth import dpop
 from deputize.core.vault.grant import Account, Grant, Secret
 from tests.core.oauth.test_any_server import Open, connect, opened, start
 from tests.support.canary import frame_hits
+from tests.support.house import no_sleep
 from tests.support.oidc_server import API, OidcServer
 
 __all__ = ["opened"]  # a fixture
@@ -61,6 +62,7 @@ class ProvingServer(OidcServer):
     bearer: bool = False
     nonces: dict[str, int] = field(default_factory=dict)
     skew: float = 0
+    no_refresh: bool = False
     fails: tuple[str, httpx.Response | Exception] | None = None
     proofs: list[dict[str, Any]] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
@@ -96,6 +98,8 @@ class ProvingServer(OidcServer):
         reply = json.loads(answer.content)
         if answer.status_code == 200 and not self.bearer:
             self.keys |= {reply["access_token"]: key, reply["refresh_token"]: key}
+            if self.no_refresh:
+                self.tokens.pop(reply.pop("refresh_token"))
             return httpx.Response(200, json=reply | {"token_type": "DPoP"})
         return answer
 
@@ -129,7 +133,7 @@ def server() -> ProvingServer:
 @contextmanager
 def connected(opened: Open, server: ProvingServer) -> Iterator[Deputy]:
     with opened(server, "dpop = true") as deputy:
-        deputy.gate.catalog = Catalog([acme])
+        deputy.gate.catalog, deputy.sender.sleep = Catalog([acme]), no_sleep
         assert connect(deputy, server).status == "granted"
         yield deputy
 
@@ -214,15 +218,36 @@ def test_A18_every_token_is_asked_for_and_used_with_a_proof_of_one_key(opened: O
 def test_A18_a_step_up_is_bound_to_a_new_key(opened: Open, server: ProvingServer) -> None:
     with connected(opened, server) as deputy:
         before = grant_of(deputy)
-        (consent,) = deputy.run(deputy.connect("alice", "acme", scopes=["api:read"]))
-        started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
-        back = server.authorize(started.url)
-        deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+        step_up(deputy, server)
         after = grant_of(deputy)
         assert after.proof_key and after.proof_key != before.proof_key and "api:read" in after.scopes
         assert act(deputy) == "Alice"
         expire(deputy)
         assert act(deputy) == "Alice"
+
+
+def step_up(deputy: Deputy, server: ProvingServer) -> None:
+    (consent,) = deputy.run(deputy.connect("alice", "acme", scopes=["api:read"]))
+    started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
+    back = server.authorize(started.url)
+    deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+
+
+def test_a_refresh_token_that_is_bound_to_an_older_key_is_not_kept_with_a_newer(
+    opened: Open, server: ProvingServer
+) -> None:
+    """A consent that brings no refresh token keeps the one before it, elsewhere; here nobody could use it."""
+    with connected(opened, server) as deputy:
+        older = grant_of(deputy).refresh_token
+        server.no_refresh = True
+        step_up(deputy, server)
+        assert grant_of(deputy).refresh_token is None and act(deputy) == "Alice"
+        assert older and older.reveal() in server.tokens  # known, and ended with the grant
+        expire(deputy)
+        with pytest.raises(ReconsentRequired):
+            act(deputy)
+        deputy.run(deputy.revoke("alice"))
+        assert [token for token in server.tokens if token.startswith("rt-")] == []
 
 
 def test_a_token_reply_that_waits_for_its_end_is_sealed_with_its_key(opened: Open, server: ProvingServer) -> None:
@@ -311,6 +336,15 @@ def test_A18_a_proof_that_is_refused_is_the_operators_fault_and_costs_no_grant(
         with pytest.raises(InvalidInput):
             act(deputy)
         assert grant_of(deputy).status == "active"
+
+
+def test_a_consent_whose_proof_is_refused_tells_the_operator_to_look_at_the_clock(
+    opened: Open, server: ProvingServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.skew = -3600
+    with opened(server, "dpop = true") as deputy:
+        ended = connect(deputy, server)
+        assert (ended.status, ended.why) == ("failed", "invalid_dpop_proof") and "clock" in caplog.text
 
 
 @pytest.mark.parametrize("place", ["/token", "api"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -21,6 +22,15 @@ from deputize.core.web.local_server import serve
 from tests.support.chromium import Chromium
 
 pytestmark = pytest.mark.browser
+
+READS = """window.got = ''; true;
+fetch('LINK', {credentials: 'include'}).then(r => r.text()).then(t => window.got = t, e => window.got = 'no'); true"""
+INSIDE = (
+    "(() => { try { return document.querySelector('iframe').contentDocument.body.innerText } catch { return '' } })()"
+)
+SENDS = """const form = document.createElement('form'), no = document.createElement('input');
+form.method = 'post'; form.action = 'LINK'; no.name = 'decision'; no.value = 'cancel';
+form.append(no); document.body.append(form); form.submit(); true"""
 
 
 def sends_on(to: str = "") -> object:
@@ -146,3 +156,32 @@ async def test_the_file_that_a_browser_is_opened_at_leads_on_to_the_link_and_giv
     assert await house.browser.run("document.querySelector('form button.yes').click() || true")
     assert await house.browser.until("document.body.innerText.includes('is connected')")
     assert len(house.spent) == 1
+
+
+async def test_a_page_of_another_program_on_loopback_gets_nothing_out_of_the_browser_that_has_the_link(
+    house: House,
+) -> None:
+    consent, cookies = await house.asked(), list[str]()
+    await house.browser.open(consent.link)
+    assert await house.browser.until("document.body.innerText.includes('wants to act for you')")
+
+    async def other(scope: dict[str, object], receive: object, send: object) -> None:
+        if scope["type"] == "http":
+            cookies.extend(v.decode() for k, v in scope["headers"] if k == b"cookie")  # type: ignore[attr-defined]
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})  # type: ignore[operator]
+            await send({"type": "http.response.body", "body": b"<p>other</p><iframe></iframe>"})  # type: ignore[operator]
+
+    async with serve(other) as url:  # type: ignore[arg-type]
+        await house.browser.open(url)
+        assert await house.browser.until("document.body.innerText.includes('other')")
+        assert cookies and not any("-link=" in line for line in cookies)  # same site, and yet not that one
+        await house.browser.run(READS.replace("LINK", consent.link))
+        assert await house.browser.until("window.got != ''")
+        assert await house.browser.run("window.got") == "no"
+        await house.browser.run(f"document.querySelector('iframe').src = {consent.link!r}; true")
+        await asyncio.sleep(0.5)
+        assert "wants to act" not in (await house.browser.run(INSIDE) or "")
+        await house.browser.run(SENDS.replace("LINK", consent.link))
+        assert await house.browser.until("document.body.innerText.includes('cannot be used')")
+    status = await house.deputy.consents.status(consent.id)
+    assert status and status.status == "pending"

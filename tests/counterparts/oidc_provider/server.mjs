@@ -30,25 +30,29 @@ const SCOPES = ['openid', 'offline_access', 'email', 'api:read', 'api:write'];
 const RESOURCE = 'https://api.op.test/resource';
 const nonceSecret = Buffer.alloc(32, 7);
 
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 const client = (client_id, more) => ({
   client_id,
   redirect_uris: [`${given.pages}/callback/${client_id}`],
-  grant_types: ['authorization_code', 'refresh_token'],
+  grant_types: ['authorization_code', 'refresh_token', ...(more.dpop_bound_access_tokens ? [] : [DEVICE])],
   response_types: ['code'],
   token_endpoint_auth_method: 'client_secret_post',
   scope: SCOPES.join(' '),
-  ...(more.token_endpoint_auth_method ? {} : { client_secret: `${client_id}-secret-${client_id}-secret-32` }),
+  ...(/none|jwt/.test(more.token_endpoint_auth_method) ? {} : { client_secret: `${client_id}-secret-${client_id}-secret-32` }),
   ...more,
 });
+const SIGNS = { token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: given.jwks };
 const CLIENTS = [
   client('web', {}),
+  client('basic', { token_endpoint_auth_method: 'client_secret_basic' }),
   client('native', { token_endpoint_auth_method: 'none' }),
   client('short', {}), // access tokens of three seconds
-  client('signs', { token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256', jwks: given.jwks }),
+  client('signs', SIGNS),
 ];
 const BOUND = [
   client('bound', { dpop_bound_access_tokens: true }),
   client('boundnative', { dpop_bound_access_tokens: true, token_endpoint_auth_method: 'none' }),
+  client('boundsigns', { dpop_bound_access_tokens: true, ...SIGNS }),
   client('boundshort', { dpop_bound_access_tokens: true }),
 ];
 
@@ -82,6 +86,7 @@ async function issuer(name, clients, features) {
       resourceIndicators: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       dPoP: { enabled: false },
+      deviceFlow: { enabled: clients === CLIENTS },
       ...features,
     },
   });

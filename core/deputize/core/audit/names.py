@@ -18,6 +18,10 @@ class Names(Protocol):
         """Whether the user's pseudonym is at hand."""
         ...
 
+    async def has_key(self, tenant: str, user: str) -> bool:
+        """Whether anything leads from the user to a pseudonym: not after an erasure."""
+        ...
+
     async def learn(self, tenant: str, user: str) -> None:
         """Have it at hand, and know again soon where it was erased. Raises nothing of the store's."""
         ...

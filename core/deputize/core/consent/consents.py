@@ -250,9 +250,10 @@ class Consents:
         await self.repository.engine.in_flight.run(partial(self._redeemer.go_on, record))
         return await self.repository.again(record)
 
-    async def recover(self) -> None:
-        """What any process may do for those that died: finish their consents, and send the revocations that are due."""
-        await self.settle()
+    async def recover(self, user: User | None = None) -> None:
+        """What any process may do for those that died: finish their consents, everybody's or this user's, and send the
+        revocations that are due."""
+        await self.settle(self.repository.engine.vault.place(user) if user else "")
         await self._queue.flush()
 
     async def settle(self, place: str = "") -> None:

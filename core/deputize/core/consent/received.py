@@ -116,23 +116,32 @@ class ReceivedReplies:
 
     async def of(self, record: ConsentRecord) -> list[Received]:
         """What came for this consent: one reply, or two where a link and a code were both followed."""
-        rows, _ = await self.vault.scan_open("received", self._place(record))
-        return [Received.of(row) for row in rows]
+        return [reply async for reply in self.below(self._place(record))]
 
     async def below(self, place: str = "") -> AsyncIterator[Received]:
-        """Those below this place, which is a user's, or everybody's. One that does not open is left alone."""
+        """Those below this place, which is a user's, or everybody's. One that does not open is left alone, as is one
+        of a later version."""
         async for rows, _ in self.vault.pages("received", after=place):
             for row in rows:
                 if not row.key.startswith(place):
                     return
-                yield Received.of(row)
+                if reply := readable(row):
+                    yield reply
 
     async def again(self, reply: Received) -> Received | None:
         """The reply as it lies there now; None where it was kept or ended."""
         row = await self.vault.get("received", reply.row.key) if reply.row else None
-        return Received.of(row) if row else None
+        return readable(row) if row else None
 
     async def remove(self, reply: Received) -> None:
         """It was kept, or is in the revocation queue."""
         if reply.row:
             await self.vault.delete(reply.row)
+
+
+def readable(row: Record) -> Received | None:
+    """The reply in this row; None for a form that this version does not know."""
+    try:
+        return Received.of(row)
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -74,7 +74,7 @@ _OPERATORS = (
     when(_operator("unauthorized_client"), "unauthorized_client"),
     when(_operator("redirect_uri_mismatch"), "redirect_uri_mismatch", "invalid_redirect_uri", "bad_redirect_uri"),
     when(_operator("unsupported_response_type"), "unsupported_response_type"),
-    when(_operator("invalid_dpop_proof"), "invalid_dpop_proof", "use_dpop_nonce"),  # RFC 9449 5, 8
+    when(_operator("invalid_dpop_proof"), "invalid_dpop_proof"),  # RFC 9449 5
 )
 
 # RFC 6749 5.2, RFC 8628 3.5, OpenID Connect Core 3.1.2.6
@@ -83,8 +83,7 @@ TOKEN = (
     when(outcome_of(Kind.RATE_LIMITED, wait=5, backoff=True), "slow_down"),
     when(DEAD, "invalid_grant", "interaction_required"),
     *_OPERATORS,
-    when(SAFE, "use_dpop_nonce"),
-    when(OPERATOR, "invalid_dpop_proof", "unsupported_grant_type", "unsupported_token_type"),
+    when(OPERATOR, "unsupported_grant_type", "unsupported_token_type"),
     when(SERVER_ERROR, "server_error", "temporarily_unavailable"),
     when(SERVER_ERROR, status=(301, 307, 308)),
 )

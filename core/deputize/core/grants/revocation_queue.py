@@ -126,7 +126,7 @@ class RevocationQueue(RevocationEntries):
 
     async def _superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
-        await self.audit.tell(RevokeReplaced(_whose(entry.json)))
+        await self.audit.tell(RevokeReplaced(await self._whose(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
@@ -180,8 +180,17 @@ class RevocationQueue(RevocationEntries):
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
         if upstream != "gave_up" or not audited:
-            await self.audit.tell(REVOKES[upstream](_whose(note), leaked=True if note.get("leaked") else None))
+            whose = await self._whose(note)
+            await self.audit.tell(REVOKES[upstream](whose, leaked=True if note.get("leaked") else None))
         return upstream
+
+    async def _whose(self, note: Mapping[str, Any]) -> OfApp:
+        """Whose tokens these are; of a user who was erased meanwhile, nobody's: a row would make them known again."""
+        app = {name: note.get(name) or "" for name in ("tenant", "user", "provider", "app")}
+        names = self.audit.names
+        if names and not await names.has_key(app["tenant"], app["user"]):
+            app["user"] = ""
+        return OfApp(**app)
 
     async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:
         """End tokens that must not be kept, now or later; ``alone``: and no others."""
@@ -211,7 +220,3 @@ def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:
 def _of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
     """Whether the grant holds what the token was refreshed to: where one ends, the other does."""
     return bool(grant.family) and grant.family == note.get("family")
-
-
-def _whose(note: Mapping[str, Any]) -> OfApp:
-    return OfApp(**{name: note.get(name) or "" for name in ("tenant", "user", "provider", "app")})

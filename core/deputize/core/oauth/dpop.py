@@ -130,8 +130,8 @@ def asks_again(key: Secret, url: str, answer: httpx.Response) -> bool:
     if not _NONCE.fullmatch(nonce):
         return False
     place = (_imported(key)[2], urlsplit(url).netloc)
+    _nonces.pop(place, None)  # to the end, and no two steps that another thread could come between
     _nonces[place] = nonce
-    _nonces.move_to_end(place)
     while len(_nonces) > _MOST:
         _nonces.popitem(last=False)
     return answer.status_code in (400, 401) and _wants_nonce(answer)

@@ -59,11 +59,12 @@ class Endpoint:
     clock: Callable[[], float] = time.time
     seconds: float = SECONDS
 
-    async def push(self, url: str) -> str:
-        """Where the browser goes with this authorization request: there, or where it was pushed (RFC 9126)."""
+    async def push(self, asked: Secret) -> str:
+        """Where the browser goes with the authorization request at this address: there, or to where it was pushed
+        (RFC 9126)."""
         if not self.provider.par:
-            return url
-        outcome = await self._ask("revoke", flow.push(self.provider, self.app, url))
+            return asked.reveal()
+        outcome = await self._ask("revoke", flow.push(self.provider, self.app, asked))
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
@@ -223,16 +224,20 @@ async def _asked(
     timeout: float = SECONDS,
     proof_key: Secret | None = None,
 ) -> Outcome:
+    first, again = request(), False
     try:
-        answer = await http.send(first := request(), timeout=timeout, max_bytes=2**20)
+        answer = await http.send(first, timeout=timeout, max_bytes=2**20)
         if proof_key and dpop.asks_again(proof_key, str(first.url), answer):
             answer = await http.send(request(), timeout=timeout, max_bytes=2**20)  # made anew: no assertion comes twice
+            again = dpop.asks_again(proof_key, str(first.url), answer)
     except ProviderUnavailable as e:
         outcome = lost(call, sent=e.sent)
         late = e.reason == "late"
     else:
         outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
         late = answer.status_code in GATEWAY_TIMEOUTS
+    if again:  # it wants ever another nonce: its fault
+        outcome = outcome_of(Kind.TRANSIENT, "use_dpop_nonce", backoff=True, safe=True)
     if late and call == "refresh":  # it may still be at work on it: not to be sent again at once
         outcome = replace(outcome, detail=LATE)
     if outcome.kind is not Kind.OK:

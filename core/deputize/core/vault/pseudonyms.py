@@ -26,6 +26,8 @@ MARK: Final = "p-"
 """How a pseudonym begins."""
 FRESH: Final = 60.0
 """Seconds after which another process's erasure is noticed."""
+ACCOUNTS: Final = 100
+"""Accounts of one user whose pseudonyms are at hand."""
 MOST: Final = 20_000
 """Users whose pseudonyms are at hand."""
 
@@ -33,16 +35,20 @@ MOST: Final = 20_000
 class Pseudonym:
     """How rows name one user, and their accounts."""
 
-    __slots__ = ("_key", "name", "until")
+    __slots__ = ("_accounts", "_key", "name", "until")
 
     def __init__(self, key: Secret, user: User, until: float = 0.0) -> None:
-        self._key = key
+        self._key, self._accounts = key, dict[str, str]()
         self.name = f"{MARK}{self._mac('user', user.tenant, user.id)}"
         self.until = until
 
     def account(self, subject: str) -> str:
-        """An account of theirs."""
-        return self._mac("account", subject)
+        """An account of theirs. Few have many, and each act's row names one, so they are kept."""
+        if subject not in self._accounts:
+            if len(self._accounts) >= ACCOUNTS:
+                self._accounts.clear()
+            self._accounts[subject] = self._mac("account", subject)
+        return self._accounts[subject]
 
     def _mac(self, *parts: str) -> str:
         mac = blake2b(key=self._key.reveal().encode(), digest_size=16, person=b"deputize.person")
@@ -62,6 +68,15 @@ class Pseudonyms:
     def knows(self, tenant: str, user: str) -> bool:
         """Whether the user's pseudonym is at hand."""
         return (tenant, user) in self._known
+
+    async def has_key(self, tenant: str, user: str) -> bool:
+        """Whether the vault has the user's key, as far as it can be seen, or this process wrote rows with it."""
+        if self.knows(tenant, user):
+            return True
+        try:
+            return await self._vault.store.get(KIND, self._vault.place(User(user, tenant))) is not None
+        except StoreUnavailable:
+            return True
 
     async def learn(self, tenant: str, user: str) -> None:
         """Have it at hand, and look again a minute later: another process may have erased it."""

@@ -36,7 +36,7 @@ Remove = Callable[[Record], Awaitable[object]]
 class Sweeper:
     """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
 
-    ``recover`` is called before each turn: it finishes what processes that died have left. ``also`` is called after it.
+    ``recover`` is called at each turn: it finishes what processes that died have left. ``also`` is called after it.
     """
 
     vault: Vault
@@ -71,8 +71,6 @@ class Sweeper:
     async def _again_and_again(self) -> None:
         while True:
             try:
-                if self.recover:
-                    await self.recover()
                 await self.turn()
                 if self.also:
                     await self.also()
@@ -81,9 +79,11 @@ class Sweeper:
             await asyncio.sleep(self.every / 10)
 
     async def turn(self) -> int:
-        """Sweep once, if it is due and nobody else is at it; how many records were removed."""
+        """Recover, and sweep once if that is due, unless somebody else is at it; how many records were removed."""
         try:
             async with self.vault.store.lock("sweep", 0.0):
+                if self.recover:
+                    await self.recover()
                 return await self._sweep()
         except TimeoutError:
             return 0

@@ -28,7 +28,7 @@ def only_own_account(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http" or not scope.get("client"):
             return await app(scope, receive, send)
         account = await asyncio.to_thread(account_of, scope["client"], scope["server"])  # the table may be long
-        if account in (None, 0, os.geteuid()):
+        if account is None or account in (0, os.geteuid()):
             return await app(scope, receive, send)
         await send({"type": "http.response.start", "status": 403, "headers": plain_headers()})
         said = (
