@@ -446,11 +446,19 @@ def test_an_account_without_a_name_is_shown_by_its_subject() -> None:
         {"team": {"id": ["T1"]}, "user": {"id": 7}},
         {"team": {"id": 1.5}, "user": {"id": 7}},
         {"team": {"id": "T1"}},
+        {"team": {"id": "T\0"}, "user": {"id": 7}},
+        {"team": {"id": "\ud800"}, "user": {"id": 7}},
     ],
 )
 def test_an_identity_that_misses_a_part_of_the_subject_is_an_error(odd: Any) -> None:
     with pytest.raises(ProviderUnavailable):
         flow.parse_identity(made(), odd)
+
+
+def test_half_a_character_in_a_name_or_a_scope_is_left_out() -> None:
+    assert flow.parse_identity(made(), {"team": {"id": "T"}, "user": {"id": 1, "name": "Al\ud800"}})[0].name == "Al"
+    reply = {"access_token": "a-1", "token_type": "bearer", "scope": "read \ud800 \x00 write"}
+    assert flow.parse_tokens(made(), reply).scopes == {"read", "write"}
 
 
 def test_a_template_may_name_several_fields_of_which_the_first_counts() -> None:

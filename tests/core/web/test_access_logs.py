@@ -118,6 +118,23 @@ async def test_around_a_whole_application_nothing_between_reads_them_at_any_time
     assert f"{AT}/connect/-" in between.before[0]
 
 
+@pytest.mark.parametrize("at", ["", AT])
+async def test_nor_where_the_server_puts_a_proxys_path_in_front_of_each(at: str) -> None:
+    """``uvicorn --root-path /proxied``."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(repr(scope))
+
+    seen: list[str] = []
+    for path in (f"/proxied{at}/connect/{TICKET}", f"{at}/connect/{TICKET}"):
+        scope: Any = {"type": "http", "path": path, "raw_path": path.encode(), "headers": [], "root_path": "/proxied/"}
+        await hide_links(app, at)(scope | {"query_string": b"code=canary-code"}, None, None)  # type: ignore[arg-type]
+    assert none_in([TICKET, "canary-code"], seen)
+    own: Any = {"type": "http", "path": "/proxied/mine", "query_string": b"a=1", "headers": [], "root_path": "/proxied"}
+    await hide_links(app, AT)(own, None, None)  # type: ignore[arg-type]
+    assert "/proxied/mine" in seen[-1] and "a=1" in seen[-1]
+
+
 async def test_a_path_of_the_hosts_own_is_left_as_it_is() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append((scope["path"], scope["query_string"]))

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
+from deputize.core.oauth.identity import MOST_OF_SUBJECT
 from deputize.core.oauth.jose import ALGS, header_of, key_of, kind_of, verify
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
@@ -23,7 +24,6 @@ MOST_BYTES: Final = 2**18
 MOST_KEYS: Final = 100
 _MOST_TRIED: Final = 8
 _MOST_CHARACTERS: Final = 2**14
-_MOST_OF_SUBJECT: Final = 255  # OpenID Connect Core 2
 
 
 def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any, at: float) -> dict[str, Any] | str:
@@ -97,7 +97,7 @@ def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str,
     if nonce and not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
         return "answers another request (nonce)"
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= _MOST_OF_SUBJECT:
+    if not isinstance(subject, str) or not 0 < len(subject) <= MOST_OF_SUBJECT:
         return "names nobody"
     return _mistimed(claims, at)
 

@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from deputize.core.text import CONTROLS, without_hidden
 from deputize.core.vault.grant import Account
 
+MOST_OF_SUBJECT: Final = 255
+"""Characters that tell an account from another: OpenID Connect Core 2 has no longer ones."""
+MOST_OF_NAME: Final = 254
+"""Characters of an account's name that are shown: those of the longest e-mail address (RFC 5321 4.5.3.1)."""
+_SUBJECT: Final = re.compile(rf"[^{CONTROLS}\t\n]{{1,{MOST_OF_SUBJECT}}}")
 _FIELD: Final = re.compile(r"\{([\w.|]+)\}")
 
 
@@ -33,12 +39,15 @@ class Identity:
         return "" if _FIELD.search(self.subject) else "its subject names no field of the reply, such as {sub}."
 
     def read(self, reply: Any) -> tuple[Account, dict[str, str]] | None:
-        """The account that a reply names, and ``extra``; None where it names no subject."""
-        subject, name = _fill(self.subject, reply), _fill(self.name, reply)
-        if not subject:
+        """The account that a reply names, and ``extra``; None where it names no subject that can be one.
+
+        A name is what people choose themselves, and is read by others and by models: on one line, with nothing unseen.
+        """
+        subject, name = _fill(self.subject, reply), _plain(_fill(self.name, reply))
+        if not _SUBJECT.fullmatch(subject):
             return None
         extra = {key: value for key, template in self.extra.items() if (value := _fill(template, reply))}
-        return Account(subject, name or subject), extra
+        return Account(subject, name or _plain(subject) or subject), extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,11 @@ class Permissions:
         pairs = [pair for rights in maps if isinstance(rights, Mapping) for pair in rights.items()]
         rights = frozenset(f"{name}:{level}" for name, level in pairs if _is_word(name) and _is_word(level))
         return rights, len(items) >= self.per_page
+
+
+def _plain(name: str) -> str:
+    """The name as it can be shown anywhere."""
+    return " ".join(without_hidden(name).split())[:MOST_OF_NAME]
 
 
 def _is_word(value: object) -> bool:

@@ -16,8 +16,7 @@ from deputize.core.vault.grant import Secret
 class Tokens:
     """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
 
-    ``extra``: what else is kept with the grant. ``id_token``: where one came and is used, not verified yet; it
-    must have this ``nonce``, "" where none was sent.
+    ``id_token``: where one came and is used, not verified yet; it must have this ``nonce``, "" where none was sent.
     ``extra``: what else is kept with the grant. ``proof_key``: the key that they are bound to (RFC 9449), if to one.
     """
 
@@ -63,10 +62,10 @@ def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens 
 
 
 def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
-    """The scopes of a reply: a text, or a list of texts."""
+    """The scopes of a reply: a text, or a list of texts. RFC 6749 3.3: a scope is visible ASCII, others are none."""
     if isinstance(scope, list):
         scope = " ".join(one for one in scope if isinstance(one, str))
-    return provider.normal(scope) if isinstance(scope, str) else None
+    return frozenset(filter(usable, provider.normal(scope))) if isinstance(scope, str) else None
 
 
 def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:

@@ -179,7 +179,6 @@ G = TypeVar("G", bound=Grant)
 
 def _packed(grant: Grant) -> SecretBytes | None:
     """The grant's bytes; None for what no bytes can say. Raises nothing: its frame has the tokens."""
-    access, scopes = grant.access_token.reveal().encode(), " ".join(sorted(grant.scopes)).encode()
     rest = (
         grant.user.id,
         grant.user.tenant,
@@ -198,10 +197,11 @@ def _packed(grant: Grant) -> SecretBytes | None:
     )
     if any(_PART in part for part in rest):
         return None
-    head = _HEAD.pack(_STATUS.index(grant.status), grant.expires_at, len(access), len(scopes))
     try:
+        access, scopes = grant.access_token.reveal().encode(), " ".join(sorted(grant.scopes)).encode()
+        head = _HEAD.pack(_STATUS.index(grant.status), grant.expires_at, len(access), len(scopes))
         return SecretBytes(head + access + scopes + _PART.join(rest).encode())
-    except UnicodeEncodeError:  # half a character in a name; the error holds all of it
+    except UnicodeEncodeError:  # half a character; the error holds all of it
         return None
 
 

@@ -60,13 +60,20 @@ def hide_links(app: ASGIApp, at: str) -> ASGIApp:
         raise SettingsError(f"hide_links is given {at!r}.", hint="The path of the mount, as /agents, or nothing.")
 
     async def hidden(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(f"{at}/"):
+        if scope["type"] == "http" and (mount := _mount_in(scope, at)) is not None:
             true = _Request(scope)
-            _hide(scope, at)
+            _hide(scope, mount)
             scope[_KEPT] = true
         await app(scope, receive, send)
 
     return hidden
+
+
+def _mount_in(scope: Scope, at: str) -> str | None:
+    """How the path of this request begins if it leads below ``at``. A server that was told where a proxy serves it has
+    that in front (``uvicorn --root-path``), and routes are found with and without it, as Starlette does."""
+    root = scope.get("root_path", "").rstrip("/")
+    return next((mount for mount in (root + at, at) if scope["path"].startswith(f"{mount}/")), None)
 
 
 def _hide(scope: Scope, at: str = "") -> None:
