@@ -29,7 +29,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> OidcServer:
     played = OidcServer()
 
     async def at_server(issuer: str, **given: Any) -> Provider:
-        return await discover(issuer, **given | {"transport": played})
+        at_played: dict[str, Any] = {**given, "transport": played}
+        return await discover(issuer, **at_played)
 
     monkeypatch.setattr(start, "discover", at_server)
     return played

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -182,3 +183,22 @@ def test_a_vault_of_real_providers_is_not_opened_beside_a_sandbox(cli: Command, 
         assert deputy.run(deputy.vault.replace(grant, replace(grant, origin=None)))
     found = cli("doctor", "--json", "--offline", **settings)
     bad(found, "vault", "grants of real providers")
+
+
+def test_a_deleted_outcome_of_an_act_is_found(cli: Command, home: Path, provider: Provider) -> None:
+    settings = {**connected(home, provider, "gmail.send"), "DEPUTIZE_POLICY": "allow_all"}
+    mail = json.dumps({"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes"})
+    assert cli("act", "gmail_send_email", mail, **settings).exit_code == 0
+    assert lines(cli("doctor", "--json", **settings))["acts"]["state"] == "ok"
+    with closing(sqlite3.connect(home / "deputize" / "vault.sqlite")) as db:
+        db.execute("DELETE FROM vault WHERE key LIKE 'act/%'")
+        db.commit()
+    bad(cli("doctor", "--json", **settings), "acts", "gmail_send_email", "would be done again", "do not run that call")
+
+
+def test_an_audit_that_was_deleted_is_found(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    shutil.rmtree(home / "deputize" / "audit")
+    bad(cli("doctor", "--json", **settings), "audit", "not whole", "deputize audit verify")
+    proven = cli("audit", "verify", **settings)
+    assert proven.exit_code == 1 and "truncated" in proven.stdout and "NOT whole" in proven.stdout

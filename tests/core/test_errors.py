@@ -221,7 +221,8 @@ REVEALING: Final = {
     "act/exchange.py": 1,  # where a token meets a request
     "act/results.py": 1,  # to take it out of an answer that repeats it
     "act/files.py": 1,  # the user's own file, out of its records
-    "oauth/flow.py": 7,  # where a form goes to a token endpoint, and the state to the authorization endpoint
+    "oauth/flow.py": 8,  # where a form goes to a token endpoint, and the state to the authorization endpoint
+    "oauth/endpoint.py": 1,  # the address of an authorization request, for the browser
     "oauth/client_auth.py": 3,  # the client's own secret or assertion, a bearer token for the server that gave it
     "oauth/client_key.py": 4,  # a client's private key, out of its file and to sign with
     "oauth/dpop.py": 3,  # the key that a grant is bound to, and what a proof is about

@@ -193,7 +193,7 @@ ATTEMPTS: list[Attempt] = [
     by_device,
     resealing,
 ]
-KINDS = ("meta", "grant", "intent", "outbox", "consent", "asked", "ticket", "state", "act")
+KINDS = ("meta", "grant", "intent", "outbox", "consent", "asked", "ticket", "state", "act", "person", "received")
 FAULTS = [(method, kind) for method in ("get", "insert", "swap", "delete", "scan") for kind in KINDS]
 
 

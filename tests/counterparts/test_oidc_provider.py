@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from deputize.core import Call, ConsentRequired, Deputy, ReconsentRequired, User
+from deputize.core.consent.device import DeviceCode
 from deputize.core.oauth import flow
 from deputize.core.vault.grant import Grant
 from tests.support.counterparts import require_oidc_provider
@@ -115,6 +116,23 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
             await deputy.act("notes_count_notes", {}, user=name)
 
 
+async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_same_browser(server: OidcProvider) -> None:
+    """One more account was wanted, and the same came back with less: at this server both are of one grant."""
+    person = Person(server, "lena")
+    async with deputy_for(server, "web") as deputy:
+        await person.connect(deputy, READ, WRITE)
+        [consent] = await deputy.connect("lena", "op", scopes=[READ], another=True)
+        ended = await person.consent(deputy, consent)
+        assert (ended.status, ended.why) == ("failed", "same_account")
+        grant = await grant_of(deputy, "lena")
+        await deputy.refresher.live(grant, failed=grant.access_token)
+        assert (await deputy.act("notes_write_note", {"text": "still"}, user="lena", call=Call(id="1")))[
+            "user"
+        ] == "lena"
+        await deputy.revoke("lena")
+    assert server.alive("plain", "lena") == {"refresh": [], "access": [], "grants": []}
+
+
 async def test_what_dpop_binds_is_bound_at_the_server_to_a_key_of_each_grant(server: OidcProvider) -> None:
     """A public client's refresh tokens, too (RFC 9449 5); whoever has a token and no key gets nothing."""
     async with deputy_for(server, "boundnative", issuer="dpop") as deputy:
@@ -139,6 +157,29 @@ def _keys(alive: dict[str, list[dict[str, str]]]) -> set[str]:
 
 
 # ------------------------------------------------------------- thousands of acts on tokens of three seconds
+
+
+async def test_a_code_that_is_entered_elsewhere_connects_and_its_tokens_are_renewed_and_end(
+    server: OidcProvider,
+) -> None:
+    """RFC 8628, and the id_token that comes with it has no nonce."""
+    async with deputy_for(server, "native") as deputy:
+        [consent] = await deputy.connect("kate", "op", scopes=[READ])
+        entered: list[asyncio.Task[None]] = []
+
+        def tell(code: DeviceCode) -> None:
+            kate = Person(server, "kate")
+            entered.append(asyncio.create_task(kate.enter(code.address, code.code)))
+
+        deputy.sleep = lambda seconds: asyncio.sleep(0.2)
+        ended = await deputy.by_device("kate", consent, tell)
+        await asyncio.gather(*entered)
+        assert ended.status == "granted"
+        grant = await grant_of(deputy, "kate")
+        await deputy.refresher.live(grant, failed=grant.access_token)
+        assert (await deputy.act("notes_count_notes", {}, user="kate"))["user"] == "kate"
+        assert [one.upstream for one in await deputy.revoke("kate")] == ["done"]
+        assert server.alive("plain", "kate") == {"refresh": [], "access": [], "grants": []}
 
 
 class Watch:

@@ -179,20 +179,33 @@ class Person:
 
     async def visit(self, url: str) -> dict[str, str]:
         """Follow the server's pages, signing in and saying yes; what comes back to our own pages."""
+        place = await self._follow(url, {"login": self.name, "password": "any"})
+        assert place.startswith(PAGES), "the server's pages lead nowhere"
+        return dict(httpx.URL(place).params)
+
+    async def enter(self, url: str, code: str) -> None:
+        """Enter a device's code at the server, signing in and saying yes."""
+        place = await self._follow(url, {"login": self.name, "password": "any", "user_code": code})
+        assert not place.startswith(PAGES)
+
+    async def _follow(self, url: str, knows: dict[str, str]) -> str:
+        """Fill in the server's forms with what is known; the first place that is ours, or has no form."""
         request = self.browser.build_request("GET", url)
         for _ in range(20):
             answer = await self.browser.send(request)
             if answer.is_redirect:
                 target = urljoin(str(request.url), answer.headers["location"])
                 if target.startswith(PAGES):
-                    return dict(httpx.URL(target).params)
+                    return target
                 request = self.browser.build_request("GET", target)
                 continue
             assert answer.status_code == 200, f"{request.url.host} answered {answer.status_code}: {answer.text[:300]}"
-            [form] = forms(answer.text)
-            filled = form.fields | ({"login": self.name, "password": "any"} if "login" in form.fields else {})
-            request = self.browser.build_request("POST", urljoin(str(request.url), form.action), data=filled)
-        raise AssertionError("the server's pages lead nowhere")
+            found = forms(answer.text)
+            if not found:
+                break
+            filled = found[0].fields | {name: value for name, value in knows.items() if name in found[0].fields}
+            request = self.browser.build_request("POST", urljoin(str(request.url), found[0].action), data=filled)
+        return str(request.url)
 
     async def consent(self, deputy: Deputy, consent: Consent) -> Consent:
         """Walk a consent to its end; how it ended."""

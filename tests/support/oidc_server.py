@@ -55,7 +55,7 @@ class Code:
     params: dict[str, str]
 
 
-@dataclass
+@dataclass(repr=False)
 class OidcServer(httpx.AsyncBaseTransport):
     """One server with one client. ``par``, ``bound``: it requires PAR; it binds tokens to a resource (RFC 8707).
 
@@ -77,6 +77,7 @@ class OidcServer(httpx.AsyncBaseTransport):
     userinfo: dict[str, Any] = field(default_factory=lambda: {"sub": "alice-1", "email": "alice@example.test"})
     forms: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     assertions: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     codes: dict[str, Code] = field(default_factory=dict)
@@ -125,6 +126,7 @@ class OidcServer(httpx.AsyncBaseTransport):
         url = f"{request.url.scheme}://{request.url.host}{request.url.path}"
         self.asked.append(url)
         place = url.removeprefix(ISSUER)
+        self.bodies.append(request.content)
         if place in self.answers:
             status, answer = self.answers[place]
             return httpx.Response(status, content=answer if isinstance(answer, bytes) else json.dumps(answer).encode())

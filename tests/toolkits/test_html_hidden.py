@@ -85,6 +85,17 @@ def test_html_that_nobody_could_understand_in_time_is_left_out() -> None:
     assert "left out" in page.text and "word" not in page.text and page.hidden > 8_000
 
 
+@pytest.mark.parametrize("bracket", ["(", "[", "{"])
+def test_brackets_inside_each_other_exhaust_no_stack(bracket: str) -> None:
+    for html in ("<style>.a{{color:{}}}</style>", "<p style='color:{}'>", "<style media='{}'>a{{}}</style>"):
+        assert read_html(html.format(bracket * 5_000) + "<p>words</p>").text
+
+
+def test_styles_that_come_after_what_is_looked_at_may_hide_it() -> None:
+    page = read_html("<p class=h>words</p>" + "<i></i>" * 16_000 + "<style>.h{display:none}</style>")
+    assert "words" in page.text and "styles in the rest" in page.doubts
+
+
 def rows(count: int) -> str:
     rules = "".join(f".c{n} td > a.x{n}{{color:#123;padding:2px}}" for n in range(count // 4))
     cells = "".join(f"<tr class=c{n}><td><a class=x{n} style='color:#333'>word {n}</a>" for n in range(count))

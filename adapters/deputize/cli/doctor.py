@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deputize.cli.demo.folder import is_free
+from deputize.cli.doctor_acts import acts
 from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.findings import Finding
 from deputize.cli.findings import bad as _bad
@@ -57,6 +58,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
             yield from _held(vault)
             yield _audit(settings, vault)
             yield from _rollback(settings, vault)
+            yield from acts(settings, vault)
         yield from _around(settings, vault, reach=reach)
     yield from _toolkits()
     yield from _plugins(TOOLKITS, PROVIDERS, STORES)

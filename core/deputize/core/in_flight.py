@@ -53,10 +53,11 @@ class InFlight:
                 await portal().hop(self._wait)
 
     async def _wait(self) -> None:
+        here = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
-                while self._tasks:
-                    await asyncio.wait(self._tasks.copy())
+                while ours := {task for task in self._tasks if task.get_loop() is here}:  # not a forked parent's
+                    await asyncio.wait(ours)
 
 
 def exit_on_sigterm() -> None:

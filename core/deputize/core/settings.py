@@ -243,4 +243,5 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
 
 
 def _said(app: AppSettings) -> tuple[object, ...]:
-    return app.issuer, app.label, app.api, app.resource, app.private, app.par, app.assertion_audience
+    said = app.issuer, app.label, app.api, app.resource, app.private
+    return *said, app.par, app.dpop, app.assertion_audience

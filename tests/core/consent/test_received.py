@@ -136,7 +136,7 @@ async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are() ->
     [row] = await house.deputy.vault.scan("consent")
     await house.deputy.consents.repository.end(ConsentRecord.of(row), "failed", "user_mismatch")
     await other.consents.recover()
-    assert elsewhere.seen == [] and [one.state for one in await families(house.deputy.vault)] == ["superseded"]
+    assert elsewhere.seen == [] and [one.state for one in await families(house.deputy.vault)] == ["pending_revocation"]
     await house.deputy.revoker.retry()
     assert house.live() == 0 and await families(house.deputy.vault) == []
     await house.deputy.close()

@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from deputize.core import PROVIDERS, Deputy, Secret
+from deputize.core import PROVIDERS, Deputy, Secret, User
 from deputize.core.audit import Audit
 from deputize.core.grants.families import families
 from deputize.core.grants.refresh import GrantLost
+from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.vault import Vault
@@ -98,7 +99,7 @@ async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_th
     with suppress(GrantLost):
         await home.deputy.refresher.live(grant, failed=grant.access_token)
     [left] = await families(home.deputy.vault)
-    assert (left.id, left.state) == (grant.family, "superseded")
+    assert (left.id, left.state) == (grant.family, "pending_revocation")
     assert await home.deputy.revoker.retry() == ["done"] and await families(home.deputy.vault) == []
     await home.deputy.close()
 
@@ -114,4 +115,22 @@ async def test_tokens_that_are_refused_do_not_end_the_grant_that_their_account_h
     assert home.line.count(LINEAR_REVOKE) == 0 and await unknown(one.vault, home.sandbox, time.time) == set()
     await one.revoke("alice")
     assert home.families == 0 and await families(one.vault) == []
+    await home.deputy.close()
+
+
+async def test_each_family_is_told_apart_by_what_becomes_of_it() -> None:
+    home, key = Home(LINEAR), b"k" * 32
+    home.vault = await new_vault(key=key)
+    await home.begin()
+    assert await home.allow("read") == "granted"
+    row = replace(PROVIDERS["linear"], ends_replaced="with_grant")
+    one = await build(vault=home.vault, transport=home.line, apps=[LINEAR], providers={"linear": row})
+    assert await home.allow("issues:create", deputy=one) == "granted"
+    dead = await Vault.open(MortalStore(one.vault.store, Fate(1, "before", "swap grant")), [key])
+    with suppress(Died):
+        dying = await build(vault=dead, transport=home.line, apps=[LINEAR], providers={"linear": row})
+        await home.allow("write", deputy=dying)
+    await home.deputy.outbox.enqueue(User("bob"), "linear", "linear", Tokens(Secret("a"), None, None, 0.0))
+    states = sorted(one.state for one in await families(one.vault))
+    assert states == ["active", "pending_revocation", "received", "superseded"]
     await home.deputy.close()

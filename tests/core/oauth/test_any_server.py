@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -26,6 +27,7 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.consent.consents import AnyLocalUser, Started
 from deputize.core.vault.root_keys import new_key
 from deputize.core.web import texts
+from tests.support.canary import frame_hits
 from tests.support.oidc_server import API, CLIENT, ISSUER, SECRET, OidcServer
 
 acme = Toolkit("acme", provider="acme")
@@ -155,6 +157,15 @@ def test_a_push_that_fails_for_the_moment_can_be_tried_again_with_the_same_link(
         assert deputy.run(deputy.vault.grants(User("alice")))
 
 
+@pytest.mark.parametrize("answer", [(503, {}), (201, {"request_uri": ""}), (200, b"<html>")])
+def test_a_push_that_fails_has_no_state_and_no_secret_in_its_frames(opened: Open, answer: tuple[int, Any]) -> None:
+    server = OidcServer(par=True, answers={"/par": answer})
+    with opened(server) as deputy, pytest.raises(ProviderUnavailable) as e:
+        start(deputy)
+    pushed = dict(parse_qsl(server.bodies[-1].decode()))
+    assert frame_hits(e.value, {pushed["state"]: "state", SECRET: "secret"}) == []
+
+
 # ------------------------------------------------------------- what only the operator can mend
 
 
@@ -162,7 +173,6 @@ def test_a_push_that_fails_for_the_moment_can_be_tried_again_with_the_same_link(
     ("error", "words"),
     [
         ("invalid_dpop_proof", "dpop = true"),
-        ("use_dpop_nonce", "dpop = true"),
         ("invalid_request", "dpop = true"),
         ("invalid_client", "client id and the secret"),
         ("made_up", "an error of its own"),

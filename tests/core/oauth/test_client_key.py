@@ -21,6 +21,7 @@ from deputize.core.vault.grant import Secret, User
 from tests.core.oauth.test_any_server import Open, act, connect
 from tests.core.oauth.test_any_server import opened as opened  # a fixture
 from tests.core.oauth.test_flow import made
+from tests.support.canary import frame_hits
 from tests.support.oidc_server import ISSUER, OidcServer, ec_key, rsa_key
 
 PLAIN = NoEncryption()
@@ -163,9 +164,12 @@ def damaged() -> str:
     ids=range(12),
 )
 def test_what_is_no_key_to_sign_with_is_refused_in_words_and_never_shown(tmp_path: Path, text: Any, why: str) -> None:
+    written: Any = text() if callable(text) else text
     with pytest.raises(SettingsError, match=why) as e:
-        read(tmp_path, text() if callable(text) else text)
-    assert "acme" in e.value.message
+        read(tmp_path, written)
+    private = rsa_key().as_dict(private=True)["d"]
+    assert "acme" in e.value.message and isinstance(private, str)
+    assert frame_hits(e.value, {private: "key"}) == []
 
 
 def test_an_algorithm_that_does_not_fit_the_key_is_refused_with_those_that_do(tmp_path: Path) -> None:

@@ -226,3 +226,18 @@ def test_the_issuer_of_a_provider_of_the_table_is_that_provider() -> None:
     check_addresses(row, PROVIDERS.values())
     with pytest.raises(SettingsError, match="Google"):
         check_addresses(replace(row, issuer=ISSUER), PROVIDERS.values())
+
+
+@pytest.mark.parametrize("change", [{"par": True}, {"dpop": True}, {"assertion_audience": "token"}, {"resource": "x"}])
+def test_two_apps_of_one_server_say_the_same_of_it(change: dict[str, Any]) -> None:
+    other = APP.model_copy(update={"provider": "acme", **change})
+    with pytest.raises(SettingsError, match="different things"):
+        Settings.load(apps={"acme": APP, "second": other}).issuers()
+    assert Settings.load(apps={"acme": APP, "second": APP.model_copy(update={"provider": "acme"})}).issuers()
+
+
+@pytest.mark.parametrize("name", ["par", "dpop", "assertion_audience"])
+def test_what_only_an_issuer_can_be_told_is_refused_where_there_is_none(name: str) -> None:
+    said = {"assertion_audience": "token"}.get(name, True)
+    with pytest.raises(SettingsError, match=f"apps.google.*{name}.*issuer"):
+        Settings.load(apps={"google": {"client_id": "a", name: said}})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from deputize.core.start import open_vault
 from deputize.core.vault import chain_heads
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.chain_heads import ChainHeads, prove
+from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from tests.core.audit.chains import OLD
 from tests.core.vault.test_lost import edit, grant
@@ -219,3 +222,14 @@ def test_a_backup_that_is_put_back_knows_the_chains_since(home: Path, tmp_path: 
         deputy.run(restore(deputy.vault, tmp_path / "backup", keys, deputy.audit, home / "audit", nothing))
         known = deputy.run(ChainHeads(deputy.vault).known())
     assert known and {writer, later} <= {head.writer for head in known}
+
+
+def test_a_forked_child_does_not_wait_for_what_its_parent_saves(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def settled() -> None:
+        heads = ChainHeads(await Vault.open(MemoryStore(), [b"k" * 32]))
+        heads._saving.add(Future())
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        async with asyncio.timeout(2):
+            await heads.settled()
+
+    asyncio.run(settled())

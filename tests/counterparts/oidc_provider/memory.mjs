@@ -1,6 +1,6 @@
 // What an issuer keeps, all of it: oidc-provider's own memory forgets after a thousand rows.
 
-const OF_A_GRANT = new Set(['AccessToken', 'AuthorizationCode', 'RefreshToken']);
+const OF_A_GRANT = new Set(['AccessToken', 'AuthorizationCode', 'DeviceCode', 'RefreshToken']);
 
 export class Memory {
   rows = new Map(); // "Model:id" -> { model, payload, until }
@@ -59,7 +59,10 @@ class Table {
     return undefined;
   }
 
-  async findByUserCode() {
+  async findByUserCode(code) {
+    for (const [key, { model, payload }] of this.memory.rows) {
+      if (model === this.model && payload.userCode === code) return this.memory.get(key);
+    }
     return undefined;
   }
 

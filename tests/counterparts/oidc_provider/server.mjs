@@ -30,10 +30,11 @@ const SCOPES = ['openid', 'offline_access', 'email', 'api:read', 'api:write'];
 const RESOURCE = 'https://api.op.test/resource';
 const nonceSecret = Buffer.alloc(32, 7);
 
+const DEVICE = 'urn:ietf:params:oauth:grant-type:device_code';
 const client = (client_id, more) => ({
   client_id,
   redirect_uris: [`${given.pages}/callback/${client_id}`],
-  grant_types: ['authorization_code', 'refresh_token'],
+  grant_types: ['authorization_code', 'refresh_token', ...(more.dpop_bound_access_tokens ? [] : [DEVICE])],
   response_types: ['code'],
   token_endpoint_auth_method: 'client_secret_post',
   scope: SCOPES.join(' '),
@@ -85,6 +86,7 @@ async function issuer(name, clients, features) {
       resourceIndicators: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       dPoP: { enabled: false },
+      deviceFlow: { enabled: clients === CLIENTS },
       ...features,
     },
   });

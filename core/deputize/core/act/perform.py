@@ -145,7 +145,8 @@ class _Beginning:
         if entry.show:
             self.row.showed(entry.show)
         mac = performer.audit.digest(act.key.hex, repr(act.arguments))
-        await performer.audit.tell(ActIntent(self.row.call, mac))
+        record = performer.audit.digest(entry.key)
+        await performer.audit.tell(ActIntent(self.row.call, mac, record, entry.kept))
         if performer.audit.mode == "strict":
             await performer.audit.settle()
         else:

@@ -32,6 +32,8 @@ class ActIntent(Event):
     event = "act.intent"
     call: OfCall
     args_mac: Annotated[str, "keyed digest of the act and its arguments"]
+    record: Annotated[str, "keyed digest of where the ledger keeps its outcome"]
+    kept: Annotated[float, "seconds that it is kept there at least"]
 
 
 @event

@@ -87,20 +87,22 @@ class Browser:
             if await repository.save(opened):
                 break
         await engine.audit.tell(ConsentOpened(opened.facts()))
-        url = flow.authorize_url(
-            provider,
-            app,
-            redirect_uri=opened.redirect_uri,
-            scopes=scopes,
-            state=state,
-            challenge=pkce.challenge,
-            login_hint=opened.account,
-            choose=bool(opened.other),
-            nonce=visit.nonce,
+        asked = Secret(  # its state is in no frame of an error
+            flow.authorize_url(
+                provider,
+                app,
+                redirect_uri=opened.redirect_uri,
+                scopes=scopes,
+                state=state,
+                challenge=pkce.challenge,
+                login_hint=opened.account,
+                choose=bool(opened.other),
+                nonce=visit.nonce,
+            )
         )
-        return Started(await self._push(opened, url), nonce, state)
+        return Started(await self._push(opened, asked), nonce, state)
 
-    async def _push(self, record: ConsentRecord, url: str) -> str:
+    async def _push(self, record: ConsentRecord, asked: Secret) -> str:
         """Where the browser goes: to the provider, or to our own page where it has refused the request for good.
 
         Raises `ProviderUnavailable` where the same link may be tried again.
@@ -108,7 +110,7 @@ class Browser:
         provider, app = self.repository.registered(record)
         endpoint = Endpoint(self.repository.engine.http, provider, app, self.repository.engine.clock)
         try:
-            return await endpoint.push(url)
+            return await endpoint.push(asked)
         except Refusal as refusal:
             outcome = refusal.outcome
         if outcome.fix_by != "operator":

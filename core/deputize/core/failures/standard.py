@@ -74,7 +74,7 @@ _OPERATORS = (
     when(_operator("unauthorized_client"), "unauthorized_client"),
     when(_operator("redirect_uri_mismatch"), "redirect_uri_mismatch", "invalid_redirect_uri", "bad_redirect_uri"),
     when(_operator("unsupported_response_type"), "unsupported_response_type"),
-    when(_operator("invalid_dpop_proof"), "invalid_dpop_proof", "use_dpop_nonce"),  # RFC 9449 5, 8
+    when(_operator("invalid_dpop_proof"), "invalid_dpop_proof"),  # RFC 9449 5
 )
 
 # RFC 6749 5.2, RFC 8628 3.5, OpenID Connect Core 3.1.2.6

@@ -5,9 +5,9 @@ token on it stands in one of three kinds of records, each of which outlives a cr
 
     received             a reply is sealed, its consent not finished (`deputize.core.consent.received`)
     active               a grant holds it
-    superseded           a newer consent takes its place: an entry of the revocation queue, held back while a grant
-                         still holds the tokens
-    pending_revocation   an entry of the revocation queue, removed once the provider was told (RFC 7009)
+    superseded           a newer consent takes its place: an entry of the revocation queue, which waits while a grant of
+                         the account holds the tokens, or might end with them
+    pending_revocation   any other entry of the queue, removed once the provider was told (RFC 7009)
 
 What the vault cannot know is a reply that never came, or that came to a process which died before it could write.
 """
@@ -26,6 +26,7 @@ from deputize.core.vault.vault import Vault
 
 FamilyState: TypeAlias = Literal["active", "superseded", "received", "pending_revocation"]
 FAMILY_STATES: Final[tuple[FamilyState, ...]] = ("active", "superseded", "received", "pending_revocation")
+_STRONGER: Final[tuple[FamilyState, ...]] = ("superseded", "active", "received", "pending_revocation")
 """Of two records of one family the later in this list says what becomes of it."""
 
 
@@ -54,7 +55,7 @@ async def families(vault: Vault) -> list[TokenFamily]:
         elif (other := found.get(one.id)) is None:
             found[one.id] = one
         else:
-            state = max(one.state, other.state, key=FAMILY_STATES.index)
+            state = max(one.state, other.state, key=_STRONGER.index)
             found[one.id] = replace(other, state=state, tokens=other.tokens | one.tokens)
     return [*found.values(), *nameless]
 
@@ -71,18 +72,21 @@ async def _records(vault: Vault) -> AsyncIterator[TokenFamily]:
         for reply in filter(None, map(readable, rows)):
             held = _held(reply.tokens.access, reply.tokens.refresh)
             yield TokenFamily(reply.family, "received", reply.user, reply.provider, reply.app, held)
+    held_by = set[str]()
     async for rows, _ in vault.pages("grant"):
         for grant in (Grant.unpack(row.plain, row.generation) for row in rows):
             if grant.status == "active":
+                held_by.add(vault.place_of(grant))
                 held = _held(grant.access_token, grant.refresh_token)
                 yield TokenFamily(grant.family, "active", grant.user, grant.provider, grant.app, held)
     async for rows, _ in vault.pages("outbox"):
         for row in rows:
-            yield _queued(row.json)
+            yield _queued(row.json, held_by)
 
 
-def _queued(note: Mapping[str, Any]) -> TokenFamily:
-    state: FamilyState = "superseded" if note.get("replaced") else "pending_revocation"
+def _queued(note: Mapping[str, Any], held_by: set[str]) -> TokenFamily:
+    waits = note.get("replaced") and note.get("place") in held_by
+    state: FamilyState = "superseded" if waits else "pending_revocation"
     held = _held(note["token"], note.get("refresh"), *note.get("leaked", ()))
     user = User(note["user"], note["tenant"])
     return TokenFamily(note.get("family", ""), state, user, note["provider"], note["app"], held)

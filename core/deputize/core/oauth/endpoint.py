@@ -59,11 +59,12 @@ class Endpoint:
     clock: Callable[[], float] = time.time
     seconds: float = SECONDS
 
-    async def push(self, url: str) -> str:
-        """Where the browser goes with this authorization request: there, or where it was pushed (RFC 9126)."""
+    async def push(self, asked: Secret) -> str:
+        """Where the browser goes with the authorization request at this address: there, or to where it was pushed
+        (RFC 9126)."""
         if not self.provider.par:
-            return url
-        outcome = await self._ask("revoke", flow.push(self.provider, self.app, url))
+            return asked.reveal()
+        outcome = await self._ask("revoke", flow.push(self.provider, self.app, asked))
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:

@@ -68,9 +68,9 @@ def _scopes_asked(provider: Provider, scopes: frozenset[str]) -> dict[str, str]:
     return {provider.scope_param: provider.scope_separator.join(wanted)} if provider.scope_param else {}
 
 
-def push(provider: Provider, app: App, url: str) -> httpx.Request:
+def push(provider: Provider, app: App, url: Secret) -> httpx.Request:
     """An authorization request, as `authorize_url` made it, from server to server. RFC 9126 2.1."""
-    asked = {name: value for name, value in parse_qsl(urlsplit(url).query) if name != "client_id"}
+    asked = {name: value for name, value in parse_qsl(urlsplit(url.reveal()).query) if name != "client_id"}
     return form_request(provider.par, provider, app, urlencode(asked), names_client=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.provider import App, Audience
@@ -42,6 +42,13 @@ class AppSettings(BaseModel):
     private_key_id: str = ""
     private_key_alg: str = ""
     assertion_audience: Audience = "issuer"
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> AppSettings:
+        """Whoever believes that tokens are bound, or requests pushed, is not left in it."""
+        if not self.issuer and (vain := sorted(self.model_fields_set & {"par", "dpop", "assertion_audience"})):
+            raise ValueError(f"{', '.join(vain)}: only of an app with an issuer; any other provider's row says it")
+        return self
 
     def client(self, name: str) -> App:
         """The OAuth client. Raises `SettingsError` for one that cannot be, or whose private key cannot be used."""

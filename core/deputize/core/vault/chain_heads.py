@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -46,11 +47,14 @@ class ChainHeads:
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
         self._saving: set[Future[None]] = set()
+        self._pid = os.getpid()
 
     def __call__(self, line: str) -> None:
         """Keep this anchor's place as its chain's head, and do not wait. Where that cannot be, the last one counts."""
         row = json.loads(line)
         head = Head(row["writer"], row["seq"], row["mac"], row["ts"], row.get("ended", False))
+        if self._pid != os.getpid():
+            self._saving, self._pid = set(), os.getpid()
         with suppress(InvalidInput):  # the process is ending
             saving = portal().begin(self._save(head))
             self._saving.add(saving)
@@ -64,6 +68,8 @@ class ChainHeads:
 
     async def settled(self) -> None:
         """Wait until what was handed over is kept, or could not be."""
+        if self._pid != os.getpid():  # in a forked child that has handed nothing over: those are the parent's
+            return
         waiting = [asyncio.wrap_future(one) for one in list(self._saving)]
         await asyncio.gather(*waiting, return_exceptions=True)
 

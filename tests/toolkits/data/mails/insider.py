@@ -265,4 +265,59 @@ INSIDER: Final[dict[str, Hostile]] = {
     "margin auto inf": by_style("margin-left:99999px"),
     "white-space pre spaces": by_markup("<pre>" + " " * 900 + SAID + "</pre>"),
     "down far": by_style("margin-top:99999px"),
+    "cut style2": Hostile(
+        f"<p>{SEEN}</p><div class=h>{SAID}</div>" + "<i></i>" * 16000 + "<style>.h{display:none}</style>"
+    ),
+    "meta scheme": Hostile(
+        f"<!doctype html><meta name=color-scheme content=dark><body><p>{SEEN}</p><p style='color:#121212'>{SAID}</p>"
+    ),
+    "bg height 0": by_style("height:0;background:#000;color:#fff"),
+    "bg width 0": by_style("width:0;background:#000;color:#fff;white-space:nowrap"),
+    "float out of bg": by_style("background:#000;color:#fff", inner=f"<span style='float:left'>{SAID}</span>"),
+    "inline bg block": by_style("background:#000;color:#fff", tag="span", inner=f"<div>{SAID}</div>"),
+    "contents bg": by_style("display:contents;background:#000;color:#fff"),
+    "gradient size": by_style("background:linear-gradient(#000,#000) 0 0/1px 1px no-repeat;color:#fff"),
+    "gradient stops": by_style("background:linear-gradient(#000 0%,#fff 0%);color:#fff"),
+    "line blocks": by_style("line-height:0;font-size:16px", inner=f"{SAID}<br>{'&#9608;' * 40}"),
+    "wingdings": by_style("font-family:Wingdings"),
+    "shadow": by_markup(f"<div><template shadowrootmode=open><p>hello</p></template>{SAID}</div>"),
+    "shadow p": by_markup(f"<div><template shadowrootmode=open></template><p>{SAID}</p></div>"),
+    "columns beside": by_style("columns:40px;height:20px;width:1000px", inner="hello you there " * 30 + SAID),
+    "margin-inline": by_style("margin-inline:-9999px 9999px"),
+    "margin-block": by_style("margin-block:-9999px 0"),
+    "padding-inline": by_style("padding-inline:3000px 0"),
+    "border-left": by_style("border-left:3000px solid #fff"),
+    "word-spacing without a break": by_style("word-spacing:3000px;white-space:nowrap", inner=f"a {SAID}"),
+    "tab-size": by_markup(f"<pre style='tab-size:999'>\t\t\t\t\t{SAID}</pre>"),
+    "td background": by_markup(f"<table><tr style='background:#000;color:#fff;display:contents'><td>{SAID}</table>"),
+    "inline-block bg": by_style(
+        "display:inline-block;width:1px;height:1px;background:#000;color:#fff;white-space:nowrap"
+    ),
+    "abs in bg": by_style("background:#000;color:#fff", inner=f"<span style='position:absolute'>{SAID}</span>"),
+    "flex nowrap": by_style("display:flex;background:#000;color:#fff;height:1px"),
+    "bg pad box": by_style("background:#000;background-clip:border-box;color:#fff;width:fit-content;max-height:0"),
+    "bg content-box": by_style(
+        "background:#000 content-box;color:#fff;width:0;padding-left:600px;direction:rtl;white-space:nowrap"
+    ),
+    "relative out": by_style(
+        "background:#000;color:#fff", inner=f"<span style='position:relative;top:30px'>{SAID}</span>"
+    ),
+    "relative left": by_style(
+        "background:#000;color:#fff;width:300px",
+        inner=f"<span style='position:relative;left:310px;white-space:nowrap'>{SAID}</span>",
+    ),
+    "translate out": by_style(
+        "background:#000;color:#fff", inner=f"<div style='transform:translateY(30px)'>{SAID}</div>"
+    ),
+    "grid bg": by_style("display:grid;grid-auto-rows:0;background:#000;color:#fff"),
+    "column-gap": by_style("display:flex;gap:3000px", inner=f"<b>a</b><b>{SAID}</b>"),
+    "order": by_style("display:flex;width:9000px;justify-content:flex-end"),
+    "place": by_style("display:grid;width:1900px;justify-items:end"),
+    "ol big": by_style("list-style-position:inside;font-size:0", tag="ol", inner=f"<li>{SAID}</li>"),
+    "li marker": by_class("li::marker{font-size:900px}", f"<ul><li>{SAID}</ul>"),
+    "h1 quirk": by_style("font-size:0", tag="h1"),
+    "quirk left": Hostile(f"<p>{SEEN}</p><div style='position:relative;left:-9999'>{SAID}</div>"),
+    "dark for everybody": Hostile(
+        f"<!doctype html><html style='color-scheme:dark'><body><p>{SEEN}</p><p style='color:#121212'>{SAID}</p>"
+    ),
 }

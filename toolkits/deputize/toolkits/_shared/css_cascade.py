@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.toolkits._shared.css_properties import INHERITED, WIDE, accepted
-from deputize.toolkits._shared.css_sheet import Sheet
+from deputize.toolkits._shared.css_sheet import QUIRKY, Sheet
 from deputize.toolkits._shared.css_values import Colour, Unknown, colour, legacy_colour, number, pixels
 from deputize.toolkits._shared.html_tree import Element
 
@@ -92,8 +92,18 @@ def cascaded(element: Element, sheet: Sheet, variables: Mapping[str, str]) -> tu
             if one.value not in WIDE:
                 variables = {**variables, one.name: one.value[:_LONGEST]}
         else:
-            _apply(values, one.name, one.value, variables)
+            value = one.value
+            if sheet.quirks and QUIRKY.fullmatch(value):
+                value = quirky(one.name, value)
+            _apply(values, one.name, value, variables)
     return variables, values
+
+
+def quirky(name: str, value: str) -> str:
+    """A value as browsers read it on a page without a doctype (Quirks Mode, 3.1 and 3.2)."""
+    if "color" in name or name == "background":
+        return f"#{value}" if len(value) in (3, 6) and value[0] not in "+-" else value
+    return value if accepted(name, value) else f"{value}px"
 
 
 def _apply(values: Values, name: str, value: str, variables: Mapping[str, str]) -> None:

@@ -24,6 +24,8 @@ WIDE: Final = _RESET | {"inherit"}
 _SAME: Final = {  # logical names, as they are in a text from left to right and from top to bottom
     **{"margin-inline-start": "margin-left", "margin-block-start": "margin-top", "inset-inline-start": "left"},
     **{"inset-block-start": "top", "inset-inline-end": "right", "inset-block-end": "bottom", "inline-size": "width"},
+    **{"margin-inline-end": "margin-right", "margin-block-end": "margin-bottom", "padding-block-end": "padding-bottom"},
+    **{"padding-inline-end": "padding-right", "border-block-start": "border-top", "border-inline-start": "border-left"},
     **{"block-size": "height", "max-inline-size": "max-width", "max-block-size": "max-height"},
     **{"min-inline-size": "min-width", "min-block-size": "min-height", "padding-block-start": "padding-top"},
     **{"padding-inline-start": "padding-left", "-webkit-transform": "transform", "-webkit-filter": "filter"},
@@ -65,8 +67,8 @@ _LENGTHS: Final = frozenset(
     " line-height flex-basis border-top-width border-bottom-width".split()
 )
 _TAKEN: Final = frozenset(  # as they stand, to be judged where they are used
-    "clip clip-path transform scale translate filter content background-clip background-picture animation"
-    " animation-name z-index white-space -webkit-line-clamp".split()
+    "background-size font-family clip clip-path transform scale translate filter content background-clip"
+    " background-picture animation animation-name z-index white-space -webkit-line-clamp".split()
 )
 _NUMBERS: Final = frozenset({"opacity", "zoom", "font-size-adjust"})
 _COLOURS: Final = frozenset({"color", "background-color", "-webkit-text-fill-color"})
@@ -79,7 +81,14 @@ _WIDE_DECORATION: Final = {  # what may lie over a text, or push it away, from s
         "text-decoration": 4.0,
         "text-underline-offset": 12.0,
     },
-    **{"text-decoration-thickness": 4.0, "border-image-outset": 4.0, "border-spacing": 60.0},
+    **{
+        "text-decoration-thickness": 4.0,
+        "border-image-outset": 4.0,
+        "gap": 300.0,
+        "column-gap": 300.0,
+        "tab-size": 50.0,
+        "border-spacing": 60.0,
+    },
 }
 _REREAD: Final = {  # what is read in another order than it stands in
     "order": re.compile(r"[1-9(]"),
@@ -88,18 +97,18 @@ _REREAD: Final = {  # what is read in another order than it stands in
 _PLACED: Final = re.compile(r"grid-(?:area|row|column)(?:-start|-end)?")
 _FOREIGN: Final = ("mso-", "-ms-", "-moz-", "-o-", "-khtml-", "panose", "_", "*", "mso")
 _HARMLESS: Final = re.compile(
-    r"font-(?:family|weight|style|variant.*|stretch|smooth.*|feature-settings|kerning|synthesis)|text-(?:align.*"
+    r"font-(?:weight|style|variant.*|stretch|smooth.*|feature-settings|kerning|synthesis)|text-(?:align.*"
     r"|decoration-(?:line|color|style|skip.*)|transform|rendering|overflow|shadow|justify|underline-position|emphasis.*|size-adjust|wrap.*)|border.*"
     r"|outline-(?:style|color)|list-style.*|cursor|clear|overflow-(?:wrap|anchor)|word-break|hyphens"
-    r"|box-sizing|padding-.*|margin-.*|background-(?:repeat|position.*|size|attachment|origin)|page-break.*"
+    r"|box-sizing|padding-.*|margin-.*|background-(?:repeat|position.*|attachment|origin)|page-break.*"
     r"|break-.*|orphans|widows|table-layout|caption-side|empty-cells|quotes|user-select|pointer-events|resize|size"
     r"|justify-.*|align-.*|place-.*|gap|row-gap|column-(?:gap|rule.*|fill|span)|order|flex-(?:direction|wrap|grow|shrink|flow)"
-    r"|object-(?:fit|position)|image-rendering|color-(?:scheme|adjust)|print-color-adjust|supported-color-schemes"
-    r"|accent-color|caret-color|appearance|scroll-.*|will-change|transition.*|tab-size|line-break|counter-.*|speak.*"
+    r"|object-(?:fit|position)|image-rendering|color-adjust|print-color-adjust|supported-color-schemes"
+    r"|accent-color|caret-color|appearance|scroll-.*|will-change|transition.*|line-break|counter-.*|speak.*"
     r"|tap-highlight-color|touch-callout|overflow-scrolling|text-stroke-color|margin|padding|isolation|isolate"
     r"|transform-(?:origin|style|box)|perspective-origin|clip-rule|unicode-range|src"
     r"|animation-(?:duration|delay|timing-function|iteration-count|direction|fill-mode|play-state)|fill|stroke.*|widows"
-    r"|columns?|column-(?:count|width)|layout-grid.*|punctuation.*|tab-stops|border|inset-area|backdrop-filter|text-autospace"
+    r"|layout-grid.*|punctuation.*|tab-stops|border|inset-area|backdrop-filter|text-autospace"
     r"|aspect-ratio|page|nbsp-mode|nav-.*|marker.*|ruby-.*|behavior|filter-.*|alt|orientation|zoom-.*|box-(?:orient|align|pack|flex.*)"
 )
 
@@ -121,6 +130,8 @@ def accepted(name: str, value: str) -> Expanded:
         return ((name, value),) if "var(" in value or _is_valid(name, value) else _unknown(name, value)
     if name.startswith("text-decoration") and "line-through" in value:
         return (("doubt", name),)
+    if name == "color-scheme":
+        return (("doubt", name),) if is_dark_only(value) else ()
     if name in _WIDE_DECORATION:
         return (("doubt", name),) if _is_wide(name, value) else ()
     if name.startswith("grid-template") and not re.search(r"(?<![\d.])0", value):
@@ -164,10 +175,16 @@ def _is_valid(name: str, value: str) -> bool:
     return True
 
 
+def is_dark_only(scheme: str) -> bool:
+    """Whether a page is dark for everybody, so that black text on nothing does not show."""
+    words = scheme.lower().replace(",", " ").split()
+    return "dark" in words and "light" not in words
+
+
 def _is_wide(name: str, value: str) -> bool:
     """Whether a decoration is wide enough to hide words."""
     try:
-        lengths = [abs(pixels(word.strip(","), 16) or 0.0) for word in _words(value)]
+        lengths = [abs(pixels(word.strip(","), 16) or number(word) or 0.0) for word in _words(value)]
     except Unknown:
         lengths = []
     most = 3.0 if name == "box-shadow" and "inset" in value else _WIDE_DECORATION[name]
@@ -206,7 +223,7 @@ def _font(value: str) -> Iterator[tuple[str, str]]:
         if not re.fullmatch(r"\d+", size) or size == "0":
             if _is_valid("font-size", size):
                 if at + 1 < len(words):  # a family has to follow
-                    yield ("font-size", size)
+                    yield from (("font-size", size), ("font-family", " ".join(words[at + 1 :])))
                     yield from [("line-height", height)] if height and _is_valid("line-height", height) else []
                 return
 
@@ -218,12 +235,29 @@ def _background(value: str) -> Iterator[tuple[str, str]]:
     tint = next((word for word in words if "url(" not in word and "gradient(" not in word and _is_tint(word)), "")
     yield ("background-color", tint or "transparent")
     yield ("background-picture", picture or "none")
+    if "/" in re.sub(r"\([^()]*(?:\([^()]*\)[^()]*)*\)", "", value):
+        yield ("background-size", "given")
     if any(word.strip(",") == "text" for word in words):
         yield ("background-clip", "text")
 
 
 def _is_tint(word: str) -> bool:
     return _is_valid("background-color", word.strip(","))
+
+
+def _two(*names: str) -> Callable[[str], Iterator[tuple[str, str]]]:
+    """A shorthand of two sides."""
+
+    def expand(value: str) -> Iterator[tuple[str, str]]:
+        words = _words(value)
+        if 1 <= len(words) <= 2 and all(_is_valid(names[0], word) for word in words):
+            yield from ((names[0], words[0]), (names[1], words[-1]))
+
+    return expand
+
+
+def _border_left(value: str) -> Iterator[tuple[str, str]]:
+    yield from (("padding-left", width) for _, width in _border(value))
 
 
 def _border(value: str) -> Iterator[tuple[str, str]]:
@@ -241,5 +275,8 @@ def _flex(value: str) -> Iterator[tuple[str, str]]:
 _SHORTHANDS: Final[Mapping[str, Callable[[str], Iterator[tuple[str, str]]]]] = {
     **{"margin": _sides("margin-"), "padding": _sides("padding-"), "inset": _sides("")},
     **{"overflow": _overflow, "font": _font, "background": _background, "flex": _flex},
+    **{"margin-inline": _two("margin-left", "margin-right"), "margin-block": _two("margin-top", "margin-bottom")},
+    **{"padding-inline": _two("padding-left", "padding-right"), "padding-block": _two("padding-top", "padding-bottom")},
+    **{"border-left": _border_left, "border-left-width": _border_left},
     **{"border": _border, "border-top": _border, "border-bottom": _border, "border-width": _border},
 }

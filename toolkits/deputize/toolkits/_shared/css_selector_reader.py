@@ -276,7 +276,10 @@ def _nth(name: str, arguments: Tokens) -> Test:
 
     if any(token.type == "ident" and token.lower_value == "of" for token in arguments):
         raise Unclear
-    parsed = parse_nth(arguments)
+    try:
+        parsed = parse_nth(arguments)
+    except AttributeError:  # tinycss2 1.5.1 reads beyond the end of an unfinished sum
+        raise Invalid from None
     if parsed is None or name not in ("nth-child", "nth-last-child", "nth-of-type", "nth-last-of-type"):
         raise Invalid
     a, b = parsed

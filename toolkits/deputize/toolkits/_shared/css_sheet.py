@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from deputize.toolkits._shared.css_media import holds
-from deputize.toolkits._shared.css_properties import accepted
+from deputize.toolkits._shared.css_properties import accepted, is_dark_only
 from deputize.toolkits._shared.css_select import Budget, Selector, Step
 from deputize.toolkits._shared.css_selector_reader import Invalid, Unclear, read_selectors
 from deputize.toolkits._shared.html_tree import Document, Element, TooComplex
@@ -22,7 +22,11 @@ from deputize.toolkits._shared.html_tree import Document, Element, TooComplex
 _LONGEST: Final = 150_000  # characters of styles; Gmail shows none of a mail with more than 102,000
 _LONGEST_INLINE: Final = 20_000
 _MOST_SELECTORS: Final = 4_000
-_BOXES: Final = frozenset({"before", "after", "marker", "selection", "placeholder", "backdrop"})
+_BRACKET = re.compile(r"[(\[{}\])]")
+_DEEPEST: Final = 50
+QUIRKY: Final = re.compile(r"[+-]?\d*\.?\d+|[0-9a-f]{3}|[0-9a-f]{6}")
+"""A length without a unit, or a colour without its sign, which pages without a doctype may have."""
+_BOXES: Final = frozenset({"before", "after", "selection", "placeholder", "backdrop"})
 _COVERING: Final = ("position", "margin", "float", "box-shadow", "outline", "transform", "translate", "inset")
 _PLAIN: Final = re.compile(  # what can be split at semicolons and colons
     r"""(?:[^\\/"'()\[\]{}@<&]|/(?!\*)|"[^"\\\n\r\f;!]*"|'[^'\\\n\r\f;!]*'|\([^()\\"'\n\r\f;!{}\[\]/]*\))*+"""
@@ -69,7 +73,7 @@ class Sheet:
                     continue
                 text = element.text()
                 read += len(text)
-                if read > _LONGEST:
+                if read > _LONGEST or is_deep(text):
                     raise TooComplex
                 if _in_noscript(element):
                     sheet.doubts.add("noscript")
@@ -78,6 +82,8 @@ class Sheet:
                     sheet._read(text if holding else "")
             elif element.tag == "link" and element.attributes.get("href", "").strip().lower().startswith("data:"):
                 sheet.doubts.add("link")
+            elif element.tag == "meta" and element.attributes.get("name", "").strip().lower() == "color-scheme":
+                sheet.doubts |= {"color-scheme"} if is_dark_only(element.attributes.get("content", "")) else set()
         return sheet
 
     # ------------------------------------------------------------- reading
@@ -173,6 +179,16 @@ class Sheet:
         yield from {f".{name}" for name in classes.split()}
 
 
+def is_deep(text: str) -> bool:
+    """Whether there are more brackets inside each other than anybody writes; tinycss2 would run out of stack."""
+    depth = 0
+    for bracket in _BRACKET.findall(text):
+        depth += 1 if bracket in "([{" else -1 if depth else 0
+        if depth > _DEEPEST:
+            return True
+    return False
+
+
 def _in_noscript(element: Element) -> bool:
     at: Element | None = element
     while at is not None and at.tag != "noscript":
@@ -203,7 +219,7 @@ def _declarations(content: Any) -> tuple[tuple[Declared, ...], list[Any]]:
 def _kept(name: str, value: str, important: bool) -> Iterator[Declared]:
     value = " ".join(re.sub(r"/\*.*?\*/", " ", value, flags=re.DOTALL).split())[:4000]
     value = value if name.startswith("--") or "var(" in value else value.lower()
-    if accepted(name, value):
+    if accepted(name, value) or QUIRKY.fullmatch(value):
         yield Declared(name, value, important)
 
 
@@ -212,7 +228,7 @@ def inline(style: str) -> tuple[Declared, ...]:
     """The declarations in a ``style`` attribute. Raises `TooComplex` for a giant."""
     if not style.strip():
         return ()
-    if len(style) > _LONGEST_INLINE:
+    if len(style) > _LONGEST_INLINE or is_deep(style):
         raise TooComplex
     if _PLAIN.fullmatch(style):
         found: list[Declared] = []

@@ -24,6 +24,7 @@ _STRUCK = frozenset({"del", "s", "strike"})
 _NO_TEXT = frozenset({"style", "script"})  # what is in them is for programs
 _ADDRESS = re.compile(r"<https?://[^>]*>")
 _FAR = re.compile(r"[ \xa0]{100}")
+_LETTERS = re.compile(r"[^\W\d_]{3}")
 _CELL = "\x1f"
 _LONGEST_ALT: Final = 150  # characters of a picture's description that are shown
 _DOT: Final = 3.0  # pixels of a picture that nobody sees
@@ -86,7 +87,9 @@ def read_html(html: str) -> Page:
     except TooComplex:
         hidden = sum(len("".join(one.split())) for one in re.split(r"<[^>]*>?", html[:LARGEST]))
         return Page([Line(_TOO_COMPLEX)], hidden=hidden)
-    return reader.finished(_TOO_LONG if document.cut or len(html) > LARGEST else "")
+    cut = document.cut or len(html) > LARGEST
+    reader.page.doubts |= {"styles in the rest"} if cut else set()
+    return reader.finished(_TOO_LONG if cut else "")
 
 
 class _Reader:
@@ -99,6 +102,7 @@ class _Reader:
         self._prefix, self._quoted = "", False
         self._link: tuple[str, list[str]] | None = None
         self._history = False  # a marker said that all the rest is quote
+        self._cramped: int | None = None  # the last line that others may lie over
         self._heights = 0.0  # pixels that elements took besides their text
         self._unbroken = 0  # elements whose lines are not broken
 
@@ -223,6 +227,12 @@ class _Reader:
             return
         if data.strip():
             self.page.doubts |= place.look.doubt
+            if place.look.cramped:
+                if self._cramped not in (None, len(self.page.lines)):
+                    self.page.doubts.add("line-height")
+                self._cramped = len(self.page.lines)
+            if place.look.symbols and _LETTERS.search(data):
+                self.page.doubts.add("font-family")
         data = data.replace(_CELL, "")
         if "\xa0" in data or place.pre:
             self.page.doubts |= {"blanks"} if _FAR.search(data) and data.strip() else set()

@@ -12,6 +12,7 @@ from deputize.toolkits._shared.css_values import Unknown, number, pixels
 _THIN: Final = 3.0  # pixels of a box in which nothing can be read
 _SLIGHT: Final = 40.0  # pixels by which a text may be moved without a doubt
 _FUNCTION = re.compile(r"([a-z0-9-]+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+_SIDES: Final = (("left", "right"), ("top", "bottom"))
 _NO_LIMIT: Final = float("inf")
 
 
@@ -57,7 +58,7 @@ def _place(shape: Shape, values: Values, size: float) -> None:
         down += _offset(values, "top", "bottom", size, far)
     if position in ("absolute", "fixed"):
         shape.doubt("position")
-    elif position not in ("static",) and (across < -5 or down < -5):
+    elif position != "static" and max(map(abs, (_offset(values, *pair, size, 0.0) for pair in _SIDES))) > 5:
         shape.doubt("position")
     if values.get("z-index", "auto").startswith("-"):
         shape.doubt("z-index")
@@ -70,7 +71,7 @@ def _place(shape: Shape, values: Values, size: float) -> None:
     sides = [values.length(f"margin-{side}", 0, size) for side in ("top", "right", "bottom", "left")]
     if min(sides) < -5:
         shape.doubt("margin")
-    if values.length("width", 0, size) > 2_000 or values.length("padding-left", 0, size) > 800:
+    if values.length("width", 0, size) > 1_300 or values.length("padding-left", 0, size) > 800:
         shape.doubt("width")
     if across < -_SLIGHT or down < -_SLIGHT or shape.indent < -_SLIGHT:
         shape.doubt("margin" if position == "static" and shape.indent >= -_SLIGHT else "position")
@@ -80,8 +81,9 @@ def _place(shape: Shape, values: Values, size: float) -> None:
         shape.hidden = shape.hidden or "letter-spacing"
     if values.length("word-spacing", 0, size) < min(-2 * size, -20):
         shape.hidden = shape.hidden or "word-spacing"
-    if values.length("letter-spacing", 0, size) > 100:
-        shape.doubt("letter-spacing")
+    for name, most in (("letter-spacing", 100), ("word-spacing", 50)):
+        if values.length(name, 0, size) > most:
+            shape.doubt(name)
     if tall(values, size) > 5_000:
         shape.doubt("height")
 
@@ -179,6 +181,9 @@ def _filter(shape: Shape, values: Values) -> None:
 def _box(shape: Shape, values: Values, size: float, kind: str) -> None:
     """A box of a size that cuts off what does not fit."""
     if all(values.get(name, "visible") == "visible" for name in ("overflow-x", "overflow-y")):
+        if kind == "block" and values.get("background-color", "transparent") != "transparent":
+            width, height = (_limit(values, side, size, cell=False) for side in ("width", "height"))
+            shape.box = (width, height) if min(width, height) < _NO_LIMIT else shape.box
         return
     width = _limit(values, "width", size, cell=kind == "cell")
     height = _limit(values, "height", size, cell=kind == "cell")
@@ -249,5 +254,5 @@ class Filling:
         width, height = box
         if self.characters == 0:
             return False
-        rows = max(self.characters * size * 0.5 / min(width, 600.0), float(self.lines), 1.0)
-        return rows * size * 0.9 + self.heights > max(height, size) or self.longest * size * 0.4 > width
+        rows = max(self.characters * size * 0.5 / min(max(width, 1.0), 600.0), float(self.lines), 1.0)
+        return rows * size * 0.9 + self.heights > height or self.longest * size * 0.4 > width

@@ -26,6 +26,7 @@ _BLOCKS: Final = frozenset(
     "p h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table blockquote pre hr div html body section article header footer main"
     " aside nav address center fieldset form figure figcaption caption details summary legend marquee".split()
 )
+_PICTURE_FONTS: Final = ("wingdings", "webdings", "dingbats", "symbol")
 _MEASURES: Final = ("width", "height", "max-width", "max-height")
 _CELLS: Final = frozenset("td th tr tbody thead tfoot col colgroup".split())
 _NEVER_SEEN: Final = frozenset(
@@ -49,9 +50,14 @@ class Look:
     scale: float = 1.0
     colour: Colour = BLACK
     link: Colour = _LINK
+    page_colour: Colour = BLACK
     fill: Colour | None = None
     background: Colour = WHITE
     pictured: bool = False
+    behind: Colour = WHITE  # of the next block
+    outer: Colour = WHITE  # of the page
+    leading: tuple[float, float] = (1.2, 0.0)  # the height of a line in font sizes, and in pixels
+    symbols: bool = False  # in a font of pictures
     opacity: float = 1.0
     across: float = 0.0
     down: float = 0.0
@@ -85,6 +91,11 @@ class Look:
         return self.doubts | more
 
     @property
+    def cramped(self) -> bool:
+        """Whether lines lie over each other."""
+        return self.leading[0] * self.size + self.leading[1] < 0.5 * self.size
+
+    @property
     def contrast(self) -> float:
         """How well the text shows on its background, pictures aside."""
         ink = self.fill or self.colour
@@ -102,6 +113,8 @@ ROOT: Final = Look()
 
 def look(element: Element, sheet: Sheet, above: Look) -> Look:
     """The look of an element inside another. Raises `TooComplex`."""
+    if sheet.quirks and element.tag == "table":
+        above = replace(above, size=16.0, leading=(1.2, 0.0), colour=above.page_colour, nowrap=False)
     variables, values = cascaded(element, sheet, above.variables)
     gone = _gone(element, values)
     if above.hidden:
@@ -116,8 +129,9 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
             return own
         return replace(own, inner_blocks=False, nowrap=nowrap, tall=0.0, wide=0.0)
     size = _size(values, above.size) * (values.ratio("zoom", 1.0) or 1.0)
-    shape = shape_of(values, size, _kind(element, values, above), above.box)
-    ground, pictured = _ground(values, above)
+    kind = _kind(element, values, above)
+    ground, pictured = _ground(values, above, kind)
+    shape = shape_of(values, size, kind, above.box)
     usual = above.link if _is_link(element) else above.colour
     clip_text = values.get("background-clip") == "text"
     made = Look(
@@ -130,6 +144,10 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
         fill=values.colour("-webkit-text-fill-color", above.colour, above.fill),
         background=ground,
         pictured=pictured or clip_text,
+        behind=above.behind if kind == "inline" else ground,
+        outer=ground if element.tag in ("html", "body") else above.outer,
+        leading=_leading(values, size, above),
+        symbols=_symbols(values, above),
         opacity=above.opacity * values.ratio("opacity", 1.0) * shape.opacity,
         across=above.across + shape.across,
         down=above.down + shape.down,
@@ -144,14 +162,20 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
         measures=tuple(values.length(name, 100.0, size) for name in _MEASURES) if element.tag == "img" else (),
     )
     doubts = above.doubts | shape.doubts | values.doubts()
+    if above.behind != above.outer and values.get("float", "none") != "none":
+        doubts |= {"float"}
     doubts |= {"background-clip"} if clip_text else set()
     doubts |= {"unicode-bidi"} if "override" in values.get("unicode-bidi") or element.tag == "bdo" else set()
+    if element.tag == "body":
+        made = replace(made, page_colour=made.colour)
     return replace(made, doubts=doubts) if doubts else made
 
 
 def _unstyled(element: Element, above: Look) -> Look:
     if _is_link(element):
         return replace(above, colour=above.link)
+    if above.background != above.behind and (element.tag in _BLOCKS or element.tag in _CELLS):
+        above = replace(above, background=above.behind)
     return replace(above, doubts=above.doubts | {"unicode-bidi"}) if element.tag == "bdo" else above
 
 
@@ -176,13 +200,15 @@ def _gone(element: Element, values: Values) -> str:
     parent = element.parent
     if parent is not None and is_closed(parent):
         first = next((one for one in parent.inner if one.tag == "summary"), None)
-        return "" if element is first else "details"
+        return "" if element is first and parent.tag == "details" else "details"
     return ""
 
 
 def is_closed(element: Element) -> bool:
-    """Whether only the summary of an element is shown, until somebody clicks on it."""
-    return element.tag == "details" and "open" not in element.attributes
+    """Whether what an element holds is not shown: folded until somebody clicks, or replaced by a shadow tree."""
+    if element.tag == "details":
+        return "open" not in element.attributes
+    return any(one.tag == "template" and "shadowrootmode" in one.attributes for one in element.inner)
 
 
 def _invisible(values: Values, above: Look) -> bool:
@@ -203,18 +229,27 @@ def _size(values: Values, above: float) -> float:
     return max(size, 0.0)
 
 
-def _ground(values: Values, above: Look) -> tuple[Colour, bool]:
-    """The colour behind the text, and whether a picture lies over it."""
+def _ground(values: Values, above: Look, kind: str) -> tuple[Colour, bool]:
+    """The colour behind the text, and whether a picture lies over it.
+
+    The background of a line's piece does not reach behind the blocks in it, nor that of what makes no box at all.
+    """
+    below = above.background if kind == "inline" else above.behind
+    if values.get("display") == "contents":
+        return below, above.pictured
     ink = values.colour("color", above.colour, above.colour) or above.colour
     tint = values.colour("background-color", ink, None)
-    ground = tint.over(above.background) if tint else above.background
+    ground = tint.over(below) if tint else below
     picture = values.get("background-picture", "none")
     if picture == "none":
         return ground, above.pictured and (tint is None or tint.alpha < 1)
-    shades = values.shades("background-picture")
-    if shades and "url(" not in picture:
-        return max((shade.over(ground) for shade in shades), key=ink.contrast), False
-    return ground, True
+    shades = [shade.over(ground) for shade in values.shades("background-picture")]
+    if not shades or "url(" in picture:
+        return ground, True
+    contrasts = sorted(map(ink.contrast, shades))
+    sized = values.get("background-size") not in ("", "auto", "cover", "100%", "100% 100%")
+    partly = contrasts[0] < _CONTRAST <= contrasts[-1] or sized
+    return max(shades, key=ink.contrast), partly and (contrasts[-1] >= _CONTRAST or ink.contrast(ground) >= _CONTRAST)
 
 
 def _kind(element: Element, values: Values, above: Look) -> str:
@@ -230,6 +265,20 @@ def _kind(element: Element, values: Values, above: Look) -> str:
     if said:
         return cell if said.startswith("table-") else "block"
     return cell if element.tag in _CELLS else "block" if element.tag in _BLOCKS else "inline"
+
+
+def _leading(values: Values, size: float, above: Look) -> tuple[float, float]:
+    said = values.get("line-height")
+    if not said or said == "normal":
+        return (1.2, 0.0) if said else above.leading
+    if said.replace(".", "", 1).isdecimal():
+        return (float(said), 0.0)
+    return (0.0, values.length("line-height", size, size))
+
+
+def _symbols(values: Values, above: Look) -> bool:
+    said = values.get("font-family")
+    return any(name in said for name in _PICTURE_FONTS) if said else above.symbols
 
 
 def _nowrap(element: Element, values: Values, above: Look) -> bool:

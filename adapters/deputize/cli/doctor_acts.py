@@ -1,0 +1,39 @@
+"""What was done, as the audit has it, against what the vault knows of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from deputize.cli.findings import Finding, bad
+from deputize.core import DeputizeError
+from deputize.core.act.reconcile import lost_records
+from deputize.core.portal import portal
+from deputize.core.settings import Settings
+from deputize.core.vault.pseudonyms import People
+from deputize.core.vault.vault import Vault
+
+FOUND: Final = {
+    "act": "its outcome is gone from the vault: the same call, run again, would be done again",
+    "approval": "the yes to it is unused again in the vault: somebody put an older record back",
+}
+
+
+def acts(settings: Settings, vault: Vault) -> Iterator[Finding]:
+    """A finding for each record that the audit says must be there, or one that none is missing."""
+    if not settings.audit_folder.exists() or vault.keys.copied_at:
+        return
+    try:
+        lost = portal().run(lost_records(vault, settings.audit_folder, time.time()))
+        people = portal().run(People.of(vault))
+    except DeputizeError as e:
+        yield bad("acts", e)
+        return
+    for one in lost:
+        whose = people.in_row({"user": one.user}).get("user", "")
+        words = f"{one.tool} of {whose} at {datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M}Z: {FOUND[one.kind]}"
+        yield Finding("acts", "bad", words, "Find out who wrote to the vault; do not run that call again.")
+    if not lost:
+        yield Finding("acts", "ok", "the vault knows all that was done")

@@ -1,0 +1,83 @@
+"""The ledger and the approvals against the audit: what was done, and is not known any more where it must be.
+
+Whoever can write the vault's disk can delete the record of an act, or put the record of an approval back that had not
+been used then. After the first the same call, run again, is done again, unless it needed a yes; after both it is done
+again with the old yes. The audit tells of every write that was done, so the difference shows (`deputize doctor`).
+
+Not found: what was done before a backup was put back or by a call without an id, an act whose rows the audit has lost,
+and records that have expired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, UserErased, VaultRestored
+from deputize.core.audit.reading import read
+from deputize.core.audit.rows import Key, Row
+from deputize.core.vault.vault import Vault
+
+Call: TypeAlias = tuple[str, ...]
+"""What rows of one call have in common."""
+
+_SAME: Final = ("tenant", "user", "thread", "call_id", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class LostRecord:
+    """A record that must be there and is not, or is an older one. ``user`` as the audit names them, ``at``: Unix
+    seconds of the act."""
+
+    kind: Literal["act", "approval"]
+    tool: str
+    user: str
+    at: float
+
+
+async def lost_records(vault: Vault, folder: Path, now: float) -> list[LostRecord]:
+    """What the audit says was done and the vault does not know. ``now``: Unix seconds. Raises `StoreUnavailable`."""
+    intents, used = _done(list(read(folder)))
+    acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
+    ring = [Key(key) for key in vault.keys.audits]
+    known = {key.value([place]) for key in ring for place in acts}
+    unused = {r.json["id"] for r in await vault.scan("approval") if r.json["status"] in ("pending", "approved")}
+    gone = [row for row in intents if _counts(row, now) and row["record"] not in known]
+    back = [row for row in used if row["approval_id"] in unused]
+    return [*(_lost("act", row) for row in gone), *(_lost("approval", row) for row in back)]
+
+
+def _counts(intent: Row, now: float) -> bool:
+    """Whether its outcome must be known still; rows of earlier versions do not say where."""
+    return "record" in intent and now < intent["ts"] / 1e9 + intent["kept"]
+
+
+def _lost(kind: Literal["act", "approval"], row: Row) -> LostRecord:
+    return LostRecord(kind, row["tool"], row.get("user", ""), row["ts"] / 1e9)
+
+
+def _done(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """The intents, and the used approvals, of what was done since a backup was put back, by users who are still there.
+
+    Of calls with an id only: rows of two others cannot be told apart.
+    """
+    since = max((row["ts"] for row in rows if row["event"] == VaultRestored.event), default=0)
+    erased = {_user(row): row["ts"] for row in rows if row["event"] == UserErased.event}
+    begun: dict[Call, dict[str, Row]] = {}
+    done: dict[str, list[Row]] = {ActIntent.event: [], ApprovalUsed.event: []}
+    for row in rows:
+        if not row.get("call_id") or row["ts"] < max(since, erased.get(_user(row), 0)):
+            continue
+        call = tuple(str(row.get(name, "")) for name in _SAME)
+        if row["event"] in done:
+            begun.setdefault(call, {})[row["event"]] = row
+        elif row["event"] == ActResult.event:
+            ended = begun.pop(call, {})
+            for event in ended if row.get("decision") == "done" else ():
+                done[event].append(ended[event])
+    return done[ActIntent.event], done[ApprovalUsed.event]
+
+
+def _user(row: Row) -> tuple[str, str]:
+    return row.get("tenant", ""), row.get("user", "")

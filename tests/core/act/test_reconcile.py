@@ -1,0 +1,129 @@
+"""Records of acts that somebody deletes or puts back: no second mail where a yes is needed, and the audit tells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    Deputy,
+    InvalidInput,
+    OutcomeUnknown,
+    Policy,
+    allow_all,
+    ask_before_sending,
+)
+from deputize.core.act.reconcile import LostRecord, lost_records
+from deputize.core.audit import Audit
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from tests.support.faults import GMAIL_API, Line, answer
+from tests.support.house import build, connect
+from tests.support.kits import ALL, MAIL, gmail
+
+CALL = Call("t", "m", "c")
+
+
+class Home:
+    """A deputy with an audit on disk, and the store under it, which somebody else can write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sandbox, self.store, self.folder = Sandbox(), MemoryStore(), folder / "audit"
+        self.line = Line(self.sandbox.transport())
+
+    async def begin(self, policy: Policy = ask_before_sending) -> Home:
+        vault = await Vault.open(self.store, [os.urandom(32)])
+        audit = Audit(self.folder, vault.keys.audit)
+        self.deputy: Deputy = await build(
+            self.sandbox, vault=vault, audit=audit, toolkits=[gmail], policy=policy, transport=self.line
+        )
+        await connect(self.deputy, self.sandbox, *ALL)
+        return self
+
+    async def send(self, call: Call = CALL) -> None:
+        await self.deputy.act("gmail_send", MAIL, user="alice", call=call)
+
+    async def allowed(self) -> None:
+        with pytest.raises(ApprovalRequired) as asked:
+            await self.send()
+        assert asked.value.approval
+        await self.deputy.decide(asked.value.approval, "approve", by="alice")
+
+    async def remove(self, kind: str) -> None:
+        for key, sealed in await self.store.scan(kind):
+            await self.store.delete(kind, key, sealed)
+
+    async def lost(self, later: float = 0.0) -> list[str]:
+        await self.deputy.audit.settle()
+        found = await lost_records(self.deputy.vault, self.folder, self.deputy.clock() + later)
+        assert all(isinstance(one, LostRecord) and one.tool == "gmail_send" for one in found)
+        return [one.kind for one in found]
+
+    @property
+    def sent(self) -> int:
+        return len(self.sandbox.sent("alice@example.test"))
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Home]:
+    made = Home(tmp_path)
+    yield made
+    await made.deputy.close()
+
+
+async def test_a_deleted_record_of_an_act_does_not_let_the_same_yes_send_again(home: Home) -> None:
+    await home.begin()
+    await home.allowed()
+    await home.send()
+    assert home.sent == 1 and await home.lost() == []
+    await home.remove("act")
+    assert await home.lost() == ["act"]
+    with pytest.raises(OutcomeUnknown):
+        await home.send()
+    assert home.sent == 1 and await home.lost() == ["act"]  # though there is a record again: it does not know
+
+
+async def test_a_yes_that_was_put_back_is_found(home: Home) -> None:
+    await home.begin()
+    await home.allowed()
+    before = dict(await home.store.scan("approval"))
+    await home.send()
+    for key, sealed in await home.store.scan("approval"):
+        assert await home.store.swap("approval", key, sealed, before[key])
+    assert await home.lost() == ["approval"]
+
+
+async def test_where_no_yes_is_needed_a_deleted_record_is_found_until_it_would_have_expired(home: Home) -> None:
+    await home.begin(allow_all)
+    await home.send()
+    await home.send(Call("t", "m", "another"))
+    await home.remove("act")
+    assert await home.lost() == ["act", "act"] and await home.lost(90_000) == []
+
+
+async def test_an_edit_after_a_refusal_is_no_missing_act(home: Home) -> None:
+    await home.begin(allow_all)
+    home.line.answers[GMAIL_API] = [answer(400)]
+    with pytest.raises(InvalidInput):
+        await home.send()
+    await home.deputy.act("gmail_send", {**MAIL, "subject": "Dinner"}, user="alice", call=CALL)
+    assert await home.lost() == []
+
+
+async def test_what_was_refused_given_back_or_erased_is_not_missing(home: Home) -> None:
+    await home.begin()
+    await home.allowed()
+    home.line.answers[GMAIL_API] = [answer(400)]
+    with pytest.raises(InvalidInput):
+        await home.send()
+    assert await home.lost() == []
+    await home.send()
+    assert home.sent == 1 and await home.lost() == []
+    await home.deputy.erase("alice")
+    assert await home.lost() == []
