@@ -61,12 +61,14 @@ class OidcServer(httpx.AsyncBaseTransport):
 
     ``client_key``: the public key of a client that authenticates by private_key_jwt, and then in no other way.
     ``claims`` changes those of an id_token, ``sign`` makes a token of them; ``sends_id_token``: whether there is one.
+    ``with_refresh``: there is one with a refresh as well.
     """
 
     par: bool = False
     bound: bool = False
     client_key: Key | None = None
     sends_id_token: bool = True
+    with_refresh: bool = False
     said: dict[str, Any] = field(default_factory=dict)
     claims: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims
     sign: Callable[[dict[str, Any]], str] = lambda claims: jwt.encode({"alg": "ES256", "kid": "ec-1"}, claims, ec_key())
@@ -191,7 +193,7 @@ class OidcServer(httpx.AsyncBaseTransport):
         access, refresh = f"at-{secrets.token_urlsafe(16)}", f"rt-{secrets.token_urlsafe(16)}"
         self.tokens |= {access: asked, refresh: asked}
         reply = {"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": 600}
-        if self.sends_id_token and form["grant_type"] == "authorization_code":
+        if self.sends_id_token and (self.with_refresh or form["grant_type"] == "authorization_code"):
             reply["id_token"] = self.sign(self.claims(self._claims(asked)))
         return httpx.Response(200, json=reply | {"scope": asked["scope"]})
 

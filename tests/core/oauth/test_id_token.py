@@ -16,6 +16,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey
 
 from deputize.core import App, Secret, User
+from deputize.core.grants.refresh import GrantLost
 from deputize.core.oauth.id_token import claims_of
 from deputize.core.web import texts
 from tests.core.oauth.test_any_server import Open, act, connect, start
@@ -176,6 +177,35 @@ def test_a_key_that_is_not_named_is_found_and_odd_ones_are_passed_over(opened: O
     )
     with opened(server) as deputy:
         assert connect(deputy, server).status == "granted"
+
+
+@pytest.mark.parametrize("named", [{"sub": "mallory"}, {"iss": "https://other.example.test"}, {"sub": ["alice-1"]}])
+def test_a_refresh_that_brings_tokens_of_another_account_ends_the_grant_and_them(opened: Open, named: Claims) -> None:
+    server = OidcServer(with_refresh=True)
+    with opened(server) as deputy:
+        assert connect(deputy, server).status == "granted"
+        server.claims = lambda said: said | named
+        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        with pytest.raises(GrantLost) as lost:
+            deputy.run(deputy.refresher.live(grant, grant.access_token))
+        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+    assert lost.value.reason == grant.reason == "other_account" and not server.tokens
+
+
+@pytest.mark.parametrize(
+    "sign", [OidcServer().sign, lambda claims: "e.n.c.rypt.ed", lambda claims: "no.token.", lambda claims: "x"]
+)
+def test_a_refresh_that_brings_an_id_token_of_the_same_account_or_an_unreadable_one_is_good(
+    opened: Open, sign: Callable[[Claims], str]
+) -> None:
+    server = OidcServer(with_refresh=True)
+    with opened(server) as deputy:
+        connect(deputy, server)
+        server.sign = sign
+        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        fresh = deputy.run(deputy.refresher.live(grant, grant.access_token))
+        assert fresh.status == "active" and fresh.access_token != grant.access_token
+        assert act(deputy) == "Alice"
 
 
 # ------------------------------------------------------------- not believed

@@ -25,6 +25,7 @@ from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.flow import Tokens
+from deputize.core.oauth.id_token import of_another
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.portal import portal
@@ -40,6 +41,7 @@ CALLER_TIMEOUT: Final = 20.0
 """Seconds that somebody waits for it."""
 SAVE_TRIES: Final = 60
 LOST_ROTATION: Final = "lost_rotation"
+OTHER_ACCOUNT: Final = "other_account"
 
 
 class GrantLost(Exception):
@@ -144,9 +146,9 @@ class Refresher:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
             self._backoff.succeeded(place)
-            if unbound(self._row(grant)[0], tokens):
+            if why := self._why_refused(grant, tokens):
                 await self.outbox.end(grant.user, grant.provider, grant.app, tokens)
-                return await self._ended(grant, NOT_BOUND, intent)
+                return await self._ended(grant, why, intent)
             saved = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
             await self.vault.delete(intent)
             return saved
@@ -199,6 +201,14 @@ class Refresher:
         if provider is None or app is None:
             raise InvalidInput(f"No app {grant.app!r} is set up any more.", fix_by="operator")
         return provider, app
+
+    def _why_refused(self, grant: Grant, tokens: Tokens) -> str:
+        """Why these tokens must not take the place of the grant's; empty if they may."""
+        provider, _ = self._row(grant)
+        if unbound(provider, tokens):
+            return NOT_BOUND
+        named = tokens.id_token
+        return OTHER_ACCOUNT if named and of_another(provider, named, grant.account.subject) else ""
 
     def _check_origin(self, grant: Grant) -> None:
         """Raise where the token endpoint of now is not the one that this grant came from, or not for its app."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
 from deputize.core.oauth.identity import MOST_OF_SUBJECT
-from deputize.core.oauth.jose import ALGS, header_of, key_of, kind_of, verify
+from deputize.core.oauth.jose import ALGS, content_of, header_of, key_of, kind_of, verify
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
 
@@ -42,6 +42,18 @@ def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any
     if not isinstance(claims, dict):
         return "holds no claims"
     return _misfit(provider, app, claims, nonce, at) or claims
+
+
+def of_another(provider: Provider, token: Secret, subject: str) -> bool:
+    """Whether an id_token that came with a refresh names another account than the one with this ``subject``.
+
+    OpenID Connect Core 12.2. Its signature is not looked at (3.1.3.7, 6): it came from the token endpoint over TLS, and
+    can only cost a grant. One that cannot be read, or whose ``sub`` is no account's subject here, says nothing.
+    """
+    claims = content_of(token.reveal())
+    if provider.identity.subject != "{sub}" or "sub" not in claims:
+        return False
+    return (claims.get("iss"), claims["sub"]) != (provider.issuer, subject)
 
 
 def _signed(provider: Provider, token: Secret, keys: Any) -> bytes | str:

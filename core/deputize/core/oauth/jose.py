@@ -83,9 +83,17 @@ def verify(token: str, key: AnyKey, alg: str) -> bytes | None:
 
 def header_of(token: str) -> dict[str, Any]:
     """What a compact serialization says of itself, unproven; empty where it is none."""
-    head = token.partition(".")[0]
+    return _document(token.partition(".")[0])
+
+
+def content_of(token: str) -> dict[str, Any]:
+    """The claims in a compact serialization, unproven; empty where it is none, or encrypted."""
+    return _document(token.split(".")[1]) if token.count(".") == 2 else {}
+
+
+def _document(part: str) -> dict[str, Any]:
     try:
-        found = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -50,6 +50,7 @@ WHY: Final[Mapping[str, str]] = {
     "rejected": "{label} no longer accepts the earlier connection.",
     "expired": "The earlier connection has expired.",
     "not_bound": "{label} has answered in a way that is not safe enough for this application.",
+    "other_account": "{label} has answered for another account than the one that was connected.",
     "account_changed": "Another account was connected before.",
     "scope_missing": "{label} says that the earlier connection does not allow enough.",
 }

@@ -112,7 +112,7 @@ def _apply(values: Values, name: str, value: str, variables: Mapping[str, str]) 
         if resolved is None:
             values.doubt("var()")
             return
-        value = resolved.lower()
+        value = resolved.lower().strip()
     for single, text in accepted(name, value):
         if single == "doubt":
             values.doubt(text)

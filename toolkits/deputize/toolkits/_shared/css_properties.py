@@ -63,8 +63,8 @@ _AUTO: Final = frozenset(
 )
 _LENGTHS: Final = frozenset(
     "top right bottom left margin-top margin-left margin-right margin-bottom padding-top padding-left padding-right"
-    " padding-bottom width height max-width max-height min-width min-height text-indent letter-spacing line-height"
-    " flex-basis border-top-width border-bottom-width".split()
+    " padding-bottom width height max-width max-height min-width min-height text-indent letter-spacing word-spacing"
+    " line-height flex-basis border-top-width border-bottom-width".split()
 )
 _TAKEN: Final = frozenset(  # as they stand, to be judged where they are used
     "background-size font-family clip clip-path transform scale translate filter content background-clip"
@@ -84,12 +84,15 @@ _WIDE_DECORATION: Final = {  # what may lie over a text, or push it away, from s
     **{
         "text-decoration-thickness": 4.0,
         "border-image-outset": 4.0,
-        "word-spacing": 50.0,
         "gap": 300.0,
         "column-gap": 300.0,
         "tab-size": 50.0,
         "border-spacing": 60.0,
     },
+}
+_REREAD: Final = {  # what is read in another order than it stands in
+    "order": re.compile(r"[1-9(]"),
+    **dict.fromkeys(("flex-direction", "flex-flow"), re.compile("reverse")),
 }
 _PLACED: Final = re.compile(r"grid-(?:area|row|column)(?:-start|-end)?")
 _FOREIGN: Final = ("mso-", "-ms-", "-moz-", "-o-", "-khtml-", "panose", "_", "*", "mso")
@@ -127,10 +130,14 @@ def accepted(name: str, value: str) -> Expanded:
         return ((name, value),) if "var(" in value or _is_valid(name, value) else _unknown(name, value)
     if name == "color-scheme":
         return (("doubt", name),) if is_dark_only(value) else ()
+    if name.startswith("text-decoration") and "line-through" in value:
+        return (("doubt", name),)
     if name in _WIDE_DECORATION:
         return (("doubt", name),) if _is_wide(name, value) else ()
     if name.startswith("grid-template") and not re.search(r"(?<![\d.])0", value):
         return ()
+    if name in _REREAD:
+        return (("doubt", name),) if _REREAD[name].search(value) else ()
     if _PLACED.fullmatch(name) and value in ("auto", "initial"):
         return ()
     plain = name.removeprefix("-webkit-")

@@ -13,10 +13,12 @@ from typing import Final, NamedTuple
 
 WIDTH: Final = 1280.0
 """Pixels of the window in which a mail is imagined; phones differ, and are not asked."""
+_WINDOWS: Final = ("v", "sv", "lv", "dv", "cq")  # a container that nobody has named is the window, too
 _PIXELS: Final = {
     **{"px": 1.0, "pt": 4 / 3, "in": 96.0, "cm": 37.8, "mm": 3.78, "pc": 16.0, "q": 0.945, "rem": 16.0},
-    **{"vw": WIDTH / 100, "vh": 8.0, "vmin": 8.0, "vmax": WIDTH / 100, "vi": WIDTH / 100, "vb": 8.0},
-    **{"dvh": 8.0, "svh": 8.0, "lvh": 8.0, "dvw": WIDTH / 100, "svw": WIDTH / 100, "lvw": WIDTH / 100},
+    **{"rex": 8.0, "rch": 8.0, "rcap": 11.2, "ric": 16.0},
+    **{f"{kind}{side}": WIDTH / 100 for kind in _WINDOWS for side in ("w", "i", "max")},
+    **{f"{kind}{side}": 8.0 for kind in _WINDOWS for side in ("h", "b", "min")},
 }
 _OF_SIZE: Final = {"em": 1.0, "ex": 0.5, "ch": 0.5, "lh": 1.2, "cap": 0.7, "ic": 1.0, "rlh": 1.2}
 _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"

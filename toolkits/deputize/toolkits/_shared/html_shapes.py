@@ -79,6 +79,14 @@ def _place(shape: Shape, values: Values, size: float) -> None:
         shape.doubt("position")
     if values.length("letter-spacing", 0, size) < min(-0.35 * size, -0.1):
         shape.hidden = shape.hidden or "letter-spacing"
+    if values.length("word-spacing", 0, size) < min(-2 * size, -20):
+        shape.hidden = shape.hidden or "word-spacing"
+    if values.length("word-spacing", 0, size) > 50:
+        shape.doubt("word-spacing")
+    if values.length("letter-spacing", 0, size) > 100:
+        shape.doubt("letter-spacing")
+    if tall(values, size) > 5_000:
+        shape.doubt("height")
 
 
 def _offset(values: Values, near: str, away: str, size: float, far: float) -> float:
