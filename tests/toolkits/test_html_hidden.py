@@ -104,10 +104,10 @@ def rows(count: int) -> str:
 
 
 def siblings(count: int) -> str:
-    return "<p>word 99</p><details>" + "<i>folded</i>" * count + "</details>"
+    return "<p>word 99</p>" + "<i></i>" * count
 
 
-@pytest.mark.parametrize(("made", "few", "many"), [(rows, 500, 2_000), (siblings, 3_000, 12_000)])
+@pytest.mark.parametrize(("made", "few", "many"), [(rows, 500, 2_000), (siblings, 2_000, 16_000)])
 def test_the_time_is_linear_in_the_length(made: Callable[[int], str], few: int, many: int) -> None:
     def seconds(count: int) -> float:
         began = time.process_time()
