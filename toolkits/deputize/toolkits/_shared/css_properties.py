@@ -128,10 +128,10 @@ def accepted(name: str, value: str) -> Expanded:
         return ((name, value),)
     if _is_judged(name):
         return ((name, value),) if "var(" in value or _is_valid(name, value) else _unknown(name, value)
-    if name == "color-scheme":
-        return (("doubt", name),) if is_dark_only(value) else ()
     if name.startswith("text-decoration") and "line-through" in value:
         return (("doubt", name),)
+    if name == "color-scheme":
+        return (("doubt", name),) if is_dark_only(value) else ()
     if name in _WIDE_DECORATION:
         return (("doubt", name),) if _is_wide(name, value) else ()
     if name.startswith("grid-template") and not re.search(r"(?<![\d.])0", value):

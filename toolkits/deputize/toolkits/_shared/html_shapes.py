@@ -81,10 +81,9 @@ def _place(shape: Shape, values: Values, size: float) -> None:
         shape.hidden = shape.hidden or "letter-spacing"
     if values.length("word-spacing", 0, size) < min(-2 * size, -20):
         shape.hidden = shape.hidden or "word-spacing"
-    if values.length("word-spacing", 0, size) > 50:
-        shape.doubt("word-spacing")
-    if values.length("letter-spacing", 0, size) > 100:
-        shape.doubt("letter-spacing")
+    for name, most in (("letter-spacing", 100), ("word-spacing", 50)):
+        if values.length(name, 0, size) > most:
+            shape.doubt(name)
     if tall(values, size) > 5_000:
         shape.doubt("height")
 
