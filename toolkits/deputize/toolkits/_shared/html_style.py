@@ -199,8 +199,7 @@ def _gone(element: Element, values: Values) -> str:
         return "dialog"
     parent = element.parent
     if parent is not None and is_closed(parent):
-        first = next((one for one in parent.inner if one.tag == "summary"), None)
-        return "" if element is first and parent.tag == "details" else "details"
+        return "" if element is parent.summary and parent.tag == "details" else "details"
     return ""
 
 
@@ -208,7 +207,7 @@ def is_closed(element: Element) -> bool:
     """Whether what an element holds is not shown: folded until somebody clicks, or replaced by a shadow tree."""
     if element.tag == "details":
         return "open" not in element.attributes
-    return any(one.tag == "template" and "shadowrootmode" in one.attributes for one in element.inner)
+    return element.shadowed
 
 
 def _invisible(values: Values, above: Look) -> bool:

@@ -34,7 +34,8 @@ class TooComplex(Exception):
 @dataclass(slots=True, eq=False)
 class Element:
     """An element. ``inner``: the children that are elements, ``nth``: its place among those of its parent; ``raw``: the
-    text of a template."""
+    text of a template; ``summary``: the first child of that name; ``shadowed``: a child brings a shadow tree, which is
+    shown instead of the others."""
 
     tag: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -44,6 +45,8 @@ class Element:
     nth: int = 0
     foreign: bool = False
     raw: str = ""
+    summary: Element | None = None
+    shadowed: bool = False
 
     def walk(self) -> Iterator[Element]:
         """This element and all in it, in their order."""
@@ -134,6 +137,8 @@ def _converted(document: Any) -> tuple[Element, list[str]]:
                 made.foreign = child.namespace != "html"
                 element.children.append(made)
                 element.inner.append(made)
+                element.summary = element.summary or (made if made.tag == "summary" else None)
+                element.shadowed |= made.tag == "template" and "shadowrootmode" in attributes
                 if (content := getattr(child, "template_content", None)) is not None:
                     made.raw = content.to_text()
                 waiting.append((child, made))
