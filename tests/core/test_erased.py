@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from deputize.core import ApprovalRequired, Call, ConsentRequired, Deputy, User
 from deputize.core.audit import Audit, verify
 from deputize.core.audit.events import TokenRefreshed
 from deputize.core.audit.facts import OfGrant
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, without_key
@@ -23,6 +27,7 @@ from tests.core.consent.test_consents import House
 from tests.support.faults import REVOKE, answer
 from tests.support.house import build, connect, new_vault
 from tests.support.kits import ALL, MAIL, gmail
+from tests.support.mortal import Fate, MortalLine, MortalStore
 
 CAROL = User("carol-4711", "acme")
 MAIL_OF_CAROL = "alice@example.test"
@@ -216,3 +221,40 @@ async def test_rows_with_ids_from_before_stay_readable_prove_and_count_for_rollb
     last = (await AuditedGenerations.read(tmp_path / "audit", vault)).of(grant)
     assert last and last.generation == grant.generation + 5
     await vault.close()
+
+
+class Slow(MortalLine):
+    """The network of a process to which the provider is slow to say whose the tokens are."""
+
+    reached: threading.Event
+    answers: threading.Event
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/userinfo"):
+            self.reached.set()
+            await asyncio.to_thread(self.answers.wait, 10)
+        return await super().handle_async_request(request)
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_a_consent_that_another_process_is_at_work_on_leaves_nothing_of_an_erased_user(dies: bool) -> None:
+    house = await House().begin()
+    asked = await house.ask()
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    fate = Fate()
+    line = Slow(house.line, fate)
+    line.reached, line.answers = threading.Event(), threading.Event()  # it runs in another loop
+    vault = await Vault.open(MortalStore(house.store, fate), [b"k" * 32])
+    other = await build(vault=vault, transport=line, clock=house.clock, toolkits=[gmail])
+    work = asyncio.create_task(other.consents.finish("google", back, AnyLocalUser(), started.nonce.reveal()))
+    assert await asyncio.to_thread(line.reached.wait, 10)
+    erasing = asyncio.create_task(house.deputy.erase("alice"))
+    await asyncio.wait((erasing,), timeout=0.3)
+    fate.dead = dies
+    line.answers.set()
+    await asyncio.gather(work, return_exceptions=True)
+    await erasing
+    assert house.live() == 0 and await house.deputy.vault.scan("received") == []
+    assert b"alice" not in await said(house.deputy.vault)
+    await house.deputy.close()

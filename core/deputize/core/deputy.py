@@ -281,6 +281,7 @@ class Deputy:
         What is under way ends by itself; its row goes when it expires. The audit stays."""
         who = User.of(user)
         ended = await self.revoke(who)
+        await self.consents.settle(self.vault.place(who), wait=True)
         await erase(who, self.vault, self.files, self.audit)
         return ended
 

@@ -16,6 +16,7 @@ from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey
 
 from deputize.core import App, Secret, User
+from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.oauth.id_token import claims_of
 from deputize.core.web import texts
@@ -122,6 +123,23 @@ def test_what_no_subject_can_be_connects_nobody_and_leaves_no_tokens(
         assert connect(deputy, server).status == "failed"
         assert not deputy.run(deputy.vault.scan("received"))
     assert not server.tokens
+
+
+@pytest.mark.parametrize(
+    ("named", "status"),
+    [("alice-1", "granted"), ("Alice-1", "failed"), ("ALICE@example.test", "granted"), ("bob@example.test", "failed")],
+)
+def test_an_account_is_named_by_its_very_subject_or_by_its_name_in_any_case(
+    opened: Open, named: str, status: str
+) -> None:
+    server = OidcServer()
+    with opened(server) as deputy:
+        (asked,) = deputy.run(deputy.connect("alice", tools=["acme_me"], account=named))
+        started = deputy.run(deputy.consents.start(asked.link.rpartition("/")[2], AnyLocalUser()))
+        back = server.authorize(started.url)
+        deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+        ended = deputy.run(deputy.consents.status(asked.id))
+    assert ended and ended.status == status
 
 
 def test_without_an_id_token_the_account_is_that_of_userinfo(opened: Open) -> None:

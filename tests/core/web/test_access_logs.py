@@ -21,6 +21,8 @@ from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.logging import TRACE_LOG_LEVEL
+from uvicorn.middleware.message_logger import MessageLoggerMiddleware
 
 from deputize.core.engine import FixedPages
 from deputize.core.errors import SettingsError
@@ -283,3 +285,19 @@ def test_gunicorns_own_access_log_holds_none_with_the_filter(caplog: pytest.LogC
         logger.access(SimpleNamespace(status="200 OK", headers=[], sent=1), SimpleNamespace(headers=[]), environ, took)
     assert len(caplog.records) == 2
     assert none_in([TICKET], [record.getMessage() for record in caplog.records])
+
+
+async def test_a_scope_that_uvicorn_traces_holds_none(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """Nothing: the scope is logged before."""
+
+    hides = LinkFilter()
+    traced = MessageLoggerMiddleware(app)  # type: ignore[arg-type]
+    traced.logger.addFilter(hides)
+    caplog.set_level(TRACE_LOG_LEVEL, traced.logger.name)
+    for path in (f"{AT}/callback/google", f"{AT}/connect/{TICKET}", "/mine"):
+        query = b"code=canary-code&state=it's" if "callback" in path else b"a=1"
+        scope: Any = {"type": "http", "path": path, "raw_path": path.encode(), "query_string": query}
+        await traced(scope, None, None)  # type: ignore[arg-type]
+    traced.logger.removeFilter(hides)
+    assert none_in([TICKET, "canary-code", "it's"], caplog.messages) and "a=1" in caplog.text

@@ -30,7 +30,7 @@ from deputize.core.consent.record import (
     Other,
     Who,
 )
-from deputize.core.consent.redeem import Redeemer
+from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, Declined, RateLimited, ScopeNotGranted
@@ -256,10 +256,11 @@ class Consents:
         await self.settle(self.repository.engine.vault.place(user) if user else "")
         await self._queue.flush()
 
-    async def settle(self, place: str = "") -> None:
+    async def settle(self, place: str = "", *, wait: bool = False) -> None:
         """Finish what processes that died have left below this place, which is a user's, or everybody's: tokens that
-        came are kept where their consent still waits for them, and end where it does not."""
-        await self.repository.engine.in_flight.run(partial(self._redeemer.settle, place))
+        came are kept where their consent still waits for them, and end where it does not. ``wait``: for those, too,
+        that another process is at work on, up to `LOCK_WAIT`."""
+        await self.repository.engine.in_flight.run(partial(self._redeemer.settle, place, LOCK_WAIT if wait else 0.0))
 
     async def waiting(self, user: User) -> list[Consent]:
         """What the user is being asked now."""

@@ -257,10 +257,13 @@ def _grant(reply: Received, account: Account, scopes: frozenset[str], extra: Map
 
 
 def _expected(account: Account, record: ConsentRecord) -> bool:
-    """Whether this is the account that was there before, or that was named; any, where none was."""
-    if record.subject:
-        return account.subject == record.subject
-    return record.account.casefold() in ("", account.name.casefold(), account.subject.casefold())
+    """Whether this is the account that was there before, or that was named; any, where none was.
+
+    Subjects differ by case (OpenID Connect Core 2, Salesforce's ids), names do not.
+    """
+    if record.subject or not record.account:
+        return record.subject in ("", account.subject)
+    return record.account == account.subject or record.account.casefold() == account.name.casefold()
 
 
 def reason_of(outcome: Outcome) -> str:

@@ -56,10 +56,13 @@ class Redeemer:
             elif record is not None and record.id == found.id and record.status == "confirmed":
                 await self.repository.end(record, "failed", INTERRUPTED)
 
-    async def settle(self, place: str = "") -> None:
-        """Finish what processes that died have left below this place, which is a user's, or everybody's."""
+    async def settle(self, place: str = "", patience: float = 0.0) -> None:
+        """Finish what processes that died have left below this place, which is a user's, or everybody's.
+
+        ``patience``: seconds to wait for a process that is at work on one, until it has finished or died, too.
+        """
         async for reply in self.received.below(place):
-            async with self._alone(reply.user, reply.provider, reply.app, 0.0) as alone:
+            async with self._alone(reply.user, reply.provider, reply.app, patience) as alone:
                 now = await self.received.again(reply) if alone else None
                 try:
                     await (self.keeper.keep_or_end(now) if now else _nothing())
