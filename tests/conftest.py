@@ -20,7 +20,7 @@ from tests.support.strict import StrictTransport
 
 def pytest_configure(config: pytest.Config) -> None:
     """Look at all examples of each property where no lane is left out."""
-    lanes = config.getoption("markexpr")
+    lanes = str(config.getoption("markexpr"))
     Run.whole, Run.sweeps = lanes == "", "not sweep" not in lanes
 
 

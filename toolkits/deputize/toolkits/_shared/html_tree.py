@@ -54,7 +54,7 @@ class Element:
         while waiting:
             element = waiting.pop()
             yield element
-            waiting += reversed(element.inner)
+            waiting.extend(reversed(element.inner))
 
     def text(self) -> str:
         """All text in it."""
