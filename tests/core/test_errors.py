@@ -226,7 +226,7 @@ REVEALING: Final = {
     "oauth/client_auth.py": 3,  # the client's own secret or assertion, a bearer token for the server that gave it
     "oauth/client_key.py": 4,  # a client's private key, out of its file and to sign with
     "oauth/dpop.py": 3,  # the key that a grant is bound to, and what a proof is about
-    "oauth/id_token.py": 1,  # to verify it
+    "oauth/id_token.py": 2,  # to verify it, and to compare whose the one of a refresh is
     "oauth/pkce.py": 1,  # a fingerprint
     "vault/content.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 4,  # the same for a grant

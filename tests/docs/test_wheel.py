@@ -65,15 +65,16 @@ def test_nothing_is_in_the_wheel_that_is_not_the_program(wheel: set[str]) -> Non
 # ----------------------------------------------------------------- one extra is enough
 
 LINK: Final = """
-import httpx
 [consent] = deputy.run(deputy.connect("alice", "google", scopes=["https://www.googleapis.com/auth/gmail.readonly"]))
-assert httpx.get(consent.link, follow_redirects=True).status_code == 200, "the page is served"
+assert browser.get(consent.link).status_code == 200, "the page is served"
 deputy.run(deputy.close())
 print("works")
 """
 START: Final = """
+import httpx
 from deputize.core import Deputy
 deputy = Deputy.from_settings()
+browser = httpx.Client(follow_redirects=True)  # a local link opens in one browser only
 """
 GRAPH: Final = """
 from typing import Any
@@ -88,7 +89,7 @@ builder.add_edge(START, "tools")
 call = {"name": "gmail_search_emails", "args": {}, "id": "1"}
 state = builder.compile().invoke({"messages": [AIMessage("", tool_calls=[call])]})
 [pause] = state["__interrupt__"]
-assert httpx.get(pause.value["consents"][0]["link"], follow_redirects=True).status_code == 200
+assert browser.get(pause.value["consents"][0]["link"]).status_code == 200
 """
 CHAIN: Final = """
 from deputize.adapters.langchain import tools
@@ -105,7 +106,7 @@ answer = found["gmail_search_emails"].call().content
 assert "allow" in answer, answer
 """
 ENOUGH: Final = {
-    "langgraph": START + "import httpx\n" + GRAPH + LINK,
+    "langgraph": START + GRAPH + LINK,
     "langchain": START + CHAIN + LINK,
     "llamaindex": START + INDEX + LINK,
     "settings,web": START + LINK,

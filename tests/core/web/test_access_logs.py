@@ -185,8 +185,12 @@ async def local_paths(world: World) -> tuple[list[str], list[str]]:
     return [path_of(asked), f"/me/{TICKET}/connections", callback], [asked.link.rpartition("/")[2], TICKET, "canary-"]
 
 
-async def test_uvicorns_access_log_holds_none(line: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
+async def test_uvicorns_access_log_holds_none(
+    line: socket.socket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.DEBUG, "uvicorn")
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)  # whatever ran in this process before
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
     world = await make(local=True)
     paths, secrets = await local_paths(world)
     async with uvicorn_of(world.app, line):
