@@ -50,7 +50,7 @@ class Element:
 
     def walk(self) -> Iterator[Element]:
         """This element and all in it, in their order."""
-        waiting = [self]
+        waiting: list[Element] = [self]
         while waiting:
             element = waiting.pop()
             yield element
