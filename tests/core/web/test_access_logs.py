@@ -188,9 +188,9 @@ async def local_paths(world: World) -> tuple[list[str], list[str]]:
 async def test_uvicorns_access_log_holds_none(
     line: socket.socket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caplog.set_level(logging.DEBUG, "uvicorn")
-    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)  # whatever ran in this process before
-    monkeypatch.setattr(logging.getLogger("uvicorn"), "propagate", True)
+    for name in ("uvicorn", "uvicorn.access"):  # other servers of this process have set them
+        caplog.set_level(logging.DEBUG, name)
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     world = await make(local=True)
     paths, secrets = await local_paths(world)
     async with uvicorn_of(world.app, line):
