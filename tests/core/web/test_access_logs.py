@@ -188,9 +188,10 @@ async def local_paths(world: World) -> tuple[list[str], list[str]]:
 async def test_uvicorns_access_log_holds_none(
     line: socket.socket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("uvicorn", "uvicorn.access"):  # other servers of this process have set them
+    for name in ("uvicorn", "uvicorn.access", "uvicorn.error"):  # other servers of this process have set them
         caplog.set_level(logging.DEBUG, name)
-        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [caplog.handler])
+        monkeypatch.setattr(logging.getLogger(name), "propagate", False)
     world = await make(local=True)
     paths, secrets = await local_paths(world)
     async with uvicorn_of(world.app, line):
