@@ -51,6 +51,7 @@ def demo(home: Path, *words: str, terminal: bool = False) -> Iterator[Talk]:
         yield person
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "terminal",
     [pytest.param(True, id="at a terminal", marks=pytest.mark.processes), pytest.param(False, id="in a pipe")],

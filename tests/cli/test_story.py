@@ -122,6 +122,7 @@ def test_a_secret_left_in_a_file_would_be_found(home: Path, kind: str, monkeypat
     assert step.startswith("no secret") and reason == f"{kind} in debug.log"
 
 
+@pytest.mark.processes
 def test_what_is_not_ours_is_told_by_kind_and_place_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(chat: Chat, text: str) -> None:
         raise RuntimeError("http://127.0.0.1/callback?code=hush-hush")

@@ -11,8 +11,8 @@ from _pytest.mark import ParameterSet
 
 LANES: Final = ("sweep", "processes", "browser", "counterpart")
 """The marks of what the default run leaves out."""
-MOST_CASES: Final = 4
-"""As many cases of a test does the default run take, spread over all; the others are in `sweep`."""
+MOST_CASES: Final = 2
+"""As many cases of a test does the default run take: the first and the last; the others are in `sweep`."""
 MOST_PROCESSES: Final = 2
 """As many processes may a test start in the default run: more belong into `processes`."""
 
@@ -27,9 +27,9 @@ class Run:
 
 
 def examples(count: int) -> int:
-    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a tenth,
+    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a twentieth,
     at least twenty."""
-    return count if Run.whole else min(count, max(count // 10, 20))
+    return count if Run.whole else min(count, max(count // 20, 20))
 
 
 def thin(items: Sequence[pytest.Item]) -> None:
