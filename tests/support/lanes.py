@@ -27,8 +27,8 @@ class Run:
 
 
 def examples(count: int) -> int:
-    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a twentieth,
-    at least twenty."""
+    """As many examples of a property (Hypothesis) does this run look at: all of them where all lanes run, else a
+    twentieth, at least twenty."""
     return count if Run.whole else min(count, max(count // 20, 20))
 
 
