@@ -9,7 +9,7 @@ import json
 import logging
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,20 +86,17 @@ class DemoFolder:
         log.warning("Made a new key for the demo's vault in %s.", path)
         return made
 
-    def ports(self, pages: int = 0) -> Mapping[str, int]:
-        """A port for our pages and one for the sandbox: the same as last time, unless another program took them.
+    def port(self, name: str, *, chosen: int = 0, other: int = 0) -> int:
+        """A port for ``pages`` or for the ``sandbox``: the same as last time, unless another program took it.
 
-        ``pages``: the port that the person chose for our pages, which is never replaced by another one.
+        ``chosen``: the one that the person wants, which is never replaced. ``other``: one that is for something else.
         """
         before = self._remembered()
-        wanted = {name: before.get(name, port) for name, port in PORTS.items()}
-        chosen = {"pages": pages} if pages else {}
-        for name, port in wanted.items():
-            if name not in chosen:
-                chosen[name] = port if port not in chosen.values() and is_free(port) else _any_free()
-        if chosen != before:
-            self.file(_MARK).write_text(json.dumps(chosen), encoding="ascii")
-        return chosen
+        wanted = before.get(name, PORTS[name])
+        port = chosen or (wanted if wanted != other and is_free(wanted) else _any_free())
+        if port != before.get(name):
+            self.file(_MARK).write_text(json.dumps(before | {name: port}), encoding="ascii")
+        return port
 
     def _remembered(self) -> dict[str, int]:
         text = self.file(_MARK).read_text(encoding="utf-8")
@@ -107,8 +104,8 @@ class DemoFolder:
             return {}
         try:
             content = json.loads(text)
-            return {name: int(content[name]) for name in PORTS}
-        except (ValueError, KeyError, TypeError):
+            return {name: int(content[name]) for name in PORTS if name in content}
+        except (ValueError, TypeError):
             hint = "Start over: deputize demo --fresh"
             raise SettingsError("The demo's ports.json cannot be read.", hint=hint) from None
 

@@ -8,12 +8,12 @@ Everything that serves or waits runs on the portal's loop; the terminal in front
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -56,6 +56,7 @@ TOOLKITS: Final = ("gmail", "slack", "github", "linear")
 PLAYED: Final = ("google", "slack", "github", "linear")
 THREAD: Final = "demo"
 
+T = TypeVar("T")
 Payload = dict[str, Any]
 Front = Callable[[Sandbox], AsgiApp]
 """What is served for a sandbox: the story of ``--auto`` looks at what goes by."""
@@ -152,11 +153,13 @@ def demo_stage(
     folder: DemoFolder, model: BaseChatModel, *, front: Front = lambda sandbox: sandbox.app
 ) -> Iterator[Stage]:
     """A demo over the sandbox, as its folder remembers it; its pages are on ``DEPUTIZE_PORT`` where that is set."""
-    ports = folder.ports(Settings.load().port if os.environ.get("DEPUTIZE_PORT") else 0)
+    chosen = Settings.load().port if os.environ.get("DEPUTIZE_PORT") else 0
     sandbox = Sandbox(state=folder.file("sandbox.json"))
-    run = portal().run
-    base = run(portal().enter(serve(front(sandbox), ports["sandbox"])))
-    deputy = run(_demo_deputy(folder, base, ports["pages"]))
+    base = _on_a_free_port(lambda: _served(front(sandbox), folder.port("sandbox", other=chosen)))
+    deputy = _on_a_free_port(
+        lambda: _demo_deputy(folder, base, folder.port("pages", chosen=chosen)), tries=1 if chosen else 3
+    )
+    run = deputy.run
     with _chat(deputy, model, folder.file("checkpoints.sqlite"), USER, TOOLKITS) as chat:
         pages = run(deputy.pages.base_url())
         register_pages(sandbox, pages, names=PLAYED)
@@ -180,6 +183,21 @@ def live_stage(folder: DemoFolder, model: BaseChatModel, user: str) -> Iterator[
         yield Stage(deputy, chat, deputy.run(deputy.pages.base_url()))
 
 
+def _on_a_free_port(start: Callable[[], Coroutine[Any, Any, T]], tries: int = 3) -> T:
+    """What starts; again where another program took the port after it was found free."""
+    while True:
+        try:
+            return portal().run(start())
+        except SettingsError:
+            tries -= 1
+            if not tries:
+                raise
+
+
+async def _served(app: AsgiApp, port: int) -> str:
+    return await portal().enter(serve(app, port))
+
+
 async def _demo_deputy(folder: DemoFolder, base: str, port: int) -> Deputy:
     path, keys = folder.file("vault.sqlite"), folder.keys()
     store = open_store(str(path), create=not path.exists())
@@ -198,6 +216,11 @@ async def _demo_deputy(folder: DemoFolder, base: str, port: int) -> Deputy:
         providers={name: PROVIDERS[name].moved_to(base) for name in PLAYED},
     )
     pages.deputy = deputy
+    try:
+        await pages.base_url()
+    except BaseException:
+        await deputy.close()
+        raise
     return deputy
 
 
