@@ -13,7 +13,7 @@ from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
 from deputize.core.act.needs import Need, any_of
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
-from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Wait
+from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait
 from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
@@ -105,6 +105,7 @@ __all__ = [
     "Take",
     "Tool",
     "Toolkit",
+    "Undo",
     "User",
     "UserRequired",
     "VaultError",

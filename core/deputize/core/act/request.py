@@ -129,5 +129,19 @@ class Note:
     data: Mapping[str, Any]
 
 
-Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Wait | Show
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The call that puts back what this act has changed: yielded once, after the last write.
+
+    ``tool`` and ``arguments``: as a model would call it. ``holds``: what must still be so when it is done, by the names
+    of what that call shows: of a `Change` what is there before it, of a field or a pin its value. Another value means
+    that somebody has changed it since, and nothing is undone.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any]
+    holds: Mapping[str, Any] = field(default_factory=dict)
+
+
+Step = Request | list[Request] | PublicRequest | Note | Keep | Take | Wait | Show | Undo
 Steps = Generator[Step, Any, Any]

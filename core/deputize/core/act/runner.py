@@ -18,7 +18,7 @@ from deputize.core.act.call_row import CallRow
 from deputize.core.act.exchange import Exchange, fault_of
 from deputize.core.act.files import Files
 from deputize.core.act.ledger import Entry
-from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Wait
+from deputize.core.act.request import Keep, Note, PublicRequest, Request, Step, Steps, Take, Undo, Wait
 from deputize.core.act.results import MissingScope
 from deputize.core.act.run import Run
 from deputize.core.act.show import Show
@@ -131,8 +131,8 @@ class _Ended:
 class Runner:
     """One tool's steps on their way.
 
-    ``waited``: seconds the tool has waited; ``shown``: what the tool has shown and may now do; ``at_fault``: it has
-    broken a rule, and may not talk itself out of it.
+    ``waited``: seconds the tool has waited; ``shown``: what the tool has shown and may now do; ``undo``: the call that
+    puts back what it did; ``at_fault``: it has broken a rule, and may not talk itself out of it.
     """
 
     exchange: Exchange
@@ -141,6 +141,7 @@ class Runner:
     entry: Entry | None
     waited: float = 0.0
     shown: Show | None = None
+    undo: Undo | None = None
     at_fault: bool = False
 
     @property
@@ -246,6 +247,8 @@ class Runner:
                 return file
             case Wait():
                 return await self._wait(step.seconds)
+            case Undo():
+                return self._can_be_undone(step)
         raise self._fault(f"yields {type(step).__name__}, which is no step")
 
     async def _noted(self, note: Note) -> None:
@@ -271,6 +274,11 @@ class Runner:
         if not 0 <= seconds <= LONGEST_WAIT or self.waited > MOST_WAITING:
             raise self._fault(f"waits longer than {LONGEST_WAIT:g} seconds at once, or {MOST_WAITING:g} in all")
         await self.sleep(seconds)
+
+    def _can_be_undone(self, undo: Undo) -> None:
+        if self.shown is None or self.undo is not None:
+            raise self._fault("yields an Undo before it shows what it will do, or a second one")
+        self.undo = undo
 
     async def _claim(self) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""
