@@ -17,6 +17,7 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
+from deputize.core.web.reading_order import reading
 from deputize.core.web.rendering import see_other
 from deputize.core.web.site import Page, Site, here, note
 
@@ -29,6 +30,7 @@ async def ask(site: Site, request: Request) -> Response:
     act = await _act(site, request, user)
     facts: dict[str, Any] = {
         "act": act,
+        "reading": reading(act),
         "head": texts.APPROVAL_HEADS.get(act.status, ""),
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
