@@ -59,6 +59,8 @@ def public(content: Mapping[str, Any], home: str) -> Approval:
         changed=tuple(name.replace("_", " ") for name in content.get("changed", ())),
         digest=content.get("digest", ""),
         link=f"{home}/approve/{content['id']}" if home else "",
+        step=(step := content.get("step", "")),
+        step_link=f"{home}/asks/{step}" if home and step else "",
     )
 
 
