@@ -23,10 +23,12 @@ from deputize.core.vault.vault import Record
 
 @dataclass(frozen=True, slots=True)
 class Undoable:
-    """An act of a user that can be put back. ``id``: what `Deputy.undo` takes; ``what`` and ``where``: as it was shown;
-    ``at`` and ``until``: when it was done, and for how long it can be undone, both in Unix seconds."""
+    """An act of a user that can be put back. ``id``: what `Deputy.undo` takes; ``call``: the tool call's id, as the
+    model's provider gave it; ``what`` and ``where``: as it was shown; ``at`` and ``until``: when it was done, and until
+    when it can be undone, in Unix seconds."""
 
     id: str
+    call: str
     tool: str
     what: str
     where: str
@@ -63,7 +65,7 @@ class Undoing:
         content = row.json
         if "undo" not in content or self._expired(row):
             return None
-        facts = {name: content[name] for name in ("tool", "what", "where", "at")}
+        facts = {name: content[name] for name in ("call", "tool", "what", "where", "at")}
         return Undoable(id=act_id, account=content["name"], until=content["expires"], **facts)
 
     async def inverse(self, user: User, act_id: str) -> Inverse:
@@ -116,7 +118,8 @@ def kept_of(act: Act, grant: Grant, show: Show | None, undo: Undo | None, at: fl
     facts |= {"undoes": act.call.undoes.act} if act.call.undoes else {}
     if undo is None or show is None:
         return facts
-    facts |= {"app": act.app, "name": grant.account.name, "what": show.what, "where": show.where, "at": at}
+    facts |= {"call": act.call.id, "app": act.app, "name": grant.account.name, "at": at}
+    facts |= {"what": show.what, "where": show.where}
     return facts | {"undo": {"tool": undo.tool, "arguments": dict(undo.arguments), "holds": dict(undo.holds)}}
 
 
