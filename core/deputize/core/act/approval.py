@@ -57,6 +57,7 @@ class Approvals:
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.audit, self.clock, pages = engine.vault, engine.audit, engine.clock, engine.pages
+        self.zone = engine.zone
         self.home = pages.url.rstrip("/") if isinstance(pages, FixedPages) else ""
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
@@ -69,7 +70,7 @@ class Approvals:
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
             raise ApprovalRequired(
-                f"{act.tool.name} waits for the user's approval.", approval=public(content, self.home)
+                f"{act.tool.name} waits for the user's approval.", approval=public(content, self.home, self.zone)
             )
         return content.get("edited")
 
@@ -150,17 +151,17 @@ class Approvals:
             content = record.json
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
-                    return public(content, self.home)
+                    return public(content, self.home, self.zone)
                 raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
-                return public(content, self.home)
+                return public(content, self.home, self.zone)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
-        return public(record.json, self.home) if record else None
+        return public(record.json, self.home, self.zone) if record else None
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -199,7 +200,9 @@ class Approvals:
         if status == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
         if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
-            raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home))
+            raise ApprovalRequired(
+                f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home, self.zone)
+            )
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
 
     async def give_back(self, act: Act, account: Account) -> None:
@@ -211,7 +214,9 @@ class Approvals:
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [public(c, self.home) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
+        return [
+            public(c, self.home, self.zone) for c in found if c["status"] == "pending" and c["expires"] > self.clock()
+        ]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
