@@ -25,6 +25,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     inbox,
     issue_changes,
     issues,
+    merge,
     people,
     projects,
     pull_changes,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from deputize.core import Audience, Change, Need, Show
 from deputize.core.act.request import MIB
 from deputize.core.act.show import shown_file
 from deputize.toolkits.github import api
 from deputize.toolkits.github.base import Asks, reads
-from deputize.toolkits.github.prose import masked
+from deputize.toolkits.github.prose import LONGEST_BODY, masked
 
 HOME: Final[Need] = reads("GET R")
 """The need of `home_of`."""
@@ -29,6 +29,20 @@ class Home:
     """A repository as it was found: ``row`` is GitHub's own."""
 
     row: Mapping[str, Any]
+
+    @classmethod
+    def of_node(cls, node: Mapping[str, Any]) -> Self:
+        """As GraphQL tells of it."""
+        visibility = str(node.get("visibility") or "").lower()
+        owner = {"type": (node.get("owner") or {}).get("__typename")}
+        return cls(
+            {
+                "id": node.get("databaseId"),
+                "full_name": node.get("nameWithOwner"),
+                "visibility": visibility,
+                "owner": owner,
+            }
+        )
 
     @property
     def name(self) -> str:
@@ -93,6 +107,12 @@ def writable(data: bytes) -> str | None:
     return text if text is not None and masked(text) == text else None
 
 
+def restored(text: Any) -> str | None:
+    """A text as a tool could write it again; None for one that none may write."""
+    told = str(text or "")
+    return told if len(told) <= LONGEST_BODY and masked(told) == told else None
+
+
 def change_of(before: Any, after: Any) -> Any:
     """A `Change`, or None where nothing changes."""
     return None if (before or "") == (after or "") else Change(before or "", after)
@@ -116,3 +136,8 @@ def commit_shown(sha: str, message: Any) -> str:
 def undoing(message: Any) -> str:
     """The message of a commit that puts back another one."""
     return f"Undo: {message}"[:256]
+
+
+def size_shown(file: Mapping[str, Any]) -> str:
+    """A file of a release."""
+    return f"{file.get('name')} ({file.get('size')} bytes)"
