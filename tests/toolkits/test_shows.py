@@ -10,9 +10,8 @@ from deputize.core.act.toolkit import find_toolkits
 NOT_YET: Final = {
     "calendar": "manage_calendar share_calendar",
     "github": (
-        "commit_files control_run create_branch create_issue create_pull create_repo delete merge_pull "
-        "resolve_thread review_pull run_workflow save_gist save_release set_star update_issue update_notifications "
-        "update_project_item update_pull write_comment write_discussion write_file"
+        "control_run create_issue create_pull create_repo run_workflow save_release set_star update_issue "
+        "update_notifications update_project_item update_pull write_comment write_discussion"
     ),
     "linear": (
         "archive create_customer_need create_issue create_project_status link_url post_update relate_issues "
