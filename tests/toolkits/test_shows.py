@@ -21,7 +21,7 @@ NOT_YET: Final = {
         "update_issue update_notifications write_comment"
     ),
     "salesforce": "create_record delete_record log_activity update_record",
-    "slack": ("create_channel manage_members mark_read pin react set_status update_channel write_canvas"),
+    "slack": ("mark_read pin react set_status write_canvas"),
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
 

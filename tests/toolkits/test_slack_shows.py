@@ -95,6 +95,18 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("slack_delete_message", a_plan),
     ("slack_upload_file", a_file),
     ("slack_upload_file", two_files),
+    (
+        "slack_create_channel",
+        {"name": "Plans Two", "topic": "Topical", "purpose": "Purposeful", "invite": ["@bob", "@decoy"]},
+    ),
+    ("slack_create_channel", {"name": "hush", "private": True, "purpose": "Alone"}),
+    ("slack_update_channel", {"conversation": "#random", "name": "Chat", "topic": "Anything", "purpose": "Whatever"}),
+    ("slack_update_channel", {"conversation": "C0RANDOM001", "topic": "", "archived": True}),
+    ("slack_update_channel", {"conversation": "C0ATTIC0001", "archived": False}),
+    ("slack_manage_members", {"conversation": "#eng", "action": "invite", "users": ["@decoy", "bob@example.test"]}),
+    ("slack_manage_members", {"conversation": LEADS, "action": "remove", "users": ["U0BOB000000"]}),
+    ("slack_manage_members", {"conversation": "#random", "action": "leave"}),
+    ("slack_manage_members", {"conversation": "C0DESIGN001", "action": "join"}),
 ]
 IDS: Final = [f"{n}-{tool.removeprefix('slack_')}" for n, (tool, _) in enumerate(ROWS)]
 every_row = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
@@ -104,6 +116,9 @@ AUDIENCES: Final[dict[str, str]] = {
     "slack_update_message": "people; organisation in a public channel",
     "slack_delete_message": "people; organisation in a public channel; self where it was only planned",
     "slack_upload_file": "people; organisation in a public channel",
+    "slack_create_channel": "organisation; where it is private, people, or self with nobody invited",
+    "slack_update_channel": "people; organisation in a public channel",
+    "slack_manage_members": "people; organisation in a public channel",
 }
 """Who sees what each tool does. Unknown where the conversation may not be read, or companies share it."""
 
