@@ -21,7 +21,6 @@ NOT_YET: Final = {
         "update_issue update_notifications write_comment"
     ),
     "salesforce": "create_record delete_record log_activity update_record",
-    "slack": ("mark_read pin react set_status write_canvas"),
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
 

@@ -77,6 +77,45 @@ async def a_plan(world: ShownWorld) -> dict[str, Any]:
     return {"conversation": ENG, "scheduled_id": later["scheduled_id"]}
 
 
+async def a_reaction(world: ShownWorld) -> dict[str, Any]:
+    return {"conversation": ENG, "ts": of_bob(world), "emoji": ":tada:"}
+
+
+async def no_reaction(world: ShownWorld) -> dict[str, Any]:
+    await world.act("slack_react", **(await a_reaction(world)))
+    return await a_reaction(world) | {"remove": True}
+
+
+async def a_pin(world: ShownWorld) -> dict[str, Any]:
+    return {"conversation": LEADS, "ts": str(_messages(world, LEADS)[0]["ts"])}
+
+
+async def no_pin(world: ShownWorld) -> dict[str, Any]:
+    await world.act("slack_pin", **(await a_pin(world)))
+    return await a_pin(world) | {"remove": True}
+
+
+BOOKMARK: Final = {"conversation": "#eng", "url": "https://ci.example.test/runs", "title": "Nightly"}
+
+
+async def no_bookmark(world: ShownWorld) -> dict[str, Any]:
+    await world.act("slack_pin", **BOOKMARK)
+    return {"conversation": ENG, "url": BOOKMARK["url"], "remove": True}
+
+
+def a_canvas(**more: Any) -> Any:
+    async def made(world: ShownWorld) -> dict[str, Any]:
+        canvas = await world.act("slack_write_canvas", title="Roadmap", body="Former lines")
+        return {"canvas_id": canvas["canvas_id"], "body": "# Fresh\n- lines", **more}
+
+    return made
+
+
+async def an_old_status(world: ShownWorld) -> dict[str, Any]:
+    await world.act("slack_set_status", text="Formerly", emoji="house")
+    return {"text": "Travelling", "emoji": "train", "until": "+1h", "presence": "away", "snooze": "45m"}
+
+
 BLOCKS: Final = [
     {"type": "header", "text": {"type": "plain_text", "text": "Deployed"}},
     {"type": "section", "text": {"type": "mrkdwn", "text": "*finally* <https://y.test/|run>"}},
@@ -107,6 +146,24 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("slack_manage_members", {"conversation": LEADS, "action": "remove", "users": ["U0BOB000000"]}),
     ("slack_manage_members", {"conversation": "#random", "action": "leave"}),
     ("slack_manage_members", {"conversation": "C0DESIGN001", "action": "join"}),
+    ("slack_react", a_reaction),
+    ("slack_react", no_reaction),
+    ("slack_pin", a_pin),
+    ("slack_pin", no_pin),
+    ("slack_pin", BOOKMARK),
+    ("slack_pin", no_bookmark),
+    ("slack_mark_read", {"conversation": "#eng"}),
+    ("slack_mark_read", {"conversation": DM, "ts": "1795435200.000102"}),
+    ("slack_set_status", {"text": "Reading", "emoji": "book"}),
+    ("slack_set_status", an_old_status),
+    ("slack_set_status", {"text": "", "emoji": ""}),
+    ("slack_set_status", {"presence": "auto", "snooze": "2h"}),
+    ("slack_write_canvas", {"title": "Minutes", "body": "# Items\n- [here](https://z.test)"}),
+    ("slack_write_canvas", {"title": "Shared", "body": "Everybody", "conversation": LEADS}),
+    ("slack_write_canvas", {"body": "Ours", "conversation": "@decoy"}),
+    ("slack_write_canvas", a_canvas()),
+    ("slack_write_canvas", a_canvas(mode="prepend", conversation="#random")),
+    ("slack_write_canvas", a_canvas(mode="replace")),
 ]
 IDS: Final = [f"{n}-{tool.removeprefix('slack_')}" for n, (tool, _) in enumerate(ROWS)]
 every_row = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
@@ -119,6 +176,12 @@ AUDIENCES: Final[dict[str, str]] = {
     "slack_create_channel": "organisation; where it is private, people, or self with nobody invited",
     "slack_update_channel": "people; organisation in a public channel",
     "slack_manage_members": "people; organisation in a public channel",
+    "slack_react": "people; organisation in a public channel",
+    "slack_pin": "people; organisation in a public channel",
+    "slack_mark_read": "self",
+    "slack_set_status": "organisation; self for presence and notifications alone",
+    "slack_write_canvas": "self; who is in the conversation where it is shared: people or organisation; unknown of "
+    "one that is there already",
 }
 """Who sees what each tool does. Unknown where the conversation may not be read, or companies share it."""
 

@@ -19,7 +19,7 @@ from deputize.core import (
 )
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import NotFound
+from deputize.core.errors import DeputizeError, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset
 from deputize.toolkits._shared.html import read_html
@@ -165,6 +165,15 @@ def _text(file: Row, content: bytes, reader: Reader) -> str | None:
     reader.hidden += page.hidden
     reader.doubts |= page.doubts
     return page.text
+
+
+def text_now(file: Row) -> Asks[str | None]:
+    """All the text of a file as it is now; None where it cannot be read."""
+    try:
+        content = yield from _content(file)
+    except DeputizeError:
+        return None
+    return None if content is None else _text(file, content, Reader())
 
 
 def _piece(text: str, offset: int) -> Json:

@@ -128,23 +128,27 @@ def thread(spot: Spot, caller: Caller, ts: str | None, **pins: Any) -> Asks[Json
     """The same as `there`, in the thread of a message, or in none."""
     if not ts:
         return there(spot, caller, pins=pins)
-    said = yield from message_beside(spot, ts, caller)
-    told = there(spot, caller, pins={"thread": ts, **pins}, in_reply_to=said["message"])
-    return told | {"in_the_thread_of": said["message_of"]}
+    text = yield from _read(spot, caller, ts)
+    return there(spot, caller, pins={"thread": ts, **pins}, in_reply_to=text) | {"in_the_thread_of": at(ts)}
+
+
+def message(spot: Spot, caller: Caller, ts: str) -> Asks[Json]:
+    """The same as `there`, about a message, which is pinned by its ``ts``."""
+    text = yield from _read(spot, caller, ts)
+    return there(spot, caller, pins={"message": ts}, message=text) | {"written_at": at(ts)}
+
+
+def _read(spot: Spot, caller: Caller, ts: str) -> Asks[str | None]:
+    """A message's text, as far as it may be read without asking."""
+    if not caller.may("history", *spot.kinds):
+        return None
+    said = _of((yield from api.optional(one_message(spot.id, ts))), ts)
+    return as_written(said) if said else None
 
 
 def at(ts: object) -> str:
     """The time that a ``ts`` or seconds stand for, with its zone."""
     return f"{rows.stamp(ts)} {times.ZONE}"
-
-
-def message_beside(spot: Spot, ts: str, caller: Caller) -> Asks[Json]:
-    """A message that something is done to, as far as it may be read without asking: it is pinned by its ``ts``."""
-    message: Row | None = None
-    if caller.may("history", *spot.kinds):
-        answer = yield from api.optional(one_message(spot.id, ts))
-        message = _of(answer, ts)
-    return {"message": as_written(message) if message else None, "message_of": at(ts)}
 
 
 def own_message(spot: Spot, ts: str, caller: Caller) -> Asks[tuple[Row | None, bool]]:
