@@ -19,10 +19,6 @@ NOT_YET: Final = {
         "update_issue update_notifications write_comment"
     ),
     "salesforce": "create_record delete_record log_activity update_record",
-    "slack": (
-        "create_channel delete_message manage_members mark_read pin react send_message set_status update_channel "
-        "update_message upload_file write_canvas"
-    ),
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
 
