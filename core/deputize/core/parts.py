@@ -28,7 +28,7 @@ from deputize.core.grants.revoke import Revoker
 from deputize.core.vault.sweeping import Sweeper
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Parts:
     """What works with an `Engine`: grants first, then consents, then acts."""
 

@@ -58,7 +58,7 @@ ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 """A tool's name, its arguments, and where the call came from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Act:
     """One tool call as a user, validated and not yet done: what a policy decides about.
 

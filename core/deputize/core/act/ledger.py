@@ -30,7 +30,7 @@ STRIPES: Final = 1024
 WAIT: Final = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
     """The recorded result of an act, which may be anything JSON can say, null included."""
 

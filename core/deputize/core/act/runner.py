@@ -122,7 +122,7 @@ def _close(steps: Steps) -> None:
         steps.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Ended:
     result: Any
 
