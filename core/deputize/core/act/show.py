@@ -151,10 +151,13 @@ class Show:
         return parts + _unlike(self.fields, old.fields) + _unlike(self.pins, old.pins)
 
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
-        """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin."""
-        shown = {**self.pins, **self.beside, **self.fields}
-        now = {name: value["before"] if is_change(value) else value for name, value in shown.items()}
-        return [name for name, value in left.items() if now.get(name) != _plain(value)]
+        """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
+        field and a pin of one name, either may be meant."""
+        return [name for name, value in left.items() if _plain(value) not in self._now(name)]
+
+    def _now(self, name: str) -> list[Any]:
+        shown = [part[name] for part in (self.fields, self.beside, self.pins) if name in part] or [None]
+        return [value["before"] if is_change(value) else value for value in shown]
 
     def reaches_beyond(self, old: Show) -> bool:
         """Whether more differs than words: who is reached, where, what is replaced, lists, files. An edit may change
