@@ -18,6 +18,7 @@ from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
+from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
@@ -140,6 +141,7 @@ class Planner:
 
         Judge and user are told which of its targets strangers have named.
         """
+        refuse_if_changed(act)
         act = await self.outside.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return replace(act, approved=False)
