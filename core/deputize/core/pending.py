@@ -61,6 +61,7 @@ class Approval:
 
     ``what`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is a
     yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
+    ``targets``: whom or what a yes to more acts like this one would be bound to, () where there can be none.
     ``changed``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as audit
     rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local mode,
     whose links approve for whoever has them: see `deputize.core.web.local_links.approval_link`. ``expires_at`` is in
@@ -79,6 +80,7 @@ class Approval:
     what: str = ""
     changed: tuple[str, ...] = ()
     digest: str = ""
+    targets: tuple[str, ...] = ()
     link: str = ""
 
     def payload(self) -> dict[str, Any]:

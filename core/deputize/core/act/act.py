@@ -54,7 +54,8 @@ class Act:
     ``asked``: what the user was asked about, where the user changed the arguments. ``approved``: on the user's yes,
     which it takes.
     ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
-    show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know.
+    show. ``outside``: which of its values came from outside, from texts of strangers. ``mandate``: the id of the one it
+    happens under. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know.
     """
 
     user: User
@@ -71,6 +72,8 @@ class Act:
     asked: Mapping[str, Any] | None = None
     approved: bool = False
     show: Show | None = None
+    outside: tuple[Any, ...] = ()
+    mandate: str = ""
     began: float = 0.0
 
     @property

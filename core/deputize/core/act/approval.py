@@ -83,6 +83,11 @@ class Approvals:
         record = await self.vault.get("approval", self._key(act, account))
         return None if record is None or self._over(act, record.json) else record.json
 
+    async def answered(self, act: Act, account: Account) -> bool:
+        """Whether the user has answered about this act already, so that no mandate need."""
+        standing = await self.standing(act, account)
+        return standing is not None and standing["status"] != "pending"
+
     async def _asked(self, act: Act, account: Account) -> Record:
         """The row about just this act, asked anew where there is none, or one about something else. A row that
         changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
@@ -114,6 +119,7 @@ class Approvals:
             "effect": act.effect.words(),
             "agent": act.agent,
             "account": account.name,
+            "subject": account.subject,
             "thread": act.call.thread,
             "call": act.call.id,
             "arguments": meant(act.tool, act.arguments),
@@ -181,8 +187,8 @@ class Approvals:
             if record and record.json["status"] == "pending":
                 await self.vault.swap(record, record.json | {"id": fresh_id(record.key)})
 
-    async def take(self, act: Act, account: Account) -> None:
-        """The approved act is about to happen: nothing else can happen on this approval. For one run at a time.
+    async def take(self, act: Act, account: Account) -> str:
+        """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
 
         Raises `ApprovalRequired` where another call that looks the same was quicker, or what is shown has changed, and
         `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
@@ -191,7 +197,7 @@ class Approvals:
         status = record.json["status"]
         if act.call.known and status == "used":
             if act.effect is Effect.READS:
-                return
+                return str(record.json["id"])
             raise OutcomeUnknown(
                 "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
                 hint="Look whether it was done before asking for it again.",
@@ -201,12 +207,25 @@ class Approvals:
         if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
             raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home))
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
+        return str(record.json["id"])
+
+    async def pass_over(self, act: Act, account: Account) -> None:
+        """The act is about to happen under a mandate: what was asked about it needs no answer. Raises `Declined` after
+        a no, which was quicker."""
+        while act.call.known:
+            record = await self.vault.get("approval", self._key(act, account))
+            if record is None or self._over(act, record.json) or record.json["status"] == "used":
+                return
+            if record.json["status"] == "rejected":
+                raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
+            if await self.vault.swap(record, record.json | {"status": "used", "was": record.json["status"]}):
+                return
 
     async def give_back(self, act: Act, account: Account) -> None:
-        """Nothing happened: the approval still stands."""
+        """Nothing happened: the approval stands as it was."""
         record = await self.vault.get("approval", self._key(act, account))
         if record and record.json["status"] == "used":
-            await self.vault.swap(record, record.json | {"status": "approved"})
+            await self.vault.swap(record, record.json | {"status": record.json.get("was", "approved")})
 
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
