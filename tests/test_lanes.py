@@ -48,6 +48,13 @@ def test_where_no_sweep_could_run_its_cases_are_not_made_and_the_others_keep_the
     assert lanes(made) == [(1, False), (2, False)] and [one.id for one in made] == ["a", "c"]
 
 
+def test_the_continuous_integration_runs_every_lane_beside_the_default_run() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    [lanes] = re.findall(r'^lanes="([^"]*)"', script, re.MULTILINE)
+    assert lanes == " or ".join(LANES) and '-m "$lanes"' in script
+    assert 'readme "passes the tests"' in script
+
+
 def test_every_path_of_tests_that_the_continuous_integration_names_exists() -> None:
     named = re.findall(r"\btests/[^\s\"']*", (ROOT / ".ci" / "run").read_text())
     assert named and [path for path in named if not (ROOT / path).exists()] == []
