@@ -44,7 +44,7 @@ class Mandate:
 
     ``targets``: all that may be reached: people by address or id, everybody at a domain as ``@acme.example``, places as
     a `Show` names them. ``audience``: the widest that may see it. ``account``: the one that acts, "" for each of the
-    user's. ``destroys``: whether text or data may be lost.
+    user's. ``destroys``: whether text or data may be lost. ``approval``: the id of the one that it was given beside.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Mandate:
     used: int = 0
     account: str = ""
     destroys: bool = False
+    approval: str = ""
 
 
 def public(user: User, content: Mapping[str, Any]) -> Mandate:
@@ -74,6 +75,7 @@ def public(user: User, content: Mapping[str, Any]) -> Mandate:
         used=len(content["spent"]),
         account=content["account"],
         destroys=content["destroys"],
+        approval=content["approval"],
     )
 
 

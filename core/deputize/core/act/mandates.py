@@ -107,7 +107,7 @@ class Mandates:
         self, user: User, name: str, content: dict[str, Any], offer: MandateOffer, approval_id: str = ""
     ) -> Mandate:
         row = content | {"id": name, "most": offer.most, "until": offer.until, "expires": offer.until}
-        row |= {"spent": [], "ended": 0.0}
+        row |= {"spent": [], "ended": 0.0, "approval": approval_id}
         if await self.vault.insert("mandate", self.vault.place(user) + name, row) is None:
             record = await self._of(user, name)
             return public(user, record.json if record else row)
