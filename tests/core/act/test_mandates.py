@@ -434,7 +434,7 @@ async def test_a_process_that_dies_anywhere_costs_one_use_at_most_and_writes_onc
             except OutcomeUnknown:
                 ended.add("unknown")
             assert world.sent - sent <= 1 and await world.used() == [1]
-            await world.asked(id=f"{name}, another")
+            await world.deputy.decide(await world.asked(id=f"{name}, another"), "reject", by="alice")
             await world.deputy.end_mandate("alice", mandate)
             ended.add(fate.last)
             if not fate.dead:

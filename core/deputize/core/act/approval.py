@@ -12,7 +12,8 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 from deputize.core.act.act import Act
@@ -39,12 +40,25 @@ from deputize.core.audit.events import (
     ApprovalUsed,
 )
 from deputize.core.engine import Engine, FixedPages
-from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.errors import (
+    ApprovalRequired,
+    Conflict,
+    Declined,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    StoreUnavailable,
+)
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record
 
 LIFE: Final = 3600.0
+MOST_PENDING: Final = 20
+"""Approvals that may wait for one user at a time: who finds hundreds reads none."""
+STRIPES: Final = 64
+LONGEST_WAIT: Final = 30.0
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 Decision = Literal["approve", "reject", "edit"]
@@ -62,7 +76,7 @@ class Approvals:
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.
 
-        Raises `ApprovalRequired`, or `Declined` after a no.
+        Raises `ApprovalRequired`, `Declined` after a no, or `RateLimited` where too many wait for the user already.
         """
         content = (await self._asked(act, account)).json
         if content["status"] == "rejected":
@@ -134,10 +148,36 @@ class Approvals:
             content |= {"agreed": agreed, "changed": act.show.differs(Show.of(agreed))}
         if old is not None and act.asked is not None:
             content |= {"edited": old.json["edited"], "settled": True}
-        made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
+        async with self._room(act.user, old):
+            made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
         if made is not None:
             await self.audit.tell(ApprovalAsked(facts_of(act.user, content)))
         return made
+
+    @asynccontextmanager
+    async def _room(self, user: User, old: Record | None) -> AsyncIterator[None]:
+        """For one more question to this user, or another one in place of one that waits. Nothing is evicted for it.
+
+        Raises `RateLimited` where as many wait already, among all processes; only this user's rows are looked at.
+        """
+        if old is not None and self._waits(old.json):
+            yield
+            return
+        place = self.vault.place(user)
+        try:
+            async with self.vault.store.lock(f"approvals-{int(place[:8], 16) % STRIPES:02d}", LONGEST_WAIT):
+                if len(await self.waiting(user)) >= MOST_PENDING:
+                    raise RateLimited(
+                        f"{MOST_PENDING} approvals wait for this user already, so this is not asked.",
+                        retry_after=LIFE,
+                        hint=f"Let the user decide those that wait{f': {self.home}/connections' if self.home else ''}.",
+                    )
+                yield
+        except TimeoutError:
+            raise StoreUnavailable("Too many acts are asked about; nothing was done.", hint="Try again.") from None
+
+    def _waits(self, content: Mapping[str, Any]) -> bool:
+        return bool(content["status"] == "pending" and content["expires"] > self.clock())
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
@@ -230,7 +270,7 @@ class Approvals:
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [public(c, self.home) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
+        return [public(content, self.home) for content in found if self._waits(content)]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
