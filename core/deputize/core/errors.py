@@ -154,8 +154,8 @@ class PolicyDenied(DeputizeError):
 
 
 class RateLimited(DeputizeError):
-    """The provider wants us to wait, or as many questions as may wait for the user do. ``retry_after``: seconds, or None
-    where it does not say."""
+    """The provider wants us to wait, or as many questions as may wait for the user do. ``retry_after``: seconds, or
+    None where it does not say."""
 
     code = "rate_limited"
 

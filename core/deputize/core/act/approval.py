@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from deputize.core.act.act import Act
@@ -31,18 +32,19 @@ from deputize.core.act.approval_row import (
     shown_in,
 )
 from deputize.core.act.show import Show
+from deputize.core.act.too_late import outcome_of, row_of, too_late
 from deputize.core.act.tool import Effect
 from deputize.core.audit.events import (
     ApprovalApproved,
     ApprovalAsked,
     ApprovalEdited,
     ApprovalRejected,
+    ApprovalTooLate,
     ApprovalUsed,
 )
 from deputize.core.engine import Engine, FixedPages
 from deputize.core.errors import (
     ApprovalRequired,
-    Conflict,
     Declined,
     InvalidInput,
     NotFound,
@@ -185,7 +187,7 @@ class Approvals:
         """Record the user's answer. Raises `NotFound` for an approval that is not this user's, or has expired.
 
         The same answer twice is one answer. A no counts until the act has begun, whatever was said before; any other
-        answer to a decided approval is a `Conflict`.
+        answer to a decided approval is a `Conflict`, which says what became of the act.
         """
         status = STATUS.get(decision) if isinstance(decision, str) else None
         if status is None or (edit is None) == (decision == "edit"):
@@ -197,7 +199,9 @@ class Approvals:
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
                     return public(content, self.home)
-                raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
+                if (content["status"], status) == ("used", "rejected"):
+                    await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
+                raise await too_late(self.vault, by, content, await self._shown(by, content), decision, self.clock())
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
@@ -206,7 +210,12 @@ class Approvals:
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
-        return public(record.json, self.home) if record else None
+        return await self._shown(by, record.json) if record else None
+
+    async def _shown(self, user: User, content: Mapping[str, Any]) -> Approval:
+        """As a person sees it, with what became of its act."""
+        outcome, at = outcome_of(await row_of(self.vault, user, content))
+        return replace(public(content, self.home), outcome=outcome, ended_at=at)
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -244,7 +253,9 @@ class Approvals:
             )
         if status == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
-        if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
+        if status != "approved" or not await self.vault.swap(
+            record, record.json | {"status": "used", "act": act.key.hex}
+        ):
             raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home))
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
         return str(record.json["id"])
@@ -258,7 +269,8 @@ class Approvals:
                 return
             if record.json["status"] == "rejected":
                 raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
-            if await self.vault.swap(record, record.json | {"status": "used", "was": record.json["status"]}):
+            used = {"status": "used", "act": act.key.hex, "was": record.json["status"]}
+            if await self.vault.swap(record, record.json | used):
                 return
 
     async def give_back(self, act: Act, account: Account) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.key import ActKey
+from deputize.core.act.too_late import with_note
 from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
@@ -94,7 +95,7 @@ class Entry:
 
     async def _write(self, state: str, **more: Any) -> None:
         whose = {"account": self.account, "arguments": self.said}
-        content = {"state": state, "expires": self.clock() + self.kept, **whose, **more}
+        content = {"state": state, "at": self.clock(), "expires": self.clock() + self.kept, **whose, **more}
         content |= {"show": self.show, "began": self.began} if self.show else {}
         content |= {"answered_by": self.answered_by} if self.answered_by else {}
         made = await (
@@ -133,7 +134,7 @@ class Ledger:
             raise Conflict("A call of this id was already made with other arguments.", hint="Make a new call.")
         if content["state"] == "unknown":
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
-        return Recorded(content["result"]) if content["state"] == "done" else None
+        return Recorded(with_note(content)) if content["state"] == "done" else None
 
     async def _refuse_earlier_version(self, act: Act) -> None:
         """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""

@@ -109,6 +109,14 @@ class ApprovalUsed(Event):
     approval: OfApproval
 
 
+@event
+class ApprovalTooLate(Event):
+    """The user said no after the act had begun, and was told so."""
+
+    event = "approval.too_late"
+    approval: OfApproval
+
+
 # ------------------------------------------------------------- mandates
 
 

@@ -31,7 +31,7 @@ async def ask(site: Site, request: Request) -> Response:
     act = await _act(site, request, user)
     facts: dict[str, Any] = {
         "act": act,
-        "head": texts.APPROVAL_HEADS.get(act.status, ""),
+        "head": texts.approval_head(act),
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": site.return_to.default,
