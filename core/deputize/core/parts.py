@@ -19,6 +19,7 @@ from deputize.core.act.policy import Judge, Policy
 from deputize.core.act.runner import Sender
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
+from deputize.core.act.undoing import Undoing
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
@@ -28,7 +29,7 @@ from deputize.core.grants.revoke import Revoker
 from deputize.core.vault.sweeping import Sweeper
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Parts:
     """What works with an `Engine`: grants first, then consents, then acts."""
 
@@ -49,6 +50,7 @@ class Parts:
     planner: Planner
     performer: Performer
     gate: Gate
+    undoing: Undoing
 
 
 def put_together(
@@ -89,4 +91,5 @@ def put_together(
         planner=planner,
         performer=Performer(engine, ledger, approvals, mandates, planner, sender, refresher),
         gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher),
+        undoing=Undoing(ledger),
     )

@@ -201,7 +201,9 @@ class Approvals:
                     return public(content, self.home)
                 if (content["status"], status) == ("used", "rejected"):
                     await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
-                raise await too_late(self.vault, by, content, await self._shown(by, content), decision, self.clock())
+                raise await too_late(
+                    self.vault, by, content, await self._with_outcome(by, content), decision, self.clock()
+                )
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
@@ -210,9 +212,9 @@ class Approvals:
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
-        return await self._shown(by, record.json) if record else None
+        return await self._with_outcome(by, record.json) if record else None
 
-    async def _shown(self, user: User, content: Mapping[str, Any]) -> Approval:
+    async def _with_outcome(self, user: User, content: Mapping[str, Any]) -> Approval:
         """As a person sees it, with what became of its act."""
         outcome, at = outcome_of(await row_of(self.vault, user, content))
         return replace(public(content, self.home), outcome=outcome, ended_at=at)

@@ -85,7 +85,8 @@ def public(user: User, content: Mapping[str, Any]) -> Mandate:
 def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -> bool:
     """Whether an act is one that the user said yes to beforehand, but for how many there were already.
 
-    Never where a value comes from outside, where nobody knows who will see it, and where the user changed the act.
+    Never where a value comes from outside, where nobody knows who will see it, where the user changed the act, and
+    for putting something back.
     """
     show = act.show
     return bool(
@@ -98,6 +99,7 @@ def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -
         and show.audience <= content["audience"] < Audience.UNKNOWN
         and (content["destroys"] or not destructive(act, show))
         and act.asked is None
+        and act.call.undoes is None
         and not act.outside
         and is_covered(show, content["targets"])
     )

@@ -19,6 +19,7 @@ from deputize.core.act.mandates import Mandates
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
+from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
@@ -144,6 +145,7 @@ class Planner:
     async def allowed(self, act: Act, grant: Grant, beside: Mapping[str, int] = NONE) -> Act:
         """The act that has shown what it will do: free, approved, or under a mandate. What the user changed needs a
         yes, too; an answer about this very act comes before any mandate."""
+        refuse_if_changed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return replace(act, approved=False)
         if not await self.approvals.answered(act, grant.account):
