@@ -37,6 +37,7 @@ def team(call: Call, row: Json) -> View:
 
     return {
         **{name: row[name] for name in ("id", "key", "name", "private")},
+        "visibility": "private" if row["private"] else "public",
         "description": row.get("description"),
         "retiredAt": None,
         "timezone": "Europe/Berlin",
