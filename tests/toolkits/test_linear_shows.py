@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 
-from deputize.core import Audience, Call
 from deputize.core.act.show import show_rows
 from deputize.sandbox.linear.seed import stable_id
 from deputize.toolkits.linear import TOOLKIT
 from tests.support import shown
-from tests.support.house import Clock
 from tests.support.shown import ShownWorld, shown_world
-from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 
 FORMATS: Final = frozenset("graphql".split())
@@ -146,8 +142,12 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("linear_save_document", {"title": "Aleph bet", "content": "Gimel dalet", "issue": "ENG-1"}),
     ("linear_save_document", {"document": DESIGN, "title": "He vav", "content": "Zayin het", "append": True}),
     ("linear_save_document", {"document": DESIGN, "initiative": RELIABILITY}),
-    ("linear_save_label", {"name": "Tet yod", "color": "#0a1b2c", "description": "Kaf", "team": "ENG", "group": "Area"}),
+    (
+        "linear_save_label",
+        {"name": "Tet yod", "color": "#0a1b2c", "description": "Kof", "team": "ENG", "group": "Area"},
+    ),
     ("linear_save_label", {"label": LABEL, "name": "Lamed", "description": "Mem nun", "color": "#3d4e5f"}),
+    ("linear_save_label", {"label": BUG, "retired": True, "group": "Area"}),
     ("linear_save_label", {"kind": "project", "name": "Samekh"}),
     ("linear_save_label", {"kind": "project", "label": QUARTER, "description": "Pe tsadi"}),
     ("linear_create_project_status", {"name": "Qof", "type": "paused", "description": "Resh"}),

@@ -80,7 +80,8 @@ def create_issue(
     pins: Json = {"teamId": to["id"]} | {field: one["id"] for field, one in things.items() if one}
     pins |= {"labelIds": [str(one["id"]) for one in marks]} if marks else {}
     values = {"title": title, "description": description, "estimate": estimate, "dueDate": due}
-    wanted = scalars.given({**values, "priority": scalars.priority(priority)})
+    pins |= scalars.given({"priority": scalars.priority(priority)})
+    wanted = scalars.given(values)
     stands = yield from place([to])
     shows = stands.show(
         "Create this issue",

@@ -73,7 +73,7 @@ def create_customer_need(
     if (issue is None) == (project is None):
         raise InvalidInput("issue, project: give exactly one of them.")
     who = yield from names.customer(customer)
-    pins: Json = {"customerId": who["id"]}
+    pins: Json = {"customerId": who["id"], "priority": int(important)}
     if issue is not None:
         on = yield from names.issue(issue)
         pins["issueId"] = on["id"]
@@ -85,7 +85,7 @@ def create_customer_need(
     shows = stands.show(
         "Record what a customer asks for", customer=name(who), text=body, important=important or None, pins=pins
     )
-    wanted = {"id": run.key.uuid, "body": body, "priority": int(important), **pins}
+    wanted = {"id": run.key.uuid, "body": body, **pins}
     made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"), shows, run.noted)
     shown = {"id": made["id"], "customer": said(name(made.get("customer"))), "url": made.get("url"), "existed": existed}
     return lean(shown | {"issue": (made.get("issue") or {}).get("identifier"), "project": project})

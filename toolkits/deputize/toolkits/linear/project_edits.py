@@ -93,7 +93,7 @@ def _said(words: Json) -> Json:
 
 
 def _pins(wanted: Json) -> Json:
-    return {field: value for field, value in wanted.items() if field.endswith(("Id", "Ids"))}
+    return {field: value for field, value in wanted.items() if field.endswith(("Id", "Ids", "priority"))}
 
 
 def _people(wanted: list[str], account: Account) -> Asks[list[Json]]:

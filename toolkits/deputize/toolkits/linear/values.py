@@ -37,6 +37,7 @@ _THINGS: Final = {
     "cycle": "cycle",
     "parent": "parent",
 }
+_PINNED: Final = ("Id", "Ids", "priority")
 _CLEARED: Final = ("assignee", "project", "cycle", "parent", "due_date")  # by the word none
 
 
@@ -60,8 +61,8 @@ class Wanted:
 
     @property
     def pins(self) -> Json:
-        """The ids of what is named."""
-        return {to: value for to, value in self.given.items() if value and to.endswith(("Id", "Ids"))}
+        """The ids and numbers of what is named."""
+        return {to: value for to, value in self.given.items() if value is not None and to.endswith(_PINNED)}
 
 
 def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Show:
