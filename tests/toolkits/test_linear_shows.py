@@ -7,11 +7,14 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.core import Audience
 from deputize.core.act.show import show_rows
 from deputize.sandbox.linear.seed import stable_id
 from deputize.toolkits.linear import TOOLKIT
 from tests.support import shown
+from tests.support.house import Clock
 from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 
 FORMATS: Final = frozenset("graphql".split())
@@ -172,6 +175,28 @@ IDS: Final = [f"{n}-{row[0].removeprefix('linear_')}" for n, row in enumerate(RO
 by_row = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 
 
+TEAM: Final = "organisation; people where the team is private"
+AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
+    "archive": TEAM,
+    "create_customer_need": TEAM,
+    "create_issue": TEAM,
+    "create_project_status": "organisation",
+    "link_url": TEAM,
+    "post_update": TEAM,
+    "relate_issues": TEAM,
+    "resolve_comment": TEAM,
+    "save_document": TEAM,
+    "save_initiative": "organisation",
+    "save_label": TEAM,
+    "save_milestone": TEAM,
+    "save_project": TEAM,
+    "set_subscription": "self; people where it is about somebody else",
+    "update_issue": TEAM,
+    "update_notifications": "self",
+    "write_comment": TEAM,
+}
+
+
 @pytest.fixture
 async def world() -> AsyncIterator[ShownWorld]:
     async with shown_world({"linear": ["read", "write", "admin"]}) as world:
@@ -191,3 +216,18 @@ async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch
 
 def test_every_writing_tool_has_a_row() -> None:
     assert {tool for tool, _ in ROWS} == {tool.name for tool in TOOLKIT.tools.values() if tool.shows}
+
+
+@by_row
+async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
+    await world.act(tool, **(await arguments(world) if callable(arguments) else arguments))
+    assert world.shown[-1].audience.name.lower() in AUDIENCES[tool.removeprefix("linear_")]
+    assert world.shown[-1].audience is not Audience.UNKNOWN
+
+
+@by_row
+async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arguments: Any) -> None:
+    clock = Clock(NOW)
+    async with shown_world({"linear": ["read", "write", "admin"]}, clock=clock) as world:
+        seen = await world.asked_over(tool, arguments, clock)
+        assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])

@@ -12,8 +12,8 @@ from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes
 from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.existing import Kind
+from deputize.toolkits.linear.places import loses, place, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, said
-from deputize.toolkits.linear.shown import loses, place, replaced, undo, version_of, workspace
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
 LabelName = Annotated[str, Field(min_length=1, max_length=80)]

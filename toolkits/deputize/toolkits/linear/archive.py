@@ -10,8 +10,8 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.linear.api import change, entity
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE
 from deputize.toolkits.linear.existing import Existing, Kind, existing
+from deputize.toolkits.linear.places import undo
 from deputize.toolkits.linear.rows import lean, said
-from deputize.toolkits.linear.shown import undo
 
 Action = Literal["archive", "restore", "delete"]
 

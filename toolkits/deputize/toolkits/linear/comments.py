@@ -16,8 +16,8 @@ from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text
 from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
 from deputize.toolkits.linear.existing import commented, existing, holder, one
+from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
 from deputize.toolkits.linear.rows import comment_row, lean, name
-from deputize.toolkits.linear.shown import Place, loses, of_project, replaced, undo, version_of
 from deputize.toolkits.linear.texts import ROW_BODY, whole_row
 
 Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]

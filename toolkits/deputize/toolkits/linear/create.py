@@ -14,8 +14,8 @@ from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailabl
 from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, by_id, change, get, make
 from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Priority, Text, Title
+from deputize.toolkits.linear.places import issue_words, person, place, undo, version_of
 from deputize.toolkits.linear.rows import lean, name, nodes, said
-from deputize.toolkits.linear.shown import issue_words, person, place, undo, version_of
 
 _ADDRESS: Final = re.compile(r"https://[^\s/?#@\\:\[\]%]{1,253}(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]{0,1800})?")
 

@@ -14,8 +14,8 @@ from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Listing, by_filter, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.places import of_project
 from deputize.toolkits.linear.rows import lean, marked, minute, name, said
-from deputize.toolkits.linear.shown import of_project
 from deputize.toolkits.linear.texts import cut
 
 

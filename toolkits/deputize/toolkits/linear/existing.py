@@ -10,9 +10,9 @@ from deputize.core.errors import NotFound
 from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Asks, get, nodes
 from deputize.toolkits.linear.base import Json
+from deputize.toolkits.linear.places import Place, issue_words, of_issue, of_project, place, version_of, workspace
 from deputize.toolkits.linear.rows import name
 from deputize.toolkits.linear.rows import nodes as inner
-from deputize.toolkits.linear.shown import Place, issue_words, of_issue, of_project, place, version_of, workspace
 
 Kind = Literal[
     "issue",

@@ -28,9 +28,9 @@ from deputize.toolkits.linear.api import (
 )
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Status, Text, Title
 from deputize.toolkits.linear.existing import whole_text
+from deputize.toolkits.linear.places import loses, person, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, nodes, said
 from deputize.toolkits.linear.rows import name as name_of
-from deputize.toolkits.linear.shown import loses, person, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.texts import PIECE
 
 
@@ -64,7 +64,7 @@ class Projects:
         )
 
     @property
-    def told(self) -> Json:
+    def result(self) -> Json:
         """What a result says of them."""
         names = {
             "projects_added": [said(one["name"]) for one in self.joined],
@@ -147,7 +147,7 @@ def _created(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Js
     back = {"tool": "linear_archive", "args": {"kind": "initiative", "id": one["id"], "action": "archive"}}
     version = version_of(whole_text(one.get("description"), one.get("content")))
     yield undo(back, initiative=name_of(one), version=version)
-    return _result(one) | lean({"created": True, "existed": existed, "undo": back}) | projects.told
+    return _result(one) | lean({"created": True, "existed": existed, "undo": back}) | projects.result
 
 
 def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Written | None, key: ActKey) -> Asks[Json]:
@@ -166,7 +166,7 @@ def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Wri
     yield from _part(projects)
     if back := _back(now, one, words, projects):
         yield back
-    return _result(one) | projects.told
+    return _result(one) | projects.result
 
 
 def _show(now: Json, wanted: Json, words: Json, projects: Projects) -> Show:

@@ -12,9 +12,9 @@ from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.create import https
+from deputize.toolkits.linear.places import issue_words, of_issue, place, replaced
+from deputize.toolkits.linear.places import person as person_words
 from deputize.toolkits.linear.rows import lean, nodes, said
-from deputize.toolkits.linear.shown import issue_words, of_issue, place, replaced
-from deputize.toolkits.linear.shown import person as person_words
 
 Relation = Literal["blocks", "blocked_by", "duplicate", "related"]
 _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/[0-9]+/?")

@@ -17,8 +17,8 @@ from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, make, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
 from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words, undo, version_of
 from deputize.toolkits.linear.rows import document_row, lean, name, said
-from deputize.toolkits.linear.shown import Place, issue_words, loses, replaced, team_words, undo, version_of
 from deputize.toolkits.linear.texts import PIECE, piece
 
 

@@ -14,10 +14,10 @@ from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, by_id, change, entity, get, make, new_text, nodes
 from deputize.toolkits.linear.base import LINEAR, PRIORITIES, READ, WRITE, Json, Noted, Priority, Text, Title
 from deputize.toolkits.linear.existing import whole_text
+from deputize.toolkits.linear.places import loses, person, place, replaced, team_words, undo, version_of
 from deputize.toolkits.linear.rows import lean, said
 from deputize.toolkits.linear.rows import name as name_of
 from deputize.toolkits.linear.rows import nodes as inner
-from deputize.toolkits.linear.shown import loses, person, place, replaced, team_words, undo, version_of
 from deputize.toolkits.linear.texts import PIECE
 
 _MEMBERS = 50  # that are read
@@ -78,7 +78,7 @@ def save_project(
     rows = yield from names.teams(teams, "teams")
     wanted["teamIds"] = [one["id"] for one in rows]
     stands = yield from place(rows)
-    shows = stands.show("Create this project", pins=_pins(wanted), **_said(words))
+    shows = stands.show("Create this project", pins=_pins(wanted), **_not_empty(words))
     look = by_id("ProjectValues")
     made, existed = yield from make("ProjectCreate", {"id": run.key.uuid, **wanted}, look, shows, run.noted)
     back = {"tool": "linear_archive", "args": {"kind": "project", "id": made["id"], "action": "archive"}}
@@ -87,7 +87,7 @@ def save_project(
     return _result(made) | lean({"created": True, "existed": existed, "undo": back})
 
 
-def _said(words: Json) -> Json:
+def _not_empty(words: Json) -> Json:
     """What is shown of a new project: no empty texts."""
     return {field: value for field, value in words.items() if value != ""}
 

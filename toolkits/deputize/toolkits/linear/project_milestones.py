@@ -13,8 +13,8 @@ from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, new_text, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
+from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
 from deputize.toolkits.linear.rows import MILESTONE, lean, said
-from deputize.toolkits.linear.shown import Place, loses, of_project, replaced, undo, version_of
 
 
 @LINEAR.tool(

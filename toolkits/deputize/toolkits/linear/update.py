@@ -15,8 +15,8 @@ from deputize.toolkits.linear import names, scalars, values
 from deputize.toolkits.linear.api import Asks, change, get, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.create import in_project
+from deputize.toolkits.linear.places import issue_words, person, place, team_words
 from deputize.toolkits.linear.rows import BODY, name, nodes, said
-from deputize.toolkits.linear.shown import issue_words, person, place, team_words
 from deputize.toolkits.linear.values import Wanted
 
 _NONE = "none"

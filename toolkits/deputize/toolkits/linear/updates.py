@@ -13,8 +13,8 @@ from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json
 from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.places import undo, version_of
 from deputize.toolkits.linear.rows import lean, update_row
-from deputize.toolkits.linear.shown import undo, version_of
 from deputize.toolkits.linear.texts import whole_row
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 from deputize.core import Show, Undo
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.linear.base import PRIORITIES, Json
+from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words
 from deputize.toolkits.linear.rows import name, nodes
-from deputize.toolkits.linear.shown import Place, issue_words, loses, replaced, team_words
 
 NOW: Final[Mapping[str, Callable[[Json], Any]]] = {
     "title": lambda one: one.get("title"),
