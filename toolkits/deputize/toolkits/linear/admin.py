@@ -12,7 +12,7 @@ from deputize.toolkits.linear import matching, names, scalars
 from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes
 from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.existing import Kind
-from deputize.toolkits.linear.places import loses, place, replaced, undo, version_of, workspace
+from deputize.toolkits.linear.places import ONLY_BY_HAND, loses, place, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, said
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
@@ -22,6 +22,7 @@ _OPERATIONS: Final = {
     "issue": ("LookupIssueLabels", "IssueLabelCreate", "IssueLabelUpdate"),
     "project": ("LookupProjectLabels", "ProjectLabelCreate", "ProjectLabelUpdate"),
 }
+_USE: Final = {True: "retired", False: "in use"}
 _KIND: Final[dict[str, Kind]] = {"issue": "label", "project": "project_label"}
 _COLOURS: Final = {
     "backlog": "#bec2c8",
@@ -86,7 +87,7 @@ def _changed(kind: str, operation: str, found: Json, wanted: Json, above: Json |
     """Change a label. What it is called, it is called on everything that bears it."""
     after = {field: value for field, value in wanted.items() if field in ("name", "color", "description")}
     after |= {"group": above["name"]} if above else {}
-    after |= {"retired": bool(wanted["retiredAt"])} if "retiredAt" in wanted else {}
+    after |= {"use": _USE[bool(wanted["retiredAt"])]} if "retiredAt" in wanted else {}
     fields = replaced(_now(found), after)
     stands = (yield from place([found["team"]])) if found.get("team") else workspace()
     pins = {"label": found["id"], "parentId": above and above["id"], "retiredAt": wanted.get("retiredAt")}
@@ -96,7 +97,8 @@ def _changed(kind: str, operation: str, found: Json, wanted: Json, above: Json |
     )
     made = entity((yield from change(operation, id=found["id"], input=wanted)))
     now, before = _now(made), _now(found)
-    args = {field: before[field] for field in after}
+    args = {field: before[field] for field in after if field != "use"}
+    args |= {"retired": bool(found.get("retiredAt"))} if "use" in after else {}
     args |= {"group": (found.get("parent") or {}).get("id")} if above else {}
     if None not in args.values():
         holds = {field: now[field] for field in after if now[field] != before[field]}
@@ -108,7 +110,7 @@ def _now(label: Json) -> Json:
     """What a label is like."""
     parent = (label.get("parent") or {}).get("name")
     plain = {field: label.get(field) or "" for field in ("name", "color", "description")}
-    return {**plain, "group": parent or "", "retired": bool(label.get("retiredAt"))}
+    return {**plain, "group": parent or "", "use": _USE[bool(label.get("retiredAt"))]}
 
 
 def _existing(listed: str, label: str, team: str | None) -> Asks[Json]:
@@ -183,7 +185,7 @@ def create_project_status(
         color=wanted["color"],
         description=description or None,
         pins={"position": last + 1},
-        undo="only in Linear's settings",
+        undo=ONLY_BY_HAND,
     )
 
     def look(id: str) -> Asks[Json | None]:

@@ -80,10 +80,9 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
 
 def _show(kind: Kind, operation: str, found: Existing, *, final: bool) -> Show:
     """What becomes of it, and what of it is lost."""
-    into = "trash" if operation in _TRASHED else "archive"
-    what = {"Unarchive": f"Bring this {{}} back from the {into}", "Archive": "Put this {} into the archive"}
+    what = {"Unarchive": "Bring this {} back", "Archive": "Put this {} into the archive"}
     says = next((text for part, text in what.items() if operation.endswith(part)), "Delete this {}")
-    says = "Move this {} to the trash" if into == "trash" else says
+    says = "Move this {} to the trash" if operation in _TRASHED else says
     called: dict[str, Any] = {kind: found.words or None}
     return found.place.show(
         says.format(kind.replace("_", " ")),

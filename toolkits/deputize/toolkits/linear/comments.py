@@ -173,6 +173,9 @@ def _edited(comment_id: str, body: str, edit: Edit, noted: Noted) -> Asks[Json]:
     return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
 
 
+_STATES: Final = {True: "resolved", False: "open"}
+
+
 def _author(comment: Json) -> str:
     return name(comment.get("user")) or name(comment.get("botActor")) or "somebody"
 
@@ -232,7 +235,7 @@ def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id
         by=_author(found),
         text=found.get("body") or "",
         resolved_by=by and f"{_author(by)}: {by.get('body') or ''}",
-        resolved=Change(bool(found.get("resolvedAt")), resolved),
+        thread=Change(_STATES[bool(found.get("resolvedAt"))], _STATES[resolved]),
         pins={"comment": found["id"], "resolving_comment": by and by["id"]},
     )
     if resolved:
@@ -241,6 +244,6 @@ def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id
         made = yield from change("CommentUnresolve", id=found["id"])
     if bool(found.get("resolvedAt")) != resolved:
         args = {"comment_id": found["id"], "resolved": not resolved}
-        yield Undo("linear_resolve_comment", args, holds={"resolved": resolved})
+        yield Undo("linear_resolve_comment", args, holds={"thread": _STATES[resolved]})
     comment = made["comment"]
     return lean({"comment_id": comment["id"], "resolved_at": comment.get("resolvedAt"), "url": comment.get("url")})

@@ -98,6 +98,7 @@ def create_issue(
         estimate=estimate,
         due_date=due,
         template=form and name(form),
+        note="The template fills in what is left out here." if form else None,
         link=link or None,
         link_title=link_title,
         pins=pins,

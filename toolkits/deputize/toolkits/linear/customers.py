@@ -14,7 +14,7 @@ from deputize.toolkits.linear import names
 from deputize.toolkits.linear.api import Listing, by_filter, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.existing import holder
-from deputize.toolkits.linear.places import of_project
+from deputize.toolkits.linear.places import ONLY_BY_HAND, of_project
 from deputize.toolkits.linear.rows import lean, marked, minute, name, said
 from deputize.toolkits.linear.texts import cut
 
@@ -83,7 +83,12 @@ def create_customer_need(
         pins["projectId"] = on["id"]
         stands = yield from of_project(on)
     shows = stands.show(
-        "Record what a customer asks for", customer=name(who), text=body, important=important or None, pins=pins
+        "Record what a customer asks for",
+        customer=name(who),
+        text=body,
+        important=important or None,
+        undo=ONLY_BY_HAND,
+        pins=pins,
     )
     wanted = {"id": run.key.uuid, "body": body, **pins}
     made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"), shows, run.noted)

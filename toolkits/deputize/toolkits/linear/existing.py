@@ -113,7 +113,14 @@ def _of(update: Json) -> str:
 
 
 def commented(node: Json) -> Asks[Place]:
-    """Where a comment stands."""
+    """Where a comment stands, and whereto its thread is copied."""
+    found = yield from _hangs(node)
+    threads = [thread for one in (node, node.get("parent") or {}) if (thread := one.get("externalThread"))]
+    words = {f"{one.get('name')} ({one.get('displayName')})" for one in threads if one.get("isConnected") is not False}
+    return found.synced(sorted(words))
+
+
+def _hangs(node: Json) -> Asks[Place]:
     on = node.get("documentContent") or {}
     if document := on.get("document"):
         found = yield from holder(document)

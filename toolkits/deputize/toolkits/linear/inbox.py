@@ -86,7 +86,7 @@ def update_notifications(
         notifications=[_called(known.get(id)) for id in ids],
         until=wanted["snoozedUntilAt"] if wanted and action == "snooze" else None,
         pins={"notifications": ids, "readAt": (wanted or {}).get("readAt")},
-        beside={"now": [_state(known.get(id)) for id in ids]},
+        beside={"state": [_state(known.get(id)) for id in ids]},
     )
     done: list[str] = []
     failed: list[Json] = []
@@ -104,7 +104,7 @@ def update_notifications(
     turned = [id for id in done if action in _TURNED and _state(known.get(id)) == _TURNED[action]]
     if turned:
         back = {"notification_ids": turned, "action": _TURNED[action]}
-        yield Undo("linear_update_notifications", back, {"now": [action] * len(turned)})
+        yield Undo("linear_update_notifications", back, {"state": [action] * len(turned)})
     return {"done": done, "failed": failed}
 
 

@@ -204,10 +204,10 @@ def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *,
         people=[] if own else [str(who.get("email") or who["id"])],
         issue=issue_words(found),
         person=person_words(who),
-        follows=Change(not subscribed, subscribed),
+        follows=Change("no", "yes") if subscribed else Change("yes", "no"),
         pins={"issue": found["id"], "person": who["id"]},
     )
     yield from change("IssueSubscribe" if subscribed else "IssueUnsubscribe", id=found["id"], userId=who["id"])
     back = {"issue": found["identifier"], "subscribed": not subscribed, "person": who["id"]}
-    yield Undo("linear_set_subscription", back, {"follows": subscribed})
+    yield Undo("linear_set_subscription", back, {"follows": "yes" if subscribed else "no"})
     return result

@@ -17,6 +17,9 @@ from deputize.toolkits.linear.base import Json
 from deputize.toolkits.linear.rows import name, nodes
 
 WORKSPACE = "the whole workspace"
+ONLY_BY_HAND = "only by hand, in Linear"
+_TEAMS = 8  # that a project shows at least: where there are so many there may be more
+_MEMBERS = 50  # of a team that are read
 _WORDS = {"public": "", "private": ", a private team", "restricted": ", a restricted team"}
 
 
@@ -27,6 +30,12 @@ class Place:
     where: str
     audience: Audience
     members: Sequence[str] | None = None
+
+    def synced(self, services: Sequence[str]) -> Place:
+        """What is copied to other services is seen by whoever sees it there, which nobody here can read."""
+        if not services:
+            return self
+        return Place(f"{self.where}, copied to {', '.join(services)}", Audience.UNKNOWN, self.members)
 
     def inside(self, what: str) -> Place:
         """A thing that stands here, which more is put into."""
@@ -64,17 +73,24 @@ def place(teams: Iterable[Any], where: str = "") -> Asks[Place]:
     rows = sorted(known.values(), key=lambda one: str(one.get("key")))
     text = ", ".join([where] * bool(where) + [f"team {team_words(one)}" for one in rows])
     kinds = {one.get("visibility") for one in rows}
-    if kinds != {"private"}:
+    if kinds != {"private"} or len(rows) >= _TEAMS:
         return Place(text, Audience.ORGANISATION if kinds & {"public", "restricted"} else Audience.UNKNOWN)
     people: set[str] = set()
     for one in rows:
-        people |= {person(member) for member in nodes((yield from get("Team", id=one["id"])).get("members"))}
+        members = nodes((yield from get("Team", id=one["id"])).get("members"))
+        people |= {person(member) for member in members} | ({"and others"} if len(members) >= _MEMBERS else set())
     return Place(text, Audience.PEOPLE, sorted(people))
 
 
 def of_issue(issue: Json) -> Asks[Place]:
-    """Where an issue stands."""
-    return place([issue.get("team")])
+    """Where an issue stands, and whereto it is copied."""
+    found = yield from place([issue.get("team")])
+    return found.synced(services_of([issue]))
+
+
+def services_of(issues: Iterable[Json]) -> list[str]:
+    """The services with which these issues are kept in step: what changes here changes there."""
+    return sorted({str(one.get("service")) for issue in issues for one in issue.get("syncedWith") or ()})
 
 
 def of_project(project: Json) -> Asks[Place]:

@@ -15,7 +15,7 @@ from deputize.toolkits.linear import names, scalars, values
 from deputize.toolkits.linear.api import Asks, change, get, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.create import in_project
-from deputize.toolkits.linear.places import issue_words, person, place, team_words
+from deputize.toolkits.linear.places import issue_words, person, place, services_of, team_words
 from deputize.toolkits.linear.rows import BODY, name, nodes, said
 from deputize.toolkits.linear.values import Wanted
 
@@ -100,7 +100,7 @@ def update_issue(
     if text and text.done:
         return _result(found, found, wanted)  # an earlier run of this act has written it
     stands = yield from place([*(one.get("team") for one in found), *([moved] if moved else [])])
-    yield values.show(stands, found, wanted)
+    yield values.show(stands.synced(services_of(found)), found, wanted)
     if text:
         yield text.note()
     done = yield from _changed(found, wanted.given)
