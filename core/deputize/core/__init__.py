@@ -11,7 +11,9 @@ The engine: it knows no agent framework. Toolkits say what can be done, adapters
 from deputize.core._moved import install as _find_old_names
 from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
+from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.needs import Need, any_of
+from deputize.core.act.outside import FromOutside, system_prompt
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait
 from deputize.core.act.run import Run
@@ -79,9 +81,12 @@ __all__ = [
     "DeviceCode",
     "Effect",
     "File",
+    "FromOutside",
     "Identity",
     "InvalidInput",
     "Keep",
+    "Mandate",
+    "MandateOffer",
     "Need",
     "NotFound",
     "Note",
@@ -120,4 +125,5 @@ __all__ = [
     "exit_on_sigterm",
     "read_only",
     "shown_file",
+    "system_prompt",
 ]
