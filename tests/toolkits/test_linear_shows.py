@@ -55,6 +55,14 @@ async def an_initiative(world: ShownWorld) -> dict[str, Any]:
     return {"initiative": RELIABILITY, "add_projects": [new["project"]], "remove_projects": [PROJECT]}
 
 
+def restoring(kind: str, id: str) -> tuple[str, Any]:
+    async def put_away(world: ShownWorld) -> dict[str, Any]:
+        await world.act("linear_archive", kind=kind, id=id)
+        return {"kind": kind, "id": id, "action": "restore"}
+
+    return "linear_archive", put_away
+
+
 def archiving(kind: str, id: str, action: str) -> tuple[str, Any]:
     return "linear_archive", {"kind": kind, "id": id, "action": action}
 
@@ -110,6 +118,8 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("linear_create_issue", WHOLE),
     ("linear_create_issue", {"team": "OPS", "title": "Alpha"}),
     ("linear_update_issue", CHANGED),
+    ("linear_update_issue", {name: CHANGED[name] for name in CHANGED if name not in ("estimate", "milestone")}),
+    ("linear_update_issue", {"issues": ["ENG-2", "OPS-1"], "due_date": "2029-04-16", "project": PROJECT}),
     ("linear_update_issue", {"issues": ["ENG-1", "OPS-1"], "assignee": "none", "priority": "none", "cycle": "none"}),
     ("linear_update_issue", {"issues": ["ENG-2", "ENG-3"], "state": "Done", "add_labels": ["Flaky"]}),
     ("linear_update_issue", {"issues": ["ENG-1"], "description": "", "due_date": "none", "parent": "none"}),
@@ -135,8 +145,10 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("linear_resolve_comment", {"comment_id": stable_id("comment", "2"), "resolved": False}),
     ("linear_save_project", {"name": "Sin shin", "teams": ["ENG", "OPS"], "status": "planned", "lead": "me"}),
     ("linear_save_project", SAVED),
+    ("linear_save_project", {name: SAVED[name] for name in SAVED if name not in ("members", "start_date")}),
     ("linear_save_milestone", {"project": PROJECT, "name": "Sad", "description": "Dad", "target_date": "2035-09-21"}),
     ("linear_save_milestone", {"project": PROJECT, "milestone": MILESTONE, "name": "Zah", "target_date": "2036-01-02"}),
+    ("linear_save_milestone", {"project": PROJECT, "milestone": MILESTONE, "description": "Tah"}),
     ("linear_post_update", {"project": PROJECT, "body": "Ayn ghayn", "health": "offTrack"}),
     ("linear_post_update", {"initiative": RELIABILITY, "body": "Fa qaf"}),
     ("linear_save_initiative", {"name": "Kaf", "description": "Lam", "owner": "bob", "add_projects": [PROJECT]}),
@@ -151,6 +163,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ),
     ("linear_save_label", {"label": LABEL, "name": "Lamed", "description": "Mem nun", "color": "#3d4e5f"}),
     ("linear_save_label", {"label": BUG, "retired": True, "group": "Area"}),
+    ("linear_save_label", {"label": BUG, "retired": True}),
     ("linear_save_label", {"kind": "project", "name": "Samekh"}),
     ("linear_save_label", {"kind": "project", "label": QUARTER, "description": "Pe tsadi"}),
     ("linear_create_project_status", {"name": "Qof", "type": "paused", "description": "Resh"}),
@@ -160,8 +173,11 @@ ROWS: Final[list[tuple[str, Any]]] = [
         ("linear_update_notifications", {"notification_ids": [NOTE], "action": action, **more})
         for action, more in (("read", {}), ("unread", {}), ("snooze", {"until": "+2d"}), ("archive", {}))
     ),
-    *(archiving("issue", "ENG-1", action) for action in ("archive", "restore", "delete")),
-    *(archiving("project", stable_id("project", "import"), action) for action in ("archive", "restore")),
+    *(archiving("issue", "ENG-1", action) for action in ("archive", "delete")),
+    restoring("issue", "ENG-1"),
+    archiving("project", stable_id("project", "import"), "delete"),
+    restoring("project", stable_id("project", "import")),
+    restoring("project_update", UPDATE),
     *(archiving("initiative", stable_id("initiative", "reliability"), action) for action in ("archive", "delete")),
     archiving("document", DESIGN, "archive"),
     archiving("project_update", UPDATE, "archive"),

@@ -90,7 +90,7 @@ def _changed(kind: str, operation: str, found: Json, wanted: Json, above: Json |
     after |= {"use": _USE[bool(wanted["retiredAt"])]} if "retiredAt" in wanted else {}
     fields = replaced(_now(found), after)
     stands = (yield from place([found["team"]])) if found.get("team") else workspace()
-    pins = {"label": found["id"], "parentId": above and above["id"], "retiredAt": wanted.get("retiredAt")}
+    pins = {"label_id": found["id"], "parentId": above and above["id"], "retiredAt": wanted.get("retiredAt")}
     called = {"label": found["name"]} if "name" not in after else {}
     yield stands.show(
         f"Change this label for {kind}s", destroys=loses(fields, "description"), pins=pins, **called, **fields

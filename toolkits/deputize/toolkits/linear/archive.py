@@ -63,6 +63,8 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
     result = {"kind": kind, "id": id, "action": action}
     try:
         found = yield from existing(kind, id)
+        if "restore" in does and action != "delete" and found.away == (act == "archive"):
+            return result | {"summary": f"It {'was put away already' if found.away else 'is not put away'}."}
         yield _show(kind, does[act], found, final=action == "delete")
         made = entity((yield from change(does[act], id=found.id)))
     except NotFound:

@@ -163,7 +163,9 @@ def _edited(comment_id: str, body: str, edit: Edit, noted: Noted) -> Asks[Json]:
     if not text.done:
         stands = yield from commented(there)
         fields = replaced({"text": text.old}, {"text": text.new})
-        yield stands.show("Edit this comment", pins={"comment": there["id"]}, destroys=loses(fields, "text"), **fields)
+        yield stands.show(
+            "Edit this comment", pins={"comment_id": there["id"]}, destroys=loses(fields, "text"), **fields
+        )
         yield text.note()
         made = (yield from change("CommentUpdate", id=there["id"], input={"body": text.new}))["comment"]
         now = str(made.get("body") or "")
@@ -236,7 +238,7 @@ def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id
         text=found.get("body") or "",
         resolved_by=by and f"{_author(by)}: {by.get('body') or ''}",
         thread=Change(_STATES[bool(found.get("resolvedAt"))], _STATES[resolved]),
-        pins={"comment": found["id"], "resolving_comment": by and by["id"]},
+        pins={"comment_id": found["id"], "resolving_comment_id": by and by["id"]},
     )
     if resolved:
         made = yield from change("CommentResolve", id=found["id"], resolvingCommentId=by and by["id"])

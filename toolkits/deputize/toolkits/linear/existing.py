@@ -32,13 +32,15 @@ _INITIATIVE: Final = {"content": True, "projects": False, "updates": False}
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A thing that is there. ``words``: what a person calls it; ``by``: whose it is, where somebody said it."""
+    """A thing that is there. ``words``: what a person calls it; ``by``: whose it is, where somebody said it; ``away``:
+    archived, or in the trash."""
 
     id: str
     words: str
     place: Place
     text: str = ""
     by: str = ""
+    away: bool = False
 
     @property
     def version(self) -> str:
@@ -53,24 +55,32 @@ def existing(kind: Kind, id: str) -> Asks[Existing]:
 
 def _issue(id: str) -> Asks[Existing]:
     node = yield from names.issue(id, "id", "IssueValues")
-    return Existing(node["id"], issue_words(node), (yield from of_issue(node)), whole_text(node.get("description")))
+    return Existing(
+        node["id"],
+        issue_words(node),
+        (yield from of_issue(node)),
+        whole_text(node.get("description")),
+        away=_away(node),
+    )
 
 
 def _project(id: str) -> Asks[Existing]:
     node = yield from get("Project", id=id, **_PROJECT)
     text = whole_text(node.get("description"), node.get("content"))
-    return Existing(node["id"], name(node), (yield from place(inner(node.get("teams")))), text)
+    return Existing(node["id"], name(node), (yield from place(inner(node.get("teams")))), text, away=_away(node))
 
 
 def _initiative(id: str) -> Asks[Existing]:
     node = yield from get("Initiative", id=id, **_INITIATIVE)
-    return Existing(node["id"], name(node), workspace(), whole_text(node.get("description"), node.get("content")))
+    return Existing(
+        node["id"], name(node), workspace(), whole_text(node.get("description"), node.get("content")), away=_away(node)
+    )
 
 
 def _document(id: str) -> Asks[Existing]:
     node = yield from get("Document", id=id)
     stands = yield from holder(node)
-    return Existing(node["id"], str(node.get("title")), stands, whole_text(node.get("content")))
+    return Existing(node["id"], str(node.get("title")), stands, whole_text(node.get("content")), away=_away(node))
 
 
 def holder(node: Json) -> Asks[Place]:
@@ -102,7 +112,9 @@ def _update(operation: str) -> Callable[[str], Asks[Existing]]:
     def read(id: str) -> Asks[Existing]:
         node = yield from _there(operation, id)
         stands = yield from holder(node)
-        return Existing(node["id"], _of(node), stands, whole_text(node.get("body")), name(node.get("user")))
+        return Existing(
+            node["id"], _of(node), stands, whole_text(node.get("body")), name(node.get("user")), _away(node)
+        )
 
     return read
 
@@ -152,6 +164,10 @@ def _milestone(id: str) -> Asks[Existing]:
     node = yield from _there("MilestoneSeen", id)
     stands = yield from of_project(node["project"])
     return Existing(node["id"], name(node), stands, whole_text(node.get("description")))
+
+
+def _away(node: Json) -> bool:
+    return bool(node.get("archivedAt") or node.get("trashed"))
 
 
 def whole_text(*parts: Any) -> str:

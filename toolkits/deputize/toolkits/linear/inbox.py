@@ -85,7 +85,7 @@ def update_notifications(
         audience=Audience.SELF,
         notifications=[_called(known.get(id)) for id in ids],
         until=wanted["snoozedUntilAt"] if wanted and action == "snooze" else None,
-        pins={"notifications": ids, "readAt": (wanted or {}).get("readAt")},
+        pins={"notification_ids": ids, "readAt": (wanted or {}).get("readAt")},
         beside={"state": [_state(known.get(id)) for id in ids]},
     )
     done: list[str] = []

@@ -58,8 +58,8 @@ class Projects:
         """The ids of what is linked, and of the links that end."""
         return scalars.given(
             {
-                "add_projects": sorted(one["id"] for _, one in self.coming) or None,
-                "remove_projects": sorted(link for _, link in self.leaving) or None,
+                "joins": sorted(one["id"] for _, one in self.coming) or None,
+                "ends": sorted(link for _, link in self.leaving) or None,
             }
         )
 
@@ -174,7 +174,7 @@ def _show(now: Json, wanted: Json, words: Json, projects: Projects) -> Show:
     same = {"owner": name_of(owner)} if "owner" in words and owner.get("id") == wanted["ownerId"] else {}
     fields = replaced(_values(now), words | same)
     called: Json = {} if "name" in wanted else {"initiative": name_of(now)}
-    pins = {"initiative": now["id"], "ownerId": wanted.get("ownerId"), **projects.pins}
+    pins = {"initiative_id": now["id"], "ownerId": wanted.get("ownerId"), **projects.pins}
     return workspace().show(
         "Change this initiative",
         pins=pins,

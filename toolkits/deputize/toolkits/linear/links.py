@@ -40,7 +40,7 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
     if remove:
         if there is None:
             return shown | {"summary": "There is no such relation."}
-        yield (yield from _related("Remove this relation between issues", left, right, kind, {"relation": there}))
+        yield (yield from _related("Remove this relation between issues", left, right, kind, {"relation_id": there}))
         yield from gone_is_done(change("IssueRelationDelete", id=there))
         yield Undo("linear_relate_issues", call)
         return shown | {"relation_id": there, "summary": "Removed."}
@@ -54,7 +54,7 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
 
     shows = yield from _related("Relate these issues", left, right, kind, {})
     made, existed = yield from make("IssueRelationCreate", wanted, look, shows, run.noted)
-    yield Undo("linear_relate_issues", call | {"remove": True}, {"relation": made.get("id")})
+    yield Undo("linear_relate_issues", call | {"remove": True}, {"relation_id": made.get("id")})
     return shown | lean({"relation_id": made.get("id"), "existed": existed})
 
 
@@ -121,7 +121,7 @@ def _attached(found: Json, address: str, title: str | None, there: Json | None, 
     """The link on the issue, and whether an earlier try had put it there. A link to the same address gets a title."""
     stands = yield from of_issue(found)
     titled = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
-    pins = {"issue": found["id"], "attachment": there and there["id"]}
+    pins = {"issue_id": found["id"], "attachment_id": there and there["id"]}
     yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled)
     if not run.noted:
         yield Note({"id": run.key.uuid})
@@ -136,7 +136,7 @@ def _attached(found: Json, address: str, title: str | None, there: Json | None, 
         made, existed = seen, True
     args = {"issue": found["identifier"], "url": address}
     if there is None:
-        yield Undo("linear_link_url", args | {"remove": True}, {"attachment": made.get("id")})
+        yield Undo("linear_link_url", args | {"remove": True}, {"attachment_id": made.get("id")})
     elif there.get("title"):
         yield Undo("linear_link_url", args | {"title": there["title"]}, {"title": made.get("title")})
     return made, existed
@@ -167,7 +167,7 @@ def _unlinked(found: Json, there: Json | None) -> Asks[Json]:
             "url: the issue has no link with this url.", hint="linear_get_issue with include=[attachments] lists them."
         )
     stands = yield from of_issue(found)
-    pins = {"issue": found["id"], "attachment": there["id"]}
+    pins = {"issue_id": found["id"], "attachment_id": there["id"]}
     yield stands.show(
         "Remove this link", link=there.get("url"), title=there.get("title"), issue=issue_words(found), pins=pins
     )
@@ -205,7 +205,7 @@ def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *,
         issue=issue_words(found),
         person=person_words(who),
         follows=Change("no", "yes") if subscribed else Change("yes", "no"),
-        pins={"issue": found["id"], "person": who["id"]},
+        pins={"issue_id": found["id"], "person_id": who["id"]},
     )
     yield from change("IssueSubscribe" if subscribed else "IssueUnsubscribe", id=found["id"], userId=who["id"])
     back = {"issue": found["identifier"], "subscribed": not subscribed, "person": who["id"]}

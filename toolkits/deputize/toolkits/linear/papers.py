@@ -141,7 +141,7 @@ def _changed(
         wanted["content"] = text.new
     stands = yield from _between(found, to)
     fields = replaced(_now(found, to), _after(wanted, to))
-    pins = {"document": found["id"]} | {f"{kind}Id": one["id"] for kind, one in to.items()}
+    pins = {"document_id": found["id"]} | {f"{kind}Id": one["id"] for kind, one in to.items()}
     called = {} if "title" in wanted else {"document": found.get("title")}
     yield stands.show("Change this document", destroys=loses(fields, "text"), pins=pins, **called, **fields)
     yield text.note() if text else Note({"id": found["id"]})

@@ -143,7 +143,7 @@ def _changed(
     stands = yield from place([*inner(now.get("teams")), *(teams or ())])
     fields = replaced(_values(now), _same_people(words, wanted, now))
     called: Json = {} if "name" in wanted else {"project": name_of(now)}
-    pins = _pins(wanted) | {"project": now["id"]}
+    pins = _pins(wanted) | {"project_id": now["id"]}
     lost = loses(fields, "text", "description")
     yield stands.show("Change this project", pins=pins, destroys=lost, **called, **fields)
     if text:

@@ -79,7 +79,7 @@ def _changed(project: Json, there: Json, wanted: Json, edit: Edit, stands: Place
     fields = replaced(_now(there), _words(wanted, new=False))
     called = {} if "name" in wanted else {"milestone": there.get("name")}
     yield stands.show(
-        "Change this milestone", pins={"milestone": there["id"]}, destroys=loses(fields, "text"), **called, **fields
+        "Change this milestone", pins={"milestone_id": there["id"]}, destroys=loses(fields, "text"), **called, **fields
     )
     if text:
         yield text.note()

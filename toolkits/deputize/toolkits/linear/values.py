@@ -67,7 +67,7 @@ class Wanted:
 
 def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Show:
     """What is about to happen: of one issue with what each value is now; of several that stands behind each."""
-    pins = wanted.pins | {"issues": [one["id"] for one in found]}
+    pins = wanted.pins | {"issue_ids": [one["id"] for one in found]}
     moved = "A moved issue gets another number, and its state, cycle and labels may change with its team."
     note = moved if "team" in wanted.words else None
     if len(found) > 1:
