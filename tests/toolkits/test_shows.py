@@ -13,11 +13,6 @@ NOT_YET: Final = {
         "control_run create_issue create_pull create_repo run_workflow save_release set_star update_issue "
         "update_notifications update_project_item update_pull write_comment write_discussion"
     ),
-    "linear": (
-        "archive create_customer_need create_issue create_project_status link_url post_update relate_issues "
-        "resolve_comment save_document save_initiative save_label save_milestone save_project set_subscription "
-        "update_issue update_notifications write_comment"
-    ),
     "salesforce": "create_record delete_record log_activity update_record",
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
