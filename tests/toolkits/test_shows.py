@@ -8,7 +8,6 @@ from deputize.core import Effect
 from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
-    "calendar": "manage_calendar share_calendar",
     "github": (
         "commit_files control_run create_branch create_issue create_pull create_repo delete merge_pull "
         "resolve_thread review_pull run_workflow save_gist save_release set_star update_issue update_notifications "
