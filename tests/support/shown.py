@@ -33,7 +33,9 @@ Arguments = Mapping[str, Any]
 Make = Arguments | Callable[["ShownWorld"], Any]
 """The arguments of a call, or an async function of the world that finds them with the help of other tools."""
 
-IDS: Final = frozenset({"id", "ts", "sha", "node_id", "number", "file_id", "message_ts", "channel", "upload_url"})
+IDS: Final = frozenset(
+    {"id", "ts", "sha", "node_id", "number", "file_id", "message_ts", "channel", "upload_url", "canvas_id"}
+)
 """Names under which a provider answers a write with what the next write of the same act needs."""
 
 
@@ -48,7 +50,7 @@ class _Watched(httpx.AsyncBaseTransport):
         await request.aread()
         answer = await self.inner.handle_async_request(request)
         await answer.aread()
-        if request.method != "GET" and "token" not in request.url.path and not _is_query(request):
+        if request.method != "GET" and "token" not in request.url.path and not _is_read(request):
             self.writes.append((request, answer))
         return answer
 
@@ -151,7 +153,7 @@ def _json_texts(value: Any, name: str = "") -> Iterator[str]:
         for one in value:
             yield from _json_texts(one, name)
     elif isinstance(value, str):
-        yield from mail(value) if name == "raw" else _content(value) if name == "content" else (value,)
+        yield from mail(value) if name == "raw" else _content(value) if name in ("content", "contents") else (value,)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 
@@ -193,11 +195,16 @@ def mail(raw: str) -> Iterator[str]:
             yield html.unescape(part.get_content())
 
 
-def _is_query(request: httpx.Request) -> bool:
-    """Whether this is GraphQL's way to read."""
+def _is_read(request: httpx.Request) -> bool:
+    """Whether this is a POST that only reads: a query in GraphQL, or a method of Slack's."""
+    if request.url.host == "slack.com":
+        return bool(_READS.search(request.url.path))
     if not request.url.path.endswith("/graphql"):
         return False
     return not str(json.loads(request.content).get("query", "")).lstrip().startswith("mutation")
+
+
+_READS: Final = re.compile(r"\.(list|info|history|replies|members|conversations|lookupByEmail|getPermalink|context)$")
 
 
 def _ids_in(answer: httpx.Response) -> set[str]:

@@ -9,9 +9,8 @@ from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
     "github": (
-        "commit_files control_run create_branch create_issue create_pull create_repo delete merge_pull "
-        "resolve_thread review_pull run_workflow save_gist save_release set_star update_issue update_notifications "
-        "update_project_item update_pull write_comment write_discussion write_file"
+        "control_run create_issue create_pull create_repo run_workflow save_release set_star update_issue "
+        "update_notifications update_project_item update_pull write_comment write_discussion"
     ),
     "linear": (
         "archive create_customer_need create_issue create_project_status link_url post_update relate_issues "
@@ -19,10 +18,6 @@ NOT_YET: Final = {
         "update_issue update_notifications write_comment"
     ),
     "salesforce": "create_record delete_record log_activity update_record",
-    "slack": (
-        "create_channel delete_message manage_members mark_read pin react send_message set_status update_channel "
-        "update_message upload_file write_canvas"
-    ),
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
 
