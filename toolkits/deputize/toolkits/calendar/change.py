@@ -33,7 +33,7 @@ from deputize.toolkits.calendar.following import split_of
 from deputize.toolkits.calendar.from_here_on import from_here_on
 from deputize.toolkits.calendar.rows import guests, kind, made, start_of
 from deputize.toolkits.calendar.rules import read_recurrence
-from deputize.toolkits.calendar.shown import (
+from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
     Place,
     call_of,

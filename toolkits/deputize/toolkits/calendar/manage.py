@@ -31,7 +31,7 @@ from deputize.toolkits.calendar.base import (
 )
 from deputize.toolkits.calendar.rows import ROLES, lean
 from deputize.toolkits.calendar.sharing import ACCESS
-from deputize.toolkits.calendar.shown import call_of, where_of
+from deputize.toolkits.calendar.show_fields import call_of, where_of
 from deputize.toolkits.calendar.when import zone_called
 
 COLOURS: Final = {  # names as in Google's web page; the list takes any colour
@@ -126,7 +126,7 @@ def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
         where=where_of(calendar, found),
         destroys=bool(now.get("description")) and "description" in words,
         **({"title": now.get("summary")} | said if words else {}),
-        **_look_said(look),
+        **_look_in_words(look),
         pins={"calendar": found, "text_color": look.get("foregroundColor")},
     )
     if words:
@@ -145,7 +145,7 @@ def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
 _CALLED: Final = {"summary": "title", "description": "description", "timeZone": "time_zone"}
 
 
-def _look_said(look: Json) -> Json:
+def _look_in_words(look: Json) -> Json:
     """What only the user sees of a calendar, as they are asked about it."""
     colour = look.get("backgroundColor")
     named = next((f"{name} ({value})" for name, value in COLOURS.items() if value == colour), colour)
@@ -191,7 +191,7 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
         "Create this calendar",
         audience=Audience.SELF,
         **{_CALLED[name]: value for name, value in words.items()},
-        **_look_said(look),
+        **_look_in_words(look),
         pins={"text_color": look.get("foregroundColor")},
     )
     if granted & KNOWS_LIST:
@@ -219,7 +219,7 @@ def _subscribe(calendar: str, look: Json) -> Asks[Json]:
         "Put this calendar on your list",
         audience=Audience.SELF,
         calendar=calendar,
-        **_look_said(look),
+        **_look_in_words(look),
         pins={"text_color": look.get("foregroundColor")},
     )
     try:

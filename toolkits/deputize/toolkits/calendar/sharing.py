@@ -22,7 +22,7 @@ from deputize.toolkits.calendar.base import (
     shares,
 )
 from deputize.toolkits.calendar.rows import ROLES, own_name
-from deputize.toolkits.calendar.shown import call_of, where_of
+from deputize.toolkits.calendar.show_fields import call_of, where_of
 
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 Role = Literal["free_busy", "reader", "writer", "owner", "none"]
