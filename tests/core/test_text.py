@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from deputize.core.text import replaced, visible, without_hidden
+from deputize.core.text import as_read, replaced, visible, without_hidden
 from deputize.toolkits._shared.text import clean
 
 HIDDEN = [
@@ -69,3 +69,14 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
 
 def test_line_ends_are_one() -> None:
     assert visible("a\r\nb") == "a\nb" and visible("pay 1\rpay 9") == "pay 1[U+000D]pay 9"
+
+
+@pytest.mark.parametrize(
+    "text", ["b\u043eb@evil.test", "BOB\uff20Evil\u2024test", "b\u200bob@evil.test", "b\x7fob@evil.test"]
+)
+def test_what_looks_the_same_is_read_the_same(text: str) -> None:
+    assert as_read(text) == "bob@evil.test"
+
+
+def test_words_of_another_script_are_not_read_as_latin() -> None:
+    assert as_read("пример") != as_read("primer") and as_read("Straße") == "strasse"

@@ -12,6 +12,7 @@ from deputize.core._moved import install as _find_old_names
 from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
 from deputize.core.act.needs import Need, any_of
+from deputize.core.act.outside import FromOutside, system_prompt
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait
 from deputize.core.act.run import Run
@@ -79,6 +80,7 @@ __all__ = [
     "DeviceCode",
     "Effect",
     "File",
+    "FromOutside",
     "Identity",
     "InvalidInput",
     "Keep",
@@ -120,4 +122,5 @@ __all__ = [
     "exit_on_sigterm",
     "read_only",
     "shown_file",
+    "system_prompt",
 ]

@@ -12,6 +12,7 @@ from deputize.core.act.files import Files
 from deputize.core.act.gate import Gate
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
@@ -69,7 +70,8 @@ def put_together(
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     sender = Sender(engine, refresher, outside, files, budgets)
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-    planner, catalog = Planner(engine, judge, approvals, sender, refresher), Catalog(toolkits)
+    named, catalog = OutsideRecord(engine), Catalog(toolkits)
+    planner = Planner(engine, judge, approvals, sender, refresher, named)
     return Parts(
         outbox=outbox,
         refresher=refresher,
@@ -85,7 +87,7 @@ def put_together(
         ledger=ledger,
         approvals=approvals,
         planner=planner,
-        performer=Performer(engine, ledger, approvals, planner, sender, refresher),
-        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher),
+        performer=Performer(engine, ledger, approvals, planner, sender, refresher, named),
+        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
         undoing=Undoing(ledger),
     )

@@ -10,6 +10,7 @@ colon or an @ between Latin letters (UTS 39).
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Final
@@ -58,6 +59,9 @@ _LETTERS = (
     "\u0531\u053c\u054d\u0555\u0566\u0570\u0578\u057d\u0581\u0585"  # Armenian
 )
 _SIGNS = "\u02d0\u2024\u2044\u2215\u2236\u29f8\u3002\ua789\ufe55\ufe6b\uff0e\uff0f\uff1a\uff20\uff61"
+_AS_LATIN = "SIJABEKMHOPCTYXaeopcyxsijYyhdGQqWwagiycovwzABEZHIKMNOPTYXayikvopuxcjULUOqhnugo:.//:/.::@./:@."
+_AS_READ: Final = dict(zip(map(ord, _LETTERS + _SIGNS), _AS_LATIN, strict=True))
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f]+")
 _LATIN = r"[0-9A-Za-z]"
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _FALSE_LETTER: Final = re.compile(f"[{_LETTERS}]")
@@ -95,6 +99,14 @@ def visible(text: str) -> str:
         return text
     text, _ = replaced(text, _named)
     return _FALSE_SIGN.sub(lambda found: _named(found[0]), _WORD.sub(_letters, text))
+
+
+def as_read(text: str) -> str:
+    """The text as a hurried person reads it: without what cannot be seen, in small letters, look-alikes as what they
+    pass for. Two addresses that look the same are the same in it; it is for comparing, never for use."""
+    if text.isascii():
+        return _CONTROL.sub("", text).lower()
+    return unicodedata.normalize("NFKC", without_hidden(text).translate(_AS_READ)).casefold()
 
 
 def _plain(text: str) -> bool:

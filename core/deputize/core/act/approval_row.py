@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deputize.core.act.act import Act
+from deputize.core.act.outside import outside_rows, shown_outside
 from deputize.core.act.show import Show, argument_rows, show_rows
 from deputize.core.act.tool import Tool
 from deputize.core.audit.facts import OfApproval
@@ -45,6 +46,7 @@ def public(content: Mapping[str, Any], home: str) -> Approval:
     edit until it is known what it would do."""
     show = Show.of(content["show"]) if content.get("show") and not is_unseen_edit(content) else None
     rows = show_rows(show) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
+    rows += outside_rows(content.get("outside") or ())
     return Approval(
         id=content["id"],
         tool=content["tool"],
@@ -70,8 +72,9 @@ def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_in(act: Act) -> dict[str, Any]:
-    """What the row keeps of what the act has shown."""
-    return {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
+    """What the row keeps of what the act has shown, and of which strangers have named what of it."""
+    shown = {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
+    return shown | {"outside": shown_outside(act.outside)}
 
 
 def is_about(act: Act, content: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
@@ -90,9 +91,15 @@ class Planner:
     """Brings an act of a tool that shows to where it has shown what it will do, and may go on or is asked about."""
 
     def __init__(
-        self, engine: Engine, judge: Judge, approvals: Approvals, sender: Sender, refresher: Refresher
+        self,
+        engine: Engine,
+        judge: Judge,
+        approvals: Approvals,
+        sender: Sender,
+        refresher: Refresher,
+        outside: OutsideRecord,
     ) -> None:
-        self.clock, self.judge, self.approvals = engine.clock, judge, approvals
+        self.clock, self.judge, self.approvals, self.outside = engine.clock, judge, approvals, outside
         self.sender, self.refresher, self.plans = sender, refresher, Plans()
 
     async def begun(self, act: Act, grant: Grant) -> Act:
@@ -130,8 +137,12 @@ class Planner:
         return standing["status"] == "rejected" or (standing["status"] == "pending" and act.asked is None and fresh)
 
     async def allowed(self, act: Act, grant: Grant) -> Act:
-        """The act that has shown what it will do: free, or approved. What the user changed needs a yes, too."""
+        """The act that has shown what it will do: free, or approved. What the user changed needs a yes, too.
+
+        Judge and user are told which of its targets strangers have named.
+        """
         refuse_if_changed(act)
+        act = await self.outside.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return replace(act, approved=False)
         await self.approvals.require(act, grant.account)
