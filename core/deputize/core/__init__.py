@@ -11,6 +11,7 @@ The engine: it knows no agent framework. Toolkits say what can be done, adapters
 from deputize.core._moved import install as _find_old_names
 from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
+from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.needs import Need, any_of
 from deputize.core.act.outside import FromOutside, system_prompt
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
@@ -84,6 +85,8 @@ __all__ = [
     "Identity",
     "InvalidInput",
     "Keep",
+    "Mandate",
+    "MandateOffer",
     "Need",
     "NotFound",
     "Note",

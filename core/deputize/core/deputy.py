@@ -14,10 +14,12 @@ from deputize.core.act.budget import DEFAULT
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.erase import erase
 from deputize.core.act.ledger import KEPT
+from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.missing_scopes import other_account
 from deputize.core.act.policy import Policy, ask_before_sending
 from deputize.core.act.request import File
 from deputize.core.act.runner import Sleep
+from deputize.core.act.show import Audience
 from deputize.core.act.tool import Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
@@ -89,6 +91,7 @@ class Deputy:
         self.consents, self.revoker, self.asking = parts.consents, parts.revoker, parts.asking
         self.catalog, self.files, self.sweeper, self.sender = parts.catalog, parts.files, parts.sweeper, parts.sender
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
+        self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
         self.undoing = parts.undoing
 
@@ -248,15 +251,47 @@ class Deputy:
         by: AnyUser,
         reason: str = "",
         arguments: Mapping[str, Any] | None = None,
+        mandate: MandateOffer | None = None,
     ) -> Approval:
         """Record a user's answer to an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
 
         An edit is a yes to the act with exactly these arguments, all of them; policy and grant are looked at again when
-        it is done. Raises `NotFound` for an approval that is not theirs, `InvalidInput` for arguments that are wrong.
+        it is done. ``mandate``, with ``approve``: a yes to that many more acts like this one, too. Raises `NotFound`
+        for an approval that is not theirs, `InvalidInput` for arguments or a mandate that are wrong.
         """
         one, who = id_of(approval), User.of(by)
+        if mandate is not None:
+            return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
         edit = None if arguments is None else await self.gate.edit(one, who, arguments)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
+
+    async def give_mandate(
+        self,
+        user: AnyUser,
+        *,
+        tools: Iterable[str],
+        targets: Iterable[str],
+        most: int,
+        until: float,
+        audience: Audience = Audience.PEOPLE,
+        agent: str = "",
+        destroys: bool = False,
+    ) -> Mandate:
+        """A yes for more than once, at the user's own order: ``most`` acts of ``agent`` until a time (Unix seconds).
+
+        ``targets``: addresses or ids of people, ``@acme.example`` for everybody there, or a place as a `Show` names it.
+        It answers where the policy asks, never where it denies. Raises `InvalidInput`, saying what cannot be given.
+        """
+        chosen, offer = [await self.gate.tool(name) for name in tools], MandateOffer(most, until)
+        return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, destroys)
+
+    async def mandates(self, user: AnyUser) -> list[Mandate]:
+        """The user's mandates that count now, with how often each was used; the one that ends first comes first."""
+        return await self._mandates.all_of(User.of(user))
+
+    async def end_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
+        """No act begins under it any more. Raises `NotFound` for one that is not this user's, or has ended."""
+        await self._mandates.end(User.of(user), mandate if isinstance(mandate, str) else mandate.id)
 
     async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
         """Give this user's approvals that still wait new ids, so that an answer somebody else gave fits none."""

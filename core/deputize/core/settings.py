@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     outcomes_kept: float = Field(
         86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."
     )
+    brand_name: str = Field("", description="Local mode: your application's name, on every page.")
+    brand_logo: Path | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
+    brand_colour: str = Field("", description="Its colour, as #0a5; refused where it cannot be seen well.")
+    brand_support: str = Field("", description="Where people find help: an https or mailto address.")
+    brand_privacy: str = Field("", description="Its privacy policy: an https address.")
     sandbox: str = Field("", description="Base URL of a sandbox on loopback that plays the providers.")
 
     @classmethod

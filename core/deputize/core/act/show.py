@@ -115,6 +115,13 @@ class Show:
             "beside": self.beside,
         }
 
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """What a yes for more than once must name: everybody who is reached; and the place, where nobody is named, or
+        where others than those see what happens there."""
+        place = (self.where,) if self.where and (not self.people or self.audience > Audience.PEOPLE) else ()
+        return (*self.people, *place)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical JSON of all that is compared, in hexadecimal."""
