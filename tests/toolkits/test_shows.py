@@ -8,7 +8,6 @@ from deputize.core import Effect
 from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
-    "calendar": "manage_calendar share_calendar",
     "github": (
         "control_run create_issue create_pull create_repo run_workflow save_release set_star update_issue "
         "update_notifications update_project_item update_pull write_comment write_discussion"
