@@ -27,7 +27,7 @@ from deputize.core import Act, Call, Deputy, Show, Verdict
 from deputize.core.act.show import show_rows
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.house import build
+from tests.support.house import Clock, build
 
 Arguments = Mapping[str, Any]
 Make = Arguments | Callable[["ShownWorld"], Any]
@@ -84,6 +84,20 @@ class ShownWorld:
             left |= {word for text in texts_of(request) for word in words(text)} - known
             known |= _ids_in(answer)
         return sorted(left)
+
+    async def asked_over(self, tool: str, make: Make, clock: Clock) -> list[Show]:
+        """What a call shows when the user is asked: at once, a minute later, and most of an hour later."""
+        arguments = await make(self) if callable(make) else make
+        self.deputy.policy = self._ask
+        self.shown.clear()
+        for seconds in (0.0, 61.0, 3000.0):
+            clock.now += seconds
+            await self.deputy.prepare([(tool, arguments, Call("t", "m", "over"))], user="alice")
+        return self.shown
+
+    def _ask(self, act: Act) -> Verdict:
+        self.shown.extend([act.show] if act.show else [])
+        return Verdict.ASK
 
 
 @asynccontextmanager
