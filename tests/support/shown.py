@@ -153,7 +153,7 @@ def _json_texts(value: Any, name: str = "") -> Iterator[str]:
         for one in value:
             yield from _json_texts(one, name)
     elif isinstance(value, str):
-        yield from mail(value) if name == "raw" else _content(value) if name == "content" else (value,)
+        yield from mail(value) if name == "raw" else _content(value) if name in ("content", "contents") else (value,)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 

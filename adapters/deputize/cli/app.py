@@ -18,6 +18,7 @@ from deputize.cli.connect import connect, connections, grants
 from deputize.cli.keys import key_app
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
+from deputize.cli.undo import undo
 from deputize.cli.vault import vault_app
 
 app = typer.Typer(
@@ -105,7 +106,7 @@ def demo(
     play.chat(folder, model=model, fresh=fresh, browser=browser, live=who(user) if live else "")
 
 
-for command in (connect, connections, grants, revoke, act, tools, sandbox):
+for command in (connect, connections, grants, revoke, act, undo, tools, sandbox):
     app.command()(command)
 
 

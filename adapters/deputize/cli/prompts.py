@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -68,13 +68,26 @@ class Asking:
 
     def act(self, tool: str, arguments: Mapping[str, Any], account: str | None, app: str = "") -> Any:
         """One act, asking for what it needs on the way. Raises `DeputizeError` where it is not to be."""
-        token, deadline = secrets.token_hex(16), time.monotonic() + self.seconds
+        token, deputy = secrets.token_hex(16), self.deputy
         call = Call(thread="cli", message=token, id=token)
+        result = self._until_done(
+            lambda: deputy.act(tool, arguments, user=self.user, account=account, app=app, call=call)
+        )
+        for one in deputy.run(deputy.undoable(self.user)):
+            if one.call == token:
+                show.note(f"To undo it: deputize undo {one.id}")
+        return result
+
+    def undo(self, act: str) -> Any:
+        """Put an act back, asking as for any other. Raises `DeputizeError` where it is not to be."""
+        return self._until_done(lambda: self.deputy.undo(self.user, act))
+
+    def _until_done(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """The result of an attempt, made again after each question that was answered."""
+        deadline = time.monotonic() + self.seconds
         while True:
             try:
-                return self.deputy.run(
-                    self.deputy.act(tool, arguments, user=self.user, account=account, app=app, call=call)
-                )
+                return self.deputy.run(attempt())
             except ConsentRequired as needed:
                 left = deadline - time.monotonic()
                 if left <= 0:

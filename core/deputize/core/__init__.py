@@ -18,6 +18,7 @@ from deputize.core.act.run import Run
 from deputize.core.act.show import Audience, Change, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
+from deputize.core.act.undoing import Undoable
 from deputize.core.consent.device import DeviceCode
 from deputize.core.deputy import Deputy
 from deputize.core.errors import (
@@ -106,6 +107,7 @@ __all__ = [
     "Tool",
     "Toolkit",
     "Undo",
+    "Undoable",
     "User",
     "UserRequired",
     "VaultError",

@@ -21,6 +21,7 @@ from deputize.core.act.runner import Sleep
 from deputize.core.act.tool import Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
+from deputize.core.act.undoing import Undoable
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.wait import ends_of
@@ -89,6 +90,7 @@ class Deputy:
         self.catalog, self.files, self.sweeper, self.sender = parts.catalog, parts.files, parts.sweeper, parts.sender
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
+        self.undoing = parts.undoing
 
     @property
     def policy(self) -> Policy:
@@ -143,12 +145,28 @@ class Deputy:
         row = CallRow.begun(tool, user, call, agent or self.agent)
         async with audited(self.audit, self.asking, row):
             act = await self.gate.plan(tool, arguments, user, account, call, agent, app)
-            row.validated(act, called=tool)
+            row.validated(act, tool, self.ledger.act_id(act))
             if recorded := await self.ledger.outcome(act):
                 return recorded.result
             act, grant = await self.gate.permitted(act, row)
             async with self.gate.lacking(act, grant):
                 return await self.performer.perform(act, grant, row)
+
+    async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
+        """Put back what an act has done, as one more act of the user: its result. ``act``: an id of `undoable`.
+
+        Once, however often it is asked for. Raises as `act` does, `ApprovalRequired` included; `Conflict` (``stale``)
+        for what somebody has changed since, (``no_undo``) for what cannot be put back; `NotFound` for what is not
+        known, or not any more.
+        """
+        back = await self.undoing.inverse(User.of(user), act)
+        return await self.act(
+            back.tool, back.arguments, user=user, account=back.account, app=back.app, call=back.call, agent=agent
+        )
+
+    async def undoable(self, user: AnyUser) -> list[Undoable]:
+        """What of the user's acts can be put back now, newest first."""
+        return await self.undoing.undoable(User.of(user))
 
     async def prepare(
         self, calls: Iterable[ToolCall], *, user: AnyUser, agent: str = "", approved: set[str] | None = None

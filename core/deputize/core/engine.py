@@ -25,7 +25,7 @@ class Pages(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FixedPages:
     """Pages that a web application serves at a known address."""
 
@@ -36,7 +36,7 @@ class FixedPages:
         return self.url.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Engine:
     """The parts that all others share. Nothing in here is replaced while a deputy lives.
 

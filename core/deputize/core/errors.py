@@ -175,7 +175,7 @@ class NotFound(DeputizeError):
 
 
 class Conflict(DeputizeError):
-    """The provider's state differs. ``reason``: already_done, stale, exists, not_mergeable."""
+    """The provider's state differs. ``reason``: already_done, stale, exists, not_mergeable, no_undo."""
 
     code = "conflict"
 

@@ -18,6 +18,7 @@ from deputize.core.act.policy import Judge, Policy
 from deputize.core.act.runner import Sender
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
+from deputize.core.act.undoing import Undoing
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
@@ -27,7 +28,7 @@ from deputize.core.grants.revoke import Revoker
 from deputize.core.vault.sweeping import Sweeper
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Parts:
     """What works with an `Engine`: grants first, then consents, then acts."""
 
@@ -47,6 +48,7 @@ class Parts:
     planner: Planner
     performer: Performer
     gate: Gate
+    undoing: Undoing
 
 
 def put_together(
@@ -85,4 +87,5 @@ def put_together(
         planner=planner,
         performer=Performer(engine, ledger, approvals, planner, sender, refresher),
         gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher),
+        undoing=Undoing(ledger),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -22,13 +22,26 @@ from deputize.core.vault.grant import User
 
 
 @dataclass(frozen=True, slots=True)
+class Undoes:
+    """What a call puts back. ``act``: the id of that act; ``holds``: what it has left, by the names of what the call
+    shows; see `deputize.core.Undo`."""
+
+    act: str
+    holds: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again."""
+    """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again.
+
+    ``undoes``: the act that it puts back, where it does that.
+    """
 
     thread: str = ""
     message: str = ""
     id: str = ""
     run: str = ""
+    undoes: Undoes | None = field(default=None, compare=False)
 
     @property
     def known(self) -> bool:
@@ -45,7 +58,7 @@ ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 """A tool's name, its arguments, and where the call came from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Act:
     """One tool call as a user, validated and not yet done: what a policy decides about.
 

@@ -22,7 +22,7 @@ from deputize.core.pending import Approval
 from deputize.core.vault.grant import User
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Edit:
     """Other arguments for an act: as they were given, and as the tool understands them."""
 

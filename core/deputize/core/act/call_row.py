@@ -25,6 +25,7 @@ class CallRow:
     act: Act | None = None
     alias: str = ""
     grant: Grant | None = None
+    act_id: str = ""
     show: str = ""
     incomplete: str = ""
 
@@ -34,9 +35,10 @@ class CallRow:
         who = user if isinstance(user, User) else User(str(user or ""))
         return cls(str(tool)[:LONGEST_NAME], who, call or Call(), agent)
 
-    def validated(self, act: Act, called: str) -> None:
+    def validated(self, act: Act, called: str, act_id: str) -> None:
         """The call is this act. ``called``: the name it was called by, which may be an alias."""
         self.act, self.tool, self.alias = act, act.tool.name, called if act.tool.called else ""
+        self.act_id = act_id
 
     def permitted(self, act: Act, grant: Grant) -> None:
         """The act, as the user may have changed it, with the grant that it uses."""
@@ -62,6 +64,8 @@ class CallRow:
             thread=came_from.thread,
             run=came_from.run,
             call_id=came_from.id,
+            act_id=self.act_id,
+            undoes=came_from.undoes.act if came_from.undoes else "",
             provider=act.provider if act else "",
             app=act.app if act else "",
             effect=act.effect.words() if act else "",

@@ -29,6 +29,7 @@ from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
+from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, SettingsError
 from deputize.core.grants.accounts import Accounts
@@ -108,6 +109,8 @@ class Gate:
         self._note(row, act, grant)
         if act.shows:
             act = await self.planner.begun(act, grant)
+        else:
+            refuse_if_changed(act)
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
             act = replace(act, approved=True)

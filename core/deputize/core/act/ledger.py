@@ -8,6 +8,7 @@ something it can look up. A second caller waits for the first and is handed the 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,9 +17,11 @@ from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.key import ActKey
+from deputize.core.act.request import Undo
 from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
 
 KEPT: Final = 86400.0
@@ -27,7 +30,7 @@ STRIPES: Final = 1024
 WAIT: Final = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
     """The recorded result of an act, which may be anything JSON can say, null included."""
 
@@ -40,7 +43,7 @@ class Entry:
 
     ``said``: the digest of the arguments; ``kept``: seconds that the row counts after its last write.
     ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
-    ``taken_up``: that run was interrupted, and this one goes on with what it noted.
+    ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
     """
 
     vault: Vault
@@ -54,6 +57,7 @@ class Entry:
     show: str = ""
     began: float = 0.0
     taken_up: bool = False
+    undo: Undo | None = None
     _notes: dict[str, Any] = field(default_factory=dict)
     _ours: bool = False
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -70,9 +74,9 @@ class Entry:
             self._notes |= data
             await self._write("claimed", noted={**(self.noted or {}), **self._notes})
 
-    async def done(self, result: Any) -> None:
-        """Record the result for every later run of the same act."""
-        await self._write("done", result=result)
+    async def done(self, result: Any, more: Mapping[str, Any] | None = None) -> None:
+        """Record the result for every later run of the same act. ``more``: what `undoing` keeps beside it."""
+        await self._write("done", result=result, **(more or {}))
 
     async def release(self) -> None:
         """Nothing final happened: a later run may try. One that left a note begins where this one stopped."""
@@ -102,6 +106,19 @@ class Ledger:
 
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
+
+    def act_id(self, act: Act) -> str:
+        """By which people, pages and the audit name an act that writes; "" of one that reads, which has no row."""
+        return "" if act.effect is Effect.READS else self._id_at(self._place(act, act.key))
+
+    async def done_by(self, user: User) -> dict[str, Record]:
+        """The rows of this user's acts, by the acts' ids. Those that do not open are left out."""
+        found, _ = await self.vault.scan_open("act", self.vault.place(user))
+        return {self._id_at(record.key): record for record in found}
+
+    def _id_at(self, place: str) -> str:
+        """Under the vault's key, since an act's own is made of what others may guess: its arguments."""
+        return hmac.digest(self.vault.keys.index, b"act" + place.encode(), "sha256").hex()[:12]
 
     async def outcome(self, act: Act) -> Recorded | None:
         """The recorded result, if this act has one; reads have none.

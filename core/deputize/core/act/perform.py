@@ -16,6 +16,7 @@ from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect
+from deputize.core.act.undoing import kept_of
 from deputize.core.audit.events import ActIntent, LedgerSaveFailed
 from deputize.core.audit.facts import OfUser
 from deputize.core.engine import Engine
@@ -96,11 +97,12 @@ class Performer:
             await self._leave(entry.unknown, act)  # cancelled in the middle
             raise
         try:
-            result = recordable(result)
+            kept = kept_of(act, begins.grant, begins.shown, entry.undo, self.clock())
+            result, kept = recordable([result, kept])
         except InvalidInput:
             await self._leave(entry.unknown, act)
             raise OutcomeUnknown(f"{act.tool.name} was done, but its result could not be recorded.") from None
-        await self._leave(lambda: entry.done(result), act)
+        await self._leave(lambda: entry.done(result, kept), act)
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
@@ -122,9 +124,11 @@ class _Beginning:
     row: CallRow
     entry: Entry
     taken: Act | None = None
+    shown: Show | None = None
 
     async def at_show(self, show: Show) -> None:
         """Let it do what it has shown, if it may; a run that was taken up, if an earlier one has shown the same."""
+        self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
             await self.now(await self.performer.planner.allowed(replace(self.act, show=show), self.grant))

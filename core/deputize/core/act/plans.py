@@ -17,6 +17,7 @@ from deputize.core.act.approval import Approvals
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
+from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
 from deputize.core.vault.grant import Grant, User
@@ -130,6 +131,7 @@ class Planner:
 
     async def allowed(self, act: Act, grant: Grant) -> Act:
         """The act that has shown what it will do: free, or approved. What the user changed needs a yes, too."""
+        refuse_if_changed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return replace(act, approved=False)
         await self.approvals.require(act, grant.account)

@@ -127,6 +127,12 @@ class Show:
         parts = [name for name in _PARTS if getattr(self, name) != getattr(old, name)]
         return parts + _unlike(self.fields, old.fields) + _unlike(self.pins, old.pins)
 
+    def unlike(self, left: Mapping[str, Any]) -> list[str]:
+        """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin."""
+        shown = {**self.pins, **self.beside, **self.fields}
+        now = {name: value["before"] if _is_change(value) else value for name, value in shown.items()}
+        return [name for name, value in left.items() if now.get(name) != _plain(value)]
+
     def reaches_beyond(self, old: Show) -> bool:
         """Whether more differs than words: who is reached, where, what is replaced, lists, files. An edit may change
         words with the yes; all else is shown first."""

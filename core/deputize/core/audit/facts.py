@@ -135,6 +135,8 @@ class OfCall(OfUser):
     thread: Annotated[str, "the conversation, as the host calls it"] = ""
     run: Annotated[str, "the run of the agent, as the host calls it"] = ""
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
+    act_id: Annotated[str, "the act's id, of one that writes: `deputize undo` takes it"] = ""
+    undoes: Annotated[str, "the id of the act that this one puts back"] = ""
     provider: Annotated[str, "the provider's name"] = ""
     app: Annotated[str, "the OAuth client's name"] = ""
     effect: Annotated[str, "what the act does: reads, writes, sends or deletes"] = ""

@@ -39,7 +39,7 @@ SLOWEST: Final = 60.0
 LONGEST: Final = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DeviceCode:
     """What the user is shown: enter ``code`` at ``address``, before ``expires_at`` (Unix seconds)."""
 
@@ -48,7 +48,7 @@ class DeviceCode:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Device:
     """Finishes consents whose browser is on another machine."""
 

@@ -88,7 +88,7 @@ def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
     return provider.authorize + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Callback:
     """What the browser brought back. ``code`` is secret until it is spent, ``state`` until it is used up."""
 
@@ -181,7 +181,7 @@ def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request
     return _token_request(provider, app, "urn:ietf:params:oauth:grant-type:device_code", device_code=code.reveal())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DeviceCodes:
     """A reply to `device_codes`: the code to ask with, and what the user enters where. Times in seconds."""
 

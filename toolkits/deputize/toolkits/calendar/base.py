@@ -48,7 +48,7 @@ Notify = Literal["all", "external", "none"]
 Until = Annotated[str, Field(description="or 30m")]
 Start = Annotated[str, Field(description="ISO; date = all day")]
 Zone = str | None
-Show = Literal["busy", "free"]
+ShowAs = Literal["busy", "free"]
 Visibility = Literal["default", "public", "private"]
 Rules = Annotated[list[str], Field(description="RRULE lines")]
 Minutes = Annotated[list[int], Field(description="minutes before")]

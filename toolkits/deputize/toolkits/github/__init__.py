@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     actions,
+    branches,
     checks,
     comments,
     commit_files,
@@ -24,6 +25,7 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     inbox,
     issue_changes,
     issues,
+    merge,
     people,
     projects,
     pull_changes,
