@@ -8,23 +8,11 @@ from deputize.core import Effect
 from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
-    "calendar": "create_event delete_event manage_calendar respond_to_event share_calendar update_event",
     "github": (
-        "commit_files control_run create_branch create_issue create_pull create_repo delete merge_pull "
-        "resolve_thread review_pull run_workflow save_gist save_release set_star update_issue update_notifications "
-        "update_project_item update_pull write_comment write_discussion write_file"
-    ),
-    "gmail": "manage_filter manage_label set_signature set_vacation update_emails",
-    "linear": (
-        "archive create_customer_need create_issue create_project_status link_url post_update relate_issues "
-        "resolve_comment save_document save_initiative save_label save_milestone save_project set_subscription "
-        "update_issue update_notifications write_comment"
+        "control_run create_pull create_repo run_workflow save_release set_star update_notifications update_pull "
+        "write_discussion"
     ),
     "salesforce": "create_record delete_record log_activity update_record",
-    "slack": (
-        "create_channel delete_message manage_members mark_read pin react send_message set_status update_channel "
-        "update_message upload_file write_canvas"
-    ),
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
 

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ from rich.text import Text
 from deputize.core.text import without_hidden
 
 if TYPE_CHECKING:
-    from deputize.core import Approval, Connection, DeputizeError, DeviceCode, Revoked, Tool
+    from deputize.core import Approval, Connection, Consent, DeputizeError, DeviceCode, Revoked, Tool, Undoable
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
@@ -80,6 +81,15 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
         link(ask["link"], console)
 
 
+def ended(asked: Consent, label: str, console: Console = err) -> None:
+    """A tick for a consent that was given, or a cross."""
+    if asked.status in ("granted", "partial"):
+        part = ", in part" if asked.status == "partial" else ""
+        console.print(plain(f"  ✓ {label} is connected{part}", "green"), soft_wrap=True)
+    else:
+        console.print(plain(f"  ✗ {label} is not connected", "yellow"), soft_wrap=True)
+
+
 def code(given: DeviceCode, console: Console = err) -> None:
     """The code that the person enters on another device, and what to beware of."""
     console.print("On any device, open")
@@ -119,6 +129,19 @@ def connections(held: Sequence[Connection], console: Console = out) -> None:
     for one in held:
         status = one.status if one.status == "active" else f"{one.status}: {one.reason}"
         table.add_row(*map(plain, (one.provider, one.account, status, "\n".join(one.words))))
+    console.print(table)
+
+
+def undoable(found: Sequence[Undoable], console: Console = out) -> None:
+    """Acts that can be put back, newest first, in local time."""
+    if not found:
+        console.print("Nothing can be undone now.")
+        return
+    table = _table("act", "done", "what", "as", "can be undone until")
+    for one in found:
+        done, until = (datetime.fromtimestamp(at, UTC).astimezone() for at in (one.at, one.until))
+        what = f"{one.what}: {one.where}" if one.where else one.what
+        table.add_row(*map(plain, (one.id, f"{done:%a %H:%M}", what, one.account, f"{until:%a %H:%M %Z}")))
     console.print(table)
 
 
@@ -206,7 +229,7 @@ def finding(state: str, what: str, found: str, todo: str) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "act")  # an id is copied
     return table
 
 

@@ -350,7 +350,10 @@ async def test_a_yes_lets_exactly_this_act_happen(local: bool) -> None:
     assert await world.act() == "sent"
     assert len(world.sandbox.sent("alice@example.test")) == 1
     used = await browser.open(f"{await _me(world)}/approve/{approval.id}")
-    assert "Approved, and begun" in words_of(used)
+    assert "It was already sent at 08:00 UTC" in words_of(used) and "nor taken back" in words_of(used)
+    late = await browser.submit(done, done.forms[0], decision="reject")
+    assert "It was already sent at 08:00 UTC" in words_of(late) and not late.forms
+    assert world.events("approval.")[-2:] == ["approval.used", "approval.too_late"]
 
 
 async def test_a_no_keeps_the_act_from_happening() -> None:

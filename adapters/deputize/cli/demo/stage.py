@@ -7,11 +7,10 @@ Everything that serves or waits runs on the portal's loop; the terminal in front
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,6 +28,7 @@ from langgraph.types import Command
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of, resume_when_done
 from deputize.cli.demo.folder import DemoFolder
+from deputize.cli.demo.ticks import ticking
 from deputize.core import (
     PROVIDERS,
     Approval,
@@ -66,11 +66,15 @@ Front = Callable[[Sandbox], AsgiApp]
 
 @dataclass(frozen=True)
 class Turn:
-    """What one step of the conversation came to: messages nobody has seen yet, and what the user is asked now."""
+    """What one step of the conversation came to: messages nobody has seen yet, and what the user is asked now.
+
+    ``late``: approvals that were answered too late, as they stand.
+    """
 
     said: Sequence[AnyMessage]
     consents: Sequence[Payload] = ()
     approvals: Sequence[Payload] = ()
+    late: Sequence[Approval] = ()
 
     @property
     def text(self) -> str:
@@ -104,28 +108,30 @@ class Chat:
     async def wait(self, seconds: float = 600.0, tell: Callable[[Consent], None] = lambda consent: None) -> Turn:
         """Until the person has been to the links; then the conversation goes on. Each consent that ends is told of."""
         pauses = (await self.graph.aget_state(self.config)).interrupts
-        asked = [ask["consent_id"] for ask in asked_of(pauses, "consent")]
-        telling = [asyncio.create_task(self._tell_of(one, seconds, tell)) for one in asked]
-        try:
+        async with ticking(self.deputy, [ask["consent_id"] for ask in asked_of(pauses, "consent")], seconds, tell):
             await resume_when_done(self.deputy, self.graph, self.config, seconds=seconds)
-        finally:
-            for task in telling:
-                task.cancel()
-            await asyncio.gather(*telling, return_exceptions=True)
         return await self.turn()
 
-    async def _tell_of(self, consent_id: str, seconds: float, tell: Callable[[Consent], None]) -> None:
-        with suppress(NotFound):
-            for ended in await self.deputy.wait([consent_id], timeout=seconds):
-                if ended.status not in ("pending", "expired"):
-                    tell(ended)
-
     async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
-        """The person's answers to approvals, by approval id. One that came too late is asked anew."""
+        """The person's answers to approvals, by approval id. One that has expired is asked anew."""
+        late: list[Approval | None] = []
         for approval, decision in decisions.items():
-            with suppress(NotFound, Conflict):  # expired, or decided elsewhere: the graph looks at what is recorded
+            try:
                 await self.deputy.decide(approval, decision, by=self.user)
-        return await self.look_again()
+            except NotFound:
+                pass  # it has expired
+            except Conflict:  # decided elsewhere, or done: the graph looks at what is recorded
+                late.append(await self.deputy.approval(approval, by=self.user))
+        return replace(await self.look_again(), late=[one for one in late if one is not None])
+
+    async def found(self, asked: Mapping[str, Any]) -> Approval | None:
+        """An approval as it stands now; None where it is gone."""
+        return await self.deputy.approval(asked["approval_id"], by=self.user)
+
+    async def is_decided(self, asked: Mapping[str, Any]) -> bool:
+        """Whether nobody need answer it any more."""
+        now = await self.found(asked)
+        return now is None or now.status != "pending"
 
     async def turn(self) -> Turn:
         """Where the conversation stands; each message is given once."""
@@ -147,7 +153,7 @@ class Chat:
 
     async def whole(self, asked: Payload) -> Approval:
         """All that an approval shows: a pause holds only the beginning of long texts. Raises `NotFound`."""
-        found = await self.deputy.approval(asked["approval_id"], by=self.user)
+        found = await self.found(asked)
         if found is None:
             raise NotFound("This approval waits no longer.", hint="Ask again.")
         return found

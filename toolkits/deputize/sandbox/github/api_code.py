@@ -174,7 +174,7 @@ def branch(call: Call, repo: Json, branch: str) -> Reply:
     """One branch."""
     if branch not in repo["branches"]:
         raise Refused(call.refusal(404, "Branch not found"))
-    return call.reply(_branch(repo, branch))
+    return call.reply(_branch(repo, branch) | {"commit": commit_of(call, repo, repo["branches"][branch])})
 
 
 @route("GET", "R/tags", "contents:read")

@@ -32,7 +32,13 @@ def _show(call: Call, id: str, row: Json, *, whole: bool = False) -> Json:
         "html_url": f"https://gist.github.com/{row['owner']}/{id}",
         "created_at": row["at"],
         "updated_at": row["updated"],
+        **({"history": [{"version": _version(row)}]} if whole else {}),
     }
+
+
+def _version(row: Json) -> str:
+    """Which revision it is."""
+    return hashlib.sha1(repr((row["files"], row["description"])).encode()).hexdigest()  # noqa: S324 - a name
 
 
 @route("GET", "/gists")

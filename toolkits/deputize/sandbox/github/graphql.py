@@ -15,9 +15,9 @@ from deputize.sandbox.github.graphql_changes import (
     set_draft,
     unlabel,
 )
-from deputize.sandbox.github.graphql_discussions import add_comment, create_discussion, mark_answer, node, search
+from deputize.sandbox.github.graphql_discussions import add_comment, create_discussion, mark_answer, search
 from deputize.sandbox.github.graphql_nodes import Failed
-from deputize.sandbox.github.graphql_repository import repository
+from deputize.sandbox.github.graphql_repository import node, repository
 from deputize.sandbox.graphql import Field, InvalidDocument, read_document
 from deputize.sandbox.http_types import Refused, Reply
 

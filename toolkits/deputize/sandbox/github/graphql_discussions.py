@@ -78,7 +78,7 @@ def _find_discussion(call: Call, id: str) -> tuple[Json, Json]:
     raise Failed("NOT_FOUND", "Could not resolve to a node.")
 
 
-def node(call: Call, id: str) -> Json:
+def comment_node(call: Call, id: str) -> Json:
     """A comment or reply in a discussion, by its id."""
     for name, rows in call.store["discussions"].items():
         for row in rows:

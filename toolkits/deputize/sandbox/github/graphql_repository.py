@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from deputize.sandbox.github import shapes
 from deputize.sandbox.github.api_code import history_of
 from deputize.sandbox.github.api_pulls import head_of, mergeable
 from deputize.sandbox.github.call import Call, Json
-from deputize.sandbox.github.graphql_discussions import discussion, discussions
+from deputize.sandbox.github.graphql_discussions import comment_node, discussion, discussions
 from deputize.sandbox.github.graphql_nodes import Failed, authored, connection, repo_of
 from deputize.sandbox.github.issues import row_of
 
@@ -23,6 +24,21 @@ def repository(call: Call, owner: str, name: str) -> Json:
         "discussions": lambda first, after=None, **by: discussions(call, repo, first, after, by),
         "discussion": lambda number: discussion(call, repo, number),
     }
+
+
+def node(call: Call, id: str) -> Json:
+    """A thread of a review, or a comment in a discussion, by its id."""
+    thread = call.store["threads"].get(id)
+    if thread is None:
+        return comment_node(call, id)
+    repo = repo_of(call, thread["repo"])
+    number = next(row["number"] for row in call.kept("review_comments", repo) if row["thread"] == id)
+    [found] = [one for one in _threads(call, repo, number) if one["id"] == id]
+    shown = shapes.repository(repo)
+    about = {"databaseId": repo["id"], "nameWithOwner": repo["full_name"], "visibility": shown["visibility"].upper()}
+    owner = {"__typename": shown["owner"]["type"]}
+    pull = {"number": number, "title": row_of(call, repo, number)["title"]}
+    return found | {"pullRequest": pull, "repository": about | {"owner": owner}}
 
 
 def _refs(call: Call, repo: Json, query: str | None, first: int, after: str | None) -> Json:

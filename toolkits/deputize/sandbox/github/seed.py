@@ -8,6 +8,9 @@ from typing import Any
 from deputize.sandbox.github.seed_code import around, code, issue
 from deputize.sandbox.people import ALICE, BOB, Person
 
+ORGS = frozenset({"acme"})
+"""The owners that are organizations."""
+
 BOBS_SECRET = "the diary key lies under the fern"  # noqa: S105  # in Bob's private repository only
 
 _REPOS = (

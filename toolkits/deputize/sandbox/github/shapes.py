@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deputize.sandbox.github.seed import login, number_id
+from deputize.sandbox.github.seed import ORGS, login, number_id
 from deputize.sandbox.people import Person
 
 
@@ -33,7 +33,7 @@ def repository(row: dict[str, Any]) -> dict[str, Any]:
         "full_name": row["full_name"],
         "private": row["private"],
         "archived": row["archived"],
-        "owner": {"login": owner},
+        "owner": {"login": owner, "type": "Organization" if owner in ORGS else "User"},
         "html_url": f"https://github.com/{row['full_name']}",
         "url": f"https://api.github.com/repos/{row['full_name']}",
         "description": row["description"],

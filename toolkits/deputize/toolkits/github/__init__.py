@@ -12,19 +12,22 @@ from __future__ import annotations
 
 from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     actions,
+    branches,
     checks,
     comments,
     commit_files,
     commits,
+    create_issue,
     create_repo,
     delete,
     discussions,
     files,
     gists,
     inbox,
-    issue_changes,
     issues,
+    merge,
     people,
+    project_items,
     projects,
     pull_changes,
     pulls,
@@ -33,6 +36,8 @@ from deputize.toolkits.github import (  # noqa: F401 - they declare the tools
     reviews,
     run_control,
     security,
+    update_issue,
+    write_comment,
     write_file,
 )
 from deputize.toolkits.github.base import GITHUB as TOOLKIT

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel
 
-from deputize.core import Account, Effect, Need, Run, Steps
+from deputize.core import Account, Change, Effect, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.request import MIB
+from deputize.core.act.show import shown_file
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits.github.commits import head_of
+from deputize.toolkits.github.branches import head_of
+from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, is_own
+from deputize.toolkits.github.shown import HOME, Home, file_shown, home_of, undoing, writable
 from deputize.toolkits.github.write_file import workflow_need
+
+MOST_READ: Final = 20
+"""Files that are read to show what was in them. Of the others their names are shown, and pinned by their shas."""
 
 
 class NewFile(BaseModel):
@@ -49,6 +57,9 @@ def _commit_needs(arguments: Arguments) -> Sequence[Need]:
     return [
         *changes(method, "contents:write"),
         reads("GET R/git/ref/{ref}", "contents:read"),
+        reads("GET R/git/trees/{tree_sha}", "contents:read"),
+        reads("GET R/contents/{path}", "contents:read"),
+        HOME,
         *workflow_need(method, _paths(arguments)),
     ]
 
@@ -61,6 +72,7 @@ def _commit_effect(arguments: Arguments) -> Effect:
     needs=_commit_needs,
     effect=_commit_effect,
     gravest=SENDS | Effect.DESTRUCTIVE,
+    shows=True,
 )
 @in_repo("this branch")
 def commit_files(
@@ -80,6 +92,8 @@ def commit_files(
         raise InvalidInput("files, delete_paths: give at least one of them.")
     if len(set(paths)) < len(paths) or set(paths) & set(deleted):
         raise InvalidInput("files, delete_paths: a path is given twice.")
+    home = yield from home_of(repo)
+    repo = home.name
     head = yield from head_of(repo, branch)
     if head is None:
         raise NotFound("GitHub: branch not found.", hint="github_create_branch makes one.")
@@ -87,10 +101,11 @@ def commit_files(
         raise Conflict(
             "branch: conflict (stale): it got new commits since it was read.", reason="stale", hint="Read it again."
         )
+    new = {one.path: one.content.encode() for one in written}
+    there = yield from _there(repo, head, [*paths, *deleted])
+    yield _show(home, branch, head, message, new, deleted, there)
     change = {
-        "additions": [
-            {"path": one.path, "contents": base64.b64encode(one.content.encode()).decode()} for one in written
-        ],
+        "additions": [{"path": path, "contents": base64.b64encode(content).decode()} for path, content in new.items()],
         "deletions": [{"path": path} for path in deleted],
     }
     given = {
@@ -100,6 +115,8 @@ def commit_files(
         "fileChanges": change,
     }
     commit = yield from again(lambda: _committed(given), lambda: _already_on(repo, branch, head, message, run.account))
+    if undo := _undo(repo, branch, message, new, deleted, there):
+        yield undo
     return {
         "commit": {"sha": commit.get("oid"), "url": commit.get("url")},
         "branch": branch,
@@ -107,6 +124,93 @@ def commit_files(
         "deleted": deleted[:20],
         "summary": f"{len(paths)} written, {len(deleted)} deleted, in one commit.",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file that is there. ``content``: None where it was not read."""
+
+    sha: str
+    size: int
+    content: bytes | None = None
+
+    def shown(self, path: str) -> Any:
+        """Its text; else what it is known by."""
+        if self.content is None:
+            return shown_file(path, "application/octet-stream", size=self.size, pin=self.sha)
+        return file_shown(path, self.content)
+
+
+def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
+    """Those of these files that the commit holds; read, unless they are many or large."""
+    tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": head}, params={"recursive": 1})
+    rows = {str(one.get("path")): one for one in tree.get("tree") or () if one.get("type") == "blob"}
+    if tree.get("truncated"):  # too large a repository to list
+        unseen = [path for path in paths if path not in rows]
+        found = yield from api.many([_look(repo, head, path) for path in unseen])
+        rows |= {path: one for path, one in zip(unseen, found, strict=True) if isinstance(one, Mapping)}
+    there = {path: Blob(str(rows[path]["sha"]), int(rows[path].get("size") or 0)) for path in paths if path in rows}
+    short = [path for path, one in there.items() if one.size <= MIB][:MOST_READ]
+    for path, found in zip(short, (yield from api.many([_look(repo, head, one) for one in short])), strict=True):
+        if isinstance(found, Mapping):
+            there[path] = replace(there[path], content=(yield from bytes_of(repo, found, head)))
+    return there
+
+
+def _look(repo: str, head: str, path: str) -> Request:
+    return api.rest("GET R/contents/{path}", repo, wide={"path": path}, params={"ref": head})
+
+
+def _show(
+    home: Home,
+    branch: str,
+    head: str,
+    message: str,
+    new: Mapping[str, bytes],
+    deleted: Sequence[str],
+    there: Mapping[str, Blob],
+) -> Show:
+    """Every file with its name, before and after."""
+    before = [_named(path, one.shown(path)) for path, one in there.items()]
+    after = [_named(path, file_shown(path, content)) for path, content in new.items()]
+    return home.shows(
+        "Commit these files",
+        branch=branch,
+        files=Change(before, after) if before else after,
+        deletes=list(deleted) or None,
+        message=message,
+        pins={"head": head, "files": {path: there[path].sha if path in there else "" for path in [*new, *deleted]}},
+        destroys=bool(deleted),
+    )
+
+
+def _named(path: str, shown: Any) -> Any:
+    return f"{path}:\n{shown}" if isinstance(shown, str) else shown
+
+
+def _undo(
+    repo: str,
+    branch: str,
+    message: str,
+    new: Mapping[str, bytes],
+    deleted: Sequence[str],
+    there: Mapping[str, Blob],
+) -> Undo | None:
+    """A commit that puts all of them back; None where one of them cannot be."""
+    texts = {path: writable(one.content) if one.content is not None else None for path, one in there.items()}
+    if None in texts.values() or sum(one.size for one in there.values()) > MIB:
+        return None
+    given: Json = {"repo": repo, "branch": branch, "message": undoing(message)}
+    if there:
+        given["files"] = [{"path": path, "content": text} for path, text in texts.items()]
+    if made := [path for path in new if path not in there]:
+        given["delete_paths"] = made
+    left = {path: _blob_sha(content) for path, content in new.items()} | dict.fromkeys(deleted, "")
+    return Undo("github_commit_files", given, holds={"files": left})
+
+
+def _blob_sha(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _committed(given: Mapping[str, Any]) -> Asks[Json]:

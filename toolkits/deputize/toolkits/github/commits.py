@@ -1,4 +1,4 @@
-"""GitHub: branches, tags, commits, what changed, and one commit of several files."""
+"""GitHub: read branches, tags, commits and what changed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from deputize.core import Need, Run, Steps
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import window
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, Page, pages, rest
-from deputize.toolkits.github.argument_types import Branch, Head, Login, Number, Path, Ref, Repo
-from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.argument_types import Head, Login, Number, Path, Ref, Repo
+from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.diffs import diff, file_list
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose, code
@@ -69,46 +69,6 @@ def _plain_branches(bound: tuple[Any, ...], repo: str, words: str, limit: int) -
 def _ref(row: Mapping[str, Any]) -> Json:
     name = code(str(row.get("name", "")))[0]
     return {"name": name, "sha": (row.get("commit") or {}).get("sha"), "protected": bool(row.get("protected"))}
-
-
-@GITHUB.tool(
-    needs=[
-        *changes("POST R/git/refs", "contents:write"),
-        reads("GET R/commits/{ref}", "contents:read"),
-        reads("GET R/git/ref/{ref}", "contents:read"),
-        reads("GET R"),
-    ],
-    effect=SENDS,
-    aliases=["GitHub.CreateBranch"],
-)
-@in_repo("this branch, tag or sha to start from")
-def create_branch(repo: Repo, branch: Branch, from_ref: Ref | None = None) -> Steps:
-    """Create a branch from another ref."""
-    start = from_ref or str((yield from api.get("R", repo))["default_branch"])
-    sha = str((yield from api.get("R/commits/{ref}", repo, wide={"ref": start}))["sha"])
-    body = {"ref": f"refs/heads/{branch}", "sha": sha}
-    try:
-        yield from api.send(rest("POST R/git/refs", repo, json=body, repeat="idem"))
-    except (Conflict, InvalidInput) as refused:
-        there = yield from head_of(repo, branch)
-        if there is None:
-            raise refused from None
-        if there != sha:
-            raise Conflict(
-                "branch: conflict (exists): a branch of this name is at another commit.", reason="exists"
-            ) from None
-        return {"branch": branch, "sha": sha, "existed": True, "summary": "It was there already."}
-    undo = {"tool": "github_delete", "args": {"kind": "branch", "repo": repo, "id": branch}}
-    return {"branch": branch, "sha": sha, "undo": undo, "summary": f"Created from {start}."}
-
-
-def head_of(repo: str, branch: str) -> Asks[str | None]:
-    """The commit a branch points at."""
-    try:
-        found = yield from api.get("R/git/ref/{ref}", repo, wide={"ref": f"heads/{branch}"})
-    except NotFound:
-        return None
-    return str(found["object"]["sha"])
 
 
 # ----------------------------------------------------------------- lists of commits

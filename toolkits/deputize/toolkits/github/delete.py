@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core import Effect, Need, Request, Steps
+from deputize.core import Effect, Need, Request, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Repo, awkward, label_of, ref_of
 from deputize.toolkits.github.base import GITHUB, Asks, changes, needs, optional, reads
+from deputize.toolkits.github.gists import gist_show
 from deputize.toolkits.github.not_found import in_repo
+from deputize.toolkits.github.shown import HOME, Home, commit_shown, home_of, size_shown
 
 Kind = Literal["branch", "tag", "comment", "review_comment", "label", "milestone", "release", "gist"]
 _METHODS: Final = {
@@ -27,7 +29,7 @@ _METHODS: Final = {
     "release": ("DELETE R/releases/{release_id}", "contents:write"),
 }
 _LOOKUPS: Final = {
-    "branch": ["GET R", "GET R/branches/{branch}"],
+    "branch": ["GET R/branches/{branch}"],
     "tag": ["GET R/git/ref/{ref}"],
     "label": ["GET R/labels"],
     "milestone": ["GET R/milestones"],
@@ -44,33 +46,23 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     looks = [reads(one, right.replace("write", "read"), right) for one in _LOOKUPS.get(kind, ())]
     if kind == "label" and awkward(arguments["id"] or ""):
         looks += changes("GRAPHQL DeleteLabel", right)
-    return [*changes(method, right), *looks]
+    return [*changes(method, right), *looks, HOME]
 
 
-@GITHUB.tool(needs=_needs, effect=Effect.WRITES | Effect.DESTRUCTIVE)
+@GITHUB.tool(needs=_needs, effect=Effect.WRITES | Effect.DESTRUCTIVE, shows=True)
 @in_repo("this thing")
 def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
     """Delete a branch, tag, comment, label, milestone, release or gist, by name, number or id."""
     if (kind == "gist") == bool(repo):
         raise InvalidInput("repo: needed for everything except a gist.")
     if kind == "gist":
-        if not re.fullmatch(r"[0-9a-f]{20,40}", id):
-            raise InvalidInput("id: not a gist's id.")
-        yield from api.get("/gists/{gist_id}", at={"gist_id": id})
-        return (yield from _gone(kind, id, rest("DELETE /gists/{gist_id}", at={"gist_id": id}, repeat="idem")))
+        return (yield from _gist(id))
+    home = yield from home_of(str(repo))
     if kind in ("branch", "tag"):
-        return (yield from _ref(str(repo), kind, _checked(ref_of, id)))
+        return (yield from _ref(home, kind, _checked(ref_of, id)))
     if kind == "label":
-        return (yield from _label(str(repo), _checked(label_of, id)))
-    if kind == "milestone":
-        id = str((yield from names.milestone(str(repo), id)))
-    if not re.fullmatch(r"[1-9]\d{0,15}", id):
-        raise InvalidInput("id: must be a number.")
-    method = _METHODS[kind][0]
-    place = method.rpartition("{")[2].rstrip("}")
-    if kind != "milestone":
-        yield from api.get(method.partition(" ")[2], str(repo), at={place: id})
-    return (yield from _gone(kind, id, rest(method, str(repo), at={place: id}, repeat="idem")))
+        return (yield from _label(home, _checked(label_of, id)))
+    return (yield from _numbered(home, kind, id))
 
 
 def _checked(check: Any, text: str) -> str:
@@ -103,31 +95,104 @@ def _still(request: Request) -> Asks[bool]:
     return True
 
 
-def _ref(repo: str, kind: str, name: str) -> Asks[Json]:
+def _gist(id: str) -> Asks[Json]:
+    if not re.fullmatch(r"[0-9a-f]{20,40}", id):
+        raise InvalidInput("id: not a gist's id.")
+    row = yield from api.get("/gists/{gist_id}", at={"gist_id": id})
+    files = {name: one.get("content") or "" for name, one in (row.get("files") or {}).items()}
+    listed = [f"{name}:\n{text}" for name, text in files.items()]
+    yield gist_show("Delete this gist", row, description=row.get("description") or None, files=listed, destroys=True)
+    return (yield from _gone("gist", id, rest("DELETE /gists/{gist_id}", at={"gist_id": id}, repeat="idem")))
+
+
+def _ref(home: Home, kind: str, name: str) -> Asks[Json]:
     """A branch or a tag; never the default or a protected branch. ``sha`` brings it back."""
+    repo = home.name
     if name.startswith("refs/"):
         raise InvalidInput("id: must be the short name, without refs/.")
     if kind == "branch":
-        whole = yield from api.get("R", repo)
-        if name == whole.get("default_branch"):
+        if name == home.default_branch:
             raise InvalidInput("id: the default branch cannot be deleted.")
         found = yield from api.get("R/branches/{branch}", repo, wide={"branch": name})
         if found.get("protected"):
             raise InvalidInput("id: a protected branch cannot be deleted.")
-        sha = str((found.get("commit") or {}).get("sha", ""))
+        commit = found.get("commit") or {}
+        sha = str(commit.get("sha", ""))
+        at = commit_shown(sha, (commit.get("commit") or {}).get("message"))
     else:
         found = yield from api.get("R/git/ref/{ref}", repo, wide={"ref": f"tags/{name}"})
         sha = str((found.get("object") or {}).get("sha", ""))
+        at = commit_shown(sha, "")
+    yield home.shows(_WHAT[kind], **{f"{kind}_": name}, commit=at, pins={"sha": sha}, destroys=True)
     ref = f"{'heads' if kind == 'branch' else 'tags'}/{name}"
     told = yield from _gone(kind, name, rest("DELETE R/git/refs/{ref}", repo, wide={"ref": ref}, repeat="idem"))
-    undo = {"tool": "github_create_branch", "args": {"repo": repo, "branch": name, "from_ref": sha}}
-    return {**told, "sha": sha} | ({"undo": undo} if kind == "branch" else {})
+    if kind == "tag":
+        return {**told, "sha": sha}
+    args = {"repo": repo, "branch": name, "from_ref": sha}
+    yield Undo("github_create_branch", args, holds={"sha": sha})
+    return {**told, "sha": sha, "undo": {"tool": "github_create_branch", "args": args}}
 
 
-def _label(repo: str, name: str) -> Asks[Json]:
+_WHAT: Final = {
+    "branch": "Delete this branch",
+    "tag": "Delete this tag",
+    "comment": "Delete this comment",
+    "review_comment": "Delete this comment on code",
+    "milestone": "Delete this milestone",
+    "release": "Delete this release, but not its tag",
+}
+
+
+def _label(home: Home, name: str) -> Asks[Json]:
+    repo = home.name
     [row] = yield from names.label_rows(repo, [name], "id")
     spelt = str(row["name"])
+    yield home.shows(
+        "Delete this label, and take it off everything that has it",
+        label=spelt,
+        about=row.get("description") or None,
+        pins={"id": row.get("node_id")},
+        destroys=True,
+    )
     if awkward(spelt):
         yield from documents.query(documents.DELETE_LABEL, "idem", id=str(row["node_id"]))
         return {"kind": "label", "id": spelt, "deleted": True}
     return (yield from _gone("label", spelt, rest("DELETE R/labels/{name}", repo, at={"name": spelt}, repeat="idem")))
+
+
+def _numbered(home: Home, kind: str, id: str) -> Asks[Json]:
+    """What has a number: a comment, a release, a milestone, which has a title, too."""
+    method = _METHODS[kind][0]
+    place = method.rpartition("{")[2].rstrip("}")
+    if kind == "milestone":
+        row = yield from names.milestone_row(home.name, id)
+        id = str(row["number"])
+    elif not re.fullmatch(r"[1-9]\d{0,15}", id):
+        raise InvalidInput("id: must be a number.")
+    else:
+        row = yield from api.get(method.partition(" ")[2], home.name, at={place: id})
+    about = {"milestone": _milestone, "release": _release}.get(kind, _comment)
+    yield home.shows(_WHAT[kind], pins={"id": id}, destroys=True, **about(row))
+    return (yield from _gone(kind, id, rest(method, home.name, at={place: id}, repeat="idem")))
+
+
+def _comment(row: Mapping[str, Any]) -> Json:
+    on = str(row.get("issue_url") or row.get("pull_request_url") or "").rpartition("/")[2]
+    by = str((row.get("user") or {}).get("login") or "") or None
+    return {"text": row.get("body") or "", "by": by, "on": f"#{on}" if on else None, "file": row.get("path")}
+
+
+def _milestone(row: Mapping[str, Any]) -> Json:
+    due = str(row.get("due_on") or "")[:10] or None
+    beside = {"open_issues": row.get("open_issues"), "closed_issues": row.get("closed_issues")}
+    return {"milestone": row.get("title"), "about": row.get("description") or None, "due": due, "beside": beside}
+
+
+def _release(row: Mapping[str, Any]) -> Json:
+    return {
+        "release": row.get("name") or row.get("tag_name"),
+        "text": row.get("body") or "",
+        "tag": row.get("tag_name"),
+        "files": sorted(size_shown(one) for one in row.get("assets") or ()) or None,
+        "draft": True if row.get("draft") else None,
+    }

@@ -33,6 +33,11 @@ THREADS: Final = (
     "createdAt url author { login } authorAssociation } pageInfo { hasNextPage } } } "
     "pageInfo { hasNextPage endCursor } } } } }"
 )
+THREAD: Final = (
+    "query ReviewThread($id: ID!) { node(id: $id) { ... on PullRequestReviewThread { isResolved path line "
+    "comments(first: 1) { nodes { body author { login } } } pullRequest { number title } "
+    "repository { databaseId nameWithOwner visibility owner { __typename } } } } }"
+)
 RESOLVE: Final = (
     "mutation ResolveThread($threadId: ID!) { resolveReviewThread(input: {threadId: $threadId}) { "
     "thread { id isResolved } } }"

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field
 
-from deputize.core import Effect, Need, Run, Steps
+from deputize.core import Audience, Change, Effect, Need, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Cursor, IfTexts, Limit, Offset, Raw
-from deputize.toolkits._shared.long_text import PART, Edit, part
+from deputize.toolkits._shared.long_text import PART, Edit, digest, part
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Gist, Login
@@ -21,6 +21,7 @@ from deputize.toolkits.github.names import near_to
 from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import CODE, Body, Content, Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
+from deputize.toolkits.github.shown import change_of, restored
 
 _TEXT: Final = 8_000  # bytes of all files
 _LEAST: Final = 400  # bytes of one
@@ -143,6 +144,7 @@ def _save_effect(arguments: Arguments) -> Effect:
     effect=_save_effect,
     gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="gists",
+    shows=True,
 )
 def save_gist(
     files: Annotated[dict[str, Body], AfterValidator(_names)],
@@ -158,21 +160,67 @@ def save_gist(
         raise InvalidInput("public: can only be set for a new gist.")
     given: Json = {"description": " ".join(description.split())} if description is not None else {}
     if gist_id:
-        yield from _read_before(gist_id, files, if_text or {})
-        given["files"] = {name: {"content": text} if text else None for name, text in files.items()}
-        request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=given, repeat="idem")
-        return _receipt((yield from api.send(request)).data, "Changed.")
+        return (yield from _changed(gist_id, files, given, if_text or {}))
     if not all(files.values()):
         raise InvalidInput("files: a new gist's files must not be empty.")
     given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
+    if not run.noted:
+        about = given.get("description")
+        yield gist_show("Create this gist", {"public": public}, description=about, files=_listed(files))
     look = lambda: _made(given, run.now)  # noqa: E731
     row = yield from once(run.noted, api.sent(rest("POST /gists", json=given)), look, "gist")
+    if not run.noted:
+        yield Undo("github_delete", {"kind": "gist", "id": row.get("id")}, holds={"version": _version(row)})
     return _receipt(row, "Created.")
 
 
-def _read_before(gist_id: str, files: Mapping[str, str], digests: Mapping[str, str]) -> Asks[None]:
-    """Nothing if each file that gets other words was read whole. Raises `InvalidInput` or `Conflict` for another."""
-    there = (yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})).get("files") or {}
+def _changed(gist_id: str, files: Mapping[str, str], given: Json, digests: Mapping[str, str]) -> Asks[Json]:
+    """Write some files of a gist that is there, and take others out."""
+    row = yield from _read_before(gist_id, files, digests)
+    there = {name: one for name, one in (row.get("files") or {}).items() if name in files}
+    before = {name: str(one.get("content") or "") for name, one in there.items()}
+    gone = sorted(name for name, text in files.items() if not text and name in there)
+    about = change_of(row.get("description"), given["description"]) if "description" in given else None
+    kept = _listed({name: text for name, text in files.items() if text})
+    listed = Change(_listed(before), kept) if before else kept
+    yield gist_show("Change this gist", row, description=about, files=listed, deletes=gone or None, destroys=bool(gone))
+    given["files"] = {name: {"content": text} if text else None for name, text in files.items()}
+    request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=given, repeat="idem")
+    now = dict((yield from api.send(request)).data)
+    old = {name: restored(before.get(name, "")) for name in files if name in before or files[name]}
+    if None not in old.values() and not any(one.get("truncated") for one in there.values()):
+        back: Json = {"gist_id": gist_id, "files": old}
+        back["if_text"] = {name: digest(text) for name, text in files.items() if text and name in before} or None
+        back |= {"description": row.get("description") or ""} if "description" in given else {}
+        yield Undo("github_save_gist", back, holds={"version": _version(now)})
+    return _receipt(now, "Changed.")
+
+
+def gist_show(what: str, row: Mapping[str, Any], **more: Any) -> Show:
+    """What is about to happen to a gist. ``row``: as GitHub has it."""
+    public = bool(row.get("public"))
+    return Show(
+        what,
+        audience=Audience.PUBLIC if public else Audience.UNKNOWN,
+        where="a public gist" if public else "a secret gist: whoever has its address can read it",
+        pins={"gist": row.get("id"), "version": _version(row)},
+        **more,
+    )
+
+
+def _version(row: Mapping[str, Any]) -> str | None:
+    """Which revision of a gist it is."""
+    return next((str(one.get("version")) for one in row.get("history") or ()), None)
+
+
+def _listed(files: Mapping[str, str]) -> list[str]:
+    return [f"{name}:\n{text}" for name, text in files.items()]
+
+
+def _read_before(gist_id: str, files: Mapping[str, str], digests: Mapping[str, str]) -> Asks[Json]:
+    """The gist, if each file that gets other words was read whole. Raises `InvalidInput` or `Conflict` for another."""
+    row = dict((yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})))
+    there = row.get("files") or {}
     size = sum(len(str(one.get("content") or "").encode(errors="replace")) for one in there.values())
     for name, text in files.items():
         old = there.get(name) or {}
@@ -182,6 +230,7 @@ def _read_before(gist_id: str, files: Mapping[str, str], digests: Mapping[str, s
             Edit(if_text=digests.get(name)).of(
                 CODE, f"files: {name}", old.get("content"), text, _TEXT if size <= _TEXT else 0
             )
+    return row
 
 
 def _made(given: Mapping[str, Any], now: float) -> Asks[Json | None]:

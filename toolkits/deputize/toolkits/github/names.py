@@ -49,12 +49,16 @@ def label_names(repo: str, asked: Sequence[str], field: str) -> Asks[list[str]]:
 
 def milestone(repo: str, asked: str) -> Asks[int]:
     """The number of a milestone, by its title or number."""
+    return int((yield from milestone_row(repo, asked))["number"])
+
+
+def milestone_row(repo: str, asked: str) -> Asks[Mapping[str, Any]]:
+    """A milestone, by its title or number."""
     known = yield from api.every("R/milestones", repo, params={"state": "all"})
-    if asked.isdecimal() and any(row["number"] == int(asked) for row in known):
-        return int(asked)
+    if asked.isdecimal() and (numbered := [row for row in known if row["number"] == int(asked)]):
+        return dict(numbered[0])
     open_ = [row for row in known if row.get("state") == "open" and str(row["title"]).lower() == asked.lower()]
-    found = pick(asked, open_ or known, "milestone", lambda row: str(row["title"]))
-    return int(found["number"])
+    return dict(pick(asked, open_ or known, "milestone", lambda row: str(row["title"])))
 
 
 def me(person: str, account: Account) -> str:

@@ -19,7 +19,7 @@ from deputize.toolkits._shared.long_text import PART, Edit, Form, part, shortene
 from deputize.toolkits._shared.markdown_hidden import UNCUT, without_unseen
 from deputize.toolkits._shared.text import Outside, clean
 
-_LONGEST_BODY: Final = 65_536  # characters
+LONGEST_BODY: Final = 65_536  # characters of a body that GitHub takes
 BODY: Final = 1_400  # bytes of a body in a detail
 LONGEST: Final = 200_000  # characters of prose that are looked at: GitHub allows 65536 in a body
 _HIDDEN: Final = re.compile(  # nothing here looks back or beyond the next bracket, so that it takes linear time
@@ -149,8 +149,8 @@ def new_body(row: Mapping[str, Any], body: str, edit: Edit, key: ActKey, limit: 
     if edit.append and mark(key) in old:
         return {}
     whole = edit.of(FORM, "body", old, f"{body}\n\n{mark(key)}" if edit.append else body, limit)
-    if len(whole) > _LONGEST_BODY:
-        raise InvalidInput(f"body: would have {len(whole)} characters, and at most {_LONGEST_BODY} fit.")
+    if len(whole) > LONGEST_BODY:
+        raise InvalidInput(f"body: would have {len(whole)} characters, and at most {LONGEST_BODY} fit.")
     return {"body": whole}
 
 
@@ -161,8 +161,8 @@ def _no_secret(text: str) -> str:
 
 
 def _outgoing(text: str) -> str:
-    if len(_no_secret(text)) > _LONGEST_BODY:
-        raise ValueError(f"at most {_LONGEST_BODY} characters")
+    if len(_no_secret(text)) > LONGEST_BODY:
+        raise ValueError(f"at most {LONGEST_BODY} characters")
     return text.replace("\x00", "")
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from deputize.core import Need, Run, Steps, Wait
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import DeputizeError
+from deputize.core.errors import Conflict, DeputizeError
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import api, documents, names
 from deputize.toolkits.github.api import Json, List, pages
@@ -252,3 +252,9 @@ def _blockers(row: Mapping[str, Any], state: Json, checks: Mapping[str, Any], wo
     }
     told = [name for name, there in found.items() if there]
     return told or (["blocked by rules of the branch"] if word == "blocked" else [])
+
+
+def stale() -> Conflict:
+    """What a head that moved is answered with."""
+    hint = "Read it again: github_get_pull."
+    return Conflict("conflict (stale): the pull request has new commits since it was read.", reason="stale", hint=hint)

@@ -1,25 +1,26 @@
-"""GitHub: review a pull request, settle a thread, merge."""
+"""GitHub: review a pull request, settle a thread."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
-from deputize.core import Account, ActKey, Effect, Need, Run, Steps
+from deputize.core import Account, ActKey, Change, Need, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import Noted, again, once
-from deputize.toolkits.github.prose import Body, Title, is_marked, is_own, marked
-from deputize.toolkits.github.pulls import readiness
+from deputize.toolkits.github.once import Noted, once
+from deputize.toolkits.github.prose import Body, is_marked, is_own, marked
+from deputize.toolkits.github.pulls import stale
+from deputize.toolkits.github.shown import FOR_GOOD, Home, titled
 
 Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
@@ -33,6 +34,14 @@ class LineComment(BaseModel):
     line: Number | None = None
     start_line: Number | None = None
     side: Literal["LEFT", "RIGHT"] = "RIGHT"
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        if not self.line:
+            return self.path
+        first = f"{self.start_line}-" if self.start_line and self.start_line < self.line else ""
+        return f"{self.path}, line {first}{self.line}{' before the change' if self.side == 'LEFT' else ''}"
 
     def on_line(self) -> Json:
         """As a review takes it."""
@@ -53,6 +62,7 @@ def _review_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_review_needs,
     effect=SENDS,
     aliases=["GitHub.SubmitPullRequestReview", "GitHub.CreateReviewComment"],
+    shows=True,
 )
 @in_repo("this pull request")
 def review_pull(
@@ -71,11 +81,13 @@ def review_pull(
         raise InvalidInput("body: needed.")
     if event == "REQUEST_CHANGES" and not body.strip():
         raise InvalidInput("body: needed: it says which changes are requested.")
-    at = {"pull_number": number}
-    head = str((yield from api.get(PULL, repo, at=at))["head"]["sha"])
+    row = yield from api.get(PULL, repo, at={"pull_number": number})
+    home, head = Home(row["base"]["repo"]), str(row["head"]["sha"])
     if head_sha and head != head_sha and not run.noted:
-        raise _stale()
-    sha = head_sha or head
+        raise stale()
+    repo, sha = home.name, head_sha or head
+    if not run.noted:
+        yield _review_show(home, row, event, body, given)
     on_lines = [one.on_line() for one in given if one.line]
     on_files = [one for one in given if not one.line]
     posted: Json = {"state": "commented"}
@@ -96,6 +108,22 @@ def review_pull(
         **({"warnings": warnings} if warnings else {}),
         "summary": {"APPROVE": "Approved.", "REQUEST_CHANGES": "Changes requested.", "COMMENT": "Commented."}[event],
     }
+
+
+_VERDICTS: Final = {"APPROVE": "approves it", "REQUEST_CHANGES": "requests changes", "COMMENT": "comments only"}
+
+
+def _review_show(home: Home, row: Mapping[str, Any], event: Event, body: str, comments: list[LineComment]) -> Show:
+    """All that the review says, and of which commit."""
+    return home.shows(
+        "Review this pull request",
+        pull_request=titled(row),
+        text=body or None,
+        comments=[f"{one.place}:\n{one.body}" for one in comments] or None,
+        verdict=_VERDICTS[event],
+        undo=FOR_GOOD,
+        pins={"pull_request": row.get("node_id"), "number": row.get("number"), "head": row["head"]["sha"]},
+    )
 
 
 def _reviewed(repo: str, number: int, review: Json) -> Asks[Json]:
@@ -169,130 +197,46 @@ def _comment(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json
     return next((dict(row) for row in rows if is_marked(row, key, account)), None)
 
 
-@GITHUB.tool(
-    needs=lambda arguments: changes(
-        "GRAPHQL UnresolveThread" if arguments["resolved"] is False else "GRAPHQL ResolveThread", "pull_requests:write"
-    ),
-    effect=SENDS,
-    aliases=["GitHub.ResolveReviewThread"],
-)
+# ----------------------------------------------------------------- settle a thread
+
+
+def _resolve_needs(arguments: Arguments) -> Sequence[Need]:
+    name = "UnresolveThread" if arguments["resolved"] is False else "ResolveThread"
+    return [*changes(f"GRAPHQL {name}", "pull_requests:write"), reads("GRAPHQL ReviewThread", "pull_requests:read")]
+
+
+@GITHUB.tool(needs=_resolve_needs, effect=SENDS, aliases=["GitHub.ResolveReviewThread"], shows=True)
 def resolve_thread(thread_id: Node, resolved: bool = True) -> Steps:
     """Resolve or reopen a review thread."""
+    there = (yield from documents.query(documents.THREAD, id=thread_id)).get("node") or {}
+    if not there:
+        raise NotFound("GitHub: not found, or not visible to this user.")
+    was = bool(there.get("isResolved"))
+    if was == resolved:
+        return {"thread_id": thread_id, "resolved": resolved}
+    yield _thread_show(there, thread_id, resolved)
     document = documents.RESOLVE if resolved else documents.UNRESOLVE
     data = yield from documents.query(document, "idem", threadId=thread_id)
     answer: Mapping[str, Any] = next(iter(data.values()), {})
     thread = answer.get("thread") or {}
+    back = {"thread_id": thread_id, "resolved": was}
+    yield Undo("github_resolve_thread", back, holds={"state": _STATES[resolved]})
     return {"thread_id": thread.get("id") or thread_id, "resolved": bool(thread.get("isResolved"))}
 
 
-# ----------------------------------------------------------------- merge
+_STATES = {True: "resolved", False: "open"}
 
 
-def _merge_needs(arguments: Arguments) -> Sequence[Need]:
-    method = "GRAPHQL AutoMergeOn" if arguments["when_ready"] else f"PUT {PULL}/merge"
-    found = [*changes(method, "contents:write"), *changes(method, "pull_requests:write")]
-    if arguments["delete_branch"]:
-        found += [*changes("DELETE R/git/refs/{ref}", "contents:write"), reads("GET R/git/ref/{ref}", "contents:read")]
-    return [*found, reads(f"GET {PULL}", "pull_requests:read")]
-
-
-@GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE, aliases=["GitHub.MergePullRequest"])
-@in_repo("this pull request")
-def merge_pull(
-    repo: Repo,
-    number: Number,
-    head_sha: Sha,
-    method: Literal["merge", "squash", "rebase"] = "squash",
-    title: Title | None = None,
-    message: Body | None = None,
-    delete_branch: bool = False,
-    when_ready: bool = False,
-) -> Steps:
-    """Merge a pull request, or set auto-merge. head_sha comes from github_get_pull."""
-    row = yield from api.get(PULL, repo, at={"pull_number": number})
-    if row.get("merged"):
-        return _merged(row, str(row.get("merge_commit_sha") or ""), existed=True)
-    if row["head"]["sha"] != head_sha:
-        raise _stale()
-    if when_ready:
-        return (yield from _auto(row, head_sha, method, title, message))
-    body: Json = {"sha": head_sha, "merge_method": method, "commit_title": title, "commit_message": message}
-    body = {name: value for name, value in body.items() if value}
-    sha = yield from again(lambda: _merge(repo, number, body), lambda: _is_merged(repo, number, head_sha))
-    told = _merged(row, sha, existed=False)
-    if delete_branch:
-        told |= yield from _branch_deleted(repo, row)
-    return told
-
-
-def _merge(repo: str, number: int, body: Json) -> Asks[str]:
-    try:
-        request = rest(f"PUT {PULL}/merge", repo, at={"pull_number": number}, json=body)
-        return str((yield from api.send(request)).data.get("sha", ""))
-    except Conflict as refused:
-        if refused.reason == "not_mergeable":
-            row = yield from api.get(PULL, repo, at={"pull_number": number})
-            state = yield from readiness(repo, number, row)
-            blockers = ", ".join(state["blockers"]) or "rules of the branch"
-            said, hint = "conflict (not_mergeable): the pull request cannot be merged.", f"Blocked by: {blockers}."
-            raise Conflict(said, reason="not_mergeable", hint=hint) from None
-        raise _stale() from None
-
-
-def _stale() -> Conflict:
-    hint = "Read it again: github_get_pull."
-    return Conflict("conflict (stale): the pull request has new commits since it was read.", reason="stale", hint=hint)
-
-
-def _is_merged(repo: str, number: int, head_sha: str) -> Asks[str | None]:
-    row = yield from api.get(PULL, repo, at={"pull_number": number})
-    if row.get("merged") and row["head"]["sha"] != head_sha:  # somebody else merged something else
-        raise _stale()
-    return str(row.get("merge_commit_sha") or "") if row.get("merged") else None
-
-
-def _merged(row: Mapping[str, Any], sha: str, *, existed: bool) -> Json:
-    return {
-        "merged": True,
-        "sha": sha,
-        "url": row.get("html_url"),
-        "branch_deleted": False,
-        "auto_merge": False,
-        "existed": existed,
-        "summary": "It was merged already." if existed else "Merged.",
-    }
-
-
-def _branch_deleted(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
-    """Delete the head branch, if it is one of this repository and not its default one."""
-    head, base = row["head"], row["base"]
-    if (head.get("repo") or {}).get("id") != (base.get("repo") or {}).get("id"):
-        return {"warnings": ["The branch belongs to another repository and was left alone."]}
-    if head["ref"] in (base["repo"].get("default_branch"), base["ref"]):
-        return {"warnings": ["The branch is the repository's default one and was left alone."]}
-    ref = {"ref": f"heads/{head['ref']}"}
-    try:
-        now = yield from api.get("R/git/ref/{ref}", repo, wide=ref)
-        if (now.get("object") or {}).get("sha") != head["sha"]:
-            return {"warnings": ["The branch has commits that were not merged, and was left alone."]}
-        yield from api.send(rest("DELETE R/git/refs/{ref}", repo, wide=ref, repeat="idem"))
-    except NotFound:
-        return {"branch_deleted": True}
-    except DeputizeError as refused:
-        return {"warnings": [f"Merged, but the branch is still there: {refused.message}"]}
-    return {"branch_deleted": True}
-
-
-def _auto(row: Mapping[str, Any], sha: str, method: str, title: str | None, message: str | None) -> Asks[Json]:
-    """Set auto-merge, which merges once nothing is in the way."""
-    given = {
-        "pullRequestId": str(row["node_id"]),
-        "mergeMethod": method.upper(),
-        "expectedHeadOid": sha,
-        "commitHeadline": title,
-        "commitBody": message,
-    }
-    given = {name: value for name, value in given.items() if value}
-    yield from documents.query(documents.AUTO_MERGE, "idem", input=given)
-    told = _merged(row, "", existed=False)
-    return told | {"merged": False, "auto_merge": True, "summary": "It will be merged when it is ready."}
+def _thread_show(there: Mapping[str, Any], id: str, resolved: bool) -> Show:
+    """Which thread: by the comment that began it."""
+    comment: Json = next(iter((there.get("comments") or {}).get("nodes") or ()), {})
+    line = f", line {there['line']}" if there.get("line") else ""
+    return Home.of_node(there.get("repository") or {}).shows(
+        "Settle this review thread" if resolved else "Reopen this review thread",
+        pull_request=titled(there.get("pullRequest") or {}),
+        file=f"{there.get('path')}{line}",
+        first_comment=comment.get("body"),
+        by=(comment.get("author") or {}).get("login"),
+        state=Change(_STATES[not resolved], _STATES[resolved]),
+        pins={"thread": id},
+    )

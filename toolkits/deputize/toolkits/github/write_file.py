@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import quote
 
-from deputize.core import Need, Steps
+from deputize.core import Change, Need, Show, Steps, Undo
 from deputize.core.act.request import MIB
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
@@ -19,8 +19,11 @@ from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title
+from deputize.toolkits.github.shown import HOME, Home, file_shown, home_of, undoing, writable
 
 Mode = Literal["create", "overwrite", "replace_lines", "append"]
+Old = tuple[str, bytes] | None
+"""The sha and the bytes of the file that is there, if there is one."""
 
 
 def workflow_need(method: str, paths: Sequence[str | None]) -> list[Need]:
@@ -35,6 +38,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     return [
         *changes(method, "contents:write"),
         reads("GET R/contents/{path}", "contents:read"),
+        HOME,
         *workflow_need(method, [arguments["path"]]),
     ]
 
@@ -43,6 +47,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_write_needs,
     effect=SENDS,
     aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
+    shows=True,
 )
 @in_repo("this branch or path")
 def write_file(
@@ -61,6 +66,8 @@ def write_file(
         raise InvalidInput("start_line: needed for mode=replace_lines, and only there.")
     if len(content.encode(errors="replace")) > MIB:
         raise InvalidInput("content: longer than a megabyte.")
+    home = yield from home_of(repo)
+    repo, branch = home.name, branch or home.default_branch
     old = yield from _existing(repo, path, branch)
     if old is None and (mode in ("replace_lines", "append") or expected_sha):
         raise NotFound(f"GitHub: {repo} has no such file to change.", hint="Create it: mode=create.")
@@ -79,14 +86,17 @@ def write_file(
         if mode in ("create", "overwrite")
         else _edited(old[1] if old else b"", content, mode, start_line, end_line)
     )
-    body: Json = {"message": message, "content": base64.b64encode(data).decode()}
-    body |= {"branch": branch} if branch else {}
+    lines = f"{start_line}-{end_line or start_line}" if start_line else None
+    yield _show(home, branch, path, message, old, data, lines=lines, added=content)
+    body: Json = {"message": message, "content": base64.b64encode(data).decode(), "branch": branch}
     body |= {"sha": old[0]} if old else {}
     made = yield from again(
         lambda: _put(repo, path, body),
         lambda: _put_already(repo, path, branch, data),
     )
     commit = made.get("commit") or {}
+    if undo := _undo(repo, branch, path, message, old, str((made.get("content") or {}).get("sha"))):
+        yield undo
     return {
         "path": path,
         "branch": branch,
@@ -96,6 +106,35 @@ def write_file(
         "existed": old is not None,
         "summary": "Changed." if old else "Created.",
     }
+
+
+def _show(
+    home: Home, branch: str, path: str, message: str, old: Old, data: bytes, *, lines: str | None, added: str
+) -> Show:
+    """The whole file before and after; where that is not shown, what is new in it."""
+    after = file_shown(path, data)
+    return home.shows(
+        "Change this file" if old else "Create this file",
+        branch=branch,
+        path=path,
+        content=Change(file_shown(path, old[1]), after) if old else after,
+        lines=lines,
+        new_text=added if not isinstance(after, str) else None,
+        message=message,
+        pins={"sha": old[0] if old else None},
+    )
+
+
+def _undo(repo: str, branch: str, path: str, message: str, old: Old, sha: str) -> Undo | None:
+    """What puts it back; None for a file that no argument can hold."""
+    about = {"repo": repo, "branch": branch, "message": undoing(message)}
+    if old is None:
+        return Undo("github_commit_files", about | {"delete_paths": [path]}, holds={"files": {path: sha}})
+    text = writable(old[1])
+    if text is None:
+        return None
+    given = about | {"path": path, "content": text, "mode": "overwrite", "expected_sha": sha}
+    return Undo("github_write_file", given, holds={"sha": sha})
 
 
 def _put(repo: str, path: str, body: Json) -> Asks[Json]:
@@ -111,18 +150,17 @@ def _put(repo: str, path: str, body: Json) -> Asks[Json]:
         raise
 
 
-def _put_already(repo: str, path: str, branch: str | None, data: bytes) -> Asks[Json | None]:
+def _put_already(repo: str, path: str, branch: str, data: bytes) -> Asks[Json | None]:
     """The file, if it is now what was to be written."""
     now = yield from _existing(repo, path, branch)
     return {"content": {"sha": now[0]}} if now is not None and now[1] == data else None
 
 
-def _existing(repo: str, path: str, branch: str | None) -> Asks[tuple[str, bytes] | None]:
+def _existing(repo: str, path: str, branch: str) -> Asks[Old]:
     """The sha and the bytes of a file, or None where there is none."""
     try:
         found = yield from api.get("R/contents/{path}", repo, wide={"path": path}, params={"ref": branch})
     except NotFound:
-        yield from api.get("R", repo)  # a repository that cannot be seen has no files either
         return None
     if isinstance(found, list) or found.get("type") != "file":
         raise InvalidInput("path: not a file.", hint=f"Look at it: github_get_file with path {quote(path)}.")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.web.pages import account, approve, asks, common, consent
+from deputize.core.web.pages import account, approve, common, consent, mandates, step
 
-PAGES: Final = (*consent.PAGES, *account.PAGES, *approve.PAGES, *asks.PAGES, *common.PAGES)
+PAGES: Final = (
+    *consent.PAGES,
+    *account.PAGES,
+    *approve.PAGES,
+    *mandates.PAGES,
+    *step.PAGES,
+    *common.PAGES,
+)
 """Every page there is."""

@@ -1,0 +1,163 @@
+"""GitHub: merge a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from deputize.core import Effect, Need, Show, Steps
+from deputize.core.act.tool import Arguments
+from deputize.core.errors import Conflict, DeputizeError, NotFound
+from deputize.toolkits.github import api, documents
+from deputize.toolkits.github.api import Json, rest
+from deputize.toolkits.github.argument_types import Number, Repo, Sha
+from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
+from deputize.toolkits.github.not_found import in_repo
+from deputize.toolkits.github.once import again
+from deputize.toolkits.github.prose import Body, Title
+from deputize.toolkits.github.pulls import readiness, stale
+from deputize.toolkits.github.shown import FOR_GOOD, Home, titled
+
+
+def _merge_needs(arguments: Arguments) -> Sequence[Need]:
+    method = "GRAPHQL AutoMergeOn" if arguments["when_ready"] else f"PUT {PULL}/merge"
+    found = [*changes(method, "contents:write"), *changes(method, "pull_requests:write")]
+    if arguments["delete_branch"]:
+        found += [*changes("DELETE R/git/refs/{ref}", "contents:write"), reads("GET R/git/ref/{ref}", "contents:read")]
+    return [*found, reads(f"GET {PULL}", "pull_requests:read")]
+
+
+@GITHUB.tool(needs=_merge_needs, effect=SENDS | Effect.DESTRUCTIVE, aliases=["GitHub.MergePullRequest"], shows=True)
+@in_repo("this pull request")
+def merge_pull(
+    repo: Repo,
+    number: Number,
+    head_sha: Sha,
+    method: Literal["merge", "squash", "rebase"] = "squash",
+    title: Title | None = None,
+    message: Body | None = None,
+    delete_branch: bool = False,
+    when_ready: bool = False,
+) -> Steps:
+    """Merge a pull request, or set auto-merge. head_sha comes from github_get_pull."""
+    row = yield from api.get(PULL, repo, at={"pull_number": number})
+    if row.get("merged"):
+        return _merged(row, str(row.get("merge_commit_sha") or ""), existed=True)
+    if row["head"]["sha"] != head_sha:
+        raise stale()
+    home = Home(row["base"]["repo"])
+    repo = home.name
+    left = _left_alone(row)
+    yield _show(home, row, method, title, message, deletes=delete_branch and not left, later=when_ready)
+    if when_ready:
+        return (yield from _auto(row, head_sha, method, title, message))
+    body: Json = {"sha": head_sha, "merge_method": method, "commit_title": title, "commit_message": message}
+    body = {name: value for name, value in body.items() if value}
+    sha = yield from again(lambda: _merge(repo, number, body), lambda: _is_merged(repo, number, head_sha))
+    told = _merged(row, sha, existed=False)
+    if delete_branch:
+        told |= {"warnings": [left]} if left else (yield from _branch_deleted(repo, row))
+    return told
+
+
+def _show(
+    home: Home, row: Json, method: str, title: str | None, message: str | None, *, deletes: bool, later: bool
+) -> Show:
+    """What becomes of which commits. ``deletes``: the head branch, too; ``later``: once nothing is in the way."""
+    head, base = row["head"], str(row["base"]["ref"])
+    from_ = str(head.get("label") or head["ref"])
+    return home.shows(
+        "Merge this pull request as soon as it may be" if later else "Merge this pull request",
+        branch=base,
+        pull_request=titled(row),
+        by=(row.get("user") or {}).get("login"),
+        from_=from_,
+        as_=_HOW[method],
+        title=title,
+        message=message or None,
+        deletes_branch=from_ if deletes and not later else None,
+        undo=FOR_GOOD,
+        pins={"pull_request": row.get("node_id"), "head": head["sha"], "base": base, "method": method},
+        beside={"commits": row.get("commits"), "files": row.get("changed_files"), "state": row.get("mergeable_state")},
+    )
+
+
+_HOW = {
+    "merge": "a merge commit",
+    "squash": "one commit (squash)",
+    "rebase": "its commits, one by one (rebase)",
+}
+
+
+def _left_alone(row: Mapping[str, Any]) -> str:
+    """Why the head branch is not deleted, whatever was asked for; "" if it can be."""
+    head, base = row["head"], row["base"]
+    if (head.get("repo") or {}).get("id") != (base.get("repo") or {}).get("id"):
+        return "The branch belongs to another repository and was left alone."
+    if head["ref"] in (base["repo"].get("default_branch"), base["ref"]):
+        return "The branch is the repository's default one and was left alone."
+    return ""
+
+
+def _merge(repo: str, number: int, body: Json) -> Asks[str]:
+    try:
+        request = rest(f"PUT {PULL}/merge", repo, at={"pull_number": number}, json=body)
+        return str((yield from api.send(request)).data.get("sha", ""))
+    except Conflict as refused:
+        if refused.reason == "not_mergeable":
+            row = yield from api.get(PULL, repo, at={"pull_number": number})
+            state = yield from readiness(repo, number, row)
+            blockers = ", ".join(state["blockers"]) or "rules of the branch"
+            said, hint = "conflict (not_mergeable): the pull request cannot be merged.", f"Blocked by: {blockers}."
+            raise Conflict(said, reason="not_mergeable", hint=hint) from None
+        raise stale() from None
+
+
+def _is_merged(repo: str, number: int, head_sha: str) -> Asks[str | None]:
+    row = yield from api.get(PULL, repo, at={"pull_number": number})
+    if row.get("merged") and row["head"]["sha"] != head_sha:  # somebody else merged something else
+        raise stale()
+    return str(row.get("merge_commit_sha") or "") if row.get("merged") else None
+
+
+def _merged(row: Mapping[str, Any], sha: str, *, existed: bool) -> Json:
+    return {
+        "merged": True,
+        "sha": sha,
+        "url": row.get("html_url"),
+        "branch_deleted": False,
+        "auto_merge": False,
+        "existed": existed,
+        "summary": "It was merged already." if existed else "Merged.",
+    }
+
+
+def _branch_deleted(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
+    """Delete the head branch, if it still ends where it was merged."""
+    head = row["head"]
+    ref = {"ref": f"heads/{head['ref']}"}
+    try:
+        now = yield from api.get("R/git/ref/{ref}", repo, wide=ref)
+        if (now.get("object") or {}).get("sha") != head["sha"]:
+            return {"warnings": ["The branch has commits that were not merged, and was left alone."]}
+        yield from api.send(rest("DELETE R/git/refs/{ref}", repo, wide=ref, repeat="idem"))
+    except NotFound:
+        return {"branch_deleted": True}
+    except DeputizeError as refused:
+        return {"warnings": [f"Merged, but the branch is still there: {refused.message}"]}
+    return {"branch_deleted": True}
+
+
+def _auto(row: Mapping[str, Any], sha: str, method: str, title: str | None, message: str | None) -> Asks[Json]:
+    """Set auto-merge, which merges once nothing is in the way."""
+    given = {
+        "pullRequestId": str(row["node_id"]),
+        "mergeMethod": method.upper(),
+        "expectedHeadOid": sha,
+        "commitHeadline": title,
+        "commitBody": message,
+    }
+    given = {name: value for name, value in given.items() if value}
+    yield from documents.query(documents.AUTO_MERGE, "idem", input=given)
+    told = _merged(row, "", existed=False)
+    return told | {"merged": False, "auto_merge": True, "summary": "It will be merged when it is ready."}
