@@ -8,10 +8,9 @@ from deputize.core import Effect
 from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
-    "calendar": "manage_calendar share_calendar",
     "github": (
-        "control_run create_issue create_pull create_repo run_workflow save_release set_star update_issue "
-        "update_notifications update_project_item update_pull write_comment write_discussion"
+        "control_run create_pull create_repo run_workflow save_release set_star update_notifications update_pull "
+        "write_discussion"
     ),
     "salesforce": "create_record delete_record log_activity update_record",
 }
