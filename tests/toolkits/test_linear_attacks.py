@@ -230,6 +230,21 @@ async def test_of_what_is_copied_to_another_service_nobody_knows_who_sees_it(off
     assert office.audience is Audience.UNKNOWN
 
 
+async def test_whom_an_issue_was_shared_with_is_said_and_asked_about_again() -> None:
+    async with opened("bob") as office:
+        await office.agreed("write_comment", target="BOB-1", body="Between us.")
+        office.row("issues", at=5)["shared"] = ["decoy@example.test"]
+        again = await office.asked("write_comment", target="BOB-1", body="Between us.")
+        assert again.changed == ("shared with",) and "decoy@example.test" in again.preview["shared with"]
+        assert office.written == []
+
+
+async def test_what_hangs_on_a_thing_that_nobody_knows_here_is_of_unknown_audience(office: Office) -> None:
+    office.row("documents")["project"] = None
+    await office.asked("save_document", document=DESIGN, title="On a cycle")
+    assert office.audience is Audience.UNKNOWN
+
+
 async def test_a_team_of_which_linear_does_not_say_who_sees_it_is_of_unknown_audience(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
