@@ -48,16 +48,18 @@ class Swaps:
     async def act(self, tool: str, **arguments: Any) -> Any:
         return await self.deputy.act(tool, arguments, user="alice", call=Call("t", "m", "swap"))
 
-    def between(self, method: str, path: str, does: Hand) -> None:
-        """Do this when the next such request is already on its way."""
+    def between(self, method: str, path: str, does: Hand, *, after: bool = False) -> None:
+        """Do this when the next such request is already on its way; or when it is done, and its answer is not here."""
         wire, inner, swaps = self.world.wire, self.world.wire.inner, self
 
         class Between(httpx.AsyncBaseTransport):
             async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-                if request.method == method and request.url.path.endswith(path):
-                    wire.inner = inner
-                    await does(swaps)
-                return await inner.handle_async_request(request)
+                if request.method != method or not request.url.path.endswith(path):
+                    return await inner.handle_async_request(request)
+                wire.inner = inner
+                answer = await inner.handle_async_request(request) if after else None
+                await does(swaps)
+                return answer or await inner.handle_async_request(request)
 
         wire.inner = Between()
 
@@ -298,6 +300,94 @@ async def test_a_yes_to_an_emptied_text_has_seen_the_text(swaps: Swaps) -> None:
     assert (asked.preview["description now"], asked.preview["description"]) == ("What we agreed", "(emptied)")
     assert asked.preview["title"] == "Day off" and asked.preview["begins"] == "Mon 7 Dec 2026"
     assert asked.preview["warning"]
+
+
+# ----------------------------------------------------------------- runs that are cut off
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+async def dies(swaps: Swaps) -> None:
+    raise Killed
+
+
+CUT: Final[dict[str, tuple[str, dict[str, Any], str, str]]] = {
+    "created": ("calendar_create_event", {"title": "Plan", "start": "2026-12-01", "end": "1d"}, "POST", "/events"),
+    "changed": ("calendar_update_event", {"event_id": FOCUS, "title": "Read", "description": "Mine"}, "PATCH", FOCUS),
+    "moved in time": (
+        "calendar_update_event",
+        {"event_id": STAND_UP, "start": "2026-11-30T11:00", "apply_to": "series"},
+        "PATCH",
+        "standup0001",
+    ),
+    "moved away": (
+        "calendar_update_event",
+        {"event_id": "holiday0001", "title": "A", "move_to": TEAM},
+        "POST",
+        "/move",
+    ),
+    "the rest made": (
+        "calendar_update_event",
+        {"event_id": STAND_UP, "title": "New", "apply_to": "following"},
+        "POST",
+        "/events",
+    ),
+    "the rest cut off": (
+        "calendar_update_event",
+        {"event_id": STAND_UP, "title": "New", "apply_to": "following"},
+        "PATCH",
+        "standup0001",
+    ),
+    "the rest cancelled": ("calendar_delete_event", {"event_id": STAND_UP, "apply_to": "following"}, "PATCH", "0001"),
+    "cancelled": ("calendar_delete_event", {"event_id": FOCUS}, "DELETE", FOCUS),
+    "answered": ("calendar_respond_to_event", {"event_id": STAND_UP, "response": "declined"}, "PATCH", STAND_UP),
+    "away": ("gmail_set_vacation", {"enabled": True, "body": "Back +1d", "before": "+1d"}, "PUT", "/vacation"),
+    "a label deleted": ("gmail_manage_label", {"action": "delete", "name": "Travel"}, "DELETE", "/Label_1"),
+    "emails binned": ("gmail_update_emails", {"query": "from:bob", "action": "trash"}, "POST", "/trash"),
+}
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before the write", "after the write"])
+@pytest.mark.parametrize("name", CUT)
+async def test_a_run_that_was_cut_off_is_taken_up_without_a_question_and_done_once(name: str, written: bool) -> None:
+    tool, arguments, method, path = CUT[name]
+    clock = Clock(NOW)
+    async with shown_world(SCOPES, clock=clock) as world:
+        swaps = Swaps(world)
+        await swaps.act(tool, **arguments)
+        whole = everything(world)
+    async with shown_world(SCOPES, clock=clock) as world:
+        swaps = Swaps(world)
+        swaps.between(method, path, dies, after=written)
+        with pytest.raises(Killed):
+            await swaps.act(tool, **arguments)
+        assert len(world.shown) == 1
+        clock.now += 30.0
+        world.deputy.policy = lambda act: Verdict.ASK
+        for _ in range(2):
+            await swaps.act(tool, **arguments)
+        assert without_ids(everything(world)) == without_ids(whole)
+
+
+@pytest.mark.parametrize("name", LATE)
+async def test_what_changed_after_a_run_was_cut_off_is_left_alone_by_the_next_one(swaps: Swaps, name: str) -> None:
+    tool, arguments, method, path, change = LATE[name]
+    await swaps.yes(tool, **arguments)
+    swaps.between(method, path, dies)
+    with pytest.raises(Killed):
+        await swaps.act(tool, **arguments)
+    await change(swaps)
+    for _ in range(2):
+        with pytest.raises((OutcomeUnknown, Conflict)):
+            await swaps.act(tool, **arguments)
+    assert everything(swaps.world) == await another_world(change)
+
+
+def without_ids(kept: dict[str, Any]) -> dict[str, Any]:
+    """But for what says when it was made."""
+    return {name: value for name, value in kept.items() if not name.endswith("/created")}
 
 
 UNASKED: Final[dict[str, dict[str, Any]]] = {
