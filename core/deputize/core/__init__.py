@@ -17,7 +17,7 @@ from deputize.core.act.outside import FromOutside, system_prompt
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait
 from deputize.core.act.run import Run
-from deputize.core.act.show import Audience, Change, Show, shown_file
+from deputize.core.act.show import Audience, Change, Instant, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.undoing import Undoable
@@ -83,6 +83,7 @@ __all__ = [
     "File",
     "FromOutside",
     "Identity",
+    "Instant",
     "InvalidInput",
     "Keep",
     "Mandate",

@@ -11,6 +11,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 from deputize.core.act.act import Act
@@ -41,11 +42,11 @@ class Edit:
         return cls(plain, meant(tool, valid))
 
 
-def public(content: Mapping[str, Any], home: str) -> Approval:
+def public(content: Mapping[str, Any], home: str, zone: tzinfo | None) -> Approval:
     """The approval as a person sees it: what was shown; or the arguments, of a tool that does not show, and of an
-    edit until it is known what it would do."""
+    edit until it is known what it would do. ``zone``: in which times are told."""
     show = Show.of(content["show"]) if content.get("show") and not is_unseen_edit(content) else None
-    rows = show_rows(show) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
+    rows = show_rows(show, zone) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
     rows += outside_rows(content.get("outside") or ())
     return Approval(
         id=content["id"],
