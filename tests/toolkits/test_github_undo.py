@@ -14,9 +14,11 @@ from tests.support.shown import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL
 from tests.toolkits.test_github_shows import IDS, ROWS
 
-UNDONE: Final = "write_file commit_files create_branch resolve_thread save_gist update_issue write_comment".split()
+UNDONE: Final = (
+    "write_file commit_files create_branch resolve_thread save_gist set_star update_issue write_comment".split()
+)
 """The tools of which at least one row can be put back."""
-NEVER: Final = "create_issue merge_pull review_pull".split()
+NEVER: Final = "create_issue create_pull create_repo merge_pull review_pull run_workflow write_discussion".split()
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def contents(world: ShownWorld) -> Any:
     gists = {id: (row["files"], row["description"]) for id, row in kept["gists"].items()}
     issues = {name: [issue(row) for row in rows] for name, rows in kept["issues"].items()}
     texts = [kept[kind] for kind in ("comments", "review_comments", "threads", "releases", "projects")]
-    return files, gists, issues, texts
+    return files, gists, issues, texts, {name: row["stars"] for name, row in kept["repos"].items()}
 
 
 def issue(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,6 @@ from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
     "calendar": "create_event delete_event manage_calendar respond_to_event share_calendar update_event",
-    "github": (
-        "control_run create_pull create_repo run_workflow save_release set_star update_notifications update_pull "
-        "write_discussion"
-    ),
     "gmail": "manage_filter manage_label set_signature set_vacation update_emails",
     "linear": (
         "archive create_customer_need create_issue create_project_status link_url post_update relate_issues "
