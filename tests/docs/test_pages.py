@@ -32,7 +32,7 @@ LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 5}
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
     for folder in (".", "docs", "docs/security", "examples")
@@ -234,6 +234,20 @@ async def test_the_policy_of_the_page_denies_strangers_and_asks_for_colleagues(
     named = set(re.findall(r"`act\.(\w+)", text(POLICY)))
     assert named - {field.name for field in dataclasses.fields(Act)} == set() and {"effect", "show"} <= named
     assert {f"`Verdict.{one.name}`" for one in Verdict} == set(re.findall(r"`Verdict\.\w+`", text(POLICY)))
+
+
+async def test_the_mandate_of_the_page_lets_mails_to_colleagues_go_unasked() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "modify")
+        names = await run(block(POLICY, "give_mandate"), {"deputy": deputy})
+        colleague = MAIL | {"to": ["dave@acme.example"]}
+        await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox")
+        for call, agent in ((MAIL, "inbox"), (colleague, "another")):
+            with pytest.raises(ApprovalRequired):
+                await deputy.act("gmail_send_email", call, user="alice", agent=agent)
+        [mandate] = await deputy.mandates("alice")
+        assert (mandate.id, mandate.used) == (names["mandate"].id, 1)
 
 
 async def test_a_tenants_user_is_nobody_elses() -> None:

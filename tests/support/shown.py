@@ -27,13 +27,15 @@ from deputize.core import Act, Call, Deputy, Show, Verdict
 from deputize.core.act.show import show_rows
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.house import build
+from tests.support.house import Clock, build
 
 Arguments = Mapping[str, Any]
 Make = Arguments | Callable[["ShownWorld"], Any]
 """The arguments of a call, or an async function of the world that finds them with the help of other tools."""
 
-IDS: Final = frozenset({"id", "ts", "sha", "node_id", "number", "file_id", "message_ts", "channel", "upload_url"})
+IDS: Final = frozenset(
+    {"id", "ts", "sha", "node_id", "number", "file_id", "message_ts", "channel", "upload_url", "canvas_id"}
+)
 """Names under which a provider answers a write with what the next write of the same act needs."""
 
 
@@ -48,19 +50,23 @@ class _Watched(httpx.AsyncBaseTransport):
         await request.aread()
         answer = await self.inner.handle_async_request(request)
         await answer.aread()
-        if request.method != "GET" and "token" not in request.url.path and not _is_query(request):
+        if request.method != "GET" and "token" not in request.url.path and not _is_read(request):
             self.writes.append((request, answer))
         return answer
 
 
 @dataclass
 class ShownWorld:
-    """A deputy over the sandbox, what its tools have shown, and what they wrote."""
+    """A deputy over the sandbox, what its tools have shown, and what they wrote.
+
+    ``marks``: the ids that acts give to what they make, by which a second run finds it.
+    """
 
     deputy: Deputy
     sandbox: Sandbox
     wire: _Watched
     shown: list[Show] = field(default_factory=list)
+    marks: set[str] = field(default_factory=set)
     calls: int = 0
 
     async def act(self, tool: str, **arguments: Any) -> Any:
@@ -76,28 +82,43 @@ class ShownWorld:
         await self.act(tool, **arguments)
         assert len(self.shown) == 1, f"{tool} showed {len(self.shown)} times"
         assert self.wire.writes, f"{tool} wrote nothing"
-        known = shown_words(self.shown[0]) | set(formats)
+        known = shown_words(self.shown[0]) | set(formats) | {word for mark in self.marks for word in words(mark)}
         left = set[str]()
         for request, answer in self.wire.writes:
             left |= {word for text in texts_of(request) for word in words(text)} - known
             known |= _ids_in(answer)
         return sorted(left)
 
+    async def asked_over(self, tool: str, make: Make, clock: Clock) -> list[Show]:
+        """What a call shows when the user is asked: at once, a minute later, and most of an hour later."""
+        arguments = await make(self) if callable(make) else make
+        self.deputy.policy = self._ask
+        self.shown.clear()
+        for seconds in (0.0, 61.0, 3000.0):
+            clock.now += seconds
+            await self.deputy.prepare([(tool, arguments, Call("t", "m", "over"))], user="alice")
+        return self.shown
+
+    def _ask(self, act: Act) -> Verdict:
+        self.shown.extend([act.show] if act.show else [])
+        return Verdict.ASK
+
 
 @asynccontextmanager
 async def shown_world(scopes: Mapping[str, Iterable[str]], **more: Any) -> AsyncIterator[ShownWorld]:
     """A world in which Alice has granted these scopes, by provider. ``more``: for the deputy."""
     sandbox = Sandbox(**({"clock": more["clock"]} if "clock" in more else {}))
-    wire, shown = _Watched(sandbox.transport()), list[Show]()
+    wire, shown, marks = _Watched(sandbox.transport()), list[Show](), set[str]()
 
     def policy(act: Act) -> Verdict:
         shown.extend([act.show] if act.show else [])
+        marks.update(key.uuid for key in (act.key, *map(act.key.nth, range(1, 4))))
         return Verdict.ALLOW
 
     async with await build(sandbox, apps=apps(), transport=wire, policy=policy, **more) as deputy:
         for provider, wanted in scopes.items():
             give_grant(sandbox, deputy, "alice", list(wanted), provider=provider, email="alice@example.test")
-        yield ShownWorld(deputy, sandbox, wire, shown)
+        yield ShownWorld(deputy, sandbox, wire, shown, marks)
 
 
 def words(text: str) -> set[str]:
@@ -179,11 +200,16 @@ def mail(raw: str) -> Iterator[str]:
             yield html.unescape(part.get_content())
 
 
-def _is_query(request: httpx.Request) -> bool:
-    """Whether this is GraphQL's way to read."""
+def _is_read(request: httpx.Request) -> bool:
+    """Whether this is a POST that only reads: a query in GraphQL, or a method of Slack's."""
+    if request.url.host == "slack.com":
+        return bool(_READS.search(request.url.path))
     if not request.url.path.endswith("/graphql"):
         return False
     return not str(json.loads(request.content).get("query", "")).lstrip().startswith("mutation")
+
+
+_READS: Final = re.compile(r"\.(list|info|history|replies|members|conversations|lookupByEmail|getPermalink|context)$")
 
 
 def _ids_in(answer: httpx.Response) -> set[str]:

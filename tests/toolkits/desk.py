@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from deputize.core import Answer, File, Keep, Note, PublicRequest, Request, Show, Steps, Take, Toolkit, Wait
+from deputize.core import Answer, File, Keep, Note, PublicRequest, Request, Show, Steps, Take, Toolkit, Undo, Wait
 from deputize.core.act.build_request import address_of, headers_and_body
 from deputize.core.act.results import error_of
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
@@ -89,6 +89,9 @@ class Desk:
         match step:
             case Show():
                 done.shown.append(step)
+                return None
+            case Undo():
+                done.undone_by.append(step)
                 return None
             case Note():
                 done.notes.append(json.loads(json.dumps(dict(step.data))))

@@ -21,6 +21,7 @@ from deputize.core import (
     Steps,
     Take,
     Toolkit,
+    Undo,
     Wait,
 )
 from deputize.core import Answer as Reply
@@ -44,6 +45,7 @@ class Done:
     waits: list[float] = field(default_factory=list)
     kept: list[File] = field(default_factory=list)
     shown: list[Show] = field(default_factory=list)
+    undone_by: list[Undo] = field(default_factory=list)
     files: Mapping[str, File] = field(default_factory=dict)
     public: list[PublicRequest] = field(default_factory=list)
     outside: Callable[[PublicRequest], Reply] = lambda request: Reply(200, {}, b"")
@@ -107,6 +109,9 @@ def next_of(steps: Steps, ask: Callable[[], Any], done: Done) -> Any:
 def _answer(step: Any, answer: Answer, done: Done) -> Any:
     if isinstance(step, Show):
         done.shown.append(step)
+        return None
+    if isinstance(step, Undo):
+        done.undone_by.append(step)
         return None
     if isinstance(step, Note):
         done.notes.append(json.loads(json.dumps(dict(step.data))))

@@ -11,6 +11,7 @@ import httpx
 from deputize.core.errors import DeputizeError
 from deputize.sandbox.slack.files import CANVAS, file_row
 from deputize.sandbox.slack.seed import DM, REPORT
+from tests.toolkits.driving import NOW
 from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, EVERYTHING, World, world
 
 HISTORY: Final = {f"{kind}:history" for kind in ("channels", "groups", "im", "mpim")}
@@ -68,6 +69,11 @@ def _bookmarked(world: World) -> None:
 def _canvas(world: World) -> None:
     row = file_row("F0CANVAS001", "Notes", CANVAS, ALICE, 1, "", "Notes") | {"markdown": "old"}
     world.sandbox._world.services["slack"]["files"]["F0CANVAS001"] = row
+
+
+def _planned(world: World) -> None:
+    row = {"id": "Q1234567", "channel_id": ENG, "post_at": int(NOW) + 60, "date_created": int(NOW), "text": "Later"}
+    world.sandbox._world.services["slack"]["scheduled"] = [row | {"user": ALICE}]
 
 
 def _has_canvas(world: World) -> None:
@@ -166,7 +172,7 @@ CASES: Final = [
     Case("update_message", {"conversation": ENG, "ts": OWN, "body": "Better"}),
     Case("update_message", {"conversation": "#eng", "ts": OWN, "body": "Better"}, granted=without(*HISTORY)),
     Case("delete_message", {"conversation": ENG, "ts": OWN}),
-    Case("delete_message", {"conversation": ENG, "scheduled_id": "Q1234567"}),
+    Case("delete_message", {"conversation": ENG, "scheduled_id": "Q1234567"}, _planned),
     Case("list_scheduled", {}),
     Case("list_scheduled", {"conversation": "#eng", "limit": 5}),
     Case("react", {"conversation": ENG, "ts": OTHER, "emoji": ":eyes:"}),

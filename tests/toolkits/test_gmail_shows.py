@@ -7,16 +7,22 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.core import Effect
 from deputize.core.act.show import show_rows
+from deputize.toolkits.gmail import TOOLKIT
 from tests.support import shown
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.house import Clock
+from tests.support.shown import ShownWorld, shown_world, words
+from tests.toolkits.driving import NOW
 
 OURS: Final = frozenset(
     "div class gmail quote attr blockquote style margin border left padding solid ccc 1px 1ex 8ex "
     "html body charset utf 8 0 br p strong em a href file messages drafts trash list unsubscribe one click "
-    "v1 users me send upload modify".split()
+    "v1 users me send upload modify settings filters vacation sendas labels threads batchmodify untrash".split()
 )
 """Words of formats and paths, which nobody has to see."""
+
+SCOPES: Final = {"google": [f"https://www.googleapis.com/auth/gmail.{name}" for name in ("modify", "settings.basic")]}
 
 DRAFT = {
     "to": ["Käthe Öl <kaethe@example.test>"],
@@ -66,6 +72,54 @@ async def a_list(world: ShownWorld) -> dict[str, Any]:
     return {"message_id": await mail_of(world, subject="Bulbs"), "by_email": True, "trash": True}
 
 
+SIGNATURE: Final = {"body": "<b>Alice</b> &amp; <i>Adams</i>", "send_as": "support@example.test"}
+AWAY: Final = {"enabled": True, "subject": "Abroad", "body": "Back **soonest**", "after": "+1d", "before": "2027-01-08"}
+FILTER: Final = {"action": "create", "from": "news@shop.test", "to": "alice+list@example.test", "subject": "Sale"}
+
+
+async def a_second_signature(world: ShownWorld) -> dict[str, Any]:
+    await world.act("gmail_set_signature", **SIGNATURE)
+    return SIGNATURE | {"body": ""}
+
+
+async def an_end_of_absence(world: ShownWorld) -> dict[str, Any]:
+    await world.act("gmail_set_vacation", **AWAY, audience="domain")
+    return {"enabled": False, "subject": "Later"}
+
+
+async def a_filter(world: ShownWorld) -> dict[str, Any]:
+    made = await world.act("gmail_manage_filter", **FILTER, add_labels=["Travel"], archive=True)
+    return {"action": "delete", "filter_id": made["id"]}
+
+
+async def two_mails(world: ShownWorld) -> list[str]:
+    found = await world.act("gmail_search_emails", query="in:inbox is:unread", limit=2)
+    return [str(one["id"]) for one in found["items"]]
+
+
+async def a_thread(world: ShownWorld) -> list[str]:
+    found = await world.act("gmail_search_emails", query="in:inbox", group="thread", limit=1)
+    return [str(found["items"][0]["thread"])]
+
+
+async def some_mails(world: ShownWorld) -> dict[str, Any]:
+    return {"message_ids": await two_mails(world), "action": "star", "add_labels": ["travel"]}
+
+
+async def some_thread(world: ShownWorld) -> dict[str, Any]:
+    return {"thread_ids": await a_thread(world), "action": "archive", "add_labels": ["Travel"]}
+
+
+async def a_thread_to_the_bin(world: ShownWorld) -> dict[str, Any]:
+    return {"thread_ids": await a_thread(world), "action": "trash"}
+
+
+async def mails_out_of_the_bin(world: ShownWorld) -> dict[str, Any]:
+    ids = await two_mails(world)
+    await world.act("gmail_update_emails", message_ids=ids, action="trash")
+    return {"message_ids": ids, "action": "untrash"}
+
+
 ROWS: Final[list[tuple[str, Any]]] = [
     ("gmail_send_email", DRAFT | {"bcc": ["secretly@example.test"]}),
     ("gmail_send_email", HTML),
@@ -77,22 +131,69 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("gmail_send_draft", a_draft),
     ("gmail_delete_draft", a_draft),
     ("gmail_unsubscribe", a_list),
+    ("gmail_set_signature", {"body": "Alice\nAdams & Sons"}),
+    ("gmail_set_signature", SIGNATURE),
+    ("gmail_set_signature", a_second_signature),
+    ("gmail_set_vacation", AWAY),
+    ("gmail_set_vacation", AWAY | {"audience": "contacts"}),
+    ("gmail_set_vacation", an_end_of_absence),
+    ("gmail_manage_filter", FILTER | {"archive": True, "mark_read": True, "star": True, "never_spam": True}),
+    ("gmail_manage_filter", FILTER | {"query": "larger:5M", "has_attachment": True, "add_labels": ["receipts/2026"]}),
+    ("gmail_manage_filter", FILTER | {"add_labels": ["Trash"]}),
+    ("gmail_manage_filter", a_filter),
+    ("gmail_manage_label", {"action": "create", "name": "Fresh/Öl"}),
+    ("gmail_manage_label", {"action": "rename", "name": "travel", "new_name": "Journeys"}),
+    ("gmail_manage_label", {"action": "delete", "name": "Travel"}),
+    ("gmail_update_emails", some_mails),
+    ("gmail_update_emails", some_thread),
+    ("gmail_update_emails", a_thread_to_the_bin),
+    ("gmail_update_emails", mails_out_of_the_bin),
+    ("gmail_update_emails", {"query": "from:bob", "action": "spam"}),
+    ("gmail_update_emails", {"query": "from:bob", "action": "read", "limit": 1}),
 ]
+
+
+IDS: Final = [f"{n}-{row[0]}" for n, row in enumerate(ROWS)]
+
+AUDIENCES: Final = {
+    **dict.fromkeys(("gmail_send_email", "gmail_reply_email", "gmail_forward_email"), "people"),
+    **dict.fromkeys(("gmail_send_draft", "gmail_unsubscribe"), "people"),
+    **dict.fromkeys(("gmail_save_draft", "gmail_delete_draft"), "self"),
+    **dict.fromkeys(("gmail_manage_filter", "gmail_manage_label", "gmail_update_emails"), "self"),
+    "gmail_set_signature": "unknown: whoever is written to from now on",
+    "gmail_set_vacation": "public, organisation or unknown (contacts): whoever writes and is answered, now or then",
+}
+"""Who sees what each tool does, in a few words."""
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[ShownWorld]:
-    scopes = ["https://www.googleapis.com/auth/gmail.modify"]
-    async with shown_world({"google": scopes}) as world:
+    async with shown_world(SCOPES) as world:
         yield world
 
 
-@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=[f"{n}-{row[0]}" for n, row in enumerate(ROWS)])
+@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
     unseen = await world.unseen(tool, arguments, formats=OURS)
     pinned = any(one.get("pin") for one in world.shown[0].fields.get("files") or ())
     bytes_later = {word for word in unseen if pinned and len(word) == 64}
     assert [word for word in unseen if word not in bytes_later] == []
+
+
+@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
+async def test_while_nothing_changes_the_same_is_asked_and_of_the_audience_that_is_listed(
+    tool: str, arguments: Any
+) -> None:
+    clock = Clock(NOW)
+    async with shown_world(SCOPES, clock=clock) as world:
+        shown = await world.asked_over(tool, arguments, clock)
+        assert len(shown) >= 3 and len({one.digest for one in shown}) == 1
+        assert {one.audience.name.lower() for one in shown} <= words(AUDIENCES[tool])
+
+
+def test_every_writing_tool_has_a_row() -> None:
+    writing = {name for name, tool in TOOLKIT.tools.items() if tool.gravest is not Effect.READS}
+    assert {tool for tool, _ in ROWS} == writing == set(AUDIENCES)
 
 
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_labels_are_named_by_the_user_and_meant_by_id() -> None:
     mailbox = box()
     done = update(mailbox, add_labels=["play"], remove_labels=["Work"], message_ids=["m3"])
     assert labels(mailbox)["m3"] == {"INBOX", "UNREAD", "Label_Play"}
-    assert done.result["undo"]["args"] == {"add_labels": ["Work"], "remove_labels": ["play"], "message_ids": ["m3"]}
+    assert done.result["undo"]["args"] == {"add_labels": ["Work"], "remove_labels": ["Play"], "message_ids": ["m3"]}
 
 
 def test_a_change_that_was_half_there_already_has_no_undo() -> None:

@@ -8,18 +8,7 @@ from deputize.core import Effect
 from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
-    "calendar": "create_event delete_event manage_calendar respond_to_event share_calendar update_event",
-    "gmail": "manage_filter manage_label set_signature set_vacation update_emails",
-    "linear": (
-        "archive create_customer_need create_issue create_project_status link_url post_update relate_issues "
-        "resolve_comment save_document save_initiative save_label save_milestone save_project set_subscription "
-        "update_issue update_notifications write_comment"
-    ),
     "salesforce": "create_record delete_record log_activity update_record",
-    "slack": (
-        "create_channel delete_message manage_members mark_read pin react send_message set_status update_channel "
-        "update_message upload_file write_canvas"
-    ),
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
 

@@ -16,8 +16,10 @@ from deputize.cli.commands import Commands
 from deputize.cli.common import BrowserOption, JsonOption, opened, who
 from deputize.cli.connect import connect, connections, grants
 from deputize.cli.keys import key_app
+from deputize.cli.mandates import mandates_app
 from deputize.cli.revoke import revoke
 from deputize.cli.sandbox import sandbox
+from deputize.cli.undo import undo
 from deputize.cli.vault import vault_app
 
 app = typer.Typer(
@@ -70,6 +72,7 @@ def _named(config: Path) -> Callable[[], None]:
 app.add_typer(audit_app, name="audit")
 app.add_typer(key_app, name="key")
 app.add_typer(vault_app, name="vault")
+app.add_typer(mandates_app, name="mandates")
 
 # ------------------------------------------------------------- demo
 
@@ -105,7 +108,7 @@ def demo(
     play.chat(folder, model=model, fresh=fresh, browser=browser, live=who(user) if live else "")
 
 
-for command in (connect, connections, grants, revoke, act, tools, sandbox):
+for command in (connect, connections, grants, revoke, act, undo, tools, sandbox):
     app.command()(command)
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ from rich.text import Text
 from deputize.core.text import without_hidden
 
 if TYPE_CHECKING:
-    from deputize.core import Approval, Connection, DeputizeError, DeviceCode, Revoked, Tool
+    from deputize.core import Approval, Connection, DeputizeError, DeviceCode, Revoked, Tool, Undoable
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
@@ -119,6 +120,19 @@ def connections(held: Sequence[Connection], console: Console = out) -> None:
     for one in held:
         status = one.status if one.status == "active" else f"{one.status}: {one.reason}"
         table.add_row(*map(plain, (one.provider, one.account, status, "\n".join(one.words))))
+    console.print(table)
+
+
+def undoable(found: Sequence[Undoable], console: Console = out) -> None:
+    """Acts that can be put back, newest first, in local time."""
+    if not found:
+        console.print("Nothing can be undone now.")
+        return
+    table = _table("act", "done", "what", "as", "can be undone until")
+    for one in found:
+        done, until = (datetime.fromtimestamp(at, UTC).astimezone() for at in (one.at, one.until))
+        what = f"{one.what}: {one.where}" if one.where else one.what
+        table.add_row(*map(plain, (one.id, f"{done:%a %H:%M}", what, one.account, f"{until:%a %H:%M %Z}")))
     console.print(table)
 
 

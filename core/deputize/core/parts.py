@@ -11,13 +11,16 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
 from deputize.core.act.gate import Gate
 from deputize.core.act.ledger import Ledger
+from deputize.core.act.mandates import Mandates
 from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
 from deputize.core.act.runner import Sender
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
+from deputize.core.act.undoing import Undoing
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
@@ -27,7 +30,7 @@ from deputize.core.grants.revoke import Revoker
 from deputize.core.vault.sweeping import Sweeper
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Parts:
     """What works with an `Engine`: grants first, then consents, then acts."""
 
@@ -44,9 +47,11 @@ class Parts:
     judge: Judge
     ledger: Ledger
     approvals: Approvals
+    mandates: Mandates
     planner: Planner
     performer: Performer
     gate: Gate
+    undoing: Undoing
 
 
 def put_together(
@@ -67,7 +72,8 @@ def put_together(
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     sender = Sender(engine, refresher, outside, files, budgets)
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-    planner, catalog = Planner(engine, judge, approvals, sender, refresher), Catalog(toolkits)
+    mandates, named, catalog = Mandates(engine, approvals), OutsideRecord(engine), Catalog(toolkits)
+    planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
     return Parts(
         outbox=outbox,
         refresher=refresher,
@@ -82,7 +88,9 @@ def put_together(
         judge=judge,
         ledger=ledger,
         approvals=approvals,
+        mandates=mandates,
         planner=planner,
-        performer=Performer(engine, ledger, approvals, planner, sender, refresher),
-        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher),
+        performer=Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named),
+        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
+        undoing=Undoing(ledger),
     )

@@ -9,26 +9,40 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from deputize.core.act.canonical import canonical
 from deputize.core.act.key import ActKey
 from deputize.core.act.needs import Need
+from deputize.core.act.outside import FromOutside
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.vault.grant import User
 
 
 @dataclass(frozen=True, slots=True)
+class Undoes:
+    """What a call puts back. ``act``: the id of that act; ``holds``: what it has left, by the names of what the call
+    shows; see `deputize.core.Undo`."""
+
+    act: str
+    holds: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again."""
+    """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again.
+
+    ``undoes``: the act that it puts back, where it does that.
+    """
 
     thread: str = ""
     message: str = ""
     id: str = ""
     run: str = ""
+    undoes: Undoes | None = field(default=None, compare=False)
 
     @property
     def known(self) -> bool:
@@ -45,7 +59,7 @@ ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 """A tool's name, its arguments, and where the call came from."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Act:
     """One tool call as a user, validated and not yet done: what a policy decides about.
 
@@ -54,7 +68,9 @@ class Act:
     ``asked``: what the user was asked about, where the user changed the arguments. ``approved``: on the user's yes,
     which it takes.
     ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
-    show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know.
+    show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know. ``outside``: those of
+    its targets that strangers have named in a text which was read in the same conversation. ``mandate``: the id of the
+    one it happens under.
     """
 
     user: User
@@ -72,6 +88,8 @@ class Act:
     approved: bool = False
     show: Show | None = None
     began: float = 0.0
+    outside: tuple[FromOutside, ...] = ()
+    mandate: str = ""
 
     @property
     def shows(self) -> bool:

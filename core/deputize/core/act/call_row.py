@@ -25,7 +25,9 @@ class CallRow:
     act: Act | None = None
     alias: str = ""
     grant: Grant | None = None
+    act_id: str = ""
     show: str = ""
+    answered_by: str = ""
     incomplete: str = ""
 
     @classmethod
@@ -34,9 +36,10 @@ class CallRow:
         who = user if isinstance(user, User) else User(str(user or ""))
         return cls(str(tool)[:LONGEST_NAME], who, call or Call(), agent)
 
-    def validated(self, act: Act, called: str) -> None:
+    def validated(self, act: Act, called: str, act_id: str) -> None:
         """The call is this act. ``called``: the name it was called by, which may be an alias."""
         self.act, self.tool, self.alias = act, act.tool.name, called if act.tool.called else ""
+        self.act_id = act_id
 
     def permitted(self, act: Act, grant: Grant) -> None:
         """The act, as the user may have changed it, with the grant that it uses."""
@@ -45,6 +48,10 @@ class CallRow:
     def showed(self, digest: str) -> None:
         """What was shown, and is now done."""
         self.show = digest
+
+    def begins(self, answered_by: str) -> None:
+        """What lets it begin: ``policy``, or the id of an approval or a mandate."""
+        self.answered_by = answered_by
 
     def left_out(self, what: str) -> None:
         """What the provider left out of a good answer."""
@@ -62,6 +69,8 @@ class CallRow:
             thread=came_from.thread,
             run=came_from.run,
             call_id=came_from.id,
+            act_id=self.act_id,
+            undoes=came_from.undoes.act if came_from.undoes else "",
             provider=act.provider if act else "",
             app=act.app if act else "",
             effect=act.effect.words() if act else "",
@@ -71,6 +80,7 @@ class CallRow:
             scopes_required=asks_of(act.needs) if act and grant else (),
             scopes_granted=in_order(grant.scopes) if grant else (),
             show=self.show,
+            answered_by=self.answered_by,
             incomplete=self.incomplete,
         )
 

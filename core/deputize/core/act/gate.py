@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,10 +26,12 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
 from deputize.core.act.needs import asks_of, wanted_of
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.results import MissingScope
 from deputize.core.act.tool import Effect, Tool
+from deputize.core.act.undoing import refuse_if_changed
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, SettingsError
 from deputize.core.grants.accounts import Accounts
@@ -52,10 +55,11 @@ class Gate:
         approvals: Approvals,
         planner: Planner,
         refresher: Refresher,
+        outside: OutsideRecord,
     ) -> None:
         self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
-        self.approvals, self.planner, self.refresher = approvals, planner, refresher
+        self.approvals, self.planner, self.refresher, self.outside = approvals, planner, refresher, outside
 
     # ------------------------------------------------------------- plan
 
@@ -104,10 +108,13 @@ class Gate:
         audit, is told of the grant. Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or
         `Declined`.
         """
+        act = await self._noticed(act)
         verdict, grant = await self._judged(act)
         self._note(row, act, grant)
         if act.shows:
             act = await self.planner.begun(act, grant)
+        else:
+            refuse_if_changed(act)
         if verdict is Verdict.ASK and not act.shows:
             changed = await self.approvals.require(act, grant.account)
             act = replace(act, approved=True)
@@ -115,13 +122,14 @@ class Gate:
             changed = None if act.effect is Effect.READS else await self.approvals.changed(act, grant.account)
         if changed is None:
             return act, grant
-        act = self._edited(act, changed)
+        act = await self._noticed(self._edited(act, changed))
         _, grant = await self._judged(act)
         self._note(row, act, grant)
         return act, grant
 
-    async def ahead(self, act: Act) -> bool:
-        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it.
+    async def ahead(self, act: Act, beside: Counter[str]) -> bool:
+        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it. ``beside``: as
+        `Planner.look` has it.
 
         Raises as `permitted` does, and what reading for its preview came to. Nothing is asked about an act whose
         outcome is recorded, or that a run has begun to write.
@@ -132,17 +140,18 @@ class Gate:
         if not act.shows:
             return act.approved
         async with self.lacking(act, grant):
-            return await self.planner.look(act, grant)
+            return await self.planner.look(act, grant, beside)
 
     async def blockers(
         self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None
     ) -> list[DeputizeError | MissingScopes | None]:
         """What is in the way of each call, or None. ``approved`` is given the ids of those with the user's yes."""
         found: list[DeputizeError | MissingScopes | None] = []
+        beside = Counter[str]()
         for tool, arguments, call in calls:
             try:
                 act = await self.plan(tool, arguments, user, None, call, agent)
-                if await self.ahead(act) and approved is not None:
+                if await self.ahead(act, beside) and approved is not None:
                     approved.add(call.id)
                 found.append(None)
             except (DeputizeError, MissingScopes) as e:
@@ -162,6 +171,10 @@ class Gate:
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
             raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
+
+    async def _noticed(self, act: Act) -> Act:
+        """A write that will not show what it does, with those of its arguments that strangers have named."""
+        return act if act.shows or act.effect is Effect.READS else await self.outside.noticed(act)
 
     async def _judged(self, act: Act) -> tuple[Verdict, Grant]:
         return await self.judge.verdict(act), await self._granted(act)

@@ -8,6 +8,7 @@ something it can look up. A second caller waits for the first and is handed the 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,9 +17,12 @@ from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.key import ActKey
+from deputize.core.act.request import Undo
+from deputize.core.act.too_late import with_note
 from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
+from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Record, Vault
 
 KEPT: Final = 86400.0
@@ -27,7 +31,7 @@ STRIPES: Final = 1024
 WAIT: Final = 120.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
     """The recorded result of an act, which may be anything JSON can say, null included."""
 
@@ -40,7 +44,8 @@ class Entry:
 
     ``said``: the digest of the arguments; ``kept``: seconds that the row counts after its last write.
     ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
-    ``taken_up``: that run was interrupted, and this one goes on with what it noted.
+    ``answered_by``: what let that run begin: "policy", or the id of an approval or a mandate.
+    ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
     """
 
     vault: Vault
@@ -53,7 +58,9 @@ class Entry:
     kept: float = KEPT
     show: str = ""
     began: float = 0.0
+    answered_by: str = ""
     taken_up: bool = False
+    undo: Undo | None = None
     _notes: dict[str, Any] = field(default_factory=dict)
     _ours: bool = False
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -70,25 +77,31 @@ class Entry:
             self._notes |= data
             await self._write("claimed", noted={**(self.noted or {}), **self._notes})
 
-    async def done(self, result: Any) -> None:
-        """Record the result for every later run of the same act."""
-        await self._write("done", result=result)
+    async def done(self, result: Any, more: Mapping[str, Any] | None = None) -> None:
+        """Record the result for every later run of the same act. ``more``: what `undoing` keeps beside it."""
+        await self._write("done", result=result, **(more or {}))
+
+    @property
+    def keeps_note(self) -> bool:
+        """Whether a later run goes on with what was noted: then nobody is asked again, and nothing is given back."""
+        return bool(self.noted or self._notes)
 
     async def release(self) -> None:
         """Nothing final happened: a later run may try. One that left a note begins where this one stopped."""
-        if self.record is not None and not self.noted and not self._notes:
+        if self.record is not None and not self.keeps_note:
             await self.vault.delete(self.record)
             self.record = None
 
     async def unknown(self) -> None:
         """It may have happened: no later run may try, unless it can look up what was noted."""
-        if self.record is not None and not self.noted and not self._notes:
+        if self.record is not None and not self.keeps_note:
             await self._write("unknown")
 
     async def _write(self, state: str, **more: Any) -> None:
         whose = {"account": self.account, "arguments": self.said}
-        content = {"state": state, "expires": self.clock() + self.kept, **whose, **more}
+        content = {"state": state, "at": self.clock(), "expires": self.clock() + self.kept, **whose, **more}
         content |= {"show": self.show, "began": self.began} if self.show else {}
+        content |= {"answered_by": self.answered_by} if self.answered_by else {}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
         )
@@ -102,6 +115,19 @@ class Ledger:
 
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
+
+    def act_id(self, act: Act) -> str:
+        """By which people, pages and the audit name an act that writes; "" of one that reads, which has no row."""
+        return "" if act.effect is Effect.READS else self._id_at(self._place(act, act.key))
+
+    async def done_by(self, user: User) -> dict[str, Record]:
+        """The rows of this user's acts, by the acts' ids. Those that do not open are left out."""
+        found, _ = await self.vault.scan_open("act", self.vault.place(user))
+        return {self._id_at(record.key): record for record in found}
+
+    def _id_at(self, place: str) -> str:
+        """Under the vault's key, since an act's own is made of what others may guess: its arguments."""
+        return hmac.digest(self.vault.keys.index, b"act" + place.encode(), "sha256").hex()[:12]
 
     async def outcome(self, act: Act) -> Recorded | None:
         """The recorded result, if this act has one; reads have none.
@@ -125,7 +151,7 @@ class Ledger:
             raise Conflict("A call of this id was already made with other arguments.", hint="Make a new call.")
         if content["state"] == "unknown":
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
-        return Recorded(content["result"]) if content["state"] == "done" else None
+        return Recorded(with_note(content)) if content["state"] == "done" else None
 
     async def _refuse_earlier_version(self, act: Act) -> None:
         """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
@@ -180,6 +206,7 @@ class Ledger:
             self.kept,
             show=left.get("show", ""),
             began=left.get("began", 0.0),
+            answered_by=left.get("answered_by", ""),
             taken_up=record is not None,
         )
         if record is not None and (not entry.noted or not act.tool.reads_notes):

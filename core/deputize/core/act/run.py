@@ -10,7 +10,7 @@ from deputize.core.act.key import ActKey
 from deputize.core.vault.grant import Account
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """One run of a tool: a keyword-only parameter ``run: Run`` is filled in with it, and no schema shows it.
 

@@ -122,7 +122,7 @@ def _close(steps: Steps) -> None:
         steps.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Ended:
     result: Any
 
@@ -131,8 +131,8 @@ class _Ended:
 class Runner:
     """One tool's steps on their way.
 
-    ``waited``: seconds the tool has waited; ``shown``: what the tool has shown and may now do; ``undo``: the call that
-    puts back what it did; ``at_fault``: it has broken a rule, and may not talk itself out of it.
+    ``waited``: seconds the tool has waited; ``shown``: what the tool has shown and may now do; ``at_fault``: it
+    has broken a rule, and may not talk itself out of it.
     """
 
     exchange: Exchange
@@ -141,7 +141,6 @@ class Runner:
     entry: Entry | None
     waited: float = 0.0
     shown: Show | None = None
-    undo: Undo | None = None
     at_fault: bool = False
 
     @property
@@ -276,9 +275,10 @@ class Runner:
         await self.sleep(seconds)
 
     def _can_be_undone(self, undo: Undo) -> None:
-        if self.shown is None or self.undo is not None:
+        goes_on = self.entry is not None and self.entry.taken_up  # an earlier run may have shown it
+        if (self.shown is None and not goes_on) or self.entry is None or self.entry.undo is not None:
             raise self._fault("yields an Undo before it shows what it will do, or a second one")
-        self.undo = undo
+        self.entry.undo = undo
 
     async def _claim(self) -> None:
         """A write needs a row in the ledger, durable before it leaves; a tool that only reads cannot send one."""

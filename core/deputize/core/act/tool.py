@@ -35,7 +35,7 @@ class Effect(Flag):
         return "reads"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Alias:
     """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``; ``ours[]`` where
     we take a list of what they take one of. ``sets``: what the name stands for, unless the call says otherwise.
@@ -61,7 +61,7 @@ Needs = Sequence[Need] | Callable[[Arguments], Sequence[Need]]
 Effects = Effect | Callable[[Arguments], Effect]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tool:
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`."""
 

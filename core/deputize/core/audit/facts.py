@@ -127,6 +127,14 @@ class OfApproval(OfUser):
 
 
 @shared
+class OfMandate(OfUser):
+    """Which mandate: a yes for more than once."""
+
+    agent: Annotated[str, "the agent's name"] = ""
+    mandate_id: Annotated[str, "the mandate's id"]
+
+
+@shared
 class OfCall(OfUser):
     """One tool call and what is known of it by now: every field but the first five may still be missing."""
 
@@ -135,6 +143,8 @@ class OfCall(OfUser):
     thread: Annotated[str, "the conversation, as the host calls it"] = ""
     run: Annotated[str, "the run of the agent, as the host calls it"] = ""
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
+    act_id: Annotated[str, "the act's id, of one that writes: `deputize undo` takes it"] = ""
+    undoes: Annotated[str, "the id of the act that this one puts back"] = ""
     provider: Annotated[str, "the provider's name"] = ""
     app: Annotated[str, "the OAuth client's name"] = ""
     effect: Annotated[str, "what the act does: reads, writes, sends or deletes"] = ""
@@ -144,4 +154,5 @@ class OfCall(OfUser):
     scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"] = ()
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"] = ()
     show: Annotated[str, "digest of what was shown, and of what was approved"] = ""
+    answered_by: Annotated[str, "what let a write begin: `policy`, or the id of an approval or a mandate"] = ""
     incomplete: Annotated[str, "what the provider left out of a good answer"] = ""

@@ -53,7 +53,7 @@ __all__ = [
 MOST_PENDING: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Details:
     """What the pages say of a consent beyond a `Consent`.
 

@@ -48,7 +48,7 @@ class DeviceCode:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Device:
     """Finishes consents whose browser is on another machine."""
 

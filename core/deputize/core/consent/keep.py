@@ -28,12 +28,11 @@ from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.providers.origin import MOVED, origin_of
-from deputize.core.vault.grant import Account, Grant, User
-from deputize.core.vault.rollback import facts_of
+from deputize.core.vault.grant import Account, Grant, User, facts_of
 from deputize.core.vault.vault import Record
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Keeper:
     """Keeps or ends the tokens of replies. Whoever calls it has the consent for itself (`redeem`)."""
 

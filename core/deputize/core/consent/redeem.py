@@ -34,7 +34,7 @@ INTERRUPTED: Final = "interrupted"
 log = logging.getLogger("deputize")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Redeemer:
     """Makes grants of codes."""
 

@@ -15,8 +15,7 @@ from deputize.core.audit.events import AccountChosen, AccountSetAside
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
-from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.rollback import facts_of
+from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import called
 
 

@@ -24,7 +24,7 @@ def soon() -> float:
     return SECOND_TRY * random.uniform(1.0, 2.0)  # noqa: S311
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pause:
     """No token request for this grant before ``until`` (Unix seconds). ``length``: seconds, before jitter."""
 

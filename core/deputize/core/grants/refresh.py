@@ -30,8 +30,7 @@ from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.portal import portal
 from deputize.core.providers.origin import MOVED, differs, moved, origin_of
-from deputize.core.vault.grant import Grant, Secret
-from deputize.core.vault.rollback import facts_of
+from deputize.core.vault.grant import Grant, Secret, facts_of
 from deputize.core.vault.vault import Record
 
 LOCK_WAIT: Final = 30.0

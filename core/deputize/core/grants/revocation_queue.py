@@ -32,8 +32,7 @@ from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import differs, origin_in
-from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.rollback import facts_of
+from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import Record
 
 GIVE_UP: Final = 86400.0

@@ -19,8 +19,7 @@ from deputize.core.errors import VaultError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
-from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.rollback import facts_of
+from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import PAGE, Record, called
 
 Ended: TypeAlias = tuple[Grant, Record | None]

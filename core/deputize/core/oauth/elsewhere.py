@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Site:
     """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
 

@@ -181,7 +181,7 @@ def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request
     return _token_request(provider, app, "urn:ietf:params:oauth:grant-type:device_code", device_code=code.reveal())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DeviceCodes:
     """A reply to `device_codes`: the code to ask with, and what the user enters where. Times in seconds."""
 

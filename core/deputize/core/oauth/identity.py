@@ -50,7 +50,7 @@ class Identity:
         return Account(subject, name or _plain(subject) or subject), extra
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Permissions:
     """Where rights are read that come from elsewhere than scopes: ``items`` of the reply, each with a map ``of``.
 

@@ -14,7 +14,7 @@ from deputize.core.vault.grant import Secret
 _challenge: Any = create_s256_code_challenge
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pkce:
     """A code verifier (43 unreserved characters, 256 bits) and its S256 challenge. RFC 7636, 4.1 and 4.2."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, Self, TypeAlias, TypeVar
 
+from deputize.core.audit.facts import OfGrant
+from deputize.core.audit.names import Subject
 from deputize.core.errors import UserRequired, VaultError
 from deputize.core.vault.opaque import Secret as Secret
 from deputize.core.vault.opaque import SecretBytes as SecretBytes
@@ -251,3 +253,15 @@ def _scopes(raw: bytes) -> frozenset[str]:
             _seen.clear()
         _seen[raw] = frozenset(raw.decode().split())
     return _seen[raw]
+
+
+def facts_of(grant: Grant) -> OfGrant:
+    """What an audit row says of a grant."""
+    return OfGrant(
+        tenant=grant.user.tenant,
+        user=grant.user.id,
+        provider=grant.provider,
+        app=grant.app,
+        account_hash=Subject(grant.account.subject),
+        grant_gen=grant.generation,
+    )

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from deputize.core.vault.content import unpacked
 from deputize.core.vault.grant import SecretBytes
 
-EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act", "browser")
+EXPIRING = ("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside")
 """Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
 KINDS = ("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", *EXPIRING)
 """All kinds of records there are. Another is refused: it would be left behind when keys change."""
@@ -21,7 +21,7 @@ Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
 """What a record is to hold: JSON, in which a `Secret` may stand, or bytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Record:
     """One opened record, and the sealed bytes that a swap must still find."""
 

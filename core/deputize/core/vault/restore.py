@@ -21,8 +21,8 @@ from typing import Protocol
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantRestored, VaultRestored
-from deputize.core.vault.grant import Grant
-from deputize.core.vault.rollback import AuditedGenerations, all_grants, facts_of
+from deputize.core.vault.grant import Grant, facts_of
+from deputize.core.vault.rollback import AuditedGenerations, all_grants
 from deputize.core.vault.vault import EXPIRING, Vault
 
 log = logging.getLogger("deputize")

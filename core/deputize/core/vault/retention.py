@@ -24,7 +24,8 @@ from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row
 from deputize.core.audit.verifying import Dropped
 from deputize.core.vault.chain_heads import DROPPED, ChainHeads, dropped_from, prove
-from deputize.core.vault.rollback import AuditedGenerations, all_grants, behind, facts_of
+from deputize.core.vault.grant import facts_of
+from deputize.core.vault.rollback import AuditedGenerations, all_grants, behind
 from deputize.core.vault.vault import Vault
 
 DAY: Final = 86400.0

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from deputize.core.audit.events import GrantCarried, GrantRevoked, VaultRestored
-from deputize.core.audit.facts import OfGrant
-from deputize.core.audit.names import Subject
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.vault.grant import Grant, User
@@ -30,7 +28,7 @@ Where: TypeAlias = tuple[str, str, str, str, str]
 """Tenant, user, provider, app, and the account as the audit names it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AuditedGeneration:
     """The newest generation of a grant that the audit has seen, and whether it was the end of it."""
 
@@ -48,18 +46,6 @@ class GenerationMismatch:
     account: str
     generation: int
     audited: int
-
-
-def facts_of(grant: Grant) -> OfGrant:
-    """What an audit row says of a grant."""
-    return OfGrant(
-        tenant=grant.user.tenant,
-        user=grant.user.id,
-        provider=grant.provider,
-        app=grant.app,
-        account_hash=Subject(grant.account.subject),
-        grant_gen=grant.generation,
-    )
 
 
 class AuditedGenerations:

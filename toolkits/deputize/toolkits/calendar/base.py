@@ -29,6 +29,7 @@ FREEBUSY, EVENTS_FREEBUSY, LIST, LIST_READONLY, CALENDARS, APP_CREATED = (
     f"{WHOLE}.{name}"
     for name in "freebusy events.freebusy calendarlist calendarlist.readonly calendars app.created".split()
 )
+CALENDARS_READONLY: Final = f"{CALENDARS}.readonly"
 ACLS, ACLS_READONLY, SETTINGS, SETTINGS_READONLY = (
     f"{WHOLE}.{name}" for name in "acls acls.readonly settings settings.readonly".split()
 )
@@ -48,7 +49,7 @@ Notify = Literal["all", "external", "none"]
 Until = Annotated[str, Field(description="or 30m")]
 Start = Annotated[str, Field(description="ISO; date = all day")]
 Zone = str | None
-Show = Literal["busy", "free"]
+ShowAs = Literal["busy", "free"]
 Visibility = Literal["default", "public", "private"]
 Rules = Annotated[list[str], Field(description="RRULE lines")]
 Minutes = Annotated[list[int], Field(description="minutes before")]

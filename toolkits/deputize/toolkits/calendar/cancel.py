@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final, Literal
 
-from deputize.core import Alias, Effect, Need, Note, Run, Steps
+from deputize.core import Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
@@ -19,8 +19,19 @@ from deputize.toolkits.calendar.base import (
     Notify,
     writes,
 )
-from deputize.toolkits.calendar.following import cut_off, split_of
+from deputize.toolkits.calendar.following import Split, cut_off, split_of
 from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, start_of, title
+from deputize.toolkits.calendar.show_fields import (
+    KNOWN_BY,
+    call_of,
+    event_fields,
+    mail_of,
+    others_of,
+    repeats_in_words,
+    seen_by,
+    show_event,
+    where_of,
+)
 from deputize.toolkits.calendar.target import Reach, not_yours, patched, target_of
 from deputize.toolkits.calendar.when import full
 from deputize.toolkits.calendar.words import updates
@@ -36,6 +47,7 @@ def _delete_needs(arguments: Arguments) -> Sequence[Need]:
     aliases=[
         Alias("GoogleCalendar.DeleteEvent", {"send_updates": "notify"}, values={"notify": {"externalOnly": "external"}})
     ],
+    shows=True,
 )
 def delete_event(
     event_id: str,
@@ -50,6 +62,7 @@ def delete_event(
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
         split = yield from split_of(found, event_id, run.noted)
         if split is not None:
+            yield _show_rest(split, found, calendar, notify)
             yield from cut_off(found, split, None, None, notify, run.noted)
             rest = split.rest | {"id": split.series["id"]}
             return {**_gone(rest, notify), "summary": "Cancelled from this occurrence on."}
@@ -59,6 +72,8 @@ def delete_event(
         if not run.noted:
             raise
         return {"id": run.noted["event"], "deleted": True, "summary": "It is gone already."}
+    show = _show_gone(event, found, calendar, notify)
+    yield show
     if not run.noted:
         yield Note({"event": event.get("id")})
     for again in (True, False):
@@ -72,10 +87,37 @@ def delete_event(
         except Conflict as conflict:
             if conflict.reason != "stale":
                 return {**_gone(event, notify), "summary": "It is gone already."}
-            if not again:
+            there = yield api.get_event(found, str(event["id"]))
+            if not again or _show_gone(there, found, calendar, notify).digest != show.digest:
                 raise
-        event = dict((yield api.get_event(found, str(event["id"]))))
+        event = dict(there)
     return {**_gone(event, notify)}
+
+
+_BACK: Final = "cannot be taken back from here"
+
+
+def _show_gone(event: Mapping[str, Any], calendar: str, name: str, notify: str) -> Show:
+    """What is cancelled: all of it; where somebody else organizes it, the user's own copy."""
+    organizer = event.get("organizer") or {}
+    if organizer.get("email") and not organizer.get("self"):
+        what = "Decline this event and take it off the calendar"
+    elif event.get("recurrence"):
+        what = "Cancel this whole series"
+    else:
+        what = "Cancel this occurrence" if event.get("recurringEventId") else "Cancel this event"
+    pins = {"calendar": calendar, "event": event.get("id")}
+    return show_event(what, event, calendar, name, notify, destroys=True, undo=_BACK, pins=pins)
+
+
+def _show_rest(split: Split, calendar: str, name: str, notify: str) -> Show:
+    """The occurrences of a series that are cancelled: as the first of them, and what is left of it."""
+    whom = {name: split.series.get(name) for name in ("attendees", "organizer")}
+    rest = {**split.rest, "recurrence": split.lines, **whom}
+    pins = {"calendar": calendar, "event": split.series.get("id")}
+    what = "Cancel this series from one occurrence on"
+    left = {"what_is_left_repeats": repeats_in_words(split.ended, start_of(split.series, UTC)), "undo": _BACK}
+    return show_event(what, rest, calendar, name, notify, destroys=True, pins=pins, **left)
 
 
 def _gone(event: Mapping[str, Any], notify: str) -> Json:
@@ -100,6 +142,7 @@ _COMMENT: Final = 500  # characters
             values={"notify": {"externalOnly": "external"}},
         )
     ],
+    shows=True,
 )
 def respond_to_event(
     event_id: str,
@@ -121,8 +164,6 @@ def respond_to_event(
         raise InvalidInput("event_id: the user is not invited to this event.")
     answer: Json = {"email": own["email"], "responseStatus": response}
     answer |= {"comment": comment.strip()} if comment else {}
-    if not run.noted:
-        yield Note({"event": event.get("id"), "was": own.get("responseStatus")})
     was = str((run.noted or {}).get("was") or own.get("responseStatus") or "")
     outside = Outside()
     row = {
@@ -132,8 +173,54 @@ def respond_to_event(
         "was": ANSWERS.get(was, was),
     }
     outside.mark(row)
-    if all(own.get(name, "") == value for name, value in answer.items()):
+    if _is_answered(event, answer):
         return {**row, "summary": "It is so already."}
+    show = _show_answer(event, answer, found, calendar, notify)
+    yield show
+    if not run.noted:
+        yield Note({"event": event.get("id"), "was": own.get("responseStatus")})
     body = {"attendeesOmitted": True, "attendees": [answer]}
-    yield from patched(found, event, lambda _: body, notify)
+    yield from patched(
+        found,
+        event,
+        lambda event: {} if _is_answered(event, answer) else body,
+        lambda event: _show_answer(event, answer, found, calendar, notify).digest == show.digest,
+        notify,
+    )
+    if undo := _undo(event, own, answer, apply_to, calendar, notify):
+        yield undo
+        row["undo"] = call_of(undo)
     return {**row, "summary": "Answered."}
+
+
+def _is_answered(event: Mapping[str, Any], answer: Json) -> bool:
+    own = mine(event) or {}
+    return all(own.get(name, "") == value for name, value in answer.items())
+
+
+def _show_answer(event: Mapping[str, Any], answer: Json, calendar: str, name: str, notify: str) -> Show:
+    """What the user answers, beside what they have answered, and who gets to know it."""
+    own, others, fields = mine(event) or {}, others_of(event), event_fields(event)
+    before, comment = str(own.get("responseStatus") or "needsAction"), answer.get("comment")
+    said = str(own.get("comment") or "")
+    return Show(
+        "Answer all of this series" if event.get("recurrence") else "Answer this invitation",
+        audience=max(Audience.PEOPLE, seen_by(calendar, others, event)),
+        people=others,
+        where=where_of(name, calendar),
+        answer=Change(ANSWERS.get(before, before), ANSWERS[answer["responseStatus"]]),
+        comment=Change(said, comment) if comment and said and comment != said else comment,
+        destroys=bool(comment and said and comment != said),
+        **{name: fields[name] for name in KNOWN_BY},
+        mail=mail_of(notify, others),
+        pins={"calendar": calendar, "event": event.get("id"), "as": own.get("email")},
+    )
+
+
+def _undo(event: Mapping[str, Any], own: Json, answer: Json, apply_to: str, calendar: str, notify: str) -> Undo | None:
+    """The call that answers as before; None where there was no answer, and of a comment, which no call takes away."""
+    before = str(own.get("responseStatus") or "")
+    if before not in ("accepted", "declined", "tentative") or answer.get("comment"):
+        return None
+    args = {"event_id": event.get("id"), "response": before, "apply_to": apply_to, "calendar": calendar}
+    return Undo("calendar_respond_to_event", args | {"notify": notify}, {"answer": ANSWERS[answer["responseStatus"]]})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from deputize.core import ActKey, Alias, Effect, Need, Note, Run, Steps
+from deputize.core import ActKey, Alias, Audience, Change, Effect, Need, Note, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.calendar import api
@@ -18,10 +18,9 @@ from deputize.toolkits.calendar.base import (
     CalendarName,
     Json,
     Minutes,
-    Noted,
     Notify,
     Rules,
-    Show,
+    ShowAs,
     Start,
     Until,
     Visibility,
@@ -30,12 +29,27 @@ from deputize.toolkits.calendar.base import (
 )
 from deputize.toolkits.calendar.create import clashes, looks, told, with_call
 from deputize.toolkits.calendar.event_input import UNSAID, Wish, changes_of, settled, zone_for
-from deputize.toolkits.calendar.following import Split, cut_off, split_of
+from deputize.toolkits.calendar.following import split_of
+from deputize.toolkits.calendar.from_here_on import from_here_on
 from deputize.toolkits.calendar.rows import guests, kind, made, start_of
-from deputize.toolkits.calendar.rules import Recurrence, read_recurrence
+from deputize.toolkits.calendar.rules import read_recurrence
+from deputize.toolkits.calendar.show_fields import (
+    KNOWN_BY,
+    Place,
+    call_of,
+    changed_fields,
+    event_fields,
+    mail_of,
+    merged,
+    now_of,
+    others_of,
+    pins_of,
+    seen_by,
+    where_of,
+)
 from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
 from deputize.toolkits.calendar.when import full, moment_of
-from deputize.toolkits.calendar.words import colour_called, conference, fields, invited, updates
+from deputize.toolkits.calendar.words import colour_called, fields, invited, updates
 
 Emails = list[str]
 
@@ -66,6 +80,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
             values={"notify": {"externalOnly": "external"}},
         )
     ],
+    shows=True,
 )
 def update_event(
     event_id: str,
@@ -77,7 +92,7 @@ def update_event(
     location: str | None = None,
     recurrence: Rules | None = None,
     reminders: Minutes | None = None,
-    show_as: Show | None = None,
+    show_as: ShowAs | None = None,
     visibility: Visibility | None = None,
     color: str | None = None,
     add_attendees: Emails | None = None,
@@ -105,7 +120,8 @@ def update_event(
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
         split = yield from split_of(found, event_id, run.noted)
         if split is not None:
-            return (yield from _from_here_on(found, split, wish, run.key, run.granted, notify, run.noted))
+            place = Place(found, calendar, notify)
+            return (yield from from_here_on(place, split, wish, run.key, run.granted, run.noted))
     if run.noted:
         found, event = yield from _taken_up(named, str(run.noted["event"]))
         target, wish = Target(event), replace(wish, start=run.noted.get("start", start), end=run.noted.get("end", end))
@@ -115,15 +131,51 @@ def update_event(
         raise InvalidInput("move_to: only ordinary events can be moved, and a recurring one only as a whole series.")
     zone = yield from zone_for(found, target.event, wish, run.granted)
     wish = settled(wish, target, zone)
+    before, move_to = target.event, move_to if named[-1] != named[0] else None
+    moves = bool(move_to) and named[1] != found
+
+    def body_of(event: Json) -> Json:
+        return changes_of(event, wish, zone, run.key)
+
+    def show_of(event: Json) -> Show:
+        goes = (named[1], move_to) if move_to and moves else None
+        return _show(event, body_of(event), run.key, Place(found, calendar, notify), goes)
+
+    show = show_of(before) if body_of(before) or (moves and not run.noted) else None
+    if show:
+        yield show
     if not run.noted:
-        yield Note({"event": target.event.get("id"), "start": wish.start, "end": wish.end})
-    before = target.event
-    after = yield from patched(found, before, lambda event: changes_of(event, wish, zone, run.key), notify, add)
+        yield Note({"event": before.get("id"), "start": wish.start, "end": wish.end})
+    digest = show.digest if show else ""
+    after = yield from patched(found, before, body_of, lambda event: show_of(event).digest == digest, notify, add)
     after = (yield from with_call(found, after)) if meet == "add" else after
-    move_to = move_to if named[-1] != named[0] else None
-    if move_to and named[1] != found:
+    if moves:
         after = yield from _moved(found, after, named[1], notify)
-    return (yield from _said(found, before, after, wish, zone, calendar, notify, move_to))
+    undo = _undo(before, after, wish, calendar, notify, move_to)
+    if undo and show:
+        yield undo
+    return (yield from _said(found, before, after, wish, zone, undo, move_to))
+
+
+def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, str] | None) -> Show:
+    """What becomes of an event. ``goes``: to which other calendar, by its id and as it was called."""
+    (calendar, name, notify), after = place, merged(event, body)
+    old, new, others = event_fields(event), event_fields(after), others_of(event, after)
+    where, seen = where_of(name, calendar), seen_by(calendar, others, event, after)
+    lost = [one for one in ("description", "video_call", "repeats") if old[one] and old[one] != new[one]]
+    pins = {"calendar": calendar, "event": event.get("id"), **pins_of(body)}
+    pins |= {"call": key.hex} if body.get("conferenceData") else {}
+    return Show(
+        "Change this whole series" if event.get("recurrence") else "Change this event",
+        audience=Audience.UNKNOWN if goes else seen,
+        people=others,
+        where=where,
+        destroys=bool(lost),
+        **changed_fields(old, new, KNOWN_BY),
+        moves_to=Change(where, where_of(goes[1], goes[0])) if goes else None,
+        mail=mail_of(notify, others),
+        pins=pins | ({"destination": goes[0]} if goes else {}),
+    )
 
 
 def _taken_up(calendars: Sequence[str], event_id: str) -> Asks[tuple[str, Json]]:
@@ -148,6 +200,7 @@ def _moved(calendar: str, event: Json, destination: str, notify: str) -> Asks[Js
 
 # ----------------------------------------------------------------- what was done
 
+_UNDO: Final = 200  # characters of a text that an undo in a result carries
 _CALLED = {
     **{"summary": "title", "transparency": "show_as", "colorId": "color", "conferenceData": "meet"},
     "attendees": "attendees",
@@ -160,8 +213,7 @@ def _said(
     after: Json,
     wish: Wish,
     zone: tzinfo,
-    name: str,
-    notify: str,
+    undo: Undo | None,
     move_to: str | None,
 ) -> Asks[Json]:
     names = (*wish.plain, "start", "end", "recurrence", "attendees", "conferenceData", "location", "description")
@@ -171,8 +223,8 @@ def _said(
     result = made(after, zone) | {"changed": changed}
     if wish.recurrence and start:
         result |= told(read_recurrence(wish.recurrence, start), start)
-    if undo := _undo(before, after, wish, name, notify, move_to):
-        result["undo"] = undo
+    if undo and all(len(str(value)) <= _UNDO for value in undo.arguments.values()):
+        result["undo"] = call_of(undo)
     result["summary"] = "Changed." if changed else "It was so already."
     if start and end and wish.moves and not move_to:
         result |= yield from clashes(calendar, after, start, end, zone, None)
@@ -181,7 +233,7 @@ def _said(
 
 def _undo(
     before: Mapping[str, Any], after: Mapping[str, Any], wish: Wish, name: str, notify: str, move_to: str | None
-) -> Json | None:
+) -> Undo | None:
     """The call that brings back what was; None where no call would do exactly that."""
     if wish.meet or (wish.recurrence is not None and not before.get("recurrence")) or wish.remove:
         return None
@@ -192,7 +244,9 @@ def _undo(
         start, end = start_of(before, UTC), moment_of(before.get("end"), UTC)
         args |= {"start": full(start), "end": full(end.plus(-1) if end and end.all_day else end)}
     args |= {"recurrence": list(before["recurrence"])} if wish.recurrence is not None else {}
-    args |= {"remove_attendees": [one["email"] for one in wish.add]} if wish.add else {}
+    there = {str(one.get("email")).lower() for one in guests(before)}
+    came = [one["email"] for one in wish.add if one["email"].lower() not in there]
+    args |= {"remove_attendees": came} if came else {}
     for field in wish.plain:
         value = before.get(field, UNSAID.get(field, ""))
         match field:
@@ -205,32 +259,8 @@ def _undo(
             case "transparency":
                 args["show_as"] = "free" if value == "transparent" else "busy"
             case _:
-                if len(str(value)) > 200:
-                    return None
                 args[_CALLED.get(field, field)] = value
-    return {"tool": "calendar_update_event", "args": args}
-
-
-# ----------------------------------------------------------------- from one occurrence on
-
-
-def _from_here_on(
-    calendar: str, split: Split, wish: Wish, key: ActKey, granted: frozenset[str], notify: str, noted: Noted
-) -> Asks[Json]:
-    """Two writes: the rest as a series of its own, then the end of the old one. Never the other way round."""
-    zone = yield from zone_for(calendar, split.rest, wish, granted)
-    rest: Json = {**split.rest, "recurrence": split.lines}
-    body = {name: value for name, value in (rest | changes_of(rest, wish, zone, key)).items() if value is not None}
-    for name in ("start", "end"):
-        body[name] = {part: value for part, value in body[name].items() if value is not None}
-    if split.has_call and wish.meet != "remove":
-        body["conferenceData"] = conference(key)
-    event = yield from cut_off(calendar, split, body, key, notify, noted)
-    event = yield from with_call(calendar, event)
-    start = moment_of(event.get("start"), zone)
-    recurrence = read_recurrence(body["recurrence"], start) if start else Recurrence()
-    result = made(event, zone) | (told(recurrence, start) if start else {})
-    return result | {
-        "was": split.series["id"],
-        "summary": "Changed from this occurrence on; it is a series of its own now.",
-    }
+    was, is_now = event_fields(before), event_fields(after)
+    return Undo(
+        "calendar_update_event", args, {one: now_of(one, value) for one, value in is_now.items() if value != was[one]}
+    )

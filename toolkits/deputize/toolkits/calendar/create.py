@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Note, Run, Steps, Wait
+from deputize.core import Alias, Effect, Need, Note, Run, Show, Steps, Undo, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.text import Outside
@@ -27,7 +27,7 @@ from deputize.toolkits.calendar.base import (
     Noted,
     Notify,
     Rules,
-    Show,
+    ShowAs,
     Start,
     Until,
     Visibility,
@@ -39,6 +39,7 @@ from deputize.toolkits.calendar.rows import end_of, lean, made, mine, start_of
 from deputize.toolkits.calendar.rows import title as shown_title
 from deputize.toolkits.calendar.rules import Recurrence, in_words, read_recurrence
 from deputize.toolkits.calendar.series import next_dates
+from deputize.toolkits.calendar.show_fields import call_of, event_fields, pins_of, show_event
 from deputize.toolkits.calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
 from deputize.toolkits.calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
 
@@ -79,6 +80,7 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.SENDS,
     aliases=[Alias(name, _MAP, values=_VALUES) for name in ("Google.CreateEvent", "GoogleCalendar.CreateEvent")],
+    shows=True,
 )
 def create_event(
     title: str,
@@ -92,7 +94,7 @@ def create_event(
     recurrence: Rules | None = None,
     meet: bool = False,
     reminders: Minutes | None = None,
-    show_as: Show | None = None,
+    show_as: ShowAs | None = None,
     visibility: Visibility | None = None,
     color: str | None = None,
     kind: Kind = "default",
@@ -121,10 +123,17 @@ def create_event(
     body |= {"recurrence": repeats.lines} if recurrence else {}
     body |= {"conferenceData": conference(run.key)} if meet else {}
     params = updates(notify, guests=bool(guests)) | ({"conferenceDataVersion": "1"} if meet else {})
-    event = yield from insert(found, body, params, run.noted)
+    pins = {"calendar": found, "event": run.key.base32, "call": run.key.hex if meet else None, **pins_of(body)}
+    what = "Create this event and invite its guests" if guests else "Create this event"
+    event = yield from insert(
+        found, body, params, run.noted, show_event(what, body, found, calendar, notify, pins=pins)
+    )
     event = (yield from with_call(found, event)) if meet else event
+    undo = _undo(event, calendar, notify)
+    if not run.noted:
+        yield undo
     zone = begins.zone or UTC
-    result = made(event, zone) | told(repeats, begins) | {"undo": _undo(event, calendar, notify)}
+    result = made(event, zone) | told(repeats, begins) | {"undo": call_of(undo)}
     notes = [
         f"{name} comes twice that day; the first is meant."
         for name, one in (("start", begins), ("end", ends))
@@ -148,14 +157,17 @@ def _times(
     return begins, read_end(end, begins, zone)
 
 
-def insert(calendar: str, body: Json, params: Mapping[str, Any], noted: Noted) -> Asks[Json]:
+def insert(calendar: str, body: Json, params: Mapping[str, Any], noted: Noted, show: Show | None = None) -> Asks[Json]:
     """events.insert under an id of our own. After a lost answer it is looked for before it is sent once more.
 
+    ``show``: what is to be shown before it, unless it has been made already.
     Raises `Conflict` if the event was made and deleted since, `OutcomeUnknown` if nobody can tell.
     """
     event_id = str(body["id"])
     if noted and (there := (yield from _there(calendar, event_id))):
         return there
+    if show:
+        yield show
     if not noted:
         yield Note({"event": event_id})
     for _ in range(2):
@@ -231,8 +243,10 @@ def _in_the_way(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     )
 
 
-def _undo(event: Mapping[str, Any], calendar: str, notify: str) -> Json:
-    args = {"event_id": event.get("id"), "calendar": calendar, "notify": notify}
-    if event.get("recurrence"):
-        args["apply_to"] = "series"
-    return {"tool": "calendar_delete_event", "args": args}
+def _undo(event: Mapping[str, Any], calendar: str, notify: str) -> Undo:
+    """The call that cancels it, as long as it is what it was made as."""
+    args: Json = {"event_id": event.get("id"), "calendar": calendar, "notify": notify}
+    args |= {"apply_to": "series"} if event.get("recurrence") else {}
+    is_now = event_fields(event)
+    holds = {name: is_now[name] for name in ("title", "begins", "ends", "repeats", "description", "location")}
+    return Undo("calendar_delete_event", args, {name: value for name, value in holds.items() if value is not None})

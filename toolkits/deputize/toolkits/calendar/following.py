@@ -24,6 +24,7 @@ _COPIED: Final = (
     *("summary", "description", "location", "colorId", "visibility", "transparency", "reminders"),
     *("guestsCanInviteOthers", "guestsCanModify", "guestsCanSeeOtherGuests", "anyoneCanAddSelf"),
 )
+_READ: Final = ("id", "attendees", "organizer", "start", "end", "recurrence", *_COPIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def cut_off(
     if not noted:
         yield Note(
             {
-                "series": {name: split.series.get(name) for name in ("id", "summary", "attendees", "organizer")},
+                "series": {name: split.series[name] for name in _READ if name in split.series},
                 "ended": split.ended,
                 "rest": split.rest,
                 "lines": split.lines,
@@ -168,12 +169,22 @@ def _has_ended(calendar: str, split: Split) -> Asks[bool]:
     return list(series.get("recurrence") or ()) == split.ended
 
 
+def _is_as_read(series: Json, read: Json) -> bool:
+    """Whether it is the series from which the rest was made; what guests have answered aside."""
+    addresses = [sorted(str(one.get("email")) for one in guests(event)) for event in (series, read)]
+    same = all(series.get(name) == read.get(name) for name in _READ if name not in ("attendees", "organizer"))
+    return same and addresses[0] == addresses[1]
+
+
 def _end(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
-    """Write the shorter rule over what is there now; what has it already stays."""
+    """Write the shorter rule over the series that was shown; what has it already stays. Raises `Conflict` where the
+    series is another one by now: its rest would be lost, or be there twice."""
     for again in (True, False):
         series = dict((yield api.get_event(calendar, str(split.series["id"]))))
         if list(series.get("recurrence") or ()) == split.ended:
             return
+        if not _is_as_read(series, split.series):
+            raise Conflict("This series has been changed since it was shown.", reason="stale")
         try:
             yield api.patch_event(calendar, series, {"recurrence": split.ended}, params)
             return

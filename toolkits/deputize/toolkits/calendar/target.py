@@ -67,9 +67,18 @@ def occurrence_id(series: str, original: Moment) -> str:
 
 
 def patched(
-    calendar: str, event: Json, changes: Callable[[Json], Json], notify: str, add: Sequence[Json] = ()
+    calendar: str,
+    event: Json,
+    changes: Callable[[Json], Json],
+    is_as_shown: Callable[[Json], bool],
+    notify: str,
+    add: Sequence[Json] = (),
 ) -> Asks[Json]:
-    """The event with its changes, written only over what was read: it is read again once, then `Conflict`."""
+    """The event with its changes, written only over what was read. What is newer is read again once.
+
+    ``is_as_shown``: whether a person would see the same of it: a guest's answer changes an event, too. Raises
+    `Conflict` where it is not, and where the event changes all the time.
+    """
     for again in (True, False):
         body = changes(event)
         if not body:
@@ -79,13 +88,13 @@ def patched(
         try:
             return dict((yield api.patch_event(calendar, event, body, params)))
         except Conflict:
-            if not again:
+            event = dict((yield api.get_event(calendar, str(event["id"]))))
+            if changes(event) and not (again and is_as_shown(event)):
                 raise
         except NotFound as refused:
             if refused.reason != "user_lacks_rights":
                 raise
             raise not_yours(event) from None
-        event = dict((yield api.get_event(calendar, str(event["id"]))))
     return event
 
 

@@ -21,6 +21,7 @@ from deputize.toolkits.gmail import (  # noqa: F401 - they declare the tools
     settings,
     tidy,
     unsubscribe,
+    vacation,
 )
 from deputize.toolkits.gmail.base import GMAIL as TOOLKIT
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core import Effect, Need, Note, Request, Run, Steps
+from deputize.core import Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.mail.headers import single_line
@@ -18,6 +18,7 @@ from deputize.toolkits.gmail.deliver import Noted
 from deputize.toolkits.gmail.names import Label, label_called, labels_in, own_names
 
 LIST_FILTERS: Final = Request("GET", "/users/me/settings/filters")
+_HIDING: Final = ("TRASH", "SPAM")
 _ACTIONS: Final = {"INBOX": "archive", "UNREAD": "mark_read", "SPAM": "never_spam"}  # by the label they take away
 
 
@@ -41,6 +42,7 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     toolset="more",
+    shows=True,
 )
 def manage_filter(
     action: Literal["create", "delete"],
@@ -71,7 +73,8 @@ def manage_filter(
     puts = [str(label_called(labels, one, "add_labels")["id"]) for one in add_labels or ()] + ["STARRED"] * star
     then = {"addLabelIds": sorted(set(puts))} if puts else {}
     then |= {"removeLabelIds": sorted(takes)} if takes else {}
-    return (yield from _create({"criteria": criteria, "action": then}, own_names(labels)))
+    hides = bool(takes) or any(one in _HIDING or one.startswith("CATEGORY_") for one in puts)
+    return (yield from _create({"criteria": criteria, "action": then}, own_names(labels), hides))
 
 
 def _criteria(
@@ -82,10 +85,15 @@ def _criteria(
     return said | ({} if has_attachment is None else {"hasAttachment": has_attachment})
 
 
-def _create(wanted: dict[str, Any], names: Mapping[str, str]) -> Asks[dict[str, Any]]:
-    """The new filter, or the one that does exactly that already: what it does is the only key there is."""
+def _create(wanted: dict[str, Any], names: Mapping[str, str], hides: bool) -> Asks[dict[str, Any]]:
+    """The new filter, or the one that does exactly that already: what it does is the only key there is.
+
+    ``hides``: its reader loses sight of mail, which counts as a loss.
+    """
     if there := _same(wanted, (yield LIST_FILTERS)):
         return filter_row(there, names) | {"summary": "There is such a filter already."}
+    note = "You may not notice the emails that match: they will not lie unread in the inbox." if hides else None
+    yield _show("Create this filter, for new emails only", wanted, names, destroys=hides, note=note)
     try:
         made = yield Request("POST", "/users/me/settings/filters", json=wanted, repeat="idem")
     except (InvalidInput, Conflict) as refused:
@@ -93,8 +101,38 @@ def _create(wanted: dict[str, Any], names: Mapping[str, str]) -> Asks[dict[str, 
         if there is None:
             raise refused from None
         return filter_row(there, names) | {"summary": "There is such a filter already."}
-    undo = {"tool": "gmail_manage_filter", "args": {"action": "delete", "filter_id": made["id"]}}
+    args = {"action": "delete", "filter_id": made["id"]}
+    yield Undo("gmail_manage_filter", args)
+    undo = {"tool": "gmail_manage_filter", "args": args}
     return filter_row({**wanted, **made}, names) | {"undo": undo, "summary": "Created; for new mail only."}
+
+
+def _show(
+    what: str, one: Mapping[str, Any], names: Mapping[str, str], *, destroys: bool, note: str | None = None
+) -> Show:
+    """A filter as a person reads it: when, word for word, and what then."""
+    criteria, action = one.get("criteria") or {}, one.get("action") or {}
+    adds, takes = (sorted(map(str, action.get(name) or ())) for name in ("addLabelIds", "removeLabelIds"))
+    fields: dict[str, Any] = {_CALLED.get(name, name): value for name, value in criteria.items() if value != ""}
+    return Show(
+        what,
+        audience=Audience.SELF,
+        destroys=destroys,
+        pins={"filter": one.get("id"), "adds": adds, "takes": takes},
+        **fields,
+        then=[*(_ADDS.get(label, f"label: {names.get(label, label)}") for label in adds)]
+        + [_TAKES.get(label, f"take away: {names.get(label, label)}") for label in takes]
+        + [f"forward to: {address}" for address in [action.get("forward")] if address],
+        note=note,
+    )
+
+
+_CALLED: Final = {"hasAttachment": "has_attachment", "negatedQuery": "query_not", "excludeChats": "without_chats"}
+_ADDS: Final = {"STARRED": "star", "TRASH": "put into the bin", "SPAM": "report as spam", "IMPORTANT": "important"}
+_TAKES: Final = {
+    **{"INBOX": "archive: not in the inbox", "UNREAD": "mark as read", "SPAM": "never treat as spam"},
+    "IMPORTANT": "never important",
+}
 
 
 def _same(wanted: Mapping[str, Any], listed: Any) -> Mapping[str, Any] | None:
@@ -111,21 +149,41 @@ def _digest(one: Mapping[str, Any]) -> Any:
 
 
 def _delete(filter_id: str, granted: frozenset[str], noted: Noted) -> Asks[dict[str, Any]]:
-    if noted:
-        row = dict(noted["filter"])
-    else:
-        found = (yield LIST_FILTERS).get("filter") or ()
-        gone = next((one for one in found if one.get("id") == filter_id), None)
-        if gone is None:
-            raise NotFound("filter_id: no filter has this id.", hint="Read the settings of section filters.")
-        names = own_names(labels_in((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
-        row = filter_row(gone, names)
-        yield Note({"filter": row})
+    found = (yield LIST_FILTERS).get("filter") or ()
+    gone = next((one for one in found if one.get("id") == filter_id), None)
+    if gone is None and noted:
+        return {**noted["filter"], "deleted": True, "summary": "The filter is gone already."}
+    if gone is None:
+        raise NotFound("filter_id: no filter has this id.", hint="Read the settings of section filters.")
+    names = own_names(labels_in((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
+    row = filter_row(gone, names)
+    yield _show("Delete this filter", gone, names, destroys=True)
+    yield Note({"filter": row})
     try:
         yield Request("DELETE", "/users/me/settings/filters/{id}", at={"id": filter_id}, repeat="idem")
     except NotFound:
         return row | {"deleted": True, "summary": "The filter is gone already."}
-    return row | {"deleted": True, "summary": "Deleted."}
+    args = _made_again(gone, names)
+    if args is None:
+        return row | {"deleted": True, "summary": "Deleted."}
+    yield Undo("gmail_manage_filter", args)
+    return row | {"deleted": True, "undo": {"tool": "gmail_manage_filter", "args": args}, "summary": "Deleted."}
+
+
+def _made_again(one: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
+    """The call that makes exactly this filter; None where no call does."""
+    criteria, action = one.get("criteria") or {}, one.get("action") or {}
+    takes = {str(label): True for label in action.get("removeLabelIds") or ()}
+    args = {"from_": criteria.get("from"), "has_attachment": criteria.get("hasAttachment")}
+    args |= {name: criteria.get(name) for name in ("to", "subject", "query")}
+    args |= {"archive": takes.get("INBOX"), "mark_read": takes.get("UNREAD"), "never_spam": takes.get("SPAM")}
+    puts = [str(label) for label in action.get("addLabelIds") or ()]
+    args |= {"star": "STARRED" in puts, "add_labels": [names.get(label, label) for label in puts if label != "STARRED"]}
+    says = {name.rstrip("_"): value for name, value in args.items() if value or name == "has_attachment"}
+    says = {"action": "create"} | {name: value for name, value in says.items() if value is not None}
+    same = set(criteria) <= {"from", "to", "subject", "query", "hasAttachment"} and set(takes) <= set(_ACTIONS)
+    told = all(label in names or not label.startswith("Label_") for label in puts)
+    return says if same and told and not action.get("forward") else None
 
 
 def filter_row(one: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

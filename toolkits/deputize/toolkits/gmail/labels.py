@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from deputize.core import Alias, Effect, Need, Note, Request, Run, Steps, any_of
+from deputize.core import Alias, Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.mail.headers import single_line
@@ -70,6 +70,7 @@ def _effect(arguments: Arguments) -> Effect:
         for name, action in (("CreateLabel", "create"), ("UpdateLabel", "rename"), ("DeleteLabel", "delete"))
     ],
     toolset="more",
+    shows=True,
 )
 def manage_label(
     action: Literal["create", "rename", "delete"], name: str, new_name: str | None = None, *, run: Run
@@ -96,13 +97,16 @@ def _create(listed: Sequence[Label], name: str) -> Asks[dict[str, Any]]:
     """The new label, or the one that is called so already: a name is Gmail's key, without regard to case."""
     if label := find(listed, name):
         return {"id": label["id"], "name": label["name"], "summary": "There is such a label already."}
+    yield Show("Create this label", audience=Audience.SELF, name=name)
     try:
         label = yield Request("POST", "/users/me/labels", json={"name": name}, repeat="idem")
     except (Conflict, InvalidInput) as refused:
         label = find(labels_in((yield api.LIST_LABELS)), name)
         if label is None:
             raise refused from None
-    undo = {"tool": "gmail_manage_label", "args": {"action": "delete", "name": label["name"]}}
+    args = {"action": "delete", "name": label["name"]}
+    yield Undo("gmail_manage_label", args, {"label": str(label["id"]), "emails": 0})
+    undo = {"tool": "gmail_manage_label", "args": args}
     return {"id": label["id"], "name": label["name"], "undo": undo, "summary": "Created."}
 
 
@@ -113,21 +117,39 @@ def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str,
     label = _own(label_called(listed, name, "name"))
     if new is not None and new["id"] != label["id"]:
         raise Conflict("new_name: conflict (exists): another label has this name.", reason="exists")
-    path = "/users/me/labels/{id}"
-    yield Request("PATCH", path, at={"id": str(label["id"])}, json={"name": new_name}, repeat="idem")
-    undo = {"action": "rename", "name": new_name, "new_name": label["name"]}
+    path, label_id = "/users/me/labels/{id}", str(label["id"])
+    name = str(label["name"])
+    yield Show("Rename this label", audience=Audience.SELF, name=Change(name, new_name), pins={"label": label_id})
+    yield Request("PATCH", path, at={"id": label_id}, json={"name": new_name}, repeat="idem")
+    undo = {"action": "rename", "name": new_name, "new_name": name}
+    yield Undo("gmail_manage_label", undo, {"label": label_id, "name": new_name})
     return {"id": label["id"], "name": new_name, "undo": {"tool": "gmail_manage_label", "args": undo}}
 
 
 def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, Any]]:
     """Delete a label; the emails stay. ``affected``: how many had it."""
-    if not noted:
+    if noted:
+        label = next((one for one in listed if one.get("id") == noted["id"]), None)
+        if label is None:
+            return {**noted, "summary": "The label is gone already."}
+    else:
         label = _own(label_called(listed, name, "name"))
-        counted = yield _get_label(str(label["id"]))
-        noted = {"id": label["id"], "name": label["name"], "affected": counted.get("messagesTotal", 0)}
+    label_id, counted = str(label["id"]), (yield _get_label(str(label["id"])))
+    emails = counted.get("messagesTotal", 0)
+    yield Show(
+        "Delete this label",
+        audience=Audience.SELF,
+        destroys=True,
+        name=str(label["name"]),
+        undo="cannot be taken back: the emails stay, and lose the label",
+        beside={"emails": emails},
+        pins={"label": label_id},
+    )
+    if not noted:
+        noted = {"id": label_id, "name": label["name"], "affected": emails}
         yield Note(noted)
     try:
-        yield Request("DELETE", "/users/me/labels/{id}", at={"id": str(noted["id"])}, repeat="idem")
+        yield Request("DELETE", "/users/me/labels/{id}", at={"id": label_id}, repeat="idem")
     except NotFound:
         return {**noted, "summary": "The label is gone already."}
     return {**noted, "summary": "Deleted; the emails stay."}

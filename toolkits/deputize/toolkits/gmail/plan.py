@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from deputize.core import Request
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.names import Label, label_called, labels_in
@@ -67,7 +69,10 @@ class Change:
 
 @dataclass
 class Plan:
-    """What will be done to which emails, in a form that can be noted and worked off by a later run."""
+    """What will be done to which emails, in a form that can be noted and worked off by a later run.
+
+    ``shown``: the emails as a person knows them; ``messages``: the ids of all messages of the conversations.
+    """
 
     kind: str
     ids: list[str]
@@ -80,33 +85,43 @@ class Plan:
     failed: list[dict[str, str]]
     exact: bool
     remaining: bool
+    shown: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
 
 def change_of(action: str | None, add: Sequence[str], remove: Sequence[str]) -> Asks[Change]:
     """The change as labels by id. Raises `InvalidInput` for names that are not the user's own labels."""
     added, removed = (list(part) for part in _STATES.get(action or "", ((), ())))
     labels = labels_in((yield api.LIST_LABELS)) if add or remove else []
-    added += [_own(labels, name, "add_labels") for name in add]
-    removed += [_own(labels, name, "remove_labels") for name in remove]
+    puts, takes = (
+        [_own(labels, one, name) for one in part] for name, part in (("add_labels", add), ("remove_labels", remove))
+    )
+    added += [str(label["id"]) for label in puts]
+    removed += [str(label["id"]) for label in takes]
     if set(added) & set(removed):
         raise InvalidInput("add_labels, remove_labels: a label is in both.")
-    return Change(added, removed, action, {"add_labels": list(add), "remove_labels": list(remove)})
+    return Change(added, removed, action, {"add_labels": _called(puts), "remove_labels": _called(takes)})
 
 
-def _own(labels: Sequence[Label], name: str, field: str) -> str:
+def _own(labels: Sequence[Label], name: str, field: str) -> Label:
     label = label_called(labels, name, field)
     if label.get("type") == "system":
         raise InvalidInput(f"{field}: {label['name']} is a system label of Gmail's.", hint="Use action for it.")
-    return str(label["id"])
+    return label
+
+
+def _called(labels: Sequence[Label]) -> list[str]:
+    return [str(label["name"]) for label in labels]
 
 
 def planned(kind: str, given: Sequence[str], query: str, limit: int, change: Change) -> Asks[Plan]:
     """Which of the emails would really change: only those are touched, and only those can be undone."""
     ids, remaining = (given, False) if given else (yield from ids_of(query, change.action, limit))
     look = api.get_thread if kind == "threads" else api.get_message
-    answers = yield from api.many([look(one, "minimal") for one in ids])
+    answers = yield from api.many([look(one, "metadata") for one in ids])
     pairs = list(zip(ids, answers, strict=True))
     touched = {one: parts for one, answer in pairs if (parts := _touched(answer, change))}
+    changed = [answer for one, answer in pairs if one in touched]
     failed = [{"id": one, "error": answer.message} for one, answer in pairs if isinstance(answer, DeputizeError)]
     return Plan(
         kind=kind,
@@ -120,7 +135,17 @@ def planned(kind: str, given: Sequence[str], query: str, limit: int, change: Cha
         failed=failed,
         exact=all(change.is_whole(labels) for parts in touched.values() for labels in parts),
         remaining=remaining,
+        shown=list(map(_known_as, changed)),
+        messages=sorted(str(one.get("id")) for answer in changed for one in answer.get("messages", ())),
     )
+
+
+def _known_as(answer: Mapping[str, Any]) -> str:
+    """An email, or the newest of a conversation: when, from whom, about what."""
+    parts = answer.get("messages", [answer])
+    mail = Mail(parts[-1])
+    more = f" ({len(parts)} emails)" if len(parts) > 1 else ""
+    return f"{times.short(mail.date)} {mail.sender}: {mail.subject(200)}{more}"
 
 
 def _touched(answer: Any, change: Change) -> Sequence[Collection[str]]:

@@ -1,4 +1,4 @@
-"""Gmail: read settings, set the out-of-office reply and signatures. Forwarding is read only, on purpose."""
+"""Gmail: read settings, set signatures. Forwarding is read only, on purpose."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, Need, Note, Request, Run, Steps
+from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.compose import written
-from deputize.toolkits._shared.mail.headers import person, single_line
+from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, window
 from deputize.toolkits.gmail import api
@@ -21,10 +20,10 @@ from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
 from deputize.toolkits.gmail.names import labels_in, own_names
+from deputize.toolkits.gmail.shown import call_of
+from deputize.toolkits.gmail.vacation import VACATION, vacation_row
 
 Section = Literal["vacation", "filters", "forwarding", "aliases"]
-Audience = Literal["everyone", "contacts", "domain"]
-VACATION: Final = Request("GET", "/users/me/settings/vacation")
 _TEXT: Final = 1_200  # bytes of a text in a result
 _UNDO: Final = 1_000  # characters of a text that an undo carries
 
@@ -44,7 +43,7 @@ def get_settings(section: Section, *, run: Run) -> Steps:
     """Read out-of-office, filters, forwarding or aliases and signatures."""
     match section:
         case "vacation":
-            return _vacation((yield VACATION))
+            return vacation_row((yield VACATION))
         case "filters":
             return (yield from _filters(run.granted))
         case "forwarding":
@@ -95,87 +94,15 @@ def _alias(one: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# ----------------------------------------------------------------- out of office
-
-
-def _vacation(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The out-of-office reply as results say it."""
-    outside = Outside()
-    text = _body(settings)
-    piece, more = window(outside.text(text), 0, _TEXT)
-    shown: dict[str, Any] = {
-        "enabled": bool(settings.get("enableAutoReply")),
-        "subject": outside.line(str(settings.get("responseSubject") or ""), 200),
-        "body": piece,
-        "after": _time.full(settings.get("startTime") or ""),
-        "before": _time.full(settings.get("endTime") or ""),
-        "audience": _audience(settings),
-    }
-    return shown | ({"total_chars": len(text)} if more else {})
-
-
-def _body(settings: Mapping[str, Any]) -> str:
-    markup = str(settings.get("responseBodyHtml") or "")
-    return read_html(markup).text if markup else str(settings.get("responseBodyPlainText") or "")
-
-
-def _audience(settings: Mapping[str, Any]) -> Audience:
-    if settings.get("restrictToContacts"):
-        return "contacts"
-    return "domain" if settings.get("restrictToDomain") else "everyone"
-
-
-@GMAIL.tool(needs=[knows_to_set("getVacation"), sets("updateVacation")], effect=Effect.SENDS, toolset="more")
-def set_vacation(
-    enabled: bool,
-    subject: str | None = None,
-    body: str | None = None,
-    after: Annotated[str | None, Field(description="ISO date/time or -7d")] = None,
-    before: str | None = None,
-    audience: Audience = "everyone",
-    *,
-    run: Run,
-) -> Steps:
-    """Turn the out-of-office reply on or off."""
-    start, end = _time.window(after, before, run.now)
-    old = run.noted["old"] if run.noted else dict((yield VACATION))
-    new = {name: value for name, value in old.items() if name in _KEPT} | {"enableAutoReply": enabled}
-    if subject is not None:
-        new["responseSubject"] = single_line(subject, "subject")
-    if body is not None:
-        text = written(body, "auto")
-        new |= {"responseBodyPlainText": text.plain, "responseBodyHtml": text.html}
-    if enabled:
-        if not _body(new).strip() and not new.get("responseSubject"):
-            raise InvalidInput("body: needed to turn the out-of-office reply on.")
-        new |= {"restrictToContacts": audience == "contacts", "restrictToDomain": audience == "domain"}
-        new |= {"startTime": str(start * 1000)} if start is not None else {}
-        new |= {"endTime": str(end * 1000)} if end is not None else {}
-    if not run.noted:
-        yield Note({"old": {name: value for name, value in old.items() if name in (*_KEPT, *_MORE)}})
-    saved = yield Request("PUT", "/users/me/settings/vacation", json=new, repeat="idem")
-    return _vacation({**new, **saved}) | {"undo": _undo(old), "summary": "On." if enabled else "Off."}
-
-
-_KEPT: Final = ("responseSubject", "responseBodyPlainText", "responseBodyHtml")
-_MORE: Final = ("enableAutoReply", "restrictToContacts", "restrictToDomain", "startTime", "endTime")
-
-
-def _undo(old: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The call that brings back what was; None where its text would not be exactly the same."""
-    text = str(old.get("responseBodyPlainText") or "")
-    if len(text) > _UNDO or (old.get("responseBodyHtml") and not text):
-        return None
-    args: dict[str, Any] = {"enabled": bool(old.get("enableAutoReply")), "audience": _audience(old), "body": text}
-    args |= {"subject": str(old.get("responseSubject") or "")}
-    times = {"after": _time.full(old.get("startTime") or ""), "before": _time.full(old.get("endTime") or "")}
-    return {"tool": "gmail_set_vacation", "args": args | {name: at for name, at in times.items() if at}}
-
-
 # ----------------------------------------------------------------- signatures
 
 
-@GMAIL.tool(needs=[knows_to_set("sendAs.list"), sets("sendAs.patch")], effect=Effect.SENDS, toolset="more")
+@GMAIL.tool(
+    needs=[knows_to_set("sendAs.list"), sets("sendAs.patch")],
+    effect=Effect.SENDS,
+    toolset="more",
+    shows=True,
+)
 def set_signature(
     body: Annotated[str, Field(description="HTML or plain; empty removes")],
     send_as: str | None = None,
@@ -193,10 +120,29 @@ def set_signature(
     result: dict[str, Any] = {"send_as": address, "signature": read_html(markup).text[:_TEXT]}
     if markup == old:
         return result | {"summary": "It is so already."}
+    yield Show(
+        "Replace the signature under every email that is written from this address",
+        audience=Audience.UNKNOWN,  # whoever is written to from now on
+        destroys=bool(old),
+        address=address,
+        signature=Change(read_html(old).text, read_html(markup).text),
+        html=Change(old, markup),
+    )
     path = "/users/me/settings/sendAs/{address}"
-    yield Request("PATCH", path, at={"address": address}, json={"signature": markup}, repeat="idem")
-    undo = {"tool": "gmail_set_signature", "args": {"body": old, "send_as": address}}
-    return result | ({"undo": undo} if len(old) <= _UNDO else {}) | {"summary": "Replaced."}
+    saved = yield Request("PATCH", path, at={"address": address}, json={"signature": markup}, repeat="idem")
+    if not _is_kept(old):
+        return result | {"summary": "Replaced."}
+    undo = Undo("gmail_set_signature", {"body": old, "send_as": address}, {"html": saved.get("signature", markup)})
+    yield undo
+    return result | {"undo": call_of(undo), "summary": "Replaced."}
+
+
+def _is_kept(signature: str) -> bool:
+    """Whether a call can write exactly this signature again."""
+    try:
+        return len(signature) <= _UNDO and _markup(signature) == signature
+    except InvalidInput:
+        return False
 
 
 def _markup(body: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deputize.core.act.request import Undo
 from deputize.core.act.show import Audience, Change, Show, shown_file
 from deputize.toolkits._shared.mail.compose import File, Letter, Text, html_of
 from deputize.toolkits._shared.mail.headers import Person
@@ -74,6 +75,11 @@ def _is_ours(mail: RawMail) -> bool:
 def file_shown(file: File) -> dict[str, Any]:
     """A file by its name, type, size and bytes."""
     return shown_file(file.name, file.type, file.data)
+
+
+def call_of(undo: Undo | None) -> dict[str, Any] | None:
+    """How an act is undone, as its result says it to the model."""
+    return {"tool": undo.tool, "args": dict(undo.arguments)} if undo else None
 
 
 def _named(people: Sequence[Person]) -> list[str]:

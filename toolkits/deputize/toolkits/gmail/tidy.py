@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Note, Request, Run, Steps
+from deputize.core import Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared import times
@@ -19,6 +19,7 @@ from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modi
 from deputize.toolkits.gmail.plan import Action, Plan, change_of, ids_of, planned
 from deputize.toolkits.gmail.query import says_which
 from deputize.toolkits.gmail.rows import email_row
+from deputize.toolkits.gmail.shown import call_of
 
 _OPPOSITE: Final = {
     **{"read": "unread", "star": "unstar", "archive": "to_inbox", "important": "not_important"},
@@ -26,9 +27,10 @@ _OPPOSITE: Final = {
 }
 _OPPOSITES: Final = _OPPOSITE | {after: before for before, after in _OPPOSITE.items()}
 _LARGE_STEPS: Final = frozenset({"trash", "spam", "archive"})
+_LOSES: Final = frozenset({"trash", "spam"})
 _HIDES: Final = frozenset({"archive", "read", "not_important"})
 _MOST: Final = 1000  # ids that batchModify takes
-_UNDO: Final = 100  # ids that an undo carries
+_UNDO: Final = 100  # ids that an undo in a result carries
 
 _LABELS: Final = {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}
 
@@ -54,7 +56,7 @@ def _effect(arguments: Arguments) -> Effect:
     """Asks when it trashes or reports as spam, or hides (archive, read, not important) whatever a query finds."""
     if arguments["dry_run"]:
         return Effect.READS
-    grave = arguments["action"] in ("trash", "spam") or (arguments["query"] and arguments["action"] in _HIDES)
+    grave = arguments["action"] in _LOSES or (arguments["query"] and arguments["action"] in _HIDES)
     return Effect.DESTRUCTIVE if grave else Effect.WRITES
 
 
@@ -76,6 +78,7 @@ def _effect(arguments: Arguments) -> Effect:
         ),
         Alias("Gmail.TriageEmails", {"email_ids": "message_ids"}),
     ],
+    shows=True,
 )
 def update_emails(
     action: Action | None = None,
@@ -101,9 +104,39 @@ def update_emails(
         change = yield from change_of(action, add_labels or (), remove_labels or ())
         plan = yield from planned(kind, given, query or "", limit, change)
         if plan.ids:
-            yield Note(vars(plan))
+            hides = action in _LOSES or bool(query and action in _HIDES)
+            yield _show(plan, hides=hides)
+            yield Note({name: value for name, value in vars(plan).items() if name not in ("shown", "messages")})
     failed = yield from _carry_out(plan)
-    return _result(plan, failed)
+    undo = _undo(plan, [one for one in plan.ids if one not in failed])
+    if undo and not run.noted:
+        yield undo
+    return _result(plan, failed, undo)
+
+
+def _show(plan: Plan, *, hides: bool) -> Show:
+    """Which emails, by name, and what becomes of them. ``hides``: the user loses sight of them, or of what they knew of
+    them, which counts as a loss."""
+    return Show(
+        "Change these emails" if plan.kind == "messages" else "Change these conversations",
+        audience=Audience.SELF,
+        destroys=hides,
+        change=_SAID.get(plan.action or ""),
+        add_labels=sorted(plan.names["add_labels"]) or None,
+        remove_labels=sorted(plan.names["remove_labels"]) or None,
+        emails=sorted(plan.shown, reverse=True),
+        pins={"ids": sorted(plan.ids), "messages": plan.messages, "adds": plan.add, "takes": plan.remove},
+        beside={"more_match": "yes: they stay as they are" if plan.remaining else None},
+    )
+
+
+_SAID: Final = {
+    **{"read": "mark as read", "unread": "mark as unread", "star": "star", "unstar": "take the star away"},
+    **{"archive": "archive: out of the inbox", "to_inbox": "put into the inbox"},
+    **{"important": "mark as important", "not_important": "mark as not important"},
+    **{"spam": "report as spam: deleted after 30 days", "not_spam": "not spam: put into the inbox"},
+    **{"trash": "put into the bin: deleted after 30 days", "untrash": "take out of the bin"},
+}
 
 
 def _check(
@@ -156,7 +189,7 @@ def _refusals(ids: Sequence[str], answers: Sequence[Any]) -> dict[str, str]:
     return {one: answer.message for one, answer in zip(ids, answers, strict=True) if isinstance(answer, DeputizeError)}
 
 
-def _result(plan: Plan, failed: Mapping[str, str]) -> dict[str, Any]:
+def _result(plan: Plan, failed: Mapping[str, str], undo: Undo | None) -> dict[str, Any]:
     """What was changed, and how it is undone."""
     changed = [one for one in plan.ids if one not in failed]
     misses = [*plan.failed, *({"id": one, "error": error} for one, error in failed.items())]
@@ -166,21 +199,22 @@ def _result(plan: Plan, failed: Mapping[str, str]) -> dict[str, Any]:
         "unchanged": plan.unchanged,
         "failed": misses[:20],
         "remaining": plan.remaining,
-        "undo": _undo(plan, changed),
+        "undo": call_of(undo) if len(changed) <= _UNDO else None,
         "summary": f"Changed {len(changed)} of {plan.requested} {plan.kind}."
         + (" More match the query: call again for them." if plan.remaining else ""),
     }
     return {name: value for name, value in result.items() if value or name in ("requested", "changed")}
 
 
-def _undo(plan: Plan, changed: Sequence[str]) -> dict[str, Any] | None:
+def _undo(plan: Plan, changed: Sequence[str]) -> Undo | None:
     """The call that brings back what was; None where no call would do exactly that."""
-    if not plan.exact or not 0 < len(changed) <= _UNDO:
+    if not plan.exact or not changed:
         return None
     args: dict[str, Any] = {"action": _OPPOSITES[plan.action]} if plan.action else {}
     args |= {"add_labels": plan.names["remove_labels"], "remove_labels": plan.names["add_labels"]}
     args |= {"thread_ids" if plan.kind == "threads" else "message_ids": list(changed)}
-    return {"tool": "gmail_update_emails", "args": {name: value for name, value in args.items() if value}}
+    given = {name: value for name, value in args.items() if value}
+    return Undo("gmail_update_emails", given, {"ids": sorted(changed)})
 
 
 # ----------------------------------------------------------------- preview

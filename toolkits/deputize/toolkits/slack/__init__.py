@@ -15,10 +15,12 @@ from deputize.toolkits.slack import (  # noqa: F401 - they declare the tools
     files,
     marks,
     messages,
+    own_messages,
     read,
     search,
     send,
     status,
+    upload,
     users_tools,
 )
 from deputize.toolkits.slack.base import SLACK as TOOLKIT

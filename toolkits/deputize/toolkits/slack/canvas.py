@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, Need, Request, Run, Steps, any_of
+from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.text import clip
-from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row
+from deputize.toolkits.slack.files import text_now
 from deputize.toolkits.slack.once import began, once
+from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader
 
 LONGEST: Final = 100_000  # characters
@@ -39,7 +41,13 @@ def _effect(arguments: Arguments) -> Effect:
     return Effect.WRITES | Effect.SENDS | (Effect.DESTRUCTIVE if replaced else Effect.WRITES)
 
 
-@SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS, toolset="more")
+@SLACK.tool(
+    needs=_needs,
+    effect=_effect,
+    gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
+    toolset="more",
+    shows=True,
+)
 def write_canvas(
     body: Annotated[str, Field(description="Markdown")],
     canvas_id: Annotated[str | None, Field(description="change this one")] = None,
@@ -56,10 +64,16 @@ def write_canvas(
     if canvas_id and title:
         raise InvalidInput("title: can only be set for a new canvas.")
     caller = Caller.of(run)
-    spot = (yield from places.find(conversation, caller, sends=True)) if conversation else None
+    if run.noted:
+        spot = Spot.of_note(run.noted["place"]) if run.noted.get("place") else None
+    else:
+        spot = (yield from preview.found(conversation, caller, sends=True)) if conversation else None
+        now = (yield from _as_it_is(canvas_id, mode, caller)) if canvas_id else {}
+        yield _show(body, title, mode if canvas_id else None, now, spot, caller, canvas_id or "")
+        spot = (yield from places.opened(spot)) if spot else None
     made, own = canvas_id or "", False
     if canvas_id:
-        yield from _changed(canvas_id, mode, content, run)
+        yield from _changed(canvas_id, mode, content, spot, run)
     else:
         made, own = yield from _created(title, content, spot, run)
     failed = (yield from api.each({"share": _sharing(made, spot)}))[1] if spot and not own else []
@@ -75,6 +89,40 @@ def write_canvas(
     )
 
 
+_WHAT: Final[Mapping[Mode, str]] = {
+    "append": "Add this to the end of a canvas",
+    "prepend": "Add this to the beginning of a canvas",
+    "replace": "Replace all of a canvas",
+}
+
+
+def _show(
+    body: str, title: str | None, mode: Mode | None, now: Json, spot: Spot | None, caller: Caller, canvas: str
+) -> Show:
+    """A new canvas is the user's own until it is shared. Who reads one that is there, Slack does not say."""
+    place: Json = preview.there(spot, caller) if spot else {"audience": Audience.SELF, "where": "your own canvases"}
+    if mode is None:
+        return Show("Create this canvas", **place, title=title, text=body)
+    place["where"] = f"canvas {now.get('title') or canvas}" + (f", then shared in {place['where']}" if spot else "")
+    place |= {"audience": Audience.UNKNOWN, "pins": place.get("pins", {}) | {"canvas": canvas}}
+    text = Change(now["text"], body) if "text" in now else body
+    return Show(_WHAT[mode], **place, destroys=mode == "replace", text=text)
+
+
+def _as_it_is(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:
+    """The title of a canvas, and what is in it if that is lost, where it may be read without asking."""
+    if "files:read" not in caller.granted:
+        return {}
+    file = ((yield from api.optional(api.call("files.info", {"file": canvas}))) or {}).get("file")
+    if not isinstance(file, dict):
+        return {}
+    found: Json = {"title": str(file.get("title") or "")}
+    if mode == "replace":
+        text = yield from text_now(file)
+        found |= {"text": text} if text is not None else {}
+    return found
+
+
 def _content(body: str) -> Json:
     """The canvas as Slack takes it. Raises `InvalidInput` for none, and for one that is too long."""
     text = body.replace("\r\n", "\n").replace("\x00", "")
@@ -83,13 +131,14 @@ def _content(body: str) -> Json:
     return {"type": "markdown", "markdown": text}
 
 
-def _changed(canvas: str, mode: Mode, content: Json, run: Run) -> Asks[bool]:
+def _changed(canvas: str, mode: Mode, content: Json, spot: Spot | None, run: Run) -> Asks[bool]:
     """canvases.edit: replacing may be repeated; what is added a second time would stand there twice."""
     asked = {"canvas_id": canvas, "changes": [{"operation": _OPERATIONS[mode], "document_content": content}]}
     if mode == "replace":
         yield api.call("canvases.edit", asked, repeat="idem")
         return True
-    return (yield from once(run, {"canvas": canvas}, lambda: _edited(asked), _nothing))
+    note = {"canvas": canvas, "place": spot.noted if spot else None}
+    return (yield from once(run, note, lambda: _edited(asked), _nothing))
 
 
 def _edited(asked: Json) -> Asks[bool]:
@@ -103,13 +152,14 @@ def _nothing() -> Asks[bool | None]:
     yield
 
 
-def _created(title: str | None, content: Json, spot: places.Spot | None, run: Run) -> Asks[tuple[str, bool]]:
+def _created(title: str | None, content: Json, spot: Spot | None, run: Run) -> Asks[tuple[str, bool]]:
     """A new canvas; of a conversation that has none yet, its own, whose rights Slack sets. And whether it is that."""
     asked = {"title": title, "document_content": content}
-    return (yield from once(run, {"title": title}, lambda: _made(asked, spot), lambda: _made_before(title, run)))
+    note = {"title": title, "place": spot.noted if spot else None}
+    return (yield from once(run, note, lambda: _made(asked, spot), lambda: _made_before(title, run)))
 
 
-def _made(asked: Json, spot: places.Spot | None) -> Asks[tuple[str, bool]]:
+def _made(asked: Json, spot: Spot | None) -> Asks[tuple[str, bool]]:
     if spot:
         try:
             own = {"channel_id": spot.id, **asked}
@@ -130,7 +180,7 @@ def _made_before(title: str | None, run: Run) -> Asks[tuple[str, bool] | None]:
     return (str(hits[0]["id"]), False) if len(hits) == 1 else None
 
 
-def _sharing(canvas: str, spot: places.Spot) -> Request:
+def _sharing(canvas: str, spot: Spot) -> Request:
     """Whoever is in the conversation may read it."""
     asked = {"canvas_id": canvas, "access_level": "read", "channel_ids": [spot.id]}
     return api.call("canvases.access.set", asked, repeat="idem")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Run, Steps, any_of
+from deputize.core import Alias, Effect, Need, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
-from deputize.toolkits.slack import api, places, refs
+from deputize.toolkits.slack import api, places, preview, refs
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import CHANNELS, SLACK, Asks, Caller, Conversation, Json, Row, for_kinds, narrower
 from deputize.toolkits.slack.text import Reader
@@ -18,6 +18,7 @@ from deputize.toolkits.slack.text import Reader
 Names = Annotated[list[str], Field(max_length=100)]
 Action = Literal["invite", "remove", "join", "leave"]
 
+_THERE: Final = "already_in_channel"
 _OF_THE_PLACE: Final = ("channel_not_found", "user_lacks_rights")
 
 _EFFECTS: Final = {
@@ -48,6 +49,7 @@ def _member_needs(arguments: Arguments) -> Sequence[Need]:
     gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
     aliases=[Alias("Slack.InviteUsersToChannel", {"user_ids": "users"}, sets={"action": "invite"})],
     toolset="more",
+    shows=True,
 )
 def manage_members(
     conversation: Conversation,
@@ -60,45 +62,91 @@ def manage_members(
     if bool(users) != (action in ("invite", "remove")):
         raise InvalidInput("users: needed for action=invite and remove, and only there.")
     caller = Caller.of(run)
-    spot = yield from places.find(conversation, caller)
+    spot = yield from preview.found(conversation, caller)
     chosen = (yield from people.find(users, "users", caller)) if users else []
+    yield _show(action, spot, chosen, caller)
     if action == "invite":
-        done, failed = yield from invited(spot.id, chosen, caller)
+        outcome = yield from invited(spot.id, chosen, caller)
     elif action == "remove":
-        done, failed = yield from _removed(spot, chosen, caller)
+        outcome = yield from _removed(spot, chosen, caller)
     else:
-        yield api.call(f"conversations.{action}", {"channel": spot.id}, repeat="idem")
-        done, failed = [caller.user], []
-    return {"id": spot.id, "action": action, "done": done, **({"failed": failed} if failed else {})}
+        answer = yield api.call(f"conversations.{action}", {"channel": spot.id}, repeat="idem")
+        moved = not (answer.get("not_in_channel") or answer.get("warning"))
+        outcome = Outcome([caller.user], [], [caller.user] if moved else [])
+    if outcome.changed and (inverse := _inverse(action, spot)):
+        whom = {"users": outcome.changed} if users else {}
+        yield Undo("slack_manage_members", {"conversation": spot.id, "action": inverse, **whom})
+    failed = {"failed": outcome.failed} if outcome.failed else {}
+    return {"id": spot.id, "action": action, "done": outcome.done, **failed}
 
 
-def invited(conversation: str, users: Sequence[Row], caller: Caller) -> Asks[tuple[list[str], list[Json]]]:
-    """Whom it worked for, and whom it did not. Those who are there already are done.
+_WHAT: Final[Mapping[Action, str]] = {
+    "invite": "Invite these people",
+    "remove": "Remove these people from this channel",
+    "join": "Join this channel",
+    "leave": "Leave this channel",
+}
+
+
+def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Caller) -> Show:
+    """Everybody in a channel is told who comes and who goes."""
+    ids = [str(user["id"]) for user in users]
+    place = preview.there(spot, caller, pins={"users": sorted(ids) or None})
+    place["people"] = [*place["people"], *ids]
+    closed = action == "leave" and spot.kinds == ("private",)
+    names = sorted(people.with_handle(user) for user in users)
+    return Show(_WHAT[action], **place, users=names or None, undo=_CLOSED if closed else None)
+
+
+_CLOSED: Final = "you can come back only if somebody in it invites you"
+
+
+def _inverse(action: Action, spot: places.Spot) -> Action | None:
+    """What puts it back; nobody lets themselves into a private channel."""
+    if action == "leave":
+        return "join" if spot.kinds == ("public",) else None
+    inverse: dict[Action, Action] = {"invite": "remove", "remove": "invite", "join": "leave"}
+    return inverse[action]
+
+
+class Outcome(NamedTuple):
+    """Whom it worked for, whom it did not, and for whom it changed anything: who was there already, was done, too."""
+
+    done: list[str]
+    failed: list[Json]
+    changed: list[str]
+
+    def then(self, user: str) -> Outcome:
+        """And it worked for one more."""
+        return Outcome([*self.done, user], self.failed, [*self.changed, user])
+
+
+def invited(conversation: str, users: Sequence[Row], caller: Caller) -> Asks[Outcome]:
+    """Invite these people. Those who are there already are done.
 
     All at once, so that one letter tells them; after a refusal one by one, to learn whose it was.
     """
     ids = [str(user["id"]) for user in users if user["id"] != caller.user]
     if not ids:
-        return [], []
+        return Outcome([], [], [])
     everybody = {"channel": conversation, "users": ",".join(ids), "force": len(ids) > 1 or None}
     try:
         answer = yield api.call("conversations.invite", everybody, repeat="idem")
-        failed = _refused_of(answer)
+        failed, there = _refused_of(answer)
     except (Conflict, NotFound, InvalidInput) as refused:
         if len(ids) == 1:
-            return _one(ids[0], refused)
+            return Outcome(*_one(ids[0], refused), [])
         return (yield from _invited_singly(conversation, ids))
-    return [one for one in ids if one not in {row["user"] for row in failed}], failed
+    done = [one for one in ids if one not in {row["user"] for row in failed}]
+    return Outcome(done, failed, [one for one in done if one not in there])
 
 
-def _refused_of(answer: Row) -> list[Json]:
-    """What an answer says of people whom it left out."""
+def _refused_of(answer: Row) -> tuple[list[Json], list[str]]:
+    """What an answer says of people whom it left out, and who was there already."""
     errors = [one for one in answer.get("errors") or () if isinstance(one, dict)]
-    return [
-        {"user": str(one.get("user", "")), "error": Reader().line(str(one.get("error", "")), 60)}
-        for one in errors
-        if one.get("error") != "already_in_channel"
-    ]
+    refused = [one for one in errors if one.get("error") != _THERE]
+    told = [{"user": str(e.get("user", "")), "error": Reader().line(str(e.get("error", "")), 60)} for e in refused]
+    return told, [str(one.get("user", "")) for one in errors if one.get("error") == _THERE]
 
 
 def _one(user: str, refused: DeputizeError, *, begun: bool = False) -> tuple[list[str], list[Json]]:
@@ -112,30 +160,30 @@ def _one(user: str, refused: DeputizeError, *, begun: bool = False) -> tuple[lis
     return [], [{"user": user, "error": refused.message}]
 
 
-def _invited_singly(conversation: str, ids: Sequence[str]) -> Asks[tuple[list[str], list[Json]]]:
-    done: list[str] = []
-    failed: list[Json] = []
+def _invited_singly(conversation: str, ids: Sequence[str]) -> Asks[Outcome]:
+    outcome = Outcome([], [], [])
     for user in ids:
         try:
             yield api.call("conversations.invite", {"channel": conversation, "users": user}, repeat="idem")
-            done.append(user)
         except DeputizeError as refused:
-            fine, not_fine = _one(user, refused, begun=bool(done))
-            done, failed = done + fine, failed + not_fine
-    return done, failed
+            fine, not_fine = _one(user, refused, begun=bool(outcome.done))
+            outcome = Outcome(outcome.done + fine, outcome.failed + not_fine, outcome.changed)
+        else:
+            outcome = outcome.then(user)
+    return outcome
 
 
-def _removed(spot: places.Spot, users: Sequence[Row], caller: Caller) -> Asks[tuple[list[str], list[Json]]]:
-    done: list[str] = []
-    failed: list[Json] = []
+def _removed(spot: places.Spot, users: Sequence[Row], caller: Caller) -> Asks[Outcome]:
+    outcome = Outcome([], [], [])
     for user in (str(one["id"]) for one in users):
         try:
             yield api.call("conversations.kick", {"channel": spot.id, "user": user}, repeat="idem")
-            done.append(user)
         except DeputizeError as refused:
-            fine, not_fine = yield from _absent(spot, user, caller, refused, begun=bool(done))
-            done, failed = done + fine, failed + not_fine
-    return done, failed
+            fine, not_fine = yield from _absent(spot, user, caller, refused, begun=bool(outcome.done))
+            outcome = Outcome(outcome.done + fine, outcome.failed + not_fine, outcome.changed)
+        else:
+            outcome = outcome.then(user)
+    return outcome
 
 
 def _absent(

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Effect, Need, Request, Run, Steps
+from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
-from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import (
     CHANNELS,
@@ -67,6 +67,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_create_needs,
     effect=Effect.WRITES | Effect.SENDS,
     toolset="more",
+    shows=True,
 )
 def create_channel(
     name: str,
@@ -82,11 +83,22 @@ def create_channel(
     wanted = channel_name(name)
     _check_about(topic, purpose)
     users = (yield from people.find(invite, "invite", caller)) if invite else []
+    yield Show(
+        "Create this private channel" if private else "Create this public channel",
+        audience=_audience(users, private=private),
+        people=[str(user["id"]) for user in users],
+        where=f"#{wanted}",
+        topic=topic,
+        purpose=purpose,
+        invited=[people.with_handle(user) for user in users] or None,
+        pins={"invited": [str(user["id"]) for user in users] or None, "workspace": caller.team},
+    )
     channel = yield from _created(wanted, private, caller, run.now)
     identity = str(channel["id"])
     said = (("setTopic", topic), ("setPurpose", purpose))
     _, failed = yield from api.each({how: _about(how, identity, value) for how, value in said if value is not None})
     done, uninvited = yield from _welcomed(identity, users, caller)
+    yield Undo("slack_update_channel", {"conversation": identity, "archived": True})
     return rows.lean(
         {
             "id": identity,
@@ -99,10 +111,18 @@ def create_channel(
     )
 
 
+def _audience(users: Sequence[Row], *, private: bool) -> Audience:
+    """Who sees a new channel: a private one only whoever is in it."""
+    if not private:
+        return Audience.ORGANISATION
+    return Audience.PEOPLE if users else Audience.SELF
+
+
 def _welcomed(identity: str, users: Sequence[Row], caller: Caller) -> Asks[tuple[list[str], list[Json]]]:
     """The same as inviting, but whatever goes wrong, the channel is there."""
     try:
-        return (yield from invited(identity, users, caller))
+        found = yield from invited(identity, users, caller)
+        return found.done, found.failed
     except DeputizeError as refused:
         return [], [{"user": str(user["id"]), "error": refused.message} for user in users]
 
@@ -180,6 +200,7 @@ def _update_effect(arguments: Arguments) -> Effect:
     effect=_update_effect,
     gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
     toolset="more",
+    shows=True,
 )
 def update_channel(
     conversation: Conversation,
@@ -199,20 +220,46 @@ def update_channel(
     _check_about(topic, purpose)
     if name is not None:
         changes["name"] = name = channel_name(name)
-    spot = yield from places.find(conversation, caller)
-    before = yield from _as_it_is(spot, caller)
+    spot = yield from preview.found(conversation, caller)
+    before = _as_it_is(spot)
+    lost = [one for one in ("topic", "purpose") if one in changes and before.get(one, "?") not in ("", changes[one])]
+    yield Show(
+        "Change this channel",
+        **preview.there(spot, caller),
+        destroys=bool(lost),
+        **_in_words({one: Change(before[one], new) if one in before else new for one, new in changes.items()}),
+    )
     done, failed = yield from api.all_of(_changes(spot.id, name, topic, purpose, archived))
     undo = {field: before[field] for field in done if field in before and before[field] != changes[field]}
+    cleaned = {field: Reader().text(old) if isinstance(old, str) else old for field, old in undo.items()}
+    if undo:
+        yield Undo(
+            "slack_update_channel",
+            {"conversation": spot.id, **undo},
+            _in_words({field: changes[field] for field in undo}),
+        )
     return rows.lean(
         {
             "id": spot.id,
-            "name": name or spot.name.removeprefix("#") or before.get("name"),
+            "name": name or spot.name.removeprefix("#"),
             "changed": done,
             "failed": failed,
-            "undo": {"tool": "slack_update_channel", "args": {"conversation": spot.id, **undo}} if undo else None,
+            "undo": {"tool": "slack_update_channel", "args": {"conversation": spot.id, **cleaned}} if undo else None,
             "summary": "Changed.",
         }
     )
+
+
+def _in_words(fields: Json) -> Json:
+    """Whether a channel is archived, as a state that it is in."""
+    if "archived" not in fields:
+        return fields
+    value = fields["archived"]
+    words = Change(_STATES[value.before], _STATES[value.after]) if isinstance(value, Change) else _STATES[value]
+    return {name: one for name, one in fields.items() if name != "archived"} | {"state": words}
+
+
+_STATES: Final = {True: "archived", False: "open"}
 
 
 def _changes(
@@ -234,17 +281,15 @@ def _changes(
     return found
 
 
-def _as_it_is(spot: places.Spot, caller: Caller) -> Asks[Json]:
-    """A channel before a change, where that may be read without asking."""
-    kinds = [kind for kind in spot.kinds if kind in CHANNELS]
-    if not caller.may("read", *kinds):
+def _as_it_is(spot: places.Spot) -> Json:
+    """A channel before a change, as far as Slack has described it: as it was written, so that it can be put back."""
+    channel = spot.row
+    if not channel or not set(spot.kinds) & set(CHANNELS):
         return {}
-    channel = ((yield from api.optional(api.call("conversations.info", {"channel": spot.id}))) or {}).get("channel")
-    if not isinstance(channel, dict):
-        return {}
-    about = {name: Reader().text(str((channel.get(name) or {}).get("value") or "")) for name in ("topic", "purpose")}
+    reader = Reader()
+    about = {one: channel[one] for one in ("topic", "purpose") if isinstance(channel.get(one), dict)}
     return {
-        "name": Reader().line(str(channel.get("name") or ""), 240),
+        "name": str(channel.get("name") or ""),
         "archived": bool(channel.get("is_archived")),
-        **about,
+        **{one: reader.as_written(str(value.get("value") or "")) for one, value in about.items()},
     }

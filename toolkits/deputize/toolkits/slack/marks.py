@@ -8,11 +8,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Effect, Need, Request, Run, Steps, any_of
+from deputize.core import Audience, Effect, Need, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
-from deputize.toolkits.slack import api, places, refs, rows
+from deputize.toolkits.slack import api, places, preview, refs, rows
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, Row, Ts, for_kinds
+from deputize.toolkits.slack.places import Spot
 from deputize.toolkits.slack.text import Reader
 
 _LINK = re.compile(r"https?://[^\s<>|]{3,2000}")
@@ -40,7 +41,7 @@ def _react_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming(refs.safely(arguments["conversation"])), any_of("reactions:write", method=method)]
 
 
-@SLACK.tool(needs=_react_needs, effect=Effect.WRITES | Effect.SENDS)
+@SLACK.tool(needs=_react_needs, effect=Effect.WRITES | Effect.SENDS, shows=True)
 def react(
     conversation: Conversation,
     ts: Ts,
@@ -53,10 +54,15 @@ def react(
     name = emoji.strip().strip(":")
     if not EMOJI.fullmatch(name):
         raise InvalidInput("emoji: not a name such as thumbsup.")
-    spot = yield from places.find(conversation, Caller.of(run))
+    caller = Caller.of(run)
+    spot = yield from preview.found(conversation, caller)
+    what = "Take this reaction back" if remove else "React with this emoji"
+    yield Show(what, **(yield from preview.message(spot, caller, ts)), emoji=f":{name}:")
     method = "reactions.remove" if remove else "reactions.add"
     changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, "emoji": name, **({} if remove else {"remove": True})}
+    if changed:
+        yield Undo("slack_react", undo)
     return rows.lean(
         {
             **spot.shown,
@@ -83,7 +89,7 @@ def _pin_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, any_of("pins:write", method="pins.remove" if arguments["remove"] else "pins.add")]
 
 
-@SLACK.tool(needs=_pin_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
+@SLACK.tool(needs=_pin_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more", shows=True)
 def pin(
     conversation: Conversation,
     ts: Annotated[Ts | None, Field(description="message")] = None,
@@ -99,12 +105,16 @@ def pin(
     if url and not _LINK.fullmatch(url):
         raise InvalidInput("url: must be an http or https address.")
     caller = Caller.of(run)
-    spot = yield from places.find(conversation, caller)
+    spot = yield from preview.found(conversation, caller)
     if url:
-        return (yield from _bookmark(spot.id, url, title, caller, remove=remove))
+        return (yield from _bookmark(spot, url, title, caller, remove=remove))
+    what = "Unpin this message" if remove else "Pin this message"
+    yield Show(what, **(yield from preview.message(spot, caller, ts or "")))
     method = "pins.remove" if remove else "pins.add"
     changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, **({} if remove else {"remove": True})}
+    if changed:
+        yield Undo("slack_pin", undo)
     return rows.lean(
         {
             "id": ts,
@@ -115,26 +125,40 @@ def pin(
     )
 
 
-def _bookmark(conversation: str, url: str, title: str | None, caller: Caller, *, remove: bool) -> Asks[Json]:
+def _bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove: bool) -> Asks[Json]:
     """A bookmark's key is its link: it is there once, or not at all."""
-    there = (yield from _bookmarked(conversation, url)) if remove or "bookmarks:read" in caller.granted else []
+    there = (yield from _bookmarked(spot.id, url)) if remove or "bookmarks:read" in caller.granted else []
     if remove:
-        for one in there:
-            asked = {"channel_id": conversation, "bookmark_id": str(one["id"])}
-            try:
-                yield api.call("bookmarks.remove", asked, repeat="idem")
-            except NotFound:
-                continue
-        return {"conversation": conversation, "state": "removed", "removed": len(there)}
-    if not there:
-        there = [(yield from _added(conversation, url, title, caller))]
-    undo = {"conversation": conversation, "url": url, "remove": True}
+        return (yield from _unmarked(spot, url, there, caller))
+    undo = {"conversation": spot.id, "url": url, "remove": True}
+    adds = not there
+    if adds:
+        named = Reader().line(title or url, _TITLE)
+        yield Show("Add this bookmark", **preview.there(spot, caller), title=named, link=url)
+        there = [(yield from _added(spot.id, url, named, caller))]
+        yield Undo("slack_pin", undo)
     return {
         "id": there[0].get("id"),
-        "conversation": conversation,
+        "conversation": spot.id,
         "state": "bookmarked",
-        "undo": {"tool": "slack_pin", "args": undo},
+        **({"undo": {"tool": "slack_pin", "args": undo}} if adds else {}),
     }
+
+
+def _unmarked(spot: Spot, url: str, there: Sequence[Row], caller: Caller) -> Asks[Json]:
+    ids = sorted(str(one["id"]) for one in there)
+    titles = sorted(str(one.get("title") or "") for one in there)
+    if ids:
+        place = preview.there(spot, caller, pins={"bookmarks": ids})
+        yield Show("Remove this bookmark", **place, title=", ".join(titles), link=url)
+    for one in ids:
+        try:
+            yield api.call("bookmarks.remove", {"channel_id": spot.id, "bookmark_id": one}, repeat="idem")
+        except NotFound:
+            continue
+    if len(titles) == 1:
+        yield Undo("slack_pin", {"conversation": spot.id, "url": url, "title": titles[0][:_TITLE] or url})
+    return {"conversation": spot.id, "state": "removed", "removed": len(ids)}
 
 
 def _bookmarked(conversation: str, url: str) -> Asks[list[Row]]:
@@ -142,10 +166,9 @@ def _bookmarked(conversation: str, url: str) -> Asks[list[Row]]:
     return [one for one in answer.get("bookmarks") or () if isinstance(one, dict) and one.get("link") == url]
 
 
-def _added(conversation: str, url: str, title: str | None, caller: Caller) -> Asks[Row]:
+def _added(conversation: str, url: str, title: str, caller: Caller) -> Asks[Row]:
     """bookmarks.add, once: after a lost answer the list tells, if it may be read."""
-    named = Reader().line(title or url, _TITLE)
-    asked = {"channel_id": conversation, "title": named, "type": "link", "link": url}
+    asked = {"channel_id": conversation, "title": title, "type": "link", "link": url}
     try:
         return dict((yield api.call("bookmarks.add", asked, repeat="write"))["bookmark"])
     except (OutcomeUnknown, ProviderUnavailable) as lost:
@@ -167,7 +190,7 @@ def _mark_needs(arguments: Arguments) -> Sequence[Need]:
     return found if arguments["ts"] or ref.ts else [*found, for_kinds("conversations.history", "history", *ref.kinds)]
 
 
-@SLACK.tool(needs=_mark_needs, effect=Effect.WRITES, toolset="more")
+@SLACK.tool(needs=_mark_needs, effect=Effect.WRITES, toolset="more", shows=True)
 def mark_read(
     conversation: Conversation,
     ts: Annotated[Ts | None, Field(description="default latest")] = None,
@@ -175,7 +198,7 @@ def mark_read(
     run: Run,
 ) -> Steps:
     """Mark a conversation read up to a message."""
-    spot = yield from places.find(conversation, Caller.of(run))
+    spot = yield from places.find(conversation, Caller.of(run))  # nobody else sees it: no further look
     point = ts or spot.ts
     if not point:
         answer = yield api.call("conversations.history", {"channel": spot.id, "limit": 1})
@@ -183,5 +206,9 @@ def mark_read(
         point = str(newest.get("ts") or "")
     if not point:
         return {**spot.shown, "summary": "There is nothing to read."}
+    place = ", ".join(told for _, told in spot.people) or spot.name or spot.id
+    pins = {"conversation": spot.id, "message": point}
+    until = preview.at(point)
+    yield Show("Mark this conversation as read", audience=Audience.SELF, where=place, pins=pins, up_to=until)
     yield api.call("conversations.mark", {"channel": spot.id, "ts": point}, repeat="idem")
     return {**spot.shown, "ts": point, "summary": "Marked read."}

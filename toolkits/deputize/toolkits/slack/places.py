@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -21,7 +21,11 @@ _LOOKED_THROUGH: Final = 50  # group DMs
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A conversation that was found. ``kinds``: what it may be, one where that is known; ``name``: as it is shown."""
+    """A conversation that was found. ``kinds``: what it may be, one where that is known; ``name``: as it is shown.
+
+    ``people``: who else is in a direct message, ids with names; ``opens``: it has no id yet, see `opened`; ``row``: how
+    Slack describes it, as far as it did.
+    """
 
     id: str
     kinds: tuple[Kind, ...]
@@ -30,6 +34,9 @@ class Spot:
     ts: str = ""
     thread_ts: str = ""
     external: bool = False
+    people: tuple[tuple[str, str], ...] = ()
+    opens: bool = False
+    row: Row = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def shown(self) -> Json:
@@ -109,7 +116,7 @@ def _called(ref: Ref, caller: Caller, *, sends: bool) -> Asks[Spot]:
     """The one channel, or the one person, of exactly this name."""
     wanted = refs.channel_name(ref.name)
     channels = yield from _channels(wanted, caller)
-    hits = [_spot(one) for one in _named(channels, wanted)]
+    hits = [spot_of(one) for one in _named(channels, wanted)]
     everybody = (yield from _everybody(ref, caller)) if ref.how == "word" else api.Listed([], True)
     persons = people.exact(everybody, ref.name)
     if len(hits) == 1 and not persons:
@@ -147,8 +154,8 @@ def _named(channels: Sequence[Json], wanted: str) -> list[Json]:
 
     Open ones stand before closed ones. Letters of other alphabets may be there to deceive: then so do look-alikes.
     """
-    for field in ("name", "name_normalized"):
-        if hits := [one for one in channels if str(one.get(field) or "").lower() == wanted]:
+    for spelling in ("name", "name_normalized"):
+        if hits := [one for one in channels if str(one.get(spelling) or "").lower() == wanted]:
             hits += [one for one in channels if one not in hits and not wanted.isascii() and _alike(one, wanted)]
             return [one for one in hits if not one.get("is_archived")] or hits
     return []
@@ -158,10 +165,11 @@ def _alike(channel: Row, wanted: str) -> bool:
     return people.folded(str(channel.get("name") or "")) == people.folded(wanted)
 
 
-def _spot(channel: Row) -> Spot:
+def spot_of(channel: Row) -> Spot:
+    """A channel that Slack describes."""
     name = Outside().line(str(channel.get("name") or ""), _NAME)
-    external = _is_external(channel)
-    return Spot(str(channel["id"]), (kind_of(channel),), f"#{name}", channel.get("num_members"), external=external)
+    external, members = _is_external(channel), channel.get("num_members")
+    return Spot(str(channel["id"]), (kind_of(channel),), f"#{name}", members, external=external, row=channel)
 
 
 def _channels(wanted: str, caller: Caller) -> Asks[list[Json]]:
@@ -226,26 +234,35 @@ def _near(channels: Sequence[Row], wanted: str) -> list[str]:
     known = {str(one.get("name") or "").casefold(): one for one in channels}
     parts = [name for name in known if name and (wanted in name or name in wanted)]
     close = list(dict.fromkeys([*parts, *get_close_matches(wanted[:100], list(known), 5, 0.5)]))
-    return [f"{_spot(known[name]).name} = {known[name]['id']}" for name in close[:5]]
+    return [f"{spot_of(known[name]).name} = {known[name]['id']}" for name in close[:5]]
 
 
 # ----------------------------------------------------------------- direct messages
 
 
 def _with(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
-    """The DM, or the group DM, with these people; opened if need be and allowed."""
+    """The DM, or the group DM, with these people; one that `opened` will open, if need be and allowed."""
     users = [user for user in users if user["id"] != caller.user] or users[:1]  # oneself is in it anyway
     ids = list(dict.fromkeys(str(user["id"]) for user in users))
     kind: Kind = "group_dm" if len(ids) > 1 else "dm"
     name = ", ".join(people.with_id(user) for user in users)
+    told = tuple((str(user["id"]), people.with_handle(user)) for user in users)
+    spot = Spot("", (kind,), name, len(ids) + 1 if kind == "group_dm" else None, people=told)
     if not sends or not caller.may("write", kind):
         if found := (yield from _existing(users, kind, caller)):
-            return Spot(found, (kind,), name, len(ids) + 1 if kind == "group_dm" else None)
+            return replace(spot, id=found)
         if not sends:
             raise NotFound("conversation: there is no direct message with them yet.", hint="It begins with a message.")
-    opened = yield api.call("conversations.open", {"users": ",".join(ids)}, repeat="idem", prepares=True)
-    members = len(ids) + 1 if kind == "group_dm" else None
-    return Spot(str(opened["channel"]["id"]), (kind,), name, members)
+    return replace(spot, opens=True)
+
+
+def opened(spot: Spot) -> Asks[Spot]:
+    """The conversation itself, after it was shown with whom it is: only then it may be opened."""
+    if not spot.opens:
+        return spot
+    users = ",".join(dict.fromkeys(user for user, _ in spot.people))
+    answer = yield api.call("conversations.open", {"users": users}, repeat="idem", prepares=True)
+    return replace(spot, id=str(answer["channel"]["id"]), opens=False)
 
 
 def _existing(users: Sequence[Row], kind: Kind, caller: Caller) -> Asks[str]:

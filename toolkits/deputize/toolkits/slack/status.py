@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, Need, Request, Run, Steps, any_of
+from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
-from deputize.toolkits.slack import api, rows, users
+from deputize.toolkits.slack import api, preview, rows, users
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
+from deputize.toolkits.slack.text import unescaped
 
 _TEXT: Final = 100  # characters of a status
 _LONGEST: Final = 7 * 24 * 60  # minutes of peace
@@ -39,7 +40,7 @@ def _effect(arguments: Arguments) -> Effect:
     return Effect.WRITES | Effect.SENDS if said else Effect.WRITES
 
 
-@SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.SENDS, toolset="more")
+@SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.SENDS, toolset="more", shows=True)
 def set_status(
     text: Annotated[str | None, Field(max_length=_TEXT)] = None,
     emoji: str | None = None,
@@ -61,10 +62,24 @@ def set_status(
     minutes = _minutes(snooze) if snooze is not None else None
     caller = Caller.of(run)
     said = text is not None or symbol is not None
-    before = (yield from _status(caller)) if said else {}
+    now = (yield from _status(caller)) if said else {}
+    texts = {name: value for name, value in (("text", text), ("emoji", symbol)) if value is not None}
+    yield Show(
+        "Set this status" if said else "Set presence or notifications",
+        audience=Audience.ORGANISATION if said else Audience.SELF,
+        where="your own profile",
+        destroys=bool(text is not None and now.get("text")),
+        **_changed(now, texts),
+        until=preview.at(ends) if ends else "it is changed" if text or symbol else None,
+        presence=presence,
+        notifications=None if minutes is None else f"off for {minutes} minutes" if minutes else "on again",
+        pins={"until": ends if said else None},
+    )
     requests = _requests(_profile(text, symbol, ends) if said else None, presence, minutes)
     done, failed = yield from api.all_of(requests)
-    undo = {"tool": "slack_set_status", "args": before} if before and "status" in done else None
+    undo = _back(now) if "status" in done else None
+    if undo:
+        yield Undo("slack_set_status", _raw(now), texts)
     return rows.lean(
         {
             "status": (f"{symbol or ''} {text or ''}".strip() or "none") if "status" in done else None,
@@ -72,9 +87,13 @@ def set_status(
             "presence": presence if "presence" in done else None,
             "snooze_until": _peace(minutes, run.now) if "snooze" in done else None,
             "failed": failed,
-            "undo": undo,
+            "undo": {"tool": "slack_set_status", "args": undo} if undo else None,
         }
     )
+
+
+def _changed(now: Json, texts: Mapping[str, str]) -> dict[str, Any]:
+    return {name: Change(now[name], value) if name in now else value for name, value in texts.items()}
 
 
 def _requests(profile: Json | None, presence: str | None, minutes: int | None) -> dict[str, Request]:
@@ -120,14 +139,26 @@ def _minutes(snooze: str) -> int:
 
 
 def _status(caller: Caller) -> Asks[Json]:
-    """The status as it is, where that may be read and would last; what ends by itself is not brought back."""
+    """The status as it is, where that may be read."""
     if "users:read" not in caller.granted:
         return {}
     profile = users.profile_of(((yield from api.optional(users.info(caller.user))) or {}).get("user") or {})
-    if not profile or profile.get("status_expiration"):
+    if not profile:
         return {}
-    outside = Outside()
     return {
-        "text": outside.line(str(profile.get("status_text") or ""), _TEXT),
-        "emoji": outside.line(str(profile.get("status_emoji") or ""), _TEXT).strip(":"),
+        "text": unescaped(str(profile.get("status_text") or "")),
+        "emoji": str(profile.get("status_emoji") or ""),
+        "lasts": not profile.get("status_expiration"),
     }
+
+
+def _raw(now: Json) -> Json:
+    return {"text": now["text"], "emoji": now["emoji"].strip(":")}
+
+
+def _back(now: Json) -> Json | None:
+    """What brings a status back that would last; what ends by itself is not brought back."""
+    if not now.get("lasts"):
+        return None
+    outside = Outside()
+    return {name: outside.line(value, _TEXT) for name, value in _raw(now).items()}

@@ -15,6 +15,7 @@ from deputize.toolkits._shared.mail.headers import network_host
 from deputize.toolkits._shared.text import Outside, clean
 
 _TOKEN = re.compile(r"<([^<>\n]{1,4000})>")
+_URL = re.compile(r"https?://[^|]+")
 _USER = re.compile(r"@([UW][A-Z0-9]{1,20})(?:\|([^<>]*))?")
 _CHANNEL = re.compile(r"#([CGD][A-Z0-9]{1,20})(?:\|([^<>]*))?")
 _HOST = re.compile(r"(?:https?://)?((?:[\w-]+\.)+[^\W\d_]{2,24})(?=[/:?#]|$)", re.IGNORECASE)
@@ -44,6 +45,12 @@ class Reader(Outside):
         read = _TOKEN.sub(lambda token: self._token(token[1]), text)
         return self.text(unescaped(read))
 
+    def as_written(self, text: str) -> str:
+        """A text in Slack's notation, read but not cleaned: a person sees what cannot be seen written out."""
+        return unescaped(
+            _TOKEN.sub(lambda found: found[1] if _URL.fullmatch(found[1]) else self._token(found[1]), text)
+        )
+
     def _token(self, inner: str) -> str:
         if user := _USER.fullmatch(inner):
             return f"@{self.names.get(user[1]) or user[2] or 'user'} ({user[1]})"
@@ -61,6 +68,11 @@ class Reader(Outside):
             return f"<{target}>"
         self.mismatch = self.mismatch or misleads(words, target)
         return f"{words} <{target}>"
+
+
+def _address(inner: str) -> str:
+    """The address that a token is, and nothing else; "" for any other."""
+    return inner if _URL.fullmatch(inner) else ""
 
 
 def unescaped(text: str) -> str:

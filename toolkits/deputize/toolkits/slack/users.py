@@ -64,6 +64,14 @@ def with_id(user: Row) -> str:
     return f"{name} ({told})" if name else told
 
 
+def with_handle(user: Row) -> str:
+    """A user as a person is told before something is done: nothing cleaned, and the handle, which is nobody else's."""
+    handle, display, real = names_of(user)
+    marks = ", ".join([f"@{handle}"] * bool(handle) + ["external"] * is_external(user))
+    name = real or display or str(user.get("id") or "")
+    return f"{name} ({marks})" if marks else name
+
+
 def is_external(user: Row) -> bool:
     """Whether somebody comes from another workspace, or is a guest."""
     return bool(user.get("is_stranger") or user.get("is_restricted"))

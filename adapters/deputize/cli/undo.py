@@ -1,0 +1,37 @@
+"""``deputize undo``: what was done as yourself, put back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, opened, who
+
+
+def undo(
+    act: Annotated[str, typer.Argument(help="The act's id. Without one, what can be undone is listed.")] = "",
+    user: UserOption = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Approve without being asked.")] = False,
+    browser: BrowserOption = True,
+    wait: WaitOption = 600,
+    as_json: JsonOption = False,
+) -> None:
+    """Put back what was done as you, where its tool has left a way; or list what can be. What others have changed since
+    is left alone.
+
+    Example: deputize undo 3f2a90c41b7e
+    """
+    from deputize.cli.prompts import Asking
+
+    with opened() as deputy:
+        if act:
+            show.data(Asking(deputy, who(user), browser, wait, yes).undo(act))
+            return
+        found = deputy.run(deputy.undoable(who(user)))
+    if as_json:
+        show.data([asdict(one) for one in found])
+    else:
+        show.undoable(found)

@@ -1,0 +1,216 @@
+"""What an act has done is put back by an act of its own, once, and only as long as nobody has changed it since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import (
+    Act,
+    ApprovalRequired,
+    Call,
+    Conflict,
+    Deputy,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    PolicyDenied,
+    Verdict,
+)
+from deputize.core.audit import Audit, read
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from tests.support.house import Clock, build, new_vault
+from tests.support.starring import KIT, MODIFY
+
+
+@dataclass
+class Inbox:
+    """One mail of Alice's, and a deputy that stars it."""
+
+    sandbox: Sandbox
+    deputy: Deputy
+    mail: str
+    clock: Clock
+    audit: Path
+
+    def rows(self, event: str) -> list[dict[str, Any]]:
+        """What the audit says by now of events that begin so."""
+        self.deputy.audit.flush()
+        return [row for row in read(self.audit) if row["event"].startswith(event)]
+
+    async def act(self, tool: str = "gmail_star", call: str = "c", user: str = "alice", **more: Any) -> Any:
+        return await self.deputy.act(tool, {"id": self.mail, **more}, user=user, call=Call("t", "m", call))
+
+    async def undoable(self) -> list[str]:
+        return [one.id for one in await self.deputy.undoable("alice")]
+
+    @property
+    def starred(self) -> bool:
+        [mail] = (mail for mail in self.sandbox.mailbox("alice@example.test").mails() if mail.id == self.mail)
+        return "STARRED" in mail.labels
+
+
+@pytest.fixture
+async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
+    sandbox = Sandbox()
+    clock, vault = Clock(sandbox.clock()), await new_vault()
+    audit = Audit(tmp_path, vault.keys.audit, clock=clock)
+    async with await build(sandbox, vault=vault, audit=audit, apps=apps(), toolkits=[KIT], clock=clock) as deputy:
+        give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
+        yield Inbox(sandbox, deputy, sandbox.mailbox("alice@example.test").mails()[0].id, clock, tmp_path)
+
+
+async def test_an_act_is_put_back_once_by_the_call_that_its_tool_has_left(inbox: Inbox) -> None:
+    await inbox.act()
+    assert inbox.starred
+    [one] = await inbox.deputy.undoable("alice")
+    assert (one.tool, one.what, one.where, one.account) == ("gmail_star", "Star a mail", "Inbox", "alice@example.test")
+    assert one.at == inbox.clock.now and one.until == one.at + 86400
+    first = await inbox.deputy.undo("alice", one.id)
+    assert not inbox.starred and "STARRED" not in first["labels"]
+    await inbox.act(call="other")
+    assert await inbox.deputy.undo("alice", f" {one.id.upper()} ") == first
+    assert inbox.starred, "the same undo again is the one that was done"
+
+
+async def test_two_at_once_are_one(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    first, second = await asyncio.gather(*(inbox.deputy.undo("alice", one) for _ in range(2)))
+    assert first == second and not inbox.starred
+    assert len(await inbox.undoable()) == 1, "the undoing, and not what was undone"
+
+
+async def test_what_was_undone_can_be_done_again_and_is_then_no_more_undone(inbox: Inbox) -> None:
+    await inbox.act()
+    [first] = await inbox.undoable()
+    await inbox.deputy.undo("alice", first)
+    [back] = await inbox.undoable()
+    await inbox.deputy.undo("alice", back)
+    assert inbox.starred
+    [again] = await inbox.undoable()
+    with pytest.raises(Conflict, match="done again") as caught:
+        await inbox.deputy.undo("alice", first)
+    assert caught.value.reason == "already_done" and again in caught.value.hint
+    await inbox.deputy.undo("alice", again)
+    assert not inbox.starred
+
+
+async def test_what_somebody_has_changed_since_stays_and_nobody_is_asked(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    mail = inbox.sandbox._world.mailboxes["alice@example.test"].mails[inbox.mail]
+    mail.labels.append("IMPORTANT")
+    inbox.deputy.policy = lambda act: Verdict.ASK
+    with pytest.raises(Conflict, match=r"It has been changed since: labels\. Nothing was undone\.") as caught:
+        await inbox.deputy.undo("alice", one)
+    assert caught.value.reason == "stale" and inbox.starred
+    assert await inbox.deputy.pending("alice") == []
+    mail.labels.remove("IMPORTANT")
+    inbox.deputy.policy = lambda act: Verdict.ALLOW
+    await inbox.deputy.undo("alice", one)
+    assert not inbox.starred, "a refusal is no outcome"
+
+
+async def test_what_changes_while_the_user_thinks_stays_too(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    inbox.deputy.policy = lambda act: Verdict.ASK
+    with pytest.raises(ApprovalRequired) as caught:
+        await inbox.deputy.undo("alice", one)
+    await inbox.deputy.decide(caught.value.approval, "approve", by="alice")
+    inbox.sandbox._world.mailboxes["alice@example.test"].mails[inbox.mail].labels.append("IMPORTANT")
+    with pytest.raises(Conflict, match="changed since"):
+        await inbox.deputy.undo("alice", one)
+    assert inbox.starred
+
+
+async def test_the_policy_speaks_about_an_undo_as_about_any_act_and_knows_what_it_is(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    seen: list[str] = []
+
+    def policy(act: Act) -> Verdict:
+        seen.append(act.call.undoes.act if act.call.undoes else "")
+        return Verdict.ASK if act.show else Verdict.ALLOW
+
+    inbox.deputy.policy = policy
+    with pytest.raises(ApprovalRequired) as caught:
+        await inbox.deputy.undo("alice", one)
+    assert caught.value.approval.what == "Star a mail" and set(seen) == {one} and inbox.starred
+    await inbox.deputy.decide(caught.value.approval, "approve", by="alice")
+    await inbox.deputy.undo("alice", one)
+    assert not inbox.starred
+    inbox.deputy.policy = lambda act: Verdict.DENY
+    with pytest.raises(PolicyDenied):
+        await inbox.act(call="x")
+
+
+async def test_an_act_is_its_users_alone(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    assert await inbox.deputy.undoable("bob") == []
+    with pytest.raises(NotFound, match="No act of this id"):
+        await inbox.deputy.undo("bob", one)
+    assert inbox.starred
+
+
+async def test_what_cannot_be_undone_says_so_and_what_can_be(inbox: Inbox) -> None:
+    await inbox.act()
+    [can] = await inbox.undoable()
+    await inbox.act("gmail_trash", "t")
+    [cannot] = {row["act_id"] for row in inbox.rows("act.") if row["tool"] == "gmail_trash"}
+    with pytest.raises(Conflict, match="gmail_trash cannot be undone") as caught:
+        await inbox.deputy.undo("alice", cannot)
+    assert caught.value.reason == "no_undo" and can in caught.value.hint
+    with pytest.raises(NotFound) as unknown:
+        await inbox.deputy.undo("alice", "0123456789ab")
+    assert can in unknown.value.hint
+
+
+async def test_after_a_day_an_act_cannot_be_undone_any_more(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    inbox.clock.now += 86401
+    assert await inbox.undoable() == []
+    with pytest.raises(NotFound, match="not any more") as caught:
+        await inbox.deputy.undo("alice", one)
+    assert "24 hours" in caught.value.hint and "Nothing can be undone now" in caught.value.hint
+
+
+async def test_an_act_that_was_cut_off_is_not_undone(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    [row] = await inbox.deputy.vault.scan("act")
+    await inbox.deputy.vault.swap(row, row.json | {"state": "claimed"})
+    with pytest.raises(OutcomeUnknown, match="Nobody knows"):
+        await inbox.deputy.undo("alice", one)
+
+
+async def test_a_tool_that_does_not_show_cannot_put_back_what_must_still_be_so(inbox: Inbox) -> None:
+    await inbox.act(undo="gmail_blind")
+    [one] = await inbox.undoable()
+    with pytest.raises(InvalidInput, match="does not show what it would put back"):
+        await inbox.deputy.undo("alice", one)
+
+
+async def test_a_way_back_is_left_after_what_was_shown_and_is_plain(inbox: Inbox) -> None:
+    with pytest.raises(InvalidInput, match="yields an Undo before it shows"):
+        await inbox.act("gmail_hasty")
+    with pytest.raises(OutcomeUnknown, match="could not be recorded"):
+        await inbox.act("gmail_strange", "s")
+
+
+async def test_the_audit_links_both(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    await inbox.deputy.undo("alice", one)
+    assert [(row["act_id"] == one, row.get("undoes")) for row in inbox.rows("act.")] == [(True, None)] * 2 + [
+        (False, one)
+    ] * 2

@@ -1,0 +1,158 @@
+"""Gmail: the out-of-office reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from deputize.core import Audience, Effect, Note, Request, Run, Show, Steps, Undo
+from deputize.core.errors import InvalidInput
+from deputize.toolkits._shared import times as _time
+from deputize.toolkits._shared.html import read_html
+from deputize.toolkits._shared.mail.compose import written
+from deputize.toolkits._shared.mail.headers import single_line
+from deputize.toolkits._shared.text import Outside, window
+from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
+from deputize.toolkits.gmail.shown import Fields, call_of, changed_fields
+
+Answered = Literal["everyone", "contacts", "domain"]
+VACATION: Final = Request("GET", "/users/me/settings/vacation")
+_TEXT: Final = 1_200  # bytes of a text in a result
+_UNDO: Final = 1_000  # characters of a text that an undo carries
+
+
+def vacation_row(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The out-of-office reply as results say it."""
+    outside = Outside()
+    text = _body(settings)
+    piece, more = window(outside.text(text), 0, _TEXT)
+    shown: dict[str, Any] = {
+        "enabled": bool(settings.get("enableAutoReply")),
+        "subject": outside.line(str(settings.get("responseSubject") or ""), 200),
+        "body": piece,
+        "after": _time.full(settings.get("startTime") or ""),
+        "before": _time.full(settings.get("endTime") or ""),
+        "audience": _audience(settings),
+    }
+    return shown | ({"total_chars": len(text)} if more else {})
+
+
+def _body(settings: Mapping[str, Any]) -> str:
+    markup = str(settings.get("responseBodyHtml") or "")
+    return read_html(markup).text if markup else str(settings.get("responseBodyPlainText") or "")
+
+
+def _audience(settings: Mapping[str, Any]) -> Answered:
+    if settings.get("restrictToContacts"):
+        return "contacts"
+    return "domain" if settings.get("restrictToDomain") else "everyone"
+
+
+@GMAIL.tool(
+    needs=[knows_to_set("getVacation"), sets("updateVacation")],
+    effect=Effect.SENDS,
+    toolset="more",
+    shows=True,
+)
+def set_vacation(
+    enabled: bool,
+    subject: str | None = None,
+    body: str | None = None,
+    after: Annotated[str | None, Field(description="ISO date/time or -7d")] = None,
+    before: str | None = None,
+    audience: Answered = "everyone",
+    *,
+    run: Run,
+) -> Steps:
+    """Turn the out-of-office reply on or off."""
+    start, end = _time.window(after, before, run.now)
+    now = dict((yield VACATION))
+    old = run.noted["old"] if run.noted else now
+    new = {name: value for name, value in old.items() if name in _KEPT} | {"enableAutoReply": enabled}
+    if subject is not None:
+        new["responseSubject"] = single_line(subject, "subject")
+    if body is not None:
+        text = written(body, "auto")
+        new |= {"responseBodyPlainText": text.plain, "responseBodyHtml": text.html}
+    if enabled:
+        if not _body(new).strip() and not new.get("responseSubject"):
+            raise InvalidInput("body: needed to turn the out-of-office reply on.")
+        new |= {"restrictToContacts": audience == "contacts", "restrictToDomain": audience == "domain"}
+        new |= {"startTime": str(start * 1000)} if start is not None else {}
+        new |= {"endTime": str(end * 1000)} if end is not None else {}
+    if _is_so(now, new):
+        undo = {"undo": call_of(_undo(old, {}))} if run.noted else {}
+        return vacation_row({**new, **now}) | undo | {"summary": "It is so already."}
+    yield _show_vacation(now, new)
+    yield Note({"old": {name: value for name, value in old.items() if name in (*_KEPT, *_MORE)}})
+    saved = {**new, **(yield Request("PUT", "/users/me/settings/vacation", json=new, repeat="idem"))}
+    undo_step = _undo(old, saved)
+    if undo_step:
+        yield undo_step
+    return vacation_row(saved) | {"undo": call_of(undo_step), "summary": "On." if enabled else "Off."}
+
+
+_KEPT: Final = ("responseSubject", "responseBodyPlainText", "responseBodyHtml")
+_MORE: Final = ("enableAutoReply", "restrictToContacts", "restrictToDomain", "startTime", "endTime")
+_SEEN_BY: Final = {"everyone": Audience.PUBLIC, "contacts": Audience.UNKNOWN, "domain": Audience.ORGANISATION}
+_ANSWERED: Final = {
+    "everyone": "everybody who writes to you",
+    "contacts": "your contacts, when they write to you",
+    "domain": "everybody of your domain who writes to you",
+}
+
+
+def _seen_by(settings: Mapping[str, Any]) -> Audience:
+    """Who gets the reply. How many contacts there are, or who, cannot be read."""
+    return _SEEN_BY[_audience(settings)] if settings.get("enableAutoReply") else Audience.SELF
+
+
+def _show_vacation(now: Mapping[str, Any], new: Mapping[str, Any]) -> Show:
+    """What will be answered, beside what is answered now. Who is answered no longer counts, too."""
+    before, after = _told(now), _told(new)
+    return Show(
+        "Turn the automatic reply on" if new["enableAutoReply"] else "Turn the automatic reply off",
+        audience=max(_seen_by(now), _seen_by(new)),
+        destroys=any(before[name] and before[name] != after[name] for name in ("subject", "text", "html")),
+        pins={name: new[name] for name in ("startTime", "endTime") if name in new},
+        **changed_fields(before, after),
+    )
+
+
+def _told(settings: Mapping[str, Any]) -> Fields:
+    """The out-of-office reply as it is shown: word for word. HTML only where it is not our own."""
+    plain, markup = str(settings.get("responseBodyPlainText") or ""), str(settings.get("responseBodyHtml") or "")
+    ours = bool(plain) and markup == written(plain, "auto").html
+    on = bool(settings.get("enableAutoReply"))
+    return {
+        "automatic_reply": "on" if on else "off",
+        "to": _ANSWERED[_audience(settings)] if on else None,
+        "subject": str(settings.get("responseSubject") or "") or None,
+        "text": plain or (read_html(markup).text if markup else None),
+        "html": markup if markup and not ours else None,
+        "begins": _time.full(settings.get("startTime") or "") or None,
+        "ends": _time.full(settings.get("endTime") or "") or None,
+    }
+
+
+def _is_so(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the settings are as they are to be. Gmail keeps no text beside HTML."""
+    there, wanted = _told(now), _told(new)
+    same_text = now.get("responseBodyHtml") == new.get("responseBodyHtml") and (
+        bool(new.get("responseBodyHtml")) or there["text"] == wanted["text"]
+    )
+    return same_text and all(there[name] == wanted[name] for name in there.keys() - {"text", "html"})
+
+
+def _undo(old: Mapping[str, Any], saved: Mapping[str, Any]) -> Undo | None:
+    """The call that brings back what was; None where its text would not be exactly the same."""
+    text = str(old.get("responseBodyPlainText") or "")
+    if len(text) > _UNDO or (old.get("responseBodyHtml") and not text):
+        return None
+    args: dict[str, Any] = {"enabled": bool(old.get("enableAutoReply")), "audience": _audience(old), "body": text}
+    args |= {"subject": str(old.get("responseSubject") or "")}
+    times = {"after": _time.full(old.get("startTime") or ""), "before": _time.full(old.get("endTime") or "")}
+    args |= {name: at for name, at in times.items() if at}
+    return Undo("gmail_set_vacation", args, {name: value for name, value in _told(saved).items() if value})

@@ -1,0 +1,187 @@
+"""Slack: the user's own messages are edited and deleted, and what is planned is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo, any_of
+from deputize.core.act.tool import Arguments
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits._shared import times
+from deputize.toolkits._shared.arguments import Body, Cursor, Limit
+from deputize.toolkits._shared.page import Rows
+from deputize.toolkits._shared.text import clip, window
+from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.toolkits.slack.api import Place
+from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row, Ts
+from deputize.toolkits.slack.mrkdwn import to_mrkdwn
+from deputize.toolkits.slack.once import AS_WRITTEN
+from deputize.toolkits.slack.places import Spot
+from deputize.toolkits.slack.send import mentions, permalink
+from deputize.toolkits.slack.text import Reader, text_of
+
+
+def _own_needs(arguments: Arguments) -> Sequence[Need]:
+    method = "chat.update" if "body" in arguments else "chat.delete"
+    ref = refs.safely(arguments["conversation"])
+    return [*refs.naming(ref), any_of("chat:write", method=method)]
+
+
+@SLACK.tool(needs=_own_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more", shows=True)
+def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) -> Steps:
+    """Edit one of the user's own messages."""
+    caller = Caller.of(run)
+    to_mrkdwn(body)
+    spot = yield from preview.found(conversation, caller)
+    named = yield from mentions(body, caller)
+    before, looked = yield from preview.own_message(spot, ts, caller)
+    if looked and before is None:
+        raise NotFound("ts: there is no such message in this conversation.")
+    yield Show(
+        "Edit this message",
+        **preview.there(spot, caller, pins=_version(ts, before) | {"mentions": named.tokens or None}),
+        destroys=True,
+        text=Change(preview.as_written(before), body) if before else body,
+        text_now=None if before else preview.NOT_READ,
+        mentions=named.people or None,
+        written_at=preview.at(ts),
+    )
+    arguments = {"channel": spot.id, "ts": ts, "text": to_mrkdwn(body, named.tokens), **AS_WRITTEN}
+    answer = yield api.call("chat.update", arguments, repeat="idem")
+    old = text_of(before) if before else ""
+    undo = {"conversation": spot.id, "ts": ts, "body": old}
+    if _comes_back(old):
+        edited = preview.edited(answer.get("message") or {})
+        yield Undo("slack_update_message", undo, preview.unless_edited(spot, caller, edited))
+    return rows.lean(
+        {
+            **spot.shown,
+            "ts": ts,
+            "url": (yield from permalink(spot.id, ts)),
+            "undo": {"tool": "slack_update_message", "args": undo} if _comes_back(old) else None,
+            "summary": "Edited.",
+        }
+    )
+
+
+def _version(ts: str, message: Row | None) -> Json:
+    return {"message": ts, "edited": preview.edited(message) if message else None}
+
+
+def _comes_back(old: str) -> bool:
+    """Whether writing a text again gives just that text: one without Slack's own notation."""
+    return bool(old) and len(old) <= 400 and to_mrkdwn(old) == old
+
+
+@SLACK.tool(needs=_own_needs, effect=Effect.DESTRUCTIVE, toolset="more", shows=True)
+def delete_message(
+    conversation: Conversation,
+    ts: Ts | None = None,
+    scheduled_id: Annotated[str | None, Field(description="instead of ts")] = None,
+    *,
+    run: Run,
+) -> Steps:
+    """Delete an own message, or cancel a scheduled one."""
+    if bool(ts) == bool(scheduled_id):
+        raise InvalidInput("Give exactly one of ts and scheduled_id.")
+    caller = Caller.of(run)
+    spot = yield from preview.found(conversation, caller)
+    if scheduled_id:
+        return (yield from _canceled(spot, scheduled_id, caller))
+    before, looked = yield from preview.own_message(spot, ts or "", caller)
+    gone = looked and before is None
+    if not gone:
+        yield Show(
+            "Delete this message",
+            **preview.there(spot, caller, pins=_version(ts or "", before)),
+            destroys=True,
+            text=preview.as_written(before) if before else None,
+            text_now=None if before else preview.NOT_READ,
+            written_at=preview.at(ts),
+            undo="it cannot be brought back",
+        )
+        gone = yield from _gone(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
+    reader = Reader()
+    text = window(reader.mrkdwn(text_of(before)), 0, rows.TEXT)[0] if before else ""
+    said = "It is gone already." if gone else "Deleted."
+    return rows.lean({**spot.shown, "ts": ts, "deleted": True, "text": text, "summary": said})
+
+
+def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
+    """Nobody but the user has seen what is canceled."""
+    listed = yield from api.every(
+        lambda cursor: api.call("chat.scheduledMessages.list", {"channel": spot.id, "cursor": cursor, "limit": 100}),
+        "scheduled_messages",
+        lambda rows: any(one.get("id") == scheduled for one in rows),
+    )
+    entry = next((one for one in listed.rows if one.get("id") == scheduled), None)
+    gone = entry is None and listed.whole
+    if not gone:
+        place = preview.there(spot, caller, pins={"scheduled": scheduled})
+        yield Show(
+            "Cancel this message, which waits to be sent",
+            **place | {"audience": Audience.SELF},
+            destroys=True,
+            text=preview.as_written(entry) if entry else None,
+            at=preview.at(entry.get("post_at")) if entry else None,
+        )
+        arguments = {"channel": spot.id, "scheduled_message_id": scheduled}
+        gone = yield from _gone(api.call("chat.deleteScheduledMessage", arguments, repeat="idem"))
+    said = "It is gone already." if gone else "Canceled."
+    return rows.lean({**spot.shown, "scheduled_id": scheduled, "deleted": True, "summary": said})
+
+
+def _gone(request: Request) -> Asks[bool]:
+    """Whether what is to be deleted was gone already."""
+    try:
+        yield request
+    except (NotFound, InvalidInput) as refused:
+        if refused.reason not in ("message_not_found", "invalid_scheduled_message_id"):
+            raise
+        return True
+    return False
+
+
+# ----------------------------------------------------------------- what is planned
+
+
+@SLACK.tool(
+    needs=lambda arguments: refs.naming(refs.safely(arguments["conversation"])) if arguments["conversation"] else [],
+    toolset="more",
+)
+def list_scheduled(
+    conversation: Conversation | None = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+    *,
+    run: Run,
+) -> Steps:
+    """List messages waiting to be sent."""
+    caller = Caller.of(run)
+    place = Place.of(("slack_list_scheduled", run.account.subject, conversation), cursor, limit, run.now)
+    spot = (yield from places.find(conversation, caller)) if conversation else None
+    asked = {"channel": spot.id if spot else None, "limit": place.size, "cursor": place.token or None}
+    answer = yield api.call("chat.scheduledMessages.list", asked)
+    listed = [one for one in answer.get("scheduled_messages") or () if isinstance(one, dict)]
+    here = listed[place.skip :][:limit]
+    kept = Rows()
+    done = next((n for n, one in enumerate(here) if not kept.add(_scheduled(one))), len(here))
+    return {
+        "items": kept.items,
+        "next": place.after(done, len(listed), api.following(answer), limit),
+        "truncated": done < len(here),
+        "time_zone": times.ZONE,
+    }
+
+
+def _scheduled(entry: Row) -> Json:
+    reader = Reader()
+    return {
+        "scheduled_id": str(entry.get("id") or ""),
+        "conversation": entry.get("channel_id"),
+        "post_at": rows.stamp(entry.get("post_at")),
+        "text": clip(reader.mrkdwn(str(entry.get("text") or "")), 200),
+    }

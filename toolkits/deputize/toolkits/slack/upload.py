@@ -1,0 +1,150 @@
+"""Slack: files are put up.
+
+docs.slack.dev/messaging/working-with-files. It takes three steps: an address is asked for, the bytes go there without
+any token, and only the last step shows the file to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from deputize.core import (
+    Answer,
+    Effect,
+    File,
+    Need,
+    PublicRequest,
+    Run,
+    Show,
+    Steps,
+    Take,
+    any_of,
+    shown_file,
+)
+from deputize.core.act.request import MIB
+from deputize.core.act.tool import Arguments
+from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
+from deputize.toolkits.slack import api, places, preview, refs, rows
+from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Row, Ts
+from deputize.toolkits.slack.files import HOST
+from deputize.toolkits.slack.mrkdwn import to_mrkdwn
+from deputize.toolkits.slack.once import once
+from deputize.toolkits.slack.places import Spot
+from deputize.toolkits.slack.send import mentions
+from deputize.toolkits.slack.text import Reader
+
+Handles = Annotated[list[str], Field(min_length=1, max_length=10, description="file handles")]
+
+
+def _upload_needs(arguments: Arguments) -> Sequence[Need]:
+    ref = refs.safely(arguments["conversation"])
+    return [*refs.naming(ref, sends=True), any_of("files:write", method="files.completeUploadExternal")]
+
+
+@SLACK.tool(needs=_upload_needs, effect=Effect.SENDS, shows=True)
+def upload_file(
+    conversation: Conversation,
+    attachments: Handles,
+    body: Annotated[str | None, Field(description="comment")] = None,
+    title: Annotated[str | None, Field(max_length=200)] = None,
+    thread_ts: Ts | None = None,
+    *,
+    run: Run,
+) -> Steps:
+    """Upload a file to a conversation or thread."""
+    caller = Caller.of(run)
+    ref = refs.read(conversation)
+    comment = to_mrkdwn(body) if body else None
+    thread = thread_ts or ref.thread_ts or ref.ts or None
+    if run.noted:
+        spot = Spot.of_note(run.noted)
+        ids = [str(one) for one in run.noted["files"]]
+    else:
+        files = yield from _taken(attachments)
+        spot = yield from preview.found(conversation, caller, sends=True)
+        named = yield from mentions(body or "", caller)
+        comment = to_mrkdwn(body, named.tokens) if body else None
+        yield Show(
+            "Share these files" if len(files) > 1 else "Share this file",
+            **(yield from preview.thread(spot, caller, thread, mentions=named.tokens or None)),
+            files=[shown_file(one.name, one.mime, one.content) for one in files],
+            title=title or None,
+            text=body or None,
+            mentions=named.people or None,
+            undo="it can be deleted in Slack, but people may have opened it by then",
+        )
+        spot = yield from places.opened(spot)
+        ids = yield from _laid_up(files)
+    asked = {
+        "files": [{"id": one, **({"title": title} if title else {})} for one in ids],
+        "channel_id": spot.id,
+        "initial_comment": comment,
+        "thread_ts": thread,
+    }
+    done = yield from once(
+        run,
+        {**spot.noted, "files": ids},
+        lambda: _completed(asked),
+        lambda: _shared(ids, spot.id, caller),
+    )
+    url = next((str(one.get("permalink") or "") for one in done), "")
+    return rows.lean({**spot.shown, "file_ids": ids, "url": Reader().line(url, 200), "summary": "Uploaded."})
+
+
+def _taken(handles: Sequence[str]) -> Asks[list[File]]:
+    """The user's files behind these handles. Raises `InvalidInput` for an empty one."""
+    found: list[File] = []
+    for handle in handles:
+        file: File = yield Take(handle)
+        if not file.content:
+            raise InvalidInput("attachments: a file is empty.")
+        found.append(file)
+    return found
+
+
+def _laid_up(files: Sequence[File]) -> Asks[list[str]]:
+    """The files at Slack, seen by nobody yet; their ids. Both steps leave nothing behind that counts."""
+    ids: list[str] = []
+    for file in files:
+        asked = {"filename": file.name, "length": len(file.content)}
+        try:
+            told = yield api.call("files.getUploadURLExternal", asked, repeat="idem", prepares=True)
+            answer: Answer = yield _put(str(told["upload_url"]), file)
+        except OutcomeUnknown:
+            raise ProviderUnavailable("Slack is not available now; nothing was posted.") from None
+        if answer.status >= 300:
+            raise ProviderUnavailable("Slack refused the file; nothing was posted.")
+        ids.append(str(told["file_id"]))
+    return ids
+
+
+def _put(url: str, file: File) -> PublicRequest:
+    """The bytes, to the address that Slack gave: its own only, although no token goes there."""
+    if not url.startswith((f"https://{HOST}/", "https://slack.com/")):
+        raise InvalidInput("Slack returned an upload address that is not its own.", fix_by="operator")
+    mime = "application/octet-stream"
+    return PublicRequest(url, "POST", file.content, mime, repeat="idem", prepares=True, max_bytes=MIB)
+
+
+def _completed(asked: Mapping[str, object]) -> Asks[list[Row]]:
+    answer = yield api.call("files.completeUploadExternal", asked, repeat="write")
+    return [one for one in answer.get("files") or () if isinstance(one, dict)]
+
+
+def _shared(ids: Sequence[str], conversation: str, caller: Caller) -> Asks[list[Row] | None]:
+    """The files, if all of them are in the conversation; None where they are not, or nobody may look."""
+    if "files:read" not in caller.granted:
+        return None
+    answers = yield from api.many([api.call("files.info", {"file": one}) for one in ids])
+    files = [answer["file"] for answer in answers if not isinstance(answer, DeputizeError)]
+    return files if len(files) == len(ids) and all(_is_in(one, conversation) for one in files) else None
+
+
+def _is_in(file: Row, conversation: str) -> bool:
+    shares = file.get("shares") or {}
+    by_kind = [kind for kind in shares.values() if isinstance(kind, dict)] if isinstance(shares, dict) else []
+    listed = [one for name in ("channels", "groups", "ims") for one in file.get(name) or ()]
+    return conversation in listed or any(conversation in kind for kind in by_kind)
