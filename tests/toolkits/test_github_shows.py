@@ -8,9 +8,13 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.core import Audience
 from deputize.core.act.show import show_rows
+from deputize.toolkits.github import TOOLKIT
 from tests.support import shown
+from tests.support.house import Clock
 from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import ALL, GARDEN, SITE
 
 OURS: Final = frozenset(
@@ -235,29 +239,29 @@ ROWS: Final[list[tuple[str, Any]]] = [
 IDS: Final = [f"{n}-{tool}" for n, (tool, _) in enumerate(ROWS)]
 every = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 
-NOTHING_BEYOND: Final = "who sees the repository"
+SEES: Final = "public, organisation, people: whoever sees the repository"
 AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
-    "commit_files": NOTHING_BEYOND,
-    "control_run": NOTHING_BEYOND,
-    "create_branch": NOTHING_BEYOND,
-    "create_issue": NOTHING_BEYOND,
-    "create_pull": NOTHING_BEYOND,
-    "create_repo": "only the user for a private one of theirs; the organization; everybody for a public one",
-    "delete": NOTHING_BEYOND,
-    "merge_pull": NOTHING_BEYOND,
-    "resolve_thread": NOTHING_BEYOND,
-    "review_pull": NOTHING_BEYOND,
-    "run_workflow": NOTHING_BEYOND,
-    "save_release": "who sees the repository; of a draft its members",
-    "set_star": NOTHING_BEYOND,
-    "save_gist": "everybody; of a secret gist unknown, since whoever has its address reads it",
-    "update_issue": NOTHING_BEYOND,
-    "update_notifications": "only the user",
-    "update_pull": NOTHING_BEYOND,
-    "update_project_item": "who sees the project",
-    "write_comment": NOTHING_BEYOND,
-    "write_discussion": NOTHING_BEYOND,
-    "write_file": NOTHING_BEYOND,
+    "commit_files": SEES,
+    "control_run": SEES,
+    "create_branch": SEES,
+    "create_issue": SEES,
+    "create_pull": SEES,
+    "create_repo": "self for a private one of the user's own; organisation, public",
+    "delete": f"{SEES}; unknown for a secret gist",
+    "merge_pull": SEES,
+    "resolve_thread": SEES,
+    "review_pull": SEES,
+    "run_workflow": SEES,
+    "save_gist": "public; unknown for a secret one, which whoever has its address reads",
+    "save_release": f"{SEES}; of a draft its members",
+    "set_star": SEES,
+    "update_issue": SEES,
+    "update_notifications": "self",
+    "update_project_item": "public, organisation, people: whoever sees the project",
+    "update_pull": SEES,
+    "write_comment": SEES,
+    "write_discussion": SEES,
+    "write_file": SEES,
 }
 
 
@@ -282,3 +286,39 @@ async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch
     """The test above can fail: without the row of the message it does."""
     monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "message"])
     assert "jot" in await world.unseen("github_write_file", NEW, formats=OURS)
+
+
+def test_every_writing_tool_has_a_row() -> None:
+    there = {f"github_{tool}" for tool, _ in ROWS}
+    assert there == {tool.name for tool in TOOLKIT.tools.values() if tool.shows}
+
+
+@every
+async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
+    await world.act(f"github_{tool}", **(await arguments(world) if callable(arguments) else arguments))
+    assert world.shown[-1].audience.name.lower() in AUDIENCES[tool]
+
+
+PLACES: Final = {
+    SITE: Audience.PUBLIC,
+    "acme/platform": Audience.ORGANISATION,
+    "alice/private-notes": Audience.PEOPLE,
+}
+
+
+@pytest.mark.parametrize(("repo", "audience"), PLACES.items())
+async def test_who_sees_a_repository_sees_what_is_written_there(
+    world: ShownWorld, repo: str, audience: Audience
+) -> None:
+    await world.act("github_write_comment", repo=repo, number=1, body="Words")
+    assert world.shown[-1].audience is audience
+    private = "public" if audience is Audience.PUBLIC else "private"
+    assert world.shown[-1].where == f"{repo} ({private})"
+
+
+@every
+async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arguments: Any) -> None:
+    clock = Clock(NOW)
+    async with shown_world({"github": ALL}, clock=clock) as world:
+        seen = await world.asked_over(f"github_{tool}", arguments, clock)
+        assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])

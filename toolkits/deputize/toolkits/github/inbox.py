@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator
 
 from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
+from deputize.core.act.show import Instant
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
@@ -110,8 +111,9 @@ def update_notifications(
     if bool(thread_ids) == bool(before) or (before and action != "read"):
         raise InvalidInput("thread_ids, before: give one of them; before only together with action=read.")
     if before:
-        until = moment(before, run.now, "before")
-        yield Show("Mark all notifications as read", audience=Audience.SELF, until=until)
+        until = str(moment(before, run.now, "before"))
+        at = Instant.of(until)
+        yield Show("Mark all notifications as read", audience=Audience.SELF, until=at, pins={"until": until})
         yield from api.send(rest("PUT /notifications", json={"last_read_at": until, "read": True}, repeat="idem"))
         return {"done": [], "failed": [], "summary": "Everything up to then is read, or will be in a moment."}
     rows = yield from api.get("/notifications", params={"all": "true", "per_page": 50})
