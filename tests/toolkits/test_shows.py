@@ -12,7 +12,6 @@ NOT_YET: Final = {
         "control_run create_pull create_repo run_workflow save_release set_star update_notifications update_pull "
         "write_discussion"
     ),
-    "salesforce": "create_record delete_record log_activity update_record",
 }
 """Writing tools that show their arguments only. A tool is taken out when it shows, and none is ever put in."""
 
