@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import re
 import signal
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from deputize.adapters.langgraph import asked_of
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentRequest, wake_when_done
-from deputize.core import Act, ApprovalRequired, Deputy, PolicyDenied, User, Verdict
+from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.docs.commands import commands, parse
@@ -32,7 +33,7 @@ LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 1, OPERATIONS: 5}
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
     for folder in (".", "docs", "docs/security", "examples")
@@ -234,6 +235,22 @@ async def test_the_policy_of_the_page_denies_strangers_and_asks_for_colleagues(
     named = set(re.findall(r"`act\.(\w+)", text(POLICY)))
     assert named - {field.name for field in dataclasses.fields(Act)} == set() and {"effect", "show"} <= named
     assert {f"`Verdict.{one.name}`" for one in Verdict} == set(re.findall(r"`Verdict\.\w+`", text(POLICY)))
+
+
+async def test_the_mandate_of_the_page_lets_mails_to_colleagues_go_unasked() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "modify")
+        names = await run(block(POLICY, "give_mandate"), {"deputy": deputy})
+        colleague, call = MAIL | {"to": ["dave@acme.example"]}, Call("thread", "message", "call")
+        await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox", call=call)
+        for mail, agent in ((MAIL, "inbox"), (colleague, "another")):
+            with pytest.raises(ApprovalRequired):
+                await deputy.act("gmail_send_email", mail, user="alice", agent=agent, call=replace(call, id=agent))
+        with pytest.raises(ApprovalRequired):  # outside of any thread nobody knows what strangers have written
+            await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox")
+        [mandate] = await deputy.mandates("alice")
+        assert (mandate.id, mandate.used) == (names["mandate"].id, 1)
 
 
 async def test_a_tenants_user_is_nobody_elses() -> None:

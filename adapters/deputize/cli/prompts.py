@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from deputize.cli import show
 from deputize.cli.browser import open_browser
+from deputize.cli.typed_answer import AnsweredElsewhere, typed_line
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -23,13 +24,19 @@ from deputize.core import (
     Declined,
     DeputizeError,
     Deputy,
+    MandateOffer,
     NotFound,
     ProviderUnavailable,
     ScopeNotGranted,
     SettingsError,
 )
+from deputize.core.act.mandate_row import MOST_ACTS
+from deputize.core.act.too_late import what_is_so
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.web.local_links import approval_link, show_anew
+
+QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes, and more like it] "}
+"""The question, by whether the person may say yes to more than this."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +112,38 @@ class Asking:
         """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
         approval = needed.approval
         show.approval(approval, page="" if self.yes else approval_page(self.deputy, self.user, approval))
-        good = self.yes or asked("Do this? [y/N] ")
-        if good is None:
+        try:
+            answer = "y" if self.yes else asked(QUESTION[bool(approval.targets)], lambda: self._is_decided(approval))
+            offer = self._offer(approval) if answer == "m" and approval.targets else None
+        except AnsweredElsewhere:
+            show.err.print()
+            show.note(said_elsewhere(self.deputy.run(self.deputy.approval(approval, by=self.user))))
+            return
+        if answer is None or (answer == "m" and approval.targets and offer is None):
             raise ApprovalRequired(
                 needed.message, approval=approval, hint="Answer at a terminal, or say --yes."
             ) from None
-        with suppress(Conflict, NotFound):  # decided on the page, or too late: what is recorded counts
-            self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user))
+        good = offer is not None or answer in ("y", "yes")
+        try:
+            self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user, mandate=offer))
+        except Conflict:  # what is recorded counts
+            show.note(said_elsewhere(self.deputy.run(self.deputy.approval(approval, by=self.user))))
+        except NotFound:  # it has expired: it is asked anew
+            pass
+
+    def _is_decided(self, approval: Approval) -> bool:
+        now = self.deputy.run(self.deputy.approval(approval, by=self.user))
+        return now is None or now.status != "pending"
+
+    def _offer(self, approval: Approval) -> MandateOffer | None:
+        """To how many more acts the person says yes, and for how long; None where nobody is there any more."""
+        who = f"{approval.tool} as {approval.account}"
+        show.note(
+            f"{who} then reaches nobody and nothing but: {', '.join(approval.targets)}. You are not asked before."
+        )
+        most = number("How many more?", 10, MOST_ACTS, lambda: self._is_decided(approval))
+        hours = number("For how many hours?", 24, 90 * 24, lambda: self._is_decided(approval)) if most else None
+        return MandateOffer(most, self.deputy.clock() + hours * 3600.0) if most and hours else None
 
     def label(self, provider: str) -> str:
         """A provider's name for people."""
@@ -126,11 +158,34 @@ def approval_page(deputy: Deputy, user: str, approval: Approval) -> str:
         return ""
 
 
-def asked(question: str) -> bool | None:
-    """Whether the person says yes; None where nobody is there to say anything. Leaves stdout to the result."""
+def said_elsewhere(approval: Approval | None) -> str:
+    """What was decided on the page, or what became of the act by now, in local time."""
+    if approval is None or approval.status == "pending":
+        return "It waits no longer under this number."
+    if approval.status == "used":
+        so = what_is_so(approval, datetime.now(UTC).astimezone().tzinfo or UTC)
+        return f"Too late: {so}."
+    return f"Decided on the page: {approval.status}."
+
+
+def asked(question: str, elsewhere: Callable[[], bool]) -> str | None:
+    """What the person answers, in lower case; None where nobody is there to say anything. Leaves stdout to the result.
+
+    Raises `AnsweredElsewhere`.
+    """
     show.err.print(show.plain(question, "bold"), end="")
-    answer = sys.stdin.readline()
-    return answer.strip().lower() in ("y", "yes") if answer else None
+    answer = typed_line(elsewhere)
+    return None if answer is None else answer.lower()
+
+
+def number(question: str, usual: int, most: int, elsewhere: Callable[[], bool]) -> int | None:
+    """The number that the person types, ``usual`` for an empty line; None where nobody is there any more."""
+    while (answer := asked(f"{question} [{usual}] ", elsewhere)) is not None:
+        found = usual if not answer else int(answer) if answer.isascii() and answer.isdecimal() else 0
+        if 0 < found <= most:
+            return found
+        show.note(f"A number from 1 to {most}, please.")
+    return None
 
 
 def ended_well(consent: Consent, label: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
@@ -14,10 +15,12 @@ from deputize.core.act.budget import DEFAULT
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.erase import erase
 from deputize.core.act.ledger import KEPT
+from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.missing_scopes import other_account
 from deputize.core.act.policy import Policy, ask_before_sending
 from deputize.core.act.request import File
 from deputize.core.act.runner import Sleep
+from deputize.core.act.show import Audience
 from deputize.core.act.tool import Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.unauthenticated import PublicSender
@@ -55,6 +58,7 @@ class Deputy:
     those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve`` the
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
+    ``time_zone``: in which people read times, None for the machine's own.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Deputy:
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
+        time_zone: tzinfo | None = UTC,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
@@ -81,7 +86,7 @@ class Deputy:
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
-        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, agent, clock, sleep)
+        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, agent, clock, sleep, time_zone)
         parts = put_together(
             self.engine, self.outside, policy, toolkits, per_minute=requests_per_minute, kept=outcomes_kept
         )
@@ -89,6 +94,7 @@ class Deputy:
         self.consents, self.revoker, self.asking = parts.consents, parts.revoker, parts.asking
         self.catalog, self.files, self.sweeper, self.sender = parts.catalog, parts.files, parts.sweeper, parts.sender
         self.judge, self.ledger, self.approvals = parts.judge, parts.ledger, parts.approvals
+        self._mandates = parts.mandates
         self.planner, self.performer, self.gate = parts.planner, parts.performer, parts.gate
         self.undoing = parts.undoing
 
@@ -248,15 +254,47 @@ class Deputy:
         by: AnyUser,
         reason: str = "",
         arguments: Mapping[str, Any] | None = None,
+        mandate: MandateOffer | None = None,
     ) -> Approval:
         """Record a user's answer to an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
 
         An edit is a yes to the act with exactly these arguments, all of them; policy and grant are looked at again when
-        it is done. Raises `NotFound` for an approval that is not theirs, `InvalidInput` for arguments that are wrong.
+        it is done. ``mandate``, with ``approve``: a yes to that many more acts like this one, too. Raises `NotFound`
+        for an approval that is not theirs, `InvalidInput` for arguments or a mandate that are wrong.
         """
         one, who = id_of(approval), User.of(by)
+        if mandate is not None:
+            return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
         edit = None if arguments is None else await self.gate.edit(one, who, arguments)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
+
+    async def give_mandate(
+        self,
+        user: AnyUser,
+        *,
+        tools: Iterable[str],
+        targets: Iterable[str],
+        most: int,
+        until: float,
+        audience: Audience = Audience.PEOPLE,
+        agent: str = "",
+        destroys: bool = False,
+    ) -> Mandate:
+        """A yes for more than once, at the user's own order: ``most`` acts of ``agent`` until a time (Unix seconds).
+
+        ``targets``: addresses or ids of people, ``@acme.example`` for everybody there, or a place as a `Show` names it.
+        It answers where the policy asks, never where it denies. Raises `InvalidInput`, saying what cannot be given.
+        """
+        chosen, offer = [await self.gate.tool(name) for name in tools], MandateOffer(most, until)
+        return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, destroys)
+
+    async def mandates(self, user: AnyUser) -> list[Mandate]:
+        """The user's mandates that count now, with how often each was used; the one that ends first comes first."""
+        return await self._mandates.all_of(User.of(user))
+
+    async def end_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
+        """No act begins under it any more. Raises `NotFound` for one that is not this user's, or has ended."""
+        await self._mandates.end(User.of(user), mandate if isinstance(mandate, str) else mandate.id)
 
     async def renew(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
         """Give this user's approvals that still wait new ids, so that an answer somebody else gave fits none."""

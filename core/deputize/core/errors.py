@@ -10,7 +10,7 @@
     ├── AccountMismatch          another account came back than the one that was there
     ├── ApprovalRequired         the user must approve this one act; carries the approval
     ├── PolicyDenied             the host's policy said no
-    ├── RateLimited              the provider wants us to wait: retry_after in seconds
+    ├── RateLimited              the provider wants us to wait, or as much waits for the user: retry_after in seconds
     ├── NotFound                 absent at the provider, or hidden from this user
     ├── Conflict                 the provider's state differs from what the act assumed
     ├── OrgBlocked               an administrator, a plan or single sign-on stands in the way: url
@@ -154,7 +154,8 @@ class PolicyDenied(DeputizeError):
 
 
 class RateLimited(DeputizeError):
-    """The provider wants us to wait. ``retry_after``: seconds, or None where it does not say."""
+    """The provider wants us to wait, or as many questions as may wait for the user do. ``retry_after``: seconds, or
+    None where it does not say."""
 
     code = "rate_limited"
 

@@ -11,6 +11,7 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.act.files import Files
 from deputize.core.act.gate import Gate
 from deputize.core.act.ledger import Ledger
+from deputize.core.act.mandates import Mandates
 from deputize.core.act.missing_scopes import Asking
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.perform import Performer
@@ -46,6 +47,7 @@ class Parts:
     judge: Judge
     ledger: Ledger
     approvals: Approvals
+    mandates: Mandates
     planner: Planner
     performer: Performer
     gate: Gate
@@ -70,8 +72,8 @@ def put_together(
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     sender = Sender(engine, refresher, outside, files, budgets)
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-    named, catalog = OutsideRecord(engine), Catalog(toolkits)
-    planner = Planner(engine, judge, approvals, sender, refresher, named)
+    mandates, named, catalog = Mandates(engine, approvals), OutsideRecord(engine), Catalog(toolkits)
+    planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
     return Parts(
         outbox=outbox,
         refresher=refresher,
@@ -86,8 +88,9 @@ def put_together(
         judge=judge,
         ledger=ledger,
         approvals=approvals,
+        mandates=mandates,
         planner=planner,
-        performer=Performer(engine, ledger, approvals, planner, sender, refresher, named),
+        performer=Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named),
         gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
         undoing=Undoing(ledger),
     )

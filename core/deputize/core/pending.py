@@ -50,6 +50,7 @@ class Consent:
 
 
 ApprovalStatus = Literal["pending", "approved", "rejected", "used"]
+Outcome = Literal["", "under_way", "done", "unknown"]
 
 MOST_IN_PAYLOAD: Final = 2000
 """Characters of one text in a payload, which frameworks store wherever they keep their state."""
@@ -61,6 +62,8 @@ class Approval:
 
     ``what`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is a
     yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
+    ``outcome``: of a used one, how its act stands, as long as that is known; since ``ended_at``, in Unix seconds.
+    ``targets``: whom or what a yes to more acts like this one would be bound to, () where there can be none.
     ``changed``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as audit
     rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local mode,
     whose links approve for whoever has them: see `deputize.core.web.local_links.approval_link`. ``expires_at`` is in
@@ -79,6 +82,9 @@ class Approval:
     what: str = ""
     changed: tuple[str, ...] = ()
     digest: str = ""
+    targets: tuple[str, ...] = ()
+    outcome: Outcome = ""
+    ended_at: float = 0.0
     link: str = ""
 
     def payload(self) -> dict[str, Any]:

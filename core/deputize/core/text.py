@@ -4,7 +4,8 @@ Hidden are controls, what Unicode shows as nothing (DerivedCoreProperties, Defau
 direction of writing (UAX 9) and blanks that pass for nothing. Some of them are needed to read: joiners between letters
 of scripts that join (UAX 31, A1 to B) and in emoji sequences (UTS 51), a variation selector after a sign. These stay.
 Look-alikes are letters of other scripts inside a Latin word, and signs that pass for a dot, a slash, a
-colon or an @ between Latin letters (UTS 39).
+colon or an @ between Latin letters (UTS 39). A host that is not written in ASCII is shown as the network knows it, too:
+a whole word of another script can look like a Latin one.
 """
 
 from __future__ import annotations
@@ -68,6 +69,12 @@ _FALSE_LETTER: Final = re.compile(f"[{_LETTERS}]")
 _FALSE_SIGN: Final = re.compile(rf"(?<={_LATIN})[{_SIGNS}](?={_LATIN})")
 
 
+_NAME: Final = re.compile(r"(@|://)?((?:[^\W_]|[-.\u0300-\u036f])+)")
+"""Letters, digits and dots: a host, where it stands in the place of one; else perhaps a host, or a file."""
+_FALSE_LABEL: Final = re.compile(f"[{_LETTERS}\u04cf]+")
+LONGEST_HOST: Final = 253
+
+
 def without_hidden(text: str) -> str:
     """The text without what a person cannot see. What joins letters or emoji that need it stays."""
     return replaced(text, lambda character: "")[0]
@@ -98,6 +105,7 @@ def visible(text: str) -> str:
     if _plain(text):
         return text
     text, _ = replaced(text, _named)
+    text = _NAME.sub(_as_asked_for, text)
     return _FALSE_SIGN.sub(lambda found: _named(found[0]), _WORD.sub(_letters, text))
 
 
@@ -111,6 +119,27 @@ def as_read(text: str) -> str:
 
 def _plain(text: str) -> bool:
     return text.isascii() and (text.isprintable() or not _hidden().search(text))
+
+
+def _as_asked_for(found: re.Match[str]) -> str:
+    """A host with the name by which the network knows it (UTS 46), where that is another one; and whatever else looks
+    like a Latin name and is none."""
+    whole, place, host = found[0], found[1], found[2]
+    if host.isascii() or not (place or _is_false(host)):
+        return whole
+    import idna  # only where a text has such a host
+
+    try:
+        known = idna.encode(host[: LONGEST_HOST + 1].rstrip("."), uts46=True).decode()
+    except idna.IDNAError:
+        known = "no host has this name"
+    return f"{whole} [{known}]"
+
+
+def _is_false(name: str) -> bool:
+    """Whether one part of it has look-alikes only, below something that is Latin."""
+    *labels, last = name.split(".")
+    return last.isascii() and last.isalpha() and any(map(_FALSE_LABEL.fullmatch, labels))
 
 
 def _letters(word: re.Match[str]) -> str:

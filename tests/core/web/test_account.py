@@ -333,7 +333,8 @@ async def test_the_page_shows_the_act_with_exactly_its_arguments(local: bool) ->
     text = words_of(page)
     for part in ("Mail helper", "notes_send_note", "does something that others will see", "alice@example.test"):
         assert part in text
-    assert "<pre>bob@example.test</pre>" in page.text and "<pre>Dear Bob,\n\nsee you at 8.</pre>" in page.text
+    for part in ("bob@example.test", "Dear Bob,\n\nsee you at 8."):
+        assert f'<pre dir="auto">{part}</pre>' in page.text
 
 
 @pytest.mark.parametrize("local", [False, True])
@@ -349,7 +350,10 @@ async def test_a_yes_lets_exactly_this_act_happen(local: bool) -> None:
     assert await world.act() == "sent"
     assert len(world.sandbox.sent("alice@example.test")) == 1
     used = await browser.open(f"{await _me(world)}/approve/{approval.id}")
-    assert "Approved, and begun" in words_of(used)
+    assert "It was already sent at 08:00 UTC" in words_of(used) and "nor taken back" in words_of(used)
+    late = await browser.submit(done, done.forms[0], decision="reject")
+    assert "It was already sent at 08:00 UTC" in words_of(late) and not late.forms
+    assert world.events("approval.")[-2:] == ["approval.used", "approval.too_late"]
 
 
 async def test_a_no_keeps_the_act_from_happening() -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -64,11 +64,15 @@ Front = Callable[[Sandbox], AsgiApp]
 
 @dataclass(frozen=True)
 class Turn:
-    """What one step of the conversation came to: messages nobody has seen yet, and what the user is asked now."""
+    """What one step of the conversation came to: messages nobody has seen yet, and what the user is asked now.
+
+    ``late``: approvals that were answered too late, as they stand.
+    """
 
     said: Sequence[AnyMessage]
     consents: Sequence[Payload] = ()
     approvals: Sequence[Payload] = ()
+    late: Sequence[Approval] = ()
 
     @property
     def text(self) -> str:
@@ -105,11 +109,25 @@ class Chat:
         return await self.turn()
 
     async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
-        """The person's answers to approvals, by approval id. One that came too late is asked anew."""
+        """The person's answers to approvals, by approval id. One that has expired is asked anew."""
+        late: list[Approval | None] = []
         for approval, decision in decisions.items():
-            with suppress(NotFound, Conflict):  # expired, or decided elsewhere: the graph looks at what is recorded
+            try:
                 await self.deputy.decide(approval, decision, by=self.user)
-        return await self.look_again()
+            except NotFound:
+                pass  # it has expired
+            except Conflict:  # decided elsewhere, or done: the graph looks at what is recorded
+                late.append(await self.deputy.approval(approval, by=self.user))
+        return replace(await self.look_again(), late=[one for one in late if one is not None])
+
+    async def found(self, asked: Mapping[str, Any]) -> Approval | None:
+        """An approval as it stands now; None where it is gone."""
+        return await self.deputy.approval(asked["approval_id"], by=self.user)
+
+    async def is_decided(self, asked: Mapping[str, Any]) -> bool:
+        """Whether nobody need answer it any more."""
+        now = await self.found(asked)
+        return now is None or now.status != "pending"
 
     async def turn(self) -> Turn:
         """Where the conversation stands; each message is given once."""
@@ -131,7 +149,7 @@ class Chat:
 
     async def whole(self, asked: Payload) -> Approval:
         """All that an approval shows: a pause holds only the beginning of long texts. Raises `NotFound`."""
-        found = await self.deputy.approval(asked["approval_id"], by=self.user)
+        found = await self.found(asked)
         if found is None:
             raise NotFound("This approval waits no longer.", hint="Ask again.")
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -13,6 +13,7 @@ from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
+from deputize.cli.typed_answer import AnsweredElsewhere, typed_line
 from deputize.core import DeputizeError, InvalidInput
 from deputize.core.vault.pseudonyms import People
 
@@ -164,25 +165,48 @@ class Terminal:
 
     def _decided(self, turn: Turn) -> Turn:
         """Show what is about to happen, and ask."""
-        from deputize.cli.prompts import approval_page
+        from deputize.cli.prompts import approval_page, said_elsewhere
 
         stage = self.stage
         decisions: dict[str, Decision] = {}
         for ask in turn.approvals:
             whole = self._run(stage.chat.whole(ask))
             show.approval(whole, show.out, approval_page(stage.deputy, stage.chat.user, whole))
-            decisions[ask["approval_id"]] = "approve" if self._yes("Do this? [y/n] ") else "reject"
-        return self._run(stage.chat.decide(decisions))
+            if decision := self._decision(ask):
+                decisions[ask["approval_id"]] = decision
+        turn = self._run(stage.chat.decide(decisions))
+        for late in turn.late:
+            show.out.print(show.plain(said_elsewhere(late)), soft_wrap=True)
+        return turn
 
-    def _yes(self, question: str) -> bool:
+    def _decision(self, ask: Mapping[str, Any]) -> Decision | None:
+        """The person's answer; None where it was decided elsewhere meanwhile, which is said."""
+        from deputize.cli.prompts import said_elsewhere
+
+        chat = self.stage.chat
+        try:
+            good = self._yes("Do this? [y/n] ", lambda: self._run(chat.is_decided(ask)))
+        except AnsweredElsewhere:
+            show.out.print()
+            show.out.print(show.plain(said_elsewhere(self._run(chat.found(ask)))), soft_wrap=True)
+            return None
+        return "approve" if good else "reject"
+
+    def _yes(self, question: str, elsewhere: Callable[[], bool]) -> bool:
         while True:
-            answer = self._line(question).lower()
+            answer = self._line(question, elsewhere=elsewhere).lower()
             if answer in ("y", "yes", "n", "no"):
                 return answer.startswith("y")
             show.out.print("y or n, please.")
 
-    def _line(self, prompt: str, *, remember: bool = False) -> str:
-        """What the person types. The prompt goes through `input`, which tells readline how wide it is."""
+    def _line(self, prompt: str, *, remember: bool = False, elsewhere: Callable[[], bool] | None = None) -> str:
+        """What the person types. The prompt goes through `input`, which tells readline how wide it is; but where it may
+        be answered ``elsewhere``, which `input` would not notice."""
+        if elsewhere and sys.stdin.isatty():
+            show.out.print(show.plain(prompt), end="")
+            if (line := typed_line(elsewhere)) is None:
+                raise Left
+            return line
         try:
             said = input(prompt).strip()
         except EOFError:

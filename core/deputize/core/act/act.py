@@ -69,7 +69,8 @@ class Act:
     which it takes.
     ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
     show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know. ``outside``: those of
-    its targets that strangers have named in a text which was read in the same conversation.
+    its targets that strangers have named in a text which was read in the same conversation. ``mandate``: the id of the
+    one it happens under.
     """
 
     user: User
@@ -88,6 +89,7 @@ class Act:
     show: Show | None = None
     began: float = 0.0
     outside: tuple[FromOutside, ...] = ()
+    mandate: str = ""
 
     @property
     def shows(self) -> bool:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 from deputize.core.act.act import Act
@@ -30,21 +32,35 @@ from deputize.core.act.approval_row import (
     shown_in,
 )
 from deputize.core.act.show import Show
+from deputize.core.act.too_late import outcome_of, row_of, too_late
 from deputize.core.act.tool import Effect
 from deputize.core.audit.events import (
     ApprovalApproved,
     ApprovalAsked,
     ApprovalEdited,
     ApprovalRejected,
+    ApprovalTooLate,
     ApprovalUsed,
 )
 from deputize.core.engine import Engine, FixedPages
-from deputize.core.errors import ApprovalRequired, Conflict, Declined, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.errors import (
+    ApprovalRequired,
+    Declined,
+    InvalidInput,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    StoreUnavailable,
+)
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record
 
 LIFE: Final = 3600.0
+MOST_PENDING: Final = 20
+"""Approvals that may wait for one user at a time: who finds hundreds reads none."""
+STRIPES: Final = 64
+LONGEST_WAIT: Final = 30.0
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 Decision = Literal["approve", "reject", "edit"]
@@ -57,20 +73,19 @@ class Approvals:
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.audit, self.clock, pages = engine.vault, engine.audit, engine.clock, engine.pages
+        self.zone = engine.zone
         self.home = pages.url.rstrip("/") if isinstance(pages, FixedPages) else ""
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.
 
-        Raises `ApprovalRequired`, or `Declined` after a no.
+        Raises `ApprovalRequired`, `Declined` after a no, or `RateLimited` where too many wait for the user already.
         """
         content = (await self._asked(act, account)).json
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
-            raise ApprovalRequired(
-                f"{act.tool.name} waits for the user's approval.", approval=public(content, self.home)
-            )
+            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=self._public(content))
         return content.get("edited")
 
     async def changed(self, act: Act, account: Account) -> Mapping[str, Any] | None:
@@ -82,6 +97,11 @@ class Approvals:
         """What the row of this act holds, as long as it says something about it."""
         record = await self.vault.get("approval", self._key(act, account))
         return None if record is None or self._over(act, record.json) else record.json
+
+    async def answered(self, act: Act, account: Account) -> bool:
+        """Whether the user has answered about this act already, so that no mandate need."""
+        standing = await self.standing(act, account)
+        return standing is not None and standing["status"] != "pending"
 
     async def _asked(self, act: Act, account: Account) -> Record:
         """The row about just this act, asked anew where there is none, or one about something else. A row that
@@ -114,6 +134,7 @@ class Approvals:
             "effect": act.effect.words(),
             "agent": act.agent,
             "account": account.name,
+            "subject": account.subject,
             "thread": act.call.thread,
             "call": act.call.id,
             "arguments": meant(act.tool, act.arguments),
@@ -128,10 +149,36 @@ class Approvals:
             content |= {"agreed": agreed, "changed": act.show.differs(Show.of(agreed))}
         if old is not None and act.asked is not None:
             content |= {"edited": old.json["edited"], "settled": True}
-        made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
+        async with self._room(act.user, old):
+            made = await (self.vault.swap(old, content) if old else self.vault.insert("approval", key, content))
         if made is not None:
             await self.audit.tell(ApprovalAsked(facts_of(act.user, content)))
         return made
+
+    @asynccontextmanager
+    async def _room(self, user: User, old: Record | None) -> AsyncIterator[None]:
+        """For one more question to this user, or another one in place of one that waits. Nothing is evicted for it.
+
+        Raises `RateLimited` where as many wait already, among all processes; only this user's rows are looked at.
+        """
+        if old is not None and self._waits(old.json):
+            yield
+            return
+        place = self.vault.place(user)
+        try:
+            async with self.vault.store.lock(f"approvals-{int(place[:8], 16) % STRIPES:02d}", LONGEST_WAIT):
+                if len(await self.waiting(user)) >= MOST_PENDING:
+                    raise RateLimited(
+                        f"{MOST_PENDING} approvals wait for this user already, so this is not asked.",
+                        retry_after=LIFE,
+                        hint=f"Let the user decide those that wait{f': {self.home}/connections' if self.home else ''}.",
+                    )
+                yield
+        except TimeoutError:
+            raise StoreUnavailable("Too many acts are asked about; nothing was done.", hint="Try again.") from None
+
+    def _waits(self, content: Mapping[str, Any]) -> bool:
+        return bool(content["status"] == "pending" and content["expires"] > self.clock())
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
@@ -139,7 +186,7 @@ class Approvals:
         """Record the user's answer. Raises `NotFound` for an approval that is not this user's, or has expired.
 
         The same answer twice is one answer. A no counts until the act has begun, whatever was said before; any other
-        answer to a decided approval is a `Conflict`.
+        answer to a decided approval is a `Conflict`, which says what became of the act.
         """
         status = STATUS.get(decision) if isinstance(decision, str) else None
         if status is None or (edit is None) == (decision == "edit"):
@@ -150,17 +197,29 @@ class Approvals:
             content = record.json
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
-                    return public(content, self.home)
-                raise Conflict(f"This approval was already {content['status']}.", reason="already_done")
+                    return self._public(content)
+                if (content["status"], status) == ("used", "rejected"):
+                    await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
+                raise await too_late(
+                    self.vault, by, content, await self._with_outcome(by, content), decision, self.clock()
+                )
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
-                return public(content, self.home)
+                return self._public(content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
-        return public(record.json, self.home) if record else None
+        return await self._with_outcome(by, record.json) if record else None
+
+    def _public(self, content: Mapping[str, Any]) -> Approval:
+        return public(content, self.home, self.zone)
+
+    async def _with_outcome(self, user: User, content: Mapping[str, Any]) -> Approval:
+        """As a person sees it, with what became of its act."""
+        outcome, at = outcome_of(await row_of(self.vault, user, content))
+        return replace(self._public(content), outcome=outcome, ended_at=at)
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -181,8 +240,8 @@ class Approvals:
             if record and record.json["status"] == "pending":
                 await self.vault.swap(record, record.json | {"id": fresh_id(record.key)})
 
-    async def take(self, act: Act, account: Account) -> None:
-        """The approved act is about to happen: nothing else can happen on this approval. For one run at a time.
+    async def take(self, act: Act, account: Account) -> str:
+        """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
 
         Raises `ApprovalRequired` where another call that looks the same was quicker, or what is shown has changed, and
         `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
@@ -191,27 +250,43 @@ class Approvals:
         status = record.json["status"]
         if act.call.known and status == "used":
             if act.effect is Effect.READS:
-                return
+                return str(record.json["id"])
             raise OutcomeUnknown(
                 "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
                 hint="Look whether it was done before asking for it again.",
             )
         if status == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
-        if status != "approved" or not await self.vault.swap(record, record.json | {"status": "used"}):
-            raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home))
+        if status != "approved" or not await self.vault.swap(
+            record, record.json | {"status": "used", "act": act.key.hex}
+        ):
+            raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=self._public(record.json))
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
+        return str(record.json["id"])
+
+    async def pass_over(self, act: Act, account: Account) -> None:
+        """The act is about to happen under a mandate: what was asked about it needs no answer. Raises `Declined` after
+        a no, which was quicker."""
+        while act.call.known:
+            record = await self.vault.get("approval", self._key(act, account))
+            if record is None or self._over(act, record.json) or record.json["status"] == "used":
+                return
+            if record.json["status"] == "rejected":
+                raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
+            used = {"status": "used", "act": act.key.hex, "was": record.json["status"]}
+            if await self.vault.swap(record, record.json | used):
+                return
 
     async def give_back(self, act: Act, account: Account) -> None:
-        """Nothing happened: the approval still stands."""
+        """Nothing happened: the approval stands as it was."""
         record = await self.vault.get("approval", self._key(act, account))
         if record and record.json["status"] == "used":
-            await self.vault.swap(record, record.json | {"status": "approved"})
+            await self.vault.swap(record, record.json | {"status": record.json.get("was", "approved")})
 
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [public(c, self.home) for c in found if c["status"] == "pending" and c["expires"] > self.clock()]
+        return [self._public(content) for content in found if self._waits(content)]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

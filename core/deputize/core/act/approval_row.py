@@ -11,11 +11,12 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.outside import outside_rows, shown_outside
-from deputize.core.act.show import Show, argument_rows, show_rows
+from deputize.core.act.show import Audience, Show, argument_rows, show_rows
 from deputize.core.act.tool import Tool
 from deputize.core.audit.facts import OfApproval
 from deputize.core.errors import InvalidInput
@@ -41,11 +42,11 @@ class Edit:
         return cls(plain, meant(tool, valid))
 
 
-def public(content: Mapping[str, Any], home: str) -> Approval:
+def public(content: Mapping[str, Any], home: str, zone: tzinfo | None) -> Approval:
     """The approval as a person sees it: what was shown; or the arguments, of a tool that does not show, and of an
-    edit until it is known what it would do."""
+    edit until it is known what it would do. ``zone``: in which times are told."""
     show = Show.of(content["show"]) if content.get("show") and not is_unseen_edit(content) else None
-    rows = show_rows(show) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
+    rows = show_rows(show, zone) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
     rows += outside_rows(content.get("outside") or ())
     return Approval(
         id=content["id"],
@@ -60,6 +61,7 @@ def public(content: Mapping[str, Any], home: str) -> Approval:
         what=show.what if show else "",
         changed=tuple(name.replace("_", " ") for name in content.get("changed", ())),
         digest=content.get("digest", ""),
+        targets=repeatable(content),
         link=f"{home}/approve/{content['id']}" if home else "",
     )
 
@@ -104,6 +106,17 @@ def agreed_to(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What the user last said yes to, if that is what has changed."""
     found: Mapping[str, Any] | None = content.get("show" if content["status"] == "approved" else "agreed")
     return found
+
+
+def repeatable(approval: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a mandate for more acts like that of an approval's row would be bound to; () where none can be given: for
+    what destroys, for what nobody knows who will see, and where a value comes from outside."""
+    kept = approval.get("show")
+    if not kept or approval.get("outside") or approval.get("edited") is not None or "subject" not in approval:
+        return ()
+    show = Show.of(kept)
+    once = show.destroys or approval["effect"] == "destructive" or show.audience is Audience.UNKNOWN
+    return () if once else show.reached
 
 
 def is_spent(act: Act, content: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ class CallRow:
     grant: Grant | None = None
     act_id: str = ""
     show: str = ""
+    answered_by: str = ""
     incomplete: str = ""
 
     @classmethod
@@ -47,6 +48,10 @@ class CallRow:
     def showed(self, digest: str) -> None:
         """What was shown, and is now done."""
         self.show = digest
+
+    def begins(self, answered_by: str) -> None:
+        """What lets it begin: ``policy``, or the id of an approval or a mandate."""
+        self.answered_by = answered_by
 
     def left_out(self, what: str) -> None:
         """What the provider left out of a good answer."""
@@ -75,6 +80,7 @@ class CallRow:
             scopes_required=asks_of(act.needs) if act and grant else (),
             scopes_granted=in_order(grant.scopes) if grant else (),
             show=self.show,
+            answered_by=self.answered_by,
             incomplete=self.incomplete,
         )
 

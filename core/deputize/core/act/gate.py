@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -126,8 +127,9 @@ class Gate:
         self._note(row, act, grant)
         return act, grant
 
-    async def ahead(self, act: Act) -> bool:
-        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it.
+    async def ahead(self, act: Act, beside: Counter[str]) -> bool:
+        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it. ``beside``: as
+        `Planner.look` has it.
 
         Raises as `permitted` does, and what reading for its preview came to. Nothing is asked about an act whose
         outcome is recorded, or that a run has begun to write.
@@ -138,17 +140,18 @@ class Gate:
         if not act.shows:
             return act.approved
         async with self.lacking(act, grant):
-            return await self.planner.look(act, grant)
+            return await self.planner.look(act, grant, beside)
 
     async def blockers(
         self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None
     ) -> list[DeputizeError | MissingScopes | None]:
         """What is in the way of each call, or None. ``approved`` is given the ids of those with the user's yes."""
         found: list[DeputizeError | MissingScopes | None] = []
+        beside = Counter[str]()
         for tool, arguments, call in calls:
             try:
                 act = await self.plan(tool, arguments, user, None, call, agent)
-                if await self.ahead(act) and approved is not None:
+                if await self.ahead(act, beside) and approved is not None:
                     approved.add(call.id)
                 found.append(None)
             except (DeputizeError, MissingScopes) as e:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from deputize.core.act.act import Act
 from deputize.core.act.key import ActKey
 from deputize.core.act.request import Undo
+from deputize.core.act.too_late import with_note
 from deputize.core.act.tool import Effect
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
@@ -43,6 +44,7 @@ class Entry:
 
     ``said``: the digest of the arguments; ``kept``: seconds that the row counts after its last write.
     ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
+    ``answered_by``: what let that run begin: "policy", or the id of an approval or a mandate.
     ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
     """
 
@@ -56,6 +58,7 @@ class Entry:
     kept: float = KEPT
     show: str = ""
     began: float = 0.0
+    answered_by: str = ""
     taken_up: bool = False
     undo: Undo | None = None
     _notes: dict[str, Any] = field(default_factory=dict)
@@ -78,21 +81,27 @@ class Entry:
         """Record the result for every later run of the same act. ``more``: what `undoing` keeps beside it."""
         await self._write("done", result=result, **(more or {}))
 
+    @property
+    def keeps_note(self) -> bool:
+        """Whether a later run goes on with what was noted: then nobody is asked again, and nothing is given back."""
+        return bool(self.noted or self._notes)
+
     async def release(self) -> None:
         """Nothing final happened: a later run may try. One that left a note begins where this one stopped."""
-        if self.record is not None and not self.noted and not self._notes:
+        if self.record is not None and not self.keeps_note:
             await self.vault.delete(self.record)
             self.record = None
 
     async def unknown(self) -> None:
         """It may have happened: no later run may try, unless it can look up what was noted."""
-        if self.record is not None and not self.noted and not self._notes:
+        if self.record is not None and not self.keeps_note:
             await self._write("unknown")
 
     async def _write(self, state: str, **more: Any) -> None:
         whose = {"account": self.account, "arguments": self.said}
-        content = {"state": state, "expires": self.clock() + self.kept, **whose, **more}
+        content = {"state": state, "at": self.clock(), "expires": self.clock() + self.kept, **whose, **more}
         content |= {"show": self.show, "began": self.began} if self.show else {}
+        content |= {"answered_by": self.answered_by} if self.answered_by else {}
         made = await (
             self.vault.swap(self.record, content) if self.record else self.vault.insert("act", self.key, content)
         )
@@ -142,7 +151,7 @@ class Ledger:
             raise Conflict("A call of this id was already made with other arguments.", hint="Make a new call.")
         if content["state"] == "unknown":
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
-        return Recorded(content["result"]) if content["state"] == "done" else None
+        return Recorded(with_note(content)) if content["state"] == "done" else None
 
     async def _refuse_earlier_version(self, act: Act) -> None:
         """Raises `OutcomeUnknown` where a version that left out the arguments has recorded a call of these ids."""
@@ -197,6 +206,7 @@ class Ledger:
             self.kept,
             show=left.get("show", ""),
             began=left.get("began", 0.0),
+            answered_by=left.get("answered_by", ""),
             taken_up=record is not None,
         )
         if record is not None and (not entry.noted or not act.tool.reads_notes):

@@ -11,6 +11,7 @@ from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.ledger import Entry, Ledger, Recorded, recordable
+from deputize.core.act.mandates import Mandates
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.results import MissingScope
@@ -34,13 +35,15 @@ class Performer:
         engine: Engine,
         ledger: Ledger,
         approvals: Approvals,
+        mandates: Mandates,
         planner: Planner,
         sender: Sender,
         refresher: Refresher,
         outside: OutsideRecord,
     ) -> None:
         self.audit, self.clock, self.ledger, self.approvals = engine.audit, engine.clock, ledger, approvals
-        self.planner, self.sender, self.refresher, self.outside = planner, sender, refresher, outside
+        self.mandates, self.planner, self.sender, self.refresher = mandates, planner, sender, refresher
+        self.outside = outside
 
     async def perform(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """The act's result. ``row``, for the audit, is told what was shown and what the provider left out.
@@ -72,7 +75,7 @@ class Performer:
 
     async def _approved_read(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """What the user has said yes to: the yes is for one read, too."""
-        await self.approvals.take(act, grant.account)
+        row.begins(await self.approvals.take(act, grant.account))
         try:
             return await self.sender.perform(act, grant, row)
         except (DeputizeError, GrantLost, MissingScope):
@@ -93,8 +96,7 @@ class Performer:
             await self._leave(entry.unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
-            if begins.taken is not None:  # refused before it did anything
-                await self.approvals.give_back(begins.taken, begins.grant.account)
+            await begins.refused()
             await self._leave(entry.release, act)
             raise
         except BaseException:
@@ -120,7 +122,8 @@ class Performer:
 @dataclass
 class _Beginning:
     """How an act comes to its first write: its row is claimed, then the yes is taken, then the audit says so. So there
-    is no moment with a yes that is used up and nothing that tells by whom."""
+    is no moment with a yes that is used up and nothing that tells by whom. A mandate is spent before that: its own row
+    tells by whom, and no more acts than it allows come as far as a claim."""
 
     performer: Performer
     act: Act
@@ -128,6 +131,7 @@ class _Beginning:
     row: CallRow
     entry: Entry
     taken: Act | None = None
+    spent: Act | None = None
     shown: Show | None = None
 
     async def at_show(self, show: Show) -> None:
@@ -135,21 +139,31 @@ class _Beginning:
         self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
-            await self.now(await self.performer.planner.allowed(replace(self.act, show=show), self.grant))
+            await self.now(await self._answered(replace(self.act, show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and what it was about has changed since.",
                 hint="Look what became of it before asking for it again.",
             )
 
+    async def _answered(self, act: Act) -> Act:
+        """The act with what lets it begin. Where others have used up its mandate meanwhile, it needs another yes."""
+        while True:
+            allowed = await self.performer.planner.allowed(act, self.grant)
+            if not allowed.mandate:
+                return allowed
+            if await self.performer.mandates.spend(allowed, self.grant.account):
+                self.spent = allowed
+                return allowed
+
     async def now(self, act: Act) -> None:
         """From here on it may write. The intent is durable first where the audit is strict."""
         performer, entry = self.performer, self.entry
         if not entry.taken_up and (act.shows or act.approved):
             await entry.claim()
-        if act.approved and not entry.taken_up:
-            await performer.approvals.take(act, self.grant.account)
-            self.taken = act
+        if not entry.taken_up:
+            entry.answered_by = await self._take(act)
+        self.row.begins(entry.answered_by)
         if entry.show:
             self.row.showed(entry.show)
         mac = performer.audit.digest(act.key.hex, repr(act.arguments))
@@ -159,6 +173,25 @@ class _Beginning:
             await performer.audit.settle()
         else:
             await asyncio.to_thread(performer.audit.hand_over)  # known from here on, though this process be killed
+
+    async def _take(self, act: Act) -> str:
+        """Use up the yes, if it happens on one; what lets the act begin."""
+        if act.approved:
+            approval = await self.performer.approvals.take(act, self.grant.account)
+            self.taken = act
+            return approval
+        if act.mandate:
+            await self.performer.approvals.pass_over(act, self.grant.account)
+        return act.mandate or "policy"
+
+    async def refused(self) -> None:
+        """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
+        with, by what this one noted, stays spent."""
+        if self.taken is not None:
+            await self.performer.approvals.give_back(self.taken, self.grant.account)
+        if self.spent is not None and not self.entry.keeps_note:
+            await self.performer.approvals.give_back(self.spent, self.grant.account)
+            await self.performer.mandates.give_back(self.spent)
 
 
 def _plain(result: Any) -> Any:

@@ -8,12 +8,14 @@ what was read. What was asked about is not kept: a person takes longer.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
+from deputize.core.act.mandates import Mandates
 from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.runner import Planned, Sender
@@ -26,6 +28,8 @@ from deputize.core.vault.grant import Grant, User
 SECONDS: Final = 10.0
 MOST: Final = 64
 MOST_BYTES: Final = 64 * 2**20
+NONE: Final[Mapping[str, int]] = {}
+"""No other acts beside one."""
 
 
 @dataclass
@@ -95,11 +99,13 @@ class Planner:
         engine: Engine,
         judge: Judge,
         approvals: Approvals,
+        mandates: Mandates,
         sender: Sender,
         refresher: Refresher,
         outside: OutsideRecord,
     ) -> None:
-        self.clock, self.judge, self.approvals, self.outside = engine.clock, judge, approvals, outside
+        self.clock, self.judge, self.approvals, self.mandates = engine.clock, judge, approvals, mandates
+        self.outside = outside
         self.sender, self.refresher, self.plans = sender, refresher, Plans()
 
     async def begun(self, act: Act, grant: Grant) -> Act:
@@ -107,8 +113,10 @@ class Planner:
         standing = await self.approvals.standing(act, grant.account)
         return replace(act, began=(standing or {}).get("began") or self.clock())
 
-    async def look(self, act: Act, grant: Grant) -> bool:
+    async def look(self, act: Act, grant: Grant, beside: Counter[str]) -> bool:
         """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
+
+        ``beside``: by mandate, how many acts of the same message are to use it; this one is added where it is to.
 
         A question that was just asked needs no new look. After a yes there is one here, so that what has changed since
         is asked about where a pause is possible. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`, and what
@@ -118,16 +126,17 @@ class Planner:
         if standing and standing["status"] == "used":
             return True
         if standing and standing.get("show") and self._is_fresh(act, standing):
-            await self.allowed(replace(act, show=Show.of(standing["show"])), grant)
+            await self.allowed(replace(act, show=Show.of(standing["show"])), grant, beside)
         plan = await self.sender.plan(act, await self.refresher.live(grant))
         if plan is None:
             return False
         try:
-            allowed = await self.allowed(replace(act, show=plan.show), grant)
+            allowed = await self.allowed(replace(act, show=plan.show), grant, beside)
         except BaseException:
             plan.close()
             raise
         self.plans.keep(plan)
+        beside.update([allowed.mandate] if allowed.mandate else [])
         return allowed.approved
 
     def _is_fresh(self, act: Act, standing: Mapping[str, Any]) -> bool:
@@ -136,14 +145,17 @@ class Planner:
         fresh = 0 <= self.clock() - at < SECONDS and not self.plans.changed_since(act, at)
         return standing["status"] == "rejected" or (standing["status"] == "pending" and act.asked is None and fresh)
 
-    async def allowed(self, act: Act, grant: Grant) -> Act:
-        """The act that has shown what it will do: free, or approved. What the user changed needs a yes, too.
-
-        Judge and user are told which of its targets strangers have named.
-        """
+    async def allowed(self, act: Act, grant: Grant, beside: Mapping[str, int] = NONE) -> Act:
+        """The act that has shown what it will do: free, approved, or under a mandate. What the user changed needs a
+        yes, too; an answer about this very act comes before any mandate. Judge and user are told which of its targets
+        strangers have named."""
         refuse_if_changed(act)
         act = await self.outside.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return replace(act, approved=False)
+        if not await self.approvals.answered(act, grant.account):
+            mandate = await self.mandates.covering(act, grant.account, beside)
+            if mandate:
+                return replace(act, approved=False, mandate=mandate)
         await self.approvals.require(act, grant.account)
         return replace(act, approved=True)

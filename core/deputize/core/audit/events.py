@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal
 
-from deputize.core.audit.facts import Facts, Obtained, OfApp, OfApproval, OfCall, OfConsent, OfGrant, OfUser, event
+from deputize.core.audit.facts import (
+    Facts,
+    Obtained,
+    OfApp,
+    OfApproval,
+    OfCall,
+    OfConsent,
+    OfGrant,
+    OfMandate,
+    OfUser,
+    event,
+)
 
 Reason = Annotated[str, "why, as a word for programs"]
 KeyId = Annotated[str, "id of a key, never the key"]
@@ -96,6 +107,50 @@ class ApprovalUsed(Event):
 
     event = "approval.used"
     approval: OfApproval
+
+
+@event
+class ApprovalTooLate(Event):
+    """The user said no after the act had begun, and was told so."""
+
+    event = "approval.too_late"
+    approval: OfApproval
+
+
+# ------------------------------------------------------------- mandates
+
+
+@event
+class MandateGiven(Event):
+    """The user said yes for more than once; with `approval_id` to acts like the one of that approval."""
+
+    event = "mandate.given"
+    mandate: OfMandate
+    tools: Annotated[Sequence[str], "names of the tools"]
+    audience: Annotated[str, "who may see what they do: self, people, organisation or public"]
+    most: Annotated[int, "how many acts"]
+    valid_until: Annotated[int, "until when, Unix seconds"]
+    approval_id: Annotated[str, "the approval's id"] = ""
+
+
+@event
+class MandateUsed(Event):
+    """One act under a mandate begins."""
+
+    event = "mandate.used"
+    mandate: OfMandate
+    tool: Annotated[str, "the tool's name"]
+    thread: Annotated[str, "the conversation, as the host calls it"] = ""
+    call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
+    show: Annotated[str, "digest of what was shown, and of what was approved"] = ""
+
+
+@event
+class MandateEnded(Event):
+    """The user ended a mandate before its time."""
+
+    event = "mandate.ended"
+    mandate: OfMandate
 
 
 # ------------------------------------------------------------- consents

@@ -127,6 +127,14 @@ class OfApproval(OfUser):
 
 
 @shared
+class OfMandate(OfUser):
+    """Which mandate: a yes for more than once."""
+
+    agent: Annotated[str, "the agent's name"] = ""
+    mandate_id: Annotated[str, "the mandate's id"]
+
+
+@shared
 class OfCall(OfUser):
     """One tool call and what is known of it by now: every field but the first five may still be missing."""
 
@@ -146,4 +154,5 @@ class OfCall(OfUser):
     scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"] = ()
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"] = ()
     show: Annotated[str, "digest of what was shown, and of what was approved"] = ""
+    answered_by: Annotated[str, "what let a write begin: `policy`, or the id of an approval or a mandate"] = ""
     incomplete: Annotated[str, "what the provider left out of a good answer"] = ""

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from deputize.core.act.too_late import what_is_so
 from deputize.core.oauth.refusals import REMEDIES
+from deputize.core.pending import Approval
 
 
 class Message(NamedTuple):
@@ -147,6 +149,15 @@ APPROVAL_HEADS: Final[Mapping[str, str]] = {
     "used": "Approved, and begun",
 }
 """The first line of an approval that was answered, by its status."""
+
+
+def approval_head(act: Approval) -> str:
+    """The first line of an approval that was answered: of one whose act has begun, what is so by now."""
+    if act.outcome in ("done", "unknown"):
+        so = what_is_so(act)
+        return f"{so[:1].upper()}{so[1:]}"
+    return APPROVAL_HEADS.get(act.status, "")
+
 
 EFFECTS: Final[Mapping[str, str]] = {
     "reads": "only looks something up",

@@ -19,6 +19,7 @@ from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.local_links import unbind
+from deputize.core.web.pages.mandates import listed
 from deputize.core.web.rendering import root_of, see_other
 from deputize.core.web.site import Page, Site, here
 
@@ -38,12 +39,11 @@ async def connections(site: Site, request: Request) -> Response:
         "'self'",
         path=path,
         above=path.removesuffix("/connections"),
-        local=site.local,
-        signed_in="" if site.local else user.id,
         accounts=[(c, site.label(c.provider)) for c in held],
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
+        mandates=await listed(site, user),
         words=texts,
     )
 
@@ -75,7 +75,7 @@ async def revoke(site: Site, request: Request) -> Response:
         )
     ended = await site.deputy.revoke(user, provider, app=app, account=account)
     upstream = [texts.sentence(texts.UPSTREAM, one.upstream, "", label) for one in ended]
-    return site.page(request, "revoked.html", label=label, account=name, upstream=upstream, back=back)
+    return site.page(request, "revoked.html", label=label, account=name, upstream=upstream, back=back, whom=user.id)
 
 
 async def choose(site: Site, request: Request) -> Response:

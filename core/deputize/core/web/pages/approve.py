@@ -13,10 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.act.approval import Decision
+from deputize.core.act.mandate_row import MOST_ACTS
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
+from deputize.core.web.pages.mandates import PERIODS, listed
+from deputize.core.web.reading_order import reading
 from deputize.core.web.rendering import see_other
 from deputize.core.web.site import Page, Site, here, note
 
@@ -29,10 +32,14 @@ async def ask(site: Site, request: Request) -> Response:
     act = await _act(site, request, user)
     facts: dict[str, Any] = {
         "act": act,
-        "head": texts.APPROVAL_HEADS.get(act.status, ""),
+        "reading": reading(act),
+        "head": texts.approval_head(act),
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": site.return_to.default,
+        "mandates": await listed(site, user, act.id),
+        "most_acts": MOST_ACTS,
+        "periods": PERIODS,
         "left": texts.minutes(act.expires_at - site.deputy.clock()),
     }
     template = "approve.html" if act.status == "pending" else "approval_result.html"

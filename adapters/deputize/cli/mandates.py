@@ -1,0 +1,63 @@
+"""``deputize mandates``: what agents may do as yourself without asking, so often, until then; and how that ends."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deputize.cli import show
+from deputize.cli.common import JsonOption, UserOption, opened, who
+
+if TYPE_CHECKING:
+    from deputize.core import Mandate
+
+mandates_app = typer.Typer(help="What agents may do as you without asking.", invoke_without_command=True)
+
+
+@mandates_app.callback()
+def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption = False) -> None:
+    """What agents may do as you without asking: with which tools, whom it reaches, how often, until when.
+
+    One is given as an answer to deputize act, or on the page of an approval.
+    """
+    if context.invoked_subcommand:
+        return
+    with opened() as deputy:
+        found = deputy.run(deputy.mandates(who(user)))
+    if as_json:
+        show.data([_facts(one) for one in found])
+        return
+    for one in found:
+        show.out.print(show.plain(_told(one)), soft_wrap=True)
+        show.out.print(show.plain(f"  To end it: deputize mandates end {one.id}", "dim"), soft_wrap=True)
+    if not found:
+        show.out.print("Nothing: agents ask you each time.")
+
+
+@mandates_app.command()
+def end(
+    mandate: Annotated[str, typer.Argument(help="Its id; deputize mandates lists them.")], user: UserOption = ""
+) -> None:
+    """End one: from now on you are asked again. What has begun under it goes on."""
+    with opened() as deputy:
+        deputy.run(deputy.end_mandate(who(user), mandate))
+    show.out.print(show.plain(f"Ended {mandate}: you are asked again."))
+
+
+def _facts(mandate: Mandate) -> dict[str, Any]:
+    return {**asdict(mandate), "user": mandate.user.id, "audience": mandate.audience.name.lower()}
+
+
+def _told(mandate: Mandate) -> str:
+    """A mandate in sentences."""
+    until = datetime.fromtimestamp(mandate.until, UTC).astimezone()
+    account = f" as {mandate.account}" if mandate.account else ""
+    lost = " It may delete or overwrite something." if mandate.destroys else ""
+    return (
+        f"{mandate.id}  {mandate.agent} may use {', '.join(mandate.tools)}{account}, {mandate.used} of "
+        f"{show.counted(mandate.most, 'time')} used, until {until:%Y-%m-%d %H:%M %Z}.\n"
+        f"  It reaches nobody and nothing but: {', '.join(mandate.targets)}.{lost}"
+    )

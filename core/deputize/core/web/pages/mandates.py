@@ -1,0 +1,84 @@
+"""A yes for more than once: given beside the yes to one act, listed on the page of connections, ended there.
+
+POST /approve/{approval}/more     more    back to /approve/{approval}
+POST /connections/mandates/end    end     back to /connections
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.act.mandate_row import MOST_ACTS, Mandate, MandateOffer
+from deputize.core.act.show import SEEN_BY
+from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.vault.grant import User
+from deputize.core.web import texts
+from deputize.core.web.rendering import see_other
+from deputize.core.web.site import Page, Site, here, note
+
+PERIODS: Final = {"1": "for an hour", "24": "for a day", "168": "for a week", "720": "for 30 days"}
+"""For how long a mandate may be given on the page: hours, and the words for them."""
+HOUR: Final = 3600.0
+
+
+async def listed(site: Site, user: User, approval: str = "") -> list[dict[str, Any]]:
+    """The user's mandates as templates show them; those alone that were given beside an approval, if one is named."""
+    found = await site.deputy.mandates(user)
+    return [_facts(one) for one in found if not approval or one.approval == approval]
+
+
+def _facts(mandate: Mandate) -> dict[str, Any]:
+    return {
+        "id": mandate.id,
+        "agent": texts.agent_words(mandate.agent),
+        "tools": mandate.tools,
+        "targets": mandate.targets,
+        "account": mandate.account,
+        "seen_by": SEEN_BY[mandate.audience],
+        "destroys": mandate.destroys,
+        "used": mandate.used,
+        "most": mandate.most,
+        "until": f"{datetime.fromtimestamp(mandate.until, UTC):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+async def more(site: Site, request: Request) -> Response:
+    """A yes to an act, and to so many more like it, for so long."""
+    user = await site.user(request)
+    approval = request.path_params["approval"]
+    if user is None:
+        return site.nobody(request, f"/approve/{quote(approval, safe='')}")
+    fields = await site.form(request, user)
+    most, hours = fields.get("most", ""), fields.get("hours", "")
+    if hours not in PERIODS or most not in map(str, range(1, MOST_ACTS + 1)):
+        raise InvalidInput("That is no answer.", fix_by="user", reason="odd_form")
+    offer = MandateOffer(int(most), site.deputy.clock() + int(hours) * HOUR)
+    try:
+        await site.deputy.decide(approval, "approve", by=user, mandate=offer)
+    except Conflict as e:
+        note(e, "POST /approve/{approval}/more")
+    return see_other(here(request).removesuffix("/more"))
+
+
+async def end(site: Site, request: Request) -> Response:
+    """End a mandate; one that has ended meanwhile has."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, "/connections")
+    wanted = (await site.form(request, user)).get("mandate", "")
+    try:
+        await site.deputy.end_mandate(user, wanted)
+    except NotFound as e:
+        note(e, "POST /connections/mandates/end")
+    return see_other(here(request).removesuffix("/mandates/end"))
+
+
+PAGES: Final = (
+    Page("POST", "/approve/{approval}/more", more, own=True),
+    Page("POST", "/connections/mandates/end", end, own=True),
+)

@@ -1,0 +1,40 @@
+"""A process that acts under a mandate of Alice's as often as it can.
+
+``python -m tests.core.act.spending VAULT NAME TRIES`` says "ready", waits for a line, and says how many acts were done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import httpx
+
+from deputize.core import ApprovalRequired, Call
+from tests.core.act.test_mandates import KIT
+from tests.support.house import build, new_vault
+
+KEY = b"k" * 32
+
+
+async def main(vault: Path, name: str, tries: int) -> None:
+    """All tries at once. The provider takes everything."""
+    line = httpx.MockTransport(lambda request: httpx.Response(200, json={"id": "m1"}))
+    async with await build(vault=await new_vault(vault, KEY), transport=line, toolkits=[KIT]) as deputy:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+
+        async def one(n: int) -> int:
+            call = Call("t", name, str(n))
+            try:
+                await deputy.act("gmail_tell", {"people": ["bob@acme.example"]}, user="alice", call=call)
+            except ApprovalRequired:
+                return 0
+            return 1
+
+        print(sum(await asyncio.gather(*map(one, range(tries)))), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))

@@ -1,0 +1,488 @@
+"""A yes for more than once covers what it was given for, as often as it was given for, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import (
+    Act,
+    Approval,
+    ApprovalRequired,
+    Audience,
+    Call,
+    Change,
+    Conflict,
+    Declined,
+    Deputy,
+    Effect,
+    InvalidInput,
+    Mandate,
+    MandateOffer,
+    NotFound,
+    OutcomeUnknown,
+    PolicyDenied,
+    Request,
+    Show,
+    Steps,
+    Toolkit,
+    User,
+    Verdict,
+    any_of,
+    ask_before_sending,
+)
+from deputize.core.vault.record import EXPIRING
+from deputize.core.vault.rotation import key_uses, reseal
+from deputize.core.vault.stores.memory import MemoryStore
+from deputize.core.vault.vault import Vault
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from tests.support.house import Clock, Recorder, build, new_vault
+from tests.support.kits import SENDING, raw
+from tests.support.mortal import Died, Fate, MortalLine, MortalStore
+
+MODIFY: Final = "https://www.googleapis.com/auth/gmail.modify"
+DAY: Final = 86400.0
+KIT = Toolkit("gmail", provider="google")
+NEED = any_of(MODIFY, method="x")
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def tell(
+    people: list[str], text: str = "Hi", where: str = "", audience: str = "PEOPLE", destroys: bool = False
+) -> Steps:
+    """Tell people something."""
+    yield Show("Tell them", audience=Audience[audience], people=people, where=where, destroys=destroys, text=text)
+    yield Request("POST", SENDING, json={"raw": raw("bob@example.test", "Hi", text)})
+    return {"told": people}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+def shout(text: str) -> Steps:
+    """Tell Bob something, by another tool."""
+    yield Show("Tell Bob", audience=Audience.PEOPLE, people=["bob@acme.example"], text=Change("", text))
+    yield Request("POST", SENDING, json={"raw": raw("bob@example.test", "Hi", text)})
+    return {}
+
+
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+def blind(people: list[str]) -> Steps:
+    """Does not say what it will do."""
+    yield Request("POST", SENDING, json={"raw": raw("bob@example.test", "Hi", "x")})
+    return {}
+
+
+@dataclass
+class World:
+    """Alice's mailbox, a store that outlives processes, and what went out."""
+
+    clock: Clock = field(default_factory=lambda: Clock(1_800_000_000.0))
+    calls: int = 0
+
+    def __post_init__(self) -> None:
+        self.sandbox, self.store = Sandbox(clock=self.clock), MemoryStore()
+        self.wire = Recorder(self.sandbox.transport())
+        self.deputy: Deputy
+
+    async def process(self, fate: Fate | None = None) -> Deputy:
+        fate = fate or Fate()
+        vault = await Vault.open(MortalStore(self.store, fate), [b"k" * 32])
+        line = MortalLine(self.wire, fate)
+        return await build(vault=vault, transport=line, clock=self.clock, apps=apps(), toolkits=[KIT])
+
+    async def act(
+        self, id: str = "", tool: str = "tell", user: str = "alice", agent: str = "", **arguments: Any
+    ) -> Any:
+        """One call, of its own unless ``id`` names it: to Bob, unless others are named."""
+        self.calls += 1
+        given = arguments if tool != "tell" else {"people": ["bob@acme.example"]} | arguments
+        call = Call("t", "m", id or f"c{self.calls}")
+        return await self.deputy.act(f"gmail_{tool}", given, user=user, call=call, agent=agent)
+
+    async def asked(self, **call: Any) -> Approval:
+        with pytest.raises(ApprovalRequired) as needed:
+            await self.act(**call)
+        return needed.value.approval
+
+    async def give(self, *targets: str, most: int = 20, days: float = 1.0, **more: Any) -> Mandate:
+        given = {"tools": ["gmail_tell"], "targets": targets or ["@acme.example"]} | more
+        return await self.deputy.give_mandate("alice", **given, most=most, until=self.clock.now + days * DAY)
+
+    async def used(self) -> list[int]:
+        return [mandate.used for mandate in await self.deputy.mandates("alice")]
+
+    @property
+    def sent(self) -> int:
+        return sum(r.url.path.endswith("/send") for r in self.wire.seen)
+
+    def rows(self, event: str) -> list[Mapping[str, Any]]:
+        return [row for row in self.deputy.audit.rows() if row["event"] == event]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    world.deputy = await world.process()
+    for user in ("alice", "bob"):
+        give_grant(world.sandbox, world.deputy, user, [MODIFY], provider="google", email="alice@example.test")
+    async with world.deputy:
+        yield world
+
+
+# ----------------------------------------------------------------- what it covers
+
+
+async def test_a_mandate_lets_acts_happen_that_would_be_asked_about_and_the_audit_says_by_what(world: World) -> None:
+    mandate = await world.give("@acme.example", "carol@example.test", most=2)
+    await world.act("one")
+    await world.act("one")
+    await world.act(people=["Carol@example.test", "dave@ACME.example"])
+    assert world.sent == 2 and await world.used() == [2]
+    await world.asked()
+    [given], used = world.rows("mandate.given"), world.rows("mandate.used")
+    assert (given["mandate_id"], given["tools"], given["most"]) == (mandate.id, ["gmail_tell"], 2)
+    assert "acme" not in str(given)
+    intents = world.rows("act.intent")
+    assert [row["show"] for row in used] == [row["show"] for row in intents]
+    assert {row["answered_by"] for row in intents} == {mandate.id} == {row["mandate_id"] for row in used}
+
+
+async def test_without_a_mandate_the_audit_says_policy_or_which_approval(world: World) -> None:
+    asked = await world.asked(id="a")
+    await world.deputy.decide(asked, "approve", by="alice")
+    await world.act("a")
+    await world.act("b", audience="SELF", people=[])
+    assert [row["answered_by"] for row in world.rows("act.intent")] == [asked.id, "policy"]
+    done = [row for row in world.rows("act.result") if row["decision"] == "done"]
+    assert [row["answered_by"] for row in done] == [asked.id, "policy"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"people": ["eve@evil.example"]},
+        {"people": ["bob@acme.example", "eve@evil.example"]},
+        {"people": ["bob@\u0430cme.example"]},
+        {"people": ["bob@evil.acme.example"]},
+        {"people": ["bob@acme.example.evil.test"]},
+        {"people": ["eve@evil.test,bob@acme.example"]},
+        {"people": ["eve@evil.test bob@acme.example"]},
+        {"people": ['"eve@evil.test"@acme.example']},
+        {"people": ["eve@evil.test@acme.example"]},
+        {"people": ["@acme.example"]},
+        {"people": ["acme.example"]},
+        {"people": []},
+        {"people": [], "where": "bob@acme.example"},
+        {"audience": "ORGANISATION"},
+        {"audience": "PUBLIC"},
+        {"audience": "UNKNOWN"},
+        {"destroys": True},
+        {"agent": "another"},
+        {"tool": "shout", "text": "Hi"},
+        {"user": "bob"},
+    ],
+)
+async def test_whoever_and_whatever_it_does_not_name_is_asked_about(world: World, call: dict[str, Any]) -> None:
+    await world.give("@acme.example")
+    await world.asked(**call)
+    assert world.sent == 0 and await world.used() == [0]
+
+
+async def test_what_others_see_at_a_place_needs_the_place_too_and_to_the_letter(world: World) -> None:
+    await world.give("@acme.example", "#Eng", audience=Audience.ORGANISATION)
+    await world.act(audience="ORGANISATION", where="#Eng")
+    await world.act(audience="ORGANISATION", where="#Eng", people=[])
+    await world.act(where="#general")
+    for where in ("#eng", "#general", ""):
+        await world.asked(audience="ORGANISATION", where=where, people=["bob@acme.example"] if where else [])
+
+
+async def test_a_denial_stays_one_and_a_policy_that_allows_spends_nothing(world: World) -> None:
+    await world.give()
+    world.deputy.policy = lambda act: Verdict.DENY if act.show else Verdict.ALLOW
+    with pytest.raises(PolicyDenied):
+        await world.act()
+    world.deputy.policy = lambda act: Verdict.ALLOW
+    await world.act()
+    assert await world.used() == [0]
+
+
+async def test_a_value_from_outside_is_never_covered(world: World) -> None:
+    await world.give()
+    seen: list[Act] = []
+
+    def policy(act: Act) -> Verdict:
+        seen.append(act)
+        return ask_before_sending(act)
+
+    world.deputy.policy = policy
+    await world.act()
+    [shown] = [act for act in seen if act.show]
+    account = (await world.deputy.vault.grants(User("alice")))[0].account
+    mandates = world.deputy.planner.mandates
+    assert await mandates.covering(shown, account, {})
+    assert not await mandates.covering(replace(shown, outside=("bob@acme.example",)), account, {})
+
+
+async def test_what_destroys_is_covered_where_it_is_named(world: World) -> None:
+    await world.give(destroys=True)
+    await world.act(destroys=True)
+    assert await world.used() == [1]
+
+
+async def test_an_act_that_the_user_edited_or_refused_is_the_users_own(world: World) -> None:
+    edited, refused = await world.asked(id="e"), await world.asked(id="r")
+    await world.deputy.decide(edited, "edit", by="alice", arguments={"people": ["eve@evil.test"]})
+    await world.deputy.decide(refused, "reject", by="alice")
+    await world.give("@acme.example", "eve@evil.test")
+    await world.asked(id="e")
+    with pytest.raises(Declined):
+        await world.act("r")
+    assert await world.used() == [0]
+
+
+# ----------------------------------------------------------------- by whom it is given
+
+
+async def test_beside_a_yes_it_is_for_more_of_the_same_and_nothing_wider(world: World) -> None:
+    first = await world.asked(id="a", text="One")
+    assert first.targets == ("bob@acme.example",) and "targets" not in first.payload()
+    offer = MandateOffer(2, world.clock.now + DAY)
+    await world.deputy.decide(first, "approve", by="alice", mandate=offer)
+    await world.deputy.decide(first, "approve", by="alice", mandate=offer)
+    [mandate] = await world.deputy.mandates("alice")
+    assert (mandate.tools, mandate.targets, mandate.audience) == (("gmail_tell",), first.targets, Audience.PEOPLE)
+    assert (mandate.agent, mandate.account, mandate.most) == (first.agent, first.account, 2)
+    await world.act("a", text="One")
+    assert await world.used() == [0], "the act itself happens on its own approval"
+    await world.act(text="Two")
+    await world.act(text="Three")
+    for more in ({}, {"people": ["carol@acme.example"]}, {"agent": "another"}):
+        await world.asked(**more)
+    assert world.rows("mandate.given")[0]["approval_id"] == first.id
+
+
+async def test_nobody_else_and_no_other_answer_gives_one(world: World) -> None:
+    asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
+    with pytest.raises(NotFound):
+        await world.deputy.decide(asked, "approve", by="bob", mandate=offer)
+    with pytest.raises(InvalidInput, match="goes with approve"):
+        await world.deputy.decide(asked, "reject", by="alice", mandate=offer)
+    await world.deputy.decide(asked, "reject", by="alice")
+    with pytest.raises(Conflict):
+        await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
+    assert await world.deputy.mandates("alice") == await world.deputy.mandates("bob") == []
+
+
+async def test_one_that_was_ended_is_not_given_again_by_the_same_form(world: World) -> None:
+    asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
+    await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
+    [mandate] = await world.deputy.mandates("alice")
+    await world.deputy.end_mandate("alice", mandate)
+    await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
+    assert await world.deputy.mandates("alice") == []
+    await world.asked()
+
+
+@pytest.mark.parametrize("call", [{"destroys": True}, {"audience": "UNKNOWN"}, {"people": []}, {"tool": "blind"}])
+async def test_none_is_offered_where_none_can_be_given(world: World, call: dict[str, Any]) -> None:
+    asked = await world.asked(id="a", **({"people": ["bob@acme.example"]} | call))
+    assert asked.targets == ()
+    with pytest.raises(InvalidInput, match="No mandate"):
+        await world.deputy.decide(asked, "approve", by="alice", mandate=MandateOffer(2, world.clock.now + DAY))
+    assert [a.status for a in await world.deputy.pending("alice") if isinstance(a, Approval)] == ["pending"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"most": 0},
+        {"most": 201},
+        {"most": True},
+        {"days": 0},
+        {"days": 91},
+        {"days": float("nan")},
+        {"targets": []},
+        {"targets": [""]},
+        {"targets": ["@acme..example@x.y"]},
+        {"tools": []},
+        {"tools": ["gmail_blind"]},
+        {"tools": ["gmail_no_such_tool"]},
+        {"audience": Audience.UNKNOWN},
+    ],
+)
+async def test_one_that_could_cover_nothing_or_everything_is_refused_in_words(
+    world: World, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await world.give(**wrong)
+    assert refused.value.message and await world.deputy.mandates("alice") == []
+
+
+# ----------------------------------------------------------------- as often as it says
+
+
+async def test_prepare_counts_its_own_batch_against_what_is_left_and_spends_nothing(world: World) -> None:
+    await world.give(most=2)
+    calls = [("gmail_tell", {"people": ["bob@acme.example"], "text": str(n)}, Call("t", "m", str(n))) for n in range(3)]
+    ways = await world.deputy.prepare(calls, user="alice")
+    assert ways[:2] == [None, None] and isinstance(ways[2], ApprovalRequired)
+    assert await world.used() == [0] and world.sent == 0
+
+
+async def test_many_at_once_never_spend_more_than_there_are(world: World) -> None:
+    await world.give(most=5)
+    ended = await asyncio.gather(*(world.act(text=str(n)) for n in range(12)), return_exceptions=True)
+    assert sum(isinstance(one, dict) for one in ended) == 5 == world.sent
+    assert all(isinstance(one, dict | ApprovalRequired) for one in ended) and await world.used() == [5]
+
+
+async def test_none_begins_after_it_was_ended_or_has_expired(world: World) -> None:
+    mandate = await world.give()
+    await world.act()
+    await world.deputy.end_mandate("alice", mandate)
+    await world.asked()
+    for user, which in (("bob", mandate.id), ("alice", mandate.id), ("alice", "x")):
+        with pytest.raises(NotFound):
+            await world.deputy.end_mandate(user, which)
+    assert [row["mandate_id"] for row in world.rows("mandate.ended")] == [mandate.id]
+    await world.give(days=1)
+    world.clock.now += DAY
+    await world.asked()
+    assert world.sent == 1 and await world.deputy.mandates("alice") == []
+
+
+async def test_one_that_ends_between_the_look_and_the_act_is_not_used(world: World) -> None:
+    mandate = await world.give()
+    spend = world.deputy.performer.mandates.spend
+
+    async def spending(act: Act, account: Any) -> bool:
+        await world.deputy.end_mandate("alice", mandate)
+        return await spend(act, account)
+
+    world.deputy.performer.mandates.spend = spending  # type: ignore[method-assign]
+    await world.asked()
+    assert world.sent == 0
+
+
+async def test_a_refusal_gives_its_use_back_and_an_unknown_outcome_does_not(world: World) -> None:
+    await world.give(most=2)
+    waiting = await world.asked(id="a", people=["eve@evil.test"])
+    world.sandbox.switches.faults["POST", "/gmail/v1"] = [(400, {}, {"error": {"code": 400, "message": "no"}})]
+    with pytest.raises(InvalidInput):
+        await world.act("refused")
+    assert await world.used() == [0]
+    world.sandbox.switches.drop_after_commit.append("/gmail/v1")
+    with pytest.raises(OutcomeUnknown):
+        await world.act("unknown")
+    assert await world.used() == [1]
+    await world.act()
+    await world.asked()
+    assert world.rows("act.result")[-1]["decision"] == "approval_required"
+    assert waiting.id in [one.id for one in await world.deputy.pending("alice")]
+
+
+async def test_what_was_asked_before_is_answered_by_the_mandate_unless_the_user_says_no(world: World) -> None:
+    first, second, third = [await world.asked(id=f"w{n}", text=f"Mail {n}") for n in range(3)]
+    await world.deputy.decide(first, "approve", by="alice", mandate=MandateOffer(10, world.clock.now + DAY))
+    await world.deputy.decide(third, "reject", by="alice")
+    await world.act("w0", text="Mail 0")
+    await world.act("w1", text="Mail 1")
+    assert await world.deputy.pending("alice") == [] and await world.used() == [1]
+    with pytest.raises(Declined):
+        await world.act("w2", text="Mail 2")
+    with pytest.raises(Conflict):
+        await world.deputy.decide(second, "reject", by="alice")
+
+
+async def test_a_no_that_comes_while_the_act_begins_is_heard_and_its_use_given_back(world: World) -> None:
+    waiting = await world.asked(id="w")
+    await world.give()
+    claim, wait_for = world.deputy.performer.approvals.pass_over, world.deputy.decide(waiting, "reject", by="alice")
+
+    async def passing(act: Act, account: Any) -> None:
+        await wait_for
+        await claim(act, account)
+
+    world.deputy.performer.approvals.pass_over = passing  # type: ignore[method-assign]
+    with pytest.raises(Declined):
+        await world.act("w")
+    assert await world.used() == [0] and world.sent == 0
+
+
+async def test_a_process_that_dies_anywhere_costs_one_use_at_most_and_writes_once(world: World) -> None:
+    ended = set[str]()
+    for when in ("before", "after"):
+        for at in range(1, 40):
+            mandate, sent, fate = await world.give(most=1), world.sent, Fate(at, when)
+            dying = await world.process(fate)
+            call = ("gmail_tell", {"people": ["bob@acme.example"]})
+            name = f"{when}{at}"
+            try:
+                await dying.act(*call, user="alice", call=Call("t", "m", name))
+            except (Died, OutcomeUnknown):
+                assert fate.dead
+            try:
+                await world.act(name)
+            except OutcomeUnknown:
+                ended.add("unknown")
+            assert world.sent - sent <= 1 and await world.used() == [1]
+            await world.deputy.decide(await world.asked(id=f"{name}, another"), "reject", by="alice")
+            await world.deputy.end_mandate("alice", mandate)
+            ended.add(fate.last)
+            if not fate.dead:
+                break
+    assert {"after swap mandate", "before insert act", "after insert act", "unknown"} <= ended
+
+
+# ----------------------------------------------------------------- the record
+
+
+async def test_it_goes_with_its_user_and_is_among_what_is_swept_and_not_put_back_from_a_backup(world: World) -> None:
+    await world.give()
+    [record] = await world.deputy.vault.scan("mandate")
+    assert "mandate" in EXPIRING and record.json["expires"] == world.clock.now + DAY
+    await world.deputy.erase("alice")
+    assert await world.deputy.vault.scan("mandate") == []
+
+
+async def test_it_is_sealed_anew_when_keys_change(world: World) -> None:
+    await world.give()
+    vault = await Vault.open(world.store, [b"n" * 32, b"k" * 32])
+    await reseal(vault)
+    assert len(await key_uses(vault)) == 1
+    world.deputy.vault.rekey([b"n" * 32])
+    await world.act()
+    assert await world.used() == [1]
+
+
+# ----------------------------------------------------------------- many processes
+
+
+def spender(path: Path, name: str, tries: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.core.act.spending", str(path), name, str(tries)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.processes
+async def test_eight_processes_spend_twenty_uses_and_not_one_more(tmp_path: Path) -> None:
+    sandbox, path = Sandbox(), tmp_path / "vault" / "v.sqlite"
+    async with await build(sandbox, vault=await new_vault(path, b"k" * 32), apps=apps(), toolkits=[KIT]) as deputy:
+        give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
+        until = deputy.clock() + DAY
+        await deputy.give_mandate("alice", tools=["gmail_tell"], targets=["@acme.example"], most=20, until=until)
+        started = [spender(path, f"p{n}", 5) for n in range(8)]
+        assert all(one.stdout and one.stdout.readline() == "ready\n" for one in started)
+        for one in started:
+            assert one.stdin
+            one.stdin.write("\n")
+            one.stdin.flush()
+        done = [int(one.communicate(timeout=120)[0]) for one in started]
+        assert sum(done) == 20 and [mandate.used for mandate in await deputy.mandates("alice")] == [20]

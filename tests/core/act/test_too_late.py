@@ -1,0 +1,92 @@
+"""A no wins until the write began; whoever says it later is told what is so."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from deputize.core import Approval, Call, Conflict, InvalidInput, OutcomeUnknown, User
+from tests.core.act.test_mandates import World, world
+
+__all__ = ["world"]
+BOB = {"people": ["bob@acme.example"]}
+
+
+async def approved(world: World, id: str = "a") -> Approval:
+    asked = await world.asked(id=id)
+    await world.deputy.decide(asked, "approve", by="alice")
+    return asked
+
+
+async def said_no(world: World, approval: Approval) -> Conflict:
+    with pytest.raises(Conflict) as late:
+        await world.deputy.decide(approval, "reject", by="alice")
+    assert late.value.reason == "already_done"
+    return late.value
+
+
+async def test_a_no_after_the_act_hears_that_it_was_sent_and_when_and_so_does_every_later_run(world: World) -> None:
+    approval = await approved(world)
+    await world.act("a")
+    world.clock.now += 300
+    assert str(await said_no(world, approval)) == "Too late: it was already sent at 08:00 UTC."
+    assert [row["approval_id"] for row in world.rows("approval.too_late")] == [approval.id]
+    assert await world.act("a") == {
+        "note": "The user said no to this, but too late: it was already sent at 08:00 UTC.",
+        "told": BOB["people"],
+    }
+    now = await world.deputy.approval(approval, by="alice")
+    assert now and (now.status, now.outcome, now.ended_at) == ("used", "done", world.clock.now - 300)
+    assert world.sent == 1
+
+
+async def test_without_a_no_the_result_is_what_it_was(world: World) -> None:
+    approval = await approved(world)
+    await world.act("a")
+    with pytest.raises(Conflict, match="already sent"):
+        await world.deputy.decide(approval, "approve", by="alice")
+    assert await world.act("a") == {"told": BOB["people"]}
+
+
+async def test_a_no_while_it_is_written_hears_that_it_has_begun(world: World) -> None:
+    approval, inner, heard = await approved(world), world.wire.inner, list[str]()
+
+    class Between(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            heard.append(str(await said_no(world, approval)))
+            return await inner.handle_async_request(request)
+
+    world.wire.inner = Between()
+    assert await world.act("a") == {"told": BOB["people"]}
+    assert heard == ["Too late: it has begun."]
+
+
+async def test_a_no_after_nobody_knows_hears_just_that(world: World) -> None:
+    approval = await approved(world)
+    world.sandbox.switches.drop_after_commit.append("/gmail/v1")
+    with pytest.raises(OutcomeUnknown):
+        await world.act("a")
+    late = await said_no(world, approval)
+    assert str(late) == "Too late: it was begun at 08:00 UTC, and nobody knows whether it was sent."
+    assert "Look at the provider" in late.hint
+    with pytest.raises(OutcomeUnknown):
+        await world.act("a")
+
+
+async def test_a_no_to_what_a_mandate_has_done_meanwhile_hears_it_too(world: World) -> None:
+    waiting = await world.asked(id="a")
+    await world.give()
+    await world.act("a")
+    assert "already sent at 08:00 UTC" in str(await said_no(world, waiting))
+
+
+async def test_a_no_before_the_write_wins_though_the_page_said_yes_and_an_act_that_was_refused_can_be_refused(
+    world: World,
+) -> None:
+    approval = await approved(world)
+    world.sandbox.switches.faults["POST", "/gmail/v1"] = [(400, {}, {"error": {"code": 400, "message": "no"}})]
+    with pytest.raises(InvalidInput):
+        await world.act("a")
+    assert (await world.deputy.decide(approval, "reject", by="alice")).status == "rejected"
+    [way] = await world.deputy.prepare([("gmail_tell", BOB, Call("t", "m", "a"))], user=User("alice"))
+    assert way is not None and way.code == "declined" and world.sent == 1

@@ -1,0 +1,59 @@
+"""As many questions as a person can read wait for one user; more are refused, and none gives way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited
+from deputize.core.act.approval import LIFE, MOST_PENDING
+from deputize.sandbox import Sandbox
+from tests.support.house import PAGES, Clock, build, connect
+from tests.support.kits import ALL, MAIL, gmail
+
+
+@pytest.fixture
+async def deputy() -> AsyncIterator[Deputy]:
+    sandbox = Sandbox(clock=(clock := Clock(1_800_000_000.0)))
+    async with await build(sandbox, toolkits=[gmail], clock=clock) as deputy:
+        for user in ("alice", "bob"):
+            await connect(deputy, sandbox, *ALL, user=user)
+        yield deputy
+
+
+async def asked(deputy: Deputy, number: int, user: str = "alice") -> Approval:
+    with pytest.raises(ApprovalRequired) as needed:
+        await deputy.act("gmail_send", MAIL, user=user, call=Call("t", "m", str(number)))
+    return needed.value.approval
+
+
+async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: Deputy) -> None:
+    before = [await asked(deputy, n) for n in range(MOST_PENDING)]
+    for call in ("more", "more"):
+        with pytest.raises(RateLimited, match="20 approvals wait") as refused:
+            await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", call))
+        assert f"{PAGES}/connections" in refused.value.hint and refused.value.retry_after == LIFE
+    [way] = await deputy.prepare([("gmail_send", MAIL, Call("t", "m", "more"))], user="alice")
+    assert isinstance(way, RateLimited)
+    assert {one.id for one in await deputy.pending("alice")} == {one.id for one in before}
+    assert (await asked(deputy, 0)).id == before[0].id, "what waits is asked about as before"
+    await asked(deputy, 0, "bob")
+    await deputy.decide(before[0], "reject", by="alice")
+    await asked(deputy, 99)
+
+
+async def test_what_has_expired_does_not_count(deputy: Deputy) -> None:
+    for n in range(MOST_PENDING):
+        await asked(deputy, n)
+    deputy.clock.now += LIFE  # type: ignore[attr-defined]
+    for n in range(MOST_PENDING):
+        await asked(deputy, n)
+
+
+async def test_many_at_once_are_no_more_either(deputy: Deputy) -> None:
+    calls = [deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", str(n))) for n in range(30)]
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert [sum(isinstance(one, kind) for one in ended) for kind in (ApprovalRequired, RateLimited)] == [20, 10]
+    assert len(await deputy.pending("alice")) == MOST_PENDING

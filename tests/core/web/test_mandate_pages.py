@@ -1,0 +1,112 @@
+"""A yes for more than once on the pages: given beside the yes to one act, listed, ended."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from deputize.core import ApprovalRequired, Audience, Call, Effect, Request, Show, Steps, User, any_of
+from deputize.core.pending import Approval
+from deputize.core.web.local_links import me_token
+from deputize.sandbox import Page
+from deputize.sandbox.forms import Form
+from tests.core.web.world import SEND, World, make, notes, words_of
+
+
+@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
+def tell_note(to: list[str], text: str, destroys: bool = False) -> Steps:
+    """Send a note that is shown first."""
+    yield Show("Send this note", audience=Audience.PEOPLE, people=to, destroys=destroys, to=to, text=text)
+    mail = base64.urlsafe_b64encode(f"To: {to[0]}\r\n\r\n{text}".encode()).decode()
+    yield Request("POST", "/users/me/messages/send", json={"raw": mail})
+    return "sent"
+
+
+async def tell(world: World, text: str = "Hello", to: str = "bob@acme.example", **more: Any) -> Any:
+    arguments = {"to": [to], "text": text} | more
+    return await world.deputy.act("notes_tell_note", arguments, user="alice", call=Call("t", "m", text + to))
+
+
+async def asked(world: World, **call: Any) -> Approval:
+    with pytest.raises(ApprovalRequired) as needed:
+        await tell(world, **call)
+    return needed.value.approval
+
+
+def form(page: Page, ending: str) -> Form:
+    [found] = [form for form in page.forms if form.action.endswith(ending)]
+    return found
+
+
+async def opened(local: bool = False) -> tuple[World, str]:
+    world = await make(local=local)
+    await world.connected("send")
+    return world, f"/me/{me_token(world.deputy, User('alice'))}" if local else ""
+
+
+@pytest.mark.parametrize("local", [False, True])
+async def test_a_yes_to_more_like_it_is_given_listed_and_ended(local: bool) -> None:
+    world, me = await opened(local)
+    approval, browser = await asked(world), world.browser()
+    page = await browser.open(f"{me}/approve/{approval.id}")
+    assert "bob@acme.example" in words_of(page).partition("nobody and nothing but:")[2]
+    done = await browser.submit(page, form(page, "/more"), most="1", hours="168")
+    assert "Approved" in words_of(done) and "1 time in all" in words_of(done)
+    assert await tell(world) == await tell(world, "More") == "sent"
+    await asked(world, text="Once more")
+    listed = await browser.open(f"{me}/connections")
+    text = words_of(listed)
+    assert "Mail helper may use notes_tell_note as alice@example.test without asking, 1 time in all" in text
+    assert "Used so far: 1" in text and "2027-01-22" in text
+    ended = await browser.submit(listed, form(listed, "/mandates/end"))
+    assert "without being asked" not in words_of(ended) and await world.deputy.mandates("alice") == []
+    assert world.events("mandate.") == ["mandate.given", "mandate.used", "mandate.ended"]
+
+
+async def test_a_plain_yes_gives_none_and_what_destroys_is_offered_none() -> None:
+    world, _ = await opened()
+    browser = world.browser()
+    page = await browser.open(f"/approve/{(await asked(world)).id}")
+    await browser.submit(page, page.forms[0], decision="approve")
+    page = await browser.open(f"/approve/{(await asked(world, text='Gone', destroys=True)).id}")
+    assert await world.deputy.mandates("alice") == [] and not [f for f in page.forms if f.action.endswith("/more")]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"most": "0"}, {"most": "201"}, {"most": "-1"}, {"most": "x"}, {"most": "9" * 9}, {"hours": "8760"}]
+)
+async def test_an_odd_form_neither_approves_nor_gives_anything(fields: dict[str, str]) -> None:
+    world, _ = await opened()
+    approval, browser = await asked(world), world.browser()
+    page = await browser.open(f"/approve/{approval.id}")
+    refused = await browser.submit(page, form(page, "/more"), **{"most": "2", "hours": "24"} | fields)
+    assert refused.status == 403 and await world.deputy.mandates("alice") == []
+    await asked(world)
+
+
+async def test_after_a_no_the_form_gives_nothing() -> None:
+    world, _ = await opened()
+    approval, browser = await asked(world), world.browser()
+    page = await browser.open(f"/approve/{approval.id}")
+    await browser.submit(page, page.forms[0], decision="reject")
+    late = await browser.submit(page, form(page, "/more"), most="2", hours="24")
+    assert "Rejected" in words_of(late) and await world.deputy.mandates("alice") == []
+
+
+async def test_another_user_neither_gives_nor_ends_one() -> None:
+    world, _ = await opened()
+    approval = await asked(world)
+    browser = world.browser()
+    page = await browser.open(f"/approve/{approval.id}")
+    await browser.submit(page, form(page, "/more"), most="2", hours="24")
+    [mandate] = await world.deputy.mandates("alice")
+    for path, fields in (
+        (f"/approve/{approval.id}/more", {"most": "2", "hours": "24"}),
+        ("/connections/mandates/end", {}),
+    ):
+        data = {"form": "0" * 64, "mandate": mandate.id} | fields
+        assert (await world.send("POST", path, user="bob", data=data)).status_code == 403
+    assert [one.id for one in await world.deputy.mandates("alice")] == [mandate.id]
+    assert await world.deputy.mandates("bob") == []
