@@ -202,7 +202,7 @@ async def test_a_pause_shows_words_as_they_leave_and_where_the_rest_is(way: str,
         transport=httpx.ASGITransport(app), base_url=ask["link"].rpartition("/approve")[0]
     ) as browser:
         page = (await browser.get(ask["link"])).text
-    assert page.count("word ") >= 1000 and "b[U+043E]b[U+202E]" in page and "<h2>Send this email</h2>" in page
+    assert page.count("word ") >= 1000 and "b[U+043E]b[U+202E]" in page and "<h1>Send this email</h1>" in page
 
 
 # ----------------------------------------------------------------- LlamaIndex

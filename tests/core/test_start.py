@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from deputize.core import (
     PROVIDERS,
+    ApprovalRequired,
+    Audience,
     Call,
     Deputy,
+    Effect,
     Identity,
+    Instant,
     PolicyDenied,
     Provider,
     Request,
     SettingsError,
+    Show,
     Steps,
     Toolkit,
     allow_all,
@@ -72,6 +80,15 @@ def settings(tmp_path: Path, **more: Any) -> Settings:
     return Settings.load(home=tmp_path / "home", port=0, apps={"acme": AppSettings(client_id="a-client")}, **more)
 
 
+def connect(deputy: Deputy, tool: str) -> None:
+    """Alice consents to what this tool needs."""
+    (consent,) = deputy.run(deputy.connect("alice", tools=[tool]))
+    assert consent.words == ("read your tasks",)
+    started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
+    back = {"code": "a-code", "state": parse_qs(urlsplit(started.url).query)["state"][0]}
+    deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+
+
 @pytest.mark.parametrize(
     "given", [[ACME], (row for row in [ACME]), {"acme": ACME}], ids=["list", "iterator", "mapping"]
 )
@@ -84,11 +101,7 @@ def test_a_program_adds_a_provider_and_its_toolkit_to_the_settings(
     ) as deputy:
         assert [tool.name for tool in deputy.tools()] == ["tasks_list_all"]
         assert deputy.providers.keys() == PROVIDERS.keys() | {"acme"}
-        (consent,) = deputy.run(deputy.connect("alice", tools=["tasks_list_all"]))
-        assert consent.words == ("read your tasks",)
-        started = deputy.run(deputy.consents.start(consent.link.rpartition("/")[2], AnyLocalUser()))
-        back = {"code": "a-code", "state": parse_qs(urlsplit(started.url).query)["state"][0]}
-        deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
+        connect(deputy, "tasks_list_all")
         assert deputy.run(deputy.act("tasks_list_all", {}, user="alice", call=Call(id="1"))) == ["milk"]
 
 
@@ -206,3 +219,45 @@ def test_a_policy_that_is_none_stops_the_start_is_named_and_nothing_was_made(
         Deputy.from_settings(settings(tmp_path, policy=name), providers=[ACME])
     assert repr(name) in caught.value.message and told in f"{caught.value.message} {caught.value.hint}"
     assert "at work" not in str(caught.value) and not (tmp_path / "home").exists()
+
+
+# ----------------------------------------------------------------- the zone in which times are read
+
+
+reminders = Toolkit("reminders", provider="acme")
+
+
+@reminders.tool(needs=[any_of("tasks:read")], effect=Effect.SENDS, shows=True)
+def tell(at: str) -> Steps:
+    """Tell a colleague at a time."""
+    yield Show("Tell a colleague", audience=Audience.PEOPLE, at=Instant.of(at))
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"time_zone": "Asia/Kathmandu"}, "Wed 2 Dec 2026, 14:45 (Asia/Kathmandu)"),
+        (
+            {"base_url": "https://app.example.test", "key": SecretStr(secrets.token_urlsafe(32))},
+            "Wed 2 Dec 2026, 09:00 (UTC)",
+        ),
+        ({}, None),
+    ],
+    ids=["settings", "a web application", "the machine"],
+)
+def test_times_are_told_in_the_zone_of_the_settings_else_the_machines_or_utc(
+    tmp_path: Path, said: dict[str, Any], shown: str | None
+) -> None:
+    at = "2026-12-02T10:00:00+01:00"
+    here = datetime.fromisoformat(at).astimezone()
+    wire, load = httpx.MockTransport(answer), settings(tmp_path, **said)
+    with Deputy.from_settings(load, providers=[ACME], toolkits=[reminders], transport=wire) as deputy:
+        connect(deputy, "reminders_tell")
+        with pytest.raises(ApprovalRequired) as caught:
+            deputy.run(deputy.act("reminders_tell", {"at": at}, user="alice"))
+    assert caught.value.approval.preview["at"] == (shown or f"Wed 2 Dec 2026, {here:%H:%M} ({here.tzname()})")
+
+
+def test_a_zone_that_is_none_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"time_zone: .*no zone of this name"):
+        settings(tmp_path, time_zone="Mars/Olympus")

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from deputize.core.text import replaced, visible, without_hidden
+from deputize.core.text import as_read, replaced, visible, without_hidden
 from deputize.toolkits._shared.text import clean
 
 HIDDEN = [
@@ -67,5 +67,47 @@ def test_what_people_write_stays_as_it_is(text: str) -> None:
     assert visible(text) == without_hidden(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("bob@\u0430\u0440\u0440\u04cf\u0435.com", "bob@\u0430\u0440\u0440\u04cf\u0435.com [xn--80ak6aa92e.com]"),
+        (
+            "see \u0455\u0441\u043e\u0440\u0435.com, please",
+            "see \u0455\u0441\u043e\u0440\u0435.com [xn--e1argc3h.com], please",
+        ),
+        ("https://b\xfccher.example/a", "https://b\xfccher.example [xn--bcher-kva.example]/a"),
+        (
+            "https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444",
+            "https://\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444 [xn--e1afmkfd.xn--p1ai]",
+        ),
+        ("a@p\u0430ypal.com", "a@p[U+0430]ypal.com [xn--pypal-4ve.com]"),
+        ("eve@exa\u0301mple.com", "eve@exa\u0301mple.com [xn--exmple-qta.com]"),
+        ("https://stra\xdfe.de.", "https://stra\xdfe.de. [xn--strae-oqa.de]"),
+        ("\u0441\u043e\u0440\u0443.pdf", "\u0441\u043e\u0440\u0443.pdf [xn--n1aebk.pdf]"),
+        ("bob@-\u0430-.com", "bob@-\u0430-.com [no host has this name]"),
+    ],
+)
+def test_a_host_that_is_not_ascii_is_shown_as_the_network_knows_it(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["См. пункт 3.Далее", "naïve.txt", "Ende.Übrigens", "résumé.pdf", "日本語", "é" * 60_000 + "." * 60_000]
+)
+def test_what_is_no_host_stays_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
 def test_line_ends_are_one() -> None:
     assert visible("a\r\nb") == "a\nb" and visible("pay 1\rpay 9") == "pay 1[U+000D]pay 9"
+
+
+@pytest.mark.parametrize(
+    "text", ["b\u043eb@evil.test", "BOB\uff20Evil\u2024test", "b\u200bob@evil.test", "b\x7fob@evil.test"]
+)
+def test_what_looks_the_same_is_read_the_same(text: str) -> None:
+    assert as_read(text) == "bob@evil.test"
+
+
+def test_words_of_another_script_are_not_read_as_latin() -> None:
+    assert as_read("пример") != as_read("primer") and as_read("Straße") == "strasse"

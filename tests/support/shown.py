@@ -57,12 +57,16 @@ class _Watched(httpx.AsyncBaseTransport):
 
 @dataclass
 class ShownWorld:
-    """A deputy over the sandbox, what its tools have shown, and what they wrote."""
+    """A deputy over the sandbox, what its tools have shown, and what they wrote.
+
+    ``marks``: the ids that acts give to what they make, by which a second run finds it.
+    """
 
     deputy: Deputy
     sandbox: Sandbox
     wire: _Watched
     shown: list[Show] = field(default_factory=list)
+    marks: set[str] = field(default_factory=set)
     calls: int = 0
 
     async def act(self, tool: str, **arguments: Any) -> Any:
@@ -78,7 +82,7 @@ class ShownWorld:
         await self.act(tool, **arguments)
         assert len(self.shown) == 1, f"{tool} showed {len(self.shown)} times"
         assert self.wire.writes, f"{tool} wrote nothing"
-        known = shown_words(self.shown[0]) | set(formats)
+        known = shown_words(self.shown[0]) | set(formats) | {word for mark in self.marks for word in words(mark)}
         left = set[str]()
         for request, answer in self.wire.writes:
             left |= {word for text in texts_of(request) for word in words(text)} - known
@@ -104,16 +108,17 @@ class ShownWorld:
 async def shown_world(scopes: Mapping[str, Iterable[str]], **more: Any) -> AsyncIterator[ShownWorld]:
     """A world in which Alice has granted these scopes, by provider. ``more``: for the deputy."""
     sandbox = Sandbox(**({"clock": more["clock"]} if "clock" in more else {}))
-    wire, shown = _Watched(sandbox.transport()), list[Show]()
+    wire, shown, marks = _Watched(sandbox.transport()), list[Show](), set[str]()
 
     def policy(act: Act) -> Verdict:
         shown.extend([act.show] if act.show else [])
+        marks.update(key.uuid for key in (act.key, *map(act.key.nth, range(1, 4))))
         return Verdict.ALLOW
 
     async with await build(sandbox, apps=apps(), transport=wire, policy=policy, **more) as deputy:
         for provider, wanted in scopes.items():
             give_grant(sandbox, deputy, "alice", list(wanted), provider=provider, email="alice@example.test")
-        yield ShownWorld(deputy, sandbox, wire, shown)
+        yield ShownWorld(deputy, sandbox, wire, shown, marks)
 
 
 def words(text: str) -> set[str]:

@@ -157,6 +157,7 @@ WRITES: Final = (
     Case("link_url", {"issue": "ENG-1", "url": "https://example.test/a", "remove": True}, "Removed"),
     Case("set_subscription", {"issue": "ENG-1"}, "True"),
     Case("set_subscription", {"issue": "ENG-1", "subscribed": False, "person": "bob"}, "False"),
+    Case("set_subscription", {"issue": "ENG-1", "subscribed": False}, "False"),
     Case("write_comment", {"target": "ENG-1", "body": "Looking into it."}, "comment_id"),
     Case("write_comment", {"reply_to": COMMENT, "body": "On it."}, "comment_id"),
     Case("write_comment", {"target": "Import rewrite", "target_kind": "project", "body": "Good."}, "comment_id"),

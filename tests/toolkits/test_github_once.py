@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 
-from deputize.core import Conflict, OutcomeUnknown, ProviderUnavailable
+from deputize.core import Conflict, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.sandbox.faults import bad_gateway
 from tests.toolkits.github_play import SITE, Play
 
@@ -332,15 +332,25 @@ async def test_a_run_is_repeated_once(acted: bool) -> None:
 async def test_an_issue_whose_parent_or_project_fails_is_opened_once_with_a_warning() -> None:
     play = await Play.begin()
     before = len(play.store["issues"][SITE])
-    told = await play.act("create_issue", repo=SITE, title="T", parent=77, project="acme/9")
+    for path in (f"{R}/issues/1/sub_issues", "/orgs/acme/projectsV2/1/items"):
+        play.sandbox.switches.faults["POST", path] = [(422, {}, {"message": "Validation Failed"})]
+    told = await play.act("create_issue", repo=SITE, title="T", parent=1, project="acme/1")
     assert len(told["warnings"]) == 2 and told["number"] == before + 1
     assert len(play.store["issues"][SITE]) == before + 1
+
+
+async def test_an_issue_whose_parent_or_project_is_not_there_is_not_opened() -> None:
+    play = await Play.begin()
+    for missing in ({"parent": 77}, {"project": "acme/9"}):
+        with pytest.raises(NotFound):
+            await play.act("create_issue", repo=SITE, title="T", **missing)
+    assert play.writes() == []
 
 
 async def test_of_several_changes_those_that_were_done_are_told_and_those_that_failed() -> None:
     play = await Play.begin()
     play.sandbox.switches.faults["PUT", f"{R}/issues/1/lock"] = [(422, {}, {"message": "Validation Failed"})]
-    told = await play.act("update_issue", repo=SITE, number=1, title="New", add_labels=["bug"], locked=True)
+    told = await play.act("update_issue", repo=SITE, number=1, title="New", add_labels=["help wanted"], locked=True)
     assert told["changed"] == ["title", "labels"] and told["warnings"][0].startswith("locked:")
 
 

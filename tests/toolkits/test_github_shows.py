@@ -15,7 +15,7 @@ from tests.toolkits.github_play import ALL, GARDEN, SITE
 
 OURS: Final = frozenset(
     "repos contents git refs heads tags issues pulls comments deputize graphql labels milestones releases gists merge "
-    "reviews file right approve squash".split()
+    "reviews file right approve squash issue items orgs users projectsv2 sub lock replies".split()
 )
 """Words of formats and paths, which nobody has to see."""
 
@@ -69,6 +69,30 @@ REVIEW: Final = {
 }
 
 
+ISSUE: Final = {"repo": SITE, "title": "Doors creak", "body": "Every *morning*"}
+CHANGED: Final = {
+    "repo": SITE,
+    "number": 1,
+    "title": "Windows rattle",
+    "body": "At noon",
+    "state": "closed",
+    "reason": "not_planned",
+    "add_labels": ["help wanted"],
+    "remove_labels": ["bug"],
+    "add_assignees": ["bob"],
+    "remove_assignees": ["@me"],
+    "milestone": "Spring",
+    "locked": True,
+}
+AROUND: Final = {"labels": ["bug"], "assignees": ["bob"], "milestone": "Spring", "type": "Bug", "parent": 1}
+REPLY: Final = {"repo": SITE, "number": 2, "reply_to": 6101, "body": "Because"}
+
+
+async def a_labelled_issue(world: ShownWorld) -> dict[str, Any]:
+    await world.act("github_update_issue", repo=SITE, number=1, add_labels=["area/ui"])
+    return {"repo": SITE, "number": 1, "remove_labels": ["area/ui"]}
+
+
 def gone(kind: str, id: str) -> tuple[str, Any]:
     return "delete", {"kind": kind, "repo": SITE, "id": id}
 
@@ -98,6 +122,23 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("review_pull", {"repo": SITE, "number": 2, "event": "APPROVE"}),
     ("resolve_thread", {"thread_id": THREAD}),
     ("resolve_thread", a_resolved_thread),
+    ("create_issue", ISSUE),
+    ("create_issue", ISSUE | AROUND | {"project": "acme/1"}),
+    ("update_issue", CHANGED),
+    ("update_issue", {"repo": SITE, "number": 1, "body": "Even later", "append": True}),
+    ("update_issue", {"repo": SITE, "number": 1, "body": ""}),
+    ("update_issue", {"repo": SITE, "number": 2, "state": "closed"}),
+    ("update_issue", a_labelled_issue),
+    ("update_project_item", {"owner": "acme", "project": "1", "item": f"{SITE}#2", "set": {"Status": "done"}}),
+    ("update_project_item", {"owner": "acme", "project": "Roadmap", "item": "501", "set": {"Status": "Done"}}),
+    ("update_project_item", {"owner": "acme", "project": "1", "item": "501", "set": {"Status": "", "Points": "5"}}),
+    ("update_project_item", {"owner": "acme", "project": "1", "item": "501", "remove": True}),
+    ("update_project_item", {"owner": "alice", "project": "1", "item": f"{SITE}#1", "remove": True}),
+    ("write_comment", {"repo": SITE, "number": 1, "body": "Forty winks"}),
+    ("write_comment", REPLY),
+    ("write_comment", {"repo": SITE, "comment_id": 6002, "body": "Seven sleepers"}),
+    ("write_comment", {"repo": SITE, "comment_id": 6002, "body": "Seven sleepers", "append": True}),
+    ("write_comment", {"repo": SITE, "comment_id": 6101, "comment_kind": "review", "body": "Eight sleepers"}),
     ("save_gist", GIST),
     ("save_gist", GIST | {"public": True}),
     ("save_gist", OLD_GIST),
@@ -109,11 +150,15 @@ NOTHING_BEYOND: Final = "who sees the repository"
 AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
     "commit_files": NOTHING_BEYOND,
     "create_branch": NOTHING_BEYOND,
+    "create_issue": NOTHING_BEYOND,
     "delete": NOTHING_BEYOND,
     "merge_pull": NOTHING_BEYOND,
     "resolve_thread": NOTHING_BEYOND,
     "review_pull": NOTHING_BEYOND,
     "save_gist": "everybody; of a secret gist unknown, since whoever has its address reads it",
+    "update_issue": NOTHING_BEYOND,
+    "update_project_item": "who sees the project",
+    "write_comment": NOTHING_BEYOND,
     "write_file": NOTHING_BEYOND,
 }
 

@@ -8,15 +8,9 @@ from deputize.core import Effect
 from deputize.core.act.toolkit import find_toolkits
 
 NOT_YET: Final = {
-    "calendar": "manage_calendar share_calendar",
     "github": (
-        "control_run create_issue create_pull create_repo run_workflow save_release set_star update_issue "
-        "update_notifications update_project_item update_pull write_comment write_discussion"
-    ),
-    "linear": (
-        "archive create_customer_need create_issue create_project_status link_url post_update relate_issues "
-        "resolve_comment save_document save_initiative save_label save_milestone save_project set_subscription "
-        "update_issue update_notifications write_comment"
+        "control_run create_pull create_repo run_workflow save_release set_star update_notifications update_pull "
+        "write_discussion"
     ),
     "salesforce": "create_record delete_record log_activity update_record",
 }

@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 
 from deputize.adapters.host import Who
 from deputize.adapters.tool_messages import as_text
-from deputize.core import Acting, Approval, Consent, DeputizeError, SettingsError, Tool
+from deputize.core import Acting, Approval, Consent, DeputizeError, SettingsError, Tool, system_prompt
 
 try:
     from langchain_core.runnables import RunnableConfig
@@ -29,7 +29,7 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "langchain") from None
 
-__all__ = ["ActTool", "DeputyToolkit", "tools"]
+__all__ = ["ActTool", "DeputyToolkit", "system_prompt", "tools"]
 
 
 class ActTool(StructuredTool):

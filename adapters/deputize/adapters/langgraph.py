@@ -32,6 +32,7 @@ from deputize.core import (
     PolicyDenied,
     SettingsError,
     User,
+    system_prompt,
 )
 
 try:
@@ -68,6 +69,7 @@ except ImportError as missing:
 
 require(LANGGRAPH)
 __all__ = ["WAKE", "Answers", "Context", "Edited", "act_node", "asked_of", "decisions_by_id", "resume_when_done"]
+__all__ += ["system_prompt"]
 
 
 class _Messages(TypedDict):

@@ -34,6 +34,7 @@ from deputize.core import (
     Tool,
     User,
     UserRequired,
+    system_prompt,
 )
 
 try:
@@ -51,7 +52,7 @@ except ImportError as missing:
     raise SettingsError.without(missing, "llamaindex") from None
 
 require(LLAMAINDEX)
-__all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "wake_when_done"]
+__all__ = ["ActTool", "DeputyToolSpec", "resume_paused", "save_paused", "system_prompt", "wake_when_done"]
 __all__ += ["ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest"]
 __all__ += ["CalendarToolSpec", "GitHubToolSpec", "GmailToolSpec"]
 __all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]

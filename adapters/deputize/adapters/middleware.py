@@ -27,12 +27,13 @@ from deputize.core import (
     PolicyDenied,
     SettingsError,
     User,
+    system_prompt,
 )
 
 try:
-    from langchain.agents.middleware import AgentMiddleware, AgentState
+    from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest
     from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
-    from langchain_core.messages import ToolMessage
+    from langchain_core.messages import SystemMessage, ToolMessage
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
@@ -167,6 +168,16 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         ]
         return {"messages": refusals} if refusals else None
 
+    def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
+        """Tell the model what ``from_outside`` means, once, whatever the agent's system prompt is."""
+        return handler(_told_of_outside(request))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
+    ) -> Any:
+        """See `wrap_model_call`."""
+        return await handler(_told_of_outside(request))
+
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         """The second look is the tool's own: it acts, or says what was lost since. Here it learns who asked."""
         if refused := self._not_theirs(request):
@@ -193,6 +204,16 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
             except DeputizeError as error:
                 return self.host.failed(call["name"], str(call["id"]), error)
         return None
+
+
+def _told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
+    """The request with the paragraph behind the system prompt, whose own parts stay as they are."""
+    message = request.system_message or SystemMessage("")
+    if system_prompt(message.text) == message.text:
+        return request
+    words = message.content
+    told = system_prompt(words) if isinstance(words, str) else [*words, {"type": "text", "text": system_prompt()}]
+    return request.override(system_message=SystemMessage(told))
 
 
 class ConsentMiddleware(_Gate):

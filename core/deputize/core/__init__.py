@@ -13,10 +13,11 @@ from deputize.core.act.act import Act, Call
 from deputize.core.act.key import ActKey
 from deputize.core.act.mandate_row import Mandate, MandateOffer
 from deputize.core.act.needs import Need, any_of
+from deputize.core.act.outside import FromOutside, system_prompt
 from deputize.core.act.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.act.request import Answer, File, Keep, Note, PublicRequest, Request, Steps, Take, Undo, Wait
 from deputize.core.act.run import Run
-from deputize.core.act.show import Audience, Change, Show, shown_file
+from deputize.core.act.show import Audience, Change, Instant, Show, shown_file
 from deputize.core.act.tool import Alias, Effect, Tool
 from deputize.core.act.toolkit import Toolkit
 from deputize.core.act.undoing import Undoable
@@ -80,7 +81,9 @@ __all__ = [
     "DeviceCode",
     "Effect",
     "File",
+    "FromOutside",
     "Identity",
+    "Instant",
     "InvalidInput",
     "Keep",
     "Mandate",
@@ -123,4 +126,5 @@ __all__ = [
     "exit_on_sigterm",
     "read_only",
     "shown_file",
+    "system_prompt",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
@@ -57,6 +58,7 @@ class Deputy:
     those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve`` the
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
+    ``time_zone``: in which people read times, None for the machine's own.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Deputy:
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
+        time_zone: tzinfo | None = UTC,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
@@ -83,7 +86,7 @@ class Deputy:
         self.pages = FixedPages(pages) if isinstance(pages, str) else pages
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
-        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, agent, clock, sleep)
+        self.engine = Engine(vault, self.registry, self.http, self.audit, self.pages, agent, clock, sleep, time_zone)
         parts = put_together(
             self.engine, self.outside, policy, toolkits, per_minute=requests_per_minute, kept=outcomes_kept
         )

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Protocol
 
 from deputize.core.audit import Audit
@@ -41,6 +42,7 @@ class Engine:
     """The parts that all others share. Nothing in here is replaced while a deputy lives.
 
     ``clock`` returns Unix seconds; ``sleep`` waits for as many. ``agent``: what acts where a call names no agent.
+    ``zone``: in which people read times; None for the machine's own.
     """
 
     vault: Vault
@@ -51,6 +53,7 @@ class Engine:
     agent: str = "agent"
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    zone: tzinfo | None = UTC
     in_flight: InFlight = field(default_factory=InFlight)
 
     def __post_init__(self) -> None:

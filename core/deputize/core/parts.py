@@ -13,6 +13,7 @@ from deputize.core.act.gate import Gate
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.mandates import Mandates
 from deputize.core.act.missing_scopes import Asking
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.perform import Performer
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Policy
@@ -71,8 +72,8 @@ def put_together(
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     sender = Sender(engine, refresher, outside, files, budgets)
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-    mandates, catalog = Mandates(engine, approvals), Catalog(toolkits)
-    planner = Planner(engine, judge, approvals, mandates, sender, refresher)
+    mandates, named, catalog = Mandates(engine, approvals), OutsideRecord(engine), Catalog(toolkits)
+    planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
     return Parts(
         outbox=outbox,
         refresher=refresher,
@@ -89,7 +90,7 @@ def put_together(
         approvals=approvals,
         mandates=mandates,
         planner=planner,
-        performer=Performer(engine, ledger, approvals, mandates, planner, sender, refresher),
-        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher),
+        performer=Performer(engine, ledger, approvals, mandates, planner, sender, refresher, named),
+        gate=Gate(engine, catalog, judge, accounts, ledger, approvals, planner, refresher, named),
         undoing=Undoing(ledger),
     )

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deputize.core.errors import SettingsError
 
@@ -63,6 +65,9 @@ class Settings(BaseSettings):
     policy: str = Field(
         "ask_before_sending", description="What is asked on every act: a built-in name, or package.module:function."
     )
+    time_zone: str = Field(
+        "", description="In which people read times: Europe/Berlin. Empty: the machine's in local mode, else UTC."
+    )
     base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")
     audit: Mode = Field("standard", description="standard: on disk within a second. strict: before a write acts.")
@@ -76,6 +81,11 @@ class Settings(BaseSettings):
     outcomes_kept: float = Field(
         86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."
     )
+    brand_name: str = Field("", description="Local mode: your application's name, on every page.")
+    brand_logo: Path | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
+    brand_colour: str = Field("", description="Its colour, as #0a5; refused where it cannot be seen well.")
+    brand_support: str = Field("", description="Where people find help: an https or mailto address.")
+    brand_privacy: str = Field("", description="Its privacy policy: an https address.")
     sandbox: str = Field("", description="Base URL of a sandbox on loopback that plays the providers.")
 
     @classmethod
@@ -102,6 +112,15 @@ class Settings(BaseSettings):
             raise ValueError("a sandbox is on loopback: http://127.0.0.1:PORT")
         return url
 
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        """One that this machine has the rules of."""
+        try:
+            return ZoneInfo(name).key if name else ""
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no zone of this name is known here: Europe/Berlin, UTC ...") from None
+
     @classmethod
     def load(cls, **given: object) -> Settings:
         """The settings in force. Raises `SettingsError`, naming each field at fault and never its value."""
@@ -121,6 +140,11 @@ class Settings(BaseSettings):
     def local(self) -> bool:
         """One person on this machine: no web application serves our pages."""
         return not self.base_url
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """In which people read times; None for the machine's own."""
+        return ZoneInfo(self.time_zone) if self.time_zone else None if self.local else UTC
 
     @property
     def vault_url(self) -> str:

@@ -35,6 +35,7 @@ from deputize.core.vault.retention import Retention
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores import open_store, shown_url
 from deputize.core.vault.vault import LOST, Vault
+from deputize.core.web.brand import Brand
 from deputize.core.web.local_pages import LocalPages
 
 log = logging.getLogger("deputize")
@@ -55,7 +56,7 @@ def from_settings(
 ) -> Deputy:
     """A running deputy. See `Deputy.from_settings`, which is this one; ``kind`` is the class that is made."""
     settings = settings or Settings.load()
-    rule = policy or find_policy(settings.policy)
+    rule, brand = policy or find_policy(settings.policy), _brand(settings)
     with ExitStack() as undo:
         vault = portal().run(open_vault(settings))
         undo.callback(lambda: portal().run(vault.close()))
@@ -64,7 +65,7 @@ def from_settings(
         audit = open_audit(settings, vault)
         undo.callback(audit.close)
         portal().run(ChainHeads(vault).fold(audit, time.time()))
-        pages = LocalPages(settings.port)
+        pages = LocalPages(settings.port, brand)
         deputy = pages.deputy = kind(
             vault,
             settings.all_apps(),
@@ -77,6 +78,7 @@ def from_settings(
             transport=transport,
             requests_per_minute=settings.requests_per_minute,
             outcomes_kept=settings.outcomes_kept,
+            time_zone=settings.zone,
         )
         portal().run(take_into_use(vault, audit, settings.audit_folder, deputy.outbox.enqueue_in))
         if settings.audit_keep_days:
@@ -84,6 +86,19 @@ def from_settings(
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on it is the deputy that closes them
     return deputy
+
+
+def _brand(settings: Settings) -> Brand | None:
+    """What the local pages say of the application. Raises `SettingsError`, also where another one serves them."""
+    given = sorted(name for name in settings.model_fields_set if name.startswith("brand_"))
+    if not given:
+        return None
+    if not settings.local:
+        raise SettingsError(
+            f"{given[0]} is for local mode, and base_url is set.", hint="Give it in code: pages_app(brand=Brand(...))."
+        )
+    s = settings
+    return Brand(s.brand_name, s.brand_logo, s.brand_colour, support=s.brand_support, privacy=s.brand_privacy)
 
 
 async def open_vault(settings: Settings) -> Vault:

@@ -4,12 +4,14 @@ Hidden are controls, what Unicode shows as nothing (DerivedCoreProperties, Defau
 direction of writing (UAX 9) and blanks that pass for nothing. Some of them are needed to read: joiners between letters
 of scripts that join (UAX 31, A1 to B) and in emoji sequences (UTS 51), a variation selector after a sign. These stay.
 Look-alikes are letters of other scripts inside a Latin word, and signs that pass for a dot, a slash, a
-colon or an @ between Latin letters (UTS 39).
+colon or an @ between Latin letters (UTS 39). A host that is not written in ASCII is shown as the network knows it, too:
+a whole word of another script can look like a Latin one.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Final
@@ -58,10 +60,19 @@ _LETTERS = (
     "\u0531\u053c\u054d\u0555\u0566\u0570\u0578\u057d\u0581\u0585"  # Armenian
 )
 _SIGNS = "\u02d0\u2024\u2044\u2215\u2236\u29f8\u3002\ua789\ufe55\ufe6b\uff0e\uff0f\uff1a\uff20\uff61"
+_AS_LATIN = "SIJABEKMHOPCTYXaeopcyxsijYyhdGQqWwagiycovwzABEZHIKMNOPTYXayikvopuxcjULUOqhnugo:.//:/.::@./:@."
+_AS_READ: Final = dict(zip(map(ord, _LETTERS + _SIGNS), _AS_LATIN, strict=True))
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f]+")
 _LATIN = r"[0-9A-Za-z]"
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _FALSE_LETTER: Final = re.compile(f"[{_LETTERS}]")
 _FALSE_SIGN: Final = re.compile(rf"(?<={_LATIN})[{_SIGNS}](?={_LATIN})")
+
+
+_NAME: Final = re.compile(r"(@|://)?((?:[^\W_]|[-.\u0300-\u036f])+)")
+"""Letters, digits and dots: a host, where it stands in the place of one; else perhaps a host, or a file."""
+_FALSE_LABEL: Final = re.compile(f"[{_LETTERS}\u04cf]+")
+LONGEST_HOST: Final = 253
 
 
 def without_hidden(text: str) -> str:
@@ -94,11 +105,41 @@ def visible(text: str) -> str:
     if _plain(text):
         return text
     text, _ = replaced(text, _named)
+    text = _NAME.sub(_as_asked_for, text)
     return _FALSE_SIGN.sub(lambda found: _named(found[0]), _WORD.sub(_letters, text))
+
+
+def as_read(text: str) -> str:
+    """The text as a hurried person reads it: without what cannot be seen, in small letters, look-alikes as what they
+    pass for. Two addresses that look the same are the same in it; it is for comparing, never for use."""
+    if text.isascii():
+        return _CONTROL.sub("", text).lower()
+    return unicodedata.normalize("NFKC", without_hidden(text).translate(_AS_READ)).casefold()
 
 
 def _plain(text: str) -> bool:
     return text.isascii() and (text.isprintable() or not _hidden().search(text))
+
+
+def _as_asked_for(found: re.Match[str]) -> str:
+    """A host with the name by which the network knows it (UTS 46), where that is another one; and whatever else looks
+    like a Latin name and is none."""
+    whole, place, host = found[0], found[1], found[2]
+    if host.isascii() or not (place or _is_false(host)):
+        return whole
+    import idna  # only where a text has such a host
+
+    try:
+        known = idna.encode(host[: LONGEST_HOST + 1].rstrip("."), uts46=True).decode()
+    except idna.IDNAError:
+        known = "no host has this name"
+    return f"{whole} [{known}]"
+
+
+def _is_false(name: str) -> bool:
+    """Whether one part of it has look-alikes only, below something that is Latin."""
+    *labels, last = name.split(".")
+    return last.isascii() and last.isalpha() and any(map(_FALSE_LABEL.fullmatch, labels))
 
 
 def _letters(word: re.Match[str]) -> str:

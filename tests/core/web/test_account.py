@@ -333,7 +333,8 @@ async def test_the_page_shows_the_act_with_exactly_its_arguments(local: bool) ->
     text = words_of(page)
     for part in ("Mail helper", "notes_send_note", "does something that others will see", "alice@example.test"):
         assert part in text
-    assert "<pre>bob@example.test</pre>" in page.text and "<pre>Dear Bob,\n\nsee you at 8.</pre>" in page.text
+    for part in ("bob@example.test", "Dear Bob,\n\nsee you at 8."):
+        assert f'<pre dir="auto">{part}</pre>' in page.text
 
 
 @pytest.mark.parametrize("local", [False, True])

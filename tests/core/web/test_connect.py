@@ -177,9 +177,10 @@ async def test_whoever_signs_out_while_the_page_is_open_is_sent_to_sign_in_by_th
 async def test_in_local_mode_nobody_has_to_sign_in() -> None:
     world = await make(local=True)
     consent = await world.asked()
-    page = await world.browser("").allow(consent.link)
-    assert "is connected" in words_of(page)
-    assert "Connecting as" not in page.text
+    browser = world.browser("")
+    assert "For alice , on this machine" in words_of(await browser.open(consent.link))
+    page = await browser.allow(consent.link)
+    assert "is connected" in words_of(page) and "Signed in as" not in page.text
 
 
 async def test_the_provider_gets_exactly_what_the_page_said() -> None:

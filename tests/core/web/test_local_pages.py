@@ -19,6 +19,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web import local_pages
 from deputize.core.web.app import pages_app
+from deputize.core.web.brand import Brand
 from deputize.core.web.local_links import show_anew
 from deputize.core.web.local_pages import LocalPages, same_vault
 from deputize.core.web.local_server import only_host, serve
@@ -71,10 +72,10 @@ async def test_it_is_served_once_for_callers_from_many_tasks_threads_and_loops(m
     entered = 0
     real = local_pages._application
 
-    def counted(deputy: Deputy) -> object:
+    def counted(deputy: Deputy, brand: Brand | None) -> object:
         nonlocal entered
         entered += 1
-        return real(deputy)
+        return real(deputy, brand)
 
     monkeypatch.setattr(local_pages, "_application", counted)
     pages = (await _deputy()).pages

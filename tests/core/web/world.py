@@ -14,7 +14,22 @@ import httpx
 from starlette.requests import Request as WebRequest
 from starlette.types import ASGIApp
 
-from deputize.core import Call, Consent, Deputy, Effect, Provider, Request, Steps, Toolkit, User, any_of
+from deputize.core import (
+    Audience,
+    Call,
+    Change,
+    Consent,
+    Deputy,
+    Effect,
+    Provider,
+    Request,
+    Run,
+    Show,
+    Steps,
+    Toolkit,
+    User,
+    any_of,
+)
 from deputize.core.errors import ApprovalRequired
 from deputize.core.http import Transport
 from deputize.core.pending import Approval
@@ -47,6 +62,24 @@ def signed_in(request: WebRequest) -> User | None:
     """The host application's session, as simple as can be: its cookie names the user."""
     name = request.cookies.get(SESSION)
     return User(name) if name else None
+
+
+@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
+def post_note(to: str, subject: str, text: str, *, run: Run) -> Steps:
+    """Post a note."""
+    yield Show(
+        "Post this note",
+        audience=Audience.PUBLIC,
+        where="the board of #general",
+        destroys=True,
+        priority="high",
+        text=text,
+        colour=Change("red", "blue"),
+        subject=subject,
+        to=[to],
+    )
+    yield Request("POST", "/users/me/messages/send", json={"raw": base64.urlsafe_b64encode(text.encode()).decode()})
+    return "posted"
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from deputize.core.act.canonical import canonical
 from deputize.core.act.key import ActKey
 from deputize.core.act.needs import Need
+from deputize.core.act.outside import FromOutside
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect, Tool
 from deputize.core.vault.grant import User
@@ -67,8 +68,9 @@ class Act:
     ``asked``: what the user was asked about, where the user changed the arguments. ``approved``: on the user's yes,
     which it takes.
     ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
-    show. ``outside``: which of its values came from outside, from texts of strangers. ``mandate``: the id of the one it
-    happens under. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know.
+    show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know. ``outside``: those of
+    its targets that strangers have named in a text which was read in the same conversation. ``mandate``: the id of the
+    one it happens under.
     """
 
     user: User
@@ -85,9 +87,9 @@ class Act:
     asked: Mapping[str, Any] | None = None
     approved: bool = False
     show: Show | None = None
-    outside: tuple[Any, ...] = ()
-    mandate: str = ""
     began: float = 0.0
+    outside: tuple[FromOutside, ...] = ()
+    mandate: str = ""
 
     @property
     def shows(self) -> bool:

@@ -73,6 +73,7 @@ class Approvals:
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.audit, self.clock, pages = engine.vault, engine.audit, engine.clock, engine.pages
+        self.zone = engine.zone
         self.home = pages.url.rstrip("/") if isinstance(pages, FixedPages) else ""
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
@@ -84,9 +85,7 @@ class Approvals:
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
-            raise ApprovalRequired(
-                f"{act.tool.name} waits for the user's approval.", approval=public(content, self.home)
-            )
+            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=self._public(content))
         return content.get("edited")
 
     async def changed(self, act: Act, account: Account) -> Mapping[str, Any] | None:
@@ -198,7 +197,7 @@ class Approvals:
             content = record.json
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
-                    return public(content, self.home)
+                    return self._public(content)
                 if (content["status"], status) == ("used", "rejected"):
                     await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
                 raise await too_late(
@@ -207,17 +206,20 @@ class Approvals:
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
-                return public(content, self.home)
+                return self._public(content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
         return await self._with_outcome(by, record.json) if record else None
 
+    def _public(self, content: Mapping[str, Any]) -> Approval:
+        return public(content, self.home, self.zone)
+
     async def _with_outcome(self, user: User, content: Mapping[str, Any]) -> Approval:
         """As a person sees it, with what became of its act."""
         outcome, at = outcome_of(await row_of(self.vault, user, content))
-        return replace(public(content, self.home), outcome=outcome, ended_at=at)
+        return replace(self._public(content), outcome=outcome, ended_at=at)
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -258,7 +260,7 @@ class Approvals:
         if status != "approved" or not await self.vault.swap(
             record, record.json | {"status": "used", "act": act.key.hex}
         ):
-            raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=public(record.json, self.home))
+            raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=self._public(record.json))
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
         return str(record.json["id"])
 
@@ -284,7 +286,7 @@ class Approvals:
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [public(content, self.home) for content in found if self._waits(content)]
+        return [self._public(content) for content in found if self._waits(content)]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

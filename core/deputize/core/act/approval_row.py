@@ -11,9 +11,11 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 from deputize.core.act.act import Act
+from deputize.core.act.outside import outside_rows, shown_outside
 from deputize.core.act.show import Audience, Show, argument_rows, show_rows
 from deputize.core.act.tool import Tool
 from deputize.core.audit.facts import OfApproval
@@ -40,11 +42,12 @@ class Edit:
         return cls(plain, meant(tool, valid))
 
 
-def public(content: Mapping[str, Any], home: str) -> Approval:
+def public(content: Mapping[str, Any], home: str, zone: tzinfo | None) -> Approval:
     """The approval as a person sees it: what was shown; or the arguments, of a tool that does not show, and of an
-    edit until it is known what it would do."""
+    edit until it is known what it would do. ``zone``: in which times are told."""
     show = Show.of(content["show"]) if content.get("show") and not is_unseen_edit(content) else None
-    rows = show_rows(show) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
+    rows = show_rows(show, zone) if show else argument_rows(content.get("arguments") or content.get("preview") or {})
+    rows += outside_rows(content.get("outside") or ())
     return Approval(
         id=content["id"],
         tool=content["tool"],
@@ -71,8 +74,9 @@ def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown_in(act: Act) -> dict[str, Any]:
-    """What the row keeps of what the act has shown."""
-    return {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
+    """What the row keeps of what the act has shown, and of which strangers have named what of it."""
+    shown = {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
+    return shown | {"outside": shown_outside(act.outside)}
 
 
 def is_about(act: Act, content: Mapping[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from deputize.core.act.catalog import Catalog
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.missing_scopes import MissingScopes
 from deputize.core.act.needs import asks_of, wanted_of
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.results import MissingScope
@@ -54,10 +55,11 @@ class Gate:
         approvals: Approvals,
         planner: Planner,
         refresher: Refresher,
+        outside: OutsideRecord,
     ) -> None:
         self.engine, self.vault, self.providers = engine, engine.vault, engine.providers
         self.catalog, self.judge, self.accounts, self.ledger = catalog, judge, accounts, ledger
-        self.approvals, self.planner, self.refresher = approvals, planner, refresher
+        self.approvals, self.planner, self.refresher, self.outside = approvals, planner, refresher, outside
 
     # ------------------------------------------------------------- plan
 
@@ -106,6 +108,7 @@ class Gate:
         audit, is told of the grant. Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or
         `Declined`.
         """
+        act = await self._noticed(act)
         verdict, grant = await self._judged(act)
         self._note(row, act, grant)
         if act.shows:
@@ -119,7 +122,7 @@ class Gate:
             changed = None if act.effect is Effect.READS else await self.approvals.changed(act, grant.account)
         if changed is None:
             return act, grant
-        act = self._edited(act, changed)
+        act = await self._noticed(self._edited(act, changed))
         _, grant = await self._judged(act)
         self._note(row, act, grant)
         return act, grant
@@ -168,6 +171,10 @@ class Gate:
             known = covered if missing.named else frozenset[str]()
             asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
             raise MissingScopes(act, asks or missing.needed[:1], grant, "scope_missing") from None
+
+    async def _noticed(self, act: Act) -> Act:
+        """A write that will not show what it does, with those of its arguments that strangers have named."""
+        return act if act.shows or act.effect is Effect.READS else await self.outside.noticed(act)
 
     async def _judged(self, act: Act) -> tuple[Verdict, Grant]:
         return await self.judge.verdict(act), await self._granted(act)

@@ -12,6 +12,7 @@ from deputize.core.act.approval import Approvals
 from deputize.core.act.call_row import CallRow
 from deputize.core.act.ledger import Entry, Ledger, Recorded, recordable
 from deputize.core.act.mandates import Mandates
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.plans import Planner
 from deputize.core.act.results import MissingScope
 from deputize.core.act.runner import Planned, Sender
@@ -38,9 +39,11 @@ class Performer:
         planner: Planner,
         sender: Sender,
         refresher: Refresher,
+        outside: OutsideRecord,
     ) -> None:
         self.audit, self.clock, self.ledger, self.approvals = engine.audit, engine.clock, ledger, approvals
         self.mandates, self.planner, self.sender, self.refresher = mandates, planner, sender, refresher
+        self.outside = outside
 
     async def perform(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """The act's result. ``row``, for the audit, is told what was shown and what the provider left out.
@@ -51,7 +54,9 @@ class Performer:
         if act.effect is Effect.READS:
             grant = await self.refresher.live(grant)
             read = self._approved_read if act.approved else self.sender.perform
-            return _plain(await read(act, grant, row))
+            result = _plain(await read(act, grant, row))
+            await self.outside.learn(act, grant.account, result)
+            return result
         plans = self.planner.plans
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())

@@ -16,6 +16,7 @@ from typing import Any, Final
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals
 from deputize.core.act.mandates import Mandates
+from deputize.core.act.outside_record import OutsideRecord
 from deputize.core.act.policy import Judge, Verdict
 from deputize.core.act.runner import Planned, Sender
 from deputize.core.act.show import Show
@@ -101,8 +102,10 @@ class Planner:
         mandates: Mandates,
         sender: Sender,
         refresher: Refresher,
+        outside: OutsideRecord,
     ) -> None:
         self.clock, self.judge, self.approvals, self.mandates = engine.clock, judge, approvals, mandates
+        self.outside = outside
         self.sender, self.refresher, self.plans = sender, refresher, Plans()
 
     async def begun(self, act: Act, grant: Grant) -> Act:
@@ -144,8 +147,10 @@ class Planner:
 
     async def allowed(self, act: Act, grant: Grant, beside: Mapping[str, int] = NONE) -> Act:
         """The act that has shown what it will do: free, approved, or under a mandate. What the user changed needs a
-        yes, too; an answer about this very act comes before any mandate."""
+        yes, too; an answer about this very act comes before any mandate. Judge and user are told which of its targets
+        strangers have named."""
         refuse_if_changed(act)
+        act = await self.outside.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return replace(act, approved=False)
         if not await self.approvals.answered(act, grant.account):

@@ -38,7 +38,10 @@ _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 
 
 def ask_before_sending(act: Act) -> Verdict:
-    """The default: what others will see and what destroys waits for the user's yes, the rest may happen."""
+    """The default: what others will see, what destroys, and what has for a target what a stranger has named in this
+    conversation, waits for the user's yes; the rest may happen."""
+    if any(one.by_others for one in act.outside):
+        return Verdict.ASK
     if act.show is not None:
         return Verdict.ASK if act.show.audience > Audience.SELF or act.show.destroys else Verdict.ALLOW
     return Verdict.ASK if act.effect.value & _SEEN_BY_OTHERS else Verdict.ALLOW

@@ -275,7 +275,8 @@ class Runner:
         await self.sleep(seconds)
 
     def _can_be_undone(self, undo: Undo) -> None:
-        if self.shown is None or self.entry is None or self.entry.undo is not None:
+        goes_on = self.entry is not None and self.entry.taken_up  # an earlier run may have shown it
+        if (self.shown is None and not goes_on) or self.entry is None or self.entry.undo is not None:
             raise self._fault("yields an Undo before it shows what it will do, or a second one")
         self.entry.undo = undo
 

@@ -2,22 +2,24 @@
 
     yield Show("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
 
-A field is a text, a number, a list of them, a `Change`, or a file as `shown_file` has it. None leaves a field out; an
-empty text or list does not: it is shown as emptied. Everything but ``beside`` is compared: with the user's yes, and
-once more when the act is done. So what changes by itself (counts, states, signed addresses) stands in ``beside`` or
-nowhere, what has no order is sorted, and ids and versions that mean nothing to a person stand in ``pins``.
+A field is a text, a number, a list of them, a `Change`, an `Instant`, or a file as `shown_file` has it. None leaves a
+field out; an empty text or list does not: it is shown as emptied. Everything but ``beside`` is compared: with the
+user's yes, and once more when the act is done. So what changes by itself (counts, states, signed addresses) stands in
+``beside`` or nowhere, what has no order is sorted, and ids and versions that mean nothing to a person in ``pins``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from enum import IntEnum
 from functools import cached_property
 from typing import Any, Final, Self
 
+from deputize.core.act.show_texts import is_change, text, texts
 from deputize.core.text import visible
 
 PREFIX: Final = b"deputize-show-1"
@@ -48,6 +50,27 @@ class Change:
 
     before: Any
     after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A moment, which each person reads in a zone of their own. ``at``: in Unix seconds, of a year that there is."""
+
+    at: float
+
+    def __post_init__(self) -> None:
+        datetime.fromtimestamp(self.at, UTC)
+
+    @classmethod
+    def of(cls, moment: float | str | datetime) -> Self:
+        """Of Unix seconds, RFC 3339 or a datetime. Raises `ValueError` where it does not say in which zone it is."""
+        if isinstance(moment, str):
+            moment = datetime.fromisoformat(moment)
+        if isinstance(moment, datetime):
+            if moment.utcoffset() is None:
+                raise ValueError("A moment needs a zone.")
+            moment = moment.timestamp()
+        return cls(float(moment))
 
 
 def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
@@ -135,10 +158,13 @@ class Show:
         return parts + _unlike(self.fields, old.fields) + _unlike(self.pins, old.pins)
 
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
-        """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin."""
-        shown = {**self.pins, **self.beside, **self.fields}
-        now = {name: value["before"] if _is_change(value) else value for name, value in shown.items()}
-        return [name for name, value in left.items() if now.get(name) != _plain(value)]
+        """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
+        field and a pin of one name, either may be meant."""
+        return [name for name, value in left.items() if _plain(value) not in self._now(name)]
+
+    def _now(self, name: str) -> list[Any]:
+        shown = [part[name] for part in (self.fields, self.beside, self.pins) if name in part] or [None]
+        return [value["before"] if is_change(value) else value for value in shown]
 
     def reaches_beyond(self, old: Show) -> bool:
         """Whether more differs than words: who is reached, where, what is replaced, lists, files. An edit may change
@@ -161,19 +187,17 @@ def _unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
 
 def _words(new: Any, old: Any) -> bool:
     """Whether both are words: a text, or the same text that is replaced by another one."""
-    if _is_change(new) and _is_change(old):
+    if is_change(new) and is_change(old):
         return bool(new["before"] == old["before"]) and _words(new["after"], old["after"])
     return isinstance(new, str | None) and isinstance(old, str | None)
-
-
-def _is_change(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.keys() == {"before", "after"}
 
 
 def _plain(value: Any) -> Any:
     """As JSON keeps it, so that what was kept and what is shown again are compared as equals."""
     if isinstance(value, Change):
         return {"before": _plain(value.before), "after": _plain(value.after)}
+    if isinstance(value, Instant):
+        return {"instant": value.at}
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -187,48 +211,18 @@ Rows = list[tuple[str, str]]
 """Names with texts, in the order in which a person reads them: for the page, the terminal and every framework."""
 
 
-def show_rows(show: Show) -> Rows:
-    """What is about to happen: all of it, nothing masked, nothing cut, nothing that cannot be seen."""
+def show_rows(show: Show, zone: tzinfo | None = UTC) -> Rows:
+    """What is about to happen: all of it, nothing masked, nothing cut, nothing that cannot be seen.
+
+    ``zone``: in which times are told; None for the machine's own.
+    """
     rows = [("where", visible(show.where))] if show.where else []
     for name, value in [*show.fields.items(), *show.beside.items()]:
-        if _is_change(value):  # in two rows: no text can pass for the other one
-            rows.append((f"{_name(name)} now", _text(value["before"]) if value["before"] else "(nothing)"))
-            value = value["after"]
-        rows.append((_name(name), _text(value)))
+        rows.extend(texts(name, value, zone))
     rows.append(("seen by", SEEN_BY[show.audience]))
     return [*rows, ("warning", "What is there now will be lost.")] if show.destroys else rows
 
 
 def argument_rows(arguments: Mapping[str, Any]) -> Rows:
     """The same for a tool that does not say what it will do: its arguments. Those that were not given are left out."""
-    return [(visible(str(name)), _text(_plain(value))) for name, value in arguments.items() if value is not None]
-
-
-def _name(name: str) -> str:
-    return visible(name.replace("_", " "))
-
-
-EMPTIED: Final = "(emptied)"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping) and "file" in value:
-        return _file(value)
-    if isinstance(value, list):
-        return _listed([_text(one) for one in value]) if value else EMPTIED
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return visible(value) if value.strip() else EMPTIED
-    return visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
-
-
-def _listed(texts: Sequence[str]) -> str:
-    """On one line, unless a comma or a line's end in one of them could pass for the next."""
-    apart = any("," in text or "\n" in text for text in texts)
-    return "\n".join(f"- {text}".replace("\n", "\n  ") for text in texts) if apart else ", ".join(texts)
-
-
-def _file(file: Mapping[str, Any]) -> str:
-    known = f", sha256 {file['sha256']}" if file.get("sha256") else ""
-    return f"{visible(str(file['file']))} ({visible(str(file['mime']))}, {file['size']} bytes{known})"
+    return [(visible(str(name)), text(_plain(value), UTC)) for name, value in arguments.items() if value is not None]

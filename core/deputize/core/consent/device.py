@@ -39,7 +39,7 @@ SLOWEST: Final = 60.0
 LONGEST: Final = 1800.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class DeviceCode:
     """What the user is shown: enter ``code`` at ``address``, before ``expires_at`` (Unix seconds)."""
 

@@ -71,7 +71,7 @@ def refused(reason: str) -> InvalidInput:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Visit:
     """One press of Connect. ``state`` and ``nonce`` are fingerprints; ``expires`` is in Unix seconds."""
 
@@ -81,7 +81,7 @@ class Visit:
     expires: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class DeviceWait:
     """A device code (RFC 8628) that waits to be entered until ``expires`` (Unix seconds)."""
 
@@ -89,7 +89,7 @@ class DeviceWait:
     expires: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Former:
     """How an earlier consent for the same ended, for whoever waits for it when the same is asked anew."""
 
@@ -104,7 +104,7 @@ class Former:
     visit_expires: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentRecord:
     """A consent as the vault has it. Times are in Unix seconds.
 

@@ -36,7 +36,7 @@ class Kind(StrEnum):
     AMBIGUOUS_WRITE = auto()  # a write may have happened: look it up, never repeat it
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What an answer means, in our words; only ``data``, ``url``, scopes and an organization's name are the provider's.
 

@@ -88,7 +88,7 @@ def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
     return provider.authorize + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Callback:
     """What the browser brought back. ``code`` is secret until it is spent, ``state`` until it is used up."""
 

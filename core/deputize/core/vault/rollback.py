@@ -36,7 +36,7 @@ class AuditedGeneration:
     revoked: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class GenerationMismatch:
     """A grant whose generation in the vault (0: none lies there) is not the newest one in the audit."""
 

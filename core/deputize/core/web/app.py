@@ -30,6 +30,7 @@ from deputize.core.errors import (
     StoreUnavailable,
     UserRequired,
 )
+from deputize.core.web.brand import Brand
 
 try:
     from starlette.applications import Starlette
@@ -51,7 +52,7 @@ try:
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
 
-__all__ = ["PAGES", "Page", "Site", "UserVerifier", "pages_app"]
+__all__ = ["PAGES", "Brand", "Page", "Site", "UserVerifier", "pages_app"]
 
 _STATUS: Final[Mapping[type[DeputizeError], int]] = {
     UserRequired: 401,
@@ -72,6 +73,7 @@ def pages_app(
     pages: Iterable[Page] = PAGES,
     templates: Iterable[Path] = (),
     return_to: Iterable[str] = (),
+    brand: Brand | None = None,
 ) -> ASGIApp:
     """The pages as an ASGI application, to be served by itself or mounted in another one.
 
@@ -80,8 +82,9 @@ def pages_app(
     ``base_url`` is where all this can be reached, with the path of a mount. ``pages``: all there are, as
     ``[*PAGES, Page(...)]``. ``templates``: folders with templates of yours; one that is called as one of ours takes its
     place. ``return_to``: addresses of your application, as ``["/chat", "https://app.example/"]``, that the page of a
-    consent may lead back to: the first one, or what its link names with ``?return_to=``. Raises `SettingsError` for a
-    web application that could not tell its users apart, and for plain http that leaves the machine.
+    consent may lead back to: the first one, or what its link names with ``?return_to=``. ``brand``: your application as
+    the pages show it. Raises `SettingsError` for a web application that could not tell its users apart, and for plain
+    http that leaves the machine.
     """
     if verifier is None and not local:
         raise SettingsError(
@@ -97,7 +100,7 @@ def pages_app(
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
             raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
-    return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to), pages)))
+    return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to, brand), pages)))
 
 
 def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:

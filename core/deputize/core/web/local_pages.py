@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from deputize.core.deputy import Deputy
+    from deputize.core.web.brand import Brand
 
 HOST: Final = "127.0.0.1"
 LOOK_AGAIN: Final = 1.0
@@ -47,13 +48,14 @@ class LocalPages:
 
     Where another process serves the same vault's pages on that port, they are its pages, and ours when it has ended.
     ``port`` 0 takes any free one. ``deputy`` is set once it exists. ``local``: nobody signs in, so a user's own pages
-    have links of their own; see `deputize.core.web.local_links`.
+    have links of their own; see `deputize.core.web.local_links`. ``brand``: whose pages they are said to be.
     """
 
     local: Final = True
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, brand: Brand | None = None) -> None:
         self.deputy: Deputy | None = None
+        self.brand = brand
         self._port = port
         self._server: _Server | None = None
         self._starting: asyncio.Task[_Server] | None = None
@@ -82,7 +84,7 @@ class LocalPages:
 
     async def _serve(self, here: Portal) -> _Server:
         deputy = self._served()
-        app, serve = _application(deputy)
+        app, serve = _application(deputy, self.brand)
         try:
             return _Server(await here.enter(serve(app, self._port, HOST)), here, ours=True)
         except SettingsError:
@@ -120,7 +122,9 @@ async def same_vault(deputy: Deputy, port: int) -> bool:
     return False
 
 
-def _application(deputy: Deputy) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
+def _application(
+    deputy: Deputy, brand: Brand | None
+) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
     """The pages behind their guard, and what serves them: loaded here, since only who serves needs a web framework."""
     try:
         import uvicorn  # noqa: F401
@@ -130,5 +134,5 @@ def _application(deputy: Deputy) -> tuple[ASGIApp, Callable[..., AbstractAsyncCo
         from deputize.core.web.local_server import handing_on, only_host, serve
     except ImportError as missing:
         raise SettingsError.without(missing, "web") from None
-    pages = only_host(pages_app(deputy, verifier=None, local=True), {HOST})
+    pages = only_host(pages_app(deputy, verifier=None, local=True, brand=brand), {HOST})
     return only_own_account(handing_on(pages, "/callback/[A-Za-z0-9_-]{1,100}")), serve

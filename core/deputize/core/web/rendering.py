@@ -54,10 +54,15 @@ def json_of(content: str) -> Response:
     return Response(content, media_type="application/json", headers=_headers(""))
 
 
-def asset(name: str, media_type: str) -> Response:
-    """A file that pages load, from the folder of our templates."""
+def asset(content: str | bytes, media_type: str) -> Response:
+    """Something that pages load."""
     headers = _headers("") | {"cache-control": "public, max-age=3600"}
-    return Response((_HERE / name).read_bytes(), media_type=media_type, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def file_of_ours(name: str) -> bytes:
+    """A file from the folder of our templates."""
+    return (_HERE / name).read_bytes()
 
 
 def put_root(request: Request, base_url: str) -> None:

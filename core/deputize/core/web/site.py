@@ -19,6 +19,7 @@ from deputize.core.deputy import Deputy
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
+from deputize.core.web.brand import Brand
 from deputize.core.web.cookies import FORM_LIFE, Cookies, cookies_for
 from deputize.core.web.forms import fields_of, form_token, from_our_page
 from deputize.core.web.local_links import user_of
@@ -33,7 +34,8 @@ log = logging.getLogger("deputize.web")
 class Site:
     """The pages of one deputy. Without a verifier it is the local one.
 
-    ``templates``: folders with more templates. ``return_to``: where pages may lead back to.
+    ``templates``: folders with more templates. ``return_to``: where pages may lead back to. ``brand``: whose
+    pages they are said to be.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Site:
         sign_in: str,
         templates: Iterable[Path] = (),
         return_to: Iterable[str] = (),
+        brand: Brand | None = None,
     ) -> None:
         self.deputy, self.verifier, self.sign_in = deputy, verifier, sign_in
         self.return_to = ReturnTo.of(return_to)
         self.templates = templates_in(*templates)
         self.local = verifier is None
+        self.brand = brand
         self.key = deputy.vault.keys.web
 
     async def who(self, request: Request) -> Who:
@@ -72,7 +76,8 @@ class Site:
     # ------------------------------------------------------------- answers
 
     def page(self, request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any) -> Response:
-        """A page from a template; see `deputize.core.web.rendering.page`."""
+        """A page from a template; see `deputize.core.web.rendering.page`. ``whom``: the user it is for, if known."""
+        facts = {"brand": self.brand, "whom": "", "local": self.local} | facts
         return page(self.templates, request, name, status, forms_to=forms_to, **facts)
 
     def say(self, request: Request, status: int, message: Message) -> Response:
@@ -101,6 +106,7 @@ class Site:
         def token(path: str) -> str:
             return form_token(self.key, cookie, who, path)
 
+        facts = {"whom": who.id if isinstance(who, User) else ""} | facts
         response = self.page(request, name, forms_to=forms_to, token=token, **facts)
         cookies.put(response, cookies.name, cookie, FORM_LIFE)
         return response

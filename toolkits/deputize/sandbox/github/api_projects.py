@@ -31,21 +31,25 @@ def _one(call: Call, owner: str, kind: str, number: str) -> Json:
     return row
 
 
+def _project(call: Call, row: Json) -> Json:
+    return {
+        "id": row["id"],
+        "node_id": f"PVT_{row['id']}",
+        "number": row["number"],
+        "title": row["title"],
+        "short_description": None,
+        "state": row["state"],
+        "public": row.get("public", False),
+        "created_at": call.now,
+        "updated_at": call.now,
+    }
+
+
 def _projects(call: Call, owner: str, kind: str) -> Reply:
     words = [one for one in call.ask.one("q").split() if not one.startswith("is:")]
     state = "closed" if "is:closed" in call.ask.one("q") else ""
     told = [
-        {
-            "id": row["id"],
-            "node_id": f"PVT_{row['id']}",
-            "number": row["number"],
-            "title": row["title"],
-            "short_description": None,
-            "state": row["state"],
-            "public": False,
-            "created_at": call.now,
-            "updated_at": call.now,
-        }
+        _project(call, row)
         for row in _rows(call, owner, kind)
         if state in ("", row["state"]) and all(one.lower() in row["title"].lower() for one in words)
     ]
@@ -149,6 +153,10 @@ for _kind, _name in (("orgs", "org"), ("users", "username")):
 
         project = f"{home}/{{project_number}}"
         item = f"{project}/items/{{item_id}}"
+
+        @route("GET", project, _RIGHT, scopes=_READ)
+        def one(call: Call, **at: str) -> Reply:
+            return call.reply(_project(call, one_of(call, at)))
 
         @route("GET", f"{project}/fields", _RIGHT, scopes=_READ)
         def fields(call: Call, **at: str) -> Reply:

@@ -37,6 +37,7 @@ def team(call: Call, row: Json) -> View:
 
     return {
         **{name: row[name] for name in ("id", "key", "name", "private")},
+        "visibility": "private" if row["private"] else "public",
         "description": row.get("description"),
         "retiredAt": None,
         "timezone": "Europe/Berlin",
@@ -125,6 +126,7 @@ def issue(call: Call, row: Json) -> View:
         "creator": lambda: user(call, row["creator"]),
         "assignee": lambda: user(call, row["assignee"]),
         "delegate": None,
+        "syncedWith": [{"service": one} for one in row.get("synced") or []],
         "labelIds": list(chosen),
         "labels": rows_by_id(call, "labels", chosen, label),
         "project": lookup(call, "projects", row.get("project"), project),
@@ -168,6 +170,7 @@ def comment(call: Call, row: Json) -> View:
         "url": f"{HOME}/comment/{row['id'][:8]}",
         "user": lambda: user(call, row["author"]),
         "botActor": None,
+        "externalThread": row.get("external"),
         "parent": lookup(call, "comments", row.get("parent"), comment),
         "documentContent": lambda: _content(call, row.get("documentContent")),
         **{name: lookup(call, kind, row.get(name), show) for name, (kind, show) in on.items()},

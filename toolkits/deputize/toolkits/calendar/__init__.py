@@ -15,6 +15,7 @@ from deputize.toolkits.calendar import (  # noqa: F401 - they declare the tools
     create,
     find,
     free,
+    manage,
     sharing,
 )
 from deputize.toolkits.calendar.base import CALENDAR as TOOLKIT

@@ -107,6 +107,11 @@ def name_of(entry: Mapping[str, Any]) -> str:
     return str(entry.get("summaryOverride") or entry.get("summary") or "")
 
 
+def id_in(entries: Sequence[Json], calendar: str) -> str:
+    """The id of a calendar named by id or name, in the user's list. Raises `InvalidInput` as `calendar_ids` does."""
+    return calendar if is_id(calendar) else _called(calendar, entries, "calendar")
+
+
 def calendar_ids(*calendars: str, field: str = "calendar") -> Asks[list[str]]:
     """The ids of calendars named by id or name. Raises `InvalidInput` with candidates for a name that is not one's."""
     if all(map(is_id, calendars)):

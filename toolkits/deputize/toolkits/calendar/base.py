@@ -29,6 +29,7 @@ FREEBUSY, EVENTS_FREEBUSY, LIST, LIST_READONLY, CALENDARS, APP_CREATED = (
     f"{WHOLE}.{name}"
     for name in "freebusy events.freebusy calendarlist calendarlist.readonly calendars app.created".split()
 )
+CALENDARS_READONLY: Final = f"{CALENDARS}.readonly"
 ACLS, ACLS_READONLY, SETTINGS, SETTINGS_READONLY = (
     f"{WHOLE}.{name}" for name in "acls acls.readonly settings settings.readonly".split()
 )

@@ -21,13 +21,13 @@ from deputize.toolkits.calendar.base import (
 )
 from deputize.toolkits.calendar.following import Split, cut_off, split_of
 from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, start_of, title
-from deputize.toolkits.calendar.shown import (
+from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
     call_of,
     event_fields,
     mail_of,
     others_of,
-    repeats_said,
+    repeats_in_words,
     seen_by,
     show_event,
     where_of,
@@ -116,7 +116,7 @@ def _show_rest(split: Split, calendar: str, name: str, notify: str) -> Show:
     rest = {**split.rest, "recurrence": split.lines, **whom}
     pins = {"calendar": calendar, "event": split.series.get("id")}
     what = "Cancel this series from one occurrence on"
-    left = {"what_is_left_repeats": repeats_said(split.ended, start_of(split.series, UTC)), "undo": _BACK}
+    left = {"what_is_left_repeats": repeats_in_words(split.ended, start_of(split.series, UTC)), "undo": _BACK}
     return show_event(what, rest, calendar, name, notify, destroys=True, pins=pins, **left)
 
 

@@ -33,7 +33,7 @@ from deputize.toolkits.calendar.following import split_of
 from deputize.toolkits.calendar.from_here_on import from_here_on
 from deputize.toolkits.calendar.rows import guests, kind, made, start_of
 from deputize.toolkits.calendar.rules import read_recurrence
-from deputize.toolkits.calendar.shown import (
+from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
     Place,
     call_of,
@@ -244,7 +244,9 @@ def _undo(
         start, end = start_of(before, UTC), moment_of(before.get("end"), UTC)
         args |= {"start": full(start), "end": full(end.plus(-1) if end and end.all_day else end)}
     args |= {"recurrence": list(before["recurrence"])} if wish.recurrence is not None else {}
-    args |= {"remove_attendees": [one["email"] for one in wish.add]} if wish.add else {}
+    there = {str(one.get("email")).lower() for one in guests(before)}
+    came = [one["email"] for one in wish.add if one["email"].lower() not in there]
+    args |= {"remove_attendees": came} if came else {}
     for field in wish.plain:
         value = before.get(field, UNSAID.get(field, ""))
         match field:

@@ -39,7 +39,7 @@ from deputize.toolkits.calendar.rows import end_of, lean, made, mine, start_of
 from deputize.toolkits.calendar.rows import title as shown_title
 from deputize.toolkits.calendar.rules import Recurrence, in_words, read_recurrence
 from deputize.toolkits.calendar.series import next_dates
-from deputize.toolkits.calendar.shown import call_of, event_fields, pins_of, show_event
+from deputize.toolkits.calendar.show_fields import call_of, event_fields, pins_of, show_event
 from deputize.toolkits.calendar.when import Moment, full, needs_zone, read_end, read_moment, short, stamp, zone_called
 from deputize.toolkits.calendar.words import Kind, conference, fields, invited, of_kind, pending, updates
 

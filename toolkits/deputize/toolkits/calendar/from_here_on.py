@@ -11,14 +11,14 @@ from deputize.toolkits.calendar.event_input import Wish, changes_of, zone_for
 from deputize.toolkits.calendar.following import Split, cut_off
 from deputize.toolkits.calendar.rows import guests, made, start_of
 from deputize.toolkits.calendar.rules import Recurrence, read_recurrence
-from deputize.toolkits.calendar.shown import (
+from deputize.toolkits.calendar.show_fields import (
     Place,
     changed_fields,
     event_fields,
     mail_of,
     others_of,
     pins_of,
-    repeats_said,
+    repeats_in_words,
     seen_by,
     where_of,
 )
@@ -64,7 +64,7 @@ def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: Place) 
         where=where_of(name, calendar),
         destroys=True,  # what was changed in single occurrences of the rest
         **changed_fields(event_fields(rest), fields, [one for one in fields if fields[one] is not None]),
-        old_series_repeats=Change(*(repeats_said(lines, start) for lines in (before, split.ended))),
+        old_series_repeats=Change(*(repeats_in_words(lines, start) for lines in (before, split.ended))),
         mail=mail_of(notify, others),
         undo="cannot be taken back: changes of single later occurrences are lost",
         pins={"calendar": calendar, "series": split.series.get("id"), "event": key.base32, "call": key.hex}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from deputize.core import Effect, Need, Request, Steps
+from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import NotFound
 from deputize.toolkits._shared.mail.headers import person
@@ -21,7 +21,8 @@ from deputize.toolkits.calendar.base import (
     names,
     shares,
 )
-from deputize.toolkits.calendar.rows import ROLES
+from deputize.toolkits.calendar.rows import ROLES, own_name
+from deputize.toolkits.calendar.show_fields import call_of, where_of
 
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 Role = Literal["free_busy", "reader", "writer", "owner", "none"]
@@ -40,8 +41,14 @@ def _share_effect(arguments: Arguments) -> Effect:
     return Effect.SENDS | Effect.DESTRUCTIVE if grave else Effect.SENDS
 
 
-@CALENDAR.tool(needs=_share_needs, effect=_share_effect, gravest=Effect.SENDS | Effect.DESTRUCTIVE, toolset="more")
-def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notify: bool = True) -> Steps:
+@CALENDAR.tool(
+    needs=_share_needs,
+    effect=_share_effect,
+    gravest=Effect.SENDS | Effect.DESTRUCTIVE,
+    toolset="more",
+    shows=True,
+)
+def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notify: bool = True, *, run: Run) -> Steps:
     """Share a calendar with an email, a domain or "public"; role none stops sharing."""
     scope = _scope(who)
     (found,) = yield from api.calendar_ids(calendar)
@@ -50,22 +57,71 @@ def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notif
     result: Json = {"who": scope.get("value", "public"), "role": role, "was": was}
     if was == role:
         return {**result, "summary": "It is so already."}
+    home = own_name(run.account).rpartition("@")[2]
+    seen = _seen_by(scope, home)
+    yield _show(scope, was, role, (found, calendar), seen, notify, before)
     at, rule_id = {"calendar": found}, str((before or {}).get("id") or _rule_id(scope))
     params = {"sendNotifications": notify}
+    only = {"if-match": str(before["etag"])} if before and before.get("etag") else {}
+    path, of = "/calendars/{calendar}/acl/{rule}", {**at, "rule": rule_id}
     if role == "none":
         try:
-            yield Request("DELETE", "/calendars/{calendar}/acl/{rule}", at={**at, "rule": rule_id}, repeat="idem")
+            yield Request("DELETE", path, at=of, headers=only, repeat="idem")
         except NotFound:
             return {**result, "summary": "It is not shared with them, or no longer."}
     elif before and was != "none":
         body = {"role": _GOOGLES[role]}
-        path = "/calendars/{calendar}/acl/{rule}"
-        yield Request("PATCH", path, at={**at, "rule": rule_id}, json=body, params=params, repeat="idem")
+        yield Request("PATCH", path, at=of, json=body, params=params, headers=only, repeat="idem")
     else:
         rule: Json = {"role": _GOOGLES[role], "scope": scope}
         yield Request("POST", "/calendars/{calendar}/acl", at=at, json=rule, params=params, repeat="idem")
-    undo = {"who": scope.get("value", "public"), "role": was, "calendar": calendar}
-    return result | {"undo": {"tool": "calendar_share_calendar", "args": undo}}
+    args = {"who": scope.get("value", "public"), "role": was, "calendar": calendar}
+    undo = Undo("calendar_share_calendar", args, {"access": ACCESS[role]})
+    if before and before.get("role") not in _GOOGLES.values():
+        return result  # no call says what they had
+    yield undo
+    return result | {"undo": call_of(undo)}
+
+
+ACCESS: Final[Mapping[str, str]] = {
+    "none": "none",
+    "free_busy": "sees when you are busy, nothing else",
+    "reader": "sees all events",
+    "writer": "sees, makes, changes and deletes all events",
+    "owner": "owns it as you do: may share it with others, and delete it",
+}
+
+
+def _seen_by(scope: Mapping[str, str], home: str) -> Audience:
+    """Whom it is shared with. ``home``: the user's own domain; who belongs to another one nobody knows."""
+    if scope["type"] == "domain":
+        return Audience.ORGANISATION if scope["value"] == home else Audience.UNKNOWN
+    return Audience.PUBLIC if scope["type"] == "default" else Audience.PEOPLE
+
+
+def _show(
+    scope: Mapping[str, str],
+    was: str,
+    role: str,
+    place: tuple[str, str],
+    seen: Audience,
+    notify: bool,
+    before: Mapping[str, Any] | None,
+) -> Show:
+    """Who may do what with the calendar from now on, beside what they may do now."""
+    (calendar, name), who = place, scope.get("value", "")
+    named = {"default": "everybody", "domain": f"everybody of {who}"}.get(scope["type"], who)
+    mail = role != "none" and scope["type"] == "user"
+    return Show(
+        "Stop sharing this calendar" if role == "none" else "Share this calendar",
+        audience=seen,
+        people=[who] if scope["type"] == "user" else [],
+        where=where_of(name, calendar),
+        who=named,
+        access=Change(ACCESS[was], ACCESS[role]),
+        mail=("to them" if notify else "to nobody") if mail else None,
+        pins={"calendar": calendar, "rule": (before or {}).get("id"), "scope": scope, "role": _GOOGLES[role]},
+    )
 
 
 def _scope(who: str) -> dict[str, str]:

@@ -1,41 +1,39 @@
-"""GitHub: comments of issues and pull requests, and review threads."""
+"""GitHub: read comments of issues and pull requests, and review threads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Need, Request, Run, Steps
+from deputize.core import Alias, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
-from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import api, documents
-from deputize.toolkits.github.api import Json, List, Page, pages, rest
+from deputize.toolkits.github.api import Json, List, Page, pages
 from deputize.toolkits.github.argument_types import Number, Repo
-from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import once
-from deputize.toolkits.github.prose import Body, Prose, in_full, is_marked, is_own, marked, new_body
-from deputize.toolkits.github.rows import COMMENT, ZONED, comment
+from deputize.toolkits.github.prose import Prose, in_full
+from deputize.toolkits.github.rows import ZONED, comment
 
 Kind = Literal["conversation", "review"]
 _READ = "issues:read", "pull_requests:read"
-_IN_THREAD = 300  # bytes of a comment in a thread
+IN_THREAD = 300  # bytes of a comment in a thread
 
 
-def _place(kind: Kind) -> str:
+def place_of(kind: Kind) -> str:
+    """The path of a comment."""
     return f"R/{'pulls' if kind == 'review' else 'issues'}/comments/{{comment_id}}"
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     if arguments["comment_id"]:
         rights = _READ[1:] if arguments["kind"] == "review" else _READ
-        return [reads(f"GET {_place(arguments['kind'])}", *rights)]
+        return [reads(f"GET {place_of(arguments['kind'])}", *rights)]
     if arguments["kind"] == "review":
         one = "GRAPHQL ReviewThreads" if arguments["number"] else "GET R/pulls/comments"
         return [reads(one, "pull_requests:read")]
@@ -68,7 +66,7 @@ def list_comments(
 ) -> Steps:
     """Comments of an issue or pull request, or all of a repository; review threads with their state."""
     if comment_id:
-        row = yield from api.get(_place(kind), repo, at={"comment_id": comment_id})
+        row = yield from api.get(place_of(kind), repo, at={"comment_id": comment_id})
         return in_full(_row(row), row, offset, raw=raw)
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one comment.", hint="Give comment_id.")
@@ -116,8 +114,7 @@ def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -
 def _thread(node: Mapping[str, Any]) -> Json:
     told = node.get("comments") or {}
     rows = [
-        comment(one | {"id": int(one.get("fullDatabaseId") or 0) or None}, _IN_THREAD)
-        for one in told.get("nodes") or ()
+        comment(one | {"id": int(one.get("fullDatabaseId") or 0) or None}, IN_THREAD) for one in told.get("nodes") or ()
     ]
     shown: Json = {
         "thread_id": node.get("id"),
@@ -130,100 +127,3 @@ def _thread(node: Mapping[str, Any]) -> Json:
         "from_outside": True,
     }
     return shown
-
-
-# ----------------------------------------------------------------- write
-
-
-def _write_needs(arguments: Arguments) -> Sequence[Need]:
-    if arguments["comment_id"]:
-        path, review = _place(arguments["comment_kind"]), arguments["comment_kind"] == "review"
-        rights = ("pull_requests",) if review else ("issues", "pull_requests")
-        look = reads(f"GET {path}", *(f"{one}:read" for one in rights))
-        return [*changes(f"PATCH {path}", *(f"{one}:write" for one in rights)), look]
-    if arguments["reply_to"]:
-        method = "POST R/pulls/{pull_number}/comments/{comment_id}/replies"
-    else:
-        method = "POST R/issues/{issue_number}/comments"
-    permissions = ("pull_requests:write",) if "/pulls/" in method else ("issues:write", "pull_requests:write")
-    return changes(method, *permissions)
-
-
-@GITHUB.tool(
-    needs=_write_needs,
-    effect=SENDS,
-    aliases=["GitHub.CreateIssueComment", "GitHub.CreateReplyForReviewComment"],
-)
-@in_repo("this issue, pull request or comment")
-def write_comment(
-    repo: Repo,
-    body: Body,
-    number: Number | None = None,
-    reply_to: Number | None = None,
-    comment_id: Number | None = None,
-    comment_kind: Kind = "conversation",
-    append: Append = False,
-    replaces: Replaces = None,
-    if_text: IfText = None,
-    *,
-    run: Run,
-) -> Steps:
-    """Comment on an issue or pull request, reply to a review comment, or edit my comment."""
-    edit = Edit(append, replaces, if_text)
-    if not body.strip() and replaces is None:
-        raise InvalidInput("body: empty.")
-    if edit != Edit() and not comment_id:
-        raise InvalidInput("append, replaces, if_text: only when editing a comment.", hint="Give comment_id.")
-    if comment_id:
-        if number or reply_to:
-            raise InvalidInput("comment_id: cannot be combined with number or reply_to; it edits a comment.")
-        return (yield from _edited(repo, comment_id, comment_kind, body, edit, run.key, run.account))
-    if not number:
-        raise InvalidInput("number: needed: the number of the issue or pull request.")
-    text = {"body": marked(body, run.key)}
-    if reply_to:
-        at = {"pull_number": number, "comment_id": reply_to}
-        request = rest("POST R/pulls/{pull_number}/comments/{comment_id}/replies", repo, at=at, json=text)
-        listed = rest("GET R/pulls/{pull_number}/comments", repo, at={"pull_number": number}, params=_NEWEST)
-    else:
-        at = {"issue_number": number}
-        request = rest("POST R/issues/{issue_number}/comments", repo, at=at, json=text)
-        since = moment("-1d", run.now, "since")
-        listed = rest("GET R/issues/{issue_number}/comments", repo, at=at, params={"per_page": 100, "since": since})
-    made = yield from once(run.noted, api.sent(request), lambda: _marked(listed, run.key, run.account), "comment")
-    return _receipt(made, "Written.") | {"number": number}
-
-
-_NEWEST = {"sort": "created", "direction": "desc", "per_page": 100}
-
-
-def _edited(repo: str, id: int, kind: Kind, body: str, edit: Edit, key: ActKey, account: Account) -> Asks[Json]:
-    """A comment of the user's own with other words; who may push could change those of others, too."""
-    path, at = _place(kind), {"comment_id": id}
-    row = yield from api.get(path, repo, at=at)
-    if not is_own(row, account):
-        raise InvalidInput(
-            "comment_id: somebody else wrote this comment.", hint="Only the user's own comments can be edited."
-        )
-    given = new_body(row, body, edit, key, limit=_IN_THREAD if kind == "review" else COMMENT)
-    if not given:
-        return _receipt(row, "Edited.")
-    change = rest(f"PATCH {path}", repo, at=at, json=given, repeat="idem")
-    return _receipt((yield from api.send(change)).data, "Edited.")
-
-
-def _marked(listed: Request, key: ActKey, account: Account) -> Asks[Json | None]:
-    """The comment of this act, if it is there."""
-    for _ in range(3):
-        answer = yield from api.send(listed)
-        if found := next((dict(row) for row in answer.data if is_marked(row, key, account)), None):
-            return found
-        page = api.following(answer.headers)
-        if not page:
-            return None
-        listed = replace(listed, params={**(listed.params or {}), "page": page})
-    return None
-
-
-def _receipt(row: Mapping[str, Any], summary: str) -> Json:
-    return {"id": row.get("id"), "url": row.get("html_url"), "summary": summary}

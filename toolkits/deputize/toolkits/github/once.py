@@ -26,10 +26,11 @@ def raise_if_unsent(lost: DeputizeError) -> None:
         raise lost
 
 
-def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
+def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what: str, **pins: Any) -> Asks[T]:
     """What the write made, seen in its answer or found afterwards.
 
     Raises `OutcomeUnknown` where it may have been made and cannot be found. ``what``: what it makes, in a word.
+    ``pins``: what was shown and a later run needs to go on with just that.
     """
     if noted:
         write.close()
@@ -38,7 +39,7 @@ def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what:
             return (yield from write)
         except LOST as lost:
             raise_if_unsent(lost)
-        yield Note({"looked_for": what})
+        yield Note({"looked_for": what, **pins})
     for pause in PAUSES:
         yield Wait(pause)
         try:

@@ -1,27 +1,25 @@
-"""GitHub: projects of organizations and people (Projects V2, over REST)."""
+"""GitHub: find and read projects of organizations and people (Projects V2, over REST)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from deputize.core import Effect, Need, Run, Steps
-from deputize.core.act.tool import Arguments
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core import Audience, Need, Run, Steps
+from deputize.core.errors import NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
-from deputize.toolkits.github.api import Json, List, pages, rest
+from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Number, Owner, Word
-from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
+from deputize.toolkits.github.base import GITHUB, Asks, needs
 from deputize.toolkits.github.names import pick
-from deputize.toolkits.github.prose import Content, Prose
+from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, logins, outer, repo_of, short, state_of
 
-_PROJECT: Final = "projectsV2/{project_number}"
-_ITEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}/[A-Za-z0-9._-]{1,100})#(\d{1,15})|(\d{1,18})")
+PROJECT: Final = "projectsV2/{project_number}"
 
 
 def _all(verb: str, path: str, scope: str, *broader: str, right: str) -> list[Need]:
@@ -32,11 +30,13 @@ def _all(verb: str, path: str, scope: str, *broader: str, right: str) -> list[Ne
     ]
 
 
-def _reads(path: str) -> list[Need]:
+def reads_of(path: str) -> list[Need]:
+    """The needs of a read."""
     return _all("GET", path, "read:project", "project", right="read")
 
 
-def _writes(verb: str, path: str) -> list[Need]:
+def writes_of(verb: str, path: str) -> list[Need]:
+    """The needs of a write."""
     return _all(verb, path, "project", right="write")
 
 
@@ -58,10 +58,49 @@ def _number(owner: str, project: str) -> Asks[tuple[str, Json]]:
     return home, {**at, "project_number": project}
 
 
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One project: where it is (an organization's path or a person's, and what leads there), and GitHub's row."""
+
+    home: str
+    at: Json
+    row: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        """What its parts stand below."""
+        return f"{self.home}/{PROJECT}"
+
+    @property
+    def audience(self) -> Audience:
+        """Who sees it. Items of private repositories are hidden from those who may not see them."""
+        if self.row.get("public") is not False:
+            return Audience.PUBLIC if self.row.get("public") else Audience.UNKNOWN
+        return Audience.ORGANISATION if self.home == "O" else Audience.PEOPLE
+
+    @property
+    def named(self) -> str:
+        """The project in words."""
+        owner = self.at.get("org") or self.at.get("username")
+        kind = {True: "public", False: "private"}.get(self.row.get("public"), "visibility not known")  # type: ignore[arg-type]
+        return f"{self.row.get('title')} ({owner}/{self.row.get('number')}, {kind})"
+
+
+def board_of(owner: str, project: str) -> Asks[Board]:
+    """A project, by its number or its title."""
+    home, at = yield from _number(owner, project)
+    return Board(home, at, (yield from api.get(f"{home}/{PROJECT}", at=at)))
+
+
+def board_needs() -> list[Need]:
+    """The needs of `board_of`."""
+    return [*reads_of("projectsV2"), *reads_of(PROJECT)]
+
+
 @GITHUB.tool(
     needs=lambda arguments: [
-        *_reads("projectsV2"),
-        *(_reads(f"{_PROJECT}/fields") if arguments["project"] else []),
+        *reads_of("projectsV2"),
+        *(reads_of(f"{PROJECT}/fields") if arguments["project"] else []),
     ],
     aliases=["GitHub.ListProjects", "GitHub.ListProjectFields"],
     toolset="projects",
@@ -85,7 +124,7 @@ def list_projects(
     if not project:
         return shown
     _, at = yield from _number(owner, project)
-    fields = yield from api.every(f"{home}/{_PROJECT}/fields", "", 2, at=at, by="after")
+    fields = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
     return shown | {"fields": [_field(one) for one in fields[:40]]}
 
 
@@ -129,9 +168,9 @@ def _field(row: Mapping[str, Any]) -> Json:
 
 @GITHUB.tool(
     needs=lambda arguments: [
-        *_reads("projectsV2"),
-        *_reads(f"{_PROJECT}/items/{{item_id}}" if arguments["item_id"] else f"{_PROJECT}/items"),
-        *(_reads(f"{_PROJECT}/fields") if arguments["fields"] else []),
+        *reads_of("projectsV2"),
+        *reads_of(f"{PROJECT}/items/{{item_id}}" if arguments["item_id"] else f"{PROJECT}/items"),
+        *(reads_of(f"{PROJECT}/fields") if arguments["fields"] else []),
     ],
     aliases=["GitHub.ListProjectItems", "GitHub.SearchProjectItem"],
     toolset="projects",
@@ -151,14 +190,14 @@ def list_project_items(
     home, at = yield from _number(owner, project)
     wanted: list[str] = []
     if fields:
-        known = yield from api.every(f"{home}/{_PROJECT}/fields", "", 2, at=at, by="after")
+        known = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
         wanted = [str(pick(one, known, "fields", lambda row: str(row["name"]))["id"]) for one in fields]
     params = {"fields": ",".join(wanted)}
     if item_id:
-        one = yield from api.get(f"{home}/{_PROJECT}/items/{{item_id}}", at={**at, "item_id": item_id}, params=params)
+        one = yield from api.get(f"{home}/{PROJECT}/items/{{item_id}}", at={**at, "item_id": item_id}, params=params)
         return {"items": [_item(one)], "next": None, "truncated": False}
     bound = ("github_list_project_items", run.account.subject, owner, project, query, fields)
-    read = pages(f"{home}/{_PROJECT}/items", at=at, by="after", params=params | {"q": " ".join(query.split())})
+    read = pages(f"{home}/{PROJECT}/items", at=at, by="after", params=params | {"q": " ".join(query.split())})
     return (yield from List(bound, read, _item).show(limit, cursor))
 
 
@@ -181,102 +220,3 @@ def _item(row: Mapping[str, Any]) -> Json:
         "fields": fields or None,
     }
     return outer(shown, outside)
-
-
-# ----------------------------------------------------------------- change
-
-
-def _which(text: str) -> str:
-    if not _ITEM.fullmatch(text.strip()):
-        raise ValueError("owner/repo#number, or an item's id")
-    return text.strip()
-
-
-def _update_needs(arguments: Arguments) -> Sequence[Need]:
-    item = f"{_PROJECT}/items/{{item_id}}"
-    found = [*_reads("projectsV2")]
-    if "#" in str(arguments["item"] or "#"):
-        found += [*_writes("POST", f"{_PROJECT}/items"), reads("GET R/issues/{issue_number}", "issues:read")]
-    if arguments["remove"]:
-        found += _writes("DELETE", item)
-    if arguments["set"]:
-        found += [*_writes("PATCH", item), *_reads(f"{_PROJECT}/fields")]
-    return found
-
-
-@GITHUB.tool(
-    needs=_update_needs,
-    effect=lambda arguments: SENDS | Effect.DESTRUCTIVE if arguments["remove"] else SENDS,
-    gravest=SENDS | Effect.DESTRUCTIVE,
-    toolset="projects",
-)
-def update_project_item(
-    owner: Owner,
-    project: Annotated[Word, Field(description="number or title")],
-    item: Annotated[str, AfterValidator(_which), Field(description="owner/repo#n or item id")],
-    set: Annotated[dict[str, Content] | None, Field(description='field to value, "" clears')] = None,
-    remove: bool = False,
-) -> Steps:
-    """Add an issue or pull request to a project, set its fields, or remove it."""
-    if remove and set:
-        raise InvalidInput("remove, set: give one of them, not both.")
-    home, at = yield from _number(owner, project)
-    found = _ITEM.fullmatch(item)
-    assert found  # noqa: S101 - validated before
-    if found[3]:
-        item_id, row = int(found[3]), {}
-    else:
-        row = yield from _added(home, at, found[1], int(found[2]))
-        item_id = int(row["id"])
-    there = {**at, "item_id": item_id}
-    path = f"{home}/{_PROJECT}/items/{{item_id}}"
-    if remove:
-        try:
-            yield from api.send(rest(f"DELETE {path}", at=there, repeat="idem"))
-        except NotFound:
-            return {"item_id": item_id, "removed": True, "summary": "It was not there."}
-        return {"item_id": item_id, "removed": True, "summary": "Removed from the project."}
-    if set:
-        known = yield from api.every(f"{home}/{_PROJECT}/fields", "", 2, at=at, by="after")
-        values = [_value(name, value, known) for name, value in set.items()]
-        row = yield from api.sent(rest(f"PATCH {path}", at=there, json={"fields": values}, repeat="idem"))
-    elif found[3]:
-        raise InvalidInput("set, remove: give one of them for an item that is there already.")
-    return {
-        "item_id": item_id,
-        "url": row.get("item_url") and (row.get("content") or {}).get("html_url"),
-        "fields": dict(set or {}),
-        "summary": "Set." if set else "It is in the project.",
-    }
-
-
-def add_item(owner: str, project: int, repo: str, number: int) -> Asks[Json]:
-    """Put an issue into a project; one that is there already is found again."""
-    home, at = yield from _home(owner)
-    return (yield from _added(home, {**at, "project_number": project}, repo, number))
-
-
-def _added(home: str, at: Json, repo: str, number: int) -> Asks[Json]:
-    issue = yield from api.get("R/issues/{issue_number}", repo, at={"issue_number": number})
-    kind = "PullRequest" if issue.get("pull_request") else "Issue"
-    name, _, rest_of = repo.partition("/")
-    body = {"type": kind, "owner": name, "repo": rest_of, "number": number}
-    request = rest(f"POST {home}/{_PROJECT}/items", at=at, json=body, repeat="idem")
-    return (yield from api.sent(request))
-
-
-def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
-    """A field's new value: an option by its name, a number as one, an empty text clears."""
-    field = pick(name, known, "set", lambda row: str(row["name"]))
-    told: Json = {"id": field["id"]}
-    if not value:
-        return told | {"value": None}
-    options = field.get("options") or (field.get("configuration") or {}).get("iterations")
-    if options:
-        return told | {"value": str(pick(value, options, f"set.{name}", raw)["id"])}
-    if field.get("data_type") == "number":
-        try:
-            return told | {"value": float(value)}
-        except ValueError:
-            raise InvalidInput(f"set.{name}: must be a number.") from None
-    return told | {"value": value}

@@ -14,9 +14,11 @@ from typing import Any, Final, Self
 from deputize.core import Audience, Change, Need, Show
 from deputize.core.act.request import MIB
 from deputize.core.act.show import shown_file
+from deputize.core.errors import NotFound
 from deputize.toolkits.github import api
 from deputize.toolkits.github.base import Asks, reads
-from deputize.toolkits.github.prose import LONGEST_BODY, masked
+from deputize.toolkits.github.prose import LONGEST_BODY, Prose, masked
+from deputize.toolkits.github.rows import repo_of
 
 HOME: Final[Need] = reads("GET R")
 """The need of `home_of`."""
@@ -87,6 +89,16 @@ def home_of(repo: str) -> Asks[Home]:
     return Home((yield from api.get("R", repo)))
 
 
+def issue_of(home: Home, number: int) -> Asks[dict[str, Any]]:
+    """An issue or pull request of just this repository. Raises `NotFound` for one that was moved to another."""
+    row = dict((yield from api.get("R/issues/{issue_number}", home.name, at={"issue_number": number})))
+    there = repo_of(row)
+    if there and there.lower() != home.name.lower():
+        said = Prose().line(f"#{number} of {home.name} was moved to #{row.get('number')} of {there}.", 300)
+        raise NotFound(said, hint="Name it where it is now.")
+    return row
+
+
 def file_shown(path: str, data: bytes) -> Any:
     """A file's text, every character of it; what is none, or is longer than a megabyte, by its digest."""
     text = None if len(data) > MIB or b"\x00" in data else text_of(data)
@@ -113,9 +125,9 @@ def restored(text: Any) -> str | None:
     return told if len(told) <= LONGEST_BODY and masked(told) == told else None
 
 
-def change_of(before: Any, after: Any) -> Any:
+def change_of(before: Any, after: Any) -> Change | None:
     """A `Change`, or None where nothing changes."""
-    return None if (before or "") == (after or "") else Change(before or "", after)
+    return None if (before or "") == (after or "") else Change("" if before is None else before, after)
 
 
 def loses(before: Any, after: str | None) -> bool:

@@ -6,11 +6,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, Run, Steps
+from deputize.core import Effect, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.linear import matching, names, scalars
-from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes, remember
+from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes
 from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json
+from deputize.toolkits.linear.existing import Kind
+from deputize.toolkits.linear.places import ONLY_BY_HAND, loses, place, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, said
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
@@ -20,6 +22,8 @@ _OPERATIONS: Final = {
     "issue": ("LookupIssueLabels", "IssueLabelCreate", "IssueLabelUpdate"),
     "project": ("LookupProjectLabels", "ProjectLabelCreate", "ProjectLabelUpdate"),
 }
+_USE: Final = {True: "retired", False: "in use"}
+_KIND: Final[dict[str, Kind]] = {"issue": "label", "project": "project_label"}
 _COLOURS: Final = {
     "backlog": "#bec2c8",
     "planned": "#e2e2e2",
@@ -30,7 +34,7 @@ _COLOURS: Final = {
 }
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="admin")
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="admin", shows=True)
 def save_label(
     kind: Literal["issue", "project"] = "issue",
     label: Annotated[str | None, Field(description="existing")] = None,
@@ -46,27 +50,67 @@ def save_label(
     """Create, rename, recolour or retire an issue or project label."""
     listed, creates, updates = _OPERATIONS[kind]
     wanted: dict[str, Any] = scalars.given({"name": name, "color": color, "description": description})
-    key_of_team, more = yield from _team(team, kind)
+    of = yield from _team(team, kind)
+    above: Json | None = None
     if group:
         groups = yield from matching.named(listed, group)
-        wanted["parentId"] = matching.chosen([row for row in groups if row.get("isGroup")], group, "group")["id"]
+        above = matching.chosen([row for row in groups if row.get("isGroup")], group, "group")
+        wanted["parentId"] = above["id"]
     if label:
-        found = yield from _existing(listed, label, key_of_team if team else None)
+        found = yield from _existing(listed, label, str((of or {}).get("key") or "") if team else None)
         if retired is not None:
             wanted["retiredAt"] = scalars.since("now", run.now, "retired") if retired else None
         if not wanted:
             raise InvalidInput("Nothing to change: give at least one field.")
-        return _result(entity((yield from change(updates, id=found["id"], input=wanted))))
+        return (yield from _changed(kind, updates, found, wanted, above))
     if not name or retired:
         raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
     rows = yield from matching.named(listed, name)
-    if (there := _same(rows, name, key_of_team)) and not run.noted:
+    if (there := _same(rows, name, str((of or {}).get("key") or ""))) and not run.noted:
         return _result(there) | {"existed": True}
-    yield from remember(run.noted, run.key.uuid)
-    made, existed = yield from make(creates, {"id": run.key.uuid, **wanted, **more}, by_filter(listed))
-    undo = {"kind": "label" if kind == "issue" else "project_label", "id": made["id"], "action": "delete"}
-    shown = {"created": True, "existed": existed, "undo": {"tool": "linear_archive", "args": undo}}
-    return _result(made) | lean(shown)
+    stands = (yield from place([of])) if of else workspace()
+    pins = {"teamId": of["id"]} if of else {}
+    fields: Json = {"name": name, "color": color, "description": description or None}
+    fields["group"] = above and above["name"]
+    pins |= scalars.given({"parentId": above and above["id"]})
+    shows = stands.show(f"Create this label for {kind}s", pins=pins, **fields)
+    made, existed = yield from make(
+        creates, {"id": run.key.uuid, **wanted, **pins}, by_filter(listed), shows, run.noted
+    )
+    args = {"kind": _KIND[kind], "id": made["id"], "action": "delete"}
+    back = {"tool": "linear_archive", "args": args}
+    yield undo(back, **{_KIND[kind]: made.get("name")}, version=version_of(made.get("description")))
+    return _result(made) | lean({"created": True, "existed": existed, "undo": back})
+
+
+def _changed(kind: str, operation: str, found: Json, wanted: Json, above: Json | None) -> Asks[Json]:
+    """Change a label. What it is called, it is called on everything that bears it."""
+    after = {field: value for field, value in wanted.items() if field in ("name", "color", "description")}
+    after |= {"group": above["name"]} if above else {}
+    after |= {"use": _USE[bool(wanted["retiredAt"])]} if "retiredAt" in wanted else {}
+    fields = replaced(_now(found), after)
+    stands = (yield from place([found["team"]])) if found.get("team") else workspace()
+    pins = {"label_id": found["id"], "parentId": above and above["id"], "retiredAt": wanted.get("retiredAt")}
+    called = {"label": found["name"]} if "name" not in after else {}
+    yield stands.show(
+        f"Change this label for {kind}s", destroys=loses(fields, "description"), pins=pins, **called, **fields
+    )
+    made = entity((yield from change(operation, id=found["id"], input=wanted)))
+    now, before = _now(made), _now(found)
+    args = {field: before[field] for field in after if field != "use"}
+    args |= {"retired": bool(found.get("retiredAt"))} if "use" in after else {}
+    args |= {"group": (found.get("parent") or {}).get("id")} if above else {}
+    if None not in args.values():
+        holds = {field: now[field] for field in after if now[field] != before[field]}
+        yield Undo("linear_save_label", {"kind": kind, "label": found["id"], **args}, holds)
+    return _result(made)
+
+
+def _now(label: Json) -> Json:
+    """What a label is like."""
+    parent = (label.get("parent") or {}).get("name")
+    plain = {field: label.get(field) or "" for field in ("name", "color", "description")}
+    return {**plain, "group": parent or "", "use": _USE[bool(label.get("retiredAt"))]}
 
 
 def _existing(listed: str, label: str, team: str | None) -> Asks[Json]:
@@ -79,13 +123,12 @@ def _existing(listed: str, label: str, team: str | None) -> Asks[Json]:
     return matching.chosen([row for row in rows if not row.get("retiredAt")] or rows, label, "label")
 
 
-def _team(team: str | None, kind: str) -> Asks[tuple[str, dict[str, Any]]]:
+def _team(team: str | None, kind: str) -> Asks[Json | None]:
     if team is None or team.strip().lower() == "none":
-        return "", {}
+        return None
     if kind == "project":
         raise InvalidInput("team: cannot be used for project labels, which belong to the workspace.")
-    found = yield from names.team(team)
-    return str(found["key"]), {"teamId": found["id"]}
+    return (yield from names.team(team))
 
 
 def _same(rows: list[Json], name: str, team: str) -> Json | None:
@@ -118,6 +161,7 @@ def _result(made: Json) -> Json:
     effect=Effect.WRITES | Effect.SENDS,
     toolset="admin",
     aliases=["Linear.CreateProjectStatus"],
+    shows=True,
 )
 def create_project_status(
     name: LabelName,
@@ -133,12 +177,21 @@ def create_project_status(
         return {"status_id": there["id"], "name": said(there["name"]), "type": there.get("type"), "existed": True}
     last = max((float(row.get("position") or 0) for row in rows), default=0.0)
     wanted = scalars.given({"name": name, "type": type, "description": description})
-    wanted |= {"id": run.key.uuid, "color": color or _COLOURS[type], "position": last + 1}
-    yield from remember(run.noted, run.key.uuid)
+    wanted |= {"color": color or _COLOURS[type], "position": last + 1}
+    shows = workspace().show(
+        "Add this status for projects",
+        name=name,
+        type=type,
+        color=wanted["color"],
+        description=description or None,
+        pins={"position": last + 1},
+        undo=ONLY_BY_HAND,
+    )
 
     def look(id: str) -> Asks[Json | None]:
         found = yield from nodes("LookupProjectStatuses", first=100)
         return next((row for row in found if row["id"] == id), None)
 
-    made, existed = yield from make("ProjectStatusCreate", wanted, look)
+    given = {"id": run.key.uuid, **wanted}
+    made, existed = yield from make("ProjectStatusCreate", given, look, shows, run.noted)
     return lean({"status_id": made["id"], "name": said(made.get("name")), "type": made.get("type"), "existed": existed})

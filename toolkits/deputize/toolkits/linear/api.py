@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core import Account, Note, Request
+from deputize.core import Account, Note, Request, Show
 from deputize.core.act.request import Repeat
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.long_text import Edit, note_of, written_before
@@ -20,6 +20,8 @@ from deputize.toolkits.linear.base import LONGEST, Json, Noted
 from deputize.toolkits.linear.documents import changes, document
 from deputize.toolkits.linear.texts import FORM
 
+Look = Callable[[str], Asks[Json | None]]
+"""Finds the thing with this id, or None."""
 MOST_PAGES: Final = 5  # of a list that is thinned out on our side
 
 
@@ -59,7 +61,18 @@ def entity(payload: Json) -> Json:
     return next((value for value in payload.values() if isinstance(value, dict)), {})
 
 
-def make(operation: str, given: Json, look: Callable[[str], Asks[Json | None]]) -> Asks[tuple[Json, bool]]:
+def make(operation: str, given: Json, look: Look, shows: Show, noted: Noted) -> Asks[tuple[Json, bool]]:
+    """Show what is about to be made, then make it under ``given["id"]``: see `made`. The id is noted in between: a run
+    that is cut off is taken up again, and one that is taken up looks first."""
+    if noted and (there := (yield from look(str(given["id"])))):
+        return there, True
+    yield shows
+    if not noted:
+        yield Note({"id": given["id"]})
+    return (yield from made(operation, given, look))
+
+
+def made(operation: str, given: Json, look: Look) -> Asks[tuple[Json, bool]]:
     """Make something under ``given["id"]``; what was made, and whether an earlier try had made it already.
 
     The id is the act's own, so what lies under it is this act's work. ``look`` finds it there. Raises `OutcomeUnknown`
@@ -86,7 +99,7 @@ def found_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | 
         return None
 
 
-def by_id(operation: str, **variables: Any) -> Callable[[str], Asks[Json | None]]:
+def by_id(operation: str, **variables: Any) -> Look:
     """Looks for a thing with a query that takes its id."""
 
     def look(id: str) -> Asks[Json | None]:
@@ -99,7 +112,7 @@ def by_id(operation: str, **variables: Any) -> Callable[[str], Asks[Json | None]
     return look
 
 
-def by_filter(operation: str) -> Callable[[str], Asks[Json | None]]:
+def by_filter(operation: str) -> Look:
     """Looks for a thing in a list that can be filtered by id."""
 
     def look(id: str) -> Asks[Json | None]:
@@ -109,24 +122,32 @@ def by_filter(operation: str) -> Callable[[str], Asks[Json | None]]:
     return look
 
 
-def remember(noted: Noted, id: str) -> Asks[None]:
-    """Note the id before anything is made under it: a run that is cut off can then be taken up again."""
-    if not noted:
-        yield Note({"id": id})
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A text that replaces another. ``done``: an earlier run of the same act has written it."""
+
+    field: str
+    old: str
+    new: str
+    done: bool
+
+    def note(self) -> Note:
+        """What to note before it is written: a run that is taken up finds its own work, and adds nothing twice."""
+        return Note(note_of({self.field: (self.old, self.new)}))
 
 
-def new_text(edit: Edit, field: str, old: Any, new: str, limit: int, noted: Noted) -> Asks[str]:
-    """The text to write. What is written is noted: a run that is taken up finds its own work, and adds nothing twice.
+def new_text(edit: Edit, field: str, old: Any, new: str, limit: int, noted: Noted) -> Written:
+    """The text to write, once it has been shown.
 
     ``limit``: bytes of the old text that a read shows. Raises what `Edit.of` raises.
     """
+    text = str(old or "")
     if written_before(noted, field, old):
-        return str(old or "")
+        return Written(field, text, text, True)
     whole = edit.of(FORM, field, old, new, limit)
     if len(whole) > LONGEST:
         raise InvalidInput(f"{field}: would have {len(whole)} characters, and at most {LONGEST} fit.")
-    yield Note(note_of({field: (old, whole)}))
-    return whole
+    return Written(field, text, whole, False)
 
 
 def nodes(operation: str, **variables: Any) -> Asks[list[Json]]:

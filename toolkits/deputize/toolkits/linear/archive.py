@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from deputize.core import Effect, Steps
+from deputize.core import Effect, Show, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.linear.api import change, entity
-from deputize.toolkits.linear.base import LINEAR, WRITE
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE
+from deputize.toolkits.linear.existing import Existing, Kind, existing
+from deputize.toolkits.linear.places import undo
 from deputize.toolkits.linear.rows import lean, said
 
-Kind = Literal[
-    "issue",
-    "project",
-    "initiative",
-    "document",
-    "project_update",
-    "initiative_update",
-    "comment",
-    "label",
-    "project_label",
-    "milestone",
-]
 Action = Literal["archive", "restore", "delete"]
 
 _DOES: Final[dict[str, dict[str, str]]] = {
@@ -41,6 +31,12 @@ _DOES: Final[dict[str, dict[str, str]]] = {
     "milestone": {"delete": "ProjectMilestoneDelete"},
 }
 _SAME: Final = {("project", "delete"): "archive", ("document", "delete"): "archive"}
+_TRASHED: Final = frozenset(("ProjectDelete", "DocumentDelete", "IssueDelete", "InitiativeDelete"))
+_FOLLOWS: Final = {  # what goes with it, which a person may not think of
+    "label": "It is taken off everything that bears it.",
+    "project_label": "It is taken off everything that bears it.",
+    "milestone": "Its issues stay, without a milestone.",
+}
 
 
 def _effect(arguments: Arguments) -> Effect:
@@ -49,10 +45,11 @@ def _effect(arguments: Arguments) -> Effect:
 
 
 @LINEAR.tool(
-    needs=[WRITE],
+    needs=[READ, WRITE],
     effect=_effect,
     gravest=Effect.WRITES | Effect.SENDS | Effect.DESTRUCTIVE,
     aliases=["Linear.ArchiveIssue", "Linear.ArchiveProject", "Linear.ArchiveInitiative"],
+    shows=True,
 )
 def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
     """Archive, restore or delete an issue, project, initiative, document, update, comment, label or milestone."""
@@ -65,12 +62,36 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
         )
     result = {"kind": kind, "id": id, "action": action}
     try:
-        made = entity((yield from change(does[act], id=id)))
+        found = yield from existing(kind, id)
+        if "restore" in does and action != "delete" and found.away == (act == "archive"):
+            return result | {"summary": f"It {'was put away already' if found.away else 'is not put away'}."}
+        yield _show(kind, does[act], found, final=action == "delete")
+        made = entity((yield from change(does[act], id=found.id)))
     except NotFound:
         if act == "restore":
             raise
         return result | {"summary": "It is gone already, or was never there."}
-    undo = {"kind": kind, "id": id, "action": "archive" if act == "restore" else "restore"}
-    back = {"tool": "linear_archive", "args": undo} if "restore" in does and act != "delete" else None
+    back: dict[str, Any] | None = None
+    if "restore" in does and act != "delete":
+        args = {"kind": kind, "id": id, "action": "archive" if act == "restore" else "restore"}
+        back = {"tool": "linear_archive", "args": args}
+        yield undo(back, version=found.version)
     named = made.get("identifier") or made.get("name") or made.get("title")
     return result | lean({"name": said(named), "undo": back})
+
+
+def _show(kind: Kind, operation: str, found: Existing, *, final: bool) -> Show:
+    """What becomes of it, and what of it is lost."""
+    what = {"Unarchive": "Bring this {} back", "Archive": "Put this {} into the archive"}
+    says = next((text for part, text in what.items() if operation.endswith(part)), "Delete this {}")
+    says = "Move this {} to the trash" if operation in _TRASHED else says
+    called: dict[str, Any] = {kind: found.words or None}
+    return found.place.show(
+        says.format(kind.replace("_", " ")),
+        destroys=final,
+        pins={"id": found.id, "version": found.version},
+        **called,
+        by=found.by or None,
+        text=found.text or None,
+        note=_FOLLOWS.get(kind),
+    )

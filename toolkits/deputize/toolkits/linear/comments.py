@@ -7,15 +7,17 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Need, Run, Steps
+from deputize.core import Alias, Change, Effect, Need, Run, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
-from deputize.toolkits._shared.long_text import Edit
+from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import matching, names
-from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text, nodes, remember
-from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json
-from deputize.toolkits.linear.rows import comment_row, lean
+from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text
+from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
+from deputize.toolkits.linear.existing import commented, existing, holder, one
+from deputize.toolkits.linear.places import Place, loses, of_project, replaced, undo, version_of
+from deputize.toolkits.linear.rows import comment_row, lean, name
 from deputize.toolkits.linear.texts import ROW_BODY, whole_row
 
 Target = Literal["issue", "project", "document", "initiative", "project_update", "initiative_update"]
@@ -102,6 +104,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
         Alias("Linear.ReplyToProjectComment", {"parent_comment_id": "reply_to"}),
         "Linear.UpdateComment",
     ],
+    shows=True,
 )
 def write_comment(
     body: Annotated[Body, Field(min_length=1, max_length=100_000, description="Markdown")],
@@ -123,48 +126,78 @@ def write_comment(
     if comment_id:
         if target or reply_to or quoted_text:
             raise InvalidInput("comment_id: an edit only takes body, append, replaces and if_text.")
-        there = yield from _comment(comment_id, "comment_id")
-        text = yield from new_text(edit, "body", there.get("body"), body, ROW_BODY, run.noted)
-        made = (yield from change("CommentUpdate", id=comment_id, input={"body": text}))["comment"]
-        return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
+        return (yield from _edited(comment_id, body, edit, run.noted))
     if not target and not reply_to:
         raise InvalidInput("target: needed for a new comment.", hint="Give target, or reply_to.")
     if quoted_text and not target:
         raise InvalidInput(
             "quoted_text: only together with target and target_kind.", hint="Give target and target_kind."
         )
-    wanted: dict[str, Any] = {"id": run.key.uuid, "body": body}
-    if reply_to:
-        wanted |= yield from _thread(reply_to)
+    above = (yield from _comment(reply_to, "reply_to")) if reply_to else None
+    pins: dict[str, Any] = {}
+    if above is not None:  # a reply to a reply joins its thread
+        pins["parentId"] = above.get("parentId") or above["id"]
+        stands = yield from commented(above)
     if target:
-        wanted |= yield from _place(target, target_kind, quoted_text)
-    yield from remember(run.noted, run.key.uuid)
-    made, existed = yield from make("CommentCreate", wanted, by_filter("Comments"))
-    undo = {"tool": "linear_archive", "args": {"kind": "comment", "id": made["id"], "action": "delete"}}
-    return lean({"comment_id": made["id"], "url": made.get("url"), "target": target, "existed": existed, "undo": undo})
+        ids, stands = yield from _place(target, target_kind, quoted=bool(quoted_text))
+        pins |= ids
+    shows = stands.show(
+        "Post this reply" if reply_to else "Post this comment",
+        answers=above and f"{_author(above)}: {above.get('body') or ''}",
+        quotes=quoted_text or None,
+        text=body,
+        pins=pins,
+    )
+    wanted = {"id": run.key.uuid, "body": body, **pins} | ({"quotedText": quoted_text} if quoted_text else {})
+    made, existed = yield from make("CommentCreate", wanted, by_filter("Comments"), shows, run.noted)
+    back = {"tool": "linear_archive", "args": {"kind": "comment", "id": made["id"], "action": "delete"}}
+    yield undo(back, version=version_of(made.get("body")))
+    return lean({"comment_id": made["id"], "url": made.get("url"), "target": target, "existed": existed, "undo": back})
 
 
-def _thread(comment_id: str) -> Asks[Json]:
-    """The comment that is replied to; a reply to a reply joins its thread."""
-    found = yield from _comment(comment_id, "reply_to")
-    return {"parentId": found.get("parentId") or found["id"]}
+def _edited(comment_id: str, body: str, edit: Edit, noted: Noted) -> Asks[Json]:
+    """Another text for a comment."""
+    there = yield from _comment(comment_id, "comment_id")
+    text = new_text(edit, "body", there.get("body"), body, ROW_BODY, noted)
+    made = there
+    if not text.done:
+        stands = yield from commented(there)
+        fields = replaced({"text": text.old}, {"text": text.new})
+        yield stands.show(
+            "Edit this comment", pins={"comment_id": there["id"]}, destroys=loses(fields, "text"), **fields
+        )
+        yield text.note()
+        made = (yield from change("CommentUpdate", id=there["id"], input={"body": text.new}))["comment"]
+        now = str(made.get("body") or "")
+        args = {"comment_id": made["id"], "body": text.old, "if_text": digest(now)}
+        if text.old.strip() and now != text.old:
+            yield Undo("linear_write_comment", args, holds={"text": now})
+    return {"comment_id": made["id"], "url": made.get("url"), "summary": "Edited."}
+
+
+_STATES: Final = {True: "resolved", False: "open"}
+
+
+def _author(comment: Json) -> str:
+    return name(comment.get("user")) or name(comment.get("botActor")) or "somebody"
 
 
 def _comment(id: str, field: str) -> Asks[Json]:
-    rows = yield from nodes("Comments", first=1, filter={"id": {"eq": id.strip()}})
-    if not rows:
+    found = yield from one("CommentSeen", id.strip())
+    if found is None:
         raise InvalidInput(
             f"{field}: no comment has this id, or it is not visible to this user.",
             hint="linear_list_comments lists them.",
         )
-    return rows[0]
+    return found
 
 
-def _place(target: str, kind: Target, quoted: str | None) -> Asks[Json]:
-    quote = {"quotedText": quoted} if quoted else {}
+def _place(target: str, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place]]:
+    """The ids of what is commented on, and where that is."""
     if kind == "document":
         found = yield from names.document(target)
-        return {"documentContentId": found["documentContentId"]} | quote
+        stands = yield from holder(found)
+        return {"documentContentId": found["documentContentId"]}, stands.inside(f"document {found.get('title')}")
     if kind == "project" and quoted:
         project = yield from names.project(target, "target")
         blocks = {"content": False, "milestones": False, "updates": False, "issues": False}
@@ -172,20 +205,47 @@ def _place(target: str, kind: Target, quoted: str | None) -> Asks[Json]:
         content = (whole.get("documentContent") or {}).get("id")
         if not content:
             raise InvalidInput("quoted_text: the project has no text.", hint="Leave quoted_text out.")
-        return {"documentContentId": content} | quote
+        return {"documentContentId": content}, (yield from of_project(project))
     if quoted:
         raise InvalidInput("quoted_text: only for the text of a project or document.")
-    field = {"issue": "issueId", "project": "projectId", "initiative": "initiativeId"}
-    more = {"project_update": "projectUpdateId", "initiative_update": "initiativeUpdateId"}
-    return {(field | more)[kind]: (yield from _id(target, kind))}
+    return (yield from _plain_place(target, kind))
 
 
-@LINEAR.tool(needs=[WRITE], effect=Effect.WRITES, aliases=["Linear.ResolveComment"])
+def _plain_place(target: str, kind: Target) -> Asks[tuple[Json, Place]]:
+    if kind == "issue":
+        issue = yield from names.issue(target, "target")
+        return {"issueId": issue["id"]}, (yield from holder({"issue": issue}))
+    if kind == "project":
+        project = yield from names.project(target, "target")
+        return {"projectId": project["id"]}, (yield from of_project(project))
+    if kind == "initiative":
+        initiative = yield from names.initiative(target, "target")
+        return {"initiativeId": initiative["id"]}, (yield from holder({"initiative": initiative}))
+    update = yield from existing(kind, (yield from _id(target, kind)))
+    field = "projectUpdateId" if kind == "project_update" else "initiativeUpdateId"
+    return {field: update.id}, update.place.inside(f"a status update by {update.by}")
+
+
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, aliases=["Linear.ResolveComment"], shows=True)
 def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id: str | None = None) -> Steps:
     """Resolve or reopen a comment thread."""
+    found = yield from _comment(comment_id, "comment_id")
+    by = (yield from _comment(resolving_comment_id, "resolving_comment_id")) if resolving_comment_id else None
+    stands = yield from commented(found)
+    yield stands.show(
+        "Resolve this thread of comments" if resolved else "Reopen this thread of comments",
+        by=_author(found),
+        text=found.get("body") or "",
+        resolved_by=by and f"{_author(by)}: {by.get('body') or ''}",
+        thread=Change(_STATES[bool(found.get("resolvedAt"))], _STATES[resolved]),
+        pins={"comment_id": found["id"], "resolving_comment_id": by and by["id"]},
+    )
     if resolved:
-        made = yield from change("CommentResolve", id=comment_id, resolvingCommentId=resolving_comment_id)
+        made = yield from change("CommentResolve", id=found["id"], resolvingCommentId=by and by["id"])
     else:
-        made = yield from change("CommentUnresolve", id=comment_id)
+        made = yield from change("CommentUnresolve", id=found["id"])
+    if bool(found.get("resolvedAt")) != resolved:
+        args = {"comment_id": found["id"], "resolved": not resolved}
+        yield Undo("linear_resolve_comment", args, holds={"thread": _STATES[resolved]})
     comment = made["comment"]
     return lean({"comment_id": comment["id"], "resolved_at": comment.get("resolvedAt"), "url": comment.get("url")})

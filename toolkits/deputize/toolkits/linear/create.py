@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -12,8 +12,9 @@ from deputize.core import Alias, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable
 from deputize.toolkits.linear import matching, names, scalars
-from deputize.toolkits.linear.api import Asks, by_id, change, get, make, remember
+from deputize.toolkits.linear.api import Asks, by_id, change, get, make
 from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Priority, Text, Title
+from deputize.toolkits.linear.places import issue_words, person, place, undo, version_of
 from deputize.toolkits.linear.rows import lean, name, nodes, said
 
 _ADDRESS: Final = re.compile(r"https://[^\s/?#@\\:\[\]%]{1,253}(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]{0,1800})?")
@@ -37,6 +38,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
             },
         )
     ],
+    shows=True,
 )
 def create_issue(
     team: Annotated[str, Field(description="key or name")],
@@ -65,19 +67,44 @@ def create_issue(
         raise InvalidInput("link_title: only together with link_url.")
     link = https(link_url, "link_url") if link_url else ""
     due = scalars.day(due_date, "due_date")
-    place = yield from _team(team)
-    found = yield from in_project(project, milestone)
-    found["assigneeId"] = (yield from names.user_id(assignee, run.account, "assignee")) if assignee else None
-    found["labelIds"] = (yield from names.label_ids(labels, "labels", [place.get("key")])) if labels else None
-    found["cycleId"] = (yield from names.cycle(place["id"], cycle))["id"] if cycle else None
-    found["parentId"] = (yield from names.issue(parent, "parent"))["id"] if parent else None
-    found["stateId"] = names.state_in(nodes(place.get("states")), state) if state else None
-    found["templateId"] = (yield from _template(template)) if template else None
+    to = yield from _team(team)
+    within, part = yield from in_project(project, milestone)
+    who = (yield from names.user(assignee, run.account, "assignee")) if assignee else None
+    marks = (yield from names.labels(labels, "labels", [to.get("key")])) if labels else None
+    round = (yield from names.cycle(to["id"], cycle)) if cycle else None
+    above = (yield from names.issue(parent, "parent")) if parent else None
+    start = names.state_in(nodes(to.get("states")), state) if state else None
+    form = (yield from _template(template)) if template else None
+    things = {"projectId": within, "projectMilestoneId": part, "assigneeId": who, "cycleId": round}
+    things |= {"parentId": above, "stateId": start, "templateId": form}
+    pins: Json = {"teamId": to["id"]} | {field: one["id"] for field, one in things.items() if one}
+    pins |= {"labelIds": [str(one["id"]) for one in marks]} if marks else {}
     values = {"title": title, "description": description, "estimate": estimate, "dueDate": due}
-    wanted = scalars.given({**values, **found, "priority": scalars.priority(priority)})
-    yield from remember(run.noted, run.key.uuid)
+    pins |= scalars.given({"priority": scalars.priority(priority)})
+    wanted = scalars.given(values)
+    stands = yield from place([to])
+    shows = stands.show(
+        "Create this issue",
+        title=title,
+        description=description or None,
+        state=start and name(start),
+        assignee=who and person(who),
+        priority=priority,
+        labels=sorted(map(name, marks)) if marks else None,
+        project=within and name(within),
+        milestone=part and name(part),
+        cycle=round and str(round.get("number")),
+        parent=above and issue_words(above),
+        estimate=estimate,
+        due_date=due,
+        template=form and name(form),
+        note="The template fills in what is left out here." if form else None,
+        link=link or None,
+        link_title=link_title,
+        pins=pins,
+    )
     look = by_id("Issue", comments=False, attachments=False, relations=False, children=False)
-    made, existed = yield from make("IssueCreate", {"id": run.key.uuid, "teamId": place["id"], **wanted}, look)
+    made, existed = yield from make("IssueCreate", {"id": run.key.uuid, **pins, **wanted}, look, shows, run.noted)
     result = {
         "identifier": made["identifier"],
         "id": made["id"],
@@ -90,6 +117,7 @@ def create_issue(
     }
     if link:
         result |= yield from _linked(made["id"], link, link_title, run.key.nth(1).uuid)
+    yield undo(result["undo"], issue=issue_words(made), version=version_of(made.get("description")))
     return lean(result)
 
 
@@ -107,19 +135,17 @@ def _team(wanted: str) -> Asks[Json]:
     return team
 
 
-def in_project(project: str | None, milestone: str | None) -> Asks[dict[str, Any]]:
-    """The ids of a project and of a milestone in it."""
+def in_project(project: str | None, milestone: str | None) -> Asks[tuple[Json | None, Json | None]]:
+    """A project, and a milestone in it."""
     if not project:
-        return {}
+        return None, None
     found = yield from names.project(project)
-    if not milestone:
-        return {"projectId": found["id"]}
-    return {"projectId": found["id"], "projectMilestoneId": (yield from names.milestone(found["id"], milestone))["id"]}
+    return found, (yield from names.milestone(found["id"], milestone)) if milestone else None
 
 
-def _template(wanted: str) -> Asks[str]:
+def _template(wanted: str) -> Asks[Json]:
     rows = yield from get("LookupTemplates")
-    return str(matching.chosen([row for row in rows if row.get("type") == "issue"], wanted, "template")["id"])
+    return matching.chosen([row for row in rows if row.get("type") == "issue"], wanted, "template")
 
 
 def _linked(issue_id: str, url: str, title: str | None, id: str) -> Asks[Json]:

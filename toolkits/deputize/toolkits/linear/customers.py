@@ -11,8 +11,10 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import names
-from deputize.toolkits.linear.api import Listing, by_filter, make, remember
+from deputize.toolkits.linear.api import Listing, by_filter, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
+from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.places import ONLY_BY_HAND, of_project
 from deputize.toolkits.linear.rows import lean, marked, minute, name, said
 from deputize.toolkits.linear.texts import cut
 
@@ -57,7 +59,7 @@ def _row(node: Json) -> Json:
     )
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="customers")
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="customers", shows=True)
 def create_customer_need(
     customer: str,
     body: Annotated[Body, Field(min_length=1, max_length=20_000)],
@@ -71,12 +73,24 @@ def create_customer_need(
     if (issue is None) == (project is None):
         raise InvalidInput("issue, project: give exactly one of them.")
     who = yield from names.customer(customer)
-    wanted: Json = {"id": run.key.uuid, "customerId": who["id"], "body": body, "priority": int(important)}
+    pins: Json = {"customerId": who["id"], "priority": int(important)}
     if issue is not None:
-        wanted["issueId"] = (yield from names.issue(issue))["id"]
+        on = yield from names.issue(issue)
+        pins["issueId"] = on["id"]
+        stands = yield from holder({"issue": on})
     else:
-        wanted["projectId"] = (yield from names.project(str(project)))["id"]
-    yield from remember(run.noted, run.key.uuid)
-    made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"))
+        on = yield from names.project(str(project))
+        pins["projectId"] = on["id"]
+        stands = yield from of_project(on)
+    shows = stands.show(
+        "Record what a customer asks for",
+        customer=name(who),
+        text=body,
+        important=important or None,
+        undo=ONLY_BY_HAND,
+        pins=pins,
+    )
+    wanted = {"id": run.key.uuid, "body": body, **pins}
+    made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"), shows, run.noted)
     shown = {"id": made["id"], "customer": said(name(made.get("customer"))), "url": made.get("url"), "existed": existed}
     return lean(shown | {"issue": (made.get("issue") or {}).get("identifier"), "project": project})

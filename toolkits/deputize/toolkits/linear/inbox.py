@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Effect, Run, Steps
+from deputize.core import Audience, Effect, Run, Show, Steps, Undo
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import scalars
-from deputize.toolkits.linear.api import Listing, change
+from deputize.toolkits.linear.api import Listing, change, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
+from deputize.toolkits.linear.matching import is_id
 from deputize.toolkits.linear.rows import marked, minute, name
 
 
@@ -59,7 +61,7 @@ _ARCHIVE: Final = "NotificationArchive"
 Action = Literal["read", "unread", "snooze", "archive"]
 
 
-@LINEAR.tool(needs=[WRITE], effect=Effect.WRITES, toolset="inbox")
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, toolset="inbox", shows=True)
 def update_notifications(
     notification_ids: Annotated[list[str], Field(min_length=1, max_length=50)],
     action: Action,
@@ -76,9 +78,18 @@ def update_notifications(
         "snooze": {"snoozedUntilAt": scalars.since(until or "now", run.now, "until")},
     }
     wanted = values.get(action)
+    ids = list(dict.fromkeys(notification_ids))
+    known = {str(row["id"]): row for row in (yield from nodes("Notifications", first=len(ids), filter=_of(ids)))}
+    yield Show(
+        _DOES[action],
+        audience=Audience.SELF,
+        notifications=[_called(known.get(id)) for id in ids],
+        until=wanted["snoozedUntilAt"] if wanted and action == "snooze" else None,
+        pins={"notification_ids": ids, "readAt": (wanted or {}).get("readAt")},
+        beside={"state": [_state(known.get(id)) for id in ids]},
+    )
     done: list[str] = []
     failed: list[Json] = []
-    ids = list(dict.fromkeys(notification_ids))
     for number, id in enumerate(ids):
         try:
             yield from change("NotificationUpdate", id=id, input=wanted) if wanted else change(_ARCHIVE, id=id)
@@ -90,4 +101,34 @@ def update_notifications(
                 raise
             failed += [{"id": one, "why": str(stopped)} for one in ids[number:]]
             break
+    turned = [id for id in done if action in _TURNED and _state(known.get(id)) == _TURNED[action]]
+    if turned:
+        back = {"notification_ids": turned, "action": _TURNED[action]}
+        yield Undo("linear_update_notifications", back, {"state": [action] * len(turned)})
     return {"done": done, "failed": failed}
+
+
+_DOES: Final = {
+    "read": "Mark these notifications as read",
+    "unread": "Mark these notifications as unread",
+    "snooze": "Hide these notifications until later",
+    "archive": "Put these notifications into the archive",
+}
+_TURNED: Final[dict[str, Action]] = {"read": "unread", "unread": "read"}
+
+
+def _of(ids: Sequence[str]) -> Json:
+    """A filter: those of these ids that are ids at all."""
+    return {"id": {"in": [id for id in ids if is_id(id)]}}
+
+
+def _called(notification: Json | None) -> str:
+    """A notification as a person knows it."""
+    if notification is None:
+        return "one that is not there"
+    who = name(notification.get("actor"))
+    return f"{notification.get('title')}{f' ({who})' if who else ''}"
+
+
+def _state(notification: Json | None) -> str:
+    return "read" if (notification or {}).get("readAt") else "unread"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from deputize.core import Alias, Effect, Run, Steps
+from deputize.core import Alias, Audience, Change, Effect, Note, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, ProviderUnavailable
-from deputize.toolkits.linear import names
-from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make, remember
+from deputize.toolkits.linear import names, scalars
+from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.create import https
+from deputize.toolkits.linear.places import issue_words, of_issue, place, replaced
+from deputize.toolkits.linear.places import person as person_words
 from deputize.toolkits.linear.rows import lean, nodes, said
 
 Relation = Literal["blocks", "blocked_by", "duplicate", "related"]
@@ -22,6 +24,7 @@ _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.CreateIssueRelation", {"related_issue": "related"})],
+    shows=True,
 )
 def relate_issues(issue: str, related: str, type: Relation = "related", remove: bool = False, *, run: Run) -> Steps:
     """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
@@ -33,22 +36,43 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
     kind = "blocks" if type == "blocked_by" else type
     shown = {"type": type, "issue": issue, "related": related}
     there = yield from _relation(left, right, kind)
+    call = {"issue": issue, "related": related, "type": type}
     if remove:
         if there is None:
             return shown | {"summary": "There is no such relation."}
+        yield (yield from _related("Remove this relation between issues", left, right, kind, {"relation_id": there}))
         yield from gone_is_done(change("IssueRelationDelete", id=there))
+        yield Undo("linear_relate_issues", call)
         return shown | {"relation_id": there, "summary": "Removed."}
     if there is not None:
         return shown | {"relation_id": there, "existed": True}
-    yield from remember(run.noted, run.key.uuid)
     wanted = {"id": run.key.uuid, "issueId": left["id"], "relatedIssueId": right["id"], "type": kind}
 
     def look(id: str) -> Asks[Json | None]:
         found = yield from _relation(left, right, kind)
         return {"id": found} if found == id else None
 
-    made, existed = yield from make("IssueRelationCreate", wanted, look)
+    shows = yield from _related("Relate these issues", left, right, kind, {})
+    made, existed = yield from make("IssueRelationCreate", wanted, look, shows, run.noted)
+    yield Undo("linear_relate_issues", call | {"remove": True}, {"relation_id": made.get("id")})
     return shown | lean({"relation_id": made.get("id"), "existed": existed})
+
+
+_HOW: Final = {"blocks": "blocks", "duplicate": "is a duplicate of", "related": "is related to"}
+
+
+def _related(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[Show]:
+    """What is about to happen to a relation."""
+    stands = yield from place([left.get("team"), right.get("team")])
+    closes = kind == "duplicate" and not pins
+    return stands.show(
+        what,
+        issue=issue_words(left),
+        relation=_HOW[kind],
+        related=issue_words(right),
+        note="Linear closes an issue that becomes a duplicate." if closes else None,
+        pins={"issueId": left["id"], "relatedIssueId": right["id"], "type": kind, **pins},
+    )
 
 
 def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
@@ -68,34 +92,54 @@ def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.LinkGithubToIssue", {"github_url": "url", "issue_id": "issue"})],
+    shows=True,
 )
 def link_url(issue: str, url: str, title: str | None = None, remove: bool = False, *, run: Run) -> Steps:
     """Attach a link to an issue: GitHub pull request or issue, or any URL."""
     address = https(url, "url")
     found = yield from names.issue(issue)
+    there = yield from _there(found, address)
     if remove:
-        return (yield from _unlinked(found, address))
-    yield from remember(run.noted, run.key.uuid)
-    kind = _GITHUB.fullmatch(address)
-    wanted = {"id": run.key.uuid, "issueId": found["id"], "url": address, "title": title}
-    existed = False
-    try:
-        made = yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)
-    except ProviderUnavailable as lost:
-        there = yield from found_after(_there(found, address), lost)
-        if there is None:
-            raise lost from None
-        made, existed = there, True
+        return (yield from _unlinked(found, there))
+    existed = there is not None and title in (None, there.get("title"))
+    if there is None or not existed:
+        there, existed = yield from _attached(found, address, title, there, run)
+    back = {"tool": "linear_link_url", "args": {"issue": found["identifier"], "url": address, "remove": True}}
     result = {
-        "attachment_id": made.get("id"),
-        "title": said(made.get("title")),
-        "url": said(made.get("url"), 2_000),
-        "kind": made.get("sourceType"),
+        "attachment_id": there.get("id"),
+        "title": said(there.get("title")),
+        "url": said(there.get("url"), 2_000),
+        "kind": there.get("sourceType"),
         "issue": found["identifier"],
         "existed": existed,
-        "undo": {"tool": "linear_link_url", "args": {"issue": found["identifier"], "url": address, "remove": True}},
+        "undo": back,
     }
     return lean(result)
+
+
+def _attached(found: Json, address: str, title: str | None, there: Json | None, run: Run) -> Asks[tuple[Json, bool]]:
+    """The link on the issue, and whether an earlier try had put it there. A link to the same address gets a title."""
+    stands = yield from of_issue(found)
+    titled = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
+    pins = {"issue_id": found["id"], "attachment_id": there and there["id"]}
+    yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled)
+    if not run.noted:
+        yield Note({"id": run.key.uuid})
+    kind = _GITHUB.fullmatch(address)
+    wanted = {"id": run.key.uuid, "issueId": found["id"], "url": address, "title": title}
+    try:
+        made, existed = (yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)), False
+    except ProviderUnavailable as lost:
+        seen = yield from found_after(_there(found, address), lost)
+        if seen is None:
+            raise lost from None
+        made, existed = seen, True
+    args = {"issue": found["identifier"], "url": address}
+    if there is None:
+        yield Undo("linear_link_url", args | {"remove": True}, {"attachment_id": made.get("id")})
+    elif there.get("title"):
+        yield Undo("linear_link_url", args | {"title": there["title"]}, {"title": made.get("title")})
+    return made, existed
 
 
 def _linked(github: str, wanted: Json) -> Asks[Json]:
@@ -117,13 +161,19 @@ def _there(found: Json, address: str) -> Asks[Json | None]:
     return same[0] if same else None
 
 
-def _unlinked(found: Json, address: str) -> Asks[Json]:
-    there = yield from _there(found, address)
+def _unlinked(found: Json, there: Json | None) -> Asks[Json]:
     if there is None:
         raise NotFound(
             "url: the issue has no link with this url.", hint="linear_get_issue with include=[attachments] lists them."
         )
+    stands = yield from of_issue(found)
+    pins = {"issue_id": found["id"], "attachment_id": there["id"]}
+    yield stands.show(
+        "Remove this link", link=there.get("url"), title=there.get("title"), issue=issue_words(found), pins=pins
+    )
     yield from gone_is_done(change("AttachmentDelete", id=there["id"]))
+    again = {"issue": found["identifier"], "url": there.get("url"), "title": there.get("title") or None}
+    yield Undo("linear_link_url", scalars.given(again))
     return {"attachment_id": there["id"], "issue": found["identifier"], "summary": "Removed."}
 
 
@@ -138,10 +188,26 @@ def _follows(arguments: Arguments) -> Effect:
     effect=_follows,
     gravest=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.ManageIssueSubscription"],
+    shows=True,
 )
 def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, run: Run) -> Steps:
     """Subscribe me (or a person) to an issue, or unsubscribe."""
-    found = yield from names.issue(issue)
-    who = yield from names.user_id(person, run.account, "person")
-    yield from change("IssueSubscribe" if subscribed else "IssueUnsubscribe", id=found["id"], userId=who)
-    return {"issue": found.get("identifier"), "person": person, "subscribed": subscribed}
+    who = yield from names.user(person, run.account, "person")
+    found = yield from names.issue(issue, operation="IssueFollowed", who={"id": {"eq": who["id"]}})
+    result = {"issue": found.get("identifier"), "person": person, "subscribed": subscribed}
+    if bool(nodes(found.get("subscribers"))) == subscribed:
+        return result
+    own = who["id"] == names.me(run.account)
+    yield Show(
+        "Follow this issue" if subscribed else "No longer follow this issue",
+        audience=Audience.SELF if own else Audience.PEOPLE,
+        people=[] if own else [str(who.get("email") or who["id"])],
+        issue=issue_words(found),
+        person=person_words(who),
+        follows=Change("no", "yes") if subscribed else Change("yes", "no"),
+        pins={"issue_id": found["id"], "person_id": who["id"]},
+    )
+    yield from change("IssueSubscribe" if subscribed else "IssueUnsubscribe", id=found["id"], userId=who["id"])
+    back = {"issue": found["identifier"], "subscribed": not subscribed, "person": who["id"]}
+    yield Undo("linear_set_subscription", back, {"follows": "yes" if subscribed else "no"})
+    return result

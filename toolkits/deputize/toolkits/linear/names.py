@@ -35,24 +35,24 @@ def team(wanted: str, field: str = "team") -> Asks[Json]:
     return matching.one_of("LookupTeams", wanted, field, ("key", "name"))
 
 
-def team_ids(wanted: Iterable[str], field: str) -> Asks[list[str]]:
-    """The ids of several teams."""
-    ids = []
+def teams(wanted: Iterable[str], field: str) -> Asks[list[Json]]:
+    """Several teams."""
+    found = []
     for one in wanted:
-        ids.append(str((yield from team(one, field))["id"]))
-    return ids
+        found.append((yield from team(one, field)))
+    return found
 
 
-def state_in(states: Sequence[Json], wanted: str) -> str:
-    """The id of a state by name, or the first of a type. ``states``: those of the issue's team."""
+def state_in(states: Sequence[Json], wanted: str) -> Json:
+    """A state by name, or the first of a type. ``states``: those of the issue's team."""
     word = wanted.strip()
     if word.lower() in STATE_TYPES and not any(str(row.get("name")).casefold() == word.casefold() for row in states):
         found = sorted(
             (row for row in states if row.get("type") == word.lower()), key=lambda row: row.get("position", 0)
         )
         if found:
-            return str(found[0]["id"])
-    return str(matching.chosen(states, word, "state")["id"])
+            return found[0]
+    return matching.chosen(states, word, "state")
 
 
 def cycle(team_id: str, wanted: str) -> Asks[Json]:
@@ -78,8 +78,8 @@ def cycle(team_id: str, wanted: str) -> Asks[Json]:
     return rows[0]
 
 
-def label_ids(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks[list[str]]:
-    """The ids of issue labels by name or ``group/name``. A group is no label.
+def labels(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks[list[Json]]:
+    """Issue labels by name or ``group/name``. A group is no label.
 
     ``teams``: keys of those whose issues bear them. Where several labels are called so, theirs or the workspace's.
     """
@@ -94,7 +94,7 @@ def label_ids(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks
     found = []
     for one in names:
         try:
-            found.append(str(matching.chosen(_own(usable, one, teams), one, field, ("name", "path"))["id"]))
+            found.append(matching.chosen(_own(usable, one, teams), one, field, ("name", "path")))
         except InvalidInput as refused:
             if any(one.casefold() == str(row["name"]).casefold() for row in usable):
                 raise
@@ -121,12 +121,12 @@ def _pathed(row: Json) -> Json:
 # ----------------------------------------------------------------- people
 
 
-def user_id(wanted: str, account: Account, field: str) -> Asks[str]:
-    """The id of a person by id, address, name or ``me``."""
+def user(wanted: str, account: Account, field: str) -> Asks[Json]:
+    """A person by id, address, name or ``me``."""
     if wanted.strip().lower() in ("me", "@me"):
-        return me(account)
-    found = yield from matching.one_of("LookupUsers", wanted.lstrip("@"), field, ("email", "displayName", "name"))
-    return str(found["id"])
+        return {"id": me(account), "displayName": "you", "email": account.name}
+    keys = ("email", "displayName", "name")
+    return (yield from matching.one_of("LookupUsers", wanted.lstrip("@"), field, keys))
 
 
 def person(wanted: str) -> Json:
@@ -169,18 +169,18 @@ def here(found: Json, workspace: str, field: str) -> Json:
     return found
 
 
-def issue(wanted: str, field: str = "issue") -> Asks[Json]:
-    """An issue by key, address or id: its ids, team and labels."""
+def issue(wanted: str, field: str = "issue", operation: str = "IssueId", **more: Any) -> Asks[Json]:
+    """An issue by key, address or id: its ids, team and labels. ``operation``: asks for it, with ``more``."""
     key, workspace = addressed(wanted, "issue")
     if not key:
         raise InvalidInput(f"{field}: not a key, address or id of an issue.", hint="Such as ENG-123.")
-    return here((yield from get("IssueId", id=key)), workspace, field)
+    return here((yield from get(operation, id=key, **more)), workspace, field)
 
 
 def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
-    """Several issues, in one request, in the order they were named."""
+    """Several issues with their values, in one request, in the order they were named."""
     if len(wanted) == 1:
-        return [(yield from issue(wanted[0], "issues"))]
+        return [(yield from issue(wanted[0], "issues", "IssueValues"))]
     keys = []
     for one in wanted:
         key, workspace = addressed(one, "issue")
@@ -194,7 +194,7 @@ def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
         else {"team": {"key": {"eqIgnoreCase": key.rpartition("-")[0]}}, "number": {"eq": int(key.rpartition("-")[2])}}
         for key in keys
     ]
-    rows = yield from nodes("IssueIds", first=len(keys), filter={"or": narrow})
+    rows = yield from nodes("IssuesValues", first=len(keys), filter={"or": narrow})
     known = {str(row[name]).casefold(): row for row in rows for name in ("id", "identifier")}
     lost = [key for key in keys if key.casefold() not in known]
     if lost:
@@ -207,8 +207,8 @@ def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
 
 
 def project(wanted: str, field: str = "project") -> Asks[Json]:
-    """A project by id, address or name."""
-    return _thing("project", wanted, field, "Projects", ("name", "slugId"))
+    """A project by id, address or name, with its teams."""
+    return _thing("project", wanted, field, "ProjectsSeen", ("name", "slugId"))
 
 
 def initiative(wanted: str, field: str = "initiative") -> Asks[Json]:

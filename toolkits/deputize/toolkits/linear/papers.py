@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Effect, Run, Steps
+from deputize.core import Effect, Note, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits._shared.arguments import Append, Cursor, IfText, Limit, Offset, Raw, Replaces
-from deputize.toolkits._shared.long_text import Edit, written_before
+from deputize.toolkits._shared.long_text import Edit, digest, written_before
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import names, scalars
-from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, make, new_text, remember
+from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, make, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
+from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words, undo, version_of
 from deputize.toolkits.linear.rows import document_row, lean, name, said
 from deputize.toolkits.linear.texts import PIECE, piece
 
@@ -62,7 +65,7 @@ def get_document(
     return detail
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="documents")
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="documents", shows=True)
 def save_document(
     document: str | None = None,
     title: Title | None = None,
@@ -80,41 +83,48 @@ def save_document(
 ) -> Steps:
     """Create a document, or change one when document is given."""
     wanted: dict[str, Any] = scalars.given({"title": title, "content": content})
-    wanted |= yield from _place(project, initiative, team, issue)
+    found = yield from _places(project, initiative, team, issue)
+    ids = {f"{kind}Id": one["id"] for kind, one in found.items()}
+    wanted |= ids
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not document):
         raise InvalidInput("append, replaces, if_text: only together with document and content.")
     if document:
-        return (yield from _changed(document, wanted, edit, unmodified_since, run.noted))
-    if not title or len(wanted.keys() - {"title", "content"}) != 1:
+        return (yield from _changed(document, wanted, found, edit, unmodified_since, run.noted))
+    if not title or len(ids) != 1:
         raise InvalidInput("A new document needs a title, and one of project, initiative, team or issue.")
-    yield from remember(run.noted, run.key.uuid)
-    made, existed = yield from make("DocumentCreate", {"id": run.key.uuid, **wanted}, by_id("Document"))
-    undo = {"tool": "linear_archive", "args": {"kind": "document", "id": made["id"], "action": "delete"}}
-    return _result(made) | lean({"created": True, "existed": existed, "undo": undo})
+    stands = yield from holder(found)
+    shows = stands.show("Create this document", title=title, text=content or None, pins=ids)
+    made, existed = yield from make(
+        "DocumentCreate", {"id": run.key.uuid, **wanted}, by_id("Document"), shows, run.noted
+    )
+    back = {"tool": "linear_archive", "args": {"kind": "document", "id": made["id"], "action": "delete"}}
+    yield undo(back, document=made.get("title"), version=version_of(made.get("content")))
+    return _result(made) | lean({"created": True, "existed": existed, "undo": back})
 
 
-def _place(project: str | None, initiative: str | None, team: str | None, issue: str | None) -> Asks[dict[str, Any]]:
-    wanted: dict[str, Any] = {}
+def _places(project: str | None, initiative: str | None, team: str | None, issue: str | None) -> Asks[Json]:
+    """What a document is to be put on, by kind."""
+    found: Json = {}
     if project:
-        wanted["projectId"] = (yield from names.project(project))["id"]
+        found["project"] = yield from names.project(project)
     if initiative:
-        wanted["initiativeId"] = (yield from names.initiative(initiative))["id"]
+        found["initiative"] = yield from names.initiative(initiative)
     if team:
-        wanted["teamId"] = (yield from names.team(team))["id"]
+        found["team"] = yield from names.team(team)
     if issue:
-        wanted["issueId"] = (yield from names.issue(issue))["id"]
-    return wanted
+        found["issue"] = yield from names.issue(issue)
+    return found
 
 
 def _changed(
-    document: str, wanted: dict[str, Any], edit: Edit, unmodified_since: str | None, noted: Noted
+    document: str, wanted: dict[str, Any], to: Json, edit: Edit, unmodified_since: str | None, noted: Noted
 ) -> Asks[Json]:
     """Change a document. Text that replaces all of it must be the answer to the text that is there."""
     if not wanted:
         raise InvalidInput("Nothing to change: give at least one field.")
     found = yield from names.document(document)
-    if "content" in wanted and written_before(noted, "content", found.get("content")):
+    if noted and _is_so(found, wanted, to, edit, noted):
         return _result(found)  # an earlier run of this act has written it
     if "content" in wanted and unmodified_since is None and edit == Edit() and found.get("content"):
         raise InvalidInput(
@@ -122,15 +132,66 @@ def _changed(
             hint="Read the document first and pass its text_digest or updated; or use append or replaces.",
         )
     if unmodified_since is not None and not _same_moment(found.get("updatedAt"), unmodified_since):
-        if noted and all(found.get(name) == wanted.get(name) for name in wanted.keys() & {"title", "content"}):
-            return _result(found)  # an earlier run of this act has written it
         raise Conflict(
             "conflict (stale): the document changed since it was read.", reason="stale", hint="Read it again."
         )
-    yield from remember(noted, found["id"])
+    text = None
     if "content" in wanted:
-        wanted["content"] = yield from new_text(edit, "content", found.get("content"), wanted["content"], PIECE, noted)
-    return _result(entity((yield from change("DocumentUpdate", id=found["id"], input=wanted))))
+        text = new_text(edit, "content", found.get("content"), wanted["content"], PIECE, noted)
+        wanted["content"] = text.new
+    stands = yield from _between(found, to)
+    fields = replaced(_now(found, to), _after(wanted, to))
+    pins = {"document_id": found["id"]} | {f"{kind}Id": one["id"] for kind, one in to.items()}
+    called = {} if "title" in wanted else {"document": found.get("title")}
+    yield stands.show("Change this document", destroys=loses(fields, "text"), pins=pins, **called, **fields)
+    yield text.note() if text else Note({"id": found["id"]})
+    made = entity((yield from change("DocumentUpdate", id=found["id"], input=wanted)))
+    if back := _back(found, made, wanted, to):
+        yield back
+    return _result(made)
+
+
+def _is_so(found: Json, wanted: Json, to: Json, edit: Edit, noted: Mapping[str, Any]) -> bool:
+    """Whether an earlier run has written it, with all that it wrote at once."""
+    if "content" in wanted:
+        whole = edit == Edit() and found.get("content") == wanted["content"]
+        return written_before(noted, "content", found.get("content")) or whole
+    there = all((found.get(kind) or {}).get("id") == one["id"] for kind, one in to.items())
+    return there and wanted.get("title", found.get("title")) == found.get("title")
+
+
+def _between(found: Json, to: Json) -> Asks[Place]:
+    """Where a document stands, and where it will."""
+    here = yield from holder(found)
+    return here.to((yield from holder(to))) if to else here
+
+
+def _on(thing: Json, kind: str) -> str:
+    return issue_words(thing) if kind == "issue" else team_words(thing) if kind == "team" else name(thing)
+
+
+def _now(found: Json, to: Json) -> Json:
+    places = {kind: _on(found[kind], kind) if found.get(kind) else "" for kind in to}
+    return {"title": found.get("title"), "text": found.get("content") or "", **places}
+
+
+def _after(wanted: Json, to: Json) -> Json:
+    fields = {"title": wanted.get("title"), "text": wanted.get("content")}
+    return scalars.given(fields) | {kind: _on(one, kind) for kind, one in to.items()}
+
+
+def _back(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
+    """The call that puts back what was changed; None where it has left the only place it was in."""
+    if any(not found.get(kind) for kind in to):
+        return None
+    args: Json = {kind: found[kind].get("identifier") or found[kind]["id"] for kind in to}
+    if "title" in wanted:
+        args["title"] = found["title"]
+    if "content" in wanted:
+        args |= {"content": found.get("content") or "", "if_text": digest(str(made.get("content") or ""))}
+    before, now = _now(found, to), _now(made, to)
+    holds = {field: value for field, value in now.items() if field in _after(wanted, to) and value != before[field]}
+    return Undo("linear_save_document", {"document": found["id"], **args}, holds)
 
 
 def _same_moment(there: Any, wanted: str) -> bool:

@@ -11,11 +11,13 @@ from deputize.core import Alias, Effect, Run, Steps
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit
-from deputize.toolkits.linear import names, scalars
+from deputize.toolkits.linear import names, scalars, values
 from deputize.toolkits.linear.api import Asks, change, get, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.create import in_project
-from deputize.toolkits.linear.rows import BLOCKS, BODY, name, nodes, said
+from deputize.toolkits.linear.places import issue_words, person, place, services_of, team_words
+from deputize.toolkits.linear.rows import BODY, name, nodes, said
+from deputize.toolkits.linear.values import Wanted
 
 _NONE = "none"
 
@@ -27,6 +29,7 @@ _NONE = "none"
         Alias("Linear.UpdateIssue", {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}),
         "Linear.TransitionIssueState",
     ],
+    shows=True,
 )
 def update_issue(
     issues: Annotated[list[str], Field(min_length=1, max_length=50, description="ENG-123")],
@@ -59,71 +62,102 @@ def update_issue(
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: only together with description.")
     found = yield from names.issues(issues)
-    values = {"title": title, "estimate": estimate, "priority": scalars.priority(priority)}
-    wanted: dict[str, Any] = scalars.given(values)
+    wanted = Wanted()
+    if title is not None:
+        wanted.set("title", "title", title)
+    if estimate is not None:
+        wanted.set("estimate", "estimate", estimate)
+    if priority is not None:
+        wanted.set("priority", "priority", scalars.priority(priority), priority)
     if due_date is not None:
-        wanted["dueDate"] = None if due_date.strip().lower() == _NONE else scalars.day(due_date, "due_date")
+        none = due_date.strip().lower() == _NONE
+        wanted.set("due_date", "dueDate", None if none else scalars.day(due_date, "due_date"))
     if assignee is not None:
         none = assignee.strip().lower() == _NONE
-        wanted["assigneeId"] = None if none else (yield from names.user_id(assignee, run.account, "assignee"))
+        who = None if none else (yield from names.user(assignee, run.account, "assignee"))
+        wanted.set("assignee", "assigneeId", who and who["id"], who and person(who))
     if parent is not None:
-        wanted["parentId"] = (
-            None if parent.strip().lower() == _NONE else (yield from names.issue(parent, "parent"))["id"]
-        )
-    wanted |= yield from _project(project, milestone, found)
-    wanted |= yield from _of_team(found, team, state, cycle)
+        none = parent.strip().lower() == _NONE
+        above = None if none else (yield from names.issue(parent, "parent"))
+        wanted.set("parent", "parentId", above and above["id"], above and issue_words(above))
+    yield from _project(wanted, project, milestone)
     there = {(one.get("team") or {}).get("key") for one in found}
+    moved = (yield from _of_team(wanted, found, team, state, cycle)) or {}
     if add_labels:
-        into = {(yield from names.team(team))["key"]} if team else there
-        wanted["addedLabelIds"] = yield from names.label_ids(add_labels, "add_labels", into)
+        added = yield from names.labels(add_labels, "add_labels", {moved["key"]} if moved else there)
+        wanted.lists("add_labels", "addedLabelIds", added)
     if remove_labels:
-        wanted["removedLabelIds"] = yield from names.label_ids(remove_labels, "remove_labels", there)
-    if description is not None:  # the last thing that is read before it is written
-        blocks = {block: False for block in BLOCKS}
-        old = (yield from get("Issue", id=found[0]["id"], **blocks)).get("description")
-        wanted["description"] = yield from new_text(edit, "description", old, description, BODY, run.noted)
-    if not wanted:
+        wanted.lists(
+            "remove_labels", "removedLabelIds", (yield from names.labels(remove_labels, "remove_labels", there))
+        )
+    text = None
+    if description is not None:
+        old = found[0].get("description")
+        text = new_text(edit, "description", old, description, BODY, run.noted)
+        wanted.set("description", "description", text.new)
+    if not wanted.given:
         raise InvalidInput("Nothing to change: give at least one field.")
-    return (yield from _changed(found, wanted))
+    if text and text.done:
+        return _result(found, found, wanted)  # an earlier run of this act has written it
+    stands = yield from place([*(one.get("team") for one in found), *([moved] if moved else [])])
+    yield values.show(stands.synced(services_of(found)), found, wanted)
+    if text:
+        yield text.note()
+    done = yield from _changed(found, wanted.given)
+    if undo := values.undo(found, done, wanted):
+        yield undo
+    return _result(found, done, wanted)
 
 
-def _project(project: str | None, milestone: str | None, found: Sequence[Json]) -> Asks[dict[str, Any]]:
+def _project(wanted: Wanted, project: str | None, milestone: str | None) -> Asks[None]:
     if project is not None and project.strip().lower() == _NONE:
-        return {"projectId": None}
+        wanted.set("project", "projectId", None)
+        return
     if milestone and not project:
         raise InvalidInput("milestone: only together with project.", hint="Give project.")
-    return (yield from in_project(project, milestone))
+    found, part = yield from in_project(project, milestone)
+    if found:
+        wanted.set("project", "projectId", found["id"], name(found))
+    if part:
+        wanted.set("milestone", "projectMilestoneId", part["id"], name(part))
 
 
-def _of_team(found: Sequence[Json], team: str | None, state: str | None, cycle: str | None) -> Asks[dict[str, Any]]:
-    """What depends on the team that the issues are in, or are moved to."""
-    wanted: dict[str, Any] = {}
+def _of_team(
+    wanted: Wanted, found: Sequence[Json], team: str | None, state: str | None, cycle: str | None
+) -> Asks[Json | None]:
+    """What depends on the team that the issues are in, or are moved to, which is returned."""
     ids = list(dict.fromkeys(str((one.get("team") or {}).get("id")) for one in found))
+    moved = None
     if team:
         moved = yield from names.team(team)
-        wanted["teamId"], ids = moved["id"], [str(moved["id"])]
+        wanted.set("team", "teamId", moved["id"], team_words(moved))
+        ids = [str(moved["id"])]
     clears = cycle is not None and cycle.strip().lower() == _NONE
     if clears:
-        wanted["cycleId"] = None
+        wanted.set("cycle", "cycleId", None)
     if (state or (cycle and not clears)) and len(ids) > 1:
         raise InvalidInput(
             "issues: they belong to several teams, whose states and cycles differ.", hint="One team at a time."
         )
     if state:
-        wanted["stateId"] = names.state_in(nodes((yield from get("Team", id=ids[0])).get("states")), state)
+        states = nodes((yield from get("Team", id=ids[0])).get("states"))
+        row = names.state_in(states, state)
+        wanted.set("state", "stateId", row["id"], name(row))
     if cycle and not clears:
-        wanted["cycleId"] = (yield from names.cycle(ids[0], cycle))["id"]
-    return wanted
+        row = yield from names.cycle(ids[0], cycle)
+        wanted.set("cycle", "cycleId", row["id"], str(row.get("number")))
+    return moved
 
 
-def _changed(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[Json]:
+def _changed(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[list[Json]]:
     """One issue by itself, several at once. The same change twice is the same change."""
     if len(found) == 1:
-        made = (yield from change("IssueUpdate", id=found[0]["id"], input=wanted))["issue"]
-        done: list[Json] = [made]
-    else:
-        payload = yield from change("IssueBatchUpdate", ids=[one["id"] for one in found], input=wanted)
-        done = list(payload.get("issues") or ())
+        return [(yield from change("IssueUpdate", id=found[0]["id"], input=wanted))["issue"]]
+    payload = yield from change("IssueBatchUpdate", ids=[one["id"] for one in found], input=wanted)
+    return list(payload.get("issues") or ())
+
+
+def _result(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Json:
     known = {one.get("id") for one in done}
     return {
         "updated": [
@@ -131,5 +165,5 @@ def _changed(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[Json]:
             for one in done
         ],
         "failed": [one.get("identifier") for one in found if one["id"] not in known],
-        "changed": sorted(wanted),
+        "changed": sorted(wanted.given),
     }

@@ -10,22 +10,29 @@ from deputize.core import Effect, Run, Steps
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import names, scalars
-from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes, remember
+from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json
+from deputize.toolkits.linear.existing import holder
+from deputize.toolkits.linear.places import undo, version_of
 from deputize.toolkits.linear.rows import lean, update_row
 from deputize.toolkits.linear.texts import whole_row
 
 
-def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, str]]:
-    """Which of the two it is about, ``Project`` or ``Initiative``, and its id."""
+def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, Json]]:
+    """Which of the two it is about, ``Project`` or ``Initiative``, and that."""
     if (project is None) == (initiative is None):
         raise InvalidInput("project, initiative: give exactly one of them.")
     if project is not None:
-        return "Project", str((yield from names.project(project))["id"])
-    return "Initiative", str((yield from names.initiative(str(initiative)))["id"])
+        return "Project", (yield from names.project(project))
+    return "Initiative", (yield from names.initiative(str(initiative)))
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, aliases=["Linear.CreateProjectUpdate"])
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=["Linear.CreateProjectUpdate"],
+    shows=True,
+)
 def post_update(
     body: Annotated[Body, Field(min_length=1, max_length=100_000)],
     project: str | None = None,
@@ -35,15 +42,17 @@ def post_update(
     run: Run,
 ) -> Steps:
     """Post a status update on a project or initiative."""
-    kind, id = yield from _target(project, initiative)
-    yield from remember(run.noted, run.key.uuid)
-    wanted: dict[str, Any] = scalars.given(
-        {"id": run.key.uuid, f"{kind.lower()}Id": id, "body": body, "health": health}
-    )
-    made, existed = yield from make(f"{kind}UpdatePost", wanted, by_filter(f"{kind}Updates"))
-    undo = {"kind": f"{kind.lower()}_update", "id": made["id"], "action": "archive"}
+    kind, about = yield from _target(project, initiative)
+    stands = yield from holder({kind.lower(): about})
+    pins = {f"{kind.lower()}Id": about["id"]}
+    shows = stands.show("Post this status update", text=body, health=health, pins=pins)
+    wanted: dict[str, Any] = scalars.given({"id": run.key.uuid, **pins, "body": body, "health": health})
+    made, existed = yield from make(f"{kind}UpdatePost", wanted, by_filter(f"{kind}Updates"), shows, run.noted)
+    args = {"kind": f"{kind.lower()}_update", "id": made["id"], "action": "archive"}
+    back = {"tool": "linear_archive", "args": args}
+    yield undo(back, version=version_of(made.get("body")))
     shown = {"update_id": made["id"], "url": made.get("url"), "health": made.get("health"), "existed": existed}
-    return lean(shown | {"target": project or initiative, "undo": {"tool": "linear_archive", "args": undo}})
+    return lean(shown | {"target": project or initiative, "undo": back})
 
 
 @LINEAR.tool(needs=[READ], aliases=["Linear.ListProjectUpdates"])
@@ -64,9 +73,9 @@ def list_updates(
         return whole_row(update_row(node), node, offset, raw=raw)
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one update.", hint="Give update_id.")
-    kind, id = yield from _target(project, initiative)
+    kind, about = yield from _target(project, initiative)
     listing = Listing("linear_list_updates", run.account, (project, initiative), limit, cursor, update_row)
-    return (yield from listing.of(f"{kind}Updates", filter={kind.lower(): {"id": {"eq": id}}}))
+    return (yield from listing.of(f"{kind}Updates", filter={kind.lower(): {"id": {"eq": about["id"]}}}))
 
 
 def _update(id: str) -> Asks[Json]:

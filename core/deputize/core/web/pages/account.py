@@ -39,8 +39,6 @@ async def connections(site: Site, request: Request) -> Response:
         "'self'",
         path=path,
         above=path.removesuffix("/connections"),
-        local=site.local,
-        signed_in="" if site.local else user.id,
         accounts=[(c, site.label(c.provider)) for c in held],
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
@@ -77,7 +75,7 @@ async def revoke(site: Site, request: Request) -> Response:
         )
     ended = await site.deputy.revoke(user, provider, app=app, account=account)
     upstream = [texts.sentence(texts.UPSTREAM, one.upstream, "", label) for one in ended]
-    return site.page(request, "revoked.html", label=label, account=name, upstream=upstream, back=back)
+    return site.page(request, "revoked.html", label=label, account=name, upstream=upstream, back=back, whom=user.id)
 
 
 async def choose(site: Site, request: Request) -> Response:

@@ -19,6 +19,7 @@ from deputize.core.pending import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.pages.mandates import PERIODS, listed
+from deputize.core.web.reading_order import reading
 from deputize.core.web.rendering import see_other
 from deputize.core.web.site import Page, Site, here, note
 
@@ -31,6 +32,7 @@ async def ask(site: Site, request: Request) -> Response:
     act = await _act(site, request, user)
     facts: dict[str, Any] = {
         "act": act,
+        "reading": reading(act),
         "head": texts.approval_head(act),
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),

@@ -4,7 +4,7 @@ GET /refused, /failed      where a callback leads that cannot be used, or that b
 GET /connections           in local mode only: how to get the link to one's own page
 GET /health                whose pages these are, for another process with the same vault
 GET /                      on to /connections
-GET /style.css, /favicon.svg, /favicon.ico
+GET /style.css, /logo, /favicon.svg, /favicon.ico
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.web import texts
-from deputize.core.web.rendering import asset, json_of, root_of, see_other
+from deputize.core.web.rendering import asset, file_of_ours, json_of, root_of, see_other
 from deputize.core.web.signing import health
 from deputize.core.web.site import Page, Site
 
@@ -44,13 +45,20 @@ async def whose(site: Site, request: Request) -> Response:
 
 
 async def style(site: Site, request: Request) -> Response:
-    """The stylesheet."""
-    return asset("style.css", "text/css")
+    """The stylesheet, in the colour of the brand."""
+    return asset(file_of_ours("style.css") + (site.brand.css.encode() if site.brand else b""), "text/css")
+
+
+async def logo(site: Site, request: Request) -> Response:
+    """The logo of the brand, from our own origin: pages load nothing from anywhere else."""
+    if not site.brand or not site.brand.image:
+        raise HTTPException(404)
+    return asset(site.brand.image, site.brand.media_type)
 
 
 async def icon(site: Site, request: Request) -> Response:
     """The icon of a tab."""
-    return asset("favicon.svg", "image/svg+xml")
+    return asset(file_of_ours("favicon.svg"), "image/svg+xml")
 
 
 async def home(site: Site, request: Request) -> Response:
@@ -65,6 +73,7 @@ PAGES: Final = (
     Page("GET", "/health", whose),
     Page("GET", "/", home),
     Page("GET", "/style.css", style),
+    Page("GET", "/logo", logo),
     Page("GET", "/favicon.svg", icon),
     Page("GET", "/favicon.ico", icon),
 )

@@ -125,7 +125,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
         "why": "" if over or not consent.why else texts.sentence(texts.WHY, consent.why, texts.WHY_ELSE, label),
         "back": _back(site, return_to, known.return_to if known else ""),
-        "user": known.user.id if known else "",
+        "whom": known.user.id if known else "",
         "head": texts.sentence(texts.HEADS, consent.status, texts.HEAD_ELSE, label),
         "outcome": texts.OUTCOMES.get(consent.status, "failed"),
         "reason": texts.sentence(texts.ENDED, consent.why, texts.ENDED_ELSE, label, consent.account),

@@ -21,6 +21,7 @@ ANSWERS: Mapping[str, Callable[[Call], Json | None]] = {
     "calendarList.insert": lists.insert,
     "calendarList.list": lists.list_,
     "calendarList.patch": lists.patch,
+    "calendars.get": lists.read,
     "calendars.insert": lists.make,
     "calendars.patch": lists.change,
     "events.delete": writing.delete,

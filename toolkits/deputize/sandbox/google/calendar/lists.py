@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import zlib
 
 from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid, missing, zone_named
 from deputize.sandbox.google.errors import api_error
@@ -108,9 +109,17 @@ def make(call: Call) -> Json:
     return _calendar(call, id)
 
 
+def read(call: Call) -> Json:
+    """calendars.get"""
+    call.calendar("freeBusyReader")
+    return _calendar(call, call.calendar_id())
+
+
 def change(call: Call) -> Json:
     """calendars.patch"""
     calendar = call.calendar("owner")
+    if call.ask.headers.get("if-match", "*") not in ("*", _etag(calendar)):
+        raise Refused(api_error(412, "Precondition Failed", "conditionNotMet", "FAILED_PRECONDITION"))
     body = call.body()
     if body.get("timeZone"):
         zone_named(body["timeZone"])
@@ -121,7 +130,15 @@ def change(call: Call) -> Json:
 
 def _calendar(call: Call, id: str) -> Json:
     kept = call.store["calendars"][id]
-    return {"kind": "calendar#calendar", "etag": '"1"', "id": id, **{n: kept[n] for n in ("summary", "timeZone")}}
+    described = {"description": kept["description"]} if kept.get("description") else {}
+    named = {name: kept[name] for name in ("summary", "timeZone")}
+    return {"kind": "calendar#calendar", "etag": _etag(kept), "id": id, **named, **described}
+
+
+def _etag(calendar: Json) -> str:
+    """Of what calendars.patch changes."""
+    said = "\0".join(str(calendar.get(name, "")) for name in ("summary", "description", "timeZone"))
+    return f'"{zlib.crc32(said.encode())}"'
 
 
 # ----------------------------------------------------------------- access rules

@@ -113,6 +113,9 @@ METHODS = (
         "CalendarListEntry",
     ),
     _method("calendarList.delete", "DELETE", "/users/me/calendarList/{calendarId}", "", "all app.created calendarlist"),
+    _method(
+        "calendars.get", "GET", "/calendars/{calendarId}", "", "all app.created calendars calendars.readonly readonly"
+    ),
     _method("calendars.insert", "POST", "/calendars", "", "all app.created calendars", "Calendar"),
     _method("calendars.patch", "PATCH", "/calendars/{calendarId}", "", "all app.created calendars", "Calendar"),
     _method(

@@ -27,7 +27,7 @@ KNOWN_BY: Final = ("title", "guests", "begins", "ends")
 """By what a person knows an event: shown whatever is done to it."""
 
 
-def said(moment: Moment | None) -> str | None:
+def moment_in_words(moment: Moment | None) -> str | None:
     """A time as people say it, with its weekday and its zone; the offset, too, where a clock shows it twice."""
     if moment is None:
         return None
@@ -47,10 +47,10 @@ def event_fields(event: Event) -> dict[str, Any]:
     start = start_of(event, zone)
     return {
         "title": event.get("summary"),
-        "guests": list(map(guest_said, guests(event))) or None,
-        "begins": said(start),
-        "ends": said(end_of(event, zone)),
-        "repeats": repeats_said(event.get("recurrence") or (), start) or None,
+        "guests": list(map(guest_in_words, guests(event))) or None,
+        "begins": moment_in_words(start),
+        "ends": moment_in_words(end_of(event, zone)),
+        "repeats": repeats_in_words(event.get("recurrence") or (), start) or None,
         "description": event.get("description"),
         "location": event.get("location"),
         "video_call": _call(event),
@@ -72,14 +72,14 @@ def _zone_of(event: Event) -> tzinfo:
         return UTC
 
 
-def guest_said(guest: Mapping[str, Any]) -> str:
+def guest_in_words(guest: Mapping[str, Any]) -> str:
     """A guest with name and address, and what is special about the invitation."""
     marks = [word for word, on in (("optional", guest.get("optional")), ("room", guest.get("resource"))) if on]
     more = f" ({', '.join(marks)})" if marks else ""
     return f"{Person(str(guest.get('displayName') or ''), str(guest.get('email') or ''))}{more}"
 
 
-def repeats_said(lines: Sequence[str], start: Moment | None) -> list[str]:
+def repeats_in_words(lines: Sequence[str], start: Moment | None) -> list[str]:
     """The rules of a series in words, and as they are written."""
     try:
         return [in_words(read_recurrence(lines, start)), *lines] if lines and start else list(lines)

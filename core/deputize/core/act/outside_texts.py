@@ -1,0 +1,107 @@
+"""What strangers say in the result of a reading tool: which values, and who said them, as far as the result tells.
+
+A row or a detail that a tool marks with ``from_outside`` is theirs, with all in it, but for what the provider itself
+says of a thing: which it is, where it lies. What the reading call was given is nobody else's for being found there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from deputize.core.act.named import linked, named, texts, whole
+
+MARK: Final = "from_outside"
+WRITERS: Final = ("from", "author", "creator", "organizer")
+"""Fields that say who wrote a row, the first that is there."""
+PEOPLE: Final = frozenset((*WRITERS, "people", "assignee", "assignees", "reviewers", "login", "user", "members"))
+"""Fields whose words are people, with or without an @. Who wrote something of the result is no more than that there."""
+FACTS: Final = frozenset(
+    (
+        "id",
+        "repo",
+        "path",
+        "sha",
+        "ref",
+        "thread",
+        "next",
+        "cursor",
+        "conversation",
+        "date",
+        "time_zone",
+        "url_template",
+    )
+)
+"""Fields that say which thing it is, in words of the provider or of the call: no text of anybody."""
+ADDRESSES: Final = frozenset(("url", "link", "web"))
+"""Fields with the address of a thing: at the provider it says which thing it is, elsewhere it is a link like others."""
+_APART: Final = PEOPLE | FACTS | ADDRESSES
+
+
+class Said(NamedTuple):
+    """Who said a value, "" where nobody knows; and whether it is only that writer."""
+
+    by: str
+    wrote: bool
+
+
+def said_in(result: Any, given: Mapping[str, Any]) -> dict[str, Said]:
+    """What strangers named, by `deputize.core.act.named`. ``given``: the arguments of the call that read it."""
+    if not _is_marked(result):
+        return {}
+    rows = [_Row(one, by) for one, by in _marked(result, "", within=False)]
+    writers = {one for by in {row.by for row in rows} for one in whole(by)}
+    known = {one for text in texts(given) for one in (*named(text), *whole(text))}
+    found: dict[str, Said] = {}
+    for row in rows:
+        own = whole(row.by) if row.by else set()
+        for ones, by in ((row.named, own), (row.people, writers)):
+            for one in ones - known:
+                if one not in found or found[one].wrote:
+                    found[one] = Said(row.by, one in by)
+    return found
+
+
+def _is_marked(value: Any) -> bool:
+    """Whether anything in it is marked."""
+    if isinstance(value, Mapping):
+        return bool(value.get(MARK)) or any(_is_marked(one) for one in value.values() if isinstance(one, dict | list))
+    return isinstance(value, list) and any(_is_marked(one) for one in value)
+
+
+def _marked(value: Any, by: str, *, within: bool) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Every row that is marked, or lies in one, with who wrote it."""
+    if isinstance(value, Mapping):
+        within = within or bool(value.get(MARK))
+        by = next((str(value[name]) for name in WRITERS if isinstance(value.get(name), str)), by)
+        if within:
+            yield value, by
+        value = [one for one in value.values() if isinstance(one, dict | list)]
+    if isinstance(value, list):
+        for one in value:
+            yield from _marked(one, by, within=within)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of theirs, without those that lie in it."""
+
+    row: Mapping[str, Any]
+    by: str
+
+    @property
+    def named(self) -> set[str]:
+        """What its texts name."""
+        lines = [line for name, value in self.row.items() if name not in _APART for line in _lines(value)]
+        urls = " ".join(line for name in ADDRESSES for line in _lines(self.row.get(name)))
+        return named("\n".join(lines)) | {one for one in (linked(urls) if urls else ()) if "/" not in one}
+
+    @property
+    def people(self) -> set[str]:
+        """Who stands in it: the writer, and others."""
+        return {one for name in self.row.keys() & PEOPLE for line in _lines(self.row[name]) for one in whole(line)}
+
+
+def _lines(value: Any) -> list[str]:
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]

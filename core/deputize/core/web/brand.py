@@ -1,0 +1,132 @@
+"""Whose pages these are: the application's name, logo, colour and links, on every page. Checked once, at the start.
+
+A colour is used where WCAG 2.2 asks for a contrast of 3 (1.4.11: what is not text) on light pages and on dark ones; on
+a button of that colour the text is black or white, whichever stands out more (1.4.3: 4.5, which one of them always
+has). A logo is a bitmap: an SVG may hold scripts and links, and nothing here takes those out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from deputize.core.errors import SettingsError
+
+MOST_NAME: Final = 60
+MOST_LOGO: Final = 2**18
+"""Bytes of a logo."""
+LEAST_CONTRAST: Final = 3.0
+LIGHT: Final = "#ffffff"
+DARK: Final = "#1c222b"
+"""The cards of our light and dark pages, in `style.css`."""
+
+_COLOUR: Final = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
+_LINK: Final = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]{1,500}")
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """The application that these pages belong to.
+
+    ``name``: as people know it, on one line. ``logo``: a PNG, JPEG or WebP of at most 256 KiB, as a path or as bytes;
+    it is shown 32 pixels high. ``colour``: of buttons and lines, as ``#0a5`` or ``#00aa55``. ``support``: where people
+    find help, an https or mailto address. ``privacy``: an https address. Raises `SettingsError`, naming what is at
+    fault, and for a colour its contrast.
+    """
+
+    name: str
+    logo: Path | bytes | None = None
+    colour: str = ""
+    support: str = ""
+    privacy: str = ""
+    image: bytes = field(init=False, default=b"", repr=False)
+    """The logo's content; empty where there is none."""
+    media_type: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or not self.name.isprintable() or len(self.name) > MOST_NAME:
+            raise SettingsError(
+                f"The brand's name is one line of 1 to {MOST_NAME} characters.",
+                hint="Write the application's name as people know it: Brand('Acme Mail').",
+            )
+        if self.logo is not None:
+            image = _read(self.logo)
+            object.__setattr__(self, "media_type", _media_type(image))
+            object.__setattr__(self, "image", image)
+        if self.colour:
+            _check_colour(self.colour)
+        _check_link("support", self.support, ("https", "mailto"))
+        _check_link("privacy", self.privacy, ("https",))
+
+    @property
+    def css(self) -> str:
+        """What stands below our stylesheet."""
+        if not self.colour:
+            return ""
+        ink = max("#000000", LIGHT, key=lambda one: contrast(self.colour, one))
+        return f"\n:root {{ --accent: {self.colour}; --accent-ink: {ink}; }}\n"
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, from 1 to 21. Source: WCAG 2.2, "contrast ratio"."""
+    bright, dim = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    """Source: WCAG 2.2, "relative luminance"."""
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _check_colour(colour: str) -> None:
+    if not _COLOUR.fullmatch(colour):
+        raise SettingsError(f"The brand's colour {colour[:20]!r} is none.", hint="Write it as #0a5 or #00aa55.")
+    for page, card in (("light", LIGHT), ("dark", DARK)):
+        if (ratio := contrast(colour, card)) < LEAST_CONTRAST:
+            raise SettingsError(
+                f"The brand's colour {colour} cannot be seen well on our {page} pages: its contrast with {card} is "
+                f"{ratio:.2f}, and WCAG asks for {LEAST_CONTRAST:g}.",
+                hint="Take a darker shade of it." if page == "light" else "Take a lighter shade of it.",
+            )
+
+
+def _check_link(what: str, link: str, schemes: tuple[str, ...]) -> None:
+    parts = urlsplit(link) if _LINK.fullmatch(link) else None
+    if link and (parts is None or parts.scheme not in schemes or not (parts.netloc or parts.scheme == "mailto")):
+        raise SettingsError(
+            f"The brand's {what} link is {' or '.join(schemes)} only.", hint=f"Write it as {schemes[0]}://example.com."
+        )
+
+
+def _read(logo: Path | bytes) -> bytes:
+    if isinstance(logo, bytes):
+        image = logo
+    else:
+        try:
+            with logo.open("rb") as file:
+                image = file.read(MOST_LOGO + 1)
+        except OSError as error:
+            raise SettingsError(f"The brand's logo {logo} cannot be read: {error.strerror}.") from None
+    if len(image) > MOST_LOGO:
+        raise SettingsError(f"The brand's logo has more than {MOST_LOGO // 1024} KiB.", hint="Make it smaller.")
+    return image
+
+
+def _media_type(image: bytes) -> str:
+    """By what it begins with, never by its name."""
+    if image.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if image.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "image/webp"
+    raise SettingsError(
+        "The brand's logo is no PNG, JPEG or WebP.",
+        hint="Export it as a PNG. An SVG may hold scripts and is not taken.",
+    )

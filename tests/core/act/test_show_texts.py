@@ -1,0 +1,105 @@
+"""How the values of a `Show` are read: times in a person's zone, and what changes in a long text."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from deputize.core import Audience, Change, Instant, Show
+from deputize.core.act.show import show_rows
+from deputize.core.act.show_texts import MOST_LINES
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def rows(zone: tzinfo | None = UTC, **fields: Any) -> dict[str, str]:
+    shown = show_rows(Show("Do it", audience=Audience.SELF, **fields), zone)
+    assert shown.pop() == ("seen by", "only you")
+    return dict(shown)
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone", "shown"),
+    [
+        ("2026-12-02T10:00:00+01:00", BERLIN, "Wed 2 Dec 2026, 10:00 (Europe/Berlin)"),
+        ("2026-12-02T10:00:00+01:00", UTC, "Wed 2 Dec 2026, 09:00 (UTC)"),
+        ("2026-07-01T23:30:07Z", BERLIN, "Thu 2 Jul 2026, 01:30:07 (Europe/Berlin)"),
+        ("2026-10-25T00:30:00Z", BERLIN, "Sun 25 Oct 2026, 02:30 (Europe/Berlin, UTC+02:00)"),
+        ("2026-10-25T01:30:00Z", BERLIN, "Sun 25 Oct 2026, 02:30 (Europe/Berlin, UTC+01:00)"),
+        ("2026-12-02T10:00:00Z", ZoneInfo("Asia/Kathmandu"), "Wed 2 Dec 2026, 15:45 (Asia/Kathmandu)"),
+    ],
+)
+def test_a_moment_is_told_in_the_persons_zone_and_leaves_no_doubt(moment: str, zone: tzinfo, shown: str) -> None:
+    assert rows(zone, at=Instant.of(moment)) == {"at": shown}
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no way to change the zone of a process")
+def test_the_machines_own_zone_is_that_of_each_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.environ.get("TZ")
+    try:
+        os.environ["TZ"] = "CET-1CEST,M3.5.0,M10.5.0/3"
+        time.tzset()
+        assert rows(None, at=Instant.of("2026-12-02T09:00:00Z"))["at"] == "Wed 2 Dec 2026, 10:00 (CET)"
+        assert rows(None, at=Instant.of("2026-07-02T09:00:00Z"))["at"] == "Thu 2 Jul 2026, 11:00 (CEST)"
+    finally:
+        os.environ.pop("TZ")
+        os.environ |= {"TZ": before} if before else {}
+        time.tzset()
+
+
+def test_a_moment_is_one_however_it_is_written_and_is_compared_as_one() -> None:
+    moment = datetime(2026, 12, 2, 10, tzinfo=BERLIN)
+    same = {Instant.of(moment), Instant.of(moment.timestamp()), Instant.of(moment.isoformat())}
+    assert len(same) == 1
+    shows = [Show("Do it", audience=Audience.SELF, at=Instant.of(at)) for at in (moment, moment.astimezone(UTC))]
+    assert shows[0].digest == shows[1].digest and Show.of(shows[0].kept).digest == shows[0].digest
+    later = Show("Do it", audience=Audience.SELF, at=Instant.of(moment.timestamp() + 60))
+    assert later.differs(shows[0]) == ["at"] and later.reaches_beyond(shows[0])
+
+
+@pytest.mark.parametrize("wrong", ["2026-12-02T10:00:00", datetime.fromisoformat("2026-12-02"), "tomorrow", 1e20])
+def test_a_moment_in_no_zone_and_of_no_year_is_none(wrong: str | datetime | float) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        Instant.of(wrong)
+
+
+def test_moments_are_read_in_lists_and_where_one_takes_the_place_of_another() -> None:
+    ten, eleven = (Instant.of(f"2026-12-02T{hour}:00:00Z") for hour in (10, 11))
+    assert rows(at=Change(ten, eleven)) == {
+        "at now": "Wed 2 Dec 2026, 10:00 (UTC)",
+        "at": "Wed 2 Dec 2026, 11:00 (UTC)",
+    }
+    assert rows(at=[ten, eleven])["at"] == "- Wed 2 Dec 2026, 10:00 (UTC)\n- Wed 2 Dec 2026, 11:00 (UTC)"
+
+
+OLD = "\n".join(f"line {n}" for n in range(1, 31))
+
+
+def test_of_two_long_texts_what_changes_stands_before_them_and_both_are_whole() -> None:
+    new = OLD.replace("line 3\n", "line 3\nline 3 and a half\n").replace("line 20", "\u202eline 20")
+    assert rows(description=Change(OLD, new)) == {
+        "description changes": "  line 2\n  line 3\n+ line 3 and a half\n  line 4\n  line 5\n[...]\n"
+        "  line 18\n  line 19\n- line 20\n+ [U+202E]line 20\n  line 21\n  line 22",
+        "description now": OLD,
+        "description": new.replace("\u202e", "[U+202E]"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("short", OLD), (OLD, ""), ("", OLD), ("a", "b"), ("x\n" * (MOST_LINES + 1), OLD), (["a"] * 400, ["b"] * 400)],
+    ids=["short before", "emptied", "new", "both short", "too many lines", "lists"],
+)
+def test_what_can_be_compared_by_eye_or_not_at_all_is_just_shown(before: object, after: object) -> None:
+    assert list(rows(text=Change(before, after))) == ["text now", "text"]
+
+
+def test_a_line_of_a_text_cannot_pass_for_what_changes() -> None:
+    old = "+ pay 1 EUR\n" + OLD
+    shown = rows(text=Change(old, old.replace("line 1\n", "line 1!\n")))["text changes"]
+    assert shown.startswith("  + pay 1 EUR\n- line 1\n+ line 1!\n")

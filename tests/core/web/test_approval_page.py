@@ -1,0 +1,89 @@
+"""The page of an approval as a person reads it: what will happen, to whom, which words, where, and the tool last."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from deputize.core import Call, User
+from deputize.core.errors import ApprovalRequired
+from deputize.core.pending import Approval
+from deputize.core.web.reading_order import first_line, reading
+from tests.core.web.world import World, make, words_of
+
+NOTE = {"to": "bob@example.test", "subject": "Tonight", "text": "See you at 8."}
+
+
+async def waiting(text: str = NOTE["text"], **changed: object) -> tuple[World, Approval]:
+    """An approval for a note, with this changed in its row."""
+    world = await make()
+    await world.connected("send")
+    with pytest.raises(ApprovalRequired) as e:
+        await world.deputy.act("notes_post_note", {**NOTE, "text": text}, user="alice", call=Call(id="1"))
+    if changed:
+        key = world.deputy.vault.place(User("alice")) + e.value.approval.id.partition("-")[0]
+        record = await world.deputy.vault.get("approval", key)
+        assert record and await world.deputy.vault.swap(record, record.json | changed)
+    return world, e.value.approval
+
+
+async def opened(world: World, approval: Approval) -> str:
+    return (await world.send("GET", f"/approve/{approval.id}", user="alice")).text
+
+
+async def test_what_will_happen_is_the_heading_and_the_rest_comes_in_the_order_of_a_decision() -> None:
+    page = await opened(*await waiting())
+    assert "<h1>Post this note</h1>" in page and "<title>Post this note</title>" in page
+    order = ["Mail helper", "as <strong>alice@example.test", "What is there now will be lost.", "bob@example.test"]
+    order += ["Tonight", "See you at 8.", "high", "red", "blue", "the board of #general", "everybody", "Approve"]
+    order += ["notes_post_note"]
+    places = [page.index(part) for part in order]
+    assert places == sorted(places)
+    assert page.count("notes_post_note") == 1
+
+
+async def test_both_answers_are_buttons_of_one_form_next_to_each_other() -> None:
+    page = await opened(*await waiting())
+    assert re.search(r'value="approve">Approve</button>\s*<button [^>]*value="reject">Reject</button>', page)
+
+
+async def test_what_has_changed_is_named_and_marked_where_it_stands() -> None:
+    page = await opened(*await waiting(changed=["text", "audience", "message_id"], status="pending"))
+    assert "changed since you said yes to it: text, seen by, message id." in page
+    assert '<div class="changed">\n<dt>text <strong>(changed)</strong></dt>' in page
+    assert "<dt>Seen by <strong>(changed)</strong></dt>" in page
+    assert "<dt>subject</dt>" in page
+
+
+@pytest.mark.parametrize("text", ["word " * 2000, "line\n" * 9])
+async def test_a_long_text_is_whole_in_a_region_that_the_keyboard_reaches(text: str) -> None:
+    page = await opened(*await waiting(text))
+    assert f'<pre tabindex="0" role="region" aria-label="text" dir="auto">{text}</pre>' in page
+    assert page.count("tabindex") == 1
+
+
+async def test_where_a_value_comes_from_is_a_warning_above_all_rows() -> None:
+    approval = Approval("1", "t", "sends", preview={"to": "eve@evil.test", "comes from": "a mail of eve@evil.test"})
+    told = reading(approval)
+    assert [row.name for row in told.warnings] == ["comes from"] and [row.name for row in told.rows] == ["to"]
+
+
+def test_every_row_is_there_once_and_what_belongs_together_stays_together() -> None:
+    names = ["colour", "text now", "text", "where", "to", "to as written", "seen by", "files", "warning", "cc"]
+    told = reading(Approval("1", "t", "sends", preview=dict.fromkeys(names, "x")))
+    assert [row.name for row in told.rows] == ["to", "to as written", "cc", "text now", "text", "files", "colour"]
+    assert sorted(row.name for part in told[:3] for row in part) == sorted(names)
+
+
+def test_a_list_tells_acts_apart_by_whom_they_reach_and_what_they_are_about() -> None:
+    assert first_line({"text": "x", "subject": "Tonight\nlate", "to": "bob"}) == "bob · Tonight"
+    assert first_line({"text": "x"}) == ""
+
+
+async def test_afterwards_the_page_still_says_in_full_what_it_was() -> None:
+    world, approval = await waiting()
+    await world.deputy.decide(approval.id, "reject", by="alice")
+    page = await world.send("GET", f"/approve/{approval.id}", user="alice")
+    assert "This will not be done: Post this note" in words_of(page)
+    assert "<summary>What it was, in full</summary>" in page.text and "See you at 8." in page.text

@@ -1,0 +1,297 @@
+"""What changes in Slack between the yes and the act is asked about again, or what was shown is what happens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Call, NotFound, allow_all, ask_before_sending
+from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, EVERYTHING, LEADS, World, method_of, world
+
+DM: Final = "D0ALICEBOB1"
+
+
+class Desk:
+    """Alice's Slack, with the default policy: she is asked."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.wire = world, world.wire
+
+    async def act(self, tool: str, **arguments: Any) -> Any:
+        """The one call of a test, as often as it is made."""
+        return await self.world.act(tool, Call("t", "m", "one"), **arguments)
+
+    async def asked(self, tool: str, **arguments: Any) -> Any:
+        """What the call waits for; nothing was written to find out."""
+        before = len(self.written)
+        [way] = await self.world.deputy.prepare([(f"slack_{tool}", arguments, Call("t", "m", "one"))], user="alice")
+        assert isinstance(way, ApprovalRequired) and len(self.written) == before, way
+        return way.approval
+
+    async def agreed(self, tool: str, **arguments: Any) -> Any:
+        """The same, with Alice's yes."""
+        approval = await self.asked(tool, **arguments)
+        await self.world.deputy.decide(approval, "approve", by="alice")
+        return approval
+
+    async def asked_again(self, tool: str, **arguments: Any) -> Any:
+        """The act meets another question, and has written nothing."""
+        before = len(self.written)
+        with pytest.raises(ApprovalRequired) as again:
+            await self.act(tool, **arguments)
+        assert len(self.written) == before
+        return again.value.approval
+
+    @property
+    def written(self) -> list[str]:
+        """The methods that change something."""
+        reads = ("list", "info", "history", "replies", "members", "conversations", "lookupByEmail", "getPermalink")
+        seen = [method for method in self.wire.methods() if not method.startswith("/")]
+        return [method for method in seen if not method.endswith(reads)]
+
+    @property
+    def kept(self) -> Any:
+        """What Slack keeps, to be changed by somebody else."""
+        return self.world.sandbox._world.services["slack"]
+
+    def channel(self, id: str) -> Any:
+        """A conversation, to be changed by somebody else."""
+        return self.kept["channels"][id]
+
+    def between(self, method: str, does: Callable[[], Any]) -> None:
+        """Do something when the next call of a method is already on its way."""
+        wire, inner = self.wire, self.wire.inner
+
+        class Between(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                if method_of(request) == method:
+                    wire.inner = inner
+                    does()
+                return await inner.handle_async_request(request)
+
+        wire.inner = Between()
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with world() as alice:
+        alice.deputy.policy = ask_before_sending
+        yield Desk(alice)
+
+
+HELLO: Final = {"conversation": ENG, "body": "Hello"}
+
+
+# ----------------------------------------------------------------- the conversation
+
+
+async def test_a_channel_that_was_renamed_is_asked_about_again(desk: Desk) -> None:
+    first = await desk.agreed("send_message", **HELLO)
+    assert first.preview["where"] == "#eng (public channel)"
+    desk.channel(ENG)["name"] = "press"
+    again = await desk.asked_again("send_message", **HELLO)
+    assert again.id != first.id and again.changed == ("where",)
+    with pytest.raises(NotFound):
+        await desk.world.deputy.decide(first, "approve", by="alice")
+    await desk.world.deputy.decide(again, "approve", by="alice")
+    await desk.act("send_message", **HELLO)
+    await desk.act("send_message", **HELLO)
+    assert desk.world.texts(ENG).count("Hello") == 1
+
+
+async def test_a_name_that_another_channel_has_by_now_is_asked_about_again(desk: Desk) -> None:
+    given = HELLO | {"conversation": "#eng"}
+    await desk.agreed("send_message", **given)
+    desk.channel(ENG)["name"], desk.channel(LEADS)["name"] = "eng-old", "eng"
+    again = await desk.asked_again("send_message", **given)
+    assert {"where", "audience", "conversation"} <= set(again.changed)
+    assert "Hello" not in desk.world.texts(LEADS)
+
+
+async def test_a_private_channel_that_was_made_public_is_asked_about_again(desk: Desk) -> None:
+    given = HELLO | {"conversation": LEADS}
+    first = await desk.agreed("send_message", **given)
+    assert first.preview["seen by"] == "the people named here"
+    desk.channel(LEADS)["is_private"] = False
+    again = await desk.asked_again("send_message", **given)
+    assert set(again.changed) == {"where", "audience"} and again.preview["seen by"] == "everybody in the organisation"
+
+
+async def test_a_channel_that_was_shared_with_another_company_is_asked_about_again(desk: Desk) -> None:
+    first = await desk.agreed("send_message", **HELLO)
+    assert first.preview["seen by"] == "everybody in the organisation"
+    row = {"id": ENG, "name": "eng", "is_channel": True, "is_private": False, "is_ext_shared": True}
+    desk.wire.say["conversations.info"] = [{"ok": True, "channel": row}]
+    again = await desk.asked_again("send_message", **HELLO)
+    assert again.preview["where"] == "#eng (public channel, shared with other companies)"
+    assert again.preview["seen by"] == "not known; possibly everybody"
+
+
+async def test_a_member_who_joined_is_not_asked_about(desk: Desk) -> None:
+    await desk.agreed("send_message", **HELLO)
+    desk.channel(ENG)["members"].append(DECOY)
+    assert (await desk.act("send_message", **HELLO))["summary"] == "Sent."
+
+
+async def test_what_may_not_be_read_costs_no_scope_and_counts_as_seen_by_everybody() -> None:
+    async with world("chat:write") as alice:
+        alice.deputy.policy = ask_before_sending
+        approval = await Desk(alice).asked("send_message", **HELLO)
+        assert approval.preview["seen by"] == "not known; possibly everybody" and ENG in approval.preview["where"]
+        assert alice.wire.methods() == []
+
+
+async def test_with_a_right_for_some_kinds_a_channel_is_found_among_those_that_may_be_listed() -> None:
+    async with world("chat:write", "channels:read") as alice:
+        alice.deputy.policy = ask_before_sending
+        desk = Desk(alice)
+        assert (await desk.asked("send_message", **HELLO)).preview["where"] == "#eng (public channel)"
+        [way] = await alice.deputy.prepare(
+            [("slack_send_message", HELLO | {"conversation": "C0NOWHERE01"}, Call("t", "m", "2"))], user="alice"
+        )
+        assert isinstance(way, ApprovalRequired) and "not known" in way.approval.preview["seen by"]
+
+
+async def test_a_channel_that_is_not_there_is_not_asked_about(desk: Desk) -> None:
+    [way] = await desk.world.deputy.prepare(
+        [("slack_send_message", HELLO | {"conversation": "C0NOWHERE01"}, Call("t", "m", "2"))], user="alice"
+    )
+    assert isinstance(way, NotFound)
+
+
+async def test_a_direct_message_is_opened_after_the_yes_and_shows_who_gets_it(desk: Desk) -> None:
+    given = HELLO | {"conversation": "@decoy"}
+    approval = await desk.asked("send_message", **given)
+    assert approval.preview["to"] == "Decoy (@decoy)" and desk.written == []
+    await desk.world.deputy.decide(approval, "approve", by="alice")
+    await desk.act("send_message", **given)
+    assert [method for method in desk.written if method != "auth.test"] == ["conversations.open", "chat.postMessage"]
+
+
+async def test_a_handle_that_somebody_else_has_by_now_is_asked_about_again(desk: Desk) -> None:
+    given = HELLO | {"conversation": "@bob"}
+    await desk.agreed("send_message", **given)
+    eve = {"id": "U0EVE000000", "name": "bob", "profile": {"real_name": "Bob Brown"}}
+    desk.wire.say["users.list"] = [{"ok": True, "members": [eve]}]
+    again = await desk.asked_again("send_message", **given)
+    assert again.changed == ("people", "conversation")
+
+
+async def test_the_conversation_is_the_one_that_was_shown_whatever_is_renamed_while_it_leaves(desk: Desk) -> None:
+    given = HELLO | {"conversation": "#eng"}
+    await desk.agreed("send_message", **given)
+
+    def swap() -> None:
+        desk.channel(ENG)["name"], desk.channel(LEADS)["name"] = "eng-old", "eng"
+
+    desk.between("chat.postMessage", swap)
+    await desk.act("send_message", **given)
+    assert desk.world.texts(ENG)[-1] == "Hello" and "Hello" not in desk.world.texts(LEADS)
+
+
+# ----------------------------------------------------------------- messages and files
+
+
+async def test_a_message_that_was_edited_meanwhile_is_not_deleted_under_the_old_yes(desk: Desk) -> None:
+    ts = desk.world.put(ENG, "First words", ALICE)
+    first = await desk.agreed("delete_message", conversation=ENG, ts=ts)
+    assert first.preview["text"] == "First words" and first.preview["warning"]
+    desk.channel(ENG)["messages"][-1] |= {"text": "Better words", "edited": {"user": ALICE, "ts": "1.1"}}
+    again = await desk.asked_again("delete_message", conversation=ENG, ts=ts)
+    assert set(again.changed) == {"text", "edited"} and again.preview["text"] == "Better words"
+    assert desk.world.texts(ENG)[-1] == "Better words"
+
+
+async def test_the_words_that_are_lost_are_shown_with_those_that_come(desk: Desk) -> None:
+    ts = desk.world.put(ENG, "See <https://a.test|the plan> & <@U0BOB000000>\u202e", ALICE)
+    approval = await desk.asked("update_message", conversation=ENG, ts=ts, body="Nothing")
+    assert approval.preview["text now"] == "See the plan <https://a.test> & @user (U0BOB000000)[U+202E]"
+    assert approval.preview["text"] == "Nothing"
+
+
+async def test_words_that_may_not_be_read_are_said_to_be_lost_unseen() -> None:
+    async with world(*(EVERYTHING - {f"{kind}:history" for kind in ("channels", "groups", "im", "mpim")})) as alice:
+        alice.deputy.policy = ask_before_sending
+        ts = alice.put(ENG, "First words", ALICE)
+        for tool, more in (("update_message", {"body": "Nothing"}), ("delete_message", {})):
+            preview = (await Desk(alice).asked(tool, conversation=ENG, ts=ts, **more)).preview
+            assert "may not be read" in preview["text now"] and preview["warning"]
+
+
+async def test_bytes_that_were_swapped_behind_a_handle_are_asked_about_again(desk: Desk) -> None:
+    handle = await desk.world.file("plan.txt", b"our plan")
+    given = {"conversation": ENG, "attachments": [handle]}
+    await desk.agreed("upload_file", **given)
+    take = desk.world.deputy.files.take
+
+    async def swapped(*whose: Any) -> Any:
+        return type(file := await take(*whose))(file.name, file.mime, b"all secrets")
+
+    desk.world.deputy.files.take = swapped  # type: ignore[method-assign,assignment]
+    again = await desk.asked_again("upload_file", **given)
+    assert again.changed == ("files",)
+
+
+async def test_a_mention_that_means_somebody_else_by_now_is_asked_about_again(desk: Desk) -> None:
+    given = HELLO | {"body": "Thanks @bob"}
+    first = await desk.agreed("send_message", **given)
+    assert first.preview["mentions"] == "@bob is Bob Brown (@bob)"
+    eve = {"id": "U0EVE000000", "name": "bob", "profile": {"real_name": "Eve"}}
+    desk.wire.say["users.list"] = [{"ok": True, "members": [eve]}]
+    again = await desk.asked_again("send_message", **given)
+    assert set(again.changed) == {"mentions"} and again.preview["mentions"] == "@bob is Eve (@bob)"
+
+
+# ----------------------------------------------------------------- channels, canvases, one's own
+
+
+async def test_a_topic_that_a_colleague_changed_meanwhile_is_asked_about_again(desk: Desk) -> None:
+    given = {"conversation": ENG, "topic": ""}
+    first = await desk.agreed("update_channel", **given)
+    assert (first.preview["topic now"], first.preview["topic"]) == ("Engineering", "(emptied)")
+    assert first.preview["warning"]
+    desk.channel(ENG)["topic"] = "Incident: join the call"
+    again = await desk.asked_again("update_channel", **given)
+    assert again.changed == ("topic",) and desk.channel(ENG)["topic"] == "Incident: join the call"
+
+
+async def test_a_message_that_is_answered_may_change_since_it_may_change_afterwards_too(desk: Desk) -> None:
+    ts = desk.world.put(ENG, "Lunch?", BOB)
+    first = await desk.agreed("react", conversation=ENG, ts=ts, emoji="tada")
+    assert first.preview["message"] == "Lunch?"
+    desk.channel(ENG)["messages"][-1]["text"] = "Dinner?"
+    assert (await desk.act("react", conversation=ENG, ts=ts, emoji="tada"))["state"] == "added"
+
+
+async def test_a_canvas_that_was_changed_meanwhile_is_not_replaced_under_the_old_yes(desk: Desk) -> None:
+    made = await desk.world.act("write_canvas", title="Notes", body="Old lines")
+    given = {"canvas_id": made["canvas_id"], "body": "New", "mode": "replace"}
+    first = await desk.agreed("write_canvas", **given)
+    assert first.preview["text now"] == "Old lines"
+    desk.kept["files"][made["canvas_id"]]["content"] = "PHA+T3RoZXIgbGluZXM8L3A+"  # <p>Other lines</p>
+    again = await desk.asked_again("write_canvas", **given)
+    assert again.changed == ("text",) and again.preview["text now"] == "Other lines"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("mark_read", {"conversation": "#eng"}),
+        ("set_status", {"presence": "away", "snooze": "45m"}),
+        ("write_canvas", {"title": "Notes", "body": "Mine"}),
+        ("create_channel", {"name": "hush", "private": True}),
+    ],
+)
+async def test_what_nobody_else_sees_is_not_asked_about(desk: Desk, tool: str, arguments: Any) -> None:
+    assert await desk.act(tool, **arguments)
+
+
+async def test_a_plan_that_is_canceled_is_shown_with_its_words_and_when(desk: Desk) -> None:
+    desk.world.deputy.policy = allow_all
+    planned = await desk.world.act("send_message", conversation=ENG, body="Later words", send_at="+2h")
+    desk.world.deputy.policy = ask_before_sending
+    preview = (await desk.asked("delete_message", conversation=ENG, scheduled_id=planned["scheduled_id"])).preview
+    assert (preview["text"], preview["at"]) == ("Later words", "2026-11-24 16:00 UTC") and preview["warning"]

@@ -1,0 +1,124 @@
+"""What Slack's tools say would put back what they did does so, as long as nobody has changed it since."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import Show, Undo
+from deputize.core.act.runner import Runner
+from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.driving import NOW
+from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING, IDS, ROWS
+
+UNDONE: Final = frozenset(f"slack_{name}" for name in "send_message update_channel manage_members react pin".split())
+"""Tools of which every row below is put back exactly."""
+IN_PART: Final = {
+    "slack_update_message": "the words, and that it was edited shows",
+    "slack_create_channel": "it is archived; nobody can delete one",
+    "slack_set_status": "the words; presence and notifications stay",
+}
+NEVER: Final = frozenset(f"slack_{name}" for name in "delete_message upload_file mark_read write_canvas".split())
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[ShownWorld]:
+    async with shown_world({"slack": EVERYTHING}, clock=lambda: NOW) as world:
+        yield world
+
+
+@pytest.fixture
+def undos(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Undo]]:
+    """Every call that would put something back, as tools tell of it."""
+    told: list[Undo] = []
+    takes = Runner._can_be_undone
+
+    def keep(runner: Runner, undo: Undo) -> None:
+        takes(runner, undo)
+        told.append(undo)
+
+    monkeypatch.setattr(Runner, "_can_be_undone", keep)
+    yield told
+
+
+def contents(world: ShownWorld) -> Any:
+    """What people find in Slack, but for conversations that were opened and what tells of changes."""
+    kept = copy.deepcopy(world.sandbox.service("slack"))
+    channels = {}
+    for id, row in kept["channels"].items():
+        said = [one for one in row["messages"] if not str(one.get("subtype", "")).startswith("channel_")]
+        if said or not row.get("kind"):
+            marks = [one.get("link") for one in row.get("bookmarks", [])]
+            names = [row["name"], row["topic"], row.get("purpose", ""), row["is_archived"], sorted(row["members"])]
+            channels[id] = (names, said, row.get("pins", []), marks)
+    for _, said, *_ in channels.values():
+        for message in said:
+            message.setdefault("reactions", [])
+    return channels, kept.get("scheduled", [])
+
+
+def before_of(show: Show, name: str) -> Any:
+    """What is there as the call that puts it back finds it."""
+    if name in show.pins:
+        return show.pins[name]
+    value = show.fields.get(name)
+    return value["before"] if isinstance(value, dict) and value.keys() == {"before", "after"} else value
+
+
+@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
+async def test_what_was_done_is_put_back(world: ShownWorld, undos: list[Undo], tool: str, arguments: Any) -> None:
+    given = await arguments(world) if callable(arguments) else arguments
+    undos.clear()
+    before = contents(world)
+    await world.act(tool, **given)
+    if not undos:
+        assert tool not in UNDONE
+        return
+    assert tool not in NEVER
+    [undo] = undos
+    world.shown.clear()
+    await world.act(undo.tool, **undo.arguments)
+    assert contents(world) == before or tool in IN_PART
+    [show] = world.shown
+    assert {name: before_of(show, name) for name in undo.holds} == dict(undo.holds)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("slack_manage_members", {"conversation": "#eng", "action": "invite", "users": ["@bob"]}),
+        ("slack_manage_members", {"conversation": "#eng", "action": "invite", "users": ["@bob", "@alice"]}),
+        ("slack_manage_members", {"conversation": "#eng", "action": "join"}),
+        ("slack_manage_members", {"conversation": "#leads", "action": "leave"}),
+        ("slack_pin", BOOKMARK),
+    ],
+)
+async def test_what_was_so_already_is_not_taken_away_by_undoing(
+    world: ShownWorld, undos: list[Undo], tool: str, arguments: Any
+) -> None:
+    if tool == "slack_pin":
+        await world.act(tool, **arguments)
+        undos.clear()
+    await world.act(tool, **arguments)
+    assert undos == []
+
+
+async def test_of_several_who_are_invited_only_those_who_were_not_there_go_again(
+    world: ShownWorld, undos: list[Undo]
+) -> None:
+    await world.act("slack_manage_members", conversation="#eng", action="invite", users=["@bob", "@decoy"])
+    assert [one.arguments["users"] for one in undos] == [["U0DECOY0000"]]
+
+
+async def test_a_message_that_was_edited_since_is_not_as_the_act_has_left_it(
+    world: ShownWorld, undos: list[Undo]
+) -> None:
+    sent = await world.act("slack_send_message", conversation="#eng", body="First words")
+    [undo] = undos
+    await world.act("slack_update_message", conversation="#eng", ts=sent["ts"], body="Other words")
+    world.shown.clear()
+    await world.act(undo.tool, **undo.arguments)
+    assert before_of(world.shown[0], "edited") != undo.holds["edited"] == ""

@@ -1,0 +1,143 @@
+"""Each way back that a tool leaves leads back: the world is as it was, and what somebody has changed since stays."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import deputize.toolkits.gmail
+from deputize.core import Conflict, Undo, User
+from deputize.sandbox import Sandbox
+from tests.support.house import Clock
+from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.driving import NOW
+from tests.toolkits.undo_ways import SCOPES, WAYS, Given, Way
+
+TOOLKITS: Final = Path(deputize.toolkits.gmail.__file__ or "").parents[1]
+
+
+def sites() -> Iterator[str]:
+    """Where our toolkits make an `Undo`: module and function."""
+    for path in TOOLKITS.rglob("*.py"):
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                calls = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
+                if any(isinstance(name, ast.Name) and name.id == "Undo" for name in calls):
+                    yield f"{path.relative_to(TOOLKITS).as_posix()}:{function.name}"
+
+
+def test_every_way_back_is_gone_here() -> None:
+    assert sorted(sites()) == sorted(WAYS)
+
+
+# ----------------------------------------------------------------- the world
+
+
+COUNTED: Final = frozenset("history history_id etag posted made updated last_id commits".split())
+"""What providers count or note by themselves."""
+UNORDERED: Final = frozenset({"labels", "members"})
+
+
+def everything(sandbox: Sandbox) -> Any:
+    """All that the providers keep, as it is now; of a branch its files, since commits stay."""
+    kept = sandbox._world._to_json()
+    services = copy.deepcopy(kept["services"])
+    for name, repo in services["github"]["repos"].items():
+        commits = services["github"]["commits"][name]
+        repo["branches"] = {branch: commits[head]["tree"] for branch, head in repo["branches"].items()}
+    return [_lean(services), _lean(copy.deepcopy(kept["mailboxes"]))]
+
+
+def _lean(value: Any, name: str = "") -> Any:
+    """Without what is counted, and what is empty: a list that was there once."""
+    if isinstance(value, dict):
+        found = {key: _lean(one, key) for key, one in value.items() if key not in COUNTED}
+        return {key: one for key, one in found.items() if one not in (None, "", 0, [], {})}
+    if isinstance(value, list):
+        return sorted(value, key=str) if name in UNORDERED else [_lean(one) for one in value]
+    return value
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Each place where one world is not as the other."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}")
+    elif isinstance(old, list) and isinstance(new, list):
+        for place in range(max(len(old), len(new))):
+            before, after = (one[place] if place < len(one) else None for one in (old, new))
+            yield from differences(before, after, f"{path}[{place}]")
+    elif old != new:
+        yield f"{path}: + {new}" if old is None else path
+
+
+# ----------------------------------------------------------------- there and back
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOW)
+
+
+@pytest.fixture
+async def world(clock: Clock) -> AsyncIterator[ShownWorld]:
+    async with shown_world(SCOPES, clock=clock) as world:
+        yield world
+
+
+@pytest.fixture
+def made_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where each `Undo` was made."""
+    found, made = list[str](), Undo.__init__
+
+    def recorded(self: Undo, *values: Any, **named: Any) -> None:
+        code = sys._getframe(1).f_code
+        found.append(f"{Path(code.co_filename).relative_to(TOOLKITS).as_posix()}:{code.co_name}")
+        made(self, *values, **named)
+
+    monkeypatch.setattr(Undo, "__init__", recorded)
+    return found
+
+
+async def undoable(world: ShownWorld, tool: str, arguments: Given) -> str:
+    await world.act(tool, **arguments)
+    [act] = [one.id for one in await world.deputy.undoable("alice") if one.call == str(world.calls)]
+    return act
+
+
+@pytest.mark.parametrize(("site", "way"), WAYS.items(), ids=WAYS)
+async def test_what_was_done_is_put_back(world: ShownWorld, made_at: list[str], site: str, way: Way) -> None:
+    arguments = await way.arguments(world) if callable(way.arguments) else way.arguments
+    before = everything(world.sandbox)
+    made_at.clear()
+    act = await undoable(world, f"{site.partition('/')[0]}_{way.tool}", arguments)
+    assert site in made_at and everything(world.sandbox) != before
+    await world.deputy.undo("alice", act)
+    left = [one for one in differences(before, everything(world.sandbox)) if not re.search(way.stays, one)]
+    assert left == []
+
+
+HANDS: Final = {site: way for site, way in WAYS.items() if way.hand}
+
+
+@pytest.mark.parametrize(("site", "way"), HANDS.items(), ids=HANDS)
+async def test_what_somebody_has_changed_since_is_not_put_back(
+    world: ShownWorld, clock: Clock, site: str, way: Way
+) -> None:
+    arguments = await way.arguments(world) if callable(way.arguments) else way.arguments
+    act = await undoable(world, f"{site.partition('/')[0]}_{way.tool}", arguments)
+    back = await world.deputy.undoing.inverse(User("alice"), act)
+    assert way.hand is not None
+    clock.now += 60
+    await way.hand(world, arguments, back.arguments)
+    changed = everything(world.sandbox)
+    with pytest.raises(Conflict, match="changed since") as caught:
+        await world.deputy.undo("alice", act)
+    assert caught.value.reason == "stale" and everything(world.sandbox) == changed

@@ -1,0 +1,169 @@
+"""A call for each place where a tool leaves a way back, and what somebody else does in between."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.support.shown import ShownWorld
+from tests.toolkits import test_calendar_shows as calendar
+from tests.toolkits import test_github_shows as github
+from tests.toolkits import test_gmail_shows as gmail
+from tests.toolkits import test_slack_shows as slack
+from tests.toolkits.github_play import ALL, SITE
+
+SCOPES: Final = {
+    "google": [*gmail.SCOPES["google"], *calendar.SCOPES["google"]],
+    "github": ALL,
+    "slack": slack.EVERYTHING,
+}
+
+Given = Mapping[str, Any]
+Hand = Callable[[ShownWorld, Given, Given], Awaitable[object]]
+"""What somebody else does in between: with the arguments of the act, and those of the call that puts it back."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A call that leaves a way back. ``tool``: without the toolkit's name, which is the module's.
+
+    ``hand``: what somebody changes meanwhile, which is not to be lost; None where nothing could be, since nothing but
+    what the act itself has made is taken away. ``stays``: where the world is another one afterwards, and must be, since
+    the provider has no way back there.
+    """
+
+    tool: str
+    arguments: Any
+    hand: Hand | None = None
+    stays: str = "nothing"
+
+
+def does(tool: str, **changed: Any) -> Hand:
+    """Somebody calls a tool with some of the arguments of the act, and others."""
+
+    async def hand(world: ShownWorld, given: Given, back: Given) -> object:
+        names = [name for name, value in changed.items() if value is ...]
+        known = {**given, **back}
+        return await world.act(tool, **changed | {name: known[name] for name in names})
+
+    return hand
+
+
+async def one_mail_less(world: ShownWorld, given: Given, back: Given) -> object:
+    """Somebody has put one of the mails back already."""
+    return await world.act("gmail_update_emails", **{**back, "message_ids": back["message_ids"][:1]})
+
+
+async def another_label(world: ShownWorld, given: Given, back: Given) -> object:
+    """Somebody deletes the label, and makes another one of its name."""
+    await world.act("gmail_manage_label", action="delete", name=back["name"])
+    return await world.act("gmail_manage_label", action="create", name=back["name"])
+
+
+async def written_on(world: ShownWorld, given: Given, back: Given) -> object:
+    """Somebody writes on in the gist."""
+    return await world.act("github_save_gist", gist_id=back["id"], files={"vole.txt": "Digging"})
+
+
+async def labelled(world: ShownWorld, given: Given, back: Given) -> object:
+    """Somebody puts a mail under the new label."""
+    found = await world.act("gmail_search_emails", query="from:bob", limit=1)
+    return await world.act("gmail_update_emails", message_ids=[found["items"][0]["id"]], add_labels=[given["name"]])
+
+
+async def an_answer(world: ShownWorld) -> Given:
+    """Bob's invitation, which Alice has answered."""
+    answer = {"event_id": "review00001", "response": "tentative"}
+    await world.act("calendar_respond_to_event", **answer)
+    return answer | {"response": "declined"}
+
+
+SAID: Final = r"\.messages\[\d+\]: \+ \{.*'subtype': 'channel_"  # what Slack tells the members about it
+
+WAYS: Final[dict[str, Way]] = {
+    "calendar/cancel.py:_undo": Way(
+        "respond_to_event",
+        an_answer,
+        does("calendar_respond_to_event", event_id=..., response="accepted"),
+        stays=r"calendar\.mails\[",  # Bob is told each time
+    ),
+    "calendar/change.py:_undo": Way(
+        "update_event",
+        {"event_id": "holiday0001", "title": "Away"},
+        does("calendar_update_event", event_id=..., title="Moved"),
+    ),
+    "calendar/create.py:_undo": Way(
+        "create_event",
+        calendar.PLAN,
+        does("calendar_update_event", event_id=..., title="Moved"),
+        stays=r"calendar\.events\..*'status': 'cancelled'",  # Google keeps what was deleted
+    ),
+    "github/branches.py:create_branch": Way(
+        "create_branch",
+        {"repo": SITE, "branch": "fix/typo"},
+        does("github_write_file", **github.NEW, branch=...),
+    ),
+    "github/commit_files.py:_undo": Way(
+        "commit_files",
+        github.COMMIT,
+        does("github_write_file", repo=SITE, path="zebra.txt", content="Spots\n", message="x", mode="overwrite"),
+    ),
+    "github/delete.py:_ref": Way("delete", github.gone("branch", "feature/polite")[1]),
+    "github/gists.py:_changed": Way(
+        "save_gist", github.OLD_GIST, does("github_save_gist", gist_id=..., files={"vole.txt": "Digging"})
+    ),
+    "github/gists.py:save_gist": Way("save_gist", github.GIST, written_on),
+    "github/reviews.py:resolve_thread": Way("resolve_thread", {"thread_id": github.THREAD}),
+    "github/write_file.py:_undo": Way(
+        "write_file",
+        github.NEW | {"path": "docs/guide.md", "mode": "overwrite"},
+        does("github_write_file", repo=..., path=..., content="Other", message="x", mode="overwrite"),
+    ),
+    "gmail/filters.py:_create": Way("manage_filter", gmail.FILTER | {"archive": True}),
+    "gmail/filters.py:_delete": Way("manage_filter", gmail.a_filter, stays=r"\.filters\[0\]\.id$"),
+    "gmail/labels.py:_create": Way("manage_label", {"action": "create", "name": "Fresh"}, labelled),
+    "gmail/labels.py:_rename": Way(
+        "manage_label",
+        {"action": "rename", "name": "Travel", "new_name": "Journeys"},
+        another_label,
+    ),
+    "gmail/settings.py:set_signature": Way(
+        "set_signature", gmail.SIGNATURE, does("gmail_set_signature", body="Mallory", send_as=...)
+    ),
+    "gmail/tidy.py:_undo": Way("update_emails", gmail.some_mails, one_mail_less),
+    "gmail/vacation.py:_undo": Way(
+        "set_vacation", gmail.AWAY, does("gmail_set_vacation", enabled=True, subject="Gone", body="For good")
+    ),
+    "slack/channel_members.py:manage_members": Way(
+        "manage_members", {"conversation": "#eng", "action": "invite", "users": ["@decoy"]}
+    ),
+    "slack/channels.py:create_channel": Way(
+        "create_channel", {"name": "hush", "private": True}, stays=r"\.channels\.C0NEW.*'is_archived': True"
+    ),
+    "slack/channels.py:update_channel": Way(
+        "update_channel",
+        {"conversation": "#random", "topic": "Anything"},
+        does("slack_update_channel", conversation=..., topic="Else"),
+        stays=SAID,
+    ),
+    "slack/marks.py:_bookmark": Way("pin", slack.BOOKMARK),
+    "slack/marks.py:_unmarked": Way("pin", slack.no_bookmark, stays=r"\.bookmarks\[0\]\.id$"),
+    "slack/marks.py:pin": Way("pin", slack.a_pin),
+    "slack/marks.py:react": Way("react", slack.a_reaction),
+    "slack/own_messages.py:update_message": Way(
+        "update_message",
+        slack.an_edit,
+        does("slack_update_message", conversation=..., ts=..., body="Other"),
+        stays=r"\.edited: \+",
+    ),
+    "slack/send.py:_planned": Way("send_message", {"conversation": slack.DM, "body": "Later", "send_at": "+2h"}),
+    "slack/send.py:_posted": Way(
+        "send_message",
+        {"conversation": slack.ENG, "body": "Plain"},
+        does("slack_update_message", conversation=..., ts=..., body="Other"),
+    ),
+    "slack/status.py:set_status": Way(
+        "set_status", {"text": "Reading", "emoji": "book"}, does("slack_set_status", text="Writing", emoji="pen")
+    ),
+}

@@ -1,0 +1,259 @@
+"""Calendar: make and change calendars, subscribe and unsubscribe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+from deputize.core import Audience, Change, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
+from deputize.core.act.tool import Arguments
+from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.toolkits._shared.mail.headers import single_line
+from deputize.toolkits.calendar import api
+from deputize.toolkits.calendar.base import (
+    APP_CREATED,
+    CALENDAR,
+    CALENDARS,
+    CALENDARS_READONLY,
+    KNOWS_LIST,
+    PRIMARY,
+    READONLY,
+    WHOLE,
+    Asks,
+    Json,
+    Noted,
+    Zone,
+    is_id,
+    lists,
+    names,
+)
+from deputize.toolkits.calendar.rows import ROLES, lean
+from deputize.toolkits.calendar.sharing import ACCESS
+from deputize.toolkits.calendar.show_fields import call_of, where_of
+from deputize.toolkits.calendar.when import zone_called
+
+COLOURS: Final = {  # names as in Google's web page; the list takes any colour
+    **{"tomato": "#d50000", "flamingo": "#e67c73", "tangerine": "#f4511e", "banana": "#f6bf26", "sage": "#33b679"},
+    **{"basil": "#0b8043", "peacock": "#039be5", "blueberry": "#3f51b5", "lavender": "#7986cb", "grape": "#8e24aa"},
+    "graphite": "#616161",
+}
+
+
+def _manage_needs(arguments: Arguments) -> Sequence[Need]:
+    action, seen = arguments["action"], bool(arguments["color"]) or arguments["hidden"] is not None
+    match action:
+        case "create":
+            makes = any_of(APP_CREATED, CALENDARS, WHOLE, method="calendar.calendars.insert")
+            return [makes, *([lists("patch")] if seen else [])]
+        case "update":
+            changes = bool(arguments["title"] or arguments["time_zone"]) or arguments["description"] is not None
+            named = names(arguments["calendar"] or PRIMARY)
+            both = [
+                any_of(CALENDARS, CALENDARS_READONLY, READONLY, WHOLE, method="calendar.calendars.get"),
+                any_of(CALENDARS, WHOLE, method="calendar.calendars.patch"),
+            ]
+            return [*named, *(both if changes or not seen else []), *([lists("patch")] if seen else [])]
+        case "subscribe":
+            return [lists("insert"), *([lists("patch")] if seen else [])]
+        case _:
+            return [
+                replace(lists("list"), ask=lists("delete").ask),
+                lists("delete"),
+            ]
+
+
+def _manage_effect(arguments: Arguments) -> Effect:
+    """Asks to unsubscribe, and when a title, description or time zone changes for everybody who sees the calendar."""
+    if arguments["action"] == "unsubscribe":
+        return Effect.DESTRUCTIVE
+    said = any(arguments[name] is not None for name in ("title", "description", "time_zone"))
+    return Effect.SENDS if arguments["action"] == "update" and said else Effect.WRITES
+
+
+@CALENDAR.tool(
+    needs=_manage_needs,
+    effect=_manage_effect,
+    gravest=Effect.DESTRUCTIVE | Effect.SENDS,
+    toolset="more",
+    shows=True,
+)
+def manage_calendar(
+    action: Literal["create", "update", "subscribe", "unsubscribe"],
+    calendar: str | None = None,
+    title: str | None = None,
+    description: str | None = None,
+    time_zone: Zone = None,
+    color: str | None = None,
+    hidden: bool | None = None,
+    *,
+    run: Run,
+) -> Steps:
+    """Create or change a calendar, subscribe or unsubscribe."""
+    words = _words(title, description, time_zone)
+    look = _look(color, hidden)
+    if action == "create":
+        if not title or calendar:
+            raise InvalidInput("create: needs title, and takes no calendar.")
+        return (yield from _create(words, look, run.granted, run.noted))
+    if not calendar:
+        raise InvalidInput(f"calendar: needed to {action}.")
+    if action == "subscribe":
+        if not is_id(calendar) or words:
+            raise InvalidInput(
+                "subscribe: needs the calendar's id (it looks like an email address), and takes no title."
+            )
+        return (yield from _subscribe(calendar, look))
+    if action == "unsubscribe":
+        return (yield from _unsubscribe(calendar))
+    if not words and not look:
+        raise InvalidInput("Nothing to update: give title, description, time_zone, color or hidden.")
+    (found,) = yield from api.calendar_ids(calendar)
+    return (yield from _update(calendar, found, words, look))
+
+
+def _update(calendar: str, found: str, words: Json, look: Json) -> Asks[Json]:
+    """Change what everybody sees of a calendar, over nothing newer than what was read, and what only the user sees."""
+    now: Json = dict((yield Request("GET", "/calendars/{id}", at={"id": found}))) if words else {}
+    words = {name: value for name, value in words.items() if value != str(now.get(name) or "")}
+    if not words and not look:
+        return lean({"id": found, "name": now.get("summary"), "summary": "It is so already."})
+    said = {_CALLED[name]: Change(str(now.get(name) or ""), value) for name, value in words.items()}
+    yield Show(
+        "Change this calendar",
+        audience=Audience.UNKNOWN if words else Audience.SELF,  # with whom it is shared cannot be read
+        where=where_of(calendar, found),
+        destroys=bool(now.get("description")) and "description" in words,
+        **({"title": now.get("summary")} | said if words else {}),
+        **_look_in_words(look),
+        pins={"calendar": found, "text_color": look.get("foregroundColor")},
+    )
+    if words:
+        only = {"if-match": str(now["etag"])} if now.get("etag") else {}
+        yield Request("PATCH", "/calendars/{id}", at={"id": found}, json=words, headers=only, repeat="idem")
+    entry = (yield from _looks(found, look)) if look else {}
+    result = lean({"id": found, "name": words.get("summary") or api.name_of(entry), "summary": "Changed."})
+    if look:
+        return result
+    args = {"action": "update", "calendar": found, **{name: change.before for name, change in said.items()}}
+    undo = Undo("calendar_manage_calendar", args, {name: change.after for name, change in said.items()})
+    yield undo
+    return result | {"undo": call_of(undo)}
+
+
+_CALLED: Final = {"summary": "title", "description": "description", "timeZone": "time_zone"}
+
+
+def _look_in_words(look: Json) -> Json:
+    """What only the user sees of a calendar, as they are asked about it."""
+    colour = look.get("backgroundColor")
+    named = next((f"{name} ({value})" for name, value in COLOURS.items() if value == colour), colour)
+    return {"color": named, "hidden": look.get("hidden")}
+
+
+def _words(title: str | None, description: str | None, time_zone: str | None) -> Json:
+    given = {
+        "summary": single_line(title, "title") if title else None,
+        "description": description,
+        "timeZone": zone_called(time_zone).key if time_zone else None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _look(color: str | None, hidden: bool | None) -> Json:
+    """What only the user's own list shows of a calendar."""
+    look: Json = {} if hidden is None else {"hidden": hidden}
+    if color:
+        value = COLOURS.get(color.strip().lower(), color.strip().lower())
+        if not re.fullmatch(r"#[0-9a-f]{6}", value):
+            raise InvalidInput("color: not a known colour.", hint=f"Use #rrggbb, or one of {', '.join(COLOURS)}.")
+        look |= {"backgroundColor": value, "foregroundColor": "#000000"}
+    return look
+
+
+def _looks(calendar: str, look: Json) -> Asks[Json]:
+    params = {"colorRgbFormat": True} if "backgroundColor" in look else {}
+    path = "/users/me/calendarList/{id}"
+    return dict((yield Request("PATCH", path, at={"id": calendar}, json=look, params=params, repeat="idem")))
+
+
+def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> Asks[Json]:
+    """The new calendar, or the user's own that is called so already: a name is the only key there is."""
+    there = (yield from _own_called(words["summary"])) if granted & KNOWS_LIST else None
+    if there:
+        return lean({"id": there["id"], "name": api.name_of(there), "summary": "There is such a calendar already."})
+    if noted:
+        raise OutcomeUnknown(
+            "Google's answer was lost: the calendar may have been created.", hint="List the calendars."
+        )
+    yield Show(
+        "Create this calendar",
+        audience=Audience.SELF,
+        **{_CALLED[name]: value for name, value in words.items()},
+        **_look_in_words(look),
+        pins={"text_color": look.get("foregroundColor")},
+    )
+    if granted & KNOWS_LIST:
+        yield Note({"made": True})
+    made = yield Request("POST", "/calendars", json=words)
+    if look:
+        yield from _looks(str(made["id"]), look)
+    undo = _off_the_list(str(made["id"]), words["summary"])
+    yield undo
+    return {"id": made["id"], "name": words["summary"], "undo": call_of(undo), "summary": "Created."}
+
+
+def _off_the_list(calendar: str, name: str) -> Undo:
+    """The call that takes a calendar off the list again, as long as it is called so."""
+    return Undo("calendar_manage_calendar", {"action": "unsubscribe", "calendar": calendar}, {"name": name})
+
+
+def _own_called(name: str) -> Asks[Json | None]:
+    every = yield from api.all_calendars()
+    return next((one for one in every if one.get("summary") == name and one.get("accessRole") == "owner"), None)
+
+
+def _subscribe(calendar: str, look: Json) -> Asks[Json]:
+    yield Show(
+        "Put this calendar on your list",
+        audience=Audience.SELF,
+        calendar=calendar,
+        **_look_in_words(look),
+        pins={"text_color": look.get("foregroundColor")},
+    )
+    try:
+        entry = yield Request("POST", "/users/me/calendarList", json={"id": calendar}, repeat="idem")
+    except Conflict:
+        return {"id": calendar, "summary": "It is in the list already."}
+    if look:
+        yield from _looks(calendar, look)
+    undo = _off_the_list(calendar, api.name_of(entry))
+    yield undo
+    return lean({"id": calendar, "name": api.name_of(entry), "undo": call_of(undo), "summary": "Subscribed."})
+
+
+def _unsubscribe(name: str) -> Asks[Json]:
+    entries = yield from api.all_calendars()
+    calendar = api.id_in(entries, name)
+    entry = next((one for one in entries if calendar in (one.get("id"), PRIMARY if one.get("primary") else "")), None)
+    if calendar == PRIMARY or (entry and entry.get("primary")):
+        raise InvalidInput("calendar: the primary calendar cannot be removed from the list.")
+    if entry is None:
+        return {"id": calendar, "summary": "It is not in the list, or no longer."}
+    yield Show(
+        "Take this calendar off your list",
+        audience=Audience.SELF,
+        destroys=True,  # its colour, its reminders, and what the user calls it
+        name=api.name_of(entry),
+        access=ACCESS.get(ROLES.get(str(entry.get("accessRole")), "")),
+        note="The calendar itself stays, with its events.",
+        pins={"calendar": calendar},
+    )
+    try:
+        yield Request("DELETE", "/users/me/calendarList/{id}", at={"id": calendar}, repeat="idem")
+    except (NotFound, Conflict):
+        return {"id": calendar, "summary": "It is not in the list, or no longer."}
+    undo = Undo("calendar_manage_calendar", {"action": "subscribe", "calendar": calendar})
+    yield undo
+    return {"id": calendar, "undo": call_of(undo), "summary": "Unsubscribed; the calendar itself stays."}

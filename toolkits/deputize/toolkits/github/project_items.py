@@ -1,0 +1,220 @@
+"""GitHub: put issues and pull requests into projects, set their fields, take them out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+
+from deputize.core import Effect, Need, Request, Show, Steps, Undo
+from deputize.core.act.tool import Arguments
+from deputize.core.errors import InvalidInput, NotFound
+from deputize.toolkits.github import api
+from deputize.toolkits.github.api import Json, rest
+from deputize.toolkits.github.argument_types import Owner, Word
+from deputize.toolkits.github.base import GITHUB, SENDS, Asks, reads
+from deputize.toolkits.github.names import pick
+from deputize.toolkits.github.projects import PROJECT, Board, board_needs, board_of, raw, reads_of, writes_of
+from deputize.toolkits.github.prose import Content
+from deputize.toolkits.github.rows import repo_of
+from deputize.toolkits.github.shown import change_of, titled
+
+_ITEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}/[A-Za-z0-9._-]{1,100})#(\d{1,15})|(\d{1,18})")
+_ONE: Final = f"{PROJECT}/items/{{item_id}}"
+
+
+def _which(text: str) -> str:
+    if not _ITEM.fullmatch(text.strip()):
+        raise ValueError("owner/repo#number, or an item's id")
+    return text.strip()
+
+
+def _update_needs(arguments: Arguments) -> Sequence[Need]:
+    found = [*board_needs(), *reads_of(f"{PROJECT}/fields")]
+    if "#" in str(arguments["item"] or "#"):
+        found += [*writes_of("POST", f"{PROJECT}/items"), reads("GET R/issues/{issue_number}", "issues:read")]
+    else:
+        found += reads_of(_ONE)
+    if arguments["remove"]:
+        found += writes_of("DELETE", _ONE)
+    if arguments["set"]:
+        found += writes_of("PATCH", _ONE)
+    return found
+
+
+@GITHUB.tool(
+    needs=_update_needs,
+    effect=lambda arguments: SENDS | Effect.DESTRUCTIVE if arguments["remove"] else SENDS,
+    gravest=SENDS | Effect.DESTRUCTIVE,
+    toolset="projects",
+    shows=True,
+)
+def update_project_item(
+    owner: Owner,
+    project: Annotated[Word, Field(description="number or title")],
+    item: Annotated[str, AfterValidator(_which), Field(description="owner/repo#n or item id")],
+    set: Annotated[dict[str, Content] | None, Field(description='field to value, "" clears')] = None,
+    remove: bool = False,
+) -> Steps:
+    """Add an issue or pull request to a project, set its fields, or remove it."""
+    if remove and set:
+        raise InvalidInput("remove, set: give one of them, not both.")
+    found = _ITEM.fullmatch(item)
+    assert found  # noqa: S101 - validated before
+    if found[3] and not (remove or set):
+        raise InvalidInput("set, remove: give one of them for an item that is there already.")
+    board = yield from board_of(owner, project)
+    known = yield from api.every(f"{board.path}/fields", "", 2, at=board.at, by="after")
+    values = [_value(name, value, known) for name, value in (set or {}).items()]
+    if found[3]:
+        there = yield from _there(board, int(found[3]), known)
+        if there is None and remove:
+            return {"item_id": int(found[3]), "removed": True, "summary": "It was not there."}
+        if there is None:
+            raise NotFound("GitHub: the project has no such item.", hint="github_list_project_items lists them.")
+        yield _show(board, there.get("content") or {}, set or {}, known, there, remove=remove)
+        told = yield from _changed(board, there, values, set or {}, remove=remove)
+        if set:
+            yield _undo(board, there, set, known)
+        return told
+    issue = dict((yield from api.get("R/issues/{issue_number}", found[1], at={"issue_number": int(found[2])})))
+    yield _show(board, issue, set or {}, known, None, remove=remove)
+    row = yield from api.sent(item_request(board.home, board.at, repo_of(issue), issue))
+    return (yield from _changed(board, row, values, set or {}, remove=remove))
+
+
+def _there(board: Board, id: int, known: Sequence[Mapping[str, Any]]) -> Asks[Json | None]:
+    """The item with all its fields, if it is in the project."""
+    fields = ",".join(str(one["id"]) for one in known)
+    try:
+        found = yield from api.get(f"{board.home}/{_ONE}", at={**board.at, "item_id": id}, params={"fields": fields})
+    except NotFound:
+        return None
+    return dict(found)
+
+
+def _show(
+    board: Board,
+    about: Mapping[str, Any],
+    set: Mapping[str, str],
+    known: Sequence[Mapping[str, Any]],
+    there: Json | None,
+    *,
+    remove: bool,
+) -> Show:
+    """The item, and each field as it is and as it will be. ``there``: None for one that is put into the project."""
+    new = {str(_field(name, known)["name"]): _spelt(name, value, known) for name, value in set.items()}
+    old = _values(there or {}) if remove else {name: _values(there or {}).get(name, "") for name in new}
+    what = "Take this out of the project" if remove else "Change this in the project"
+    before, after = _listed(old), _listed(new)
+    return Show(
+        what if there or remove else "Put this into the project",
+        audience=board.audience,
+        where=board.named,
+        item=f"{repo_of(about)} {titled(about)}".strip() if about.get("number") else about.get("title"),
+        fields_=None if remove or not set else change_of(before, after) if there else after,
+        loses=before if remove and before else None,
+        pins={
+            "project": board.row.get("id"),
+            "item": (there or about).get("id"),
+            "kind": _kind(about),
+            "values": [_value(name, value, known) for name, value in set.items()],
+        },
+        destroys=remove or any(old[name] and not value for name, value in new.items()),
+    )
+
+
+def _changed(board: Board, row: Json, values: Sequence[Json], set: Mapping[str, str], *, remove: bool) -> Asks[Json]:
+    """Set the fields of an item, or take it out."""
+    id, path = int(row["id"]), f"{board.home}/{_ONE}"
+    at = {**board.at, "item_id": id}
+    if remove:
+        try:
+            yield from api.send(rest(f"DELETE {path}", at=at, repeat="idem"))
+        except NotFound:
+            return {"item_id": id, "removed": True, "summary": "It was not there."}
+        return {"item_id": id, "removed": True, "summary": "Removed from the project."}
+    now = row
+    if values:
+        now = yield from api.sent(rest(f"PATCH {path}", at=at, json={"fields": values}, repeat="idem"))
+    return {
+        "item_id": id,
+        "url": now.get("item_url") and (now.get("content") or {}).get("html_url"),
+        "fields": dict(set),
+        "summary": "Set." if set else "It is in the project.",
+    }
+
+
+def _undo(board: Board, row: Json, set: Mapping[str, str], known: Sequence[Mapping[str, Any]]) -> Undo:
+    """What sets the fields as they were."""
+    new = {str(_field(name, known)["name"]): _spelt(name, value, known) for name, value in set.items()}
+    old = {name: _values(row).get(name, "") for name in new}
+    owner = board.at.get("org") or board.at.get("username")
+    given = {"owner": owner, "project": str(board.row.get("number")), "item": str(row["id"]), "set": old}
+    return Undo("github_update_project_item", given, holds={"fields": _listed(new)})
+
+
+def item_request(home: str, at: Json, repo: str, issue: Mapping[str, Any]) -> Request:
+    """Puts an issue or pull request into a project; one that is there already is found again."""
+    owner, _, name = repo.partition("/")
+    body = {"type": _kind(issue), "owner": owner, "repo": name, "number": issue["number"]}
+    return rest(f"POST {home}/{PROJECT}/items", at=at, json=body, repeat="idem")
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return "PullRequest" if row.get("pull_request") or row.get("head") else "Issue"
+
+
+# ----------------------------------------------------------------- values
+
+
+def _field(name: str, known: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return dict(pick(name, known, "set", lambda row: str(row["name"])))
+
+
+def _options(field: Mapping[str, Any]) -> Sequence[Any]:
+    return list(field.get("options") or (field.get("configuration") or {}).get("iterations") or ())
+
+
+def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
+    """A field's new value: an option by its name, a number as one, an empty text clears."""
+    field = _field(name, known)
+    told: Json = {"id": field["id"]}
+    if not value:
+        return told | {"value": None}
+    if options := _options(field):
+        return told | {"value": str(pick(value, options, f"set.{name}", raw)["id"])}
+    if field.get("data_type") == "number":
+        try:
+            return told | {"value": float(value)}
+        except ValueError:
+            raise InvalidInput(f"set.{name}: must be a number.") from None
+    return told | {"value": value}
+
+
+def _spelt(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> str:
+    """A new value in the project's words."""
+    field = _field(name, known)
+    if value and (options := _options(field)):
+        return raw(pick(value, options, f"set.{name}", raw))
+    return _number(value) if value and field.get("data_type") == "number" else value
+
+
+def _values(item: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of an item that hold something, but its title."""
+    told = {}
+    for one in item.get("fields") or ():
+        value = raw(one.get("value"))
+        if one.get("data_type") != "title" and value:
+            told[str(one.get("name"))] = _number(value) if one.get("data_type") == "number" else value
+    return told
+
+
+def _number(value: str) -> str:
+    return f"{float(value):.15g}"
+
+
+def _listed(values: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {value or '(empty)'}" for name, value in sorted(values.items())]

@@ -1,0 +1,265 @@
+"""Linear: new initiatives, changes to initiatives, and the projects in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from deputize.core import ActKey, Alias, Effect, Run, Show, Steps, Undo
+from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._shared.arguments import Append, IfText, Replaces
+from deputize.toolkits._shared.long_text import Edit, digest
+from deputize.toolkits.linear import names, scalars
+from deputize.toolkits.linear.api import (
+    Asks,
+    Written,
+    by_id,
+    change,
+    entity,
+    get,
+    gone_is_done,
+    made,
+    make,
+    new_text,
+)
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Status, Text, Title
+from deputize.toolkits.linear.existing import whole_text
+from deputize.toolkits.linear.places import loses, person, replaced, undo, version_of, workspace
+from deputize.toolkits.linear.rows import lean, nodes, said
+from deputize.toolkits.linear.rows import name as name_of
+from deputize.toolkits.linear.texts import PIECE
+
+
+@dataclass
+class Projects:
+    """Projects that come into an initiative, with the number of each among those that were named; that leave it, with
+    the links that end; and what became of it."""
+
+    coming: list[tuple[int, Json]] = field(default_factory=list)
+    leaving: list[tuple[Json, str]] = field(default_factory=list)
+    joined: list[Json] = field(default_factory=list)
+    parted: list[Json] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def fields(self) -> Json:
+        """As they are shown."""
+        return {
+            "add_projects": sorted(name_of(one) for _, one in self.coming) or None,
+            "remove_projects": sorted(name_of(one) for one, _ in self.leaving) or None,
+        }
+
+    @property
+    def pins(self) -> Json:
+        """The ids of what is linked, and of the links that end."""
+        return scalars.given(
+            {
+                "joins": sorted(one["id"] for _, one in self.coming) or None,
+                "ends": sorted(link for _, link in self.leaving) or None,
+            }
+        )
+
+    @property
+    def result(self) -> Json:
+        """What a result says of them."""
+        names = {
+            "projects_added": [said(one["name"]) for one in self.joined],
+            "projects_removed": [said(one["name"]) for one in self.parted],
+        }
+        return lean(names | {"warnings": self.warnings})
+
+
+@LINEAR.tool(
+    needs=[READ, WRITE],
+    effect=Effect.WRITES | Effect.SENDS,
+    aliases=[
+        "Linear.CreateInitiative",
+        Alias("Linear.UpdateInitiative", {"initiative_id": "initiative"}),
+        "Linear.AddProjectToInitiative",
+    ],
+    shows=True,
+)
+def save_initiative(
+    initiative: str | None = None,
+    name: Title | None = None,
+    description: Annotated[str | None, Field(max_length=255)] = None,
+    content: Text | None = None,
+    append: Append = False,
+    replaces: Replaces = None,
+    if_text: IfText = None,
+    status: Status | None = None,
+    owner: str | None = None,
+    target_date: str | None = None,
+    add_projects: list[str] | None = None,
+    remove_projects: list[str] | None = None,
+    *,
+    run: Run,
+) -> Steps:
+    """Create an initiative, or change one; add or remove its projects."""
+    due = scalars.day(target_date, "target_date")
+    wanted: dict[str, Any] = scalars.given(
+        {"name": name, "description": description, "content": content, "status": status, "targetDate": due}
+    )
+    words: Json = scalars.given({"name": name, "description": description, "text": content, "status": status})
+    edit = Edit(append, replaces, if_text)
+    if edit != Edit() and (content is None or not initiative):
+        raise InvalidInput("append, replaces, if_text: only together with initiative and content.")
+    if owner:
+        who = yield from names.user(owner, run.account, "owner")
+        wanted["ownerId"], words["owner"] = who["id"], person(who)
+    words |= {"target_date": due} if due else {}
+    added = yield from _projects(add_projects, "add_projects")
+    removed = yield from _projects(remove_projects, "remove_projects")
+    if not initiative:
+        if not name or removed:
+            raise InvalidInput("A new initiative needs a name.", hint="To change one, give initiative.")
+        return (yield from _created(wanted, words, Projects(list(enumerate(added, 1))), run))
+    if not wanted and not added and not removed:
+        raise InvalidInput("Nothing to change: give at least one field.")
+    there = yield from names.initiative(initiative)
+    now = yield from get("InitiativeValues", id=there["id"])
+    text = None
+    if content is not None:
+        text = new_text(edit, "content", now.get("content"), content, PIECE, run.noted)
+        wanted["content"] = words["text"] = text.new
+    projects = yield from _linked_now(now["id"], added, removed)
+    return (yield from _changed(now, wanted, words, projects, text, run.key))
+
+
+def _projects(wanted: list[str] | None, field: str) -> Asks[list[Json]]:
+    found = []
+    for one in wanted or ():
+        found.append((yield from names.project(one, field)))
+    return found
+
+
+def _created(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Json]:
+    pins = scalars.given({"ownerId": wanted.get("ownerId")}) | projects.pins
+    said_of = {field: value for field, value in words.items() if value != ""}
+    shows = workspace().show("Create this initiative", pins=pins, **said_of, **projects.fields)
+    look = by_id("InitiativeValues")
+    one, existed = yield from make("InitiativeCreate", {"id": run.key.uuid, **wanted}, look, shows, run.noted)
+    yield from _join(one["id"], projects, run.key)
+    back = {"tool": "linear_archive", "args": {"kind": "initiative", "id": one["id"], "action": "archive"}}
+    version = version_of(whole_text(one.get("description"), one.get("content")))
+    yield undo(back, initiative=name_of(one), version=version)
+    return _result(one) | lean({"created": True, "existed": existed, "undo": back}) | projects.result
+
+
+def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Written | None, key: ActKey) -> Asks[Json]:
+    """Change an initiative, then its projects."""
+    done = text is not None and text.done  # by an earlier run of this act
+    if not wanted and not projects.coming and not projects.leaving:
+        return _result(now)
+    if not done:
+        yield _show(now, wanted, words, projects)
+    if text and not done:
+        yield text.note()
+    one = now
+    if wanted and not done:
+        one = entity((yield from change("InitiativeEdit", id=now["id"], input=wanted)))
+    yield from _join(now["id"], projects, key)
+    yield from _part(projects)
+    if back := _back(now, one, words, projects):
+        yield back
+    return _result(one) | projects.result
+
+
+def _show(now: Json, wanted: Json, words: Json, projects: Projects) -> Show:
+    owner = now.get("owner") or {}
+    same = {"owner": name_of(owner)} if "owner" in words and owner.get("id") == wanted["ownerId"] else {}
+    fields = replaced(_values(now), words | same)
+    called: Json = {} if "name" in wanted else {"initiative": name_of(now)}
+    pins = {"initiative_id": now["id"], "ownerId": wanted.get("ownerId"), **projects.pins}
+    return workspace().show(
+        "Change this initiative",
+        pins=pins,
+        destroys=loses(fields, "text", "description"),
+        **called,
+        **fields,
+        **projects.fields,
+    )
+
+
+def _values(node: Json) -> Json:
+    """What a person is shown of an initiative as it is."""
+    return {
+        "name": node.get("name"),
+        "description": node.get("description") or "",
+        "text": node.get("content") or "",
+        "status": node.get("status"),
+        "owner": name_of(node.get("owner")),
+        "target_date": node.get("targetDate") or "",
+    }
+
+
+def _back(now: Json, one: Json, words: Json, projects: Projects) -> Undo | None:
+    """The call that puts back what was changed; None where there was nothing that it could say."""
+    before, after = _values(now), _values(one)
+    args = {"content" if field == "text" else field: before[field] for field in words}
+    if "owner" in args:
+        args["owner"] = (now.get("owner") or {}).get("id")
+    if any(value in (None, "") and field not in ("description", "content") for field, value in args.items()):
+        return None
+    if "content" in args:
+        args["if_text"] = digest(str(one.get("content") or ""))
+    more = {"add_projects": projects.parted, "remove_projects": projects.joined}
+    args |= {field: [project["id"] for project in rows] for field, rows in more.items() if rows}
+    holds = {field: after[field] for field in words if after[field] != before[field]}
+    return Undo("linear_save_initiative", {"initiative": now["id"], **args}, holds) if args else None
+
+
+def _result(one: Json) -> Json:
+    name = said(one.get("name"))
+    return lean({"id": one["id"], "name": name, "url": one.get("url"), "status": one.get("status")})
+
+
+# ----------------------------------------------------------------- projects in it
+
+
+def _linked_now(id: str, added: Sequence[Json], removed: Sequence[Json]) -> Asks[Projects]:
+    """What of it is still to be done: who is in it already does not come, who is not in it does not leave."""
+    projects = Projects()
+    for number, project in enumerate(added, 1):
+        if (yield from _link(id, project)) is None:
+            projects.coming.append((number, project))
+    for project in removed:
+        if link := (yield from _link(id, project)):
+            projects.leaving.append((project, str(link["id"])))
+    return projects
+
+
+def _join(id: str, projects: Projects, key: ActKey) -> Asks[None]:
+    """Put projects into the initiative. What is refused is a warning: the rest is done already."""
+    for number, project in projects.coming:
+        wanted = {"id": key.nth(number).uuid, "initiativeId": id, "projectId": project["id"]}
+        try:
+            yield from made("InitiativeLinkProject", wanted, partial(_linked, id, project))
+            projects.joined.append(project)
+        except DeputizeError as refused:
+            projects.warnings.append(f"{said(project['name'])} was not added: {refused}")
+
+
+def _part(projects: Projects) -> Asks[None]:
+    """Take projects out of the initiative."""
+    for project, link in projects.leaving:
+        try:
+            yield from gone_is_done(change("InitiativeUnlinkProject", id=link))
+            projects.parted.append(project)
+        except DeputizeError as refused:
+            projects.warnings.append(f"{said(project['name'])} was not removed: {refused}")
+
+
+def _linked(initiative: str, project: Json, _id: str) -> Asks[Json | None]:
+    return (yield from _link(initiative, project))
+
+
+def _link(id: str, project: Json) -> Asks[Json | None]:
+    """The link between a project and the initiative, whoever made it."""
+    node = yield from get("InitiativeLinks", id=project["id"], first=50)
+    links = [one for one in nodes(node.get("initiativeToProjects")) if (one.get("initiative") or {}).get("id") == id]
+    return links[0] if links else None

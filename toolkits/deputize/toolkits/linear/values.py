@@ -1,0 +1,157 @@
+"""Linear: an issue's values, as they are, as they will be, and how they are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from deputize.core import Show, Undo
+from deputize.toolkits._shared.long_text import digest
+from deputize.toolkits.linear.base import PRIORITIES, Json
+from deputize.toolkits.linear.places import Place, issue_words, loses, replaced, team_words
+from deputize.toolkits.linear.rows import name, nodes
+
+NOW: Final[Mapping[str, Callable[[Json], Any]]] = {
+    "title": lambda one: one.get("title"),
+    "description": lambda one: one.get("description") or "",
+    "team": lambda one: team_words(one.get("team") or {}),
+    "state": lambda one: name(one.get("state")),
+    "assignee": lambda one: name(one.get("assignee")),
+    "priority": lambda one: PRIORITIES[int(one.get("priority") or 0)],
+    "labels": lambda one: sorted(name(label) for label in nodes(one.get("labels"))),
+    "project": lambda one: name(one.get("project")),
+    "milestone": lambda one: name(one.get("projectMilestone")),
+    "cycle": lambda one: str((one.get("cycle") or {}).get("number") or ""),
+    "parent": lambda one: issue_words(one["parent"]) if one.get("parent") else "",
+    "estimate": lambda one: one.get("estimate"),
+    "due_date": lambda one: one.get("dueDate") or "",
+}
+"""What a person is shown of each value that an issue has now, in the order in which it is shown."""
+
+_THINGS: Final = {
+    "state": "state",
+    "assignee": "assignee",
+    "project": "project",
+    "milestone": "projectMilestone",
+    "cycle": "cycle",
+    "parent": "parent",
+}
+_PINNED: Final = ("Id", "Ids", "priority")
+_CLEARED: Final = ("assignee", "project", "cycle", "parent", "due_date")  # by the word none
+
+
+@dataclass
+class Wanted:
+    """What is to be changed: as Linear takes it, and in words by argument. ``labels``: those that come or go."""
+
+    given: dict[str, Any] = field(default_factory=dict)
+    words: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, list[Json]] = field(default_factory=dict)
+
+    def set(self, argument: str, to: str, value: Any, words: Any = None) -> None:
+        """One value; None clears it."""
+        self.given[to] = value
+        self.words[argument] = ("" if value is None else value) if words is None else words
+
+    def lists(self, argument: str, to: str, labels: Iterable[Json]) -> None:
+        """Labels that come or go."""
+        self.labels[argument] = list(labels)
+        self.given[to] = [str(one["id"]) for one in self.labels[argument]]
+
+    @property
+    def pins(self) -> Json:
+        """The ids and numbers of what is named."""
+        return {to: value for to, value in self.given.items() if value is not None and to.endswith(_PINNED)}
+
+
+def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Show:
+    """What is about to happen: of one issue with what each value is now; of several that stands behind each."""
+    pins = wanted.pins | {"issue_ids": [one["id"] for one in found]}
+    moved = "A moved issue gets another number, and its state, cycle and labels may change with its team."
+    note = moved if "team" in wanted.words else None
+    if len(found) > 1:
+        lines = [_line(one, wanted) for one in found]
+        coming = {argument: sorted(map(name, labels)) for argument, labels in wanted.labels.items()}
+        fields = {argument: wanted.words[argument] for argument in NOW if argument in wanted.words} | coming
+        return stands.show("Change these issues", pins=pins, issues=lines, **fields, note=note)
+    one = found[0]
+    fields = replaced(_now(one, wanted), _after(one, wanted))
+    lost = loses(fields, "description")
+    return stands.show("Change this issue", pins=pins, destroys=lost, issue=issue_words(one), **fields, note=note)
+
+
+def _now(one: Json, wanted: Wanted) -> Json:
+    return {argument: look(one) for argument, look in NOW.items() if argument in _names(wanted)}
+
+
+def _names(wanted: Wanted) -> set[str]:
+    return set(wanted.words) | ({"labels"} if wanted.labels else set())
+
+
+def _after(one: Json, wanted: Wanted) -> Json:
+    """What each value will be; one that stays as it is in the words it has now."""
+    after = dict(wanted.words)
+    if who := one.get("assignee"):
+        after |= {"assignee": name(who)} if wanted.given.get("assigneeId") == who.get("id") else {}
+    if wanted.labels:
+        gone = {label["id"] for label in wanted.labels.get("remove_labels", ())}
+        kept = [label for label in nodes(one.get("labels")) if label["id"] not in gone]
+        after["labels"] = sorted({name(label) for label in [*kept, *wanted.labels.get("add_labels", ())]})
+    return {argument: after[argument] for argument in NOW if argument in after}
+
+
+def _line(one: Json, wanted: Wanted) -> str:
+    """One of several issues, with what it has now where that is replaced."""
+    now = [f"{argument.replace('_', ' ')} {value or '-'}" for argument, value in _now(one, wanted).items()]
+    now = [text for text in now if not text.startswith("labels ")]
+    return f"{issue_words(one)} (now: {', '.join(now)})" if now else issue_words(one)
+
+
+def undo(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Undo | None:
+    """The call that puts back what was changed; None where no call can: a move to another team, what had no value and
+    cannot be cleared, values of several issues that differed."""
+    if "team" in wanted.words or len(done) != len(found):
+        return None
+    back, *others = [_back(one, wanted) for one in found]
+    if not back or any(one != back for one in others) or (others and wanted.labels):
+        return None
+    holds: Json = {"issues": [_line(one, wanted) for one in done]}
+    if not others:
+        before, now = _now(found[0], wanted), _now(done[0], wanted)
+        holds = {argument: now[argument] or "" for argument in now if now[argument] != before[argument]}
+        if "description" in back:
+            back["if_text"] = digest(str(done[0].get("description") or ""))
+    return Undo("linear_update_issue", {"issues": [one["identifier"] for one in found], **back}, holds=holds)
+
+
+def _back(one: Json, wanted: Wanted) -> Json | None:
+    """What an issue has now, as arguments."""
+    back: Json = {}
+    arguments = _names(wanted) | ({"milestone"} if "project" in wanted.words else set())  # which goes with its project
+    for argument in [one for one in NOW if one in arguments and one != "labels"]:
+        value = _argument(one, argument)
+        if value is None and argument == "milestone":
+            if "milestone" in wanted.words and (one.get("project") or {}).get("id") == wanted.given.get("projectId"):
+                return None
+        elif value is None:
+            return None
+        else:
+            back[argument] = value
+    return back | _labels_back(one, wanted)
+
+
+def _argument(one: Json, argument: str) -> Any:
+    """A value of an issue as an argument has it; None where there is none, and no word that clears it."""
+    value = NOW[argument](one)
+    if argument in _THINGS:
+        thing = one.get(_THINGS[argument]) or {}
+        value = thing.get("identifier") or thing.get("id")
+    return "none" if value in (None, "") and argument in _CLEARED else value
+
+
+def _labels_back(one: Json, wanted: Wanted) -> Json:
+    there = {label["id"] for label in nodes(one.get("labels"))}
+    came = [label["id"] for label in wanted.labels.get("add_labels", ()) if label["id"] not in there]
+    went = [label["id"] for label in wanted.labels.get("remove_labels", ()) if label["id"] in there]
+    return ({"remove_labels": came} if came else {}) | ({"add_labels": went} if went else {})
