@@ -105,7 +105,7 @@ def test_an_approval_whose_show_has_changed_is_asked_again_and_what_was_approved
         f"alice was asked again, no longer about digest {first.digest[:12]} but about digest {second.digest[:12]}, "
         f"by approval {second.id}.",
     ]
-    assert f"It began to write digest {second.digest[:12]}, allowed by {second.id}." in lines
+    assert f"It began to write digest {second.digest[:12]}, allowed by the approval {second.id}." in lines
     assert "It was run again: the recorded outcome was given, and nothing was done anew." in lines
     assert lines[-1] == "Proved: what was approved is what was done."
     for word in (second.id, second.digest[:SHORTEST], story["act_id"], first.id):
@@ -127,6 +127,7 @@ def test_one_that_was_rejected_and_one_that_a_mandate_let_begin(
     assert "alice said no to digest" in told and "Nothing was written." in told
     story, told = explained(cli, "more", settings)
     assert (story["verdict"], story["answered_by"], story["outcome"]) == ("mandate", mandate.id, "done")
+    assert f"allowed by the mandate {mandate.id}." in told
     assert f"It used the mandate {mandate.id}, given for 3 acts by alice." in told
 
 

@@ -179,6 +179,16 @@ _SAID: Final = {
 }
 
 
+_WHY: Final = {
+    "approval_required": "it waited for the user's yes",
+    "consent_required": "it waited for the user's consent at the provider",
+    "reconsent_required": "it waited for the user to connect the account again",
+    "declined": "the user had said no",
+    "policy_denied": "the policy forbids it",
+}
+"""Why nothing was done, by the codes of errors that need no search."""
+
+
 def _who(row: Row) -> str:
     return str(row.get("user") or "The user")
 
@@ -188,10 +198,10 @@ def _digest(show: str) -> str:
 
 
 def _by(row: Row) -> str:
-    by = row.get("answered_by")
-    return (
-        "allowed by the policy" if by == "policy" else f"allowed by {by}" if by else "and no row says what allowed it"
-    )
+    by = row.get("answered_by", "")
+    if not by:
+        return "and no row says what allowed it"
+    return f"allowed by the {'policy' if by == 'policy' else f'approval {by}' if '-' in by else f'mandate {by}'}"
 
 
 def _mandate(story: Story, use: Row) -> str:
@@ -207,7 +217,7 @@ def _ended(row: Row, wrote: bool) -> str:
         return f"It was done, in {row.get('duration_ms', 0)} ms."
     if decision in ("outcome_unknown", "cut_off"):
         return "Nobody knows whether it was done." if wrote or decision == "outcome_unknown" else "It was cut off."
-    return f"Nothing was done: {decision}."
+    return f"Nothing was done: {_WHY.get(str(decision), decision)}."
 
 
 def as_json(story: Story) -> dict[str, Any]:
