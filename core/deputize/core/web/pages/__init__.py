@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.web.pages import account, approve, common, consent, mandates, step
+from deputize.core.web.pages import account, activity, approve, common, consent, mandates, step
 
 PAGES: Final = (
     *consent.PAGES,
     *account.PAGES,
+    *activity.PAGES,
     *approve.PAGES,
     *mandates.PAGES,
     *step.PAGES,
