@@ -390,6 +390,24 @@ def without_ids(kept: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if not name.endswith("/created")}
 
 
+SO_ALREADY: Final[dict[str, dict[str, Any]]] = {
+    "calendar_update_event": {"event_id": "holiday0001", "title": "Day off", "start": "2026-12-07"},
+    "calendar_respond_to_event": {"event_id": STAND_UP, "response": "accepted"},
+    "calendar_share_calendar": {"who": BOB, "role": "reader", "calendar": TEAM},
+    "calendar_manage_calendar": {"action": "update", "calendar": TEAM, "title": "Team", "time_zone": "Europe/Berlin"},
+    "gmail_set_signature": {"body": ""},
+    "gmail_set_vacation": {"enabled": False},
+    "gmail_manage_label": {"action": "create", "name": "travel"},
+    "gmail_update_emails": {"query": "from:bob", "action": "untrash"},
+}
+
+
+@pytest.mark.parametrize("tool", SO_ALREADY)
+async def test_what_is_so_already_asks_and_writes_nothing(swaps: Swaps, tool: str) -> None:
+    assert isinstance(await swaps.act(tool, **SO_ALREADY[tool]), dict)
+    assert swaps.world.wire.writes == []
+
+
 UNASKED: Final[dict[str, dict[str, Any]]] = {
     "calendar_create_event": {"title": "Plan", "start": "2026-12-01T10:00", "end": "1h"},
     "calendar_update_event": {"event_id": FOCUS, "title": "Read", "start": "2026-12-02T10:00"},
