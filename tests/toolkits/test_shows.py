@@ -1,4 +1,4 @@
-"""Every tool that can write shows what it will do. That no word leaves that was not shown is in the toolkits' own files."""
+"""Every tool that can write shows what it will do. That no word leaves unshown is in each toolkit's own file."""
 
 from __future__ import annotations
 
