@@ -24,7 +24,7 @@ from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, is_own
-from deputize.toolkits.github.shown import HOME, Home, file_shown, home_of, undoing, writable
+from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 from deputize.toolkits.github.write_file import workflow_need
 
 MOST_READ: Final = 20
@@ -134,7 +134,7 @@ class Blob:
     size: int
     content: bytes | None = None
 
-    def shown(self, path: str) -> Any:
+    def to_show(self, path: str) -> Any:
         """Its text; else what it is known by."""
         if self.content is None:
             return shown_file(path, "application/octet-stream", size=self.size, pin=self.sha)
@@ -171,7 +171,7 @@ def _show(
     there: Mapping[str, Blob],
 ) -> Show:
     """Every file with its name, before and after."""
-    before = [_named(path, one.shown(path)) for path, one in there.items()]
+    before = [_named(path, one.to_show(path)) for path, one in there.items()]
     after = [_named(path, file_shown(path, content)) for path, content in new.items()]
     return home.shows(
         "Commit these files",

@@ -20,7 +20,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import Noted, once
 from deputize.toolkits.github.prose import Body, is_marked, is_own, marked
 from deputize.toolkits.github.pulls import stale
-from deputize.toolkits.github.shown import FOR_GOOD, Home, titled
+from deputize.toolkits.github.show_fields import FOR_GOOD, Home, titled
 
 Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
