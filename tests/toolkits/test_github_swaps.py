@@ -115,15 +115,15 @@ def made_anew(store: Store) -> None:
 
 
 def issue(**changes: Any) -> Swap:
-    return lambda store: store["issues"][SITE][0].update(changes)
+    return lambda store: store["issues"][SITE][0].update(copy.deepcopy(changes))
 
 
 def pull(**changes: Any) -> Swap:
-    return lambda store: store["issues"][SITE][1].update(changes)
+    return lambda store: store["issues"][SITE][1].update(copy.deepcopy(changes))
 
 
 def of(kind: str, n: int, **changes: Any) -> Swap:
-    return lambda store: store[kind][SITE][n].update(changes)
+    return lambda store: store[kind][SITE][n].update(copy.deepcopy(changes))
 
 
 def in_gist(store: Store) -> None:
