@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import re
 import signal
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 
 from deputize.adapters.langgraph import asked_of
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentRequest, wake_when_done
-from deputize.core import Act, ApprovalRequired, Deputy, PolicyDenied, User, Verdict
+from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.docs.commands import commands, parse
@@ -30,9 +31,10 @@ WEB: Final = "docs/web-applications.md"
 GRAPH: Final = "docs/langgraph.md"
 LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
+APPROVALS: Final = "docs/approvals.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 2, OPERATIONS: 5}
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 2, APPROVALS: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
     for folder in (".", "docs", "docs/security", "examples")
@@ -236,16 +238,45 @@ async def test_the_policy_of_the_page_denies_strangers_and_asks_for_colleagues(
     assert {f"`Verdict.{one.name}`" for one in Verdict} == set(re.findall(r"`Verdict\.\w+`", text(POLICY)))
 
 
+async def test_the_approval_of_the_page_is_shown_given_and_used_once(capsys: pytest.CaptureFixture[str]) -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "modify")
+        await run(block(APPROVALS, "question.approval"), {"deputy": deputy})
+        assert [mail.subject for mail in sandbox.sent("alice@example.test")] == ["Lunch?"]
+        shown = capsys.readouterr().out
+        assert "Send this email" in shown and "to bob@example.test" in shown and "text Friday at one." in shown
+
+
+async def test_the_undo_of_the_page_puts_back_what_was_done() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "modify")
+        [mail] = (await deputy.act("gmail_search_emails", {"query": "from:bob", "limit": 1}, user="alice"))["items"]
+
+        def starred() -> bool:
+            return mail["id"] in [one.id for one in sandbox.mailbox("alice@example.test").mails("STARRED")]
+
+        before = starred()
+        change = {"message_ids": [mail["id"]], "action": "unstar" if before else "star"}
+        await deputy.act("gmail_update_emails", change, user="alice")
+        assert starred() is not before
+        await run(block(APPROVALS, "deputy.undo("), {"deputy": deputy})
+        assert starred() is before
+
+
 async def test_the_mandate_of_the_page_lets_mails_to_colleagues_go_unasked() -> None:
     sandbox = Sandbox()
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "modify")
         names = await run(block(POLICY, "give_mandate"), {"deputy": deputy})
-        colleague = MAIL | {"to": ["dave@acme.example"]}
-        await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox")
-        for call, agent in ((MAIL, "inbox"), (colleague, "another")):
+        colleague, call = MAIL | {"to": ["dave@acme.example"]}, Call("thread", "message", "call")
+        await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox", call=call)
+        for mail, agent in ((MAIL, "inbox"), (colleague, "another")):
             with pytest.raises(ApprovalRequired):
-                await deputy.act("gmail_send_email", call, user="alice", agent=agent)
+                await deputy.act("gmail_send_email", mail, user="alice", agent=agent, call=replace(call, id=agent))
+        with pytest.raises(ApprovalRequired):  # outside of any thread nobody knows what strangers have written
+            await deputy.act("gmail_send_email", colleague, user="alice", agent="inbox")
         [mandate] = await deputy.mandates("alice")
         assert (mandate.id, mandate.used) == (names["mandate"].id, 1)
 

@@ -290,7 +290,7 @@ async def test_a_run_that_dies_in_the_middle_of_its_write_never_acts_again(metho
         assert _counted(alice.sandbox.service("slack")) == after
 
 
-async def _dies(self: object, result: object) -> None:
+async def _dies(self: object, result: object, more: object) -> None:
     raise RuntimeError("the process dies here")
 
 

@@ -220,7 +220,7 @@ def finding(state: str, what: str, found: str, todo: str) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "act")  # an id is copied
     return table
 
 
