@@ -101,6 +101,7 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
     there = yield from _there(found, address)
     if remove:
         return (yield from _unlinked(found, there))
+    ours = there is None or bool(run.noted)  # nobody is told how to remove what was there already
     existed = there is not None and title in (None, there.get("title"))
     if there is None or not existed:
         there, existed = yield from _attached(found, address, title, there, run)
@@ -112,7 +113,7 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
         "kind": there.get("sourceType"),
         "issue": found["identifier"],
         "existed": existed,
-        "undo": back,
+        "undo": back if ours else None,
     }
     return lean(result)
 
