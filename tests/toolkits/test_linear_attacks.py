@@ -350,6 +350,21 @@ async def test_a_run_that_died_before_the_write_does_not_write_what_nobody_has_s
     assert office.row("issues")["description"] == "Files without a final newline."
 
 
+@pytest.mark.parametrize("new", [True, False])
+async def test_a_run_that_goes_on_takes_in_no_project_that_was_not_shown(office: Office, new: bool) -> None:
+    rows = office.sandbox._world.services["linear"]["projects"]
+    rows.append(rows[0] | {"id": stable_id("project", "search"), "name": "Search", "slugId": "111111111111"})
+    one = {"name": "Speed"} if new else {"initiative": RELIABILITY, "content": "More.", "append": True}
+    change = one | {"add_projects": ["Search"]}
+    await office.agreed("save_initiative", **change)
+    await died(office, "InitiativeLinkProject", after=False, tool="save_initiative", **change)
+    rows[1]["name"] = "Old"
+    rows.append(rows[0] | {"id": stable_id("project", "other"), "name": "Search", "slugId": "222222222222"})
+    with pytest.raises(OutcomeUnknown):
+        await office.act("save_initiative", **change)
+    assert len(office.sandbox.service("linear")["initiative_links"]) == 1
+
+
 async def died(office: Office, operation: str, *, after: bool, tool: str, **arguments: Any) -> None:
     """The process dies before or after this request."""
     whole = office.wire.inner.handle_async_request
