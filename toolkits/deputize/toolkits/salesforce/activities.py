@@ -16,6 +16,7 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.times import moment
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
+from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import owner_id
 from deputize.toolkits.salesforce.once import Noted, creates, once
 from deputize.toolkits.salesforce.soql import select, text
@@ -91,7 +92,7 @@ def log_activity(
     id, existed = yield from once(creates(source, given), _alike(given), run.account, run.noted, run.now)
     undo = {"object": source, "id": id}
     if not sent:
-        yield Undo("salesforce_delete_record", undo)
+        yield Undo("salesforce_delete_record", undo, AS_CREATED)
     told = {"tool": "salesforce_delete_record", "args": undo}
     return {"id": id, "kind": kind, "subject": subject, "undo": told} | ({"existed": True} if existed else {})
 
@@ -169,7 +170,7 @@ def _noted_down(title: str, body: str, parent: str, account: Account, noted: Not
         yield (yield from _show("note", {"Subject": title, "Description": body, "LinkedEntityId": parent}, account))
     made = yield from _written(title, body, parent, account, noted, now)
     if not begun:
-        yield Undo("salesforce_delete_record", made["undo"]["args"])
+        yield Undo("salesforce_delete_record", made["undo"]["args"], AS_CREATED)
     return made
 
 

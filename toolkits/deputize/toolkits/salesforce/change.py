@@ -105,7 +105,7 @@ def show_changes(
         destroys=preview.loses(known, before, values),
         where=preview.where(kind, place["id"], before.get(NAME.get(kind, "Name"))),
         people=preview.others(values, account),
-        pins={"record": place["id"], "unmodified_since": since, **preview.references(known, values)},
+        pins={"record": place["id"], "unmodified_since": since, "leads_to": preview.references(known, values)},
         **preview.changes(known, before, values, names),
     )
 

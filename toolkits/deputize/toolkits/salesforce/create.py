@@ -16,6 +16,7 @@ from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, object_called
 from deputize.toolkits.salesforce.change import patched, read_for, show_changes
+from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, required
 from deputize.toolkits.salesforce.field_values import values_of
 from deputize.toolkits.salesforce.once import creates, once
@@ -92,7 +93,7 @@ def create_record(
         ) from None
     undo = {"object": kind, "id": id}
     if not sent:
-        yield Undo("salesforce_delete_record", undo)
+        yield Undo("salesforce_delete_record", undo, AS_CREATED)
     told = {"tool": "salesforce_delete_record", "args": undo}
     return {"id": id, "object": kind, "created": True, "undo": told} | ({"existed": True} if existed else {})
 
@@ -108,7 +109,7 @@ def _show(
         where=f"a new {kind}",
         key=key,
         duplicates="it is made even if there is one like it" if duplicates else None,
-        pins=preview.references(known, values),
+        pins={"leads_to": preview.references(known, values)},
         **{name: value for name, value in preview.in_words(known, values, names).items() if value != ""},
     )
 

@@ -55,6 +55,8 @@ def delete_record(object: str, id: str) -> Steps:
     return result | {"name": named} | ({"also_deleted": gone} if gone else {})
 
 
+AS_CREATED: Final[Mapping[str, str]] = {"last_change": "none"}
+"""What must still be so of a new record for it to be deleted again: nobody has written in it since."""
 _TEXTS: Final = ("Description", "Body", "CommentBody")
 
 
@@ -69,9 +71,15 @@ def _show(kind: str, id: str, node: Json, gone: Json) -> Show:
         note=None if node else "it may be deleted already, or hidden from you",
         **{name: value for name, value in kept.items() if value not in (None, "")},
         undo="it stays in the recycle bin of Salesforce for 15 days",
-        pins={"record": id},
+        pins={"record": id, "last_change": _last_change(node)},
         beside={"deleted_with_it": [f"{count} x {source}" for source, count in gone.items()] or None},
     )
+
+
+def _last_change(node: Json) -> str | None:
+    """Whether somebody has changed a record since it was made; None where that cannot be told."""
+    created, changed = node.get("CreatedDate"), node.get("LastModifiedDate")
+    return ("none" if created == changed else "after it was made") if created and changed else None
 
 
 def _goes_too(kind: str, id: str) -> Asks[Json]:
