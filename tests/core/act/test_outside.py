@@ -225,6 +225,8 @@ async def test_of_a_call_that_names_no_conversation_every_target_may_be_from_out
     await desk.read(EVIL, thread="")
     told = await desk.outside("", people=["carol@example.test"])
     assert [(one.value, one.how, one.by_others) for one in told] == [("carol@example.test", "untold", False)]
+    for shown, value in (({}, "Write"), ({"where": "your main calendar"}, "your main calendar")):
+        assert [one.value for one in await desk.outside("", name=f"n{value}", **shown)] == [value], "never nothing"
     with pytest.raises(ApprovalRequired) as asked:
         await desk.act("post_write", "", people=["carol@example.test"], audience=1)
     assert "comes from" not in asked.value.approval.preview
@@ -240,7 +242,7 @@ async def test_more_than_is_kept_makes_every_value_one_that_nobody_knows(desk: D
     await desk.read({"body": "one@evil.test two@evil.test", "from_outside": True})
     [record] = await desk.deputy.vault.scan("outside")
     assert len(record.json["values"]) == MOST and "two@evil.test" in record.json["values"]
-    [told] = await desk.outside(people=["carol@example.test"])
+    [told] = await desk.outside(people=["carol@example.test"], text="Codes", name="n3")
     assert told.how == "forgotten" and told.by_others
     with pytest.raises(ApprovalRequired) as asked:
         await desk.act("post_write", people=["carol@example.test"], name="n2")
