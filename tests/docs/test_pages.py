@@ -31,9 +31,10 @@ WEB: Final = "docs/web-applications.md"
 GRAPH: Final = "docs/langgraph.md"
 LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
+APPROVALS: Final = "docs/approvals.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 2, OPERATIONS: 5}
+COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 3, POLICY: 2, APPROVALS: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
     for folder in (".", "docs", "docs/security", "examples")
@@ -235,6 +236,33 @@ async def test_the_policy_of_the_page_denies_strangers_and_asks_for_colleagues(
     named = set(re.findall(r"`act\.(\w+)", text(POLICY)))
     assert named - {field.name for field in dataclasses.fields(Act)} == set() and {"effect", "show"} <= named
     assert {f"`Verdict.{one.name}`" for one in Verdict} == set(re.findall(r"`Verdict\.\w+`", text(POLICY)))
+
+
+async def test_the_approval_of_the_page_is_shown_given_and_used_once(capsys: pytest.CaptureFixture[str]) -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "modify")
+        await run(block(APPROVALS, "question.approval"), {"deputy": deputy})
+        assert [mail.subject for mail in sandbox.sent("alice@example.test")] == ["Lunch?"]
+        shown = capsys.readouterr().out
+        assert "Send this email" in shown and "to bob@example.test" in shown and "text Friday at one." in shown
+
+
+async def test_the_undo_of_the_page_puts_back_what_was_done() -> None:
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "modify")
+        [mail] = (await deputy.act("gmail_search_emails", {"query": "from:bob", "limit": 1}, user="alice"))["items"]
+
+        def starred() -> bool:
+            return mail["id"] in [one.id for one in sandbox.mailbox("alice@example.test").mails("STARRED")]
+
+        before = starred()
+        change = {"message_ids": [mail["id"]], "action": "unstar" if before else "star"}
+        await deputy.act("gmail_update_emails", change, user="alice")
+        assert starred() is not before
+        await run(block(APPROVALS, "deputy.undo("), {"deputy": deputy})
+        assert starred() is before
 
 
 async def test_the_mandate_of_the_page_lets_mails_to_colleagues_go_unasked() -> None:
