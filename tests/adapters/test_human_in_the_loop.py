@@ -37,6 +37,9 @@ EDITED = {"decision": "edit", "arguments": {"subject": "x"}}
         ([{"type": "ignore", "args": None}], "reject"),
         ([{"type": "edit", "args": {"action": ONE["tool"], "args": {"subject": "x"}}}], EDITED),
         ({"type": "approve"}, "approve"),
+        ({"decisions": [{"type": "respond", "message": "not him"}]}, "reject"),
+        ([{"type": "response", "args": "not him"}], "reject"),
+        ([{"type": "accept", "approval_id": "a"}], "approve"),
     ],
 )
 def test_an_answer_of_langchain_or_agent_inbox_is_one_by_id(answer: Any, said: Any) -> None:
@@ -45,9 +48,41 @@ def test_an_answer_of_langchain_or_agent_inbox_is_one_by_id(answer: Any, said: A
     assert found["reason"] == ("not him" if "not him" in str(answer) else "")
 
 
-def test_several_decisions_stand_in_the_order_of_the_approvals() -> None:
-    answer = {"decisions": [{"type": "reject"}, {"type": "approve"}]}
-    assert decisions_by_id([pause(ONE, OTHER)], answer)["decisions"] == {"a": "reject", "b": "approve"}
+@pytest.mark.parametrize(("kind", "said"), [("approve", "approve"), ("ignore", "reject")])
+def test_several_approvals_may_be_answered_alike(kind: str, said: str) -> None:
+    answer = {"decisions": [{"type": kind}, {"type": kind}]}
+    assert decisions_by_id([pause(ONE, OTHER)], answer)["decisions"] == {"a": said, "b": said}
+    assert decisions_by_id([pause(ONE), pause(OTHER)], answer)["decisions"] == {"a": said, "b": said}
+
+
+def test_several_decisions_name_their_approvals_in_any_order() -> None:
+    edit = {"type": "edit", "edited_action": {"args": {"subject": "x"}}, "approval_id": "a"}
+    answer = {"decisions": [{"type": "approve", "approval_id": "b"}, edit]}
+    assert decisions_by_id([pause(ONE, OTHER)], answer)["decisions"] == {"a": EDITED, "b": "approve"}
+
+
+NO, YES = {"type": "reject"}, {"type": "approve"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [NO, YES],
+        [YES, {"type": "edit", "edited_action": {"args": {"subject": "x"}}}],
+        [{"type": "edit", "edited_action": {"args": {"subject": "x"}}}] * 2,
+        [YES, {"type": "response", "args": "not him"}],
+    ],
+)
+def test_several_approvals_are_never_told_apart_by_their_order(said: Any) -> None:
+    with pytest.raises(InvalidInput, match="nothing but their order") as refused:
+        decisions_by_id([pause(ONE, OTHER)], said)
+    assert "approval_id" in refused.value.hint
+
+
+@pytest.mark.parametrize("ids", [("a", "a"), ("a", "c"), ("a", None)])
+def test_ids_are_those_of_what_was_shown(ids: tuple[Any, ...]) -> None:
+    with pytest.raises(InvalidInput, match="other approvals than were shown"):
+        decisions_by_id([pause(ONE, OTHER)], [{"type": "approve", "approval_id": one} for one in ids])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +93,9 @@ def test_several_decisions_stand_in_the_order_of_the_approvals() -> None:
         ({"decisions": {"a": "approve"}}, "no list"),
         ("approve", "no list"),
         (["approve"], "no list"),
-        ({"decisions": [{"type": "respond", "message": "done"}]}, "'respond'"),
+        ({"decisions": [{"type": "respond"}]}, "'respond'"),
+        ([{"type": "response", "args": {"text": "x"}}], "'response'"),
+        ([{"type": "cancel"}], "'cancel'"),
         ({"decisions": [{"type": "edit", "edited_action": {"name": "gmail_trash", "args": {}}}]}, "not the tool"),
         ({"decisions": [{"type": "edit"}]}, "'edit'"),
     ],

@@ -1,0 +1,227 @@
+"""Attacks on what a person says yes to, through every way to ask: nothing is written, and the person is told.
+
+Each surface brings one call of an agent to its question, and after the yes to what comes of it: another question, or
+what the agent is told where there is none.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import pytest
+from langchain.agents import create_agent
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+from llama_index.core.agent.workflow import FunctionAgent
+
+from deputize.adapters.langchain import tools
+from deputize.adapters.langgraph import act_node
+from deputize.adapters.llamaindex import ApprovalDone, DeputyToolSpec
+from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.core import ApprovalRequired, Call, DeputizeError, Deputy, User, Verdict, ask_before_sending
+from deputize.core.web.app import pages_app
+from deputize.sandbox import Browser
+from tests.support import agents
+from tests.support.created import calling
+from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
+from tests.support.house import Clock
+from tests.support.kept import everything
+from tests.support.shown import ShownWorld, shown_world
+from tests.support.swaps import HIDING, SWAPS, Given, Swap
+from tests.toolkits.driving import NOW
+from tests.toolkits.undo_ways import SCOPES
+
+Asked = dict[str, Any]
+ALICE: Final = Context("alice")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pydantic.warnings.PydanticDeprecationWarning",
+    "ignore:is_running called from within a step:DeprecationWarning",
+)
+
+
+@dataclass
+class Plain:
+    """A loop of one's own, in plain Python."""
+
+    deputy: Deputy
+    tool: str
+    arguments: Given
+
+    @property
+    def call(self) -> Call:
+        return Call("thread", "message", "call")
+
+    async def begin(self) -> Asked:
+        """What the person is asked."""
+        [way] = await self.deputy.prepare([(self.tool, self.arguments, self.call)], user="alice")
+        assert isinstance(way, ApprovalRequired), way
+        return way.approval.payload()
+
+    async def answer(self, ask: Asked, decision: Any) -> None:
+        """The person's answer, wherever it is given."""
+        await self.deputy.decide(ask["approval_id"], decision, by="alice")
+
+    async def go_on(self, ask: Asked) -> Asked | str:
+        """What comes of it: another question, or what the agent is told."""
+        try:
+            return str(await self.deputy.act(self.tool, self.arguments, user="alice", call=self.call))
+        except ApprovalRequired as needed:
+            return needed.approval.payload()
+        except DeputizeError as e:
+            return str(e)
+
+
+class Page(Plain):
+    """The same, and the person reads and answers on our page."""
+
+    async def begin(self) -> Asked:
+        return await self._read(await super().begin())
+
+    async def _read(self, ask: Asked) -> Asked:
+        text = html.unescape((await self._open(ask))[1].text)
+        assert ("has changed since you said yes" in text) == bool(ask["changed"])
+        return ask | {"preview": dict.fromkeys(ask["preview"], text)}
+
+    async def _open(self, ask: Asked) -> Any:
+        app = pages_app(self.deputy, verifier=lambda request: User("alice"))
+        browser = Browser(httpx.ASGITransport(app))
+        return browser, await browser.open(ask["link"])
+
+    async def answer(self, ask: Asked, decision: Any) -> None:
+        browser, page = await self._open(ask)
+        [form] = [one for one in page.forms if decision in one.offers("decision")]
+        await browser.submit(page, form, decision=decision)
+
+    async def go_on(self, ask: Asked) -> Asked | str:
+        found = await super().go_on(ask)
+        return found if isinstance(found, str) else await self._read(found)
+
+
+@dataclass
+class Nodes(Plain):
+    """LangGraph, with our act node."""
+
+    graph: Graph | None = None
+
+    def made(self) -> tuple[Graph, Any]:
+        """The graph, and what it begins with."""
+        return wired(act_node(self.deputy, self.tool)), asking(self.calls)
+
+    @property
+    def calls(self) -> dict[str, Any]:
+        return {"name": self.tool, "args": dict(self.arguments), "id": "call"}
+
+    async def begin(self) -> Asked:
+        self.graph, first = self.made()
+        await self.graph.ainvoke(first, config(), context=ALICE)
+        [ask] = await approvals_of(self.graph, config())
+        return ask
+
+    async def go_on(self, ask: Asked) -> Asked | str:
+        assert self.graph is not None
+        state = await self.graph.ainvoke(Command(resume={"wake": True}), config(), context=ALICE)
+        asks = await approvals_of(self.graph, config())
+        return asks[0] if asks else str(tool_messages(state)["call"].content)
+
+
+class Created(Nodes):
+    """LangChain's ``create_agent``, with our middleware."""
+
+    def made(self) -> tuple[Graph, Any]:
+        gates = [ApprovalMiddleware(self.deputy), ConsentMiddleware(self.deputy)]
+        more: dict[str, Any] = {"middleware": gates, "context_schema": Context, "checkpointer": InMemorySaver()}
+        made: Graph = create_agent(calling(self.calls), tools(self.deputy, self.tool), **more)
+        return made, {"messages": [("user", "go on")]}
+
+
+def as_asked(event: Any) -> Asked:
+    """An event as the payload that it carries."""
+    return {name: getattr(event, name) for name in ("approval_id", "preview", "changed")}
+
+
+@dataclass
+class Workflow(Nodes):
+    """A LlamaIndex agent."""
+
+    handler: Any = None
+
+    async def begin(self) -> Asked:
+        spec = DeputyToolSpec(self.deputy, self.tool, user="alice")
+        llm = agents.Calling(respond=agents.Model([self.calls]))
+        agent = FunctionAgent(name="one", tools=[*spec.to_tool_list()], llm=llm, timeout=30, streaming=False)
+        self.handler = agent.run("go on")
+        [ask] = await agents.asked(self.handler)
+        return as_asked(ask)
+
+    async def go_on(self, ask: Asked) -> Asked | str:
+        self.handler.ctx.send_event(ApprovalDone(approval_id=ask["approval_id"], by="alice"))
+        asks = await agents.asked(self.handler)
+        return as_asked(asks[0]) if asks else await agents.ended(self.handler)
+
+
+SURFACES: Final = (Plain, Page, Nodes, Created, Workflow)
+every_surface: Final = pytest.mark.parametrize("surface", SURFACES, ids=lambda kind: kind.__name__)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[ShownWorld]:
+    async with shown_world(SCOPES, clock=Clock(NOW)) as world:
+        yield world
+
+
+async def quietly(world: ShownWorld, work: Any) -> Any:
+    """What is done where nobody is asked: by the user, or by somebody else."""
+    world.deputy.policy = lambda act: Verdict.ALLOW
+    done = await work
+    world.deputy.policy = ask_before_sending
+    return done
+
+
+def reads(ask: Asked, parts: Given) -> None:
+    """The person reads these parts of these rows."""
+    shown = ask["preview"]
+    missing = {name: shown.get(name) for name, part in parts.items() if part not in shown.get(name, "")}
+    assert missing == {}
+
+
+@every_surface
+@pytest.mark.parametrize("swap", SWAPS, ids=str)
+async def test_what_was_changed_after_the_yes_is_not_done_and_the_person_is_told(
+    world: ShownWorld, surface: type[Plain], swap: Swap
+) -> None:
+    arguments = await quietly(world, swap.arguments(world))
+    agent = surface(world.deputy, swap.tool, arguments)
+    first = await agent.begin()
+    reads(first, swap.shows)
+    await agent.answer(first, "approve")
+    assert swap.change is not None
+    await quietly(world, swap.change(world, arguments))
+    before = everything(world.sandbox)
+    second = await agent.go_on(first)
+    assert everything(world.sandbox) == before
+    if swap.refused:
+        assert isinstance(second, str) and swap.refused in second
+        return
+    assert isinstance(second, dict) and second["approval_id"] != first["approval_id"]
+    assert set(swap.changed) <= set(second["changed"])
+    reads(second, swap.then)
+    await agent.answer(second, "reject")
+    assert "declined" in str(await agent.go_on(second)) and everything(world.sandbox) == before
+
+
+@every_surface
+@pytest.mark.parametrize("swap", HIDING, ids=str)
+async def test_what_hides_is_read_before_the_yes_and_is_not_done_without_one(
+    world: ShownWorld, surface: type[Plain], swap: Swap
+) -> None:
+    arguments = await quietly(world, swap.arguments(world))
+    before = everything(world.sandbox)
+    agent = surface(world.deputy, swap.tool, arguments)
+    ask = await agent.begin()
+    reads(ask, swap.shows)
+    await agent.answer(ask, "reject")
+    assert "declined" in str(await agent.go_on(ask)) and everything(world.sandbox) == before
