@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -300,6 +301,21 @@ async def test_one_that_was_ended_is_not_given_again_by_the_same_form(world: Wor
     [mandate] = await world.deputy.mandates("alice")
     await world.deputy.end_mandate("alice", mandate)
     await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
+    assert await world.deputy.mandates("alice") == []
+    await world.asked()
+
+
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_no_after_all_ends_it_too_though_it_be_too_late_for_the_act(world: World, done: bool) -> None:
+    asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
+    await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
+    if done:
+        await world.act("a")
+    with pytest.raises(NotFound):
+        await world.deputy.decide(asked, "reject", by="bob")
+    assert len(await world.deputy.mandates("alice")) == 1
+    with pytest.raises(Conflict) if done else nullcontext():
+        await world.deputy.decide(asked, "reject", by="alice")
     assert await world.deputy.mandates("alice") == []
     await world.asked()
 
