@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
+from deputize.adapters import langgraph_pauses
+from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Call, Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
@@ -66,6 +69,26 @@ async def test_what_a_mandate_covers_is_done_without_a_pause_and_the_rest_is_ask
     answers = tool_messages(state)
     assert (answers["send"].status, answers["more"].status) == ("success", "error")
     assert [mandate.used for mandate in await deputy.mandates("alice")] == [1]
+
+
+@pytest.mark.parametrize(("decision", "mails"), [("approve", 1), ("reject", 0)])
+async def test_a_graph_goes_on_by_itself_when_its_user_has_decided_on_the_page(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, decision: Any, mails: int
+) -> None:
+    monkeypatch.setattr(langgraph_pauses, "LOOKS_EVERY", 0.01)
+    graph, [approval] = await paused(deputy, SEND)
+    waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), context=ALICE, user="alice"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await deputy.decide(approval, decision, by="alice")
+    answers = tool_messages(await asyncio.wait_for(waiting, 5))
+    assert answers["send"].status == ("success" if mails else "error") and sent(sandbox) == mails
+
+
+async def test_where_nobody_decides_in_time_the_graph_pauses_again(deputy: Deputy) -> None:
+    graph, [approval] = await paused(deputy, SEND)
+    await resume_when_done(deputy, graph, config(), context=ALICE, seconds=0.0, user="alice")
+    assert [ask["approval_id"] for ask in await approvals_of(graph, config())] == [approval]
 
 
 async def test_a_no_to_what_another_run_has_sent_meanwhile_is_told_to_the_model(
