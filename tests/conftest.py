@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import ipaddress
 import logging
+import re
 import socket
 import sys
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -23,6 +25,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Look at all examples of each property where no lane is left out."""
     lanes = str(config.getoption("markexpr"))
     Run.whole, Run.sweeps = lanes == "", "not sweep" not in lanes
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Import no file of which nothing could run, since all of it is in a lane that is left out."""
+    if Run.sweeps or collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
+        return None
+    return True if _IN_A_LANE.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+_IN_A_LANE: Final = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(LANES)})\b", re.MULTILINE)
 
 
 @pytest.hookimpl(wrapper=True)

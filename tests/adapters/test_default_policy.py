@@ -59,11 +59,10 @@ async def test_nothing_that_others_see_or_that_hides_is_done_before_the_user_sai
         await graph.ainvoke(asking(call), config(), context=ALICE)
         [asked] = await approvals_of(graph, config())
         assert asked["tool"] == harm.tool and everything(sandbox) == before
-        if harm.done:
-            yes = {"decisions": {asked["approval_id"]: "approve"}}
-            state = await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
-            assert tool_messages(state)["call"].status == "success", tool_messages(state)["call"].content
-            assert everything(sandbox) != before, "only the question stood between"
+        yes = {"decisions": {asked["approval_id"]: "approve"}}
+        state = await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
+        assert tool_messages(state)["call"].status == "success", tool_messages(state)["call"].content
+        assert everything(sandbox) != before, "only the question stood between"
 
 
 # ----------------------------------------------------------------- issue, private text, public commit

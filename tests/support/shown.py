@@ -158,7 +158,8 @@ def _json_texts(value: Any, name: str = "") -> Iterator[str]:
         for one in value:
             yield from _json_texts(one, name)
     elif isinstance(value, str):
-        yield from mail(value) if name == "raw" else _content(value) if name in ("content", "contents") else (value,)
+        named = name.lower()
+        yield from mail(value) if named == "raw" else _content(value) if named in ("content", "contents") else (value,)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 

@@ -54,6 +54,8 @@ CHANGED: Final = {
     "notify": "external",
 }
 
+WORDS: Final = {"title": "Novel", "description": "Agenda: none", "location": "Balcony", "show_as": "free"}
+
 
 async def an_event(world: ShownWorld) -> str:
     return str((await world.act("calendar_create_event", **FULL | {"attendees": [], "recurrence": []}))["id"])
@@ -106,6 +108,8 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("calendar_update_event", REST | {"title": "Novel", "notify": "none"}),
     ("calendar_update_event", SERIES | {"remove_attendees": [BOB]}),
     ("calendar_update_event", emptied),
+    ("calendar_update_event", WORDS | {"event_id": STAND_UP, "add_attendees": ["Dora <dora@else.test>", BOB]}),
+    ("calendar_update_event", WORDS | SERIES | {"start": "2026-11-30T11:13"}),
     ("calendar_update_event", {"event_id": "holiday0001", "title": "Away", "move_to": "team"}),
     ("calendar_update_event", {"event_id": "holiday0001", "start": "2026-12-08T09:00", "end": "1h"}),
     ("calendar_update_event", {"event_id": "trip0000001", "title": "Train", "calendar": "Bob on the road"}),
@@ -118,6 +122,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("calendar_respond_to_event", {"event_id": "review00001", "response": "accepted", "notify": "none"}),
     ("calendar_respond_to_event", {"event_id": "review00001", "response": "tentative", "comment": "Half an hour late"}),
     ("calendar_respond_to_event", invited),
+    ("calendar_respond_to_event", SERIES | {"response": "declined"}),
     ("calendar_share_calendar", {"who": "carol@else.test", "role": "free_busy", "notify": False}),
     ("calendar_share_calendar", {"who": BOB, "role": "owner", "calendar": "Team"}),
     ("calendar_share_calendar", {"who": BOB, "role": "none", "calendar": TEAM}),

@@ -8,14 +8,20 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.core import Audience
 from deputize.core.act.show import show_rows
+from deputize.toolkits.github import TOOLKIT
 from tests.support import shown
+from tests.support.house import Clock
 from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import ALL, GARDEN, SITE
 
 OURS: Final = frozenset(
     "repos contents git refs heads tags issues pulls comments deputize graphql labels milestones releases gists merge "
-    "reviews file right approve squash issue items orgs users projectsv2 sub lock replies".split()
+    "reviews file right approve squash issue items orgs users projectsv2 sub lock replies "
+    "actions rerun runs failed jobs cancel force requested reviewers user generate forks dispatches true starred "
+    "notifications threads subscription update branch".split()
 )
 """Words of formats and paths, which nobody has to see."""
 
@@ -93,6 +99,62 @@ async def a_labelled_issue(world: ShownWorld) -> dict[str, Any]:
     return {"repo": SITE, "number": 1, "remove_labels": ["area/ui"]}
 
 
+PULL: Final = {"repo": SITE, "head": "release", "base": "old", "title": "Hinges", "body": "Oil *them*"}
+NEW_PULL: Final = PULL | {"draft": True, "reviewers": ["bob", "acme/web"], "maintainer_can_modify": False}
+CHANGED_PULL: Final = {
+    "repo": SITE,
+    "number": 3,
+    "title": "Curtains",
+    "body": "Washed",
+    "state": "closed",
+    "base": "old",
+    "draft": True,
+    "add_reviewers": ["bob", "acme/web"],
+}
+DISCUSSION: Final = {"repo": SITE, "category": "general", "title": "Lunch", "body": "Where *else*?"}
+RELEASE: Final = {"repo": SITE, "tag": "v7.5", "name": "Seventh", "body": "Heaven", "prerelease": True}
+
+
+async def a_draft_release(world: ShownWorld) -> dict[str, Any]:
+    await world.act("github_save_release", **RELEASE)
+    return {"repo": SITE, "tag": "v7.5"}
+
+
+async def a_changed_draft(world: ShownWorld) -> dict[str, Any]:
+    changes = {"name": "Eighth", "body": "Earth", "prerelease": False}
+    return await a_draft_release(world) | changes
+
+
+async def a_publication(world: ShownWorld) -> dict[str, Any]:
+    return await a_draft_release(world) | {"draft": False, "latest": "true"}
+
+
+async def a_reviewed_pull(world: ShownWorld) -> dict[str, Any]:
+    await world.act("github_update_pull", repo=SITE, number=2, add_reviewers=["acme/web"])
+    return {"repo": SITE, "number": 2, "remove_reviewers": ["alice", "acme/web"]}
+
+
+async def a_running_run(world: ShownWorld) -> dict[str, Any]:
+    world.sandbox._world.services["github"]["runs"][SITE][0] |= {"status": "in_progress", "conclusion": None}
+    return {"repo": SITE, "run_id": 9001}
+
+
+async def a_cancelled_run(world: ShownWorld) -> dict[str, Any]:
+    return await a_running_run(world) | {"action": "cancel"}
+
+
+async def a_killed_run(world: ShownWorld) -> dict[str, Any]:
+    return await a_running_run(world) | {"action": "force_cancel"}
+
+
+async def a_starred_repo(world: ShownWorld) -> dict[str, Any]:
+    await world.act("github_set_star", repo=GARDEN)
+    return {"repo": GARDEN, "starred": False}
+
+
+RERUN: Final = {"repo": SITE, "run_id": 9001, "action": "rerun"}
+
+
 def gone(kind: str, id: str) -> tuple[str, Any]:
     return "delete", {"kind": kind, "repo": SITE, "id": id}
 
@@ -122,6 +184,37 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("review_pull", {"repo": SITE, "number": 2, "event": "APPROVE"}),
     ("resolve_thread", {"thread_id": THREAD}),
     ("resolve_thread", a_resolved_thread),
+    ("control_run", RERUN | {"debug": True}),
+    ("control_run", RERUN | {"action": "rerun_failed"}),
+    ("control_run", a_cancelled_run),
+    ("control_run", a_killed_run),
+    ("create_pull", NEW_PULL),
+    ("create_pull", {"repo": SITE, "head": "deutsch", "title": "T", "reviewers": ["bob"]}),
+    ("create_pull", PULL | {"issue": 1}),
+    ("create_repo", {"name": "hutch", "description": "For rabbits"}),
+    ("create_repo", {"name": "hutch", "private": False, "init": False}),
+    ("create_repo", {"name": "hutch", "org": "acme"}),
+    ("create_repo", {"name": "hutch", "source": SITE, "source_kind": "template"}),
+    ("create_repo", {"name": "website", "source": SITE}),
+    ("run_workflow", {"repo": SITE, "workflow": "Deploy", "inputs": {"colour": "mauve", "size": "queen"}}),
+    ("run_workflow", {"repo": SITE, "workflow": "ci.yml", "ref": "old"}),
+    ("save_release", RELEASE),
+    ("save_release", RELEASE | {"draft": False, "target": "old", "generate_notes": True}),
+    ("save_release", a_changed_draft),
+    ("save_release", a_publication),
+    ("save_release", {"repo": SITE, "tag": "v1.0", "name": "Firstborn", "draft": False}),
+    ("set_star", {"repo": SITE}),
+    ("set_star", a_starred_repo),
+    ("update_notifications", {"thread_ids": ["3001", "3002"], "action": "mute"}),
+    ("update_notifications", {"thread_ids": ["3001"], "action": "done"}),
+    ("update_notifications", {"action": "read", "before": "-1h"}),
+    ("update_pull", CHANGED_PULL),
+    ("update_pull", {"repo": SITE, "number": 2, "body": "Polished", "append": True, "update_branch": True}),
+    ("update_pull", a_reviewed_pull),
+    ("write_discussion", DISCUSSION),
+    ("write_discussion", {"repo": SITE, "number": 50, "body": "At the bakery"}),
+    ("write_discussion", {"repo": SITE, "number": 50, "body": "At the bakery", "reply_to": "DC_comment01"}),
+    ("write_discussion", {"repo": SITE, "answer_id": "DC_comment01"}),
     ("create_issue", ISSUE),
     ("create_issue", ISSUE | AROUND | {"project": "acme/1"}),
     ("update_issue", CHANGED),
@@ -146,20 +239,29 @@ ROWS: Final[list[tuple[str, Any]]] = [
 IDS: Final = [f"{n}-{tool}" for n, (tool, _) in enumerate(ROWS)]
 every = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 
-NOTHING_BEYOND: Final = "who sees the repository"
+SEES: Final = "public, organisation, people: whoever sees the repository"
 AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
-    "commit_files": NOTHING_BEYOND,
-    "create_branch": NOTHING_BEYOND,
-    "create_issue": NOTHING_BEYOND,
-    "delete": NOTHING_BEYOND,
-    "merge_pull": NOTHING_BEYOND,
-    "resolve_thread": NOTHING_BEYOND,
-    "review_pull": NOTHING_BEYOND,
-    "save_gist": "everybody; of a secret gist unknown, since whoever has its address reads it",
-    "update_issue": NOTHING_BEYOND,
-    "update_project_item": "who sees the project",
-    "write_comment": NOTHING_BEYOND,
-    "write_file": NOTHING_BEYOND,
+    "commit_files": SEES,
+    "control_run": SEES,
+    "create_branch": SEES,
+    "create_issue": SEES,
+    "create_pull": SEES,
+    "create_repo": "self for a private one of the user's own; organisation, public",
+    "delete": f"{SEES}; unknown for a secret gist",
+    "merge_pull": SEES,
+    "resolve_thread": SEES,
+    "review_pull": SEES,
+    "run_workflow": SEES,
+    "save_gist": "public; unknown for a secret one, which whoever has its address reads",
+    "save_release": f"{SEES}; of a draft its members",
+    "set_star": SEES,
+    "update_issue": SEES,
+    "update_notifications": "self",
+    "update_project_item": "public, organisation, people: whoever sees the project",
+    "update_pull": SEES,
+    "write_comment": SEES,
+    "write_discussion": SEES,
+    "write_file": SEES,
 }
 
 
@@ -184,3 +286,39 @@ async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch
     """The test above can fail: without the row of the message it does."""
     monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "message"])
     assert "jot" in await world.unseen("github_write_file", NEW, formats=OURS)
+
+
+def test_every_writing_tool_has_a_row() -> None:
+    there = {f"github_{tool}" for tool, _ in ROWS}
+    assert there == {tool.name for tool in TOOLKIT.tools.values() if tool.shows}
+
+
+@every
+async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
+    await world.act(f"github_{tool}", **(await arguments(world) if callable(arguments) else arguments))
+    assert world.shown[-1].audience.name.lower() in AUDIENCES[tool]
+
+
+PLACES: Final = {
+    SITE: Audience.PUBLIC,
+    "acme/platform": Audience.ORGANISATION,
+    "alice/private-notes": Audience.PEOPLE,
+}
+
+
+@pytest.mark.parametrize(("repo", "audience"), PLACES.items())
+async def test_who_sees_a_repository_sees_what_is_written_there(
+    world: ShownWorld, repo: str, audience: Audience
+) -> None:
+    await world.act("github_write_comment", repo=repo, number=1, body="Words")
+    assert world.shown[-1].audience is audience
+    private = "public" if audience is Audience.PUBLIC else "private"
+    assert world.shown[-1].where == f"{repo} ({private})"
+
+
+@every
+async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arguments: Any) -> None:
+    clock = Clock(NOW)
+    async with shown_world({"github": ALL}, clock=clock) as world:
+        seen = await world.asked_over(f"github_{tool}", arguments, clock)
+        assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])

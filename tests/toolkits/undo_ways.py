@@ -72,6 +72,11 @@ async def labelled(world: ShownWorld, given: Given, back: Given) -> object:
     return await world.act("gmail_update_emails", message_ids=[found["items"][0]["id"]], add_labels=[given["name"]])
 
 
+async def rewritten(world: ShownWorld, given: Given, back: Given) -> object:
+    """Somebody writes the new comment anew."""
+    return await world.act("github_write_comment", repo=SITE, comment_id=int(back["id"]), body="Other")
+
+
 async def an_answer(world: ShownWorld) -> Given:
     """Bob's invitation, which Alice has answered."""
     answer = {"event_id": "review00001", "response": "tentative"}
@@ -79,6 +84,7 @@ async def an_answer(world: ShownWorld) -> Given:
     return answer | {"response": "declined"}
 
 
+COUNTED_BY_GITHUB: Final = r"\.issues\..*\.(events|updated_at|closed_at|reason)"
 SAID: Final = r"\.messages\[\d+\]: \+ \{.*'subtype': 'channel_"  # what Slack tells the members about it
 
 WAYS: Final[dict[str, Way]] = {
@@ -114,7 +120,41 @@ WAYS: Final[dict[str, Way]] = {
         "save_gist", github.OLD_GIST, does("github_save_gist", gist_id=..., files={"vole.txt": "Digging"})
     ),
     "github/gists.py:save_gist": Way("save_gist", github.GIST, written_on),
+    "github/inbox.py:set_star": Way("set_star", {"repo": SITE}),
+    "github/project_items.py:_undo": Way(
+        "update_project_item",
+        {"owner": "acme", "project": "Roadmap", "item": "501", "set": {"Status": "Done"}},
+        does("github_update_project_item", owner=..., project=..., item=..., set={"Status": ""}),
+    ),
     "github/reviews.py:resolve_thread": Way("resolve_thread", {"thread_id": github.THREAD}),
+    "github/save_release.py:_made": Way(
+        "save_release", github.RELEASE, does("github_save_release", repo=..., tag=..., body="Other")
+    ),
+    "github/save_release.py:_undo": Way(
+        "save_release",
+        {"repo": SITE, "tag": "v1.0", "name": "Firstborn", "draft": False},
+        does("github_save_release", repo=..., tag=..., name="Other", draft=False),
+    ),
+    "github/update_issue.py:_undo": Way(
+        "update_issue",
+        github.CHANGED,
+        does("github_update_issue", repo=..., number=..., title="Other"),
+        stays=COUNTED_BY_GITHUB,
+    ),
+    "github/update_pull.py:_undo": Way(
+        "update_pull",
+        github.CHANGED_PULL,
+        does("github_update_pull", repo=..., number=..., title="Other"),
+        stays=COUNTED_BY_GITHUB,
+    ),
+    "github/write_comment.py:_edited": Way(
+        "write_comment",
+        {"repo": SITE, "comment_id": 6002, "body": "Seven sleepers"},
+        does("github_write_comment", repo=..., comment_id=..., body="Other"),
+    ),
+    "github/write_comment.py:write_comment": Way(
+        "write_comment", {"repo": SITE, "number": 1, "body": "Forty winks"}, rewritten, stays=COUNTED_BY_GITHUB
+    ),
     "github/write_file.py:_undo": Way(
         "write_file",
         github.NEW | {"path": "docs/guide.md", "mode": "overwrite"},

@@ -75,6 +75,8 @@ class ConsentRequest(InputRequiredEvent):
     link: str
     expires_at: float
     why: str
+    step: str = ""
+    step_link: str = ""
 
 
 class ConsentDone(HumanResponseEvent):
@@ -95,6 +97,8 @@ class ApprovalRequest(InputRequiredEvent):
     more: bool = False
     changed: tuple[str, ...] = ()
     link: str = ""
+    step: str = ""
+    step_link: str = ""
     expires_at: float
     reason: str
 

@@ -107,6 +107,39 @@ async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, Peopl
 
 
 @audit_app.command()
+def explain(
+    act: Annotated[str, typer.Argument(help="A call's id, an approval's, an act's, or the beginning of a digest.")],
+    as_json: JsonOption = False,
+) -> None:
+    """The story of one act: who asked, what was shown, what let it begin, how it ended.
+
+    It ends with whether what was approved is what was done. Exits 1 if it is not.
+    """
+    from deputize.core.audit import read
+    from deputize.core.audit.explaining import VERDICTS, sentences, stories
+    from deputize.core.audit.explaining import as_json as facts
+    from deputize.core.errors import NotFound
+    from deputize.core.settings import Settings
+
+    settings = Settings.load()
+    found = stories(_named(settings, read(settings.audit_folder)), act)
+    if not found:
+        raise NotFound(f"No row of the audit tells of {act}.", hint="deputize audit --json shows ids and digests.")
+    if as_json:
+        show.data([facts(one) | {"sentences": [said for _, said in sentences(one)]} for one in found])
+    for one in found if not as_json else ():
+        who = f"{one.first('tool')} for {one.first('user')} by {one.first('agent')}"
+        show.out.print(show.plain(who, "bold"), soft_wrap=True)
+        for ts, said in sentences(one):
+            at = datetime.fromtimestamp(ts / 1e9, UTC).astimezone()
+            show.out.print(show.plain(f"  {at:%Y-%m-%d %H:%M:%S}  {said}"), soft_wrap=True)
+        show.out.print(show.plain(f"  {VERDICTS[one.verdict]}", "bold"), soft_wrap=True)
+    if not as_json:
+        show.note("As far as no row was changed: deputize audit verify proves that.")
+    raise typer.Exit(1 if any(one.verdict == "different" for one in found) else 0)
+
+
+@audit_app.command()
 def rekey() -> None:
     """Give the audit a new key, where the old one may be known to others. Old rows stay proven by the old one.
 

@@ -69,6 +69,15 @@ class Engine:
         """The apps by name."""
         return self.registry.apps
 
+    @property
+    def home(self) -> str:
+        """Where pages lie that know who opens them; "" in local mode, where a link counts for whoever has it."""
+        return self.pages.url.rstrip("/") if isinstance(self.pages, FixedPages) else ""
+
+    def step_link(self, step: str) -> str:
+        """The page of all that a step asks; "" without a step, and in local mode."""
+        return f"{self.home}/asks/{step}" if self.home and step else ""
+
     async def close(self) -> None:
         """Wait for what is in flight, let go of connections and files, and write out the audit. Safe to call twice."""
         await self.in_flight.ended()

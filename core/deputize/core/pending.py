@@ -19,7 +19,8 @@ class Consent:
 
     ``scopes`` are those asked for; ``words`` the same in plain language, in the same order. ``expires_at`` is in Unix
     seconds. ``account`` is the name of the account that must consent, empty for a first one. ``why`` says for a lost
-    grant what happened to it.
+    grant what happened to it. ``step`` names all that one message of the model asks, empty where that is not known;
+    ``step_link`` is the page of it, for whoever signs in there as the user, "" in local mode.
     """
 
     id: str
@@ -33,6 +34,8 @@ class Consent:
     account: str = ""
     status: ConsentStatus = "pending"
     why: str = ""
+    step: str = ""
+    step_link: str = ""
 
     def payload(self) -> dict[str, Any]:
         """The consent as JSON for an interrupt, an event or a page."""
@@ -46,6 +49,8 @@ class Consent:
             "link": self.link,
             "expires_at": self.expires_at,
             "why": self.why,
+            "step": self.step,
+            "step_link": self.step_link,
         }
 
 
@@ -66,8 +71,8 @@ class Approval:
     ``targets``: whom or what a yes to more acts like this one would be bound to, () where there can be none.
     ``changed``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as audit
     rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local mode,
-    whose links approve for whoever has them: see `deputize.core.web.local_links.approval_link`. ``expires_at`` is in
-    Unix seconds.
+    whose links approve for whoever has them: see `deputize.core.web.local_links.approval_link`. ``step`` names all that
+    one message of the model asks, and ``step_link`` is the page of it; as ``link``. ``expires_at`` is in Unix seconds.
     """
 
     id: str
@@ -86,6 +91,8 @@ class Approval:
     outcome: Outcome = ""
     ended_at: float = 0.0
     link: str = ""
+    step: str = ""
+    step_link: str = ""
 
     def payload(self) -> dict[str, Any]:
         """The approval as JSON for an interrupt or an event. ``more``: a text was cut, and the cut says so."""
@@ -99,6 +106,8 @@ class Approval:
             "more": any(len(text) > MOST_IN_PAYLOAD for text in self.preview.values()),
             "changed": list(self.changed),
             "link": self.link,
+            "step": self.step,
+            "step_link": self.step_link,
             "expires_at": self.expires_at,
             "reason": self.reason,
         }

@@ -70,21 +70,21 @@ def test_an_act_is_about_its_people_its_place_its_pins_and_what_its_short_fields
         to=["Carol <carol@evil.test>"],
         url=Change("https://old.test/", "https://evil.test/x"),
         file=shown_file("report.pdf", "application/pdf", b"x"),
-        note="mail dan@evil.test",
+        note="mail dan@evil.test, or b\u043eb@evil.test",
         body=f"{LONG} see https://link.test/x, @fred, or gina@evil.test",
         beside={"state": "ian@evil.test"},
     )
     assert targets(show) == {
-        "bob@evil.test": "bob@evil.test",
         "@eve": "eve",
         "@u0eve00001": "u0eve00001",
-        "acme/website": "acme/website, branch main",
+        "acme/website": "acme/website",
         "@c0evil0001": "C0EVIL0001",
-        "carol@evil.test": "Carol <carol@evil.test>",
+        "carol@evil.test": "carol@evil.test",
         "evil.test": "https://evil.test/x",
         "report.pdf": "report.pdf",
-        "dan@evil.test": "mail dan@evil.test",
+        "dan@evil.test": "dan@evil.test",
         "link.test": "link.test",
+        "bob@evil.test": "b\u043eb@evil.test",
         "@fred": "@fred",
     }
 

@@ -195,6 +195,9 @@ async def test_what_no_stranger_wrote_is_not_from_outside(desk: Desk, result: An
         {"items": [{"body": "nothing"}, {"files": ["bob@evil.test.pdf", "to bob@evil.test"], "from_outside": True}]},
         {"items": [{"fields": {"Email": "bob@evil.test"}, "from_outside": True}]},
         [[{"reply_to": "Bob <bob@evil.test>", "from_outside": True}]],
+        {"rows": (("a", "bob@evil.test"), {1: "x"}), "from_outside": True},
+        {"rows": [["a", "bob@evil.test"], ["b", ""]], "from_outside": True},
+        {"files": {"bob@evil.test": {"size": 1}}, "from_outside": True},
     ],
 )
 async def test_all_that_lies_in_a_marked_row_counts(desk: Desk, result: Any) -> None:

@@ -58,6 +58,17 @@ def send_note(to: str, body: str) -> Steps:
     return "sent"
 
 
+@dataclass(frozen=True)
+class Loopback:
+    """Where the pages of local mode are, as they would be served there."""
+
+    url: str
+    local: bool = True
+
+    async def base_url(self) -> str:
+        return self.url
+
+
 def signed_in(request: WebRequest) -> User | None:
     """The host application's session, as simple as can be: its cookie names the user."""
     name = request.cookies.get(SESSION)
@@ -80,6 +91,12 @@ def post_note(to: str, subject: str, text: str, *, run: Run) -> Steps:
     )
     yield Request("POST", "/users/me/messages/send", json={"raw": base64.urlsafe_b64encode(text.encode()).decode()})
     return "posted"
+
+
+@notes.tool(needs=[any_of(READ)])
+def list_notes() -> Steps:
+    """List the notes."""
+    return (yield Request("GET", "/users/me/messages")).json()
 
 
 @dataclass
@@ -203,7 +220,7 @@ async def make(
     deputy = Deputy(
         await Vault.open(store or MemoryStore(), [secrets.token_bytes(32)]),
         [google_app()],
-        pages=base,
+        pages=Loopback(base) if local and base == LOCAL else base,
         providers={**PROVIDERS, "google": provider} if provider else PROVIDERS,
         toolkits=[notes],
         transport=transport or sandbox.transport(),

@@ -7,9 +7,10 @@ Everything that serves or waits runs on the portal's loop; the terminal in front
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from deputize.core import (
     PROVIDERS,
     Approval,
     Conflict,
+    Consent,
     Deputy,
     NotFound,
     ProviderUnavailable,
@@ -103,10 +105,24 @@ class Chat:
             await self.graph.ainvoke(Command(resume=wake) if wake else None, self.config)
         return await self.turn()
 
-    async def wait(self, seconds: float = 600.0) -> Turn:
-        """Until the person has been to the link; then the conversation goes on."""
-        await resume_when_done(self.deputy, self.graph, self.config, seconds=seconds)
+    async def wait(self, seconds: float = 600.0, tell: Callable[[Consent], None] = lambda consent: None) -> Turn:
+        """Until the person has been to the links; then the conversation goes on. Each consent that ends is told of."""
+        pauses = (await self.graph.aget_state(self.config)).interrupts
+        asked = [ask["consent_id"] for ask in asked_of(pauses, "consent")]
+        telling = [asyncio.create_task(self._tell_of(one, seconds, tell)) for one in asked]
+        try:
+            await resume_when_done(self.deputy, self.graph, self.config, seconds=seconds)
+        finally:
+            for task in telling:
+                task.cancel()
+            await asyncio.gather(*telling, return_exceptions=True)
         return await self.turn()
+
+    async def _tell_of(self, consent_id: str, seconds: float, tell: Callable[[Consent], None]) -> None:
+        with suppress(NotFound):
+            for ended in await self.deputy.wait([consent_id], timeout=seconds):
+                if ended.status not in ("pending", "expired"):
+                    tell(ended)
 
     async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
         """The person's answers to approvals, by approval id. One that has expired is asked anew."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,7 +18,8 @@ from deputize.core import DeputizeError, InvalidInput
 from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
-    from deputize.cli.demo.stage import Stage, Turn
+    from deputize.cli.demo.stage import Payload, Stage, Turn
+    from deputize.core import Consent
     from deputize.core.act.approval import Decision
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ class Terminal:
     place: DemoFolder
     model: str
     browser: bool
-    shown: str = ""
+    shown: set[str] = field(default_factory=set)
     editing: ModuleType | None = field(default_factory=lambda: line_editing())
 
     def talk(self) -> None:
@@ -148,20 +149,45 @@ class Terminal:
             show.out.print(show.plain(turn.text), soft_wrap=True)
 
     def _consented(self, turn: Turn) -> Turn:
-        """Show the link, once, and wait."""
+        """Show the links, once, and that of all of them; wait, with a tick for each that is done."""
         from deputize.cli.browser import open_browser
         from deputize.core.web.local_links import show_anew
 
         deputy = self.stage.deputy
-        for ask in turn.consents:
-            if ask["link"] != self.shown:
-                self.shown = ask["link"]
-                self._run(show_anew(deputy, self.shown))
-                show.consent(ask, deputy.providers[ask["provider"]].label, deputy.agent, show.out)
-                if self.browser:
-                    open_browser(ask["link"])
+        new = [ask for ask in turn.consents if ask["link"] not in self.shown]
+        for ask in new:
+            self.shown.add(ask["link"])
+            self._run(show_anew(deputy, ask["link"]))
+            show.consent(ask, deputy.providers[ask["provider"]].label, deputy.agent, show.out)
+        together = self._on_one_page(new)
+        for link in [together] if together else [ask["link"] for ask in new]:
+            if self.browser:
+                open_browser(link)
         with show.waiting("Waiting until you have been there (Ctrl-C leaves, and keeps the place) ...", show.out):
-            return self._run(self.stage.chat.wait())
+            return self._run(self.stage.chat.wait(tell=self._tick))
+
+    def _on_one_page(self, asks: Sequence[Payload]) -> str:
+        """Show the one link of several questions; "" where there is only one, or the page cannot be served."""
+        from deputize.core.web.local_links import step_link
+
+        steps = {ask["step"] for ask in asks}
+        if len(asks) < 2 or len(steps) != 1 or "" in steps:
+            return ""
+        try:
+            link = self._run(step_link(self.stage.deputy, self.stage.chat.user, *steps))
+        except DeputizeError:  # the port is another program's: each has been shown by itself
+            return ""
+        show.out.print(f"Or all {len(asks)} on one page, for you alone:")
+        show.link(link, show.out)
+        return link
+
+    def _tick(self, consent: Consent) -> None:
+        label = self.stage.deputy.providers[consent.provider].label
+        if consent.status in ("granted", "partial"):
+            part = ", in part" if consent.status == "partial" else ""
+            show.out.print(show.plain(f"  ✓ {label} is connected{part}", "green"), soft_wrap=True)
+        else:
+            show.out.print(show.plain(f"  ✗ {label} is not connected", "yellow"), soft_wrap=True)
 
     def _decided(self, turn: Turn) -> Turn:
         """Show what is about to happen, and ask."""
@@ -169,6 +195,7 @@ class Terminal:
 
         stage = self.stage
         decisions: dict[str, Decision] = {}
+        self._on_one_page(turn.approvals)
         for ask in turn.approvals:
             whole = self._run(stage.chat.whole(ask))
             show.approval(whole, show.out, approval_page(stage.deputy, stage.chat.user, whole))

@@ -42,7 +42,7 @@ from deputize.core.audit.events import (
     ApprovalTooLate,
     ApprovalUsed,
 )
-from deputize.core.engine import Engine, FixedPages
+from deputize.core.engine import Engine
 from deputize.core.errors import (
     ApprovalRequired,
     Declined,
@@ -72,9 +72,8 @@ class Approvals:
     """Approvals of all users, in one vault."""
 
     def __init__(self, engine: Engine) -> None:
-        self.vault, self.audit, self.clock, pages = engine.vault, engine.audit, engine.clock, engine.pages
+        self.vault, self.audit, self.clock, self.home = engine.vault, engine.audit, engine.clock, engine.home
         self.zone = engine.zone
-        self.home = pages.url.rstrip("/") if isinstance(pages, FixedPages) else ""
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.
@@ -137,6 +136,7 @@ class Approvals:
             "subject": account.subject,
             "thread": act.call.thread,
             "call": act.call.id,
+            "step": act.call.ask,
             "arguments": meant(act.tool, act.arguments),
             "status": "pending",
             "reason": "",
@@ -287,6 +287,12 @@ class Approvals:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
         return [self._public(content) for content in found if self._waits(content)]
+
+    async def of_step(self, user: User, step: str) -> list[Approval]:
+        """What this step has asked the user, answered or not, in the order in which it was asked."""
+        rows = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
+        found = [c for c in rows if c.get("step") == step and c["expires"] > self.clock()]
+        return [self._public(content) for content in sorted(found, key=lambda c: float(c["asked"]))]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

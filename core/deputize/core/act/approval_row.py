@@ -63,6 +63,8 @@ def public(content: Mapping[str, Any], home: str, zone: tzinfo | None) -> Approv
         digest=content.get("digest", ""),
         targets=repeatable(content),
         link=f"{home}/approve/{content['id']}" if home else "",
+        step=(step := content.get("step", "")),
+        step_link=f"{home}/asks/{step}" if home and step else "",
     )
 
 

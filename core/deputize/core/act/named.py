@@ -36,6 +36,8 @@ _HANDLE: Final = re.compile(r"(?<![\w.+'@-])@(\w[\w-]*+(?:\.\w++)*+)(?!@)")
 _CHANNEL: Final = re.compile(r"(?<![\w&/#])#([a-z][\w-]++)")
 _REPO: Final = re.compile(r"(?<![\w/.:@#-])([\w-]++/[\w.-]++)(?!/)")
 _ID: Final = re.compile(r"[UWCGDSTB](?=[A-Z]{0,11}[0-9])(?<![A-Za-z0-9].)[A-Z0-9]{7,11}(?![A-Za-z0-9])")
+_MARKUP: Final = frozenset("<>|")
+_AROUND: Final = "<>()[]{}\"',;:!?."
 _WORD: Final = re.compile(r"\w[\w-]*")
 
 
@@ -152,9 +154,10 @@ def _in_field(text: str, *, leaves: bool) -> dict[str, str]:
 
 
 def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
-    """Each with the words of the text, where it names nothing else."""
-    found = sorted(found)
-    return dict.fromkeys(found, text.strip()) if len(found) == 1 and text.strip() else {one: one for one in found}
+    """Each with the word of the text that says it, as it stands there."""
+    alone = [word.strip(_AROUND) for word in reversed(text.split())] if found else []
+    said = {one: word for word in alone if not _MARKUP & set(word) for one in whole(word)}
+    return {one: said.get(one, one) for one in sorted(found)}
 
 
 def texts(value: Any) -> Iterator[str]:

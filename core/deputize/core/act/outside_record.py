@@ -99,7 +99,7 @@ class OutsideRecord:
         told: dict[str, FromOutside] = {}
         for value, words in found.items():
             if known := values.get(value):
-                told.setdefault(words, _told(words, content["reads"][known[0]], now, wrote=known[1]))
+                told.setdefault(words, _in_words(words, content["reads"][known[0]], now, wrote=known[1]))
             elif content.get("forgot"):
                 told.setdefault(words, FromOutside(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
@@ -133,7 +133,7 @@ def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now
     }
 
 
-def _told(words: str, read: list[Any], now: float, *, wrote: bool) -> FromOutside:
+def _in_words(words: str, read: list[Any], now: float, *, wrote: bool) -> FromOutside:
     tool, by, at = read
     noun, when = _NOUN_OF.get(tool.rpartition("_")[2], "a text"), f"read {_when(at, now)} by {tool}"
     if wrote:

@@ -36,6 +36,7 @@ FACTS: Final = frozenset(
 """Fields that say which thing it is, in words of the provider or of the call: no text of anybody."""
 ADDRESSES: Final = frozenset(("url", "link", "web"))
 """Fields with the address of a thing: at the provider it says which thing it is, elsewhere it is a link like others."""
+_HOLDS: Final = (Mapping, list, tuple)
 _APART: Final = PEOPLE | FACTS | ADDRESSES
 
 
@@ -51,12 +52,13 @@ def said_in(result: Any, given: Mapping[str, Any]) -> dict[str, Said]:
     if not _is_marked(result):
         return {}
     rows = [_Row(one, by) for one, by in _marked(result, "", within=False)]
-    writers = {one for by in {row.by for row in rows} for one in whole(by)}
+    people = {line: whole(line) for row in rows for line in (row.by, *row.people)}
+    writers = {one for row in rows for one in people[row.by]}
     known = {one for text in texts(given) for one in (*named(text), *whole(text))}
     found: dict[str, Said] = {}
     for row in rows:
-        own = whole(row.by) if row.by else set()
-        for ones, by in ((row.named, own), (row.people, writers)):
+        here = {one for line in row.people for one in people[line]}
+        for ones, by in ((row.named(), people[row.by]), (here, writers)):
             for one in ones - known:
                 if one not in found or found[one].wrote:
                     found[one] = Said(row.by, one in by)
@@ -66,8 +68,8 @@ def said_in(result: Any, given: Mapping[str, Any]) -> dict[str, Said]:
 def _is_marked(value: Any) -> bool:
     """Whether anything in it is marked."""
     if isinstance(value, Mapping):
-        return bool(value.get(MARK)) or any(_is_marked(one) for one in value.values() if isinstance(one, dict | list))
-    return isinstance(value, list) and any(_is_marked(one) for one in value)
+        return bool(value.get(MARK)) or any(_is_marked(one) for one in value.values() if isinstance(one, _HOLDS))
+    return isinstance(value, list | tuple) and any(_is_marked(one) for one in value)
 
 
 def _marked(value: Any, by: str, *, within: bool) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -77,8 +79,8 @@ def _marked(value: Any, by: str, *, within: bool) -> Iterator[tuple[Mapping[str,
         by = next((str(value[name]) for name in WRITERS if isinstance(value.get(name), str)), by)
         if within:
             yield value, by
-        value = [one for one in value.values() if isinstance(one, dict | list)]
-    if isinstance(value, list):
+        value = [one for one in value.values() if isinstance(one, _HOLDS)]
+    if isinstance(value, list | tuple):
         for one in value:
             yield from _marked(one, by, within=within)
 
@@ -91,17 +93,21 @@ class _Row:
     by: str
 
     @property
-    def named(self) -> set[str]:
-        """What its texts name."""
-        lines = [line for name, value in self.row.items() if name not in _APART for line in _lines(value)]
-        urls = " ".join(line for name in ADDRESSES for line in _lines(self.row.get(name)))
-        return named("\n".join(lines)) | {one for one in (linked(urls) if urls else ()) if "/" not in one}
+    def people(self) -> list[str]:
+        """The words that say who stands in it: the writer, and others."""
+        return [line for name in self.row.keys() & PEOPLE for line in _lines(self.row[name])]
 
-    @property
-    def people(self) -> set[str]:
-        """Who stands in it: the writer, and others."""
-        return {one for name in self.row.keys() & PEOPLE for line in _lines(self.row[name]) for one in whole(line)}
+    def named(self) -> set[str]:
+        """What its texts name, and what its parts are called."""
+        lines = [line for name, value in self.row.items() if name not in _APART for line in (str(name), *_lines(value))]
+        found = named("\n".join(lines))
+        if urls := " ".join(line for name in self.row.keys() & ADDRESSES for line in _lines(self.row[name])):
+            found |= {one for one in linked(urls) if "/" not in one}
+        return found
 
 
 def _lines(value: Any) -> list[str]:
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
+    """The texts of a field, also those in lists of lists; rows in it come by themselves."""
+    if isinstance(value, str):
+        return [value]
+    return [line for one in value for line in _lines(one)] if isinstance(value, list | tuple) else []

@@ -160,7 +160,7 @@ class Show:
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
         """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
         field and a pin of one name, either may be meant."""
-        return [name for name, value in left.items() if _plain(value) not in self._now(name)]
+        return [name for name, value in left.items() if as_kept(value) not in self._now(name)]
 
     def _now(self, name: str) -> list[Any]:
         shown = [part[name] for part in (self.fields, self.beside, self.pins) if name in part] or [None]
@@ -178,7 +178,7 @@ _PARTS = ("what", "audience", "people", "where", "destroys")
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in values.items() if value is not None}
+    return {name: as_kept(value) for name, value in values.items() if value is not None}
 
 
 def _unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
@@ -192,16 +192,16 @@ def _words(new: Any, old: Any) -> bool:
     return isinstance(new, str | None) and isinstance(old, str | None)
 
 
-def _plain(value: Any) -> Any:
+def as_kept(value: Any) -> Any:
     """As JSON keeps it, so that what was kept and what is shown again are compared as equals."""
     if isinstance(value, Change):
-        return {"before": _plain(value.before), "after": _plain(value.after)}
+        return {"before": as_kept(value.before), "after": as_kept(value.after)}
     if isinstance(value, Instant):
         return {"instant": value.at}
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): as_kept(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [as_kept(one) for one in value]
     return value if type(value) in (str, int, float, bool) or value is None else str(value)
 
 
@@ -225,4 +225,4 @@ def show_rows(show: Show, zone: tzinfo | None = UTC) -> Rows:
 
 def argument_rows(arguments: Mapping[str, Any]) -> Rows:
     """The same for a tool that does not say what it will do: its arguments. Those that were not given are left out."""
-    return [(visible(str(name)), text(_plain(value), UTC)) for name, value in arguments.items() if value is not None]
+    return [(visible(str(name)), text(as_kept(value), UTC)) for name, value in arguments.items() if value is not None]

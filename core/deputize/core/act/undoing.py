@@ -15,7 +15,7 @@ from typing import Any
 from deputize.core.act.act import Act, Call, Undoes
 from deputize.core.act.ledger import Ledger
 from deputize.core.act.request import Undo
-from deputize.core.act.show import Show
+from deputize.core.act.show import Show, as_kept
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record
@@ -120,7 +120,7 @@ def kept_of(act: Act, grant: Grant, show: Show | None, undo: Undo | None, at: fl
         return facts
     facts |= {"call": act.call.id, "app": act.app, "name": grant.account.name, "at": at}
     facts |= {"what": show.what, "where": show.where}
-    return facts | {"undo": {"tool": undo.tool, "arguments": dict(undo.arguments), "holds": dict(undo.holds)}}
+    return facts | {"undo": {"tool": undo.tool, "arguments": dict(undo.arguments), "holds": as_kept(undo.holds)}}
 
 
 def refuse_if_changed(act: Act) -> None:

@@ -117,7 +117,7 @@ class Consents:
             record, now = await self._gone_on(await repository.at(key)), engine.clock()
             if record and record.live(now):
                 if kept := await self._keep(key, record, ask, why, groups):
-                    return await repository.public(kept)
+                    return await repository.public(kept, ask)
                 continue
             if pending >= MOST_PENDING:
                 raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
@@ -140,7 +140,7 @@ class Consents:
             )
             if stored := await self._take_place(key, new, record):
                 await engine.audit.tell(ConsentAsked(stored.facts(), list(wanted), why))
-                return await repository.public(stored)
+                return await repository.public(stored, ask)
 
     async def _expected(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:
         """Subject and name of the account that must come back, as far as they are known.

@@ -196,8 +196,9 @@ class ConsentRepository:
         grant = await vault.grant(vault.place(record.user, record.provider, record.app, record.subject))
         return grant if grant and grant.status != "revoked" else None
 
-    async def public(self, record: ConsentRecord) -> Consent:
-        """The consent as everybody may see it."""
+    async def public(self, record: ConsentRecord, ask: str = "") -> Consent:
+        """The consent as everybody may see it; as part of this request of the user, or of the newest."""
+        step = ask or (record.asks[-1] if record.asks else "")
         provider = self.engine.providers.get(record.provider)
         status = record.public_status(self.engine.clock())
         return Consent(
@@ -212,6 +213,8 @@ class ConsentRepository:
             account=record.account,
             status=status,
             why=record.why if status == "pending" else record.reason,
+            step=step,
+            step_link=self.engine.step_link(step),
         )
 
 

@@ -43,6 +43,11 @@ async def approval_link(deputy: Deputy, user: User | str, approval_id: str) -> s
     return f"{await _home(deputy, user)}/approve/{approval_id}"
 
 
+async def step_link(deputy: Deputy, user: User | str, step: str) -> str:
+    """Where this user sees all that a step asks. For the user's eyes only, as `connections_link`."""
+    return f"{await _home(deputy, user)}/asks/{step}"
+
+
 async def show_anew(deputy: Deputy, link: str) -> None:
     """Before a person is shown this link of a consent again: in local mode, let the browser have it that is next.
 

@@ -25,6 +25,12 @@ def _workflow(call: Call, repo: Json, id: str) -> Json:
     raise call.missing()
 
 
+@route("GET", "R/actions/workflows/{workflow_id}", "actions:read")
+def workflow(call: Call, repo: Json, workflow_id: str) -> Reply:
+    """One of them, by its id or its file."""
+    return call.reply(_workflow(call, repo, workflow_id))
+
+
 @route("GET", "R/actions/runs", "actions:read")
 def runs(call: Call, repo: Json) -> Reply:
     """The runs, the newest first."""

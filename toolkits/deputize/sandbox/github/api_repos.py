@@ -28,6 +28,14 @@ def starred(call: Call) -> Reply:
     return call.page([repository(r) for r in call.store["repos"].values() if call.me in r["stars"] and call.sees(r)])
 
 
+@route("GET", "/user/starred/{owner}/{repo}", "starring:read")
+def is_starred(call: Call, repo: Json) -> Reply:
+    """204 for one that I have starred, else 404."""
+    if call.me not in repo["stars"]:
+        raise Refused(call.refusal(404, "Not Found"))
+    return call.none()
+
+
 @route("PUT", "/user/starred/{owner}/{repo}", "starring:write")
 def star(call: Call, repo: Json) -> Reply:
     """204, whether or not it was starred before."""

@@ -126,6 +126,7 @@ def issue(call: Call, row: Json) -> View:
         "creator": lambda: user(call, row["creator"]),
         "assignee": lambda: user(call, row["assignee"]),
         "delegate": None,
+        "sharedAccess": {"sharedWithUsers": lambda: [user(call, one) for one in row.get("shared") or []]},
         "syncedWith": [{"service": one} for one in row.get("synced") or []],
         "labelIds": list(chosen),
         "labels": rows_by_id(call, "labels", chosen, label),

@@ -21,6 +21,7 @@ _FIELDS = {
     "Lead": "FirstName LastName Name Company Status:picklist Email:email Phone:phone ConvertedAccountId:reference "
     "Description:textarea",
     "Case": "CaseNumber Subject Status Priority Description:textarea AccountId:reference ContactId:reference",
+    "CaseComment": "ParentId:reference CommentBody:textarea IsPublished:boolean",
     "Task": "Subject Status:picklist Priority:picklist ActivityDate:date Description:textarea WhoId:reference "
     "WhatId:reference AccountId:reference IsClosed:boolean TaskSubtype CallDisposition CallDurationInSeconds:int",
     "Event": "Subject StartDateTime:datetime EndDateTime:datetime Description:textarea WhoId:reference "
@@ -52,7 +53,7 @@ PREFIXES = {
     **{"Account": "001", "Contact": "003", "Opportunity": "006", "Lead": "00Q", "Case": "500", "Task": "00T"},
     **{"Event": "00U", "Note": "002", "ContentNote": "069", "ContentDocumentLink": "06A", "EmailMessage": "02s"},
     **{"OpportunityContactRole": "00K", "OpportunityLineItem": "00k", "Group": "00G", "RecordType": "012"},
-    "User": "005",
+    **{"User": "005", "CaseComment": "00a"},
 }
 
 

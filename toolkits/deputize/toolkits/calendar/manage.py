@@ -255,5 +255,6 @@ def _unsubscribe(name: str) -> Asks[Json]:
     except (NotFound, Conflict):
         return {"id": calendar, "summary": "It is not in the list, or no longer."}
     undo = Undo("calendar_manage_calendar", {"action": "subscribe", "calendar": calendar})
-    yield undo
+    if not entry.get("summaryOverride"):  # which no call brings back
+        yield undo
     return {"id": calendar, "undo": call_of(undo), "summary": "Unsubscribed; the calendar itself stays."}

@@ -17,6 +17,7 @@ from deputize.toolkits.calendar.when import Moment
 from deputize.toolkits.calendar.words import colour_called
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
 _KINDS: Final = {"focusTime": "focus time", "outOfOffice": "out of office", "workingLocation": "place of work"}
 _MAIL: Final = {
     "all": "to all guests",
@@ -31,14 +32,15 @@ def moment_in_words(moment: Moment | None) -> str | None:
     """A time as people say it, with its weekday and its zone; the offset, too, where a clock shows it twice."""
     if moment is None:
         return None
-    day = f"{_DAYS[moment.day.weekday()]} {moment.day.isoformat()}"
+    day = f"{_DAYS[moment.day.weekday()]} {moment.day.day} {_MONTHS[moment.day.month - 1]} {moment.day.year}"
     if not isinstance(moment.local, datetime):
         return day
     at = moment.local.replace(tzinfo=moment.zone)
     offset = f"UTC{at.isoformat(timespec='minutes')[16:]}"
     named = moment.zone.key if isinstance(moment.zone, ZoneInfo) else offset
     zone = f"{named}, {offset}" if moment.twice else named
-    return f"{day} {at:%H:%M:%S} ({zone})" if at.second else f"{day} {at:%H:%M} ({zone})"
+    seconds = f":{at.second:02}" if at.second else ""
+    return f"{day}, {at:%H:%M}{seconds} ({zone})"
 
 
 def event_fields(event: Event) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 
 Status = Literal["queued", "in_progress", "completed", "success", "failure", "cancelled", "action_required"]
 WORKFLOWS: Final = "GET R/actions/workflows"
+WORKFLOW: Final = f"{WORKFLOWS}/{{workflow_id}}"
 _LOG: Final = 8_000  # bytes of a log in a result
 _BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
 
@@ -74,10 +75,19 @@ def list_runs(
 
 def id_of(repo: str, workflow: str) -> Asks[str]:
     """What GitHub takes for a workflow: its file or id as it is; a name is looked up."""
-    if workflow.isdecimal() or re.fullmatch(r"[A-Za-z0-9._-]{1,255}\.ya?ml", workflow):
-        return workflow
+    return workflow if _is_id(workflow) else str((yield from workflow_of(repo, workflow))["id"])
+
+
+def workflow_of(repo: str, workflow: str) -> Asks[Mapping[str, Any]]:
+    """A workflow, by its file, its id or its name."""
+    if _is_id(workflow):
+        return dict((yield from api.get("R/actions/workflows/{workflow_id}", repo, at={"workflow_id": workflow})))
     rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
-    return str(pick(workflow, rows, "workflow", lambda row: str(row["name"]))["id"])
+    return dict(pick(workflow, rows, "workflow", lambda row: str(row["name"])))
+
+
+def _is_id(workflow: str) -> bool:
+    return workflow.isdecimal() or bool(re.fullmatch(r"[A-Za-z0-9._-]{1,255}\.ya?ml", workflow))
 
 
 def _workflow(row: Mapping[str, Any]) -> Json:

@@ -1,7 +1,8 @@
 """Requests to GitHub, what moved, and pages.
 
-A repository that was renamed answers 301, 307 or 308. Of its address only the path is taken, checked and put below our
-own root, so that no answer can choose a host. The same holds for pages: of ``Link`` only the page's name is taken.
+A repository that was renamed answers 301, 307 or 308. A read follows: of the address only the path is taken, checked
+and put below our own root, so that no answer can choose a host. A write does not: it goes where was shown, or nowhere.
+The same holds for pages: of ``Link`` only the page's name is taken.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deputize.core import Answer, Request
 from deputize.core.act.request import MIB, Repeat
-from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
+from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.github.base import Asks, route
 
@@ -108,8 +109,12 @@ def moved(request: Request, answer: Answer) -> Request:
     """The request for where something went: a repository by its number, or by its new name."""
     if answer.status not in (301, 302, 307, 308):
         raise ProviderUnavailable("GitHub is not available now; nothing was done.")
-    if answer.status in (301, 302) and request.call != "read":
-        raise NotFound("GitHub: the repository was renamed.", hint="Use the name it has now.")
+    if request.call != "read":  # it would go where nobody has looked
+        raise Conflict(
+            "GitHub: this was renamed or moved since it was looked at; nothing was done.",
+            reason="stale",
+            hint="Call again: it is looked up under the name it has now.",
+        )
     path = urlsplit(answer.headers.get("location", "")).path.removeprefix("/api/v3")
     parts = [unquote(part) for part in path.split("/")[1:]]
     if parts[:1] not in (["repositories"], ["repos"]) or any(part in ("", ".", "..") for part in parts):

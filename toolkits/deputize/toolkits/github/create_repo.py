@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from deputize.core import Effect, Need, Run, Steps, Wait
+from deputize.core import Audience, Effect, Need, Run, Show, Steps, Wait
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.toolkits.github import api
@@ -15,6 +15,7 @@ from deputize.toolkits.github.argument_types import NewName, Owner, RepoName
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
 from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Content
+from deputize.toolkits.github.shown import Home, home_of
 
 
 def _create_needs(arguments: Arguments) -> Sequence[Need]:
@@ -33,7 +34,7 @@ def _create_effect(arguments: Arguments) -> Effect:
     return SENDS if shown else Effect.WRITES
 
 
-@GITHUB.tool(needs=_create_needs, effect=_create_effect, gravest=SENDS, toolset="repos")
+@GITHUB.tool(needs=_create_needs, effect=_create_effect, gravest=SENDS, toolset="repos", shows=True)
 def create_repo(
     name: NewName,
     org: Owner | None = None,
@@ -51,13 +52,16 @@ def create_repo(
     if source and "/" not in source:
         raise InvalidInput("source: must be owner/name.")
     body: Json = {"name": name, "description": " ".join(description.split()), "private": private}
-    if source and source_kind == "template":
-        first, _, second = source.partition("/")
+    home = (yield from home_of(source)) if source else None
+    forks = home is not None and source_kind == "fork"
+    yield _show(full_name, org, body, home, forks=forks, empty=not home and not init)
+    if home and not forks:
+        first, _, second = home.name.partition("/")
         at = {"template_owner": first, "template_repo": second}
         request = rest("POST /repos/{template_owner}/{template_repo}/generate", at=at, json=body | {"owner": owner})
-    elif source:
+    elif home:
         fork: Json = {"name": name} | ({"organization": org} if org else {})
-        request = rest("POST R/forks", source, json=fork, repeat="idem")
+        request = rest("POST R/forks", home.name, json=fork, repeat="idem")
     else:
         at = {"org": org} if org else {}
         request = rest("POST O/repos" if org else "POST /user/repos", at=at, json=body | {"auto_init": init})
@@ -78,6 +82,33 @@ def create_repo(
         "existed": existed,
         "summary": "This fork was there already." if existed else "Created.",
     }
+
+
+def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks: bool, empty: bool) -> Show:
+    """The repository, and whom it shows what to: a fork is as public as its source."""
+    members = Audience.ORGANISATION if org else Audience.SELF
+    if forks and source:
+        audience = (
+            source.audience
+            if source.audience > Audience.ORGANISATION
+            else Audience.ORGANISATION
+            if org
+            else Audience.PEOPLE
+        )
+        what, kind = "Fork this repository", source.visibility
+    else:
+        what = "Make a repository from this template" if source else "Make a new repository"
+        audience, kind = (members, "private") if body["private"] else (Audience.PUBLIC, "public")
+    return Show(
+        what,
+        audience=audience,
+        name=name,
+        description=(body["description"] or None) if not forks else None,
+        source=source.where() if source else None,
+        visibility=kind,
+        contents="nothing, not even a README" if empty else None,
+        pins={"source": source.row.get("id") if source else None},
+    )
 
 
 def _there(repo: str, lost: DeputizeError, since: float | None) -> Asks[Json]:

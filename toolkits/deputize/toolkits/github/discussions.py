@@ -1,4 +1,4 @@
-"""GitHub: discussions. GraphQL alone knows them."""
+"""GitHub: read discussions. GraphQL alone knows them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Need, Run, Steps
+from deputize.core import Account, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit, Offset, Raw
 from deputize.toolkits.github import documents
 from deputize.toolkits.github.api import Json, List, Page
 from deputize.toolkits.github.argument_types import Node, Number, Repo, Word
-from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
+from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.names import pick
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.once import Noted, once
-from deputize.toolkits.github.prose import Body, Prose, Title, body_alone, body_of, in_full, is_marked, marked
+from deputize.toolkits.github.prose import Prose, body_alone, body_of, in_full
 from deputize.toolkits.github.rows import ZONED, comment, full, login, outer, short
 from deputize.toolkits.github.search import MOST, checked, elsewhere, qualified
 
@@ -50,10 +49,10 @@ def list_discussions(
 ) -> Steps:
     """Discussions of a repository (or found by text), or one with its comments."""
     if comment_id:
-        node = yield from _belongs(repo, number, comment_id, "comment_id")
+        node = yield from belongs(repo, number, comment_id, "comment_id")
         return in_full(comment(node), node, offset, raw=raw)
     if number and (offset or raw):
-        return {"number": number} | body_alone((yield from _discussion(repo, number)), offset, raw=raw)
+        return {"number": number} | body_alone((yield from discussion_of(repo, number)), offset, raw=raw)
     if number:
         return (yield from _one(repo, number, limit, cursor, run.account))
     if offset or raw:
@@ -124,7 +123,7 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
     detail: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
-        node = yield from _discussion(repo, number, min(size, 50), token)
+        node = yield from discussion_of(repo, number, min(size, 50), token)
         detail.update(node)
         return documents.page_of(node.get("comments") or {})
 
@@ -145,7 +144,8 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
     return outer(told | {"comments": shown["items"], "next": shown["next"]}, outside)
 
 
-def _discussion(repo: str, number: int, first: int = 1, after: str = "") -> Asks[Json]:
+def discussion_of(repo: str, number: int, first: int = 1, after: str = "") -> Asks[Json]:
+    """A discussion with a page of its comments."""
     data = yield from documents.of_repo(documents.DISCUSSION, repo, number=number, first=first, after=after or None)
     if not data.get("discussion"):
         raise NotFound("GitHub: not found, or not visible to this user.")
@@ -158,57 +158,7 @@ def _comment(node: Mapping[str, Any]) -> Json:
     return shown | ({"is_answer": True} if node.get("isAnswer") else {})
 
 
-# ----------------------------------------------------------------- write
-
-
-def _write_needs(arguments: Arguments) -> Sequence[Need]:
-    if arguments["answer_id"]:
-        look = reads("GRAPHQL DiscussionComment", "discussions:read")
-        return [*changes("GRAPHQL DiscussionAnswer", "discussions:write"), look]
-    if arguments["number"]:
-        one = [reads("GRAPHQL Discussion", "discussions:read")]
-        return [*changes("GRAPHQL DiscussionReply", "discussions:write"), *one]
-    known = [reads("GRAPHQL Discussions", "discussions:read")]
-    return [*changes("GRAPHQL DiscussionCreate", "discussions:write"), *known]
-
-
-@GITHUB.tool(needs=_write_needs, effect=SENDS, toolset="discussions")
-@in_repo("this discussion")
-def write_discussion(
-    repo: Repo,
-    number: Annotated[Number | None, Field(description="an existing one")] = None,
-    category: Word | None = None,
-    title: Title | None = None,
-    body: Body = "",
-    reply_to: Annotated[Node | None, Field(description="comment id")] = None,
-    answer_id: Annotated[Node | None, Field(description="mark this comment")] = None,
-    *,
-    run: Run,
-) -> Steps:
-    """Start a discussion, comment or reply in one, or mark the answer."""
-    if answer_id:
-        if body or title or reply_to:
-            raise InvalidInput("answer_id: cannot be combined with other arguments; it marks an answer.")
-        yield from _belongs(repo, number, answer_id, "answer_id")
-        data = yield from documents.query(documents.DISCUSSION_ANSWER, "idem", id=answer_id)
-        there = (data.get("markDiscussionCommentAsAnswer") or {}).get("discussion") or {}
-        return {"number": there.get("number"), "id": answer_id, "url": there.get("url"), "summary": "Marked."}
-    if not body.strip():
-        raise InvalidInput("body: needed.")
-    if number:
-        return (yield from _replied(repo, number, body, reply_to, run.key, run.account, run.noted))
-    if not title or not category:
-        raise InvalidInput("title, category: needed for a new discussion.", hint="github_list_discussions names them.")
-    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
-    categories = (known.get("discussionCategories") or {}).get("nodes") or []
-    chosen = pick(category, categories, "category", lambda one: str(one["name"]))
-    given = {"repositoryId": known["id"], "categoryId": chosen["id"], "title": title, "body": marked(body, run.key)}
-    write = _sent(documents.DISCUSSION_CREATE, given, "createDiscussion", "discussion")
-    made = yield from once(run.noted, write, lambda: _started(repo, title, run.key, run.account), "discussion")
-    return {"number": made.get("number"), "id": made.get("id"), "url": made.get("url"), "summary": "Started."}
-
-
-def _belongs(repo: str, number: int | None, comment: str, field: str) -> Asks[Json]:
+def belongs(repo: str, number: int | None, comment: str, field: str) -> Asks[Json]:
     """The comment, if it is one of this repository's: an id alone could be of any that the user may write to."""
     data = yield from documents.query(documents.DISCUSSION_COMMENT, id=comment)
     node = data.get("node") or {}
@@ -217,46 +167,3 @@ def _belongs(repo: str, number: int | None, comment: str, field: str) -> Asks[Js
     if elsewhere(repo, None, home) or number not in (None, there.get("number")):
         raise InvalidInput(f"{field}: not a comment of this repository or discussion.")
     return dict(node)
-
-
-def _sent(document: str, given: Mapping[str, Any], field: str, part: str) -> Asks[Json]:
-    data = yield from documents.query(document, "write", input=given)
-    return dict((data.get(field) or {}).get(part) or {})
-
-
-def _started(repo: str, title: str, key: ActKey, account: Account) -> Asks[Json | None]:
-    """The discussion of this act, among the newest of its title."""
-    data = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=20)
-    for node in documents.page_of(data.get("discussions") or {}).rows:
-        if node.get("title") == title:
-            whole = yield from _discussion(repo, int(node["number"]))
-            if is_marked(whole, key, account):
-                return whole
-    return None
-
-
-def _replied(
-    repo: str, number: int, body: str, reply_to: str | None, key: ActKey, account: Account, noted: Noted
-) -> Asks[Json]:
-    there = yield from _discussion(repo, number)
-    given: Json = {"discussionId": there["id"], "body": marked(body, key)}
-    given |= {"replyToId": reply_to} if reply_to else {}
-    write = _sent(documents.DISCUSSION_REPLY, given, "addDiscussionComment", "comment")
-    made = yield from once(noted, write, lambda: _marked_in(repo, number, key, account), "comment")
-    return {"number": number, "id": made.get("id"), "url": made.get("url"), "summary": "Written."}
-
-
-def _marked_in(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
-    """The comment or reply of this act."""
-    after = ""
-    for _ in range(5):
-        node = yield from _discussion(repo, number, 50, after)
-        page = documents.page_of(node.get("comments") or {})
-        for one in page.rows:
-            for text in (one, *((one.get("replies") or {}).get("nodes") or ())):
-                if is_marked(text, key, account):
-                    return dict(text)
-        after = page.following
-        if not after:
-            return None
-    return None

@@ -97,7 +97,7 @@ DISCUSSION_ANSWER: Final = (
 )
 DISCUSSION_COMMENT: Final = (
     "query DiscussionComment($id: ID!) { node(id: $id) { ... on DiscussionComment { id body createdAt url isAnswer "
-    "author { login } authorAssociation discussion { number repository { nameWithOwner } } } } }"
+    "author { login } authorAssociation discussion { number title repository { nameWithOwner } } } } }"
 )
 UNLABEL: Final = (
     "mutation Unlabel($id: ID!, $labels: [ID!]!) { removeLabelsFromLabelable(input: {labelableId: $id, "

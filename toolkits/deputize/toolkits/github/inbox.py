@@ -8,18 +8,20 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator
 
-from deputize.core import Effect, Need, Request, Run, Steps
+from deputize.core import Audience, Change, Effect, Need, Request, Run, Show, Steps, Undo
+from deputize.core.act.show import Instant
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Cursor, Limit
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Repo, Thread
-from deputize.toolkits.github.base import GITHUB, PUBLIC, REPO, also_private, needs
+from deputize.toolkits.github.base import GITHUB, PUBLIC, REPO, Asks, also_private, needs, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, outer, short
+from deputize.toolkits.github.shown import HOME, home_of
 
 _KINDS: Final = {"Issue": "issues", "PullRequest": "pull", "Discussion": "discussions", "Commit": "commit"}
 
@@ -91,11 +93,13 @@ _METHODS: Final = {
 
 
 def _update_needs(arguments: Arguments) -> Sequence[Need]:
+    if not arguments["thread_ids"]:
+        return [notifications("PUT /notifications")]
     method = _METHODS.get(arguments["action"], _METHODS["read"])
-    return [notifications(method if arguments["thread_ids"] else "PUT /notifications")]
+    return [notifications(method), notifications("GET /notifications")]
 
 
-@GITHUB.tool(needs=_update_needs, effect=Effect.WRITES, toolset="inbox")
+@GITHUB.tool(needs=_update_needs, effect=Effect.WRITES, toolset="inbox", shows=True)
 def update_notifications(
     action: Action,
     thread_ids: Annotated[list[Thread], AfterValidator(_some)] | None = None,
@@ -107,12 +111,37 @@ def update_notifications(
     if bool(thread_ids) == bool(before) or (before and action != "read"):
         raise InvalidInput("thread_ids, before: give one of them; before only together with action=read.")
     if before:
-        given = {"last_read_at": moment(before, run.now, "before"), "read": True}
-        yield from api.send(rest("PUT /notifications", json=given, repeat="idem"))
+        until = str(moment(before, run.now, "before"))
+        at = Instant.of(until)
+        yield Show("Mark all notifications as read", audience=Audience.SELF, until=at, pins={"until": until})
+        yield from api.send(rest("PUT /notifications", json={"last_read_at": until, "read": True}, repeat="idem"))
         return {"done": [], "failed": [], "summary": "Everything up to then is read, or will be in a moment."}
+    rows = yield from api.get("/notifications", params={"all": "true", "per_page": 50})
+    titles = {str(row.get("id")): _titled(row) for row in rows or ()}
+    named = [titles.get(one, f"number {one}") for one in thread_ids or ()]
+    yield Show(  # titles change by themselves, and old ones are not in the list: the ids are compared
+        _WHAT[action], audience=Audience.SELF, beside={"threads": named}, pins={"threads": list(thread_ids or ())}
+    )
+    return (yield from _all(action, thread_ids or ()))
+
+
+_WHAT: Final = {
+    "read": "Mark these notifications as read",
+    "done": "Take these notifications out of the inbox",
+    "mute": "Mute these threads",
+    "subscribe": "Watch these threads",
+}
+
+
+def _titled(row: Mapping[str, Any]) -> str:
+    return f"{(row.get('repository') or {}).get('full_name')}: {(row.get('subject') or {}).get('title')}"
+
+
+def _all(action: Action, threads: Sequence[str]) -> Asks[Json]:
+    """What was done of it, and what was not."""
     done: list[str] = []
     failed: list[Json] = []
-    for thread in thread_ids or ():
+    for thread in threads:
         try:
             yield from api.send(_change(action, thread))
         except (NotFound, InvalidInput) as refused:
@@ -134,16 +163,38 @@ def _change(action: Action, thread: str) -> Request:
 # ----------------------------------------------------------------- stars
 
 
+_STARRED: Final = "/user/starred/{owner}/{repo}"
+
+
 def _star_needs(arguments: Arguments) -> Sequence[Need]:
-    method = f"{'DELETE' if arguments['starred'] is False else 'PUT'} /user/starred/{{owner}}/{{repo}}"
-    return [needs(method, PUBLIC, REPO, app=("starring:write",)), also_private(method, "metadata:read")]
+    method = f"{'DELETE' if arguments['starred'] is False else 'PUT'} {_STARRED}"
+    look = reads(f"GET {_STARRED}", "starring:read")
+    return [needs(method, PUBLIC, REPO, app=("starring:write",)), also_private(method, "metadata:read"), look, HOME]
 
 
-@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, aliases=["GitHub.SetStarred"], toolset="inbox")
+@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, aliases=["GitHub.SetStarred"], toolset="inbox", shows=True)
 @in_repo()
 def set_star(repo: Repo, starred: bool = True) -> Steps:
     """Star or unstar a repository."""
+    home = yield from home_of(repo)
+    args = {"repo": home.name, "starred": not starred}
+    told = {"repo": home.name, "starred": starred}
+    if (yield from _is_starred(home.name)) == starred:
+        return told | {"summary": "It was so already."}
+    what = "Star this repository, which others can see" if starred else "Take the star off this repository"
+    yield home.shows(what, star=Change(_STARS[not starred], _STARS[starred]))
     verb = "PUT" if starred else "DELETE"
-    yield from api.send(rest(f"{verb} /user/starred/{{owner}}/{{repo}}", repo, repeat="idem"))
-    undo = {"tool": "github_set_star", "args": {"repo": repo, "starred": not starred}}
-    return {"repo": repo, "starred": starred, "undo": undo}
+    yield from api.send(rest(f"{verb} {_STARRED}", home.name, repeat="idem"))
+    yield Undo("github_set_star", args, holds={"star": _STARS[starred]})
+    return told | {"undo": {"tool": "github_set_star", "args": args}}
+
+
+_STARS: Final = {True: "yes", False: "no"}
+
+
+def _is_starred(repo: str) -> Asks[bool]:
+    try:
+        yield from api.send(rest(f"GET {_STARRED}", repo))
+    except NotFound:
+        return False
+    return True

@@ -40,14 +40,19 @@ def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what:
         except LOST as lost:
             raise_if_unsent(lost)
         yield Note({"looked_for": what, **pins})
+    return (yield from found(look, what))
+
+
+def found(look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
+    """What a write made whose answer was lost. Raises `OutcomeUnknown` where it cannot be found."""
     for pause in PAUSES:
         yield Wait(pause)
         try:
-            found = yield from look()
+            there = yield from look()
         except DeputizeError:
             continue
-        if found is not None:
-            return found
+        if there is not None:
+            return there
     raise OutcomeUnknown(
         f"GitHub's answer was lost: the {what} may have been created, but cannot be found yet.",
         hint=f"Look for the {what} before trying again.",

@@ -11,7 +11,7 @@ from deputize.core import Account, Effect, Need, Run, Steps
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.github import api
-from deputize.toolkits.github.actions import WORKFLOWS, id_of
+from deputize.toolkits.github.actions import WORKFLOW, WORKFLOWS, workflow_of
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Ref, Repo, Workflow
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
@@ -19,6 +19,7 @@ from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, once, raise_if_unsent
 from deputize.toolkits.github.prose import Content
+from deputize.toolkits.github.shown import HOME, commit_shown, home_of
 
 _RUNS: Final = "R/actions/workflows/{workflow_id}/runs"
 
@@ -27,11 +28,13 @@ _RUNS: Final = "R/actions/workflows/{workflow_id}/runs"
     needs=lambda arguments: [
         *changes("POST R/actions/workflows/{workflow_id}/dispatches", "actions:write"),
         reads(WORKFLOWS, "actions:read"),
+        reads(WORKFLOW, "actions:read"),
         reads(f"GET {_RUNS}", "actions:read"),
-        *([] if arguments["ref"] else [reads("GET R")]),
+        HOME,
     ],
     effect=SENDS,
     toolset="actions",
+    shows=True,
 )
 @in_repo("this workflow")
 def run_workflow(
@@ -45,8 +48,17 @@ def run_workflow(
     """Start a workflow_dispatch workflow."""
     if len(inputs or {}) > 25:
         raise InvalidInput("inputs: at most 25.")
-    at = {"workflow_id": (yield from id_of(repo, workflow))}
-    on = ref or str((yield from api.get("R", repo))["default_branch"])
+    if run.noted:
+        repo, on = str(run.noted.get("repo") or repo), str(run.noted.get("ref") or ref or "")
+        at = {"workflow_id": str(run.noted.get("workflow") or workflow)}
+    else:
+        home = yield from home_of(repo)
+        repo, on = home.name, ref or home.default_branch
+        row = yield from workflow_of(repo, workflow)
+        at = {"workflow_id": str(row["id"])}
+        given = [f"{name}: {value}" for name, value in sorted((inputs or {}).items())]
+        named = f"{row.get('name')} ({row.get('path')})"
+        yield home.shows("Run this workflow", workflow=named, on=on, inputs=given or None, pins={"workflow": row["id"]})
     body: Json = {"ref": on, "return_run_details": True} | ({"inputs": inputs} if inputs else {})
     request = rest("POST R/actions/workflows/{workflow_id}/dispatches", repo, at=at, json=body)
 
@@ -58,7 +70,7 @@ def run_workflow(
         new = [dict(row) for row in rows if int(row["id"]) > before]
         return new[0] if len(new) == 1 else None
 
-    made = yield from once(run.noted, api.sent(request), look, "run")
+    made = yield from once(run.noted, api.sent(request), look, "run", repo=repo, ref=on, workflow=at["workflow_id"])
     if not made:  # an older host says nothing
         made = (yield from look()) or {}
     id = made.get("workflow_run_id") or made.get("id")
@@ -93,7 +105,7 @@ _PATHS: Final = {
 def _control_needs(arguments: Arguments) -> Sequence[Need]:
     run = "R/actions/runs/{run_id}"
     path = _PATHS.get(arguments["action"], "rerun")
-    return [*changes(f"POST {run}/{path}", "actions:write"), reads(f"GET {run}", "actions:read")]
+    return [*changes(f"POST {run}/{path}", "actions:write"), reads(f"GET {run}", "actions:read"), HOME]
 
 
 @GITHUB.tool(
@@ -101,6 +113,7 @@ def _control_needs(arguments: Arguments) -> Sequence[Need]:
     effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if "cancel" in arguments["action"] else SENDS,
     gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="actions",
+    shows=True,
 )
 @in_repo("this run")
 def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False) -> Steps:
@@ -108,11 +121,23 @@ def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False)
     if debug and "cancel" in action:
         raise InvalidInput("debug: only together with a rerun.")
     at = {"run_id": run_id}
+    home = yield from home_of(repo)
+    repo = home.name
     before = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
     if "cancel" in action and before.get("status") == "completed":
         return _controlled(before, "It had ended already.")
     body = {"enable_debug_logging": True} if debug else None
     cancels = "cancel" in action
+    yield home.shows(
+        _WHAT[action],
+        branch=str(before.get("head_branch") or ""),
+        workflow=f"{before.get('name')} #{before.get('run_number')}",
+        commit=commit_shown(str(before.get("head_sha")), before.get("display_title")),
+        with_debug_log=debug or None,
+        pins={"run": before.get("id"), "attempt": before.get("run_attempt")},
+        beside={"state": before.get("conclusion") or before.get("status")},
+        destroys=cancels,
+    )
     request = rest(
         f"POST R/actions/runs/{{run_id}}/{_PATHS[action]}", repo, at=at, json=body, repeat="idem" if cancels else None
     )
@@ -125,6 +150,14 @@ def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False)
             raise
     after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
     return _controlled(after, "Cancelling." if cancels else "Running again.")
+
+
+_WHAT: Final = {
+    "rerun": "Run all of this again",
+    "rerun_failed": "Run again what failed of this",
+    "cancel": "Cancel this run",
+    "force_cancel": "Cancel this run by force",
+}
 
 
 def _controlled(row: Mapping[str, Any], summary: str) -> Json:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Audience, Effect, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.html import read_html
@@ -132,9 +132,13 @@ def _told(settings: Mapping[str, Any]) -> Fields:
         "subject": str(settings.get("responseSubject") or "") or None,
         "text": plain or (read_html(markup).text if markup else None),
         "html": markup if markup and not ours else None,
-        "begins": _time.full(settings.get("startTime") or "") or None,
-        "ends": _time.full(settings.get("endTime") or "") or None,
+        "begins": _instant(settings.get("startTime") or ""),
+        "ends": _instant(settings.get("endTime") or ""),
     }
+
+
+def _instant(milliseconds: str) -> Instant | None:
+    return Instant(int(milliseconds) / 1000) if _time.full(milliseconds) else None
 
 
 def _is_so(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from deputize.core import Alias, Change, Effect, Need, Run, Steps, Undo
 from deputize.core.act.tool import Arguments
-from deputize.core.errors import InvalidInput
+from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Limit, Offset, Raw, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import matching, names
@@ -183,13 +183,13 @@ def _author(comment: Json) -> str:
 
 
 def _comment(id: str, field: str) -> Asks[Json]:
-    found = yield from one("CommentSeen", id.strip())
-    if found is None:
-        raise InvalidInput(
+    try:
+        return (yield from one("CommentSeen", id.strip()))
+    except NotFound:
+        raise NotFound(
             f"{field}: no comment has this id, or it is not visible to this user.",
             hint="linear_list_comments lists them.",
-        )
-    return found
+        ) from None
 
 
 def _place(target: str, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place]]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from deputize.core import Audience
 from deputize.core.errors import NotFound
 from deputize.toolkits.linear import matching, names
 from deputize.toolkits.linear.api import Asks, get, nodes
 from deputize.toolkits.linear.base import Json
-from deputize.toolkits.linear.places import Place, issue_words, of_issue, of_project, place, version_of, workspace
+from deputize.toolkits.linear.places import Place, issue_words, of_issues, of_project, place, version_of, workspace
 from deputize.toolkits.linear.rows import name
 from deputize.toolkits.linear.rows import nodes as inner
 
@@ -27,6 +28,7 @@ Kind = Literal[
     "milestone",
 ]
 _PROJECT: Final = {"content": True, "milestones": False, "updates": False, "issues": False}
+_MANY: Final = 100
 _INITIATIVE: Final = {"content": True, "projects": False, "updates": False}
 
 
@@ -58,7 +60,7 @@ def _issue(id: str) -> Asks[Existing]:
     return Existing(
         node["id"],
         issue_words(node),
-        (yield from of_issue(node)),
+        (yield from of_issues([node])),
         whole_text(node.get("description")),
         away=_away(node),
     )
@@ -86,31 +88,28 @@ def _document(id: str) -> Asks[Existing]:
 def holder(node: Json) -> Asks[Place]:
     """Where a document, or whatever hangs on one thing of several kinds, stands."""
     if issue := node.get("issue"):
-        found = yield from of_issue(issue)
+        found = yield from of_issues([issue])
         return found.inside(f"issue {issue_words(issue)}")
     if project := node.get("project"):
         return (yield from of_project(project))
     if team := node.get("team"):
         return (yield from place([team]))
-    return workspace(f"initiative {name(node.get('initiative'))}" if node.get("initiative") else "")
+    if initiative := node.get("initiative"):
+        return workspace(f"initiative {name(initiative)}")
+    return Place("", Audience.UNKNOWN)  # on something that these tools do not know
 
 
-def one(operation: str, id: str, **more: int) -> Asks[Json | None]:
-    """The one thing with this id in a list of this kind; None for no id at all."""
-    rows = (yield from nodes(operation, filter={"id": {"eq": id}}, **more)) if matching.is_id(id) else []
-    return dict(rows[0]) if rows else None
-
-
-def _there(operation: str, id: str, **more: int) -> Asks[Json]:
-    found = yield from one(operation, id, **more)
-    if found is None:
+def one(operation: str, id: str) -> Asks[Json]:
+    """The one thing with this id. Raises `NotFound`."""
+    if not matching.is_id(id):
         raise NotFound("id: nothing of this kind has this id, or it is not visible to this user.")
+    found: Json = yield from get(operation, id=id)
     return found
 
 
 def _update(operation: str) -> Callable[[str], Asks[Existing]]:
     def read(id: str) -> Asks[Existing]:
-        node = yield from _there(operation, id)
+        node = yield from one(operation, id)
         stands = yield from holder(node)
         return Existing(
             node["id"], _of(node), stands, whole_text(node.get("body")), name(node.get("user")), _away(node)
@@ -145,15 +144,23 @@ def _hangs(node: Json) -> Asks[Place]:
 
 
 def _comment(id: str) -> Asks[Existing]:
-    node = yield from _there("CommentSeen", id)
+    node = yield from one("CommentSeen", id)
     stands = yield from commented(node)
     by = name(node.get("user")) or name(node.get("botActor"))
     return Existing(node["id"], "", stands, whole_text(node.get("body")), by)
 
 
+def _label_of(operation: str, id: str) -> Asks[Json]:
+    rows = (yield from nodes(operation, first=_MANY, filter={"id": {"eq": id}})) if matching.is_id(id) else []
+    for row in rows:
+        if row["id"] == id.lower():
+            return dict(row)
+    raise NotFound("id: no label has this id, or it is not visible to this user.")
+
+
 def _label(operation: str) -> Callable[[str], Asks[Existing]]:
     def read(id: str) -> Asks[Existing]:
-        node = yield from _there(operation, id, first=1)
+        node = yield from _label_of(operation, id)
         stands = (yield from place([node["team"]])) if node.get("team") else workspace()
         return Existing(node["id"], name(node), stands, whole_text(node.get("description")))
 
@@ -161,7 +168,7 @@ def _label(operation: str) -> Callable[[str], Asks[Existing]]:
 
 
 def _milestone(id: str) -> Asks[Existing]:
-    node = yield from _there("MilestoneSeen", id)
+    node = yield from one("MilestoneSeen", id)
     stands = yield from of_project(node["project"])
     return Existing(node["id"], name(node), stands, whole_text(node.get("description")))
 

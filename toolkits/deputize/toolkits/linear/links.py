@@ -12,7 +12,7 @@ from deputize.toolkits.linear import names, scalars
 from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.create import https
-from deputize.toolkits.linear.places import issue_words, of_issue, place, replaced
+from deputize.toolkits.linear.places import issue_words, of_issues, replaced
 from deputize.toolkits.linear.places import person as person_words
 from deputize.toolkits.linear.rows import lean, nodes, said
 
@@ -63,7 +63,7 @@ _HOW: Final = {"blocks": "blocks", "duplicate": "is a duplicate of", "related": 
 
 def _related(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[Show]:
     """What is about to happen to a relation."""
-    stands = yield from place([left.get("team"), right.get("team")])
+    stands = yield from of_issues([left, right])
     closes = kind == "duplicate" and not pins
     return stands.show(
         what,
@@ -119,7 +119,7 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
 
 def _attached(found: Json, address: str, title: str | None, there: Json | None, run: Run) -> Asks[tuple[Json, bool]]:
     """The link on the issue, and whether an earlier try had put it there. A link to the same address gets a title."""
-    stands = yield from of_issue(found)
+    stands = yield from of_issues([found])
     titled = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
     pins = {"issue_id": found["id"], "attachment_id": there and there["id"]}
     yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled)
@@ -166,7 +166,7 @@ def _unlinked(found: Json, there: Json | None) -> Asks[Json]:
         raise NotFound(
             "url: the issue has no link with this url.", hint="linear_get_issue with include=[attachments] lists them."
         )
-    stands = yield from of_issue(found)
+    stands = yield from of_issues([found])
     pins = {"issue_id": found["id"], "attachment_id": there["id"]}
     yield stands.show(
         "Remove this link", link=there.get("url"), title=there.get("title"), issue=issue_words(found), pins=pins

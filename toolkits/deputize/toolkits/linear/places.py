@@ -7,7 +7,7 @@ team that is restricted lies within a private one, whose members nothing here ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deputize.core import Audience, Change, Show, Undo
@@ -25,27 +25,29 @@ _WORDS = {"public": "", "private": ", a private team", "restricted": ", a restri
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands. ``members``: the people of the private teams that alone see it, by name."""
+    """Where something stands. ``members``: the people of the private teams that alone see it, by name; ``shared``: the
+    people outside of its team who were let in on it."""
 
     where: str
     audience: Audience
     members: Sequence[str] | None = None
+    shared: Sequence[str] = ()
 
     def synced(self, services: Sequence[str]) -> Place:
         """What is copied to other services is seen by whoever sees it there, which nobody here can read."""
         if not services:
             return self
-        return Place(f"{self.where}, copied to {', '.join(services)}", Audience.UNKNOWN, self.members)
+        return replace(self, where=f"{self.where}, copied to {', '.join(services)}", audience=Audience.UNKNOWN)
 
     def inside(self, what: str) -> Place:
         """A thing that stands here, which more is put into."""
-        return Place(f"{what}, {self.where}" if self.where else what, self.audience, self.members)
+        return replace(self, where=f"{what}, {self.where}" if self.where else what)
 
     def to(self, other: Place) -> Place:
         """What stands here and will stand there is seen by the people of both."""
-        members = [*(self.members or ()), *(other.members or ())]
         wider = max(self.audience, other.audience)
-        return Place(self.where, wider, sorted(set(members)) if wider is Audience.PEOPLE else None)
+        members = sorted({*(self.members or ()), *(other.members or ())}) if wider is Audience.PEOPLE else None
+        return Place(self.where, wider, members, sorted({*self.shared, *other.shared}))
 
     def show(
         self,
@@ -59,7 +61,16 @@ class Place:
     ) -> Show:
         """What is about to happen here."""
         more = {"members_of_the_team": self.members, **(beside or {})}
-        return Show(what, audience=self.audience, where=self.where, pins=pins, beside=more, destroys=destroys, **fields)
+        return Show(
+            what,
+            audience=self.audience,
+            where=self.where,
+            pins=pins,
+            beside=more,
+            destroys=destroys,
+            **fields,
+            shared_with=list(self.shared) or None,
+        )
 
 
 def workspace(where: str = WORKSPACE) -> Place:
@@ -82,15 +93,15 @@ def place(teams: Iterable[Any], where: str = "") -> Asks[Place]:
     return Place(text, Audience.PEOPLE, sorted(people))
 
 
-def of_issue(issue: Json) -> Asks[Place]:
-    """Where an issue stands, and whereto it is copied."""
-    found = yield from place([issue.get("team")])
-    return found.synced(services_of([issue]))
+def of_issues(issues: Sequence[Json], to: Json | None = None) -> Asks[Place]:
+    """Where issues stand, with the services that they are kept in step with and the people who were let in on them.
 
-
-def services_of(issues: Iterable[Json]) -> list[str]:
-    """The services with which these issues are kept in step: what changes here changes there."""
-    return sorted({str(one.get("service")) for issue in issues for one in issue.get("syncedWith") or ()})
+    ``to``: the team that they are moved to.
+    """
+    found = yield from place([*(one.get("team") for one in issues), to])
+    services = {str(one.get("service")) for issue in issues for one in issue.get("syncedWith") or ()}
+    people = [one for issue in issues for one in (issue.get("sharedAccess") or {}).get("sharedWithUsers") or ()]
+    return replace(found, shared=sorted(set(map(person, people)))).synced(sorted(services))
 
 
 def of_project(project: Json) -> Asks[Place]:

@@ -15,7 +15,7 @@ from deputize.toolkits.linear import names, scalars, values
 from deputize.toolkits.linear.api import Asks, change, get, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.create import in_project
-from deputize.toolkits.linear.places import issue_words, person, place, services_of, team_words
+from deputize.toolkits.linear.places import issue_words, of_issues, person, team_words
 from deputize.toolkits.linear.rows import BODY, name, nodes, said
 from deputize.toolkits.linear.values import Wanted
 
@@ -82,7 +82,7 @@ def update_issue(
         wanted.set("parent", "parentId", above and above["id"], above and issue_words(above))
     yield from _project(wanted, project, milestone)
     there = {(one.get("team") or {}).get("key") for one in found}
-    moved = (yield from _of_team(wanted, found, team, state, cycle)) or {}
+    moved = yield from _of_team(wanted, found, team, state, cycle)
     if add_labels:
         added = yield from names.labels(add_labels, "add_labels", {moved["key"]} if moved else there)
         wanted.lists("add_labels", "addedLabelIds", added)
@@ -99,8 +99,8 @@ def update_issue(
         raise InvalidInput("Nothing to change: give at least one field.")
     if text and text.done:
         return _result(found, found, wanted)  # an earlier run of this act has written it
-    stands = yield from place([*(one.get("team") for one in found), *([moved] if moved else [])])
-    yield values.show(stands.synced(services_of(found)), found, wanted)
+    stands = yield from of_issues(found, moved)
+    yield values.show(stands, found, wanted)
     if text:
         yield text.note()
     done = yield from _changed(found, wanted.given)

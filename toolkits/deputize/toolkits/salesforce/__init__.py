@@ -12,6 +12,7 @@ from __future__ import annotations
 from deputize.toolkits.salesforce import (  # noqa: F401 - they declare the tools
     activities,
     change,
+    create,
     delete,
     describe,
     find,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Note, Request, Run, Steps
+from deputize.core import Account, Alias, Audience, Effect, Note, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.times import moment
+from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
 from deputize.toolkits.salesforce.describe import owner_id
 from deputize.toolkits.salesforce.once import Noted, creates, once
@@ -31,6 +33,7 @@ def _effect(arguments: Arguments) -> Effect:
     needs=[API],
     effect=_effect,
     gravest=Effect.WRITES | Effect.SENDS,
+    shows=True,
     aliases=[
         Alias("Salesforce.LogACall", sets={"kind": "call"}),
         Alias("Salesforce.CreateTask", sets={"kind": "task"}),
@@ -81,9 +84,50 @@ def log_activity(
         raise InvalidInput("status, priority: only for calls and tasks.")
     given = {name: value for name, value in values.items() if value is not None}
     source = "Event" if kind == "event" else "Task"
+    sent = bool(run.noted and run.noted.get("sent"))
+    if not sent:
+        yield (yield from _show(kind, given, run.account))
     id, existed = yield from once(creates(source, given), _alike(given), run.account, run.noted, run.now)
-    undo = {"tool": "salesforce_delete_record", "args": {"object": source, "id": id}}
-    return {"id": id, "kind": kind, "subject": subject, "undo": undo} | ({"existed": True} if existed else {})
+    undo = {"object": source, "id": id}
+    if not sent:
+        yield Undo("salesforce_delete_record", undo)
+    told = {"tool": "salesforce_delete_record", "args": undo}
+    return {"id": id, "kind": kind, "subject": subject, "undo": told} | ({"existed": True} if existed else {})
+
+
+_WHAT: Final[Mapping[Kind, str]] = {
+    "call": "Log this call",
+    "task": "Create this task",
+    "event": "Create this event",
+    "note": "Put this note on a record",
+}
+_LINKS: Final[Sequence[str]] = ("WhoId", "WhatId", "OwnerId", "LinkedEntityId")
+
+
+def _show(kind: Kind, given: Json, account: Account) -> Asks[Show]:
+    """An activity with the names of those it is about. One's own, on no record, nobody else is shown."""
+    links: Json = {name: given[name] for name in _LINKS if name in given}
+    names = yield from preview.named(links.values())
+    about = {name: names.get(id, id) for name, id in links.items()}
+    seconds = given.get("CallDurationInSeconds")
+    return Show(
+        _WHAT[kind],
+        audience=Audience.ORGANISATION if kind == "event" else preview.seen_by(given, account, own=True),
+        people=preview.others(given, account),
+        subject=given.get("Subject"),
+        text=given.get("Description") or None,
+        with_whom=about.get("WhoId"),
+        on_record=about.get("WhatId") or about.get("LinkedEntityId"),
+        owner=about.get("OwnerId"),
+        due=given.get("ActivityDate"),
+        starts=given.get("StartDateTime"),
+        ends=given.get("EndDateTime"),
+        length=None if seconds is None else f"{seconds // 60} minutes ({seconds} seconds)",
+        status=given.get("Status"),
+        priority=given.get("Priority"),
+        result=given.get("CallDisposition"),
+        pins=links,
+    )
 
 
 def _times(
@@ -114,6 +158,16 @@ def _alike(given: Json) -> list[str]:
 
 def _noted_down(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
     """A note, and the link that puts it on a record. Where the org has no enhanced notes, a plain one."""
+    begun = bool(noted and (noted.get("sent") or noted.get("note")))
+    if not begun:
+        yield (yield from _show("note", {"Subject": title, "Description": body, "LinkedEntityId": parent}, account))
+    made = yield from _written(title, body, parent, account, noted, now)
+    if not begun:
+        yield Undo("salesforce_delete_record", made["undo"]["args"])
+    return made
+
+
+def _written(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
     if noted and noted.get("kind") == "Note":
         return (yield from _plain(title, body, parent, account, noted, now))
     id = (noted or {}).get("note")

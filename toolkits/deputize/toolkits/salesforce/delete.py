@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from deputize.core import Effect, Request, Steps
+from deputize.core import Audience, Effect, Request, Show, Steps
 from deputize.core.errors import DeputizeError, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce.base import (
@@ -20,7 +20,7 @@ from deputize.toolkits.salesforce.base import (
     record_id,
     soql,
 )
-from deputize.toolkits.salesforce.rows import NAME
+from deputize.toolkits.salesforce.rows import DETAIL, NAME
 from deputize.toolkits.salesforce.soql import count, text
 
 _CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with a record, by the field that leads to it
@@ -31,16 +31,17 @@ _CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with 
 }
 
 
-@SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE)
+@SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE, shows=True)
 def delete_record(object: str, id: str) -> Steps:
     """Move a record to the recycle bin, and what belongs to it."""
     kind, at = object_called(object, write=True), record_id(id)
     name, place = NAME.get(kind, "Name"), {"object": kind, "id": at}
     try:
-        node = flat((yield get("/sobjects/{object}/{id}", place, {"fields": name})))
+        node = flat((yield get("/sobjects/{object}/{id}", place)))
     except NotFound:
         node = {}  # in the bin already, or hidden: what deleting it says will tell
     gone = (yield from _goes_too(kind, at)) if node else {}
+    yield _show(kind, at, node, gone)
     result = {"id": at, "object": kind, "deleted": True}
     try:
         yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=place, repeat="idem")
@@ -51,6 +52,26 @@ def delete_record(object: str, id: str) -> Steps:
             return result | {"summary": "It is in the recycle bin already."}
     named = Outside().line(str(node.get(name) or ""), 255)
     return result | {"name": named} | ({"also_deleted": gone} if gone else {})
+
+
+_TEXTS: Final = ("Description", "Body", "CommentBody")
+
+
+def _show(kind: str, id: str, node: Json, gone: Json) -> Show:
+    """What is lost: by its name, what a list shows of it, and its text. What goes with it may change by itself."""
+    named = str(node.get(NAME.get(kind, "Name")) or "")
+    kept = {name: node.get(name) for name in (*DETAIL.get(kind, ()), *_TEXTS)}
+    return Show(
+        "Delete this record",
+        audience=Audience.ORGANISATION,
+        destroys=True,
+        record=f"{named} ({kind})" if named else f"{kind} {id}",
+        note=None if node else "it may be deleted already, or hidden from you",
+        **{name: value for name, value in kept.items() if value not in (None, "")},
+        undo="it stays in the recycle bin of Salesforce for 15 days",
+        pins={"record": id},
+        beside={"deleted_with_it": [f"{count} x {source}" for source, count in gone.items()] or None},
+    )
 
 
 def _goes_too(kind: str, id: str) -> Asks[Json]:

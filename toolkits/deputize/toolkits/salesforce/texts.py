@@ -13,7 +13,7 @@ from deputize.toolkits.salesforce.base import Json
 from deputize.toolkits.salesforce.describe import Described, field_in
 
 
-def _written(value: Any) -> Any:
+def written(value: Any) -> Any:
     """A value as text, however a model writes numbers, yes and no, and nothing."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -22,7 +22,7 @@ def _written(value: Any) -> Any:
     return "" if value is None else str(value) if isinstance(value, int | float) else value
 
 
-Value = Annotated[str, BeforeValidator(_written)]
+Value = Annotated[str, BeforeValidator(written)]
 
 _TEXTS: Final = ("string", "textarea")
 

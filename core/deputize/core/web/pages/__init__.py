@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.web.pages import account, approve, common, consent, mandates
+from deputize.core.web.pages import account, approve, asks, common, consent, mandates
 
-PAGES: Final = (*consent.PAGES, *account.PAGES, *approve.PAGES, *mandates.PAGES, *common.PAGES)
+PAGES: Final = (*consent.PAGES, *account.PAGES, *approve.PAGES, *asks.PAGES, *mandates.PAGES, *common.PAGES)
 """Every page there is."""

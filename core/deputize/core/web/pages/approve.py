@@ -1,7 +1,7 @@
 """One act that waits for the user's yes.
 
 GET  /approve/{approval}     ask       approve.html, approval_result.html once it is decided
-POST /approve/{approval}     decide    back to the same address
+POST /approve/{approval}     decide    back to the same address, or to the list of all that the step asks
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from deputize.core.web.pages.mandates import PERIODS, listed
 from deputize.core.web.reading_order import reading
 from deputize.core.web.rendering import see_other
 from deputize.core.web.site import Page, Site, here, note
+from deputize.core.web.steps import Step, step_of
 
 
 async def ask(site: Site, request: Request) -> Response:
@@ -30,7 +31,10 @@ async def ask(site: Site, request: Request) -> Response:
     if user is None:
         return site.nobody(request, _path(request))
     act = await _act(site, request, user)
+    step = await step_of(site.deputy, user, act.step)
     facts: dict[str, Any] = {
+        "step": step,
+        "step_link": _list_of(request, step),
         "act": act,
         "reading": reading(act),
         "head": texts.approval_head(act),
@@ -59,7 +63,9 @@ async def decide(site: Site, request: Request) -> Response:
         await site.deputy.decide(act.id, cast("Decision", decision), by=user)
     except Conflict as e:
         note(e, "POST /approve/{approval}")
-    return see_other(here(request))
+        return see_other(here(request))
+    step = await step_of(site.deputy, user, act.step)
+    return see_other(_list_of(request, step) or here(request))
 
 
 async def _act(site: Site, request: Request, user: User) -> Approval:
@@ -67,6 +73,12 @@ async def _act(site: Site, request: Request, user: User) -> Approval:
     if found is None or found.expires_at <= site.deputy.clock():
         raise NotFound("No such approval waits for this user.")
     return found
+
+
+def _list_of(request: Request, step: Step) -> str:
+    """The page of all that the step asks; empty where this is all."""
+    above = here(request).rpartition("/approve/")[0]
+    return f"{above}/asks/{step.name}" if step.progress else ""
 
 
 def _path(request: Request) -> str:

@@ -20,6 +20,7 @@ from deputize.core.web import texts
 from deputize.core.web.cookies import NONCE_LIFE
 from deputize.core.web.rendering import root_of, see_other
 from deputize.core.web.site import Page, Site, here, is_refusal, log, note
+from deputize.core.web.steps import Step, step_of
 
 
 async def ask(site: Site, request: Request) -> Response:
@@ -115,8 +116,12 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
     asked = list(zip(consent.words, consent.scopes, strict=True))
     had = [pair for c in held for pair in zip(c.words, c.scopes, strict=True)]
     over = consent.status != "pending"
+    listed = known is not None and not site.local  # there its own page must not lead to where acts are approved
+    step = await step_of(site.deputy, known.user, consent.step) if known and listed else Step(consent.step)
     return {
         "consent": consent,
+        "step": step,
+        "step_link": consent.step_link if step.progress else "",
         "agent": texts.agent_words(consent.agent),
         "label": label,
         "asked": asked,

@@ -1,0 +1,240 @@
+"""The story of one act from the rows of the audit: who asked, what was shown, what let it begin, how it ended.
+
+Approved is what the row of the user's answer says was shown, done is what the row of the intent says was: keyed by the
+same digest, so that two equal ones prove that what was approved is what was done. Rows prove it as far as their chains
+are whole, which `deputize.core.vault.chain_heads.prove` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from deputize.core.audit.rows import Row
+
+Verdict = Literal["same", "edited", "mandate", "policy", "different", "not_compared", "nothing_done"]
+SHORTEST: Final = 8
+"""Characters of a digest that name it."""
+MOST: Final = 20
+"""Stories that one word may name; of more, the newest."""
+
+VERDICTS: Final[Mapping[Verdict, str]] = {
+    "same": "Proved: what was approved is what was done.",
+    "edited": "Proved: what was done is what was shown of the user's own edit.",
+    "mandate": "Proved: it was done as it was shown, under a mandate that the user had given and not ended.",
+    "policy": "The policy let it begin: nobody was asked.",
+    "different": "DISPROVED: what was done is not what was approved.",
+    "not_compared": "Not compared: no digest of what was shown, or no row of who allowed it, is in the audit.",
+    "nothing_done": "Nothing was written.",
+}
+
+
+@dataclass
+class Story:
+    """One act. ``rows``: all that tell of it, in order; ``given``: rows of the mandates that they name."""
+
+    rows: list[Row]
+    given: list[Row] = field(default_factory=list)
+
+    def first(self, name: str) -> str:
+        """What the first row says that says anything of this."""
+        return next((str(row[name]) for row in self.rows if row.get(name)), "")
+
+    def of(self, *events: str) -> list[Row]:
+        """Its rows of these events."""
+        return [row for row in self.rows if row["event"] in events]
+
+    @property
+    def intent(self) -> Row | None:
+        """The last time that it was about to write."""
+        return next(iter(self.of("act.intent")[::-1]), None)
+
+    @property
+    def outcome(self) -> str:
+        """How the run ended that wrote: done, or the code of the error; "" where no row says so. Of what never wrote,
+        how its last run ended."""
+        intent = self.intent
+        ends = [row for row in self.of("act.result") if intent is None or row["ts"] >= intent["ts"]]
+        found = ends[:1] if intent else ends[-1:]
+        return str(found[0]["decision"]) if found else ""
+
+    @property
+    def done(self) -> str:
+        """The digest of what was shown and done."""
+        return str(self.intent.get("show", "")) if self.intent else ""
+
+    def answer(self, intent: Row) -> Row | None:
+        """The row of the answer that let a write begin: of the user, or of a mandate's use."""
+        by = intent.get("answered_by")
+        answers = self.of("approval.approved", "approval.edited", "mandate.used")
+        return next(
+            (row for row in answers[::-1] if by and by in (row.get("approval_id"), row.get("mandate_id"))), None
+        )
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether what was approved is what was done, each time that it was about to write."""
+        found: list[Verdict] = [self._verdict(intent) for intent in self.of("act.intent")]
+        doubts = [one for one in ("different", "not_compared") if one in found]
+        return doubts[0] if doubts else found[-1] if found else "nothing_done"
+
+    def _verdict(self, intent: Row) -> Verdict:
+        answer, done = self.answer(intent), intent.get("show")
+        if intent.get("answered_by") == "policy":
+            return "policy"
+        if answer is None or not done:
+            return "not_compared"
+        if answer["event"] == "approval.edited":
+            used = [row for row in self.of("approval.used") if row.get("approval_id") == answer["approval_id"]]
+            return "edited" if used and used[-1].get("show") == done else "different"
+        if answer.get("show") != done:
+            return "different"
+        return self._under_mandate(answer) if answer["event"] == "mandate.used" else "same"
+
+    def _under_mandate(self, use: Row) -> Verdict:
+        """Whether the mandate was given before this use, and not ended."""
+        given = [row for row in self.given if row["mandate_id"] == use["mandate_id"] and row["ts"] <= use["ts"]]
+        if not given or given[0]["event"] != "mandate.given":
+            return "not_compared"
+        return "mandate" if len(given) == 1 else "different"
+
+
+def stories(rows: Iterable[Row], wanted: str) -> list[Story]:
+    """The acts that this names: a call's id, an approval's, an act's, or the beginning of a digest."""
+    told = [row for row in rows if row["event"].startswith(("act.", "approval.", "mandate."))]
+    calls = _calls(told)
+    seeds = dict.fromkeys(calls[id(row)] for row in told if id(row) in calls and _is_named(row, wanted))
+    return [_story(told, calls, call) for call in [*seeds][-MOST:]]
+
+
+def _is_named(row: Row, wanted: str) -> bool:
+    named = (row.get("call_id"), row.get("act_id"), row.get("approval_id"))
+    return bool(wanted) and (wanted in named or (len(wanted) >= SHORTEST and row.get("show", "").startswith(wanted)))
+
+
+_Call = tuple[str, ...]
+
+
+def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
+    """Of which call each row tells. Without a call's id an approval is of the act that it let begin."""
+    let = {row["answered_by"]: row for row in rows if row["event"] == "act.intent" and row.get("answered_by")}
+    found: dict[int, _Call] = {}
+    for row in rows:
+        if row["event"] in ("mandate.given", "mandate.ended"):
+            continue
+        act = row if row.get("call_id") else let.get(row.get("approval_id", ""), row)
+        name = str(act.get("call_id") or act.get("act_id") or act.get("approval_id") or act["seq"])
+        found[id(row)] = (*(str(act.get(part, "")) for part in ("tenant", "user", "thread", "tool")), name)
+    return found
+
+
+def _story(rows: Sequence[Row], calls: Mapping[int, _Call], call: _Call) -> Story:
+    own = [row for row in rows if calls.get(id(row)) == call]
+    acts = {row["act_id"] for row in own if row.get("act_id")}
+    undone = [row for row in rows if row.get("undoes") in acts and row["event"] == "act.result"]
+    mandates = {row["mandate_id"] for row in own if row["event"] == "mandate.used"}
+    given = [row for row in rows if row.get("mandate_id") in mandates and row["event"] != "mandate.used"]
+    return Story(sorted([*own, *undone], key=lambda row: int(row["ts"])), given)
+
+
+# ----------------------------------------------------------------- in sentences
+
+
+def sentences(story: Story) -> Iterator[tuple[int, str]]:
+    """What each row says, with when, in nanoseconds."""
+    acts = {row["act_id"] for row in story.rows if row.get("act_id") and not row.get("undoes")}
+    asked = written = ""
+    for row in story.rows:
+        if row.get("undoes") in acts and row["event"] == "act.result":
+            yield row["ts"], f"Put back by {row.get('tool')}, the act {row.get('act_id')}: {_ended(row, True)}"
+            continue
+        match row["event"]:
+            case "approval.asked":
+                again = f" again, no longer about {_digest(asked)} but" if asked else ""
+                asked = str(row.get("show", ""))
+                yield (
+                    row["ts"],
+                    f"{_who(row)} was asked{again} about {_digest(asked)}, by approval {row['approval_id']}.",
+                )
+            case "act.intent":
+                written = str(row["seq"])
+                yield row["ts"], f"It began to write {_digest(row.get('show', ''))}, {_by(row)}."
+            case "act.result":
+                yield row["ts"], _ended(row, bool(written))
+                written = ""
+            case "mandate.used":
+                yield row["ts"], f"It used the mandate {row['mandate_id']}{_mandate(story, row)}."
+            case event if event in _SAID:
+                yield row["ts"], f"{_who(row)} {_SAID[event]} {_digest(row.get('show', ''))}."
+            case "approval.used":
+                yield row["ts"], f"The yes to {_digest(row.get('show', ''))} was used up."
+
+
+_SAID: Final = {
+    "approval.approved": "said yes to",
+    "approval.rejected": "said no to",
+    "approval.edited": "said yes with other arguments than those of",
+    "approval.too_late": "was told that it was too late for a no to",
+}
+
+
+_WHY: Final = {
+    "approval_required": "it waited for the user's yes",
+    "consent_required": "it waited for the user's consent at the provider",
+    "reconsent_required": "it waited for the user to connect the account again",
+    "declined": "the user had said no",
+    "policy_denied": "the policy forbids it",
+}
+"""Why nothing was done, by the codes of errors that need no search."""
+
+
+def _who(row: Row) -> str:
+    return str(row.get("user") or "The user")
+
+
+def _digest(show: str) -> str:
+    return f"digest {show[:12]}" if show else "what is not shown beforehand"
+
+
+def _by(row: Row) -> str:
+    by = row.get("answered_by", "")
+    if not by:
+        return "and no row says what allowed it"
+    return f"allowed by the {'policy' if by == 'policy' else f'approval {by}' if '-' in by else f'mandate {by}'}"
+
+
+def _mandate(story: Story, use: Row) -> str:
+    given = [row for row in story.given if row["event"] == "mandate.given" and row["mandate_id"] == use["mandate_id"]]
+    return f", given for {given[0]['most']} acts by {_who(given[0])}" if given else ", which no row tells was given"
+
+
+def _ended(row: Row, wrote: bool) -> str:
+    decision = row.get("decision")
+    if decision == "done":
+        if not wrote and row.get("effect") != "reads":
+            return "It was run again: the recorded outcome was given, and nothing was done anew."
+        return f"It was done, in {row.get('duration_ms', 0)} ms."
+    if decision in ("outcome_unknown", "cut_off"):
+        return "Nobody knows whether it was done." if wrote or decision == "outcome_unknown" else "It was cut off."
+    return f"Nothing was done: {_WHY.get(str(decision), decision)}."
+
+
+def as_json(story: Story) -> dict[str, Any]:
+    """All of it, for programs."""
+    intent = story.intent
+    answer = story.answer(intent) if intent else None
+    return {
+        "user": story.first("user"),
+        "agent": story.first("agent"),
+        "tool": story.first("tool"),
+        "thread": story.first("thread"),
+        "call_id": story.first("call_id"),
+        "act_id": story.first("act_id"),
+        "answered_by": str(intent.get("answered_by", "")) if intent else "",
+        "approved": str(answer.get("show", "")) if answer else "",
+        "done": story.done,
+        "outcome": story.outcome,
+        "verdict": story.verdict,
+        "rows": [*story.given, *story.rows],
+    }

@@ -1,0 +1,190 @@
+"""``deputize audit explain``: the story of one act, and whether what was approved is what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deputize.core import (
+    ApprovalRequired,
+    Audience,
+    Call,
+    Declined,
+    Deputy,
+    Effect,
+    MandateOffer,
+    Request,
+    Show,
+    Steps,
+    Toolkit,
+    any_of,
+)
+from deputize.core.audit.explaining import SHORTEST, stories
+from deputize.core.settings import Settings
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.cli.conftest import Command, Provider, connected
+from tests.support.kits import SEND, SENDING, raw
+
+KIT = Toolkit("gmail", provider="google")
+SAYS = {"text": "Hello"}
+"""What the tool finds when it reads, which may change after the yes."""
+
+
+@KIT.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
+def tell(to: str = "bob@acme.example") -> Steps:
+    """Send somebody what is written elsewhere."""
+    text = SAYS["text"]
+    yield Show("Tell them", audience=Audience.PEOPLE, people=[to], text=text)
+    yield Request("POST", SENDING, json={"raw": raw(to, "Hi", text)})
+    return {"told": to}
+
+
+@contextmanager
+def opened(home: Path, provider: Provider) -> Iterator[Deputy]:
+    settings = Settings.load(
+        home=home / "deputize",
+        sandbox=provider.url,
+        port=0,
+        apps={"google": {"client_id": GOOGLE_CLIENT_ID, "client_secret": GOOGLE_CLIENT_SECRET}},
+    )
+    with Deputy.from_settings(settings, toolkits=[KIT], agent="inbox") as deputy:
+        yield deputy
+
+
+def act(deputy: Deputy, id: str, **arguments: Any) -> Any:
+    return deputy.run(deputy.act("gmail_tell", arguments, user="alice", call=Call("thread-1", "m", id)))
+
+
+def asked(deputy: Deputy, id: str) -> Any:
+    with pytest.raises(ApprovalRequired) as needed:
+        act(deputy, id)
+    return needed.value.approval
+
+
+def decide(deputy: Deputy, approval: Any, decision: Any, **more: Any) -> None:
+    deputy.run(deputy.decide(approval, decision, by="alice", **more))
+
+
+@pytest.fixture
+def settings(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setitem(SAYS, "text", "Hello")
+    return connected(home, provider, "gmail.send")
+
+
+def explained(cli: Command, word: str, settings: dict[str, str], code: int = 0) -> tuple[dict[str, Any], str]:
+    """The one story that a word names, as JSON and as a person reads it."""
+    found, told = (cli("audit", "explain", word, *more, **settings) for more in (["--json"], []))
+    assert found.exit_code == told.exit_code == code, found.stderr
+    [story] = json.loads(found.stdout)
+    return story, told.stdout
+
+
+def test_an_approval_whose_show_has_changed_is_asked_again_and_what_was_approved_then_is_done(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
+    with opened(home, provider) as deputy:
+        first = asked(deputy, "one")
+        decide(deputy, first, "approve")
+        SAYS["text"] = "Something else"
+        second = asked(deputy, "one")
+        decide(deputy, second, "approve")
+        act(deputy, "one")
+        act(deputy, "one")
+    story, told = explained(cli, "one", settings)
+    assert (story["verdict"], story["outcome"], story["answered_by"]) == ("same", "done", second.id)
+    assert story["approved"] == story["done"] == second.digest != first.digest
+    lines = [line.split("  ")[-1] for line in told.splitlines()]
+    assert lines[0] == "gmail_tell for alice by inbox"
+    assert [line for line in lines if "asked" in line] == [
+        f"alice was asked about digest {first.digest[:12]}, by approval {first.id}.",
+        f"alice was asked again, no longer about digest {first.digest[:12]} but about digest {second.digest[:12]}, "
+        f"by approval {second.id}.",
+    ]
+    assert f"It began to write digest {second.digest[:12]}, allowed by the approval {second.id}." in lines
+    assert "It was run again: the recorded outcome was given, and nothing was done anew." in lines
+    assert lines[-1] == "Proved: what was approved is what was done."
+    for word in (second.id, second.digest[:SHORTEST], story["act_id"], first.id):
+        assert explained(cli, word, settings)[0]["rows"] == story["rows"]
+
+
+def test_one_that_was_rejected_and_one_that_a_mandate_let_begin(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
+    with opened(home, provider) as deputy:
+        decide(deputy, asked(deputy, "no"), "reject")
+        with pytest.raises(Declined):
+            act(deputy, "no")
+        decide(deputy, asked(deputy, "yes"), "approve", mandate=MandateOffer(3, deputy.clock() + 3600))
+        act(deputy, "more")
+        [mandate] = deputy.run(deputy.mandates("alice"))
+    story, told = explained(cli, "no", settings)
+    assert (story["verdict"], story["outcome"]) == ("nothing_done", "declined")
+    assert "alice said no to digest" in told and "Nothing was written." in told
+    story, told = explained(cli, "more", settings)
+    assert (story["verdict"], story["answered_by"], story["outcome"]) == ("mandate", mandate.id, "done")
+    assert f"allowed by the mandate {mandate.id}." in told
+    assert f"It used the mandate {mandate.id}, given for 3 acts by alice." in told
+
+
+def test_an_edit_is_proved_by_what_was_shown_of_it(
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
+) -> None:
+    with opened(home, provider) as deputy:
+        decide(deputy, asked(deputy, "edited"), "edit", arguments={"to": "carol@acme.example"})
+        decide(deputy, asked(deputy, "edited"), "approve")
+        act(deputy, "edited")
+    story, told = explained(cli, "edited", settings)
+    assert story["verdict"] == "same" and "said yes with other arguments" in told
+
+
+def test_what_nobody_can_find_is_said_to_be(cli: Command, settings: dict[str, str]) -> None:
+    for word in ("nothing", "0" * 40, ""):
+        found = cli("audit", "explain", word, **settings)
+        assert found.exit_code == 1 and "[not_found]" in found.stderr
+
+
+# ----------------------------------------------------------------- rows that do not fit
+
+
+def row(event: str, ts: int, **facts: Any) -> dict[str, Any]:
+    return {"event": event, "ts": ts, "seq": ts, "user": "u", "tool": "t", "thread": "", "call_id": "c", **facts}
+
+
+YES = row("approval.approved", 1, approval_id="a", show="1" * 64)
+GIVEN, ENDED = (
+    {"event": f"mandate.{e}", "ts": ts, "seq": ts, "mandate_id": "m"} for e, ts in (("given", 1), ("ended", 2))
+)
+USED = row("mandate.used", 3, mandate_id="m", show="1" * 64)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([YES, row("act.intent", 2, answered_by="a", show="1" * 64)], "same"),
+        ([YES, row("act.intent", 2, answered_by="a", show="2" * 64)], "different"),
+        (
+            [YES, row("act.intent", 2, answered_by="a", show="2" * 64), row("act.intent", 3, answered_by="policy")],
+            "different",
+        ),
+        ([row("act.intent", 2, answered_by="a", show="1" * 64)], "not_compared"),
+        ([YES, row("act.intent", 2, show="1" * 64)], "not_compared"),
+        ([row("act.intent", 2, answered_by="policy", show="1" * 64)], "policy"),
+        ([GIVEN, USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "mandate"),
+        ([GIVEN, ENDED, USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "different"),
+        ([USED, row("act.intent", 4, answered_by="m", show="1" * 64)], "not_compared"),
+        ([GIVEN, USED, row("act.intent", 4, answered_by="m", show="2" * 64)], "different"),
+    ],
+)
+def test_what_the_rows_do_not_prove_is_not_said_to_be_proved(rows: list[dict[str, Any]], verdict: str) -> None:
+    [story] = stories(rows, "c")
+    assert story.verdict == verdict
+
+
+def test_calls_of_other_users_and_threads_are_stories_of_their_own() -> None:
+    rows = [row("act.result", n, decision="done", **{what: "x"}) for n, what in enumerate(("user", "thread", "tool"))]
+    assert len(stories(rows, "c")) == 3

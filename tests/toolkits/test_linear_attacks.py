@@ -1,0 +1,380 @@
+"""Linear, attacked between the question and the yes, the yes and the act, the last read and the write."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from deputize.core import Approval, ApprovalRequired, Audience, Call, Conflict, Deputy, OutcomeUnknown
+from deputize.core.act.act import Act
+from deputize.core.act.policy import Verdict, ask_before_sending
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from deputize.sandbox.linear import views
+from deputize.sandbox.linear.seed import stable_id
+from tests.support.house import Clock, build
+from tests.toolkits.driving import NOW
+from tests.toolkits.linear_calls import COMMENT
+from tests.toolkits.test_linear_shows import DESIGN, PROJECT, RELIABILITY
+
+Row = dict[str, Any]
+OPS, PLANNED = stable_id("team", "OPS"), stable_id("status", "planned")
+
+
+@dataclass
+class Wire(httpx.AsyncBaseTransport):
+    """What goes to Linear. ``before``: is told of each operation before it arrives."""
+
+    inner: httpx.AsyncBaseTransport
+    operations: list[str] = field(default_factory=list)
+    before: Callable[[str], None] = lambda operation: None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        if request.url.path == "/graphql":
+            self.operations.append(json.loads(request.content)["operationName"])
+            self.before(self.operations[-1])
+        return await self.inner.handle_async_request(request)
+
+
+@dataclass
+class Office:
+    """A deputy with the default policy, and a workspace in which colleagues are at work."""
+
+    deputy: Deputy
+    sandbox: Sandbox
+    wire: Wire
+    clock: Clock
+    shown: list[Any] = field(default_factory=list)
+    user: str = "alice"
+
+    async def act(self, tool: str, **arguments: Any) -> Any:
+        return await self.deputy.act(f"linear_{tool}", arguments, user=self.user, call=Call("t", "m", "1"))
+
+    async def asked(self, tool: str, **arguments: Any) -> Approval:
+        """What the user is asked."""
+        self.clock.now += 60
+        with pytest.raises(ApprovalRequired) as asks:
+            await self.act(tool, **arguments)
+        return asks.value.approval
+
+    async def agreed(self, tool: str, **arguments: Any) -> Approval:
+        """The user says yes to it."""
+        approval = await self.asked(tool, **arguments)
+        await self.yes(approval)
+        return approval
+
+    async def yes(self, approval: Approval) -> None:
+        await self.deputy.decide(approval.id, "approve", by=self.user)
+
+    def row(self, kind: str, *, at: int = 0) -> Row:
+        """A row as Linear keeps it, to be changed by a colleague."""
+        found: Row = self.sandbox._world.services["linear"][kind][at]
+        return found
+
+    @property
+    def audience(self) -> Audience:
+        """Who sees what was shown last."""
+        found: Audience = self.shown[-1].audience
+        return found
+
+    @property
+    def written(self) -> list[str]:
+        """The operations that change something."""
+        return [one for one in self.wire.operations if one.endswith(_CHANGES)]
+
+
+_CHANGES = ("Update", "Create", "Delete", "Edit", "Archive", "Unarchive", "Resolve", "Url", "Post", "LinkProject")
+
+
+@asynccontextmanager
+async def opened(user: str = "alice") -> AsyncIterator[Office]:
+    clock, shown = Clock(NOW), list[Any]()
+    sandbox = Sandbox(clock=clock)
+    wire = Wire(sandbox.transport())
+
+    def policy(act: Act) -> Verdict:
+        shown.extend([act.show] if act.show else [])
+        return ask_before_sending(act)
+
+    async with await build(sandbox, apps=apps(), transport=wire, policy=policy, clock=clock) as deputy:
+        scopes = ["read", "write", "admin"]
+        give_grant(sandbox, deputy, user, scopes, provider="linear", email=f"{user}@example.test")
+        yield Office(deputy, sandbox, wire, clock, shown, user)
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    async with opened() as office:
+        yield office
+
+
+# ----------------------------------------------------------------- an issue
+
+
+async def test_a_description_that_is_emptied_is_shown_with_what_is_lost(office: Office) -> None:
+    asked = await office.asked("update_issue", issues=["ENG-1"], description="")
+    assert asked.preview["description now"] == "Files without a final newline."
+    assert asked.preview["description"] == "(emptied)" and "lost" in asked.preview["warning"]
+    assert office.written == []
+
+
+async def test_what_a_colleague_wrote_after_the_yes_is_not_lost_unseen(office: Office) -> None:
+    change = {"issues": ["ENG-1"], "description": "", "state": "Done"}
+    await office.agreed("update_issue", **change)
+    office.row("issues")["description"] = "Bob has found the cause."
+    again = await office.asked("update_issue", **change)
+    assert again.changed == ("description",) and again.preview["description now"] == "Bob has found the cause."
+    assert office.written == []
+    await office.yes(again)
+    await office.act("update_issue", **change)
+    assert office.row("issues")["description"] == "" and len(office.written) == 1
+
+
+async def test_what_is_written_is_what_was_shown_though_somebody_writes_in_between(office: Office) -> None:
+    change = {"issues": ["ENG-1"], "description": "And more.", "append": True}
+    asked = await office.agreed("update_issue", **change)
+
+    def meanwhile(operation: str) -> None:
+        if operation == "IssueUpdate":
+            office.row("issues")["description"] = "Bob's."
+
+    office.wire.before = meanwhile
+    await office.act("update_issue", **change)
+    assert office.row("issues")["description"] == asked.preview["description"]
+
+
+async def test_an_issue_that_was_moved_to_another_team_is_asked_about_again(office: Office) -> None:
+    await office.agreed("update_issue", issues=[stable_id("issue", "ENG", "3")], state="Done")
+    done = stable_id("state", "OPS", "Backlog")
+    office.row("issues", at=2).update({"team": OPS, "number": 9, "state": done})
+    again = await office.asked("update_issue", issues=[stable_id("issue", "ENG", "3")], state="Done")
+    assert {"where", "issue", "stateId"} <= set(again.changed) and again.preview["where"] == "team Operations (OPS)"
+    assert office.written == []
+
+
+async def test_a_project_that_took_over_the_name_is_another_one(office: Office) -> None:
+    change = {"issues": ["ENG-2"], "project": PROJECT}
+    await office.agreed("update_issue", **change)
+    mine = office.row("projects")
+    other = mine | {"id": stable_id("project", "bob"), "slugId": "ffffffffffff"}
+    mine["name"] = "Old"
+    office.sandbox._world.services["linear"]["projects"].append(other)
+    assert (await office.asked("update_issue", **change)).changed == ("projectId",)
+    assert office.written == []
+
+
+async def test_a_label_and_a_state_that_were_renamed_are_asked_about_again(office: Office) -> None:
+    change = {"issues": ["ENG-1"], "state": stable_id("state", "ENG", "Todo")}
+    await office.agreed("update_issue", **change)
+    office.row("teams")["states"][1]["name"] = "Rejected"
+    again = await office.asked("update_issue", **change)
+    assert again.changed == ("state",) and again.preview["state"] == "Rejected" and office.written == []
+
+
+async def test_what_changes_by_itself_asks_nobody_again(office: Office) -> None:
+    change = {"issues": ["ENG-1"], "state": "Done"}
+    await office.agreed("update_issue", **change)
+    office.row("issues").update({"updatedAt": "2027-01-01T00:00:00.000Z", "priority": 1, "assignee": None})
+    await office.act("update_issue", **change)
+    assert office.written == ["IssueUpdate"]
+
+
+# ----------------------------------------------------------------- who sees it
+
+
+async def test_what_a_private_team_has_is_seen_by_its_members_who_are_named() -> None:
+    async with opened("bob") as office:
+        asked = await office.agreed("update_issue", issues=["BOB-1"], title="Ours")
+        assert asked.preview["where"] == "team Bob's desk (BOB, a private team)"
+        assert "bob (bob@example.test)" in asked.preview["members of the team"]
+        assert office.audience is Audience.PEOPLE
+        office.row("teams", at=2)["private"] = False
+        again = await office.asked("update_issue", issues=["BOB-1"], title="Ours")
+        assert {"audience", "where"} <= set(again.changed)
+        assert again.preview["seen by"] == "everybody in the organisation" and office.written == []
+
+
+async def test_a_private_issue_that_is_moved_into_an_open_team_is_seen_by_everybody_there() -> None:
+    async with opened("bob") as office:
+        asked = await office.asked("update_issue", issues=["BOB-1"], team="ENG")
+        assert asked.preview["seen by"] == "everybody in the organisation"
+        assert asked.preview["team now"].startswith("Bob's desk") and asked.preview["team"] == "Engineering (ENG)"
+
+
+async def test_a_project_of_an_open_team_too_is_seen_by_everybody() -> None:
+    async with opened("bob") as office:
+        await office.agreed("save_project", name="Quiet", teams=["BOB"])
+        audiences = [office.audience]
+        await office.act("save_project", name="Quiet", teams=["BOB"])
+        await office.asked("save_project", project="Quiet", add_teams=["ENG"])
+        assert [*audiences, office.audience] == [Audience.PEOPLE, Audience.ORGANISATION]
+
+
+async def test_of_what_is_copied_to_another_service_nobody_knows_who_sees_it(office: Office) -> None:
+    office.row("issues")["synced"] = ["github"]
+    asked = await office.asked("update_issue", issues=["ENG-1"], title="Leaks")
+    assert asked.preview["where"].endswith("copied to github") and office.audience is Audience.UNKNOWN
+    office.row("issues")["synced"] = []
+    thread = {"name": "Slack", "displayName": "#customers", "isConnected": True}
+    office.row("comments")["external"] = thread
+    asked = await office.asked("write_comment", reply_to=COMMENT, body="Between us.")
+    assert asked.preview["where"].endswith("copied to Slack (#customers)")
+    assert office.audience is Audience.UNKNOWN
+
+
+async def test_whom_an_issue_was_shared_with_is_said_and_asked_about_again() -> None:
+    async with opened("bob") as office:
+        await office.agreed("write_comment", target="BOB-1", body="Between us.")
+        office.row("issues", at=5)["shared"] = ["decoy@example.test"]
+        again = await office.asked("write_comment", target="BOB-1", body="Between us.")
+        assert again.changed == ("shared with",) and "decoy@example.test" in again.preview["shared with"]
+        assert office.written == []
+
+
+async def test_what_hangs_on_a_thing_that_nobody_knows_here_is_of_unknown_audience(office: Office) -> None:
+    office.row("documents")["project"] = None
+    await office.asked("save_document", document=DESIGN, title="On a cycle")
+    assert office.audience is Audience.UNKNOWN
+
+
+async def test_a_team_of_which_linear_does_not_say_who_sees_it_is_of_unknown_audience(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = views.team
+    monkeypatch.setattr(views, "team", lambda call, row: whole(call, row) | {"visibility": None})
+    await office.asked("update_issue", issues=["ENG-1"], title="Whose?")
+    assert office.audience is Audience.UNKNOWN
+
+
+# ----------------------------------------------------------------- comments, documents, projects
+
+
+async def test_a_reply_to_a_comment_that_was_rewritten_is_asked_about_again(office: Office) -> None:
+    reply = {"reply_to": COMMENT, "body": "Agreed."}
+    await office.agreed("write_comment", **reply)
+    office.row("comments")["body"] = "Alice resigns."
+    again = await office.asked("write_comment", **reply)
+    assert again.changed == ("answers",) and again.preview["answers"] == "bob: Alice resigns."
+    assert office.written == []
+
+
+async def test_what_cannot_be_seen_in_a_comment_is_written_out(office: Office) -> None:
+    asked = await office.asked("write_comment", target="ENG-1", body="Yes\u202e\u200b, cookie: abc <!-- hidden -->")
+    assert "[U+202E]" in asked.preview["text"] and "cookie: abc <!-- hidden -->" in asked.preview["text"]
+
+
+async def test_a_document_is_not_written_over_what_came_after_the_yes(office: Office) -> None:
+    read = await office.act("get_document", document=DESIGN)
+    change = {"document": DESIGN, "content": "Mine.", "if_text": read["content"]["text_digest"]}
+    await office.agreed("save_document", **change)
+    office.row("documents")["content"] = "Bob's."
+    with pytest.raises(Conflict, match="changed since it was read"):
+        await office.act("save_document", **change)
+    assert office.written == [] and office.row("documents")["content"] == "Bob's."
+
+
+async def test_a_project_is_taken_out_by_the_link_that_was_seen(office: Office) -> None:
+    change = {"initiative": RELIABILITY, "remove_projects": [PROJECT]}
+    await office.agreed("save_initiative", **change)
+    office.row("initiative_links")["id"] = stable_id("link", "another")
+    assert (await office.asked("save_initiative", **change)).changed == ("ends",)
+    assert office.written == []
+
+
+async def test_what_was_renamed_is_not_thrown_away_under_its_old_name(office: Office) -> None:
+    kind = {"kind": "label", "id": stable_id("label", "bug"), "action": "delete"}
+    await office.agreed("archive", **kind)
+    office.row("labels")["name"] = "Security"
+    again = await office.asked("archive", **kind)
+    assert again.changed == ("label",) and again.preview["label"] == "Security" and office.written == []
+
+
+async def test_a_text_that_grew_is_not_thrown_away_with_what_was_seen(office: Office) -> None:
+    comment = {"kind": "comment", "id": COMMENT, "action": "delete"}
+    await office.agreed("archive", **comment)
+    office.row("comments")["body"] += " And here is how to mend it."
+    assert set((await office.asked("archive", **comment)).changed) == {"text", "version"}
+    assert office.written == []
+
+
+# ----------------------------------------------------------------- runs that die, and undo
+
+
+async def test_a_run_that_died_after_the_write_is_taken_up_and_asks_nobody(office: Office) -> None:
+    change = {"issues": ["ENG-1"], "description": "And more.", "append": True}
+    await office.agreed("update_issue", **change)
+    await died(office, "IssueUpdate", after=True, tool="update_issue", **change)
+    text = office.row("issues")["description"]
+    await office.act("update_issue", **change)
+    assert office.row("issues")["description"] == text and text.count("And more.") == 1
+
+
+async def test_a_run_that_died_before_the_write_does_not_write_what_nobody_has_seen(office: Office) -> None:
+    change = {"issues": ["ENG-1"], "description": "And more.", "append": True}
+    await office.agreed("update_issue", **change)
+    await died(office, "IssueUpdate", after=False, tool="update_issue", **change)
+    office.row("issues")["title"] = "Another one"
+    with pytest.raises(OutcomeUnknown):
+        await office.act("update_issue", **change)
+    assert office.row("issues")["description"] == "Files without a final newline."
+
+
+async def died(office: Office, operation: str, *, after: bool, tool: str, **arguments: Any) -> None:
+    """The process dies before or after this request."""
+    whole = office.wire.inner.handle_async_request
+
+    async def dies(request: httpx.Request) -> httpx.Response:
+        if office.wire.operations[-1:] != [operation]:
+            return await whole(request)
+        if after:
+            await whole(request)
+        raise asyncio.CancelledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(office.wire.inner, "handle_async_request", dies)
+        with pytest.raises(asyncio.CancelledError):
+            await office.act(tool, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "kind", "later"),
+    [
+        ("update_issue", {"issues": ["ENG-1"], "state": "Done", "title": "New"}, "issues", {"title": "Bob's"}),
+        ("update_issue", {"issues": ["ENG-1"], "description": "", "state": "Done"}, "issues", {"description": "Bob's"}),
+        ("update_issue", {"issues": ["ENG-1", "OPS-1"], "due_date": "2029-01-01"}, "issues", {"dueDate": "2030-02-02"}),
+        ("write_comment", {"comment_id": stable_id("comment", "2"), "body": "x"}, "comments", {"body": "Mine"}),
+        (
+            "save_project",
+            {"project": PROJECT, "status": "paused"},
+            "projects",
+            {"status": stable_id("status", "planned")},
+        ),
+        ("save_document", {"document": DESIGN, "title": "x"}, "documents", {"title": "Bob's"}),
+        ("save_label", {"label": "Bug", "color": "#000000"}, "labels", {"color": "#ffffff"}),
+        ("resolve_comment", {"comment_id": COMMENT}, "comments", {"resolvedAt": None}),
+    ],
+)
+async def test_what_somebody_has_changed_since_is_not_put_back(
+    office: Office, tool: str, arguments: dict[str, Any], kind: str, later: Row
+) -> None:
+    await office.agreed(tool, **arguments)
+    await office.act(tool, **arguments)
+    [act] = await office.deputy.undoable("alice")
+    office.row(kind, at=_place_of(arguments)).update(later)
+    written = len(office.written)
+    with pytest.raises(Conflict, match="changed since"):
+        await office.deputy.undo("alice", act.id)
+    assert len(office.written) == written
+
+
+def _place_of(arguments: dict[str, Any]) -> int:
+    """Where the row lies that the act has changed."""
+    return 1 if arguments.get("comment_id") == stable_id("comment", "2") else 0

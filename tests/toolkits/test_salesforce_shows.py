@@ -1,0 +1,150 @@
+"""No word reaches Salesforce that was not shown, and what is shown stays the same while nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import Effect
+from deputize.core.act.show import show_rows
+from deputize.sandbox.people import ALICE, BOB
+from deputize.sandbox.salesforce.seed import record_id, user_id
+from deputize.toolkits.salesforce import TOOLKIT
+from tests.support import shown
+from tests.support.house import Clock
+from tests.support.shown import ShownWorld, shown_world, words
+from tests.toolkits.driving import NOW
+
+OURS: Final = frozenset(
+    "services data v64 0 sobjects casecomment contact account lead opportunity case task event note contentnote v call "
+    "contentdocumentlink br amp lt gt".split()
+)
+"""Words of paths and formats, which nobody has to see."""
+
+ACCOUNT, CONTACT, LEAD = (record_id(kind, 1) for kind in ("Account", "Contact", "Lead"))
+SCOPES: Final = {"salesforce": ["api", "refresh_token"]}
+
+
+async def a_described_account(world: ShownWorld) -> dict[str, Any]:
+    """An account with a long text."""
+    fields = {"Name": "Initrode", "Description": "Former lines, in full"}
+    made = await world.act("salesforce_create_record", object="Account", fields=fields)
+    return {"object": "Account", "id": made["id"]}
+
+
+async def an_emptied_text(world: ShownWorld) -> dict[str, Any]:
+    return await a_described_account(world) | {"fields": {"Description": "", "Phone": "+49 30 1234567"}}
+
+
+async def an_added_text(world: ShownWorld) -> dict[str, Any]:
+    made = await a_described_account(world)
+    return made | {"fields": {"Description": "Further lines"}, "append": ["Description"]}
+
+
+async def a_known_key(world: ShownWorld) -> dict[str, Any]:
+    fields = {"Name": "Hooli", "Phone": "+1 555 7777"}
+    await world.act("salesforce_create_record", object="Account", fields=fields, external_id="Key__c=h1")
+    return {"object": "Account", "fields": {"Phone": "+1 555 8888"}, "external_id": "Key__c=h1"}
+
+
+A_PUBLIC_COMMENT: Final = {
+    "object": "CaseComment",
+    "fields": {"ParentId": record_id("Case", 1), "CommentBody": "We are on it", "IsPublished": "true"},
+}
+
+ROWS: Final[list[tuple[str, Any]]] = [
+    (
+        "create_record",
+        {"object": "contact", "fields": {"LastName": "Fox", "Email": "fox@example.test", "AccountId": ACCOUNT}},
+    ),
+    (
+        "create_record",
+        {"object": "Account", "fields": {"Name": "Northwind", "Website": "https://n.test"}, "allow_duplicates": True},
+    ),
+    ("create_record", {"object": "Account", "fields": {"Name": "Pied Piper"}, "external_id": "Key__c=p1"}),
+    ("create_record", a_known_key),
+    ("create_record", {"object": "Task", "fields": {"Subject": "Water plants", "Status": "Not Started"}}),
+    (
+        "update_record",
+        {"object": "Lead", "id": LEAD, "fields": {"Status": "Working", "Company": "Globex", "Phone": ""}},
+    ),
+    ("update_record", {"object": "Contact", "id": CONTACT, "fields": {"OwnerId": "Bob Brown", "AccountId": ""}}),
+    ("update_record", an_emptied_text),
+    ("update_record", an_added_text),
+    ("delete_record", {"object": "Account", "id": ACCOUNT}),
+    ("delete_record", a_described_account),
+    (
+        "log_activity",
+        {
+            "kind": "call",
+            "subject": "Rang",
+            "description": "They will & must <sign>",
+            "contact_or_lead": CONTACT,
+            "account_or_opportunity": ACCOUNT,
+            "duration_minutes": 25,
+            "call_result": "Reached",
+        },
+    ),
+    ("log_activity", {"kind": "task", "subject": "Ring", "due_date": "+2d", "owner": "Bob Brown", "priority": "High"}),
+    ("log_activity", {"kind": "task", "subject": "Own errand"}),
+    ("log_activity", {"kind": "event", "subject": "Meet", "start": "+2h", "duration_minutes": 30}),
+    (
+        "log_activity",
+        {"kind": "note", "subject": "Said", "description": "Loud\n<b>words</b>", "account_or_opportunity": ACCOUNT},
+    ),
+]
+IDS: Final = [f"{n}-{tool}" for n, (tool, _) in enumerate(ROWS)]
+every_row = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
+
+AUDIENCES: Final[dict[str, str]] = {
+    "create_record": "organisation; self for a task or note of one's own on no record; unknown where customers may see",
+    "update_record": "organisation; unknown where customers may see",
+    "delete_record": "organisation",
+    "log_activity": "organisation; self for a task or call of one's own on no record",
+}
+"""Who sees what each tool does."""
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[ShownWorld]:
+    async with shown_world(SCOPES, clock=lambda: NOW) as world:
+        yield world
+
+
+@every_row
+async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
+    assert await world.unseen(f"salesforce_{tool}", arguments, formats=OURS) == []
+
+
+@every_row
+async def test_while_nothing_changes_the_same_is_asked_and_of_the_audience_that_is_listed(
+    tool: str, arguments: Any
+) -> None:
+    clock = Clock(NOW)
+    async with shown_world(SCOPES, clock=clock) as world:
+        seen = await world.asked_over(f"salesforce_{tool}", arguments, clock)
+        assert len(seen) >= 3 and len({one.digest for one in seen}) == 1
+        assert {one.audience.name.lower() for one in seen} <= words(AUDIENCES[tool])
+
+
+def test_every_writing_tool_has_a_row() -> None:
+    writing = {name for name, tool in TOOLKIT.tools.items() if tool.gravest is not Effect.READS}
+    assert {f"salesforce_{tool}" for tool, _ in ROWS} == writing
+    assert {tool for tool, _ in ROWS} == set(AUDIENCES)
+
+
+async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above can fail: without the row of the address it does."""
+    monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "Email"])
+    assert "fox@example" not in OURS and "example" in await world.unseen(f"salesforce_{ROWS[0][0]}", ROWS[0][1])
+
+
+async def test_ids_are_shown_by_the_names_of_what_they_lead_to(world: ShownWorld) -> None:
+    fields = {"OwnerId": user_id(BOB.sub), "AccountId": record_id("Account", 2)}
+    await world.act("salesforce_update_record", object="Contact", id=CONTACT, fields=fields)
+    rows = dict(show_rows(world.shown[-1]))
+    assert (rows["OwnerId now"], rows["OwnerId"]) == (ALICE.name, BOB.name)
+    assert (rows["AccountId now"], rows["AccountId"]) == ("Northwind", "Globex")
+    assert rows["record"] == "Carol Clark (Contact)"

@@ -1,0 +1,235 @@
+"""What changes in Salesforce between the yes and the act is asked about again; what was done is put back as it was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Call, Conflict, Deputy, NotFound, Show, Undo, ask_before_sending
+from deputize.core.act.runner import Runner
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from deputize.sandbox.people import BOB
+from deputize.sandbox.salesforce.seed import record_id, stamp, user_id
+from tests.support.house import Recorder, build
+from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.driving import NOW
+from tests.toolkits.test_salesforce_shows import IDS, ROWS, SCOPES
+
+ACCOUNT, CONTACT = record_id("Account", 1), record_id("Contact", 1)
+
+
+class Desk:
+    """Alice's org, with the default policy: she is asked."""
+
+    def __init__(self, sandbox: Sandbox, deputy: Deputy, wire: Recorder) -> None:
+        self.sandbox, self.deputy, self.wire = sandbox, deputy, wire
+
+    async def act(self, tool: str, **arguments: Any) -> Any:
+        """The one call of a test, as often as it is made."""
+        return await self.deputy.act(f"salesforce_{tool}", arguments, user="alice", call=Call("t", "m", "one"))
+
+    async def asked(self, tool: str, **arguments: Any) -> Any:
+        """What the call waits for; nothing was written to find out."""
+        before = len(self.writes)
+        call = (f"salesforce_{tool}", arguments, Call("t", "m", "one"))
+        [way] = await self.deputy.prepare([call], user="alice")
+        assert isinstance(way, ApprovalRequired) and len(self.writes) == before, way
+        return way.approval
+
+    async def agreed(self, tool: str, **arguments: Any) -> Any:
+        """The same, with Alice's yes."""
+        approval = await self.asked(tool, **arguments)
+        await self.deputy.decide(approval, "approve", by="alice")
+        return approval
+
+    async def asked_again(self, tool: str, **arguments: Any) -> Any:
+        """The act meets another question, and has written nothing."""
+        before = len(self.writes)
+        with pytest.raises(ApprovalRequired) as again:
+            await self.act(tool, **arguments)
+        assert len(self.writes) == before
+        return again.value.approval
+
+    @property
+    def writes(self) -> list[str]:
+        """Whatever was sent that is no read."""
+        return [f"{r.method} {r.url.path}" for r in self.wire.seen if r.method != "GET" and "token" not in r.url.path]
+
+    def row(self, id: str) -> Any:
+        """A record, to be changed by somebody else."""
+        records = self.sandbox._world.services["salesforce"]["records"]
+        return next(row for rows in records.values() for row in rows if row["Id"] == id)
+
+    def change(self, id: str, **values: Any) -> None:
+        """Somebody else's hand."""
+        self.row(id).update(values | {"LastModifiedDate": stamp(NOW + 60)})
+
+    def just_before(self, method: str, id: str, **values: Any) -> None:
+        """Somebody else's hand, when the next write is already on its way."""
+        wire, inner, desk = self.wire, self.wire.inner, self
+
+        class Between(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                if request.method == method:
+                    wire.inner = inner
+                    desk.change(id, **values)
+                return await inner.handle_async_request(request)
+
+        wire.inner = Between()
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    sandbox = Sandbox(clock=lambda: NOW)
+    wire = Recorder(sandbox.transport())
+    made = build(sandbox, apps=apps(), transport=wire, policy=ask_before_sending, clock=lambda: NOW)
+    async with await made as deputy:
+        give_grant(sandbox, deputy, "alice", SCOPES["salesforce"], provider="salesforce", email="alice@example.test")
+        yield Desk(sandbox, deputy, wire)
+
+
+PHONE: Final = {"object": "Account", "id": ACCOUNT, "fields": {"Phone": ""}}
+
+
+async def test_a_value_that_a_colleague_changed_meanwhile_is_not_emptied_under_the_old_yes(desk: Desk) -> None:
+    first = await desk.agreed("update_record", **PHONE)
+    assert (first.preview["Phone now"], first.preview["Phone"]) == ("+1 555 0100", "(emptied)")
+    desk.change(ACCOUNT, Phone="+1 555 9999")
+    again = await desk.asked_again("update_record", **PHONE)
+    assert set(again.changed) == {"Phone"} and again.preview["Phone now"] == "+1 555 9999"
+    await desk.deputy.decide(again, "approve", by="alice")
+    await desk.act("update_record", **PHONE)
+    await desk.act("update_record", **PHONE)
+    assert desk.row(ACCOUNT)["Phone"] is None and len([one for one in desk.writes if "PATCH" in one]) == 1
+
+
+async def test_what_else_changes_in_a_record_is_not_asked_about(desk: Desk) -> None:
+    await desk.agreed("update_record", **PHONE)
+    desk.change(ACCOUNT, Industry="Energy")
+    assert (await desk.act("update_record", **PHONE))["changed"] == ["Phone"]
+
+
+async def test_a_value_that_is_changed_after_the_last_look_is_not_written_over(desk: Desk) -> None:
+    await desk.agreed("update_record", **PHONE)
+    desk.just_before("PATCH", ACCOUNT, Phone="+1 555 9999")
+    with pytest.raises(Conflict):
+        await desk.act("update_record", **PHONE)
+    assert desk.row(ACCOUNT)["Phone"] == "+1 555 9999"
+    assert (await desk.asked_again("update_record", **PHONE)).preview["Phone now"] == "+1 555 9999"
+
+
+async def test_a_record_that_was_renamed_is_not_deleted_under_the_old_yes(desk: Desk) -> None:
+    given = {"object": "Account", "id": ACCOUNT}
+    await desk.agreed("delete_record", **given)
+    desk.change(ACCOUNT, Name="Northwind, do not delete", Description="Kept for the auditors")
+    again = await desk.asked_again("delete_record", **given)
+    assert set(again.changed) == {"record", "Description"}
+    assert again.preview["Description"] == "Kept for the auditors" and again.preview["warning"]
+
+
+async def test_how_many_records_go_with_one_is_shown_and_not_compared(desk: Desk) -> None:
+    given = {"object": "Account", "id": ACCOUNT}
+    first = await desk.agreed("delete_record", **given)
+    assert first.preview["deleted with it"] == "1 x Contact, 1 x Opportunity"
+    desk.change(CONTACT, AccountId=record_id("Account", 2))
+    assert (await desk.act("delete_record", **given))["deleted"]
+
+
+async def test_a_key_that_somebody_else_has_used_by_now_is_asked_about_again(desk: Desk) -> None:
+    given: dict[str, Any] = {"object": "Account", "fields": {"Phone": "+1 555 1"}, "external_id": "Key__c=k7"}
+    first = await desk.agreed("create_record", **given)
+    assert first.preview["key"] == "Key__c = k7"
+    desk.change(ACCOUNT, Key__c="k7")
+    again = await desk.asked_again("create_record", **given)
+    assert again.preview["record"] == "Northwind (Account)" and again.preview["Phone now"] == "+1 555 0100"
+
+
+async def test_an_owner_who_has_another_name_by_now_is_asked_about_again(desk: Desk) -> None:
+    given = {"object": "Contact", "id": CONTACT, "fields": {"OwnerId": user_id(BOB.sub)}}
+    assert (await desk.agreed("update_record", **given)).preview["OwnerId"] == BOB.name
+    desk.row(user_id(BOB.sub))["Name"] = "Eve"
+    assert (await desk.asked_again("update_record", **given)).preview["OwnerId"] == "Eve"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asks"),
+    [
+        ({"kind": "task", "subject": "Own errand"}, False),
+        ({"kind": "task", "subject": "Own errand", "due_date": "+2d"}, False),
+        ({"kind": "call", "subject": "Rang", "contact_or_lead": CONTACT}, True),
+        ({"kind": "note", "subject": "Said", "account_or_opportunity": ACCOUNT}, True),
+        ({"kind": "task", "subject": "Ring", "owner": "Bob Brown"}, True),
+        ({"kind": "event", "subject": "Meet", "start": "+1d", "duration_minutes": 5}, True),
+    ],
+)
+async def test_what_colleagues_find_on_a_record_is_asked_about(desk: Desk, arguments: Any, asks: bool) -> None:
+    if asks:
+        assert (await desk.asked("log_activity", **arguments)).preview["seen by"] == "everybody in the organisation"
+    else:
+        assert (await desk.act("log_activity", **arguments))["id"]
+
+
+# ----------------------------------------------------------------- undoing
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[ShownWorld]:
+    async with shown_world(SCOPES, clock=lambda: NOW) as world:
+        yield world
+
+
+@pytest.fixture
+def undos(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Undo]]:
+    """Every call that would put something back, as tools tell of it."""
+    told: list[Undo] = []
+    takes = Runner._can_be_undone
+
+    def keep(runner: Runner, undo: Undo) -> None:
+        takes(runner, undo)
+        told.append(undo)
+
+    monkeypatch.setattr(Runner, "_can_be_undone", keep)
+    yield told
+
+
+def contents(world: ShownWorld) -> Any:
+    """What Salesforce keeps, but for when it was changed. An empty value is none."""
+    records = copy.deepcopy(world.sandbox.service("salesforce")["records"])
+    del records["ContentDocumentLink"]  # goes with its note
+    return {
+        kind: [{k: v for k, v in row.items() if k != "LastModifiedDate" and v not in (None, "")} for row in rows]
+        for kind, rows in records.items()
+    }
+
+
+def before_of(show: Show, name: str) -> Any:
+    """What is there as the call that puts it back finds it."""
+    value = show.fields.get(name)
+    return value["before"] if isinstance(value, dict) and value.keys() == {"before", "after"} else value
+
+
+@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
+async def test_what_was_done_is_put_back(world: ShownWorld, undos: list[Undo], tool: str, arguments: Any) -> None:
+    given = await arguments(world) if callable(arguments) else arguments
+    undos.clear()
+    before = contents(world)
+    await world.act(f"salesforce_{tool}", **given)
+    if not undos:
+        assert tool == "delete_record" or "external_id" in given
+        return
+    [undo] = undos
+    assert contents(world) != before
+    world.shown.clear()
+    if given.get("owner"):  # Bob's tasks are hidden from Alice, who made this one
+        with pytest.raises(NotFound):
+            await world.act(undo.tool, **undo.arguments)
+        return
+    await world.act(undo.tool, **undo.arguments)
+    assert contents(world) == before
+    [show] = world.shown
+    assert {name: before_of(show, name) for name in undo.holds} == dict(undo.holds)

@@ -1,0 +1,158 @@
+"""Salesforce: new records.
+
+Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.once` makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from deputize.core import Alias, Effect, Request, Run, Show, Steps, Undo
+from deputize.core.act.tool import Arguments
+from deputize.core.errors import Conflict, InvalidInput
+from deputize.toolkits.salesforce import preview
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, object_called
+from deputize.toolkits.salesforce.change import patched, read_for, show_changes
+from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, required
+from deputize.toolkits.salesforce.field_values import values_of
+from deputize.toolkits.salesforce.once import creates, once
+from deputize.toolkits.salesforce.paging import sorts
+from deputize.toolkits.salesforce.soql import condition, select
+from deputize.toolkits.salesforce.texts import Value
+
+_COMPARED: Final = 255  # characters of a value by which a record is looked for
+
+Values = Annotated[dict[str, Value], Field(min_length=1, max_length=100, description="API names to values")]
+
+_OWN: Final[Mapping[str, frozenset[str]]] = {  # what a note or a task of the user's own consists of
+    "task": frozenset(
+        "subject description activitydate status priority whoid whatid type tasksubtype "
+        "calldisposition calltype calldurationinseconds isreminderset reminderdatetime".split()
+    ),
+    "note": frozenset({"title", "body", "parentid", "isprivate"}),
+    "contentnote": frozenset({"title", "content"}),
+}
+
+
+def _create_effect(arguments: Arguments) -> Effect:
+    """Asks for everything but a note or a task of the user's own: an org's people read it, and customers may."""
+    quiet = _is_own(str(arguments["object"]), arguments["fields"] or ()) and not arguments["external_id"]
+    return Effect.WRITES if quiet else Effect.WRITES | Effect.SENDS
+
+
+def _is_own(kind: str, fields: Iterable[str]) -> bool:
+    """Whether this is all that a note or a task of the user's own consists of."""
+    own = _OWN.get(kind.strip().lower())
+    return own is not None and {str(name).strip().lower() for name in fields} <= own
+
+
+@SALESFORCE.tool(
+    needs=[API],
+    effect=_create_effect,
+    gravest=Effect.WRITES | Effect.SENDS,
+    shows=True,
+    aliases=[
+        Alias("Salesforce.CreateContact", sets={"object": "Contact"}),
+        Alias("Salesforce.CreateLead", sets={"object": "Lead"}),
+        Alias("Salesforce.CreateOpportunity", sets={"object": "Opportunity"}),
+    ],
+)
+def create_record(
+    object: str,
+    fields: Values,
+    external_id: Annotated[str | None, Field(description="Field=value: upsert")] = None,
+    allow_duplicates: bool = False,
+    *,
+    run: Run,
+) -> Steps:
+    """Create an account, contact, lead, opportunity, case, task or any record."""
+    kind = object_called(object, write=True)
+    known = yield from fields_of(kind)
+    values = yield from values_of(known, fields, run.account, creating=True)
+    missing = [str(one["name"]) for one in known.values() if required(one) and one["name"] not in values]
+    if external_id:
+        return (yield from _upserted(kind, known, external_id, values, run))
+    if missing:
+        raise InvalidInput(f"fields: {', '.join(missing[:10])} must be set.")
+    headers = {"sforce-duplicate-rule-header": "allowSave=true"} if allow_duplicates else {}
+    request = creates(kind, values, headers=headers)
+    sent = bool(run.noted and run.noted.get("sent"))
+    if not sent:
+        yield (yield from _show(kind, known, values, run, duplicates=allow_duplicates))
+    try:
+        id, existed = yield from once(request, _alike(known, values), run.account, run.noted, run.now)
+    except Conflict as duplicate:
+        raise Conflict(
+            f"fields: conflict (exists): Salesforce has a similar {kind} already.",
+            reason=duplicate.reason,
+            hint="Search for it; allow_duplicates=true makes one more.",
+        ) from None
+    undo = {"object": kind, "id": id}
+    if not sent:
+        yield Undo("salesforce_delete_record", undo)
+    told = {"tool": "salesforce_delete_record", "args": undo}
+    return {"id": id, "object": kind, "created": True, "undo": told} | ({"existed": True} if existed else {})
+
+
+def _show(
+    kind: str, known: Described, values: Json, run: Run, *, duplicates: bool = False, key: str | None = None
+) -> Asks[Show]:
+    names = yield from preview.names_of(known, values)
+    return Show(
+        "Create this record",
+        audience=preview.seen_by(values, run.account, own=_is_own(kind, values) and not key),
+        people=preview.others(values, run.account),
+        record=f"new {kind}",
+        key=key,
+        duplicates="it is made even if there is one like it" if duplicates else None,
+        pins=preview.references(known, values),
+        **{name: value for name, value in preview.in_words(known, values, names).items() if value != ""},
+    )
+
+
+def _alike(known: Described, values: Json) -> list[str]:
+    """Conditions that a record with these values meets, as far as short values can be compared."""
+    where = []
+    for name, value in values.items():
+        type, said = str(known[name.lower()].get("type") or "string"), str(value)
+        compares = known[name.lower()].get("filterable", True) and (sorts(type) or type in ("picklist", "boolean"))
+        if compares and value is not None and said.isprintable() and len(said) <= _COMPARED:
+            where.append(condition(name, "eq", said, type))
+    return where[:10]
+
+
+def _upserted(kind: str, known: Described, external_id: str, values: Json, run: Run) -> Asks[Json]:
+    """A record under a key of the org's own: the same key is the same record. One that is there is changed as it was
+    shown, by its id: nothing that came meanwhile is written over."""
+    name, _, value = external_id.partition("=")
+    field = field_in(known, name, "external_id")
+    value = value.strip()
+    if not field.get("externalId") or not value:
+        raise InvalidInput("external_id: must be Field=value, for a field that the org has marked as an external id.")
+    body = {one: given for one, given in values.items() if one != field["name"]}
+    where = [condition(str(field["name"]), "eq", value, str(field["type"]))]
+    there = yield from found(select(("Id", *read_for(known, kind, body)), kind, where, limit=2))
+    if len(there) > 1:
+        raise Conflict("external_id: several records have this key.", reason="exists", hint="Change one by its id.")
+    if there:
+        return (yield from _changed(kind, known, there[0], body))
+    yield (yield from _show(kind, known, body, run, key=f"{field['name']} = {value}"))
+    at = {"object": kind, "field": str(field["name"]), "value": value}
+    path = f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}"
+    answer = yield Request("PATCH", path, at=at, json=body, repeat="idem")
+    id = (answer or {}).get("id") or (yield from found(select(("Id",), kind, where, limit=1)))[0]["Id"]
+    created = bool((answer or {}).get("created", True)) if answer else False
+    return {"id": id, "object": kind, "created": created}
+
+
+def _changed(kind: str, known: Described, there: Json, values: Json) -> Asks[Json]:
+    place = {"object": kind, "id": str(there["Id"])}
+    old = {name: there.get(name) for name in values}
+    names = yield from preview.names_of(known, values, old)
+    yield show_changes(known, place, there, values, names)
+    if values:
+        yield from patched(place, values, there.get("LastModifiedDate"))
+    return {"id": place["id"], "object": kind, "created": False}

@@ -1,0 +1,59 @@
+"""Salesforce: the values of fields as their types want them, and whose a record becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Final
+
+from deputize.core import Account
+from deputize.core.errors import InvalidInput
+from deputize.toolkits.salesforce.base import Asks, Json, is_id, record_id
+from deputize.toolkits.salesforce.describe import Described, field_in, owner_id
+
+_NUMBERS: Final = {"double", "currency", "percent"}
+
+
+def values_of(known: Described, given: Mapping[str, str], account: Account, *, creating: bool) -> Asks[Json]:
+    """Values as their fields' types want them. Every name is one of the object's, every picklist value one of its."""
+    values: Json = {}
+    for name, value in given.items():
+        field = field_in(known, name, "fields")
+        if not field.get("createable" if creating else "updateable"):
+            raise InvalidInput(f"fields: {field['name']} cannot be set.")
+        if field["name"] == "OwnerId" and value and not is_id(value):
+            values["OwnerId"] = yield from owner_id(value, account)
+        else:
+            values[str(field["name"])] = cast(field, value)
+    return values
+
+
+def cast(field: Json, value: str) -> Any:
+    """A value as its field's type wants it; None for an empty one. Raises `InvalidInput`."""
+    name, kind = str(field["name"]), str(field.get("type") or "string")
+    if value == "":
+        return None
+    try:
+        if kind in _NUMBERS:
+            return float(value)
+        if kind == "int":
+            return int(value)
+        if kind == "boolean":
+            return {"true": True, "false": False}[value.strip().lower()]
+        if kind == "date":
+            return date.fromisoformat(value.strip()).isoformat()
+        if kind == "datetime":
+            return datetime.fromisoformat(value.strip()).isoformat()
+    except (ValueError, KeyError):
+        raise InvalidInput(
+            f"fields: {name} must be a {kind}.", hint="Numbers, true or false, ISO dates and times."
+        ) from None
+    if kind == "reference":
+        return record_id(value, f"fields: {name}")
+    if kind == "picklist" and field.get("restrictedPicklist"):
+        options = [str(one["value"]) for one in field.get("picklistValues") or () if one.get("active", True)]
+        if value not in options:
+            raise InvalidInput(f"fields: {name} does not allow this value.", hint=f"One of {', '.join(options[:20])}.")
+    if field.get("length") and kind in ("string", "picklist", "email", "phone", "url") and len(value) > field["length"]:
+        raise InvalidInput(f"fields: {name} takes at most {field['length']} characters.")
+    return value
