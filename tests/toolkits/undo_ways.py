@@ -10,12 +10,14 @@ from tests.support.shown import ShownWorld
 from tests.toolkits import test_calendar_shows as calendar
 from tests.toolkits import test_github_shows as github
 from tests.toolkits import test_gmail_shows as gmail
+from tests.toolkits import test_salesforce_shows as salesforce
 from tests.toolkits import test_slack_shows as slack
 from tests.toolkits.github_play import ALL, SITE
 
 SCOPES: Final = {
     "google": [*gmail.SCOPES["google"], *calendar.SCOPES["google"]],
     "github": ALL,
+    "salesforce": salesforce.SCOPES["salesforce"],
     "slack": slack.EVERYTHING,
 }
 
@@ -85,6 +87,15 @@ async def an_answer(world: ShownWorld) -> Given:
 
 
 COUNTED_BY_GITHUB: Final = r"\.issues\..*\.(events|updated_at|closed_at|reason)"
+
+
+async def bobs_calendar(world: ShownWorld) -> Given:
+    """A calendar on Alice's list, which is to go."""
+    listed = await calendar.let_in(world)
+    await world.act("calendar_manage_calendar", action="subscribe", calendar=listed["calendar"])
+    return {"action": "unsubscribe", "calendar": listed["calendar"]}
+
+
 SAID: Final = r"\.messages\[\d+\]: \+ \{.*'subtype': 'channel_"  # what Slack tells the members about it
 
 WAYS: Final[dict[str, Way]] = {
@@ -98,6 +109,23 @@ WAYS: Final[dict[str, Way]] = {
         "update_event",
         {"event_id": "holiday0001", "title": "Away"},
         does("calendar_update_event", event_id=..., title="Moved"),
+    ),
+    "calendar/manage.py:_off_the_list": Way(
+        "manage_calendar",
+        {"action": "create", "title": "Plain"},
+        does("calendar_manage_calendar", action="update", calendar=..., title="Renamed"),
+        stays=r"calendar\.calendars\.c_",  # nobody's list has it, and Google keeps it
+    ),
+    "calendar/manage.py:_unsubscribe": Way("manage_calendar", bobs_calendar),
+    "calendar/manage.py:_update": Way(
+        "manage_calendar",
+        {"action": "update", "calendar": "Team", "description": "Ours"},
+        does("calendar_manage_calendar", action="update", calendar="Team", description="Theirs"),
+    ),
+    "calendar/sharing.py:share_calendar": Way(
+        "share_calendar",
+        {"who": "carol@else.test", "role": "free_busy", "notify": False},
+        does("calendar_share_calendar", who="carol@else.test", role="writer", notify=False),
     ),
     "calendar/create.py:_undo": Way(
         "create_event",
@@ -174,6 +202,23 @@ WAYS: Final[dict[str, Way]] = {
     "gmail/tidy.py:_undo": Way("update_emails", gmail.some_mails, one_mail_less),
     "gmail/vacation.py:_undo": Way(
         "set_vacation", gmail.AWAY, does("gmail_set_vacation", enabled=True, subject="Gone", body="For good")
+    ),
+    "salesforce/activities.py:_noted_down": Way(
+        "log_activity",
+        {"kind": "note", "subject": "Said", "description": "Loud words", "account_or_opportunity": salesforce.ACCOUNT},
+        stays=r"\.deleted|ContentDocumentLink",  # in the recycle bin
+    ),
+    "salesforce/activities.py:log_activity": Way(
+        "log_activity", {"kind": "task", "subject": "Own errand"}, stays=r"\.deleted"
+    ),
+    "salesforce/change.py:update_record": Way(
+        "update_record",
+        {"object": "Lead", "id": salesforce.LEAD, "fields": {"Company": "Globex"}},
+        does("salesforce_update_record", object="Lead", id=salesforce.LEAD, fields={"Company": "Hooli"}),
+        stays=r"\.LastModifiedDate$",
+    ),
+    "salesforce/create.py:create_record": Way(
+        "create_record", {"object": "Account", "fields": {"Name": "Quartz"}}, stays=r"\.deleted"
     ),
     "slack/channel_members.py:manage_members": Way(
         "manage_members", {"conversation": "#eng", "action": "invite", "users": ["@decoy"]}
