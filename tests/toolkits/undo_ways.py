@@ -273,6 +273,7 @@ WAYS: Final[dict[str, Way]] = {
         {"issues": ["ENG-1"], "state": "Done", "description": "Mended", "append": True, "remove_labels": ["Bug"]},
         does("linear_update_issue", issues=..., state="Todo"),
         stays=TIMES,
+    ),
     "salesforce/activities.py:_noted_down": Way(
         "log_activity",
         {"kind": "note", "subject": "Said", "description": "Loud words", "account_or_opportunity": salesforce.ACCOUNT},
