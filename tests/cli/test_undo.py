@@ -47,6 +47,8 @@ def test_an_act_says_how_it_is_undone_and_is_undone_after_a_yes_only(
     assert (told["what"], told["where"]) == ("Star a mail", "Inbox")
     unanswered = cli("undo", act, stdin="", **settings)
     assert "Star a mail" in unanswered.stderr and mail in starred(provider)
+    refused = cli("undo", act, stdin="n\n", **settings)
+    assert refused.exit_code == 1 and "[declined]" in refused.stderr and mail in starred(provider)
     undone = cli("undo", act, stdin="y\n", **settings)
     assert undone.exit_code == 0 and "STARRED" not in json.loads(undone.stdout)["labels"], undone.stderr
     assert starred(provider) == before
