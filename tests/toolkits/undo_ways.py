@@ -102,6 +102,15 @@ TIMES: Final = r"\.(updatedAt|editedAt|createdAt|completedAt)"
 """What Linear notes by itself."""
 IN_THE_BIN: Final = r"salesforce\.(deleted|records\.ContentDocumentLink)"
 COUNTED_BY_GITHUB: Final = r"\.issues\..*\.(events|updated_at|closed_at|reason)"
+
+
+async def bobs_calendar(world: ShownWorld) -> Given:
+    """A calendar on Alice's list, which is to go."""
+    listed = await calendar.let_in(world)
+    await world.act("calendar_manage_calendar", action="subscribe", calendar=listed["calendar"])
+    return {"action": "unsubscribe", "calendar": listed["calendar"]}
+
+
 SAID: Final = r"\.messages\[\d+\]: \+ \{.*'subtype': 'channel_"  # what Slack tells the members about it
 
 WAYS: Final[dict[str, Way]] = {
@@ -115,6 +124,23 @@ WAYS: Final[dict[str, Way]] = {
         "update_event",
         {"event_id": "holiday0001", "title": "Away"},
         does("calendar_update_event", event_id=..., title="Moved"),
+    ),
+    "calendar/manage.py:_off_the_list": Way(
+        "manage_calendar",
+        {"action": "create", "title": "Plain"},
+        does("calendar_manage_calendar", action="update", calendar=..., title="Renamed"),
+        stays=r"calendar\.calendars\.c_",  # nobody's list has it, and Google keeps it
+    ),
+    "calendar/manage.py:_unsubscribe": Way("manage_calendar", bobs_calendar),
+    "calendar/manage.py:_update": Way(
+        "manage_calendar",
+        {"action": "update", "calendar": "Team", "description": "Ours"},
+        does("calendar_manage_calendar", action="update", calendar="Team", description="Theirs"),
+    ),
+    "calendar/sharing.py:share_calendar": Way(
+        "share_calendar",
+        {"who": "carol@else.test", "role": "free_busy", "notify": False},
+        does("calendar_share_calendar", who="carol@else.test", role="writer", notify=False),
     ),
     "calendar/create.py:_undo": Way(
         "create_event",

@@ -128,8 +128,11 @@ def repeatable(approval: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def is_spent(act: Act, content: Mapping[str, Any]) -> bool:
-    """Whether an approval was for another call, which only looked the same."""
-    return content["status"] in ("used", "rejected") and not act.call.known
+    """Whether an approval was for another call, which only looked the same; or a no to undo, which nobody but the user
+    asks for again."""
+    if not act.call.known:
+        return content["status"] in ("used", "rejected")
+    return act.call.undoes is not None and bool(content["status"] == "rejected")
 
 
 def fresh_id(key: str) -> str:
