@@ -227,7 +227,7 @@ def _plain_place(target: str, kind: Target) -> Asks[tuple[Json, Place]]:
     return {field: update.id}, update.place.inside(f"a status update by {update.by}")
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, aliases=["Linear.ResolveComment"], shows=True)
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS, aliases=["Linear.ResolveComment"], shows=True)
 def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id: str | None = None) -> Steps:
     """Resolve or reopen a comment thread."""
     found = yield from _comment(comment_id, "comment_id")
