@@ -11,6 +11,7 @@ from tests.toolkits import test_calendar_shows as calendar
 from tests.toolkits import test_github_shows as github
 from tests.toolkits import test_gmail_shows as gmail
 from tests.toolkits import test_linear_shows as linear
+from tests.toolkits import test_salesforce_shows as salesforce
 from tests.toolkits import test_slack_shows as slack
 from tests.toolkits.github_play import ALL, SITE
 from tests.toolkits.linear_calls import COMMENT, NOTE
@@ -20,6 +21,7 @@ SCOPES: Final = {
     "github": ALL,
     "slack": slack.EVERYTHING,
     "linear": linear.SCOPES,
+    "salesforce": salesforce.SCOPES["salesforce"],
 }
 
 Given = Mapping[str, Any]
@@ -80,6 +82,15 @@ async def rewritten(world: ShownWorld, given: Given, back: Given) -> object:
     return await world.act("github_write_comment", repo=SITE, comment_id=int(back["id"]), body="Other")
 
 
+def written_in(kind: str, field: str) -> Hand:
+    """Somebody writes in the new record."""
+
+    async def hand(world: ShownWorld, given: Given, back: Given) -> object:
+        return await world.act("salesforce_update_record", object=kind, id=back["id"], fields={field: "Other"})
+
+    return hand
+
+
 async def an_answer(world: ShownWorld) -> Given:
     """Bob's invitation, which Alice has answered."""
     answer = {"event_id": "review00001", "response": "tentative"}
@@ -89,7 +100,17 @@ async def an_answer(world: ShownWorld) -> Given:
 
 TIMES: Final = r"\.(updatedAt|editedAt|createdAt|completedAt)"
 """What Linear notes by itself."""
+IN_THE_BIN: Final = r"salesforce\.(deleted|records\.ContentDocumentLink)"
 COUNTED_BY_GITHUB: Final = r"\.issues\..*\.(events|updated_at|closed_at|reason)"
+
+
+async def bobs_calendar(world: ShownWorld) -> Given:
+    """A calendar on Alice's list, which is to go."""
+    listed = await calendar.let_in(world)
+    await world.act("calendar_manage_calendar", action="subscribe", calendar=listed["calendar"])
+    return {"action": "unsubscribe", "calendar": listed["calendar"]}
+
+
 SAID: Final = r"\.messages\[\d+\]: \+ \{.*'subtype': 'channel_"  # what Slack tells the members about it
 
 WAYS: Final[dict[str, Way]] = {
@@ -103,6 +124,23 @@ WAYS: Final[dict[str, Way]] = {
         "update_event",
         {"event_id": "holiday0001", "title": "Away"},
         does("calendar_update_event", event_id=..., title="Moved"),
+    ),
+    "calendar/manage.py:_off_the_list": Way(
+        "manage_calendar",
+        {"action": "create", "title": "Plain"},
+        does("calendar_manage_calendar", action="update", calendar=..., title="Renamed"),
+        stays=r"calendar\.calendars\.c_",  # nobody's list has it, and Google keeps it
+    ),
+    "calendar/manage.py:_unsubscribe": Way("manage_calendar", bobs_calendar),
+    "calendar/manage.py:_update": Way(
+        "manage_calendar",
+        {"action": "update", "calendar": "Team", "description": "Ours"},
+        does("calendar_manage_calendar", action="update", calendar="Team", description="Theirs"),
+    ),
+    "calendar/sharing.py:share_calendar": Way(
+        "share_calendar",
+        {"who": "carol@else.test", "role": "free_busy", "notify": False},
+        does("calendar_share_calendar", who="carol@else.test", role="writer", notify=False),
     ),
     "calendar/create.py:_undo": Way(
         "create_event",
@@ -245,6 +283,27 @@ WAYS: Final[dict[str, Way]] = {
         {"issues": ["ENG-1"], "state": "Done", "description": "Mended", "append": True, "remove_labels": ["Bug"]},
         does("linear_update_issue", issues=..., state="Todo"),
         stays=TIMES,
+    ),
+    "salesforce/activities.py:_noted_down": Way(
+        "log_activity",
+        {"kind": "note", "subject": "Said", "account_or_opportunity": salesforce.ACCOUNT},
+        written_in("ContentNote", "Title"),
+        stays=IN_THE_BIN,
+    ),
+    "salesforce/activities.py:log_activity": Way(
+        "log_activity", {"kind": "task", "subject": "Own errand"}, written_in("Task", "Subject"), stays=IN_THE_BIN
+    ),
+    "salesforce/change.py:update_record": Way(
+        "update_record",
+        salesforce.an_emptied_text,
+        does("salesforce_update_record", object=..., id=..., fields={"Phone": "+1 555 3333"}),
+        stays=r"LastModifiedDate",
+    ),
+    "salesforce/create.py:create_record": Way(
+        "create_record",
+        {"object": "Contact", "fields": {"LastName": "Fox"}},
+        written_in("Contact", "LastName"),
+        stays=IN_THE_BIN,
     ),
     "slack/channel_members.py:manage_members": Way(
         "manage_members", {"conversation": "#eng", "action": "invite", "users": ["@decoy"]}
