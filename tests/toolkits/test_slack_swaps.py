@@ -254,6 +254,15 @@ async def test_words_that_may_not_be_read_are_said_to_be_lost_unseen() -> None:
             assert "may not be read" in preview["text now"] and preview["warning"]
 
 
+async def test_a_canvas_that_may_not_be_read_is_said_to_be_lost_unseen() -> None:
+    async with world("canvases:write") as alice:
+        made = await alice.act("write_canvas", title="Notes", body="Old lines")
+        alice.deputy.policy = ask_before_sending
+        given = {"canvas_id": made["canvas_id"], "body": "New", "mode": "replace"}
+        preview = (await Desk(alice).asked("write_canvas", **given)).preview
+        assert "may not be read" in preview["text now"] and preview["text"] == "New" and preview["warning"]
+
+
 async def test_bytes_that_were_swapped_behind_a_handle_are_asked_about_again(desk: Desk) -> None:
     handle = await desk.world.file("plan.txt", b"our plan")
     given = {"conversation": ENG, "attachments": [handle]}
