@@ -24,6 +24,8 @@ HOME: Final[Need] = reads("GET R")
 """The need of `home_of`."""
 
 FOR_GOOD: Final = "cannot be taken back"
+INVITED: Final = "its owner and whom they have invited"
+"""Who sees what is private and a person's own: to read their names takes more rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,10 @@ class Home:
 
     def where(self, branch: str = "") -> str:
         """The place in words."""
-        return f"{self.name} ({self.visibility or 'visibility not known'})" + (f", branch {branch}" if branch else "")
+        seen = self.visibility or "visibility not known"
+        if self.audience is Audience.PEOPLE:
+            seen = f"{seen}: {INVITED}"
+        return f"{self.name} ({seen})" + (f", branch {branch}" if branch else "")
 
     def shows(self, what: str, /, *, branch: str = "", pins: Mapping[str, Any] | None = None, **more: Any) -> Show:
         """What is about to happen in it. ``more``: as `Show` takes it."""
