@@ -186,6 +186,9 @@ if __name__ == "__main__":
     )
     imports()
     asyncio.run(acts())
+    from tests.bench import writing
+
+    asyncio.run(writing.writes())
     if find_spec("llama_index"):
         from tests.bench import llamaindex
 

@@ -47,9 +47,13 @@ def test_an_act_says_how_it_is_undone_and_is_undone_after_a_yes_only(
     assert (told["what"], told["where"]) == ("Star a mail", "Inbox")
     unanswered = cli("undo", act, stdin="", **settings)
     assert "Star a mail" in unanswered.stderr and mail in starred(provider)
+    refused = cli("undo", act, stdin="n\n", **settings)
+    assert refused.exit_code == 1 and "[declined]" in refused.stderr and mail in starred(provider)
     undone = cli("undo", act, stdin="y\n", **settings)
     assert undone.exit_code == 0 and "STARRED" not in json.loads(undone.stdout)["labels"], undone.stderr
     assert starred(provider) == before
+    told = [line for line in cli("audit", **settings).stdout.splitlines() if "gmail_star" in line and "done" in line]
+    assert [(f"act {act}" in line, f"undoes {act}" in line) for line in told] == [(True, False), (False, True)]
 
 
 def test_where_nothing_can_be_undone_it_says_so(cli: Command, starring: dict[str, Any]) -> None:

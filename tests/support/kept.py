@@ -20,6 +20,8 @@ def everything(sandbox: Sandbox) -> Any:
     for name, repo in services["github"]["repos"].items():
         commits = services["github"]["commits"][name]
         repo["branches"] = {branch: commits[head]["tree"] for branch, head in repo["branches"].items()}
+    for listed in services["calendar"]["lists"].values():
+        listed |= {name: {"listed": True, **look} for name, look in listed.items()}
     return [_lean(services), _lean(copy.deepcopy(kept["mailboxes"]))]
 
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Audience
 from deputize.core.act.show import show_rows
 from deputize.sandbox.linear.seed import stable_id
 from deputize.toolkits.linear import TOOLKIT
@@ -18,6 +17,8 @@ from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 
 FORMATS: Final = frozenset("graphql".split())
+SCOPES: Final = ("read", "write", "admin")
+MINE: Final = stable_id("comment", "2")
 PROJECT, DESIGN = "Import rewrite", stable_id("document", "design")
 UPDATE, RELIABILITY = stable_id("project update", "1"), "Reliability"
 LABEL, MILESTONE = stable_id("label", "flaky"), stable_id("milestone", "beta")
@@ -140,9 +141,9 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("linear_write_comment", {"target": DESIGN, "target_kind": "document", "body": "Ha kha", "quoted_text": "pass"}),
     ("linear_write_comment", {"target": RELIABILITY, "target_kind": "initiative", "body": "Dal"}),
     ("linear_write_comment", {"target": UPDATE, "target_kind": "project_update", "body": "Dhal"}),
-    ("linear_write_comment", {"comment_id": stable_id("comment", "2"), "body": "Ra zay"}),
-    ("linear_resolve_comment", {"comment_id": COMMENT, "resolving_comment_id": stable_id("comment", "2")}),
-    ("linear_resolve_comment", {"comment_id": stable_id("comment", "2"), "resolved": False}),
+    ("linear_write_comment", {"comment_id": MINE, "body": "Ra zay"}),
+    ("linear_resolve_comment", {"comment_id": COMMENT, "resolving_comment_id": MINE}),
+    ("linear_resolve_comment", {"comment_id": MINE, "resolved": False}),
     ("linear_save_project", {"name": "Sin shin", "teams": ["ENG", "OPS"], "status": "planned", "lead": "me"}),
     ("linear_save_project", SAVED),
     ("linear_save_project", {name: SAVED[name] for name in SAVED if name not in ("members", "start_date")}),
@@ -197,7 +198,7 @@ AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
     "create_customer_need": TEAM,
     "create_issue": TEAM,
     "create_project_status": "organisation",
-    "link_url": TEAM,
+    "link_url": f"{TEAM}; unknown where it leads to GitHub, which Linear may tell",
     "post_update": TEAM,
     "relate_issues": TEAM,
     "resolve_comment": TEAM,
@@ -215,7 +216,7 @@ AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
 
 @pytest.fixture
 async def world() -> AsyncIterator[ShownWorld]:
-    async with shown_world({"linear": ["read", "write", "admin"]}) as world:
+    async with shown_world({"linear": SCOPES}) as world:
         yield world
 
 
@@ -238,12 +239,11 @@ def test_every_writing_tool_has_a_row() -> None:
 async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
     await world.act(tool, **(await arguments(world) if callable(arguments) else arguments))
     assert world.shown[-1].audience.name.lower() in AUDIENCES[tool.removeprefix("linear_")]
-    assert world.shown[-1].audience is not Audience.UNKNOWN
 
 
 @by_row
 async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arguments: Any) -> None:
     clock = Clock(NOW)
-    async with shown_world({"linear": ["read", "write", "admin"]}, clock=clock) as world:
+    async with shown_world({"linear": SCOPES}, clock=clock) as world:
         seen = await world.asked_over(tool, arguments, clock)
         assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])

@@ -10,9 +10,8 @@ from typing import Any, Final
 import pytest
 
 from tests.support.shown import ShownWorld, shown_world
-from tests.toolkits.test_linear_shows import ROWS, by_row
+from tests.toolkits.test_linear_shows import ROWS, SCOPES, by_row
 
-SCOPES: Final = ("read", "write", "admin")
 TIMES: Final = frozenset(("updatedAt", "editedAt", "createdAt", "completedAt"))
 MARKS: Final = ("readAt", "resolvedAt", "retiredAt")
 """Times of which only counts whether they are there."""
@@ -80,7 +79,8 @@ async def test_what_was_done_is_put_back(world: ShownWorld, tool: str, arguments
         assert contents(world) == before
 
 
-async def test_there_is_an_undo_wherever_a_call_can_say_what_was_there(world: ShownWorld) -> None:
+@pytest.mark.sweep
+async def test_there_is_an_undo_wherever_a_call_can_say_what_was_there() -> None:
     without: Counter[str] = Counter()
     for tool, arguments in ROWS:
         async with shown_world({"linear": SCOPES}) as world:

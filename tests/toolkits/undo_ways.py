@@ -10,13 +10,18 @@ from tests.support.shown import ShownWorld
 from tests.toolkits import test_calendar_shows as calendar
 from tests.toolkits import test_github_shows as github
 from tests.toolkits import test_gmail_shows as gmail
+from tests.toolkits import test_linear_shows as linear
+from tests.toolkits import test_salesforce_shows as salesforce
 from tests.toolkits import test_slack_shows as slack
 from tests.toolkits.github_play import ALL, SITE
+from tests.toolkits.linear_calls import COMMENT, NOTE
 
 SCOPES: Final = {
     "google": [*gmail.SCOPES["google"], *calendar.SCOPES["google"]],
     "github": ALL,
     "slack": slack.EVERYTHING,
+    "linear": linear.SCOPES,
+    "salesforce": salesforce.SCOPES["salesforce"],
 }
 
 Given = Mapping[str, Any]
@@ -77,6 +82,15 @@ async def rewritten(world: ShownWorld, given: Given, back: Given) -> object:
     return await world.act("github_write_comment", repo=SITE, comment_id=int(back["id"]), body="Other")
 
 
+def written_in(kind: str, field: str) -> Hand:
+    """Somebody writes in the new record."""
+
+    async def hand(world: ShownWorld, given: Given, back: Given) -> object:
+        return await world.act("salesforce_update_record", object=kind, id=back["id"], fields={field: "Other"})
+
+    return hand
+
+
 async def an_answer(world: ShownWorld) -> Given:
     """Bob's invitation, which Alice has answered."""
     answer = {"event_id": "review00001", "response": "tentative"}
@@ -84,7 +98,19 @@ async def an_answer(world: ShownWorld) -> Given:
     return answer | {"response": "declined"}
 
 
+TIMES: Final = r"\.(updatedAt|editedAt|createdAt|completedAt)"
+"""What Linear notes by itself."""
+IN_THE_BIN: Final = r"salesforce\.(deleted|records\.ContentDocumentLink)"
 COUNTED_BY_GITHUB: Final = r"\.issues\..*\.(events|updated_at|closed_at|reason)"
+
+
+async def bobs_calendar(world: ShownWorld) -> Given:
+    """A calendar on Alice's list, which is to go."""
+    listed = await calendar.let_in(world)
+    await world.act("calendar_manage_calendar", action="subscribe", calendar=listed["calendar"])
+    return {"action": "unsubscribe", "calendar": listed["calendar"]}
+
+
 SAID: Final = r"\.messages\[\d+\]: \+ \{.*'subtype': 'channel_"  # what Slack tells the members about it
 
 WAYS: Final[dict[str, Way]] = {
@@ -98,6 +124,23 @@ WAYS: Final[dict[str, Way]] = {
         "update_event",
         {"event_id": "holiday0001", "title": "Away"},
         does("calendar_update_event", event_id=..., title="Moved"),
+    ),
+    "calendar/manage.py:_off_the_list": Way(
+        "manage_calendar",
+        {"action": "create", "title": "Plain"},
+        does("calendar_manage_calendar", action="update", calendar=..., title="Renamed"),
+        stays=r"calendar\.calendars\.c_",  # nobody's list has it, and Google keeps it
+    ),
+    "calendar/manage.py:_unsubscribe": Way("manage_calendar", bobs_calendar),
+    "calendar/manage.py:_update": Way(
+        "manage_calendar",
+        {"action": "update", "calendar": "Team", "description": "Ours"},
+        does("calendar_manage_calendar", action="update", calendar="Team", description="Theirs"),
+    ),
+    "calendar/sharing.py:share_calendar": Way(
+        "share_calendar",
+        {"who": "carol@else.test", "role": "free_busy", "notify": False},
+        does("calendar_share_calendar", who="carol@else.test", role="writer", notify=False),
     ),
     "calendar/create.py:_undo": Way(
         "create_event",
@@ -174,6 +217,93 @@ WAYS: Final[dict[str, Way]] = {
     "gmail/tidy.py:_undo": Way("update_emails", gmail.some_mails, one_mail_less),
     "gmail/vacation.py:_undo": Way(
         "set_vacation", gmail.AWAY, does("gmail_set_vacation", enabled=True, subject="Gone", body="For good")
+    ),
+    "linear/admin.py:_changed": Way(
+        "save_label",
+        {"label": linear.BUG, "name": "Defect", "retired": True},
+        does("linear_save_label", label=..., name="Fault"),
+        stays=TIMES,
+    ),
+    "linear/comments.py:_edited": Way(
+        "write_comment",
+        {"comment_id": linear.MINE, "body": "Other"},
+        does("linear_write_comment", comment_id=..., body="Else"),
+        stays=TIMES,
+    ),
+    "linear/comments.py:resolve_comment": Way(
+        "resolve_comment",
+        {"comment_id": COMMENT},
+        does("linear_resolve_comment", comment_id=..., resolved=False),
+        stays=TIMES,
+    ),
+    "linear/inbox.py:update_notifications": Way(
+        "update_notifications",
+        {"notification_ids": [NOTE], "action": "read"},
+        does("linear_update_notifications", notification_ids=..., action="unread"),
+    ),
+    "linear/initiative_edits.py:_back": Way(
+        "save_initiative",
+        linear.an_initiative,
+        stays=r"\.initiative_links\[\d+\]\.(id|createdAt|updatedAt)$",
+    ),
+    "linear/links.py:_attached": Way("link_url", {"issue": "ENG-1", "url": "https://example.test/a"}),
+    "linear/links.py:_unlinked": Way("link_url", linear.a_link, stays=r"\.attachments\[0\]\.id$"),
+    "linear/links.py:relate_issues": Way("relate_issues", {"issue": "ENG-1", "related": "ENG-2"}),
+    "linear/links.py:set_subscription": Way(
+        "set_subscription",
+        {"issue": "ENG-1", "person": "bob"},
+        stays=r"subscribers",
+    ),
+    "linear/papers.py:_back": Way(
+        "save_document",
+        {"document": linear.DESIGN, "content": "More", "append": True},
+        does("linear_save_document", document=..., content="Else", append=True),
+        stays=TIMES,
+    ),
+    "linear/places.py:undo": Way(
+        "create_issue",
+        {"team": "ENG", "title": "New", "description": "Words"},
+        does("linear_update_issue", issues=["ENG-4"], description="Others' words", append=True),
+        stays=r"\.issues\[\d+\]: \+ .*'trashed': True",  # Linear keeps what was deleted for a while
+    ),
+    "linear/project_edits.py:_back": Way(
+        "save_project",
+        {"project": linear.PROJECT, "content": "Anew", "append": True, "status": "paused"},
+        does("linear_save_project", project=..., status="completed"),
+        stays=TIMES,
+    ),
+    "linear/project_milestones.py:_changed": Way(
+        "save_milestone",
+        {"project": linear.PROJECT, "milestone": linear.MILESTONE, "description": "First"},
+        does("linear_save_milestone", project=..., milestone=..., description="Else", append=True),
+        stays=TIMES,
+    ),
+    "linear/values.py:undo": Way(
+        "update_issue",
+        {"issues": ["ENG-1"], "state": "Done", "description": "Mended", "append": True, "remove_labels": ["Bug"]},
+        does("linear_update_issue", issues=..., state="Todo"),
+        stays=TIMES,
+    ),
+    "salesforce/activities.py:_noted_down": Way(
+        "log_activity",
+        {"kind": "note", "subject": "Said", "account_or_opportunity": salesforce.ACCOUNT},
+        written_in("ContentNote", "Title"),
+        stays=IN_THE_BIN,
+    ),
+    "salesforce/activities.py:log_activity": Way(
+        "log_activity", {"kind": "task", "subject": "Own errand"}, written_in("Task", "Subject"), stays=IN_THE_BIN
+    ),
+    "salesforce/change.py:update_record": Way(
+        "update_record",
+        salesforce.an_emptied_text,
+        does("salesforce_update_record", object=..., id=..., fields={"Phone": "+1 555 3333"}),
+        stays=r"LastModifiedDate",
+    ),
+    "salesforce/create.py:create_record": Way(
+        "create_record",
+        {"object": "Contact", "fields": {"LastName": "Fox"}},
+        written_in("Contact", "LastName"),
+        stays=IN_THE_BIN,
     ),
     "slack/channel_members.py:manage_members": Way(
         "manage_members", {"conversation": "#eng", "action": "invite", "users": ["@decoy"]}

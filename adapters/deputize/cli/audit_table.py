@@ -73,11 +73,19 @@ def _local(row: Row) -> datetime:
 
 
 def _words(row: Row) -> list[list[str]]:
-    """What was done with which scopes, how it ended, and for whom by which agent."""
-    what = [_word(row.get("tool") or row.get("provider")), *_scopes(row)]
+    """What was done with which scopes and under which id, how it ended, and for whom by which agent."""
+    what = [_word(row.get("tool") or row.get("provider")), *_scopes(row), *_act(row)]
     how = [_word(row.get(name)) for name in ("decision", "reason", "upstream")]
     who = [_word(row.get("user")), _word(row.get("agent"))]
     return [[*filter(None, words)] for words in (what, how, who)]
+
+
+def _act(row: Row) -> Iterator[str]:
+    """The id by which an act that was done can be named, and the one of the act that it puts back."""
+    if row.get("act_id") and row.get("decision") == "done":
+        yield f"act {_word(row['act_id'])}"
+    if row.get("undoes"):
+        yield f"undoes {_word(row['undoes'])}"
 
 
 def _scopes(row: Row) -> Iterator[str]:

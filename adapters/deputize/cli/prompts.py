@@ -102,6 +102,9 @@ class Asking:
                 self.consents([needed.consent], left)
             except ApprovalRequired as needed:
                 self._decide(needed)
+                now = self.deputy.run(self.deputy.approval(needed.approval, by=self.user))
+                if now is not None and now.status == "rejected":
+                    raise Declined(f"The user declined: {now.tool}.", hint=now.reason) from None
 
     def _unanswered(self, needed: ConsentRequired) -> DeputizeError:
         scopes = " ".join(f"--scopes {scope}" for scope in needed.consent.scopes)

@@ -22,6 +22,7 @@ from deputize.core import (
     PolicyDenied,
     Verdict,
 )
+from deputize.core.act.approval import Decision
 from deputize.core.audit import Audit, read
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -150,6 +151,22 @@ async def test_the_policy_speaks_about_an_undo_as_about_any_act_and_knows_what_i
     inbox.deputy.policy = lambda act: Verdict.DENY
     with pytest.raises(PolicyDenied):
         await inbox.act(call="x")
+
+
+async def test_a_no_is_to_one_attempt_and_who_asks_again_is_asked_again(inbox: Inbox) -> None:
+    await inbox.act()
+    [one] = await inbox.undoable()
+    inbox.deputy.policy = lambda act: Verdict.ASK
+    asked = set[str]()
+    answers: tuple[Decision, ...] = ("reject", "reject", "approve")
+    for decision in answers:
+        with pytest.raises(ApprovalRequired) as caught:
+            await inbox.deputy.undo("alice", one)
+        asked.add(caught.value.approval.id)
+        await inbox.deputy.decide(caught.value.approval, decision, by="alice")
+        assert inbox.starred
+    await inbox.deputy.undo("alice", one)
+    assert not inbox.starred and len(asked) == 3
 
 
 async def test_an_act_is_its_users_alone(inbox: Inbox) -> None:

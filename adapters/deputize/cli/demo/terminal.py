@@ -13,12 +13,13 @@ from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
-from deputize.cli.typed_answer import AnsweredElsewhere, typed_line
+from deputize.cli.typed_answer import AnsweredElsewhere, line_editing, typed_line
 from deputize.core import DeputizeError, InvalidInput
 from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
-    from deputize.cli.demo.stage import Payload, Stage, Turn
+    from deputize.cli.demo.chat import Payload, Turn
+    from deputize.cli.demo.stage import Stage
     from deputize.core import Consent
     from deputize.core.act.approval import Decision
 
@@ -36,21 +37,6 @@ HELP: Final = """\
   /audit            the newest rows of the audit
   /help             this
   /quit             leave; the conversation is kept"""
-
-
-def line_editing() -> ModuleType | None:
-    """GNU readline, which `input` uses once it is imported; None without a terminal, and where Python has none.
-
-    Only what the person says to the model is remembered, and only while the demo runs: no answer to a question.
-    """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return None
-    try:
-        import readline
-    except ImportError:  # Windows
-        return None
-    readline.set_auto_history(False)
-    return readline
 
 
 def _listed(names: Iterable[str]) -> str:

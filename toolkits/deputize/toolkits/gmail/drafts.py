@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, any_of
+from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -101,6 +101,8 @@ def save_draft(
     pins = {"message": reply_to} if reply_to else None
     yield Show("Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields)
     made = yield from create_draft(Outgoing(letter.content(), run.key, frame.thread if frame else ""))
+    args = {"draft_id": str(made.get("id"))}
+    yield Undo("gmail_delete_draft", args, {"message": (made.get("message") or {}).get("id")})
     return _draft(made, letter.people.to, letter.subject, letter.text.plain, run.account)
 
 

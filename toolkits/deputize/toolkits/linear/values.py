@@ -119,7 +119,8 @@ def undo(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Undo | 
     holds: Json = {"issues": [_line(one, wanted) for one in done]}
     if not others:
         before, now = _now(found[0], wanted), _now(done[0], wanted)
-        holds = {argument: now[argument] or "" for argument in now if now[argument] != before[argument]}
+        changed = [argument for argument in now if now[argument] != before[argument]]
+        holds = {argument: "" if now[argument] is None else now[argument] for argument in changed}
         if "description" in back:
             back["if_text"] = digest(str(done[0].get("description") or ""))
     return Undo("linear_update_issue", {"issues": [one["identifier"] for one in found], **back}, holds=holds)
