@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from deputize.adapters.langgraph import asked_of, resume_when_done
+from deputize.cli.demo.ticks import ticking
 from deputize.core import Approval, Conflict, Consent, Deputy, NotFound
 from deputize.core.act.approval import Decision
 
@@ -65,21 +64,9 @@ class Chat:
     async def wait(self, seconds: float = 600.0, tell: Callable[[Consent], None] = lambda consent: None) -> Turn:
         """Until the person has been to the links; then the conversation goes on. Each consent that ends is told of."""
         pauses = (await self.graph.aget_state(self.config)).interrupts
-        asked = [ask["consent_id"] for ask in asked_of(pauses, "consent")]
-        telling = [asyncio.create_task(self._tell_of(one, seconds, tell)) for one in asked]
-        try:
+        async with ticking(self.deputy, [ask["consent_id"] for ask in asked_of(pauses, "consent")], seconds, tell):
             await resume_when_done(self.deputy, self.graph, self.config, seconds=seconds)
-        finally:
-            for task in telling:
-                task.cancel()
-            await asyncio.gather(*telling, return_exceptions=True)
         return await self.turn()
-
-    async def _tell_of(self, consent_id: str, seconds: float, tell: Callable[[Consent], None]) -> None:
-        with suppress(NotFound):
-            for ended in await self.deputy.wait([consent_id], timeout=seconds):
-                if ended.status not in ("pending", "expired"):
-                    tell(ended)
 
     async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
         """The person's answers to approvals, by approval id. One that has expired is asked anew."""

@@ -57,7 +57,7 @@ class Terminal:
     place: DemoFolder
     model: str
     browser: bool
-    shown: set[str] = field(default_factory=set)
+    linked: set[str] = field(default_factory=set)
     editing: ModuleType | None = field(default_factory=lambda: line_editing())
 
     def talk(self) -> None:
@@ -140,9 +140,9 @@ class Terminal:
         from deputize.core.web.local_links import show_anew
 
         deputy = self.stage.deputy
-        new = [ask for ask in turn.consents if ask["link"] not in self.shown]
+        new = [ask for ask in turn.consents if ask["link"] not in self.linked]
         for ask in new:
-            self.shown.add(ask["link"])
+            self.linked.add(ask["link"])
             self._run(show_anew(deputy, ask["link"]))
             show.consent(ask, deputy.providers[ask["provider"]].label, deputy.agent, show.out)
         together = self._on_one_page(new)
@@ -168,12 +168,7 @@ class Terminal:
         return link
 
     def _tick(self, consent: Consent) -> None:
-        label = self.stage.deputy.providers[consent.provider].label
-        if consent.status in ("granted", "partial"):
-            part = ", in part" if consent.status == "partial" else ""
-            show.out.print(show.plain(f"  ✓ {label} is connected{part}", "green"), soft_wrap=True)
-        else:
-            show.out.print(show.plain(f"  ✗ {label} is not connected", "yellow"), soft_wrap=True)
+        show.ended(consent, self.stage.deputy.providers[consent.provider].label, show.out)
 
     def _decided(self, turn: Turn) -> Turn:
         """Show what is about to happen, and ask."""

@@ -269,9 +269,8 @@ class Approvals:
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """What this step has asked the user, answered or not, in the order in which it was asked."""
-        rows = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        found = [c for c in rows if c.get("step") == step and c["expires"] > self.clock()]
-        return [self._public(content) for content in sorted(found, key=lambda c: float(c["asked"]))]
+        rows = [r.json for r in await self.vault.scan("approval", self.vault.place(user)) if r.json.get("step") == step]
+        return [self._public(c) for c in sorted(rows, key=lambda c: float(c["asked"])) if c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
