@@ -44,9 +44,9 @@ from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
 from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, mark, noted_of
 from deputize.toolkits.gmail.files import Handles, taken
+from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
 from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
-from deputize.toolkits.gmail.shown import changed_fields, letter_fields, raw_fields
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 

@@ -17,9 +17,9 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
 from deputize.toolkits.gmail.plan import Action, Plan, change_of, ids_of, planned
+from deputize.toolkits.gmail.preview import call_of
 from deputize.toolkits.gmail.query import says_which
 from deputize.toolkits.gmail.rows import email_row
-from deputize.toolkits.gmail.shown import call_of
 
 _OPPOSITE: Final = {
     **{"read": "unread", "star": "unstar", "archive": "to_inbox", "important": "not_important"},

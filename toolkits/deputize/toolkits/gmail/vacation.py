@@ -15,7 +15,7 @@ from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside, window
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
-from deputize.toolkits.gmail.shown import Fields, call_of, changed_fields
+from deputize.toolkits.gmail.preview import Fields, call_of, changed_fields
 
 Answered = Literal["everyone", "contacts", "domain"]
 VACATION: Final = Request("GET", "/users/me/settings/vacation")
