@@ -471,6 +471,16 @@ async def test_a_process_that_dies_anywhere_costs_one_use_at_most_and_writes_onc
     assert {"after swap mandate", "before insert act", "after insert act", "unknown"} <= ended
 
 
+async def test_mandates_end_with_the_account_that_they_are_for(world: World) -> None:
+    asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
+    await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
+    for_each = await world.give()
+    await world.deputy.revoke("alice", "google")
+    assert [one.id for one in await world.deputy.mandates("alice")] == [for_each.id]
+    await world.deputy.revoke("alice")
+    assert await world.deputy.mandates("alice") == [] and len(world.rows("mandate.ended")) == 2
+
+
 # ----------------------------------------------------------------- the record
 
 
