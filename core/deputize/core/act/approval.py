@@ -72,8 +72,7 @@ class Approvals:
     """Approvals of all users, in one vault."""
 
     def __init__(self, engine: Engine) -> None:
-        self.vault, self.audit, self.clock, self.home = engine.vault, engine.audit, engine.clock, engine.home
-        self.zone = engine.zone
+        self.engine, self.vault, self.audit, self.clock = engine, engine.vault, engine.audit, engine.clock
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.
@@ -164,14 +163,14 @@ class Approvals:
         if old is not None and self._waits(old.json):
             yield
             return
-        place = self.vault.place(user)
+        place, home = self.vault.place(user), self.engine.home
         try:
             async with self.vault.store.lock(f"approvals-{int(place[:8], 16) % STRIPES:02d}", LONGEST_WAIT):
                 if len(await self.waiting(user)) >= MOST_PENDING:
                     raise RateLimited(
                         f"{MOST_PENDING} approvals wait for this user already, so this is not asked.",
                         retry_after=LIFE,
-                        hint=f"Let the user decide those that wait{f': {self.home}/connections' if self.home else ''}.",
+                        hint=f"Let the user decide those that wait{f': {home}/connections' if home else ''}.",
                     )
                 yield
         except TimeoutError:
@@ -214,7 +213,7 @@ class Approvals:
         return await self._with_outcome(by, record.json) if record else None
 
     def _public(self, content: Mapping[str, Any]) -> Approval:
-        return public(content, self.home, self.zone)
+        return public(content, self.engine.home, self.engine.zone)
 
     async def _with_outcome(self, user: User, content: Mapping[str, Any]) -> Approval:
         """As a person sees it, with what became of its act."""
