@@ -39,7 +39,7 @@ class Way:
     """
 
     tool: str
-    arguments: Any
+    arguments: Given | Callable[[ShownWorld], Awaitable[Given]]
     hand: Hand | None = None
     stays: str = "nothing"
 
