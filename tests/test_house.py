@@ -25,7 +25,7 @@ MOST_LINES: Final = 300
 
 LONGER: Final = {  # what may have more lines than that, up to this number
     # One paragraph for each verb of the facade, with what it raises.
-    "core/deputize/core/deputy.py": 378,
+    "core/deputize/core/deputy.py": 379,
     # The one list of audit events, a class of a few lines each.
     "core/deputize/core/audit/events.py": 584,
 }
@@ -40,7 +40,7 @@ MISPLACED: Final = frozenset(  # good names where they say what is there, and no
     "core/act/send core/oauth/records core/oauth/rules core/vault/keys core/vault/stores/owner core/vault/stores/reader"
     " core/web/links core/web/local core/web/records cli/records toolkits/slack/people toolkits/github/places".split()
 )
-MODULES_STILL_SO: Final = frozenset("toolkits/calendar/words toolkits/gmail/shown".split())
+MODULES_STILL_SO: Final = frozenset("toolkits/calendar/words".split())
 
 # Functions, methods, classes and fields (with or without an underscore), and how many there are at most.
 WITHDRAWN: Final = {

@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deputize.cli.demo.chat import Chat, Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
-from deputize.cli.demo.stage import Chat, Turn, demo_stage
+from deputize.cli.demo.stage import demo_stage
 from deputize.core.portal import portal
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.gmail.letters import BOBS_SECRET

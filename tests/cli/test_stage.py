@@ -14,9 +14,10 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
+from deputize.cli.demo.chat import Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
-from deputize.cli.demo.stage import Stage, Turn, demo_stage
+from deputize.cli.demo.stage import Stage, demo_stage
 from deputize.core import NotFound, ProviderUnavailable, SettingsError
 from deputize.core.portal import portal
 from tests.cli.driving import click

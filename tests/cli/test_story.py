@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from deputize.cli.demo import story
+from deputize.cli.demo.chat import Chat
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.harness import Detail
 from deputize.cli.demo.secret_recorder import SecretRecorder
-from deputize.cli.demo.stage import Chat
 from deputize.cli.demo.story import Story, play
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -45,7 +46,7 @@ def pull(number: int, **changes: Any) -> Callable[[Play], None]:
     """A pull request of the website's is in another state."""
 
     def spoil(play: Play) -> None:
-        play.store["issues"][SITE][number - 1]["pull"] |= changes
+        play.store["issues"][SITE][number - 1]["pull"] |= copy.deepcopy(changes)
 
     return spoil
 
@@ -58,6 +59,21 @@ def large(play: Play) -> None:
     head = repo["branches"]["main"]
     tree = history[head]["tree"] | {"large.txt": packed("line\n" * 300_000)}
     repo["branches"]["main"] = commit(history, tree, [head], "Large", "alice", "2026-01-01T00:00:00Z")
+
+
+def issue(**changes: Any) -> Callable[[Play], None]:
+    """The website's first issue is in another state."""
+    return lambda play: play.store["issues"][SITE][0].update(copy.deepcopy(changes))
+
+
+def settled(play: Play) -> None:
+    """The website's review thread is resolved."""
+    play.store["threads"]["PRRT_thread0001"]["resolved"] = True
+
+
+def starred(play: Play) -> None:
+    """Alice has starred her garden."""
+    play.store["repos"][GARDEN]["stars"].append("alice")
 
 
 def running(play: Play) -> None:
@@ -203,15 +219,16 @@ CASES: Final = [
             "body": "B",
             "state": "closed",
             "reason": "not_planned",
-            "add_labels": ["help wanted", "area/ui"],
+            "add_labels": ["help wanted"],
             "remove_labels": ["bug", "area/ui"],
             "add_assignees": ["bob"],
             "remove_assignees": ["@me"],
             "milestone": "",
             "locked": True,
         },
+        issue(labels=["bug", "area/ui"], assignees=["alice"], milestone=1),
     ),
-    Case("update_issue", {"repo": SITE, "number": 1, "milestone": "Spring", "locked": False}),
+    Case("update_issue", {"repo": SITE, "number": 1, "milestone": "Spring", "locked": False}, issue(locked=True)),
     Case("update_issue", {"repo": SITE, "number": 1, "body": "More.", "append": True}),
     Case("list_comments", {"repo": SITE, "number": 1, "updated_after": "-90d"}),
     Case("list_comments", {"repo": SITE, "sort": "newest", "updated_after": "-90d"}),
@@ -268,8 +285,9 @@ CASES: Final = [
             "base": "main",
             "draft": True,
             "add_reviewers": ["bob", "acme/web"],
-            "remove_reviewers": ["bob", "acme/web"],
+            "remove_reviewers": ["alice", "acme/docs"],
         },
+        pull(3, reviewers=["alice"], teams=["docs"]),
     ),
     Case("update_pull", {"repo": SITE, "number": 2, "body": "more", "append": True, "update_branch": True}),
     Case("update_pull", {"repo": SITE, "number": 2, "draft": False}, pull(2, draft=True)),
@@ -296,7 +314,7 @@ CASES: Final = [
         lose(f"{PULLS}/2/comments"),
     ),
     Case("resolve_thread", {"thread_id": "PRRT_thread0001"}),
-    Case("resolve_thread", {"thread_id": "PRRT_thread0001", "resolved": False}),
+    Case("resolve_thread", {"thread_id": "PRRT_thread0001", "resolved": False}, settled),
     Case(
         "merge_pull", {"repo": SITE, "number": 2, "head_sha": HEAD, "title": "T", "message": "M", "delete_branch": True}
     ),
@@ -346,7 +364,7 @@ CASES: Final = [
     ),
     Case("update_notifications", {"action": "read", "before": "now"}),
     Case("set_star", IN),
-    Case("set_star", {"repo": GARDEN, "starred": False}),
+    Case("set_star", {"repo": GARDEN, "starred": False}, starred),
     Case("create_repo", {"name": "fresh", "description": "D"}),
     Case("create_repo", {"name": "fresh", "org": "acme", "private": False}),
     Case("create_repo", {"name": "copy", "source": SITE, "source_kind": "template"}),

@@ -166,6 +166,42 @@ async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, a
     assert await world.unseen(tool, arguments, formats=OURS | answered) == []
 
 
+async def test_a_person_reads_whom_it_reaches_when_and_all_that_others_will_see(world: ShownWorld) -> None:
+    await world.act("calendar_create_event", **FULL)
+    assert dict(show_rows(world.shown[0])) == {
+        "where": "your main calendar",
+        "title": "Blueprint",
+        "guests": f"Bob Brown <bob@example.test>, {ROOM} (room), carol@else.test (optional)",
+        "begins": "Tue 1 Dec 2026, 10:07 (Asia/Kolkata)",
+        "ends": "Tue 1 Dec 2026, 10:50 (Asia/Kolkata)",
+        "repeats": "- every week on Tuesday and Thursday 4 times\n- RRULE:FREQ=WEEKLY;COUNT=4;BYDAY=TU,TH",
+        "description": "First: <b>slides</b>",
+        "location": "Attic, door 9",
+        "video call": "a new Google Meet call",
+        "visibility": "private",
+        "show as": "free",
+        "color": "sage",
+        "reminders": "5 minutes before, 61 minutes before",
+        "mail": "to all guests",
+        "seen by": "the people named here",
+    }
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        ("2026-10-25T02:30", "Sun 25 Oct 2026, 02:30 (Europe/Berlin, UTC+02:00)"),
+        ("2026-12-01T10:00:30", "Tue 1 Dec 2026, 10:00:30 (Europe/Berlin)"),
+        ("2026-12-24", "Thu 24 Dec 2026"),
+    ],
+)
+async def test_a_time_has_its_weekday_and_zone_and_says_which_of_two_is_meant(
+    world: ShownWorld, start: str, words: str
+) -> None:
+    await world.act("calendar_create_event", title="T", start=start, end="1d")
+    assert dict(show_rows(world.shown[0]))["begins"] == words
+
+
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of the description it does."""
     monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "description"])

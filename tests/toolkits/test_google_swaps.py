@@ -162,7 +162,7 @@ CHANGED: Final[dict[str, tuple[Hand, str, dict[str, Any], Hand, set[str]]]] = {
         "gmail_update_emails",
         {"query": "from:bob", "action": "trash"},
         a_mail_of_bobs,
-        {"emails", "ids"},
+        {"emails"},
     ),
     "a label of the same name": (
         nothing,
@@ -388,6 +388,34 @@ async def test_what_changed_after_a_run_was_cut_off_is_left_alone_by_the_next_on
 def without_ids(kept: dict[str, Any]) -> dict[str, Any]:
     """But for what says when it was made."""
     return {name: value for name, value in kept.items() if not name.endswith("/created")}
+
+
+async def test_what_mails_say_makes_no_question_of_the_users_own_marks_and_times(swaps: Swaps) -> None:
+    head = b"From: Eve <eve@evil.test>\r\nTo: alice@example.test\r\nSubject: ask bob@example.test"
+    raw = head + b"\r\n\r\nAt 10:00 Europe/Berlin"
+    swaps.world.sandbox._world.mailbox("alice@example.test").add(raw, ["INBOX", "UNREAD"], int(NOW * 1000))
+    [mail] = (await swaps.world.act("gmail_search_emails", query="from:eve"))["items"]
+    await swaps.world.act("gmail_get_email", message_id=mail["id"])
+    await swaps.act("gmail_update_emails", query="from:bob", action="star")
+    await swaps.act("calendar_create_event", title="Call", start="2026-12-01T10:00", end="1h")
+
+
+SO_ALREADY: Final[dict[str, dict[str, Any]]] = {
+    "calendar_update_event": {"event_id": "holiday0001", "title": "Day off", "start": "2026-12-07"},
+    "calendar_respond_to_event": {"event_id": STAND_UP, "response": "accepted"},
+    "calendar_share_calendar": {"who": BOB, "role": "reader", "calendar": TEAM},
+    "calendar_manage_calendar": {"action": "update", "calendar": TEAM, "title": "Team", "time_zone": "Europe/Berlin"},
+    "gmail_set_signature": {"body": ""},
+    "gmail_set_vacation": {"enabled": False},
+    "gmail_manage_label": {"action": "create", "name": "travel"},
+    "gmail_update_emails": {"query": "from:bob", "action": "untrash"},
+}
+
+
+@pytest.mark.parametrize("tool", SO_ALREADY)
+async def test_what_is_so_already_asks_and_writes_nothing(swaps: Swaps, tool: str) -> None:
+    assert isinstance(await swaps.act(tool, **SO_ALREADY[tool]), dict)
+    assert swaps.world.wire.writes == []
 
 
 UNASKED: Final[dict[str, dict[str, Any]]] = {

@@ -21,7 +21,7 @@ from deputize.sandbox.linear import views
 from deputize.sandbox.linear.seed import stable_id
 from tests.support.house import Clock, build
 from tests.toolkits.driving import NOW
-from tests.toolkits.linear_calls import COMMENT
+from tests.toolkits.linear_calls import COMMENT, NOTE
 from tests.toolkits.test_linear_shows import DESIGN, PROJECT, RELIABILITY
 
 Row = dict[str, Any]
@@ -254,6 +254,29 @@ async def test_a_team_of_which_linear_does_not_say_who_sees_it_is_of_unknown_aud
     assert office.audience is Audience.UNKNOWN
 
 
+async def test_a_reply_on_another_issue_goes_where_its_thread_is_copied_to(office: Office) -> None:
+    office.row("comments")["external"] = {"name": "Slack", "displayName": "#customers", "isConnected": True}
+    asked = await office.asked("write_comment", reply_to=COMMENT, target="ENG-2", body="Between us.")
+    assert office.audience is Audience.UNKNOWN and "#customers" in asked.preview["where"]
+    assert "ENG-2" in asked.preview["where"]
+
+
+async def test_what_only_the_user_sees_runs_and_reads_no_more_than_it_must(office: Office) -> None:
+    await office.act("set_subscription", issue="ENG-1")
+    assert office.wire.operations == ["IssueFollowed", "IssueSubscribe"]
+    office.wire.operations.clear()
+    await office.act("update_notifications", notification_ids=[NOTE], action="read")
+    assert office.wire.operations == ["Notifications", "NotificationUpdate"]
+
+
+async def test_an_act_that_is_asked_about_reads_once_more(office: Office) -> None:
+    change = {"issues": ["ENG-1"], "description": "More.", "append": True}
+    await office.agreed("update_issue", **change)
+    assert office.wire.operations == ["IssueValues"]
+    await office.act("update_issue", **change)
+    assert office.wire.operations == ["IssueValues", "IssueValues", "IssueUpdate"]
+
+
 # ----------------------------------------------------------------- comments, documents, projects
 
 
@@ -325,6 +348,21 @@ async def test_a_run_that_died_before_the_write_does_not_write_what_nobody_has_s
     with pytest.raises(OutcomeUnknown):
         await office.act("update_issue", **change)
     assert office.row("issues")["description"] == "Files without a final newline."
+
+
+@pytest.mark.parametrize("new", [True, False])
+async def test_a_run_that_goes_on_takes_in_no_project_that_was_not_shown(office: Office, new: bool) -> None:
+    rows = office.sandbox._world.services["linear"]["projects"]
+    rows.append(rows[0] | {"id": stable_id("project", "search"), "name": "Search", "slugId": "111111111111"})
+    one = {"name": "Speed"} if new else {"initiative": RELIABILITY, "content": "More.", "append": True}
+    change = one | {"add_projects": ["Search"]}
+    await office.agreed("save_initiative", **change)
+    await died(office, "InitiativeLinkProject", after=False, tool="save_initiative", **change)
+    rows[1]["name"] = "Old"
+    rows.append(rows[0] | {"id": stable_id("project", "other"), "name": "Search", "slugId": "222222222222"})
+    with pytest.raises(OutcomeUnknown):
+        await office.act("save_initiative", **change)
+    assert len(office.sandbox.service("linear")["initiative_links"]) == 1
 
 
 async def died(office: Office, operation: str, *, after: bool, tool: str, **arguments: Any) -> None:

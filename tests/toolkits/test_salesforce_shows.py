@@ -116,6 +116,7 @@ async def world() -> AsyncIterator[ShownWorld]:
 @every_row
 async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
     assert await world.unseen(f"salesforce_{tool}", arguments, formats=OURS) == []
+    assert world.shown[0].where
 
 
 @every_row
@@ -147,4 +148,4 @@ async def test_ids_are_shown_by_the_names_of_what_they_lead_to(world: ShownWorld
     rows = dict(show_rows(world.shown[-1]))
     assert (rows["OwnerId now"], rows["OwnerId"]) == (ALICE.name, BOB.name)
     assert (rows["AccountId now"], rows["AccountId"]) == ("Northwind", "Globex")
-    assert rows["record"] == "Carol Clark (Contact)"
+    assert rows["where"] == f"Carol Clark (Contact {CONTACT})"

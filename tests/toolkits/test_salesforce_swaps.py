@@ -128,7 +128,7 @@ async def test_a_record_that_was_renamed_is_not_deleted_under_the_old_yes(desk: 
     await desk.agreed("delete_record", **given)
     desk.change(ACCOUNT, Name="Northwind, do not delete", Description="Kept for the auditors")
     again = await desk.asked_again("delete_record", **given)
-    assert set(again.changed) == {"record", "Description"}
+    assert set(again.changed) == {"where", "Description", "last change"}
     assert again.preview["Description"] == "Kept for the auditors" and again.preview["warning"]
 
 
@@ -146,7 +146,7 @@ async def test_a_key_that_somebody_else_has_used_by_now_is_asked_about_again(des
     assert first.preview["key"] == "Key__c = k7"
     desk.change(ACCOUNT, Key__c="k7")
     again = await desk.asked_again("create_record", **given)
-    assert again.preview["record"] == "Northwind (Account)" and again.preview["Phone now"] == "+1 555 0100"
+    assert again.preview["where"] == f"Northwind (Account {ACCOUNT})" and again.preview["Phone now"] == "+1 555 0100"
 
 
 async def test_an_owner_who_has_another_name_by_now_is_asked_about_again(desk: Desk) -> None:
@@ -209,7 +209,7 @@ def contents(world: ShownWorld) -> Any:
 
 def before_of(show: Show, name: str) -> Any:
     """What is there as the call that puts it back finds it."""
-    value = show.fields.get(name)
+    value = show.pins.get(name, show.fields.get(name))
     return value["before"] if isinstance(value, dict) and value.keys() == {"before", "after"} else value
 
 

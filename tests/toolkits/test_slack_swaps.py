@@ -8,7 +8,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Call, NotFound, allow_all, ask_before_sending
+from deputize.core import ApprovalRequired, Call, Conflict, NotFound, allow_all, ask_before_sending
 from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, EVERYTHING, LEADS, World, method_of, world
 
 DM: Final = "D0ALICEBOB1"
@@ -90,7 +90,7 @@ HELLO: Final = {"conversation": ENG, "body": "Hello"}
 
 async def test_a_channel_that_was_renamed_is_asked_about_again(desk: Desk) -> None:
     first = await desk.agreed("send_message", **HELLO)
-    assert first.preview["where"] == "#eng (public channel)"
+    assert first.preview["where"] == "#eng (public channel C0ENG000001)"
     desk.channel(ENG)["name"] = "press"
     again = await desk.asked_again("send_message", **HELLO)
     assert again.id != first.id and again.changed == ("where",)
@@ -126,7 +126,7 @@ async def test_a_channel_that_was_shared_with_another_company_is_asked_about_aga
     row = {"id": ENG, "name": "eng", "is_channel": True, "is_private": False, "is_ext_shared": True}
     desk.wire.say["conversations.info"] = [{"ok": True, "channel": row}]
     again = await desk.asked_again("send_message", **HELLO)
-    assert again.preview["where"] == "#eng (public channel, shared with other companies)"
+    assert again.preview["where"] == "#eng (public channel C0ENG000001, shared with other companies)"
     assert again.preview["seen by"] == "not known; possibly everybody"
 
 
@@ -148,7 +148,7 @@ async def test_with_a_right_for_some_kinds_a_channel_is_found_among_those_that_m
     async with world("chat:write", "channels:read") as alice:
         alice.deputy.policy = ask_before_sending
         desk = Desk(alice)
-        assert (await desk.asked("send_message", **HELLO)).preview["where"] == "#eng (public channel)"
+        assert (await desk.asked("send_message", **HELLO)).preview["where"] == "#eng (public channel C0ENG000001)"
         [way] = await alice.deputy.prepare(
             [("slack_send_message", HELLO | {"conversation": "C0NOWHERE01"}, Call("t", "m", "2"))], user="alice"
         )
@@ -276,6 +276,19 @@ async def test_a_canvas_that_was_changed_meanwhile_is_not_replaced_under_the_old
     assert again.changed == ("text",) and again.preview["text now"] == "Other lines"
 
 
+async def test_a_channel_that_the_user_made_for_something_else_meanwhile_is_not_taken_for_the_one_asked_for(
+    desk: Desk,
+) -> None:
+    given = {"name": "plans", "topic": "Ours"}
+    await desk.agreed("create_channel", **given)
+    desk.world.deputy.policy = allow_all
+    other = await desk.world.act("create_channel", name="plans", topic="Theirs")
+    desk.world.deputy.policy = ask_before_sending
+    with pytest.raises(Conflict):
+        await desk.act("create_channel", **given)
+    assert desk.channel(other["id"])["topic"] == "Theirs"
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
@@ -294,4 +307,4 @@ async def test_a_plan_that_is_canceled_is_shown_with_its_words_and_when(desk: De
     planned = await desk.world.act("send_message", conversation=ENG, body="Later words", send_at="+2h")
     desk.world.deputy.policy = ask_before_sending
     preview = (await desk.asked("delete_message", conversation=ENG, scheduled_id=planned["scheduled_id"])).preview
-    assert (preview["text"], preview["at"]) == ("Later words", "2026-11-24 16:00 UTC") and preview["warning"]
+    assert (preview["text"], preview["at"]) == ("Later words", "Tue 24 Nov 2026, 16:00 (UTC)") and preview["warning"]

@@ -19,9 +19,9 @@ from tests.toolkits.linear_calls import COMMENT, NOTE
 SCOPES: Final = {
     "google": [*gmail.SCOPES["google"], *calendar.SCOPES["google"]],
     "github": ALL,
-    "salesforce": salesforce.SCOPES["salesforce"],
     "slack": slack.EVERYTHING,
     "linear": linear.SCOPES,
+    "salesforce": salesforce.SCOPES["salesforce"],
 }
 
 Given = Mapping[str, Any]
@@ -82,6 +82,15 @@ async def rewritten(world: ShownWorld, given: Given, back: Given) -> object:
     return await world.act("github_write_comment", repo=SITE, comment_id=int(back["id"]), body="Other")
 
 
+def written_in(kind: str, field: str) -> Hand:
+    """Somebody writes in the new record."""
+
+    async def hand(world: ShownWorld, given: Given, back: Given) -> object:
+        return await world.act("salesforce_update_record", object=kind, id=back["id"], fields={field: "Other"})
+
+    return hand
+
+
 async def an_answer(world: ShownWorld) -> Given:
     """Bob's invitation, which Alice has answered."""
     answer = {"event_id": "review00001", "response": "tentative"}
@@ -91,6 +100,7 @@ async def an_answer(world: ShownWorld) -> Given:
 
 TIMES: Final = r"\.(updatedAt|editedAt|createdAt|completedAt)"
 """What Linear notes by itself."""
+IN_THE_BIN: Final = r"salesforce\.(deleted|records\.ContentDocumentLink)"
 COUNTED_BY_GITHUB: Final = r"\.issues\..*\.(events|updated_at|closed_at|reason)"
 
 
@@ -276,20 +286,24 @@ WAYS: Final[dict[str, Way]] = {
     ),
     "salesforce/activities.py:_noted_down": Way(
         "log_activity",
-        {"kind": "note", "subject": "Said", "description": "Loud words", "account_or_opportunity": salesforce.ACCOUNT},
-        stays=r"\.deleted|ContentDocumentLink",  # in the recycle bin
+        {"kind": "note", "subject": "Said", "account_or_opportunity": salesforce.ACCOUNT},
+        written_in("ContentNote", "Title"),
+        stays=IN_THE_BIN,
     ),
     "salesforce/activities.py:log_activity": Way(
-        "log_activity", {"kind": "task", "subject": "Own errand"}, stays=r"\.deleted"
+        "log_activity", {"kind": "task", "subject": "Own errand"}, written_in("Task", "Subject"), stays=IN_THE_BIN
     ),
     "salesforce/change.py:update_record": Way(
         "update_record",
-        {"object": "Lead", "id": salesforce.LEAD, "fields": {"Company": "Globex"}},
-        does("salesforce_update_record", object="Lead", id=salesforce.LEAD, fields={"Company": "Hooli"}),
-        stays=r"\.LastModifiedDate$",
+        salesforce.an_emptied_text,
+        does("salesforce_update_record", object=..., id=..., fields={"Phone": "+1 555 3333"}),
+        stays=r"LastModifiedDate",
     ),
     "salesforce/create.py:create_record": Way(
-        "create_record", {"object": "Account", "fields": {"Name": "Quartz"}}, stays=r"\.deleted"
+        "create_record",
+        {"object": "Contact", "fields": {"LastName": "Fox"}},
+        written_in("Contact", "LastName"),
+        stays=IN_THE_BIN,
     ),
     "slack/channel_members.py:manage_members": Way(
         "manage_members", {"conversation": "#eng", "action": "invite", "users": ["@decoy"]}

@@ -9,6 +9,8 @@ another user's pause is refused, and the pause stays open.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 Payload = dict[str, Any]
+
+LOOKS_EVERY: Final = 0.5
+"""Seconds between two looks whether an approval was decided."""
 
 WAKE = {"description": "Anything: it wakes the graph and proves nothing."}
 """The schema of what a resume of a consent pause may hold."""
@@ -129,16 +134,30 @@ async def resume_when_done(
     context: Any = None,
     seconds: float = 600.0,
     resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
+    user: User | str | None = None,
 ) -> Any:
     """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
 
     Returns what the graph returns; where nothing has ended after ``seconds``, it pauses again for the same consents.
-    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with.
+    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with. ``user``:
+    whose run it is; then it waits, too, until this user has decided its approvals, on their page or by `decide`.
     """
-    pauses = (await graph.aget_state(config)).interrupts
+    pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + seconds
     with suppress(NotFound):  # one was removed: the graph looks again
         await deputy.wait([ask["consent_id"] for ask in asked_of(pauses, "consent")], timeout=seconds)
-    wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") == "deputize.consent"}
+    kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
+    for ask in asked_of(pauses, "approval") if user is not None else ():
+        await _decided(deputy, ask["approval_id"], user, ends)
+    wake = {pause.id: {"wake": True} for pause in pauses if pause.value.get("type") in kinds}
     if resume is not None:
         return await resume(Command(resume=wake))
     return await graph.ainvoke(Command(resume=wake), config, context=context)
+
+
+async def _decided(deputy: Acting, approval: str, user: User | str | None, ends: float) -> None:
+    """Until this approval waits no longer for its user, or ``ends``, on the monotonic clock."""
+    while time.monotonic() < ends:
+        now = await deputy.approval(approval, by=user)
+        if now is None or now.status != "pending":
+            return
+        await asyncio.sleep(LOOKS_EVERY)

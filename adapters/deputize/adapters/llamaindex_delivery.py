@@ -43,6 +43,7 @@ USED: Final[list[tuple[type[Any], str]]] = [
 require_names("llama-index-workflows", LLAMAINDEX, *USED)
 E = TypeVar("E", bound=Event)
 OWNER: Final = "deputize_user"
+CONVERSATION: Final = "deputize_thread"
 
 
 class Never(HumanResponseEvent):
@@ -88,7 +89,9 @@ class Delivery:
         slot = f"deputize_call_{place}".replace(".", "_")
         name = await ctx.store.get(slot, default=run.name)  # of the run that delivered it first
         await ctx.store.set(slot, name)
-        return cls(ctx, step, run, user, Call(thread=name, message=name, id=place))
+        thread = await ctx.store.get(CONVERSATION, default=name)  # of the first run with this context
+        await ctx.store.set(CONVERSATION, thread)
+        return cls(ctx, step, run, user, Call(thread=thread, message=name, id=place))
 
     async def wait(self, kind: type[E], request: Event, **wanted: str) -> E:
         """Ask, and wait once for an event that holds what is wanted. No timeout: what is asked expires by itself."""

@@ -31,7 +31,7 @@ def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption 
         show.data([_facts(one) for one in found])
         return
     for one in found:
-        show.out.print(show.plain(_told(one)), soft_wrap=True)
+        show.out.print(show.plain(_in_sentences(one)), soft_wrap=True)
         show.out.print(show.plain(f"  To end it: deputize mandates end {one.id}", "dim"), soft_wrap=True)
     if not found:
         show.out.print("Nothing: agents ask you each time.")
@@ -51,7 +51,7 @@ def _facts(mandate: Mandate) -> dict[str, Any]:
     return {**asdict(mandate), "user": mandate.user.id, "audience": mandate.audience.name.lower()}
 
 
-def _told(mandate: Mandate) -> str:
+def _in_sentences(mandate: Mandate) -> str:
     """A mandate in sentences."""
     until = datetime.fromtimestamp(mandate.until, UTC).astimezone()
     account = f" as {mandate.account}" if mandate.account else ""

@@ -22,7 +22,7 @@ from rich.text import Text
 from deputize.core.text import without_hidden
 
 if TYPE_CHECKING:
-    from deputize.core import Approval, Connection, DeputizeError, DeviceCode, Revoked, Tool, Undoable
+    from deputize.core import Approval, Connection, Consent, DeputizeError, DeviceCode, Revoked, Tool, Undoable
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
@@ -79,6 +79,15 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
     if ask["link"]:
         console.print("Open this link:")
         link(ask["link"], console)
+
+
+def ended(asked: Consent, label: str, console: Console = err) -> None:
+    """A tick for a consent that was given, or a cross."""
+    if asked.status in ("granted", "partial"):
+        part = ", in part" if asked.status == "partial" else ""
+        console.print(plain(f"  ✓ {label} is connected{part}", "green"), soft_wrap=True)
+    else:
+        console.print(plain(f"  ✗ {label} is not connected", "yellow"), soft_wrap=True)
 
 
 def code(given: DeviceCode, console: Console = err) -> None:

@@ -1,9 +1,10 @@
-"""What a person types at a question, which may be answered elsewhere meanwhile: on the page of an approval."""
+"""What a person types: with line editing, and at a question that may be answered elsewhere meanwhile, on a page."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Final
 
 EVERY: Final = 0.5
@@ -33,3 +34,18 @@ def _wait_for_line(elsewhere: Callable[[], bool]) -> None:
         if elsewhere():
             termios.tcflush(sys.stdin, termios.TCIFLUSH)  # half a line must not answer the next question
             raise AnsweredElsewhere
+
+
+def line_editing() -> ModuleType | None:
+    """GNU readline, which `input` uses once it is imported; None without a terminal, and where Python has none.
+
+    Only what the person says to the model is remembered, and only while the demo runs: no answer to a question.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    try:
+        import readline
+    except ImportError:  # Windows
+        return None
+    readline.set_auto_history(False)
+    return readline

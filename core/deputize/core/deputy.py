@@ -259,12 +259,15 @@ class Deputy:
         """Record a user's answer to an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
 
         An edit is a yes to the act with exactly these arguments, all of them; policy and grant are looked at again when
-        it is done. ``mandate``, with ``approve``: a yes to that many more acts like this one, too. Raises `NotFound`
-        for an approval that is not theirs, `InvalidInput` for arguments or a mandate that are wrong.
+        it is done. ``mandate``, with ``approve``: a yes to that many more acts like this one, too; a no ends it.
+        Raises `NotFound` for an approval that is not theirs, `InvalidInput` for arguments or a mandate that are wrong,
+        `Conflict` for an answer that comes too late, which says what became of the act.
         """
         one, who = id_of(approval), User.of(by)
         if mandate is not None:
             return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
+        if decision == "reject":
+            await self._mandates.end_given_beside(one, who)
         edit = None if arguments is None else await self.gate.edit(one, who, arguments)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 

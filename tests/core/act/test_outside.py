@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -93,6 +94,13 @@ def blind(to: str, name: str = "n") -> Steps:
     return {"done": True}
 
 
+@post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES)
+def answered(name: str = "n") -> Steps:
+    """Write something, and return what lies beside it."""
+    yield Request("POST", "/users/me/labels", json={"name": name})
+    return RESULT[0]
+
+
 @asynccontextmanager
 async def a_desk(**more: Any) -> AsyncIterator[Desk]:
     clock = Clock(NOON)
@@ -157,6 +165,18 @@ async def test_an_answer_to_who_wrote_is_no_target_that_a_stranger_chose_for_ano
     await desk.read(EVIL)
     [told] = await desk.outside(people=["eve@evil.test"])
     assert told.how == "named", "that it writes again takes nothing back"
+
+
+async def test_a_name_that_a_stranger_chose_makes_nobody_else_the_writer(desk: Desk) -> None:
+    await desk.read({"from": "bob@evil.test <eve@evil.test>", "body": "bob@evil.test", "from_outside": True})
+    await desk.read({"from": "carol@evil.test (U0EVE00000)", "text": "hello", "from_outside": True})
+    told = await desk.outside(people=["bob@evil.test", "carol@evil.test", "eve@evil.test", "U0EVE00000"])
+    assert [(one.value, one.how) for one in told] == [
+        ("bob@evil.test", "named"),
+        ("carol@evil.test", "named"),
+        ("eve@evil.test", "wrote"),
+        ("u0eve00000", "wrote"),
+    ]
 
 
 async def test_a_tool_that_does_not_show_is_asked_about_by_its_arguments(desk: Desk) -> None:
@@ -225,6 +245,8 @@ async def test_of_a_call_that_names_no_conversation_every_target_may_be_from_out
     await desk.read(EVIL, thread="")
     told = await desk.outside("", people=["carol@example.test"])
     assert [(one.value, one.how, one.by_others) for one in told] == [("carol@example.test", "untold", False)]
+    for shown, value in (({}, "Write"), ({"where": "your main calendar"}, "your main calendar")):
+        assert [one.value for one in await desk.outside("", name=f"n{value}", **shown)] == [value], "never nothing"
     with pytest.raises(ApprovalRequired) as asked:
         await desk.act("post_write", "", people=["carol@example.test"], audience=1)
     assert "comes from" not in asked.value.approval.preview
@@ -240,7 +262,7 @@ async def test_more_than_is_kept_makes_every_value_one_that_nobody_knows(desk: D
     await desk.read({"body": "one@evil.test two@evil.test", "from_outside": True})
     [record] = await desk.deputy.vault.scan("outside")
     assert len(record.json["values"]) == MOST and "two@evil.test" in record.json["values"]
-    [told] = await desk.outside(people=["carol@example.test"])
+    [told] = await desk.outside(people=["carol@example.test"], text="Codes", name="n3")
     assert told.how == "forgotten" and told.by_others
     with pytest.raises(ApprovalRequired) as asked:
         await desk.act("post_write", people=["carol@example.test"], name="n2")
@@ -259,8 +281,10 @@ async def test_it_is_written_once_and_again_before_it_would_be_swept(desk: Desk)
     [again] = await desk.deputy.vault.scan("outside")
     assert again.json["expires"] == desk.clock.now + LIFE
     desk.clock.now += LIFE + 1
-    await desk.deputy.sweeper.turn()
-    assert await desk.deputy.vault.scan("outside") == []
+    async with asyncio.timeout(10):  # the background may be at it
+        while await desk.deputy.vault.scan("outside"):
+            await desk.deputy.sweeper.turn()
+            await asyncio.sleep(0)
 
 
 async def test_two_reads_at_once_lose_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +312,23 @@ async def test_what_cannot_be_remembered_is_not_handed_to_a_model(desk: Desk, mo
     monkeypatch.setattr(desk.deputy.vault, "insert", full)
     with pytest.raises(StoreUnavailable):
         await desk.read(EVIL)
+
+
+async def test_what_a_write_returns_is_read_by_the_model_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    RESULT[:] = [EVIL]
+    assert await desk.act("post_answered") == EVIL
+    [told] = await desk.outside(people=["bob@evil.test"])
+    assert told.how == "named" and told.where.endswith("by post_answered")
+
+    async def full(*record: Any) -> Any:
+        raise StoreUnavailable("The disk is full.")
+
+    RESULT[:] = [EVIL | {"body": "carol@evil.test"}]
+    monkeypatch.setattr(desk.deputy.performer.outside, "learn", full)
+    assert await desk.act("post_answered", name="n2") == RESULT[0], "it is done, whatever is remembered"
+    assert "could not be remembered" in caplog.text and "carol" not in caplog.text
 
 
 async def test_an_erased_user_leaves_nothing_of_it(desk: Desk) -> None:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Deputy, RateLimited
-from deputize.core.act.approval import LIFE, MOST_PENDING
+from deputize.core.act.approval import LIFE
+from deputize.core.act.pending_limit import MOST_PENDING
 from deputize.sandbox import Sandbox
 from tests.support.house import PAGES, Clock, build, connect
 from tests.support.kits import ALL, MAIL, gmail

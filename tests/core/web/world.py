@@ -30,6 +30,7 @@ from deputize.core import (
     User,
     any_of,
 )
+from deputize.core.audit import Audit
 from deputize.core.errors import ApprovalRequired
 from deputize.core.http import Transport
 from deputize.core.pending import Approval
@@ -211,21 +212,23 @@ async def make(
     provider: Provider | None = None,
     transport: Transport | None = None,
     return_to: Iterable[str] = (),
+    toolkits: Iterable[Toolkit] = (),
     **more: Any,
 ) -> World:
     """A world: the web application's, or the one on loopback."""
     clock = Clock(1_800_000_000.0)
     sandbox = Sandbox(clock=clock)
     base = base or (LOCAL if local else WEB)
+    vault = await Vault.open(store or MemoryStore(), [secrets.token_bytes(32)])
     deputy = Deputy(
-        await Vault.open(store or MemoryStore(), [secrets.token_bytes(32)]),
+        vault,
         [google_app()],
         pages=Loopback(base) if local and base == LOCAL else base,
         providers={**PROVIDERS, "google": provider} if provider else PROVIDERS,
-        toolkits=[notes],
+        toolkits=[notes, *toolkits],
         transport=transport or sandbox.transport(),
         clock=clock,
-        **{"agent": "Mail helper", **more},
+        **{"agent": "Mail helper", "audit": Audit(None, vault.keys.audit, clock=clock), **more},
     )
     app = pages_app(deputy, verifier=None if local else signed_in, sign_in=sign_in, local=local, return_to=return_to)
     return World(deputy, sandbox, clock, app, base)

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import httpx
 
+from deputize.cli.demo.chat import Chat, Payload, Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.cli.demo.secret_recorder import SecretRecorder
-from deputize.cli.demo.stage import Chat, Payload, Stage, Turn, demo_stage
+from deputize.cli.demo.stage import Stage, demo_stage
 from deputize.core.portal import portal
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google.gmail.mailbox import Mail

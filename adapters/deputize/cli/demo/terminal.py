@@ -13,12 +13,13 @@ from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
 from deputize.cli.demo import reason
 from deputize.cli.demo.folder import DemoFolder
-from deputize.cli.typed_answer import AnsweredElsewhere, typed_line
+from deputize.cli.typed_answer import AnsweredElsewhere, line_editing, typed_line
 from deputize.core import DeputizeError, InvalidInput
 from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
-    from deputize.cli.demo.stage import Payload, Stage, Turn
+    from deputize.cli.demo.chat import Payload, Turn
+    from deputize.cli.demo.stage import Stage
     from deputize.core import Consent
     from deputize.core.act.approval import Decision
 
@@ -36,21 +37,6 @@ HELP: Final = """\
   /audit            the newest rows of the audit
   /help             this
   /quit             leave; the conversation is kept"""
-
-
-def line_editing() -> ModuleType | None:
-    """GNU readline, which `input` uses once it is imported; None without a terminal, and where Python has none.
-
-    Only what the person says to the model is remembered, and only while the demo runs: no answer to a question.
-    """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return None
-    try:
-        import readline
-    except ImportError:  # Windows
-        return None
-    readline.set_auto_history(False)
-    return readline
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -71,7 +57,7 @@ class Terminal:
     place: DemoFolder
     model: str
     browser: bool
-    shown: set[str] = field(default_factory=set)
+    linked: set[str] = field(default_factory=set)
     editing: ModuleType | None = field(default_factory=lambda: line_editing())
 
     def talk(self) -> None:
@@ -154,9 +140,9 @@ class Terminal:
         from deputize.core.web.local_links import show_anew
 
         deputy = self.stage.deputy
-        new = [ask for ask in turn.consents if ask["link"] not in self.shown]
+        new = [ask for ask in turn.consents if ask["link"] not in self.linked]
         for ask in new:
-            self.shown.add(ask["link"])
+            self.linked.add(ask["link"])
             self._run(show_anew(deputy, ask["link"]))
             show.consent(ask, deputy.providers[ask["provider"]].label, deputy.agent, show.out)
         together = self._on_one_page(new)
@@ -182,12 +168,7 @@ class Terminal:
         return link
 
     def _tick(self, consent: Consent) -> None:
-        label = self.stage.deputy.providers[consent.provider].label
-        if consent.status in ("granted", "partial"):
-            part = ", in part" if consent.status == "partial" else ""
-            show.out.print(show.plain(f"  ✓ {label} is connected{part}", "green"), soft_wrap=True)
-        else:
-            show.out.print(show.plain(f"  ✗ {label} is not connected", "yellow"), soft_wrap=True)
+        show.ended(consent, self.stage.deputy.providers[consent.provider].label, show.out)
 
     def _decided(self, turn: Turn) -> Turn:
         """Show what is about to happen, and ask."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -31,6 +31,7 @@ from deputize.core.act.approval_row import (
     public,
     shown_in,
 )
+from deputize.core.act.pending_limit import room_for_one_more
 from deputize.core.act.show import Show
 from deputize.core.act.too_late import outcome_of, row_of, too_late
 from deputize.core.act.tool import Effect
@@ -49,18 +50,12 @@ from deputize.core.errors import (
     InvalidInput,
     NotFound,
     OutcomeUnknown,
-    RateLimited,
-    StoreUnavailable,
 )
 from deputize.core.pending import Approval
 from deputize.core.vault.grant import Account, User
 from deputize.core.vault.vault import Record
 
 LIFE: Final = 3600.0
-MOST_PENDING: Final = 20
-"""Approvals that may wait for one user at a time: who finds hundreds reads none."""
-STRIPES: Final = 64
-LONGEST_WAIT: Final = 30.0
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
 Decision = Literal["approve", "reject", "edit"]
@@ -154,27 +149,11 @@ class Approvals:
             await self.audit.tell(ApprovalAsked(facts_of(act.user, content)))
         return made
 
-    @asynccontextmanager
-    async def _room(self, user: User, old: Record | None) -> AsyncIterator[None]:
-        """For one more question to this user, or another one in place of one that waits. Nothing is evicted for it.
-
-        Raises `RateLimited` where as many wait already, among all processes; only this user's rows are looked at.
-        """
+    def _room(self, user: User, old: Record | None) -> AbstractAsyncContextManager[None]:
+        """For one more question to this user; none is needed for another one in place of one that waits."""
         if old is not None and self._waits(old.json):
-            yield
-            return
-        place, home = self.vault.place(user), self.engine.home
-        try:
-            async with self.vault.store.lock(f"approvals-{int(place[:8], 16) % STRIPES:02d}", LONGEST_WAIT):
-                if len(await self.waiting(user)) >= MOST_PENDING:
-                    raise RateLimited(
-                        f"{MOST_PENDING} approvals wait for this user already, so this is not asked.",
-                        retry_after=LIFE,
-                        hint=f"Let the user decide those that wait{f': {home}/connections' if home else ''}.",
-                    )
-                yield
-        except TimeoutError:
-            raise StoreUnavailable("Too many acts are asked about; nothing was done.", hint="Try again.") from None
+            return nullcontext()
+        return room_for_one_more(self.vault, user, self.waiting, LIFE, self.engine.home)
 
     def _waits(self, content: Mapping[str, Any]) -> bool:
         return bool(content["status"] == "pending" and content["expires"] > self.clock())
@@ -289,9 +268,8 @@ class Approvals:
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """What this step has asked the user, answered or not, in the order in which it was asked."""
-        rows = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        found = [c for c in rows if c.get("step") == step and c["expires"] > self.clock()]
-        return [self._public(content) for content in sorted(found, key=lambda c: float(c["asked"]))]
+        rows = [r.json for r in await self.vault.scan("approval", self.vault.place(user)) if r.json.get("step") == step]
+        return [self._public(c) for c in sorted(rows, key=lambda c: float(c["asked"])) if c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

@@ -112,9 +112,15 @@ def agreed_to(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def repeatable(approval: Mapping[str, Any]) -> tuple[str, ...]:
     """What a mandate for more acts like that of an approval's row would be bound to; () where none can be given: for
-    what destroys, for what nobody knows who will see, and where a value comes from outside."""
+    what destroys, for what nobody knows who will see, and where a value comes from outside, or nobody knows whether."""
     kept = approval.get("show")
-    if not kept or approval.get("outside") or approval.get("edited") is not None or "subject" not in approval:
+    if (
+        not kept
+        or approval.get("outside")
+        or not approval.get("thread")
+        or approval.get("edited") is not None
+        or "subject" not in approval
+    ):
         return ()
     show = Show.of(kept)
     once = show.destroys or approval["effect"] == "destructive" or show.audience is Audience.UNKNOWN

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from deputize.core.act.act import Act
@@ -99,9 +100,17 @@ class Mandates:
             "destroys": False,
         }
         approved = await self.approvals.decide(approval_id, decision, by=by, reason=reason)
-        name = hmac.digest(self.vault.keys.index, b"mandate" + approval_id.encode(), "sha256").hex()[:16]
-        await self._insert(by, name, content, offer, approval_id)
+        await self._insert(by, self._beside(approval_id), content, offer, approval_id)
         return approved
+
+    async def end_given_beside(self, approval_id: str, by: User) -> None:
+        """A no to the act ends the mandate for more like it, also where it comes too late for the act."""
+        with suppress(NotFound):
+            await self.end(by, self._beside(approval_id))
+
+    def _beside(self, approval_id: str) -> str:
+        """The id of the one mandate that an approval can lead to."""
+        return hmac.digest(self.vault.keys.index, b"mandate" + approval_id.encode(), "sha256").hex()[:16]
 
     async def _insert(
         self, user: User, name: str, content: dict[str, Any], offer: MandateOffer, approval_id: str = ""

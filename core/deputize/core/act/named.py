@@ -139,6 +139,11 @@ def targets(show: Show) -> dict[str, str]:
     return found
 
 
+def is_bare(value: str, words: str, show: Show | None) -> bool:
+    """Whether a target is one only where it was read as a name: any word alone may be one."""
+    return value == f"@{as_read(words)}" and not (show and words in show.people)
+
+
 def targets_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     """The same of an act that does not show, from its arguments."""
     found: dict[str, str] = {}

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deputize.core.act.act import Act
-from deputize.core.act.named import named, targets, targets_of, whole
+from deputize.core.act.named import is_bare, named, targets, targets_of, whole
 from deputize.core.act.outside import FromOutside
 from deputize.core.act.outside_texts import Said, said_in
 from deputize.core.engine import Engine
@@ -88,11 +88,11 @@ class OutsideRecord:
     async def noticed(self, act: Act) -> Act:
         """The act, with those of its targets that are from outside: of its `Show`, or of its arguments without one."""
         found = targets(act.show) if act.show else targets_of(act.arguments)
-        return replace(act, outside=await self._outside(act, found)) if found else act
+        return replace(act, outside=await self._outside(act, found)) if found or not act.call.thread else act
 
     async def _outside(self, act: Act, found: Mapping[str, str]) -> tuple[FromOutside, ...]:
         if not act.call.thread:
-            return tuple(FromOutside(words, UNTOLD, "untold") for words in dict.fromkeys(found.values()))
+            return tuple(FromOutside(words, UNTOLD, "untold") for words in _all_targets(act))
         record = await self.vault.get("outside", self._place(act))
         content = record.json if record else {}
         values, now = content.get("values", {}), self.clock()
@@ -100,7 +100,7 @@ class OutsideRecord:
         for value, words in found.items():
             if known := values.get(value):
                 told.setdefault(words, _in_words(words, content["reads"][known[0]], now, wrote=known[1]))
-            elif content.get("forgot"):
+            elif content.get("forgot") and not is_bare(value, words, act.show):
                 told.setdefault(words, FromOutside(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
 
@@ -108,6 +108,13 @@ class OutsideRecord:
         """Of the user's conversation, under the vault's key."""
         thread = act.call.thread.encode(errors="surrogatepass")
         return self.vault.place(act.user) + hmac.digest(self.vault.keys.index, b"outside" + thread, "sha256").hex()[:40]
+
+
+def _all_targets(act: Act) -> list[str]:
+    """Whom and what an act reaches, in its own words, where nobody knows what was read: never nothing."""
+    show = act.show
+    found = [*show.people, show.where] if show else list(targets_of(act.arguments).values())
+    return list(dict.fromkeys(one for one in found if one)) or [show.what if show else act.tool.name]
 
 
 def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now: float) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ says of a thing: which it is, where it lies. What the reading call was given is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -36,6 +37,7 @@ FACTS: Final = frozenset(
 """Fields that say which thing it is, in words of the provider or of the call: no text of anybody."""
 ADDRESSES: Final = frozenset(("url", "link", "web"))
 """Fields with the address of a thing: at the provider it says which thing it is, elsewhere it is a link like others."""
+_ADDRESSED: Final = re.compile(r"[<(]([^<>()]*)[>)]\s*$")
 _HOLDS: Final = (Mapping, list, tuple)
 _APART: Final = PEOPLE | FACTS | ADDRESSES
 
@@ -52,17 +54,24 @@ def said_in(result: Any, given: Mapping[str, Any]) -> dict[str, Said]:
     if not _is_marked(result):
         return {}
     rows = [_Row(one, by) for one, by in _marked(result, "", within=False)]
-    people = {line: whole(line) for row in rows for line in (row.by, *row.people)}
-    writers = {one for row in rows for one in people[row.by]}
+    people = {line: whole(line) for row in rows for line in row.people}
+    wrote = {row.by: whole(_called(row.by)) for row in rows}
+    writers = set().union(*wrote.values())
     known = {one for text in texts(given) for one in (*named(text), *whole(text))}
     found: dict[str, Said] = {}
     for row in rows:
         here = {one for line in row.people for one in people[line]}
-        for ones, by in ((row.named(), people[row.by]), (here, writers)):
+        for ones, by in ((row.named(), wrote[row.by]), (here, writers)):
             for one in ones - known:
                 if one not in found or found[one].wrote:
                     found[one] = Said(row.by, one in by)
     return found
+
+
+def _called(by: str) -> str:
+    """Who a writer is, without the name that they chose: that may be somebody else's address."""
+    found = _ADDRESSED.search(by)
+    return found[1] if found else by
 
 
 def _is_marked(value: Any) -> bool:

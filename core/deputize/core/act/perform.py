@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,8 @@ from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.vault.grant import Grant
+
+log = logging.getLogger(__name__)
 
 
 class Performer:
@@ -61,9 +64,14 @@ class Performer:
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())
         try:
-            return await self._once(act, grant, row, planned)
+            result = await self._once(act, grant, row, planned)
         finally:
             plans.drop(act, self.clock())
+        try:
+            await self.outside.learn(act, grant.account, result)
+        except StoreUnavailable:  # it is done, and nobody may take it for undone
+            log.warning("What strangers have named in the result of %s could not be remembered.", act.tool.name)
+        return result
 
     async def _once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
         """The result of a write, done here or by whoever was first. ``planned``: it has shown what it will do."""

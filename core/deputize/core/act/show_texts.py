@@ -42,8 +42,8 @@ def text(value: Any, zone: tzinfo | None) -> str:
     """One value."""
     if isinstance(value, Mapping) and "file" in value:
         return _file(value)
-    if is_instant(value):
-        return _instant(value["instant"], zone)
+    if isinstant(value):
+        return instant(value["instant"], zone)
     if isinstance(value, list):
         return _listed([text(one, zone) for one in value]) if value else EMPTIED
     if isinstance(value, bool):
@@ -58,7 +58,7 @@ def is_change(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == {"before", "after"}
 
 
-def is_instant(value: Any) -> bool:
+def isinstant(value: Any) -> bool:
     """Whether it was an `Instant`."""
     return isinstance(value, Mapping) and value.keys() == {"instant"}
 
@@ -80,7 +80,7 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
 
 
-def _instant(at: float, zone: tzinfo | None) -> str:
+def instant(at: float, zone: tzinfo | None) -> str:
     """Day, date, time and zone, the same on every machine. With the zone's offset where its clocks show this time twice
     that day."""
     there = datetime.fromtimestamp(at, UTC).astimezone(zone)

@@ -64,7 +64,7 @@ class Story:
         """The digest of what was shown and done."""
         return str(self.intent.get("show", "")) if self.intent else ""
 
-    def answer(self, intent: Row) -> Row | None:
+    def answered_by(self, intent: Row) -> Row | None:
         """The row of the answer that let a write begin: of the user, or of a mandate's use."""
         by = intent.get("answered_by")
         answers = self.of("approval.approved", "approval.edited", "mandate.used")
@@ -80,7 +80,7 @@ class Story:
         return doubts[0] if doubts else found[-1] if found else "nothing_done"
 
     def _verdict(self, intent: Row) -> Verdict:
-        answer, done = self.answer(intent), intent.get("show")
+        answer, done = self.answered_by(intent), intent.get("show")
         if intent.get("answered_by") == "policy":
             return "policy"
         if answer is None or not done:
@@ -223,7 +223,7 @@ def _ended(row: Row, wrote: bool) -> str:
 def as_json(story: Story) -> dict[str, Any]:
     """All of it, for programs."""
     intent = story.intent
-    answer = story.answer(intent) if intent else None
+    answer = story.answered_by(intent) if intent else None
     return {
         "user": story.first("user"),
         "agent": story.first("agent"),

@@ -175,6 +175,11 @@ class Audit:
         """Stands for values that no row may show: equal for equal parts, not to be guessed without the key. 32 hex."""
         return self._key.value(parts)
 
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are; None where rows are in memory."""
+        return self._folder
+
     def rows(self) -> list[Row]:
         """All rows of the folder, or of memory, oldest first. Raises StoreUnavailable."""
         self.flush()

@@ -166,6 +166,27 @@ EFFECTS: Final[Mapping[str, str]] = {
     "destructive": "deletes or overwrites something",
 }
 
+PAGE_AGENT: Final = "You, on your page"
+"""Who acts where the user presses a button of ours."""
+
+ACTS: Final[Mapping[str, tuple[str, str]]] = {
+    "done": ("Done", "done"),
+    "declined": ("Not done: you said no", "declined"),
+    "policy_denied": ("Not done: the rules of this application forbid it", "declined"),
+    "cut_off": ("It was cut off. Nobody knows whether it was done", "part"),
+    "outcome_unknown": ("Nobody knows whether it was done", "part"),
+    "conflict": ("Not done: it was not as expected any more", "failed"),
+    "rate_limited": ("Not done: too much at once", "failed"),
+    "not_found": ("Not done: something was not found", "failed"),
+}
+"""How an act ended, and how that looks, by the decision of its row."""
+
+
+def act_said(decision: str) -> tuple[str, str]:
+    """How an act ended, in words, and how that looks."""
+    return ACTS.get(decision, ("Not done: it failed", "failed"))
+
+
 UPSTREAM: Final[Mapping[str, str]] = {
     "done": "{label} has ended the access as well.",
     "queued": "{label} could not be reached. We keep trying to end the access there, too.",

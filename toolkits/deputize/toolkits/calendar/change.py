@@ -144,7 +144,7 @@ def update_event(
     show = show_of(before) if body_of(before) or (moves and not run.noted) else None
     if show:
         yield show
-    if not run.noted:
+    if show and not run.noted:
         yield Note({"event": before.get("id"), "start": wish.start, "end": wish.end})
     digest = show.digest if show else ""
     after = yield from patched(found, before, body_of, lambda event: show_of(event).digest == digest, notify, add)

@@ -194,8 +194,8 @@ def show_event(what: str, event: Event, calendar: str, name: str, notify: str, *
 
 def pins_of(body: Mapping[str, Any]) -> Json:
     """What a body says in Google's words where a person reads other ones."""
-    named = {"start": "start", "end": "end", "colorId": "colour"}
-    return {named[name]: body[name] for name in named if body.get(name) is not None}
+    times = {name: " ".join(_filled(body[name]).values()) for name in ("start", "end") if name in body}
+    return times | ({"colour": body["colorId"]} if body.get("colorId") else {})
 
 
 def call_of(undo: Undo) -> Json:

@@ -1,8 +1,8 @@
 """Requests to GitHub, what moved, and pages.
 
 A repository that was renamed answers 301, 307 or 308. A read follows: of the address only the path is taken, checked
-and put below our own root, so that no answer can choose a host. A write does not: it goes where was shown, or nowhere.
-The same holds for pages: of ``Link`` only the page's name is taken.
+and put below our own root, so that no answer can choose a host. A write does not: it goes where it was shown to go, or
+nowhere. The same holds for pages: of ``Link`` only the page's name is taken.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from deputize.toolkits.github.api import rest
 from deputize.toolkits.github.argument_types import Branch, Ref, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.shown import HOME, commit_shown, home_of
+from deputize.toolkits.github.show_fields import HOME, commit_shown, home_of
 
 
 @GITHUB.tool(

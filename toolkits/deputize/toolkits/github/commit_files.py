@@ -24,11 +24,11 @@ from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title, is_own
-from deputize.toolkits.github.shown import HOME, Home, file_shown, home_of, undoing, writable
+from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 from deputize.toolkits.github.write_file import workflow_need
 
 MOST_READ: Final = 20
-"""Files that are read to show what was in them. Of the others their names are shown, and pinned by their shas."""
+"""Files that are read to show what was in them, a megabyte in all. The others are shown by name, and pinned by sha."""
 
 
 class NewFile(BaseModel):
@@ -134,7 +134,7 @@ class Blob:
     size: int
     content: bytes | None = None
 
-    def shown(self, path: str) -> Any:
+    def to_show(self, path: str) -> Any:
         """Its text; else what it is known by."""
         if self.content is None:
             return shown_file(path, "application/octet-stream", size=self.size, pin=self.sha)
@@ -145,16 +145,31 @@ def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
     """Those of these files that the commit holds; read, unless they are many or large."""
     tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": head}, params={"recursive": 1})
     rows = {str(one.get("path")): one for one in tree.get("tree") or () if one.get("type") == "blob"}
+    for path in paths:
+        _refuse_folder(path, rows)
     if tree.get("truncated"):  # too large a repository to list
         unseen = [path for path in paths if path not in rows]
         found = yield from api.many([_look(repo, head, path) for path in unseen])
         rows |= {path: one for path, one in zip(unseen, found, strict=True) if isinstance(one, Mapping)}
     there = {path: Blob(str(rows[path]["sha"]), int(rows[path].get("size") or 0)) for path in paths if path in rows}
-    short = [path for path, one in there.items() if one.size <= MIB][:MOST_READ]
+    left, short = MIB, list[str]()
+    for path, one in there.items():
+        if one.size <= left and len(short) < MOST_READ:
+            short, left = [*short, path], left - one.size
     for path, found in zip(short, (yield from api.many([_look(repo, head, one) for one in short])), strict=True):
         if isinstance(found, Mapping):
             there[path] = replace(there[path], content=(yield from bytes_of(repo, found, head)))
     return there
+
+
+def _refuse_folder(path: str, rows: Mapping[str, Any]) -> None:
+    """Raises `InvalidInput` where git would put a file in place of a folder, or a folder in place of a file: what was
+    there would go without a word."""
+    if any(one.startswith(f"{path}/") for one in rows):
+        raise InvalidInput(f"files, delete_paths: {path} is a folder.", hint="Name its files one by one.")
+    parts = path.split("/")
+    if above := next((one for n in range(1, len(parts)) if (one := "/".join(parts[:n])) in rows), ""):
+        raise InvalidInput(f"files, delete_paths: {above} is a file, not a folder.", hint="Choose another path.")
 
 
 def _look(repo: str, head: str, path: str) -> Request:
@@ -171,7 +186,7 @@ def _show(
     there: Mapping[str, Blob],
 ) -> Show:
     """Every file with its name, before and after."""
-    before = [_named(path, one.shown(path)) for path, one in there.items()]
+    before = [_named(path, one.to_show(path)) for path, one in there.items()]
     after = [_named(path, file_shown(path, content)) for path, content in new.items()]
     return home.shows(
         "Commit these files",

@@ -21,7 +21,7 @@ from deputize.toolkits.github.projects import PROJECT, Board, board_needs, board
 from deputize.toolkits.github.prose import Body, Prose, Title, is_marked, marked
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.rows import logins
-from deputize.toolkits.github.shown import HOME, Home, home_of, issue_of, titled
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, titled
 
 
 def name_needs(arguments: Arguments, *fields: str) -> list[Need]:

@@ -18,7 +18,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Body, Prose, Title
 from deputize.toolkits.github.pulls import reviewers_of
-from deputize.toolkits.github.shown import HOME, Home, home_of, issue_of, titled
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, titled
 
 ASKS: Final = f"POST {PULL}/requested_reviewers"
 

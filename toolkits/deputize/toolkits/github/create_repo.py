@@ -15,7 +15,7 @@ from deputize.toolkits.github.argument_types import NewName, Owner, RepoName
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, reads
 from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Content
-from deputize.toolkits.github.shown import Home, home_of
+from deputize.toolkits.github.show_fields import Home, home_of
 
 
 def _create_needs(arguments: Arguments) -> Sequence[Need]:

@@ -16,7 +16,7 @@ from deputize.toolkits.github.argument_types import Repo, awkward, label_of, ref
 from deputize.toolkits.github.base import GITHUB, Asks, changes, needs, optional, reads
 from deputize.toolkits.github.gists import gist_show
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.shown import HOME, Home, commit_shown, home_of, size_shown
+from deputize.toolkits.github.show_fields import HOME, Home, commit_shown, home_of, size_shown
 
 Kind = Literal["branch", "tag", "comment", "review_comment", "label", "milestone", "release", "gist"]
 _METHODS: Final = {

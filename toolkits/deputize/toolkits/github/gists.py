@@ -21,7 +21,7 @@ from deputize.toolkits.github.names import near_to
 from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import CODE, Body, Content, Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
-from deputize.toolkits.github.shown import change_of, restored
+from deputize.toolkits.github.show_fields import change_of, restored
 
 _TEXT: Final = 8_000  # bytes of all files
 _LEAST: Final = 400  # bytes of one

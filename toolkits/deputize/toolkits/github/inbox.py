@@ -21,7 +21,7 @@ from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, outer, short
-from deputize.toolkits.github.shown import HOME, home_of
+from deputize.toolkits.github.show_fields import HOME, home_of
 
 _KINDS: Final = {"Issue": "issues", "PullRequest": "pull", "Discussion": "discussions", "Commit": "commit"}
 

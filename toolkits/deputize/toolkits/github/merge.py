@@ -16,7 +16,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Body, Title
 from deputize.toolkits.github.pulls import readiness, stale
-from deputize.toolkits.github.shown import FOR_GOOD, Home, titled
+from deputize.toolkits.github.show_fields import FOR_GOOD, Home, titled
 
 
 def _merge_needs(arguments: Arguments) -> Sequence[Need]:

@@ -19,7 +19,7 @@ from deputize.toolkits.github.names import pick
 from deputize.toolkits.github.projects import PROJECT, Board, board_needs, board_of, raw, reads_of, writes_of
 from deputize.toolkits.github.prose import Content
 from deputize.toolkits.github.rows import repo_of
-from deputize.toolkits.github.shown import change_of, titled
+from deputize.toolkits.github.show_fields import change_of, titled
 
 _ITEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}/[A-Za-z0-9._-]{1,100})#(\d{1,15})|(\d{1,18})")
 _ONE: Final = f"{PROJECT}/items/{{item_id}}"

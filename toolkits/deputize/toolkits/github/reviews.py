@@ -20,7 +20,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import Noted, once
 from deputize.toolkits.github.prose import Body, is_marked, is_own, marked
 from deputize.toolkits.github.pulls import stale
-from deputize.toolkits.github.shown import FOR_GOOD, Home, titled
+from deputize.toolkits.github.show_fields import FOR_GOOD, Home, titled
 
 Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
@@ -85,7 +85,8 @@ def review_pull(
     home, head = Home(row["base"]["repo"]), str(row["head"]["sha"])
     if head_sha and head != head_sha and not run.noted:
         raise stale()
-    repo, sha = home.name, head_sha or head
+    noted = run.noted or {}
+    repo, sha = str(noted.get("repo") or home.name), str(noted.get("sha") or head_sha or head)
     if not run.noted:
         yield _review_show(home, row, event, body, given)
     on_lines = [one.on_line() for one in given if one.line]
@@ -96,9 +97,8 @@ def review_pull(
         review: Json = {"commit_id": sha, "event": event, "comments": on_lines}
         review |= {"body": text} if text else {}
         write = _reviewed(repo, number, {name: value for name, value in review.items() if value})
-        posted = yield from once(
-            run.noted, write, lambda: _find(repo, number, run.key, run.account, sha, event, bool(text)), "review"
-        )
+        look = lambda: _find(repo, number, run.key, run.account, sha, event, bool(text))  # noqa: E731
+        posted = yield from once(run.noted, write, look, "review", repo=repo, sha=sha)
     warnings = yield from _on_files(repo, number, sha, on_files, run.key, run.account, run.noted)
     return {
         "review_id": posted.get("id"),
@@ -185,7 +185,7 @@ def _on_files(
         write = api.sent(rest(f"POST {PULL}/comments", repo, at={"pull_number": number}, json=body))
         try:
             look = partial(_comment, repo, number, own, account)
-            yield from once(None, write, look, "comment")
+            yield from once(None, write, look, "comment", repo=repo, sha=sha)
         except (InvalidInput, NotFound, Conflict) as refused:
             warnings.append(f"{one.path}: {refused.message}")
     return warnings

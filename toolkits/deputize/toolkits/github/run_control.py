@@ -19,7 +19,7 @@ from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, once, raise_if_unsent
 from deputize.toolkits.github.prose import Content
-from deputize.toolkits.github.shown import HOME, commit_shown, home_of
+from deputize.toolkits.github.show_fields import HOME, commit_shown, home_of
 
 _RUNS: Final = "R/actions/workflows/{workflow_id}/runs"
 

@@ -18,7 +18,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import LOST, raise_if_unsent
 from deputize.toolkits.github.prose import Body, Title, checked_edit, new_body
 from deputize.toolkits.github.releases import BODY
-from deputize.toolkits.github.shown import FOR_GOOD, HOME, Home, change_of, home_of, loses, restored
+from deputize.toolkits.github.show_fields import FOR_GOOD, HOME, Home, change_of, home_of, loses, restored
 
 
 def _save_needs(arguments: Arguments) -> Sequence[Need]:

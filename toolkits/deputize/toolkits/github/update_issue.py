@@ -22,7 +22,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, new_body
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.rows import logins
-from deputize.toolkits.github.shown import HOME, Home, change_of, home_of, issue_of, loses, restored, titled
+from deputize.toolkits.github.show_fields import HOME, Home, change_of, home_of, issue_of, loses, restored, titled
 
 _ISSUE = "R/issues/{issue_number}"
 

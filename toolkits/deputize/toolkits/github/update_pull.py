@@ -22,7 +22,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Title, checked_edit, new_body
 from deputize.toolkits.github.pulls import reviewers_of
 from deputize.toolkits.github.rows import logins, state_of
-from deputize.toolkits.github.shown import Home, change_of, loses, restored, titled
+from deputize.toolkits.github.show_fields import Home, change_of, loses, restored, titled
 
 
 def _update_needs(arguments: Arguments) -> Sequence[Need]:

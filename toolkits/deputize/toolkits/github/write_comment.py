@@ -21,7 +21,7 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import Body, is_marked, is_own, marked, new_body
 from deputize.toolkits.github.rows import COMMENT
-from deputize.toolkits.github.shown import HOME, Home, home_of, issue_of, loses, restored, titled
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, loses, restored, titled
 
 _COMMENTS: Final = "R/issues/{issue_number}/comments"
 _REPLIES: Final = "R/pulls/{pull_number}/comments/{comment_id}/replies"

@@ -19,7 +19,7 @@ from deputize.toolkits.github.names import pick
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import found, once
 from deputize.toolkits.github.prose import Body, Title, is_marked, marked
-from deputize.toolkits.github.shown import HOME, Home, home_of, titled
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, titled
 
 
 def _write_needs(arguments: Arguments) -> Sequence[Need]:

@@ -19,7 +19,7 @@ from deputize.toolkits.github.files import bytes_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import again
 from deputize.toolkits.github.prose import Content, Title
-from deputize.toolkits.github.shown import HOME, Home, file_shown, home_of, undoing, writable
+from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
 
 Mode = Literal["create", "overwrite", "replace_lines", "append"]
 Old = tuple[str, bytes] | None

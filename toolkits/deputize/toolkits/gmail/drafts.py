@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, any_of
+from deputize.core import Account, ActKey, Alias, Audience, Effect, Need, Note, Request, Run, Show, Steps, Undo, any_of
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared import times
@@ -44,9 +44,9 @@ from deputize.toolkits.gmail.api import Asks, Place
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
 from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, mark, noted_of
 from deputize.toolkits.gmail.files import Handles, taken
+from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
 from deputize.toolkits.gmail.rows import shown_all, web
 from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, elsewhere, receipt, reply_needs
-from deputize.toolkits.gmail.shown import changed_fields, letter_fields, raw_fields
 
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
 
@@ -101,6 +101,8 @@ def save_draft(
     pins = {"message": reply_to} if reply_to else None
     yield Show("Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields)
     made = yield from create_draft(Outgoing(letter.content(), run.key, frame.thread if frame else ""))
+    args = {"draft_id": str(made.get("id"))}
+    yield Undo("gmail_delete_draft", args, {"message": (made.get("message") or {}).get("id")})
     return _draft(made, letter.people.to, letter.subject, letter.text.plain, run.account)
 
 

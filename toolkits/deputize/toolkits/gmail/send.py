@@ -33,8 +33,8 @@ from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, READING, SENDS, reads
 from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
 from deputize.toolkits.gmail.files import Handles, files_of, fits, size_of, taken
+from deputize.toolkits.gmail.preview import show_letter
 from deputize.toolkits.gmail.rows import shown_all, web
-from deputize.toolkits.gmail.shown import show_letter
 
 Addresses = list[str]
 WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}

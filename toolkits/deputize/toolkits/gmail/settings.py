@@ -20,7 +20,7 @@ from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
 from deputize.toolkits.gmail.names import labels_in, own_names
-from deputize.toolkits.gmail.shown import call_of
+from deputize.toolkits.gmail.preview import call_of
 from deputize.toolkits.gmail.vacation import VACATION, vacation_row
 
 Section = Literal["vacation", "filters", "forwarding", "aliases"]

@@ -17,9 +17,9 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
 from deputize.toolkits.gmail.plan import Action, Plan, change_of, ids_of, planned
+from deputize.toolkits.gmail.preview import call_of
 from deputize.toolkits.gmail.query import says_which
 from deputize.toolkits.gmail.rows import email_row
-from deputize.toolkits.gmail.shown import call_of
 
 _OPPOSITE: Final = {
     **{"read": "unread", "star": "unstar", "archive": "to_inbox", "important": "not_important"},
@@ -124,9 +124,11 @@ def _show(plan: Plan, *, hides: bool) -> Show:
         change=_SAID.get(plan.action or ""),
         add_labels=sorted(plan.names["add_labels"]) or None,
         remove_labels=sorted(plan.names["remove_labels"]) or None,
-        emails=sorted(plan.shown, reverse=True),
-        pins={"ids": sorted(plan.ids), "messages": plan.messages, "adds": plan.add, "takes": plan.remove},
-        beside={"more_match": "yes: they stay as they are" if plan.remaining else None},
+        pins={"emails": sorted(plan.ids), "messages": plan.messages, "adds": plan.add, "takes": plan.remove},
+        beside={  # an email is pinned by its id; whom it names does not make it a stranger's choice
+            "emails": sorted(plan.shown, reverse=True),
+            "more_match": "yes: they stay as they are" if plan.remaining else None,
+        },
     )
 
 
@@ -214,7 +216,7 @@ def _undo(plan: Plan, changed: Sequence[str]) -> Undo | None:
     args |= {"add_labels": plan.names["remove_labels"], "remove_labels": plan.names["add_labels"]}
     args |= {"thread_ids" if plan.kind == "threads" else "message_ids": list(changed)}
     given = {name: value for name, value in args.items() if value}
-    return Undo("gmail_update_emails", given, {"ids": sorted(changed)})
+    return Undo("gmail_update_emails", given, {"emails": sorted(changed)})
 
 
 # ----------------------------------------------------------------- preview

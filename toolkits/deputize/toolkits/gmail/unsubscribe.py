@@ -25,7 +25,7 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
 from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
-from deputize.toolkits.gmail.shown import letter_fields
+from deputize.toolkits.gmail.preview import letter_fields
 
 _ONE_CLICK: Final = b"List-Unsubscribe=One-Click"
 _ANSWER: Final = 65_536  # bytes of an answer that nobody reads

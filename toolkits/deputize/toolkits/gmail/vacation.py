@@ -15,7 +15,7 @@ from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside, window
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
-from deputize.toolkits.gmail.shown import Fields, call_of, changed_fields
+from deputize.toolkits.gmail.preview import Fields, call_of, changed_fields
 
 Answered = Literal["everyone", "contacts", "domain"]
 VACATION: Final = Request("GET", "/users/me/settings/vacation")
@@ -111,7 +111,7 @@ def _seen_by(settings: Mapping[str, Any]) -> Audience:
 
 def _show_vacation(now: Mapping[str, Any], new: Mapping[str, Any]) -> Show:
     """What will be answered, beside what is answered now. Who is answered no longer counts, too."""
-    before, after = _told(now), _told(new)
+    before, after = _reply_fields(now), _reply_fields(new)
     return Show(
         "Turn the automatic reply on" if new["enableAutoReply"] else "Turn the automatic reply off",
         audience=max(_seen_by(now), _seen_by(new)),
@@ -121,7 +121,7 @@ def _show_vacation(now: Mapping[str, Any], new: Mapping[str, Any]) -> Show:
     )
 
 
-def _told(settings: Mapping[str, Any]) -> Fields:
+def _reply_fields(settings: Mapping[str, Any]) -> Fields:
     """The out-of-office reply as it is shown: word for word. HTML only where it is not our own."""
     plain, markup = str(settings.get("responseBodyPlainText") or ""), str(settings.get("responseBodyHtml") or "")
     ours = bool(plain) and markup == written(plain, "auto").html
@@ -143,7 +143,7 @@ def _instant(milliseconds: str) -> Instant | None:
 
 def _is_so(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether the settings are as they are to be. Gmail keeps no text beside HTML."""
-    there, wanted = _told(now), _told(new)
+    there, wanted = _reply_fields(now), _reply_fields(new)
     same_text = now.get("responseBodyHtml") == new.get("responseBodyHtml") and (
         bool(new.get("responseBodyHtml")) or there["text"] == wanted["text"]
     )
@@ -159,4 +159,4 @@ def _undo(old: Mapping[str, Any], saved: Mapping[str, Any]) -> Undo | None:
     args |= {"subject": str(old.get("responseSubject") or "")}
     times = {"after": _time.full(old.get("startTime") or ""), "before": _time.full(old.get("endTime") or "")}
     args |= {name: at for name, at in times.items() if at}
-    return Undo("gmail_set_vacation", args, {name: value for name, value in _told(saved).items() if value})
+    return Undo("gmail_set_vacation", args, {name: value for name, value in _reply_fields(saved).items() if value})

@@ -61,14 +61,16 @@ def entity(payload: Json) -> Json:
     return next((value for value in payload.values() if isinstance(value, dict)), {})
 
 
-def make(operation: str, given: Json, look: Look, shows: Show, noted: Noted) -> Asks[tuple[Json, bool]]:
+def make(
+    operation: str, given: Json, look: Look, shows: Show, noted: Noted, pins: Json | None = None
+) -> Asks[tuple[Json, bool]]:
     """Show what is about to be made, then make it under ``given["id"]``: see `made`. The id is noted in between: a run
-    that is cut off is taken up again, and one that is taken up looks first."""
+    that is cut off is taken up again, and one that is taken up looks first. ``pins``: what is noted beside it."""
     if noted and (there := (yield from look(str(given["id"])))):
         return there, True
     yield shows
     if not noted:
-        yield Note({"id": given["id"]})
+        yield Note({"id": given["id"], **(pins or {})})
     return (yield from made(operation, given, look))
 
 

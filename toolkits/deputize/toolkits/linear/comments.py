@@ -139,7 +139,8 @@ def write_comment(
         pins["parentId"] = above.get("parentId") or above["id"]
         stands = yield from commented(above)
     if target:
-        ids, stands = yield from _place(target, target_kind, quoted=bool(quoted_text))
+        ids, there = yield from _place(target, target_kind, quoted=bool(quoted_text))
+        stands = there if above is None else stands.to(there)
         pins |= ids
     shows = stands.show(
         "Post this reply" if reply_to else "Post this comment",

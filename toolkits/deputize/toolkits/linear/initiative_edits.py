@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import ActKey, Alias, Effect, Run, Show, Steps, Undo
-from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.core import ActKey, Alias, Effect, Note, Run, Show, Steps, Undo
+from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown
 from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import names, scalars
@@ -26,7 +26,7 @@ from deputize.toolkits.linear.api import (
     make,
     new_text,
 )
-from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Status, Text, Title
+from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Status, Text, Title
 from deputize.toolkits.linear.existing import whole_text
 from deputize.toolkits.linear.places import loses, person, replaced, undo, version_of, workspace
 from deputize.toolkits.linear.rows import lean, nodes, said
@@ -62,6 +62,15 @@ class Projects:
                 "ends": sorted(link for _, link in self.leaving) or None,
             }
         )
+
+    def may_go_on(self, noted: Noted) -> None:
+        """Raises `OutcomeUnknown` where the earlier run of the act, whose note this is, meant other projects."""
+        known = noted or {}
+        if any(set(ids) - set(known.get(what) or ()) for what, ids in self.pins.items()):
+            raise OutcomeUnknown(
+                "An earlier run of this act was interrupted, and its projects are others by now.",
+                hint="Look what became of it before asking for it again.",
+            )
 
     @property
     def result(self) -> Json:
@@ -127,7 +136,7 @@ def save_initiative(
         text = new_text(edit, "content", now.get("content"), content, PIECE, run.noted)
         wanted["content"] = words["text"] = text.new
     projects = yield from _linked_now(now["id"], added, removed)
-    return (yield from _changed(now, wanted, words, projects, text, run.key))
+    return (yield from _changed(now, wanted, words, projects, text, run))
 
 
 def _projects(wanted: list[str] | None, field: str) -> Asks[list[Json]]:
@@ -142,7 +151,10 @@ def _created(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Js
     said_of = {field: value for field, value in words.items() if value != ""}
     shows = workspace().show("Create this initiative", pins=pins, **said_of, **projects.fields)
     look = by_id("InitiativeValues")
-    one, existed = yield from make("InitiativeCreate", {"id": run.key.uuid, **wanted}, look, shows, run.noted)
+    given = {"id": run.key.uuid, **wanted}
+    one, existed = yield from make("InitiativeCreate", given, look, shows, run.noted, projects.pins)
+    if run.noted:
+        projects.may_go_on(run.noted)
     yield from _join(one["id"], projects, run.key)
     back = {"tool": "linear_archive", "args": {"kind": "initiative", "id": one["id"], "action": "archive"}}
     version = version_of(whole_text(one.get("description"), one.get("content")))
@@ -150,19 +162,23 @@ def _created(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Js
     return _result(one) | lean({"created": True, "existed": existed, "undo": back}) | projects.result
 
 
-def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Written | None, key: ActKey) -> Asks[Json]:
+def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Written | None, run: Run) -> Asks[Json]:
     """Change an initiative, then its projects."""
     done = text is not None and text.done  # by an earlier run of this act
     if not wanted and not projects.coming and not projects.leaving:
         return _result(now)
     if not done:
         yield _show(now, wanted, words, projects)
-    if text and not done:
+    if done:
+        projects.may_go_on(run.noted)
+    elif text:
         yield text.note()
+        if projects.pins:
+            yield Note(projects.pins)
     one = now
     if wanted and not done:
         one = entity((yield from change("InitiativeEdit", id=now["id"], input=wanted)))
-    yield from _join(now["id"], projects, key)
+    yield from _join(now["id"], projects, run.key)
     yield from _part(projects)
     if back := _back(now, one, words, projects):
         yield back

@@ -101,6 +101,7 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
     there = yield from _there(found, address)
     if remove:
         return (yield from _unlinked(found, there))
+    ours = there is None or bool(run.noted)  # nobody is told how to remove what was there already
     existed = there is not None and title in (None, there.get("title"))
     if there is None or not existed:
         there, existed = yield from _attached(found, address, title, there, run)
@@ -112,20 +113,21 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
         "kind": there.get("sourceType"),
         "issue": found["identifier"],
         "existed": existed,
-        "undo": back,
+        "undo": back if ours else None,
     }
     return lean(result)
 
 
 def _attached(found: Json, address: str, title: str | None, there: Json | None, run: Run) -> Asks[tuple[Json, bool]]:
     """The link on the issue, and whether an earlier try had put it there. A link to the same address gets a title."""
-    stands = yield from of_issues([found])
+    kind = _GITHUB.fullmatch(address)
+    stands = (yield from of_issues([found])).synced(["GitHub"] if kind else [])
     titled = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
     pins = {"issue_id": found["id"], "attachment_id": there and there["id"]}
-    yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled)
+    note = "Where Linear is connected with GitHub it may name the issue there." if kind else None
+    yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled, note=note)
     if not run.noted:
         yield Note({"id": run.key.uuid})
-    kind = _GITHUB.fullmatch(address)
     wanted = {"id": run.key.uuid, "issueId": found["id"], "url": address, "title": title}
     try:
         made, existed = (yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)), False

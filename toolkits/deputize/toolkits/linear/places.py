@@ -44,10 +44,11 @@ class Place:
         return replace(self, where=f"{what}, {self.where}" if self.where else what)
 
     def to(self, other: Place) -> Place:
-        """What stands here and will stand there is seen by the people of both."""
+        """What stands here and will stand there, or on both, is seen by the people of both."""
         wider = max(self.audience, other.audience)
         members = sorted({*(self.members or ()), *(other.members or ())}) if wider is Audience.PEOPLE else None
-        return Place(self.where, wider, members, sorted({*self.shared, *other.shared}))
+        where = self.where if other.where in self.where else f"{self.where}; {other.where}"
+        return Place(where, wider, members, sorted({*self.shared, *other.shared}))
 
     def show(
         self,

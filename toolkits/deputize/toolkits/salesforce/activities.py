@@ -10,12 +10,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Audience, Effect, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Alias, Audience, Effect, Instant, Note, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.times import moment
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
+from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import owner_id
 from deputize.toolkits.salesforce.once import Noted, creates, once
 from deputize.toolkits.salesforce.soql import select, text
@@ -24,9 +25,10 @@ Kind = Literal["call", "task", "event", "note"]
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks for an event, and for whatever becomes somebody else's."""
+    """Asks for an event, for what becomes somebody else's, and for what colleagues find on a record."""
     others = arguments["kind"] == "event" or (arguments["owner"] or "me").strip().lower() != "me"
-    return Effect.WRITES | Effect.SENDS if others else Effect.WRITES
+    found = others or arguments["contact_or_lead"] or arguments["account_or_opportunity"]
+    return Effect.WRITES | Effect.SENDS if found else Effect.WRITES
 
 
 @SALESFORCE.tool(
@@ -90,7 +92,7 @@ def log_activity(
     id, existed = yield from once(creates(source, given), _alike(given), run.account, run.noted, run.now)
     undo = {"object": source, "id": id}
     if not sent:
-        yield Undo("salesforce_delete_record", undo)
+        yield Undo("salesforce_delete_record", undo, AS_CREATED)
     told = {"tool": "salesforce_delete_record", "args": undo}
     return {"id": id, "kind": kind, "subject": subject, "undo": told} | ({"existed": True} if existed else {})
 
@@ -108,26 +110,31 @@ def _show(kind: Kind, given: Json, account: Account) -> Asks[Show]:
     """An activity with the names of those it is about. One's own, on no record, nobody else is shown."""
     links: Json = {name: given[name] for name in _LINKS if name in given}
     names = yield from preview.named(links.values())
-    about = {name: names.get(id, id) for name, id in links.items()}
+    owner = links.get("OwnerId")
     seconds = given.get("CallDurationInSeconds")
     return Show(
         _WHAT[kind],
         audience=Audience.ORGANISATION if kind == "event" else preview.seen_by(given, account, own=True),
+        where="; ".join(_places(links, names)) or "Salesforce",
         people=preview.others(given, account),
         subject=given.get("Subject"),
         text=given.get("Description") or None,
-        with_whom=about.get("WhoId"),
-        on_record=about.get("WhatId") or about.get("LinkedEntityId"),
-        owner=about.get("OwnerId"),
+        owner=names.get(owner, owner) if owner else None,
         due=given.get("ActivityDate"),
-        starts=given.get("StartDateTime"),
-        ends=given.get("EndDateTime"),
+        starts=Instant.of(given["StartDateTime"]) if kind == "event" else None,
+        ends=Instant.of(given["EndDateTime"]) if kind == "event" else None,
         length=None if seconds is None else f"{seconds // 60} minutes ({seconds} seconds)",
         status=given.get("Status"),
         priority=given.get("Priority"),
         result=given.get("CallDisposition"),
-        pins=links,
+        pins={**links, **{name: given[name] for name in ("StartDateTime", "EndDateTime") if name in given}},
     )
+
+
+def _places(links: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
+    """The records that it is put on."""
+    ids = [id for name, id in links.items() if name != "OwnerId"]
+    return [preview.where(preview.kind_of(id), id, names.get(id)) for id in ids]
 
 
 def _times(
@@ -163,7 +170,7 @@ def _noted_down(title: str, body: str, parent: str, account: Account, noted: Not
         yield (yield from _show("note", {"Subject": title, "Description": body, "LinkedEntityId": parent}, account))
     made = yield from _written(title, body, parent, account, noted, now)
     if not begun:
-        yield Undo("salesforce_delete_record", made["undo"]["args"])
+        yield Undo("salesforce_delete_record", made["undo"]["args"], AS_CREATED)
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deputize.core import Alias, Audience, Effect, Note, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Alias, Audience, Effect, Note, Request, Run, Show, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput
 from deputize.toolkits._shared.arguments import IfTexts
 from deputize.toolkits._shared.long_text import digest, note_of, written_before
@@ -66,11 +66,11 @@ def update_record(
     before = yield from _now(place, read_for(known, kind, values))
     if edits:
         if all([written_before(run.noted, name, before.get(name)) for name in edits]) and run.noted:
-            return _updated(at, kind, values, before)
+            return _updated(at, kind, values, {name: before[name] for name in values if name in before})
         wholes = {name: edit.of(FORM, name, before.get(name), values[name] or "", LONG) for name, edit in edits.items()}
         values |= {name: cast(known[name.lower()], whole) for name, whole in wholes.items()}
     names = yield from preview.names_of(known, values, {name: before.get(name) for name in values})
-    yield show_changes(known, place, before, values, names, unmodified_since)
+    yield show_changes(known, place, before, values, names, run.account, unmodified_since)
     if edits:
         yield Note(note_of({name: (before.get(name), values[name] or "") for name in edits}))
     yield from patched(place, values, unmodified_since or before.get("LastModifiedDate"))
@@ -94,17 +94,18 @@ def show_changes(
     before: Json,
     values: Json,
     names: preview.Names,
+    account: Account,
     since: str | None = None,
 ) -> Show:
     """What becomes of a record. Its version is no part of it: the write itself is refused where there is another."""
     kind = place["object"]
-    named = str(before.get(NAME.get(kind, "Name")) or "")
     return Show(
         "Change this record",
         audience=max(Audience.ORGANISATION, preview.to_customers(values)),
         destroys=preview.loses(known, before, values),
-        record=f"{named} ({kind})" if named else f"{kind} {place['id']}",
-        pins={"record": place["id"], "unmodified_since": since, **preview.references(known, values)},
+        where=preview.where(kind, place["id"], before.get(NAME.get(kind, "Name"))),
+        people=preview.others(values, account),
+        pins={"record": place["id"], "unmodified_since": since, "leads_to": preview.references(known, values)},
         **preview.changes(known, before, values, names),
     )
 

@@ -10,12 +10,13 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Alias, Effect, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Alias, Effect, Request, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, object_called
 from deputize.toolkits.salesforce.change import patched, read_for, show_changes
+from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, required
 from deputize.toolkits.salesforce.field_values import values_of
 from deputize.toolkits.salesforce.once import creates, once
@@ -27,24 +28,24 @@ _COMPARED: Final = 255  # characters of a value by which a record is looked for
 
 Values = Annotated[dict[str, Value], Field(min_length=1, max_length=100, description="API names to values")]
 
-_OWN: Final[Mapping[str, frozenset[str]]] = {  # what a note or a task of the user's own consists of
+_OWN: Final[Mapping[str, frozenset[str]]] = {  # what a note or a task of the user's own, on no record, consists of
     "task": frozenset(
-        "subject description activitydate status priority whoid whatid type tasksubtype "
+        "subject description activitydate status priority type tasksubtype "
         "calldisposition calltype calldurationinseconds isreminderset reminderdatetime".split()
     ),
-    "note": frozenset({"title", "body", "parentid", "isprivate"}),
     "contentnote": frozenset({"title", "content"}),
 }
 
 
 def _create_effect(arguments: Arguments) -> Effect:
-    """Asks for everything but a note or a task of the user's own: an org's people read it, and customers may."""
+    """Asks for everything but a note or a task of the user's own on no record: an org's people read it, and customers
+    may."""
     quiet = _is_own(str(arguments["object"]), arguments["fields"] or ()) and not arguments["external_id"]
     return Effect.WRITES if quiet else Effect.WRITES | Effect.SENDS
 
 
 def _is_own(kind: str, fields: Iterable[str]) -> bool:
-    """Whether this is all that a note or a task of the user's own consists of."""
+    """Whether this is all that a note or a task of the user's own, on no record, consists of."""
     own = _OWN.get(kind.strip().lower())
     return own is not None and {str(name).strip().lower() for name in fields} <= own
 
@@ -92,7 +93,7 @@ def create_record(
         ) from None
     undo = {"object": kind, "id": id}
     if not sent:
-        yield Undo("salesforce_delete_record", undo)
+        yield Undo("salesforce_delete_record", undo, AS_CREATED)
     told = {"tool": "salesforce_delete_record", "args": undo}
     return {"id": id, "object": kind, "created": True, "undo": told} | ({"existed": True} if existed else {})
 
@@ -105,10 +106,10 @@ def _show(
         "Create this record",
         audience=preview.seen_by(values, run.account, own=_is_own(kind, values) and not key),
         people=preview.others(values, run.account),
-        record=f"new {kind}",
+        where=f"a new {kind}",
         key=key,
         duplicates="it is made even if there is one like it" if duplicates else None,
-        pins=preview.references(known, values),
+        pins={"leads_to": preview.references(known, values)},
         **{name: value for name, value in preview.in_words(known, values, names).items() if value != ""},
     )
 
@@ -138,7 +139,7 @@ def _upserted(kind: str, known: Described, external_id: str, values: Json, run: 
     if len(there) > 1:
         raise Conflict("external_id: several records have this key.", reason="exists", hint="Change one by its id.")
     if there:
-        return (yield from _changed(kind, known, there[0], body))
+        return (yield from _changed(kind, known, there[0], body, run.account))
     yield (yield from _show(kind, known, body, run, key=f"{field['name']} = {value}"))
     at = {"object": kind, "field": str(field["name"]), "value": value}
     path = f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}"
@@ -148,11 +149,11 @@ def _upserted(kind: str, known: Described, external_id: str, values: Json, run: 
     return {"id": id, "object": kind, "created": created}
 
 
-def _changed(kind: str, known: Described, there: Json, values: Json) -> Asks[Json]:
+def _changed(kind: str, known: Described, there: Json, values: Json, account: Account) -> Asks[Json]:
     place = {"object": kind, "id": str(there["Id"])}
     old = {name: there.get(name) for name in values}
     names = yield from preview.names_of(known, values, old)
-    yield show_changes(known, place, there, values, names)
+    yield show_changes(known, place, there, values, names, account)
     if values:
         yield from patched(place, values, there.get("LastModifiedDate"))
     return {"id": place["id"], "object": kind, "created": False}

@@ -8,6 +8,7 @@ from typing import Final
 from deputize.core import Audience, Effect, Request, Show, Steps
 from deputize.core.errors import DeputizeError, NotFound
 from deputize.toolkits._shared.text import Outside
+from deputize.toolkits.salesforce import preview
 from deputize.toolkits.salesforce.base import (
     API,
     DATA,
@@ -54,24 +55,31 @@ def delete_record(object: str, id: str) -> Steps:
     return result | {"name": named} | ({"also_deleted": gone} if gone else {})
 
 
+AS_CREATED: Final[Mapping[str, str]] = {"last_change": "none"}
+"""What must still be so of a new record for it to be deleted again: nobody has written in it since."""
 _TEXTS: Final = ("Description", "Body", "CommentBody")
 
 
 def _show(kind: str, id: str, node: Json, gone: Json) -> Show:
     """What is lost: by its name, what a list shows of it, and its text. What goes with it may change by itself."""
-    named = str(node.get(NAME.get(kind, "Name")) or "")
     kept = {name: node.get(name) for name in (*DETAIL.get(kind, ()), *_TEXTS)}
     return Show(
         "Delete this record",
         audience=Audience.ORGANISATION,
         destroys=True,
-        record=f"{named} ({kind})" if named else f"{kind} {id}",
+        where=preview.where(kind, id, node.get(NAME.get(kind, "Name"))),
         note=None if node else "it may be deleted already, or hidden from you",
         **{name: value for name, value in kept.items() if value not in (None, "")},
         undo="it stays in the recycle bin of Salesforce for 15 days",
-        pins={"record": id},
+        pins={"record": id, "last_change": _last_change(node)},
         beside={"deleted_with_it": [f"{count} x {source}" for source, count in gone.items()] or None},
     )
+
+
+def _last_change(node: Json) -> str | None:
+    """Whether somebody has changed a record since it was made; None where that cannot be told."""
+    created, changed = node.get("CreatedDate"), node.get("LastModifiedDate")
+    return ("none" if created == changed else "after it was made") if created and changed else None
 
 
 def _goes_too(kind: str, id: str) -> Asks[Json]:

@@ -21,7 +21,7 @@ _OBJECTS: Final[Mapping[str, str]] = {  # by the first three characters of an id
 }
 _ON: Final = ("WhoId", "WhatId", "ParentId", "LinkedEntityId")
 _TO_CUSTOMERS: Final = ("IsPublished", "IsVisibleInSelfService")
-_OURS: Final = frozenset("record object audience people where pins beside destroys duplicates undo key".split())
+_OURS: Final = frozenset("audience people where pins beside destroys duplicates undo key".split())
 _TEXTS: Final = ("string", "textarea")
 
 Names = Mapping[str, str]
@@ -98,3 +98,13 @@ def others(values: Mapping[str, Any], account: Account) -> list[str]:
     """Whose the record becomes, unless it is the user's own."""
     owner = values.get("OwnerId")
     return [str(owner)] if owner and owner != me(account) else []
+
+
+def kind_of(id: str) -> str:
+    """What an id is of: the object, where that is known."""
+    return _OBJECTS.get(id[:3], "record")
+
+
+def where(kind: str, id: str, name: object) -> str:
+    """A record as a place, with its id: another one may have the name."""
+    return f"{name} ({kind} {id})" if name else f"{kind} {id}"

@@ -92,7 +92,7 @@ def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Calle
     """Everybody in a channel is told who comes and who goes."""
     ids = [str(user["id"]) for user in users]
     place = preview.there(spot, caller, pins={"users": sorted(ids) or None})
-    place["people"] = [*place["people"], *ids]
+    place["people"] = [*place["people"], *ids, *([spot.id] if ids else [])]  # these people there, and not elsewhere
     closed = action == "leave" and spot.kinds == ("private",)
     names = sorted(people.with_handle(user) for user in users)
     return Show(_WHAT[action], **place, users=names or None, undo=_CLOSED if closed else None)

@@ -30,6 +30,7 @@ from deputize.toolkits.slack.text import Reader
 
 _NAME: Final = 80  # characters
 _ABOUT: Final = 250  # characters of a topic or purpose
+_SAID: Final = ("topic", "purpose")
 _SKEW: Final = 5  # seconds by which Slack's clock and ours may differ
 _NOTATION = re.compile(r"<(?:[!@#]|https?:|mailto:)", re.IGNORECASE)
 _UNFIT = re.compile(r"[^\w-]+")
@@ -149,7 +150,8 @@ def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
 
 
 def _own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | None]:
-    """The channel of this name, if the user made it since this run began: then a try whose answer was lost made it."""
+    """The channel of this name, if the user made it since this act was asked for, and nobody has said yet what it is
+    for: then a try whose answer was lost made it."""
     kinds: list[Kind] = caller.kinds_with("read", "private" if private else "public")
     if not kinds:
         return None
@@ -162,7 +164,8 @@ def _own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | Non
     except DeputizeError:
         return None
     hits = [one for one in listed.rows if one.get("name") == name and one.get("creator") == caller.user]
-    return next((one for one in hits if float(one.get("created") or 0) >= now - _SKEW), None)
+    new = [one for one in hits if float(one.get("created") or 0) >= now - _SKEW]
+    return next((one for one in new if not any(_as_it_is(places.spot_of(one)).get(n) for n in _SAID)), None)
 
 
 def _about(method: str, conversation: str, value: str) -> Request:
@@ -222,7 +225,7 @@ def update_channel(
         changes["name"] = name = channel_name(name)
     spot = yield from preview.found(conversation, caller)
     before = _as_it_is(spot)
-    lost = [one for one in ("topic", "purpose") if one in changes and before.get(one, "?") not in ("", changes[one])]
+    lost = [one for one in _SAID if one in changes and before.get(one, "?") not in ("", changes[one])]
     yield Show(
         "Change this channel",
         **preview.there(spot, caller),
@@ -287,7 +290,7 @@ def _as_it_is(spot: places.Spot) -> Json:
     if not channel or not set(spot.kinds) & set(CHANNELS):
         return {}
     reader = Reader()
-    about = {one: channel[one] for one in ("topic", "purpose") if isinstance(channel.get(one), dict)}
+    about = {one: channel[one] for one in _SAID if isinstance(channel.get(one), dict)}
     return {
         "name": str(channel.get("name") or ""),
         "archived": bool(channel.get("is_archived")),

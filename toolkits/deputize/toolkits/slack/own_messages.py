@@ -121,9 +121,10 @@ def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
     gone = entry is None and listed.whole
     if not gone:
         place = preview.there(spot, caller, pins={"scheduled": scheduled})
+        place["audience"] = Audience.SELF
         yield Show(
             "Cancel this message, which waits to be sent",
-            **place | {"audience": Audience.SELF},
+            **place,
             destroys=True,
             text=preview.as_written(entry) if entry else None,
             at=preview.at(entry.get("post_at")) if entry else None,

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from deputize.core import Audience
+from deputize.core import Audience, Instant
 from deputize.core.errors import DeputizeError, NotFound, RateLimited
-from deputize.toolkits._shared import times
-from deputize.toolkits.slack import api, places, rows, users
+from deputize.toolkits.slack import api, places, users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 from deputize.toolkits.slack.messages import one_message
 from deputize.toolkits.slack.places import Spot
@@ -99,14 +98,14 @@ def there(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = None, 
 
 
 def where(spot: Spot) -> str:
-    """The place in words."""
+    """The place in words, with the id: another channel may have the name later, and a mandate is for this one."""
     if len(spot.kinds) != 1:
         return f"{spot.id} (not known which kind of conversation: that may not be read)"
     kind = _KINDS[spot.kinds[0]]
     if spot.kinds[0] in ("dm", "group_dm"):
         return kind if spot.people else f"{kind} {spot.id}"
     name = f"#{spot.row['name']}" if spot.row.get("name") else spot.name or spot.id
-    return f"{name} ({kind}{', shared with other companies' if spot.external else ''})"
+    return f"{name} ({kind} {spot.id}{', shared with other companies' if spot.external else ''})"
 
 
 def seen_by(spot: Spot, caller: Caller) -> Audience:
@@ -146,9 +145,13 @@ def _read(spot: Spot, caller: Caller, ts: str) -> Asks[str | None]:
     return as_written(said) if said else None
 
 
-def at(ts: object) -> str:
-    """The time that a ``ts`` or seconds stand for, with its zone."""
-    return f"{rows.stamp(ts)} {times.ZONE}"
+def at(ts: object) -> Instant | None:
+    """The moment that a ``ts`` or seconds stand for; None for none."""
+    seconds = str(ts or "").partition(".")[0]
+    try:
+        return Instant(float(seconds)) if seconds.isdigit() else None
+    except (ValueError, OverflowError, OSError):  # of no year that there is
+        return None
 
 
 def own_message(spot: Spot, ts: str, caller: Caller) -> Asks[tuple[Row | None, bool]]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from deputize.core.web.pages import account, approve, asks, common, consent, mandates
+from deputize.core.web.pages import account, activity, approve, common, consent, mandates, step
 
-PAGES: Final = (*consent.PAGES, *account.PAGES, *approve.PAGES, *asks.PAGES, *mandates.PAGES, *common.PAGES)
+PAGES: Final = (
+    *consent.PAGES,
+    *account.PAGES,
+    *activity.PAGES,
+    *approve.PAGES,
+    *mandates.PAGES,
+    *step.PAGES,
+    *common.PAGES,
+)
 """Every page there is."""

@@ -18,8 +18,10 @@ from deputize.core.errors import AccountMismatch, InvalidInput
 from deputize.core.pending import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
+from deputize.core.web.history import uses_of
 from deputize.core.web.local_links import unbind
 from deputize.core.web.pages.mandates import listed
+from deputize.core.web.reading_order import first_line
 from deputize.core.web.rendering import root_of, see_other
 from deputize.core.web.site import Page, Site, here
 
@@ -43,6 +45,8 @@ async def connections(site: Site, request: Request) -> Response:
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
         approvals=await deputy.approvals.waiting(user),
+        uses=await uses_of(deputy, user),
+        first_line=first_line,
         mandates=await listed(site, user),
         words=texts,
     )

@@ -6,7 +6,6 @@ POST /connections/mandates/end    end     back to /connections
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from starlette.responses import Response
 
 from deputize.core.act.mandate_row import MOST_ACTS, Mandate, MandateOffer
 from deputize.core.act.show import SEEN_BY
+from deputize.core.act.show_texts import instant
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
@@ -29,10 +29,10 @@ HOUR: Final = 3600.0
 async def listed(site: Site, user: User, approval: str = "") -> list[dict[str, Any]]:
     """The user's mandates as templates show them; those alone that were given beside an approval, if one is named."""
     found = await site.deputy.mandates(user)
-    return [_facts(one) for one in found if not approval or one.approval == approval]
+    return [_facts(site, one) for one in found if not approval or one.approval == approval]
 
 
-def _facts(mandate: Mandate) -> dict[str, Any]:
+def _facts(site: Site, mandate: Mandate) -> dict[str, Any]:
     return {
         "id": mandate.id,
         "agent": texts.agent_words(mandate.agent),
@@ -43,7 +43,7 @@ def _facts(mandate: Mandate) -> dict[str, Any]:
         "destroys": mandate.destroys,
         "used": mandate.used,
         "most": mandate.most,
-        "until": f"{datetime.fromtimestamp(mandate.until, UTC):%Y-%m-%d %H:%M} UTC",
+        "until": instant(mandate.until, site.deputy.engine.zone),
     }
 
 

@@ -1,0 +1,115 @@
+"""The conversation of a demo with its graph: what the person says and decides, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from deputize.adapters.langgraph import asked_of, resume_when_done
+from deputize.cli.demo.ticks import ticking
+from deputize.core import Approval, Conflict, Consent, Deputy, NotFound
+from deputize.core.act.approval import Decision
+
+THREAD: Final = "demo"
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one step of the conversation came to: messages nobody has seen yet, and what the user is asked now.
+
+    ``late``: approvals that were answered too late, as they stand.
+    """
+
+    said: Sequence[AnyMessage]
+    consents: Sequence[Payload] = ()
+    approvals: Sequence[Payload] = ()
+    late: Sequence[Approval] = ()
+
+    @property
+    def text(self) -> str:
+        """What the model said to the person."""
+        return "\n".join(str(message.text) for message in self.said if isinstance(message, AIMessage) and message.text)
+
+
+@dataclass
+class Chat:
+    """One conversation of one user with the graph, wherever it was left."""
+
+    deputy: Deputy
+    graph: CompiledStateGraph[Any, Any, Any, Any]
+    user: str
+    seen: int = 0
+    config: RunnableConfig = field(default_factory=lambda: RunnableConfig(configurable={"thread_id": THREAD}))
+
+    async def ask(self, text: str) -> Turn:
+        """The person says something."""
+        await self.graph.ainvoke({"messages": [HumanMessage(text)]}, self.config)
+        return await self.turn()
+
+    async def look_again(self) -> Turn:
+        """Go on where the graph stands: wake its pauses, which prove nothing, or finish what a crash cut off."""
+        state = await self.graph.aget_state(self.config)
+        if state.tasks:
+            wake = {pause.id: {"wake": True} for pause in state.interrupts}
+            await self.graph.ainvoke(Command(resume=wake) if wake else None, self.config)
+        return await self.turn()
+
+    async def wait(self, seconds: float = 600.0, tell: Callable[[Consent], None] = lambda consent: None) -> Turn:
+        """Until the person has been to the links; then the conversation goes on. Each consent that ends is told of."""
+        pauses = (await self.graph.aget_state(self.config)).interrupts
+        async with ticking(self.deputy, [ask["consent_id"] for ask in asked_of(pauses, "consent")], seconds, tell):
+            await resume_when_done(self.deputy, self.graph, self.config, seconds=seconds)
+        return await self.turn()
+
+    async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
+        """The person's answers to approvals, by approval id. One that has expired is asked anew."""
+        late: list[Approval | None] = []
+        for approval, decision in decisions.items():
+            try:
+                await self.deputy.decide(approval, decision, by=self.user)
+            except NotFound:
+                pass  # it has expired
+            except Conflict:  # decided elsewhere, or done: the graph looks at what is recorded
+                late.append(await self.deputy.approval(approval, by=self.user))
+        return replace(await self.look_again(), late=[one for one in late if one is not None])
+
+    async def found(self, asked: Mapping[str, Any]) -> Approval | None:
+        """An approval as it stands now; None where it is gone."""
+        return await self.deputy.approval(asked["approval_id"], by=self.user)
+
+    async def is_decided(self, asked: Mapping[str, Any]) -> bool:
+        """Whether nobody need answer it any more."""
+        now = await self.found(asked)
+        return now is None or now.status != "pending"
+
+    async def turn(self) -> Turn:
+        """Where the conversation stands; each message is given once."""
+        state = await self.graph.aget_state(self.config)
+        messages: list[AnyMessage] = state.values.get("messages", [])
+        said, self.seen = messages[self.seen :], len(messages)
+        return Turn(said, asked_of(state.interrupts, "consent"), asked_of(state.interrupts, "approval"))
+
+    async def left_off(self) -> str:
+        """What the person asked last, where the graph has not finished with it; else nothing. Skips what was given."""
+        state = await self.graph.aget_state(self.config)
+        messages: list[AnyMessage] = state.values.get("messages", [])
+        asked = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
+        if not asked or not state.tasks:
+            self.seen = len(messages)
+            return ""
+        self.seen = asked[-1] + 1
+        return str(messages[asked[-1]].text)
+
+    async def whole(self, asked: Payload) -> Approval:
+        """All that an approval shows: a pause holds only the beginning of long texts. Raises `NotFound`."""
+        found = await self.found(asked)
+        if found is None:
+            raise NotFound("This approval waits no longer.", hint="Ask again.")
+        return found

@@ -1,0 +1,95 @@
+"""What the user's agents did as them, and the way back from what can be put back.
+
+GET  /activity          activity    activity.html; ?q= searches, ?reads=1 has what was only looked up, too
+POST /activity/undo     undo        back to /activity; undo.html where that needs a yes
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from deputize.core.errors import ApprovalRequired, Conflict, ConsentRequired, NotFound
+from deputize.core.vault.grant import User
+from deputize.core.web import texts
+from deputize.core.web.history import history_of
+from deputize.core.web.reading_order import reading
+from deputize.core.web.rendering import see_other
+from deputize.core.web.site import Page, Site, here
+
+MOST_QUERY: Final = 100
+
+
+async def activity(site: Site, request: Request) -> Response:
+    """A page of acts, newest first."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, "/activity")
+    asked, path = request.query_params, here(request)
+    query, reads = asked.get("q", "")[:MOST_QUERY], asked.get("reads") == "1"
+    before = asked.get("before", "")
+    found = await history_of(
+        site.deputy,
+        user,
+        before=int(before) if before.isdecimal() and len(before) < 20 else 0,
+        query=query,
+        reads=reads,
+    )
+    chosen = {"q": query} | ({"reads": "1"} if reads else {})
+    return await site.with_forms(
+        request,
+        "activity.html",
+        user,
+        "'self'",
+        found=found,
+        query=query,
+        reads=reads,
+        path=path,
+        above=path.removesuffix("/activity"),
+        older=f"{path}?{urlencode({**chosen, 'before': found.older})}" if found.older else "",
+        began=not before,
+    )
+
+
+async def undo(site: Site, request: Request) -> Response:
+    """Put an act back. Where the policy asks about that, show what it will do, and take the yes to just that."""
+    user = await site.user(request)
+    if user is None:
+        return site.nobody(request, "/activity")
+    fields = await site.form(request, user)
+    act, back = fields.get("act", ""), here(request).removesuffix("/undo")
+    try:
+        if agreed := fields.get("approval"):
+            await site.deputy.decide(agreed, "approve" if fields.get("sure") == "yes" else "reject", by=user)
+            if fields.get("sure") != "yes":
+                return see_other(back)
+        await site.deputy.undo(user, act, agent=texts.PAGE_AGENT)
+    except ApprovalRequired as asked:
+        return await _ask(site, request, user, act, asked)
+    except ConsentRequired as asked:
+        return see_other(asked.consent.link)
+    except (Conflict, NotFound) as e:
+        return site.say(request, 409, texts.Message("It was not undone", e.message, e.hint))
+    return see_other(back)
+
+
+async def _ask(site: Site, request: Request, user: User, act: str, asked: ApprovalRequired) -> Response:
+    return await site.with_forms(
+        request,
+        "undo.html",
+        user,
+        "'self'",
+        action=here(request),
+        act=act,
+        approval=asked.approval,
+        reading=reading(asked.approval),
+    )
+
+
+PAGES: Final = (
+    Page("GET", "/activity", activity, own=True),
+    Page("POST", "/activity/undo", undo, own=True),
+)

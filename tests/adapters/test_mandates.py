@@ -1,0 +1,104 @@
+"""Beyond a pause: no resume gives a mandate, one that is there spares the pause, and a no may come too late."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langgraph.types import Command
+
+from deputize.adapters import langgraph_pauses
+from deputize.adapters.langgraph import resume_when_done
+from deputize.core import Call, Deputy, InvalidInput
+from deputize.sandbox import Sandbox
+from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
+from tests.support.house import build, connect
+
+ALICE, BOB = Context("alice"), Context("bob")
+MORE: dict[str, Any] = {"most": 10, "until": 4e9, "targets": ["@example.test"]}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send")
+        yield deputy
+
+
+async def paused(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, list[str]]:
+    """A graph that waits for these calls' approvals, with their ids."""
+    graph = plain(deputy)
+    await graph.ainvoke(asking(*calls), config(), context=ALICE)
+    return graph, [ask["approval_id"] for ask in await approvals_of(graph, config())]
+
+
+def sent(sandbox: Sandbox) -> int:
+    return len(sandbox.sent("alice@example.test"))
+
+
+@pytest.mark.parametrize("who", [ALICE, BOB])
+@pytest.mark.parametrize("beside", [True, False])
+async def test_no_resume_value_gives_one_whoever_it_is_from(deputy: Deputy, who: Context, beside: bool) -> None:
+    graph, [approval] = await paused(deputy, SEND)
+    decision = "approve" if beside else {"decision": "approve", "mandate": MORE}
+    given = {"decisions": {approval: decision}, "mandate": MORE}
+    try:
+        await graph.ainvoke(Command(resume=given), config(), context=who)
+    except Exception as refused:
+        assert who is BOB or isinstance(refused, InvalidInput)
+    assert await deputy.mandates("alice") == await deputy.mandates("bob") == []
+
+
+async def test_what_a_mandate_covers_is_done_without_a_pause_and_the_rest_is_asked(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    until = time.time() + 60
+    await deputy.give_mandate("alice", tools=["gmail_send_email"], targets=["@example.test"], most=1, until=until)
+    more = SEND | {"id": "more", "args": SEND["args"] | {"body": "And another."}}
+    graph, asked = await paused(deputy, SEND, more)
+    assert (len(asked), sent(sandbox)) == (1, 1)
+    state = await graph.ainvoke(Command(resume={"decisions": {asked[0]: "reject"}}), config(), context=ALICE)
+    answers = tool_messages(state)
+    assert (answers["send"].status, answers["more"].status) == ("success", "error")
+    assert [mandate.used for mandate in await deputy.mandates("alice")] == [1]
+
+
+@pytest.mark.parametrize(("decision", "mails"), [("approve", 1), ("reject", 0)])
+async def test_a_graph_goes_on_by_itself_when_its_user_has_decided_on_the_page(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, decision: Any, mails: int
+) -> None:
+    monkeypatch.setattr(langgraph_pauses, "LOOKS_EVERY", 0.01)
+    graph, [approval] = await paused(deputy, SEND)
+    waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), context=ALICE, user="alice"))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await deputy.decide(approval, decision, by="alice")
+    answers = tool_messages(await asyncio.wait_for(waiting, 5))
+    assert answers["send"].status == ("success" if mails else "error") and sent(sandbox) == mails
+
+
+async def test_where_nobody_decides_in_time_the_graph_pauses_again(deputy: Deputy) -> None:
+    graph, [approval] = await paused(deputy, SEND)
+    await resume_when_done(deputy, graph, config(), context=ALICE, seconds=0.0, user="alice")
+    assert [ask["approval_id"] for ask in await approvals_of(graph, config())] == [approval]
+
+
+async def test_a_no_to_what_another_run_has_sent_meanwhile_is_told_to_the_model(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph, [approval] = await paused(deputy, SEND)
+    message = (await graph.aget_state(config())).values["messages"][-1]
+    await deputy.decide(approval, "approve", by="alice")  # on the page
+    await deputy.act(SEND["name"], SEND["args"], user="alice", call=Call("1", message.id, SEND["id"]))
+    no: Command[Any] = Command(resume={"decisions": {approval: "reject"}})
+    late = tool_messages(await graph.ainvoke(no, config(), context=ALICE))
+    assert "The user said no to this, but too late: it was already sent at" in str(late["send"].content)
+    assert sent(sandbox) == 1

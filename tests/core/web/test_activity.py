@@ -1,0 +1,159 @@
+"""The page of what agents did as a user: in sentences, searchable, with Undo; and nothing of anybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from deputize.core import Act, Call, Policy, User, Verdict
+from deputize.core.audit import Audit
+from deputize.core.audit.newest import newest
+from deputize.core.web.app import pages_app
+from deputize.core.web.history import history_of, uses_of
+from deputize.sandbox import Page
+from tests.core.web.world import World, make, words_of
+from tests.support.starring import KIT
+
+
+def allow(act: Act) -> Verdict:
+    return Verdict.ALLOW
+
+
+async def done(*acts: str, policy: Policy = allow, **more: Any) -> World:
+    """Alice's agent has starred the mails of these calls, an hour apart."""
+    world = await make(policy=policy, toolkits=[KIT], **more)
+    await world.connected("modify")
+    for call in acts:
+        world.clock.now += 3600
+        await star(world, call)
+    return world
+
+
+async def star(world: World, call: str, user: User | str = "alice", agent: str = "") -> None:
+    mail = world.sandbox.mailbox("alice@example.test").mails()[0].id
+    await world.deputy.act("gmail_star", {"id": mail}, user=user, call=Call("t", "m", call), agent=agent)
+
+
+async def opened(world: World, query: str = "", user: str = "alice") -> Page:
+    return await world.browser(user).open(f"/activity{query}")
+
+
+async def test_an_act_is_a_sentence_with_account_agent_time_and_outcome() -> None:
+    text = words_of(await opened(await done("1", time_zone=ZoneInfo("Europe/Berlin"))))
+    for part in ("Star a mail in Inbox", "Done", "Mail helper, as alice@example.test", "gmail_star"):
+        assert part in text
+    assert "Fri 15 Jan 2027, 10:00 (Europe/Berlin)" in text
+
+
+async def test_undo_puts_it_back_once_and_the_page_says_so() -> None:
+    world = await done("1")
+    browser = world.browser()
+    page = await browser.open("/activity")
+    (form,) = [form for form in page.forms if form.action.endswith("/undo")]
+    page = await browser.submit(page, form)
+    text = words_of(page)
+    assert "Undone since" in text and "Undo: " in text and "You, on your page" in text
+    assert len([form for form in page.forms if form.action.endswith("/undo")]) == 1  # of the undoing itself
+    again = await browser.submit(page, form)
+    assert again.status == 200 and world.events("act.result").count("act.result") == 3
+
+
+async def test_where_the_policy_asks_about_the_way_back_it_is_shown_before_it_is_done() -> None:
+    world = await done("1")
+    world.deputy.policy = lambda act: Verdict.ASK
+    browser = world.browser()
+    page = await browser.open("/activity")
+    asks = await browser.submit(page, next(form for form in page.forms if form.action.endswith("/undo")))
+    assert "Undo this?" in words_of(asks) and "labels now" in words_of(asks)
+    assert len(world.events("act.result")) == 2  # starred, and asked about
+    left = await browser.submit(asks, asks.forms[0], sure="no")
+    assert "Undone since" not in words_of(left)
+    world.clock.now += 4000  # and the no is no answer to what is asked later
+    page = await browser.open("/activity")
+    asks = await browser.submit(page, next(form for form in page.forms if form.action.endswith("/undo")))
+    assert "Undone since" in words_of(await browser.submit(asks, asks.forms[0], sure="yes"))
+
+
+async def test_what_was_changed_since_is_not_undone_and_the_page_says_what_it_was() -> None:
+    world = await done("1")
+    browser = world.browser()
+    page = await browser.open("/activity")
+    mails = world.sandbox._world.mailboxes["alice@example.test"].mails
+    mails[world.sandbox.mailbox("alice@example.test").mails()[0].id].labels.append("IMPORTANT")
+    said = await browser.submit(page, next(form for form in page.forms if form.action.endswith("/undo")))
+    assert said.status == 409 and "It has been changed since: labels" in words_of(said)
+
+
+async def test_a_search_finds_what_holds_all_words_whatever_their_case() -> None:
+    world = await done("1")
+    await star(world, "2", agent="Sorter")
+    assert words_of(await opened(world, "?q=SORTER+star")).count("Star a mail in Inbox") == 1
+    assert "Nothing was found." in words_of(await opened(world, "?q=sorter+nothing"))
+    assert 'value="&lt;b&gt;"' in (await opened(world, "?q=%3Cb%3E")).text
+
+
+async def test_long_histories_have_pages_and_each_act_stands_on_one() -> None:
+    world = await done(*map(str, range(5)))
+    first = await history_of(world.deputy, User("alice"), most=2)
+    second = await history_of(world.deputy, User("alice"), most=2, before=first.older)
+    third = await history_of(world.deputy, User("alice"), most=2, before=second.older)
+    whens = [one.when for found in (first, second, third) for one in found.entries]
+    assert len(whens) == len(set(whens)) == 5 and third.older == 0 and first.whole
+    page = await opened(world, f"?before={first.older}")
+    assert first.entries[0].when not in page.text and second.entries[0].when in page.text
+    assert (await opened(world, "?before=x")).status == 200
+
+
+@pytest.mark.parametrize(("user", "tenant"), [("bob", ""), ("alice", "other")])
+async def test_nobody_sees_what_another_users_agents_did(user: str, tenant: str) -> None:
+    world = await done("1")
+    assert (await history_of(world.deputy, User(user, tenant))).entries == []
+    world.app = pages_app(world.deputy, verifier=lambda request: User(user, tenant))
+    browser = world.browser(user)
+    page = await browser.open("/activity")
+    assert "Nothing was done so far." in words_of(page) and "gmail_star" not in page.text
+    [mine] = await world.deputy.undoable("alice")
+    hidden = re.search(r'name="form" value="([^"]*)"', page.text)
+    assert hidden is None  # no form, since there is nothing to undo
+    refused = await world.send("POST", "/activity/undo", user=user, data={"act": mine.id, "form": "0" * 64})
+    assert refused.status_code == 403 and len(await world.deputy.undoable("alice")) == 1
+
+
+async def test_a_user_who_is_called_as_anothers_pseudonym_sees_nothing_either() -> None:
+    world = await done("1")
+    name = next(row["user"] for row in world.deputy.audit.rows() if row["event"] == "act.result")
+    assert name.startswith("p-") and (await history_of(world.deputy, User(name))).entries == []
+
+
+async def test_looking_writes_nothing() -> None:
+    world = await done()
+    before = len(world.deputy.audit.rows())
+    await history_of(world.deputy, User("carol"))
+    assert await world.deputy.vault.get("person", world.deputy.vault.place(User("carol"))) is None
+    assert len(world.deputy.audit.rows()) == before
+
+
+async def test_the_connections_say_since_when_and_when_last_used_by_whom() -> None:
+    world = await done("1")
+    [connection] = await world.deputy.connections("alice")
+    use = (await uses_of(world.deputy, User("alice")))[connection.id]
+    assert (use.since, use.last) == ("Fri 15 Jan 2027, 08:00 (UTC)", "Fri 15 Jan 2027, 09:00 (UTC)")
+    text = words_of(await world.browser().open("/connections"))
+    assert f"Connected {use.since}. Last used {use.last} by Mail helper." in text
+
+
+async def test_rows_are_read_from_the_ends_of_the_newest_files_and_no_further(tmp_path: Path) -> None:
+    world = await done(*map(str, range(30)), audit=Audit(tmp_path / "audit", b"k" * 32))
+    name = world.deputy.audit.names.user("", "alice") if world.deputy.audit.names else ""
+    await asyncio.to_thread(world.deputy.audit.flush)
+    folder = world.deputy.audit.folder
+    assert folder is not None
+    everything, part = newest(folder, {name}), newest(folder, {name}, most_bytes=5000)
+    assert everything.whole and not part.whole and 0 < len(part.rows) < len(everything.rows)
+    assert part.rows == everything.rows[: len(part.rows)] and newest(folder, {"p-nobody"}).rows == []
+    assert len((await history_of(world.deputy, User("alice"))).entries) == 30

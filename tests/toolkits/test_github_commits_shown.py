@@ -1,0 +1,143 @@
+"""What a commit at GitHub shows of files that are large, many, hidden by size, or folders; and what asks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Audience, Call, InvalidInput, ask_before_sending
+from deputize.sandbox.github.git import commit, packed
+from tests.support.shown import ShownWorld, shown_world
+from tests.toolkits.github_play import ALL, GARDEN, SITE
+
+COMMIT: Final[dict[str, Any]] = {"repo": SITE, "branch": "main", "message": "M"}
+SECRET: Final = "gh" + "p_" + "a1B2" * 9
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[ShownWorld]:
+    async with shown_world({"github": ALL}) as world:
+        yield world
+
+
+def put(world: ShownWorld, files: dict[str, str | bytes]) -> None:
+    """Files in the website, in one commit."""
+    store = world.sandbox._world.services["github"]
+    repo, history = store["repos"][SITE], store["commits"][SITE]
+    head = repo["branches"]["main"]
+    tree = history[head]["tree"] | {path: packed(text) for path, text in files.items()}
+    repo["branches"]["main"] = commit(history, tree, [head], "Put", "bob", "2026-11-01T00:00:00Z")
+
+
+def writes(world: ShownWorld) -> list[httpx.Request]:
+    return [request for request, _ in world.wire.writes]
+
+
+async def test_a_file_that_is_too_large_to_show_is_pinned_and_not_put_back(world: ShownWorld) -> None:
+    put(world, {"large.txt": "line\n" * 300_000, "logo.bin": b"\x00\x01"})
+    files = [{"path": "large.txt", "content": "small\n"}, {"path": "logo.bin", "content": "text\n"}]
+    await world.act("github_commit_files", **COMMIT, files=files)
+    [show] = world.shown
+    before, after = show.fields["files"]["before"], show.fields["files"]["after"]
+    assert before[0] == {
+        "file": "large.txt",
+        "mime": "application/octet-stream",
+        "size": 1_500_000,
+        "pin": show.pins["files"]["large.txt"],
+    }
+    assert before[1]["file"] == "logo.bin" and len(before[1]["sha256"]) == 64
+    assert after == ["large.txt:\nsmall\n", "logo.bin:\ntext\n"] and await world.deputy.undoable("alice") == []
+
+
+async def test_of_many_files_the_first_are_read_and_all_are_named(world: ShownWorld) -> None:
+    names = [f"many/{n:02}.txt" for n in range(30)]
+    put(world, dict.fromkeys(names, "old\n"))
+    await world.act("github_commit_files", **COMMIT, delete_paths=names)
+    before = world.shown[0].fields["files"]["before"]
+    assert [one["file"] for one in before[20:]] == names[20:] and before[19] == "many/19.txt:\nold\n"
+    assert world.shown[0].fields["deletes"] == names and world.shown[0].destroys
+
+
+@pytest.mark.parametrize("path", ["docs", "README.md/inner.txt"])
+async def test_no_file_takes_the_place_of_a_folder_nor_a_folder_of_a_file(world: ShownWorld, path: str) -> None:
+    with pytest.raises(InvalidInput, match="folder"):
+        await world.act("github_commit_files", **COMMIT, files=[{"path": path, "content": "x"}])
+    assert writes(world) == [] and world.shown == []
+
+
+async def test_a_file_with_a_secret_is_shown_and_not_put_back(world: ShownWorld) -> None:
+    """No tool writes what looks like a secret, so none could put it back."""
+    put(world, {"config.py": f"TOKEN = '{SECRET}'\n"})
+    arguments = {"repo": SITE, "path": "config.py", "message": "M", "content": "x", "mode": "overwrite"}
+    await world.act("github_write_file", **arguments)
+    assert SECRET in world.shown[0].fields["content"]["before"] and await world.deputy.undoable("alice") == []
+
+
+async def test_a_large_file_shows_what_is_new_in_it(world: ShownWorld) -> None:
+    put(world, {"large.txt": "line\n" * 300_000})
+    arguments = {"repo": SITE, "path": "large.txt", "message": "M", "content": "last", "mode": "append"}
+    await world.act("github_write_file", **arguments)
+    assert world.shown[0].fields["new_text"] == "last"
+    assert world.shown[0].fields["content"]["after"]["size"] == 1_500_004
+
+
+# ----------------------------------------------------------------- what is asked about, and what it costs
+
+
+async def test_a_repository_of_ones_own_is_made_without_a_question_and_without_a_look(world: ShownWorld) -> None:
+    world.deputy.policy = ask_before_sending
+    seen: list[str] = []
+    inner = world.wire.inner
+
+    class Counted(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            seen.append(f"{request.method} {request.url.path}")
+            return await inner.handle_async_request(request)
+
+    world.wire.inner = Counted()
+    await world.act("github_create_repo", name="hutch")
+    assert seen == ["POST /user/repos", "GET /repos/alice/hutch"]
+
+
+QUIET: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("update_notifications", {"thread_ids": ["3001"], "action": "read"}),
+    ("update_notifications", {"action": "read", "before": "now"}),
+    ("create_repo", {"name": "hutch"}),
+]
+ASKED: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("set_star", {"repo": GARDEN}),
+    ("create_repo", {"name": "hutch", "private": False}),
+    ("create_repo", {"name": "hutch", "org": "acme"}),
+    ("create_repo", {"name": "garden", "source": GARDEN}),
+    ("save_gist", {"files": {"a.txt": "x"}}),
+    ("update_project_item", {"owner": "alice", "project": "1", "item": f"{GARDEN}#1"}),
+    ("write_comment", {"repo": "alice/private-notes", "number": 1, "body": "x"}),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments"), QUIET, ids=[row[0] for row in QUIET])
+async def test_what_only_the_user_sees_is_not_asked_about(
+    world: ShownWorld, tool: str, arguments: dict[str, Any]
+) -> None:
+    assert await way(world, tool, arguments) is None
+
+
+@pytest.mark.parametrize(("tool", "arguments"), ASKED, ids=[row[0] for row in ASKED])
+async def test_what_others_see_is_asked_about(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
+    asked = await way(world, tool, arguments)
+    assert isinstance(asked, ApprovalRequired) and asked.approval.preview and writes(world) == []
+
+
+async def way(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> Any:
+    """What stands in the way of a call by the default policy."""
+    world.deputy.policy = ask_before_sending
+    [found] = await world.deputy.prepare([(f"github_{tool}", arguments, Call("t", "m", "c"))], user="alice")
+    return found
+
+
+async def test_whoever_has_the_address_of_a_gist_reads_it(world: ShownWorld) -> None:
+    await world.act("github_save_gist", files={"a.txt": "x"})
+    assert world.shown[0].audience is Audience.UNKNOWN and "secret gist" in world.shown[0].where

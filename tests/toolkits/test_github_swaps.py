@@ -1,0 +1,317 @@
+"""What somebody exchanges between the look, the yes and the write: nothing leaves for GitHub that was not shown."""
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deputize.core import ApprovalRequired, Call, Conflict, Deputy
+from deputize.core.pending import Approval
+from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from deputize.sandbox.github.git import commit, packed
+from tests.support.house import Recorder, build
+from tests.toolkits.github_play import ALL, SITE
+
+PRIVATE: Final = "acme/platform"
+GIST: Final = "a" * 20
+Store = dict[str, Any]
+Swap = Callable[[Store], None]
+
+
+class Desk:
+    """Alice and a deputy that asks by the default policy, with what leaves it. ``store``: what GitHub keeps."""
+
+    def __init__(self, sandbox: Sandbox, deputy: Deputy, wire: Recorder) -> None:
+        self.deputy, self.wire, self.inner = deputy, wire, wire.inner
+        self.store: Store = sandbox._world.services["github"]
+
+    async def act(self, tool: str, arguments: dict[str, Any]) -> Any:
+        """The one call, again and again."""
+        return await self.deputy.act(f"github_{tool}", arguments, user="alice", call=Call("t", "m", "one"))
+
+    async def asked(self, tool: str, arguments: dict[str, Any]) -> Approval:
+        """The approval that the call waits for; nothing is written to find out."""
+        with pytest.raises(ApprovalRequired) as caught:
+            await self.act(tool, arguments)
+        return caught.value.approval
+
+    async def yes(self, approval: Approval) -> None:
+        await self.deputy.decide(approval, "approve", by="alice")
+
+    def before(self, method: str, path: str, swap: Swap) -> None:
+        """Exchange something when a request to a path is already on its way."""
+        store, inner = self.store, self.inner
+
+        class Between(httpx.AsyncBaseTransport):
+            done = False
+
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                if request.method == method and request.url.path.endswith(path) and not self.done and _writes(request):
+                    self.done = True
+                    swap(store)
+                return await inner.handle_async_request(request)
+
+        self.wire.inner = Between()
+
+    def there(self) -> Store:
+        """What GitHub keeps now."""
+        return copy.deepcopy(self.store)
+
+
+def _writes(request: httpx.Request) -> bool:
+    return request.method != "POST" or not request.url.path.endswith("/graphql") or b"mutation" in request.content
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    sandbox = Sandbox()
+    wire = Recorder(sandbox.transport())
+    async with await build(sandbox, apps=apps(), transport=wire) as deputy:
+        give_grant(sandbox, deputy, "alice", ALL, provider="github", email="alice@example.test")
+        yield Desk(sandbox, deputy, wire)
+
+
+# ----------------------------------------------------------------- what somebody else does
+
+
+def pushed(path: str, text: str, branch: str = "main") -> Swap:
+    """A commit of Bob's."""
+
+    def swap(store: Store) -> None:
+        repo, history = store["repos"][SITE], store["commits"][SITE]
+        head = repo["branches"][branch]
+        tree = history[head]["tree"] | {path: packed(text)}
+        repo["branches"][branch] = commit(history, tree, [head], f"Put {path}", "bob", "2026-11-01T00:00:00Z")
+
+    return swap
+
+
+def another_default(store: Store) -> None:
+    store["repos"][SITE]["default_branch"] = "old"
+
+
+def published(store: Store) -> None:
+    store["repos"][PRIVATE]["private"] = False
+
+
+def renamed(store: Store) -> None:
+    """The repository has another name; requests for the old one are redirected."""
+    for part in ("repos", "issues", "commits", "comments", "review_comments", "reviews", "releases", "runs"):
+        if SITE in store[part]:
+            store[part]["acme/site"] = store[part].pop(SITE)
+    store["repos"]["acme/site"]["full_name"] = "acme/site"
+    store["renamed"][SITE] = "acme/site"
+
+
+def made_anew(store: Store) -> None:
+    """Another repository has the name: of somebody who waited for it."""
+    store["repos"][SITE]["id"] = 6666
+
+
+def issue(**changes: Any) -> Swap:
+    return lambda store: store["issues"][SITE][0].update(copy.deepcopy(changes))
+
+
+def pull(**changes: Any) -> Swap:
+    return lambda store: store["issues"][SITE][1].update(copy.deepcopy(changes))
+
+
+def of(kind: str, n: int, **changes: Any) -> Swap:
+    return lambda store: store[kind][SITE][n].update(copy.deepcopy(changes))
+
+
+def in_gist(store: Store) -> None:
+    store["gists"][GIST]["files"]["notes.md"] = "Water nothing."
+
+
+def in_project(store: Store) -> None:
+    store["projects"][0]["items"][0]["values"]["102"] = "o2"
+
+
+def public_project(store: Store) -> None:
+    store["projects"][0]["public"] = True
+
+
+# ----------------------------------------------------------------- between the yes and the act
+
+GUIDE: Final = {"repo": SITE, "path": "docs/guide.md", "message": "M", "content": "Five\n"}
+FILES: Final = {"repo": SITE, "branch": "main", "message": "M", "files": [{"path": "docs/guide.md", "content": "x"}]}
+WORDS: Final = {"repo": SITE, "number": 1, "body": "Words"}
+STATUS: Final = {"owner": "acme", "project": "1", "item": "501", "set": {"Status": ""}}
+
+SWAPS: Final[list[tuple[str, dict[str, Any], Swap, set[str]]]] = [
+    ("write_file", GUIDE | {"mode": "append"}, pushed("docs/guide.md", "Other"), {"content", "sha"}),
+    ("write_file", GUIDE | {"path": "new.md"}, another_default, {"where"}),
+    ("write_file", GUIDE | {"mode": "overwrite"}, renamed, {"where"}),
+    ("write_file", GUIDE | {"mode": "overwrite"}, made_anew, {"repository"}),
+    ("commit_files", FILES, pushed("other.md", "Other"), {"head"}),
+    ("create_branch", {"repo": SITE, "branch": "fix"}, pushed("other.md", "Other"), {"commit", "sha"}),
+    ("create_branch", {"repo": SITE, "branch": "fix"}, another_default, {"from", "commit", "sha"}),
+    ("write_comment", {"repo": PRIVATE, "number": 1, "body": "Words"}, published, {"where", "audience"}),
+    ("write_comment", WORDS, issue(title="Pay Eve"), {"on"}),
+    ("write_comment", {"repo": SITE, "comment_id": 6002, "body": "x"}, of("comments", 1, body="Y"), {"text"}),
+    ("update_issue", {"repo": SITE, "number": 1, "body": ""}, issue(body="Bob's whole day"), {"text"}),
+    ("update_issue", {"repo": SITE, "number": 1, "add_labels": ["help wanted"]}, issue(labels=[]), {"labels"}),
+    ("update_pull", {"repo": SITE, "number": 2, "title": "x"}, pull(title="Bob's"), {"title", "pull request"}),
+    ("update_pull", {"repo": SITE, "number": 2, "update_branch": True}, pushed("x", "y", "feature/polite"), {"head"}),
+    ("review_pull", {"repo": SITE, "number": 2, "event": "APPROVE"}, pushed("x", "y", "feature/polite"), {"head"}),
+    ("review_pull", {"repo": SITE, "number": 2, "event": "APPROVE"}, pull(title="Evil"), {"pull request"}),
+    ("resolve_thread", {"thread_id": "PRRT_thread0001"}, of("review_comments", 0, body="No!"), {"first comment"}),
+    ("delete", {"kind": "comment", "repo": SITE, "id": "6002"}, of("comments", 1, body="Y"), {"text"}),
+    ("delete", {"kind": "release", "repo": SITE, "id": "5001"}, of("releases", 0, body="Y"), {"text"}),
+    ("delete", {"kind": "branch", "repo": SITE, "id": "old"}, pushed("x", "y", "old"), {"commit", "sha"}),
+    ("delete", {"kind": "gist", "id": GIST}, in_gist, {"files", "version"}),
+    ("save_gist", {"gist_id": GIST, "files": {"notes.md": "x"}}, in_gist, {"files", "version"}),
+    ("save_release", {"repo": SITE, "tag": "v1.0", "body": "x", "draft": False}, of("releases", 0, body="Y"), {"text"}),
+    ("save_release", {"repo": SITE, "tag": "v3.0", "draft": False}, another_default, {"from"}),
+    ("run_workflow", {"repo": SITE, "workflow": "ci.yml"}, another_default, {"on"}),
+    ("control_run", {"repo": SITE, "run_id": 9001, "action": "rerun"}, of("runs", 0, attempt=2), {"attempt"}),
+    ("update_project_item", STATUS, in_project, {"fields"}),
+    ("update_project_item", STATUS, public_project, {"where", "audience"}),
+    ("create_repo", {"name": "site", "source": SITE}, renamed, {"source"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "swap", "changed"),
+    SWAPS,
+    ids=[f"{n}-{row[0]}" for n, row in enumerate(SWAPS)],
+)
+async def test_what_was_exchanged_after_the_yes_is_asked_about_again(
+    desk: Desk, tool: str, arguments: dict[str, Any], swap: Swap, changed: set[str]
+) -> None:
+    first = await desk.asked(tool, arguments)
+    await desk.yes(first)
+    swap(desk.store)
+    before = desk.there()
+    second = await desk.asked(tool, arguments)
+    assert desk.there() == before and second.id != first.id and set(second.changed) == changed
+
+
+HEAD: Final = "/pulls/2/merge"
+
+
+async def test_a_head_that_moved_after_the_yes_is_not_merged(desk: Desk) -> None:
+    head = desk.store["repos"][SITE]["branches"]["feature/polite"]
+    arguments = {"repo": SITE, "number": 2, "head_sha": head}
+    await desk.yes(await desk.asked("merge_pull", arguments))
+    pushed("evil.py", "x", "feature/polite")(desk.store)
+    with pytest.raises(Conflict) as stale:
+        await desk.act("merge_pull", arguments)
+    assert stale.value.reason == "stale" and not desk.store["issues"][SITE][1]["pull"]["merged_at"]
+
+
+async def test_where_nothing_was_exchanged_one_yes_is_enough(desk: Desk) -> None:
+    """The tests above can fail: without the exchange each of their calls is done."""
+    for tool, arguments, _, _ in SWAPS[:1]:
+        await desk.yes(await desk.asked(tool, arguments))
+        assert (await desk.act(tool, arguments))["summary"] == "Changed."
+
+
+# ----------------------------------------------------------------- between the last read and the write
+
+
+async def refused(desk: Desk, tool: str, arguments: dict[str, Any]) -> Approval:
+    """The Conflict that a call comes to; and what it asks then: the yes was to something else."""
+    with pytest.raises(Conflict) as stale:
+        await desk.act(tool, arguments)
+    assert stale.value.reason in ("stale", "exists")
+    desk.wire.inner = desk.inner
+    return await desk.asked(tool, arguments)
+
+
+async def test_a_file_that_changes_under_the_write_is_left_as_it_is(desk: Desk) -> None:
+    arguments = GUIDE | {"mode": "overwrite"}
+    await desk.yes(await desk.asked("write_file", arguments))
+    desk.before("PUT", "/docs/guide.md", pushed("docs/guide.md", "Bob's"))
+    again = await refused(desk, "write_file", arguments)
+    assert set(again.changed) == {"content", "sha"} and file(desk, "docs/guide.md") == "Bob's"
+
+
+async def test_a_head_that_moves_under_the_commit_keeps_what_it_got(desk: Desk) -> None:
+    await desk.yes(await desk.asked("commit_files", FILES))
+    desk.before("POST", "/graphql", pushed("other.md", "Bob's"))
+    again = await refused(desk, "commit_files", FILES)
+    assert set(again.changed) == {"head"} and file(desk, "other.md") == "Bob's"
+
+
+async def test_the_default_branch_is_the_one_that_was_shown(desk: Desk) -> None:
+    arguments = {"repo": SITE, "path": "new.md", "message": "M", "content": "x"}
+    await desk.yes(await desk.asked("write_file", arguments))
+    desk.before("PUT", "/new.md", another_default)
+    assert (await desk.act("write_file", arguments))["branch"] == "main"
+    assert file(desk, "new.md") == "x" and "new.md" not in files(desk, "old")
+
+
+RENAMED: Final[list[tuple[str, dict[str, Any], str, str]]] = [
+    ("write_comment", WORDS, "POST", "/issues/1/comments"),
+    ("create_issue", {"repo": SITE, "title": "T"}, "POST", "/issues"),
+    ("update_issue", {"repo": SITE, "number": 1, "title": "T"}, "PATCH", "/issues/1"),
+    ("write_file", GUIDE | {"mode": "overwrite"}, "PUT", "/docs/guide.md"),
+    ("delete", {"kind": "comment", "repo": SITE, "id": "6002"}, "DELETE", "/issues/comments/6002"),
+    ("review_pull", {"repo": SITE, "number": 2, "event": "APPROVE"}, "POST", "/pulls/2/reviews"),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "method", "path"), RENAMED, ids=[row[0] for row in RENAMED])
+async def test_a_repository_that_is_renamed_under_the_write_gets_nothing(
+    desk: Desk, tool: str, arguments: dict[str, Any], method: str, path: str
+) -> None:
+    await desk.yes(await desk.asked(tool, arguments))
+    desk.before(method, path, renamed)
+    again = await refused(desk, tool, arguments)
+    assert set(again.changed) == {"where"} and len(desk.store["comments"]["acme/site"]) == 2
+    await desk.yes(again)
+    await desk.act(tool, arguments)
+
+
+async def test_what_is_edited_under_the_write_becomes_what_was_shown(desk: Desk) -> None:
+    """GitHub takes no condition here: then just what was shown is sent."""
+    arguments = {"repo": SITE, "number": 1, "body": "More", "append": True}
+    shown = (await desk.asked("update_issue", arguments)).preview["text"]
+    await desk.yes(await desk.asked("update_issue", arguments))
+    desk.before("PATCH", "/issues/1", issue(body="Meanwhile"))
+    await desk.act("update_issue", arguments)
+    assert desk.store["issues"][SITE][0]["body"] == shown
+
+
+async def test_a_release_that_somebody_makes_meanwhile_is_not_changed(desk: Desk) -> None:
+    def made(store: Store) -> None:
+        store["releases"][SITE].append(store["releases"][SITE][0] | {"id": 5002, "tag": "v5", "body": "Bob's"})
+
+    arguments = {"repo": SITE, "tag": "v5", "body": "Mine", "draft": False}
+    await desk.yes(await desk.asked("save_release", arguments))
+    desk.before("POST", "/releases", made)
+    with pytest.raises(Conflict, match="meanwhile"):
+        await desk.act("save_release", arguments)
+    assert [row["body"] for row in desk.store["releases"][SITE] if row["tag"] == "v5"] == ["Bob's"]
+
+
+async def test_nobody_is_asked_to_review_a_pull_request_that_somebody_else_opened_meanwhile(desk: Desk) -> None:
+    def opened(store: Store) -> None:
+        rows = store["issues"][SITE]
+        ends = {"head": "release", "base": "old"}
+        rows.append(copy.deepcopy(rows[1]) | {"number": 4, "title": "Bob's", "pull": rows[1]["pull"] | ends})
+
+    arguments = {"repo": SITE, "head": "release", "base": "old", "title": "Mine", "reviewers": ["acme/web"]}
+    await desk.yes(await desk.asked("create_pull", arguments))
+    desk.before("POST", "/pulls", opened)
+    told = await desk.act("create_pull", arguments)
+    assert told["existed"] and told["title"] == "Bob's" and "meanwhile" in told["warnings"][0]
+    assert "team web" not in told["reviewers"]
+
+
+def files(desk: Desk, branch: str = "main") -> dict[str, str]:
+    repo = desk.store["repos"][SITE]
+    tree: dict[str, str] = desk.store["commits"][SITE][repo["branches"][branch]]["tree"]
+    return tree
+
+
+def file(desk: Desk, path: str) -> str:
+    return base64.b64decode(files(desk)[path]).decode()
