@@ -15,7 +15,7 @@ from deputize.sandbox.forms import Form
 from tests.core.web.world import SEND, World, make, notes, words_of
 
 
-@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
+@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
 def tell_note(to: list[str], text: str, destroys: bool = False) -> Steps:
     """Send a note that is shown first."""
     yield Show("Send this note", audience=Audience.PEOPLE, people=to, destroys=destroys, to=to, text=text)
