@@ -180,7 +180,7 @@ class Approvals:
                 if (content["status"], status) == ("used", "rejected"):
                     await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
                 raise await too_late(
-                    self.vault, by, content, await self._with_outcome(by, content), decision, self.clock()
+                    self.vault, by, content, await self._with_outcome(by, content), decision, self.clock(), self.zone
                 )
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
