@@ -36,7 +36,7 @@ from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, DeputizeError, Deputy, Secret
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
-from deputize.core.web.app import pages_app
+from deputize.core.web.app import Brand, pages_app
 from deputize.core.web.local_server import serve
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
@@ -100,19 +100,30 @@ class Talk:
         self._go(heard())
 
     async def decide(self, approval: str, decision: Any) -> None:
-        """The user's answer is written down first; then the graph is woken. Raises a `DeputizeError`."""
+        """Write the user's answer down; whoever runs the graph sees it. Raises a `DeputizeError`."""
         await self.deputy.decide(approval, decision, by=self.user)
-        self._go(self._run(Command(resume={"wake": True})))
 
     async def _run(self, given: Any) -> None:
-        """Run the graph to its end, or to a pause; where it waits for a consent, go on when that has ended."""
+        """Run the graph to its end; at a pause, go on when the user has answered, here or on the pages."""
         context = Context(self.user)
         async with self.one:
             await self.graph.ainvoke(given, self.config, context=context)
             await self.tell()
-            while asked_of((await self.graph.aget_state(self.config)).interrupts, "consent"):
-                await resume_when_done(self.deputy, self.graph, self.config, context=context)
+            while pauses := (await self.graph.aget_state(self.config)).interrupts:
+                if asked_of(pauses, "consent"):
+                    await resume_when_done(self.deputy, self.graph, self.config, context=context)
+                else:
+                    await self._decided([ask["approval_id"] for ask in asked_of(pauses, "approval")])
+                    await self.graph.ainvoke(Command(resume={"wake": True}), self.config, context=context)
                 await self.tell()
+
+    async def _decided(self, approvals: list[str]) -> None:
+        """Wait until the user has decided about one of these, or one has expired: the vault knows."""
+        while True:
+            found = [await self.deputy.approval(one, by=self.user) for one in approvals]
+            if not all(one and one.status == "pending" for one in found):
+                return
+            await asyncio.sleep(0.5)
 
     def _go(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -144,11 +155,12 @@ class Site:
         graph = chatbot(deputy)
         self.talks = {user: Talk(deputy, graph, user) for user in USERS}
         self.sessions: dict[str, str] = {}
-        pages = pages_app(deputy, verifier=self.user, sign_in="/sign-in", return_to=["/"])
+        pages = pages_app(deputy, verifier=self.user, sign_in="/sign-in", return_to=["/"], brand=Brand("Chat"))
         self.app = Starlette(
             routes=[
                 Route("/", self.chat),
-                Route("/chat.js", self.script),
+                Route("/chat.js", self.file),
+                Route("/chat.css", self.file),
                 Route("/sign-in", self.sign_in, methods=["GET", "POST"]),
                 Route("/events", self.events),
                 Route("/say", self.say, methods=["POST"]),
@@ -165,9 +177,9 @@ class Site:
         """The page."""
         return FileResponse(HERE / "chat.html") if self.user(request) else RedirectResponse("/sign-in", 303)
 
-    async def script(self, request: Request) -> Response:
-        """Its script."""
-        return FileResponse(HERE / "chat.js")
+    async def file(self, request: Request) -> Response:
+        """Its script and its looks: the routes say which."""
+        return FileResponse(HERE / request.url.path.lstrip("/"))
 
     async def sign_in(self, request: Request) -> Response:
         """A button for each user. Here your application asks for a password, or sends the browser to its own login."""

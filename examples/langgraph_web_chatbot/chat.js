@@ -12,33 +12,81 @@ function send(path, data) {
   return fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(data) });
 }
 
+function card(kind, heading, ...parts) {
+  const element = made("section", "", { className: `card ${kind}` });
+  element.append(made("h2", heading), ...parts);
+  return element;
+}
+
+function row(...parts) {
+  const element = made("div", "", { className: "row" });
+  element.append(...parts);
+  return element;
+}
+
 function consentCard(consent) {
-  const card = made("div", "", { className: "card consent" });
-  card.append(made("p", `To go on, allow at ${consent.provider}: ${consent.words.join("; ")}`));
-  card.append(made("a", "Allow", { href: consent.link, target: "_blank", rel: "noopener" }));
-  return card;
+  const words = made("p", `Your agent asks to be allowed to: ${consent.words.join("; ")}.`);
+  const allow = made("a", "Allow", { href: consent.link, target: "_blank", rel: "noopener", className: "button" });
+  const provider = consent.provider[0].toUpperCase() + consent.provider.slice(1);
+  return card("consent", `Connect ${provider}`, words, row(allow));
+}
+
+// What a person reads first; the rest follows as the tool has it.
+const FIRST = ["warning", "comes from", "to", "cc", "bcc", "answers go to", "subject", "title", "text", "body", "files"];
+const place = ([name]) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
+
+function rows(approval) {
+  const list = made("dl", "");
+  for (const [name, value] of Object.entries(approval.preview).sort((a, b) => place(a) - place(b))) {
+    const changed = approval.changed.includes(name) ? " (changed)" : "";
+    const warns = ["warning", "comes from"].includes(name);
+    list.append(made("dt", name + changed), made("dd", value, { className: warns ? "warning" : "", tabIndex: 0 }));
+  }
+  return list;
 }
 
 function approvalCard(approval) {
-  const card = made("div", "", { className: "card approval" });
-  card.append(made("p", `${approval.tool} (${approval.effect}), from ${approval.account}:`));
-  card.append(made("pre", Object.entries(approval.preview).map(([name, value]) => `${name}: ${value}`).join("\n")));
-  for (const decision of ["approve", "reject"]) {
-    const press = () => send("/decide", { approval: approval.approval_id, decision });
-    card.append(made("button", decision, { className: decision, onclick: press }));
-  }
-  return card;
+  const said = made("p", "", { className: "quiet", role: "alert" });
+  const buttons = ["approve", "reject"].map((decision) => {
+    const button = made("button", decision === "approve" ? "Approve" : "Reject", { className: decision });
+    button.onclick = async () => {
+      buttons.forEach((one) => (one.disabled = true));
+      const answer = await send("/decide", { approval: approval.approval_id, decision });
+      said.textContent = answer.ok ? "Your agent goes on ..." : (await answer.json()).error;
+    };
+    return button;
+  });
+  const more = made("a", "See all of it", { href: approval.link, target: "_blank", rel: "noopener" });
+  const who = made("p", `As ${approval.account}, by ${approval.tool}`, { className: "quiet" });
+  return card("approval", approval.what || "May your agent do this?", who, rows(approval), row(...buttons, more), said);
 }
 
-new EventSource("/events").onmessage = (event) => {
-  const view = JSON.parse(event.data);
+function show(view) {
+  const asks = [...view.consents.map(consentCard), ...view.approvals.map(approvalCard)];
   at("user").textContent = view.user;
   at("said").replaceChildren(...view.said.map((one) => made("p", one.text, { className: one.who })));
-  at("asked").replaceChildren(...view.consents.map(consentCard), ...view.approvals.map(approvalCard));
-};
+  if (asks.length > 1) {
+    const all = [...view.consents, ...view.approvals][0].step_link;
+    asks.push(made("a", `All ${asks.length} on one page`, { href: all, target: "_blank", rel: "noopener" }));
+  }
+  at("asked").replaceChildren(...asks);
+  for (const one of at("say").elements) one.disabled = asks.length > 0; // while it waits, the agent hears nothing else
+  const waits = view.said.at(-1)?.who === "you" && !asks.length;
+  at("busy").textContent = asks.length ? "Your agent waits for you." : waits ? "Your agent is at work ..." : "";
+  window.scrollTo(0, document.body.scrollHeight);
+}
+
+const events = new EventSource("/events");
+events.onmessage = (event) => show(JSON.parse(event.data));
+events.onerror = () => (at("busy").textContent = "The connection is lost; trying again ...");
 
 at("say").onsubmit = (event) => {
   event.preventDefault();
-  send("/say", { text: event.target.text.value });
+  const text = event.target.text.value.trim();
+  if (text) {
+    send("/say", { text });
+    at("said").append(made("p", text, { className: "you" }));
+    at("busy").textContent = "Your agent is at work ...";
+  }
   event.target.reset();
 };

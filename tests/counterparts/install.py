@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.counterparts import (
+    AXE_HOME,
+    AXE_VERSION,
     CHECKOUT,
     DESCRIPTIONS,
     DESCRIPTIONS_HOME,
@@ -29,6 +31,7 @@ from tests.support.counterparts import (
     OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
     OPENAPI_VERSION,
+    axe_is_installed,
     dependencies,
     descriptions_are_installed,
     emulate_is_installed,
@@ -41,6 +44,7 @@ def main() -> None:
     """Install what is missing; leave what is there alone."""
     emulate()
     oidc_provider()
+    axe()
     descriptions()
     langgraph()
 
@@ -69,6 +73,11 @@ def emulate() -> None:
 def oidc_provider() -> None:
     """A certified OpenID Connect server, for all that is no provider of ours."""
     one_of_npm("oidc-provider", OIDC_PROVIDER_VERSION, OIDC_PROVIDER_HOME, oidc_provider_is_installed)
+
+
+def axe() -> None:
+    """What finds barriers in pages: for the keyboard, for screen readers, for whoever needs contrast."""
+    one_of_npm("axe-core", AXE_VERSION, AXE_HOME, axe_is_installed)
 
 
 def one_of_npm(name: str, version: str, home: Path, installed: Callable[[], bool]) -> None:

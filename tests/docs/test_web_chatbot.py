@@ -14,6 +14,7 @@ from typing import Final
 import httpx
 import pytest
 
+from tests.core.web.gallery import saved
 from tests.support.chromium import Chromium
 
 pytestmark = pytest.mark.browser
@@ -116,8 +117,38 @@ async def test_two_people_each_act_as_themselves_and_a_link_is_good_for_one_of_t
         await alice.says("answer him yes")
         await alice.allows()
         await alice.sees("gmail_reply_email", ".approval")
+        saved("chat-approval", await alice.browser.screenshot(whole=True))
         await alice.clicks(".approval .approve")
         await alice.sees("Sent:")
+
+        await alice.says("answer him yes")
+        await alice.sees("gmail_reply_email", ".approval")
+        page = await alice.browser.run("document.querySelector('.approval a').href")
+        async with Chromium.started() as tab:  # the same person, on the approval's own page
+            await tab.open(base)
+            await tab.until("!!document.querySelector('button[value=alice]')")
+            await tab.run("document.querySelector('button[value=alice]').click()")
+            await tab.until("!!document.querySelector('#user')?.innerText")
+            await tab.open(page)
+            await tab.run("document.querySelector('button[value=reject]').click()")
+            assert await tab.until("document.body.innerText.includes('Rejected')")
+        assert await alice.browser.until("!document.querySelector('.approval')", 20), "the chat goes on by itself"
+
+
+async def test_it_fits_a_telephone_light_and_dark(base: str) -> None:
+    async with Chromium.started() as browser:
+        for dark in (False, True):
+            await browser.look(390, dark=dark)
+            await browser.open(f"{base}/sign-in")
+            saved(f"chat-sign-in-{dark}", await browser.screenshot())
+            assert await browser.run("document.documentElement.scrollWidth <= innerWidth")
+            person = Person(browser, base, "alice")
+            await person.clicks("button[value=alice]")
+            await person.sees("alice", "#user")
+            await person.says("anything from Bob this week?")
+            await person.card()
+            saved(f"chat-consent-{dark}", await browser.screenshot())
+            assert await browser.run("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_nobody_gets_nothing_and_a_form_elsewhere_cannot_speak_for_a_user(base: str) -> None:

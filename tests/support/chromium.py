@@ -83,9 +83,29 @@ class Chromium:
         await self._call("Page.navigate", url=url)
         await self.until("document.readyState == 'complete' && location.href != 'about:blank'")
 
-    async def screenshot(self) -> str:
-        """What the page looks like: a picture (PNG) in base64."""
-        return str((await self._call("Page.captureScreenshot", format="png"))["data"])
+    async def screenshot(self, *, whole: bool = False) -> str:
+        """What the page looks like: a picture (PNG) in base64. ``whole``: beyond what the window shows, too."""
+        return str((await self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole))["data"])
+
+    async def look(self, width: int, *, dark: bool = False) -> None:
+        """Have a window of this width, on a desktop or telephone that is dark or not."""
+        await self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self._call("Emulation.setEmulatedMedia", features=[scheme])
+
+    async def cookie(self, url: str, name: str, value: str) -> None:
+        """Have this cookie for an address."""
+        await self._call("Network.setCookie", url=url, name=name, value=value)
+
+    async def press(self, key: str) -> None:
+        """Press and let go of a key: ``Tab``, ``Enter``."""
+        code = {"Tab": 9, "Enter": 13}[key]
+        more = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            given = more if kind == "keyDown" else {}
+            await self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **given)
 
     async def until(self, condition: str, seconds: float = 10.0) -> bool:
         """Wait until this is so in the page; whether it came to be."""

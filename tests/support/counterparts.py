@@ -24,6 +24,8 @@ EMULATE_VERSION: Final = "0.12.2"
 EMULATE_HOME: Final = COUNTERPARTS / "emulate"
 OIDC_PROVIDER_VERSION: Final = "9.13.3"
 OIDC_PROVIDER_HOME: Final = COUNTERPARTS / "oidc-provider"
+AXE_VERSION: Final = "4.14.1"
+AXE_HOME: Final = COUNTERPARTS / "axe-core"
 DESCRIPTIONS_HOME: Final = COUNTERPARTS / "descriptions"
 DESCRIPTIONS: Final = {  # what providers, and those who count tokens, publish at npm
     "@octokit/graphql-schema": "15.26.1",
@@ -77,6 +79,11 @@ def oidc_provider_is_installed() -> bool:
     return _npm_is_installed(OIDC_PROVIDER_HOME, "oidc-provider", OIDC_PROVIDER_VERSION)
 
 
+def axe_is_installed() -> bool:
+    """The same for axe-core."""
+    return _npm_is_installed(AXE_HOME, "axe-core", AXE_VERSION)
+
+
 def _npm_is_installed(home: Path, name: str, version: str) -> bool:
     modules = home / "node_modules"
     finished = modules / ".package-lock.json"  # the last thing npm writes
@@ -94,6 +101,12 @@ def require_emulate() -> None:
 def require_oidc_provider() -> None:
     """`require` for npm oidc-provider."""
     require(f"npm oidc-provider@{OIDC_PROVIDER_VERSION}", oidc_provider_is_installed(), INSTALL)
+
+
+def require_axe() -> str:
+    """`require` for npm axe-core; its script, for a page."""
+    require(f"npm axe-core@{AXE_VERSION}", axe_is_installed(), INSTALL)
+    return (AXE_HOME / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 def descriptions_are_installed() -> bool:

@@ -345,6 +345,7 @@ class Deputy:
         ended = await self.revoke(who)
         await self.consents.settle(self.vault.place(who), wait=True)
         await erase(who, self.vault, self.files, self.audit)
+        self.performer.outside.forget(who)
         return ended
 
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:

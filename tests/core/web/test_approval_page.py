@@ -37,10 +37,9 @@ async def test_what_will_happen_is_the_heading_and_the_rest_comes_in_the_order_o
     assert "<h1>Post this note</h1>" in page and "<title>Post this note</title>" in page
     order = ["Mail helper", "as <strong>alice@example.test", "What is there now will be lost.", "bob@example.test"]
     order += ["Tonight", "See you at 8.", "high", "red", "blue", "the board of #general", "everybody", "Approve"]
-    order += ["notes_post_note"]
     places = [page.index(part) for part in order]
     assert places == sorted(places)
-    assert page.count("notes_post_note") == 1
+    assert places[-1] < page.index("notes_post_note"), "the tool's name comes after the buttons"
 
 
 async def test_both_answers_are_buttons_of_one_form_next_to_each_other() -> None:

@@ -77,13 +77,14 @@ def signed_in(request: WebRequest) -> User | None:
 
 
 @notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
-def post_note(to: str, subject: str, text: str, *, run: Run) -> Steps:
-    """Post a note."""
+def post_note(to: str, subject: str, text: str, over: bool = True, *, run: Run) -> Steps:
+    """Post a note; ``over`` another one."""
     yield Show(
         "Post this note",
         audience=Audience.PUBLIC,
+        people=[to],
         where="the board of #general",
-        destroys=True,
+        destroys=over,
         priority="high",
         text=text,
         colour=Change("red", "blue"),

@@ -7,8 +7,10 @@ pseudonyms, so what is read here is found by the user's own one and holds nothin
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any, Final, cast
 
 from deputize.core.act.show_texts import instant
@@ -100,8 +102,8 @@ async def uses_of(deputy: Deputy, user: User) -> Mapping[str, Use]:
         since = next((row for row in mine if row["event"] in ("consent.granted", "consent.partial")), None)
         last = next((row for row in mine if row["event"] == "act.result"), None)
         found[grant.connection_id] = Use(
-            instant(since["ts"] / 1e9, zone) if since else "",
-            instant(last["ts"] / 1e9, zone) if last else "",
+            _minute(since, zone) if since else "",
+            _minute(last, zone) if last else "",
             texts.agent_words(last.get("agent", "")) if last else "",
         )
     return found
@@ -128,6 +130,15 @@ def _read(deputy: Deputy, users: set[str]) -> Newest:
     return Newest([row for row in reversed(deputy.audit.rows()) if row.get("user") in users], whole=True)
 
 
+def _minute(row: Mapping[str, Any], zone: tzinfo | None) -> str:
+    return instant(row["ts"] // 60_000_000_000 * 60, zone)
+
+
+def _sentence(description: str) -> str:
+    """What a tool does, of what models are told about it: the first sentence, or what it begins with."""
+    return re.split(r"[.;:](?:\s|$)|\n", description.strip(), maxsplit=1)[0].replace("`", "")
+
+
 class _Teller:
     """Makes sentences of rows, with what the vault knows of their accounts and of what can be put back."""
 
@@ -148,7 +159,7 @@ class _Teller:
     def entry(self, row: Mapping[str, Any]) -> Entry:
         tool, act_id = row["tool"], row.get("act_id", "")
         can = self.undo.get(act_id)
-        what = can.what if can else self.tools.get(tool, tool).partition("\n")[0].partition(". ")[0].rstrip(".")
+        what = can.what if can else _sentence(self.tools.get(tool, tool))
         said, outcome = texts.act_said(row["decision"])
         if act_id and act_id in self.undone:
             said, outcome, can = "Undone since", "declined", None
@@ -158,7 +169,7 @@ class _Teller:
             tool=tool,
             account=self.accounts.get(row.get("account_hash", ""), ""),
             agent=texts.agent_words(row.get("agent", "")),
-            when=instant(row["ts"] / 1e9, self.zone),
+            when=_minute(row, self.zone),
             said=said,
             outcome=outcome,
             undo=act_id if can else "",

@@ -122,7 +122,7 @@ def _attached(found: Json, address: str, title: str | None, there: Json | None, 
     """The link on the issue, and whether an earlier try had put it there. A link to the same address gets a title."""
     kind = _GITHUB.fullmatch(address)
     stands = (yield from of_issues([found])).synced(["GitHub"] if kind else [])
-    titled = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
+    titled: Json = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
     pins = {"issue_id": found["id"], "attachment_id": there and there["id"]}
     note = "Where Linear is connected with GitHub it may name the issue there." if kind else None
     yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled, note=note)
