@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import pytest
 
-from deputize.core.act.policy import Verdict
-from deputize.core.act.tool import Effect, Tool
+from deputize.core import Audience, Show
+from deputize.core.act.tool import Effect
 from tests.docs.writing_tools import BEGIN, PAGE, by_default, written
-from tests.support.answers import HARMS, OWN, Harm, answer, writing_tools
+from tests.support.answers import HARMS, Harm, writing_tools
+from tests.support.shown import shown_world
 from tests.toolkits import calendar_calls, github_calls, gmail_calls, linear_calls, slack_calls
+from tests.toolkits.shown_rows import AUDIENCES, ROWS, Row
 from tests.toolkits.test_salesforce_tools import EXAMPLES
 
 TOOLS = {tool.name: tool for tool in writing_tools()}
-QUIET = {  # the only tools that never ask: what they change, nobody but the user sees
-    "github_set_star",
-    "github_update_notifications",
-    "gmail_save_draft",
-    "linear_resolve_comment",
-    "linear_update_notifications",
-    "slack_mark_read",
-}
+
+
+def test_the_page_has_the_table_that_the_tools_make() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert BEGIN in page and page == written(page), "python -m tests.docs.writing_tools writes it anew"
+    assert AUDIENCES.keys() == TOOLS.keys()
+
+
+async def shown(row: Row) -> Show:
+    """What a row's call shows."""
+    async with shown_world(**row.world) as world:
+        await world.unseen(row.tool, row.make)
+        return world.shown[0]
+
+
+def asks(show: Show) -> bool:
+    return show.audience > Audience.SELF or show.destroys
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{n}-{row.tool}" for n, row in enumerate(ROWS)])
+async def test_a_call_is_answered_as_the_page_says(row: Row) -> None:
+    show, said = await shown(row), by_default(TOOLS[row.tool])
+    if said in ("asks", "runs"):
+        assert asks(show) is (said == "asks"), show.kept
+    elif said == "asks where something is lost":
+        assert show.audience is Audience.SELF
+    else:
+        assert said == "asks where others see it or something is lost"
+
+
+@pytest.mark.sweep
+async def test_where_the_page_says_when_it_asks_there_are_calls_that_run_and_calls_that_do_not() -> None:
+    answers = defaultdict[str, set[bool]](set)
+    for row in ROWS:
+        if "where" in by_default(TOOLS[row.tool]):
+            answers[row.tool].add(asks(await shown(row)))
+    assert answers and {tool: found for tool, found in answers.items() if found != {True, False}} == {}
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=str)
+def test_what_others_see_or_what_hides_has_a_tool_that_asks(harm: Harm) -> None:
+    assert "asks" in by_default(TOOLS[harm.tool])
 
 
 def calls() -> list[tuple[str, dict[str, Any]]]:
@@ -36,42 +73,6 @@ def calls() -> list[tuple[str, dict[str, Any]]]:
     found = [(f"{kit}_{case.tool}", dict(case.arguments)) for kit, cases in parts for case in cases]
     found += [(f"salesforce_{tool}", arguments) for tool, arguments, _ in EXAMPLES]
     return [one for one in found if one[0] in TOOLS]
-
-
-def test_the_page_has_the_table_that_the_tools_make() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert BEGIN in page and page == written(page), "python -m tests.docs.writing_tools writes it anew"
-
-
-@pytest.mark.parametrize("harm", HARMS, ids=str)
-def test_what_others_see_or_what_hides_is_asked_about(harm: Harm) -> None:
-    assert answer(TOOLS[harm.tool], harm.arguments) is Verdict.ASK
-
-
-@pytest.mark.parametrize("tool", OWN)
-def test_what_stays_with_the_user_runs(tool: str) -> None:
-    assert {answer(TOOLS[tool], arguments) for arguments in OWN[tool]} == {Verdict.ALLOW}
-
-
-def test_a_tool_that_never_asks_is_one_of_few() -> None:
-    assert {tool.name for tool in TOOLS.values() if by_default(tool) == "runs"} == QUIET
-
-
-def test_a_tool_of_which_the_page_says_that_it_asks_always_asks() -> None:
-    told = {name for name, tool in TOOLS.items() if by_default(tool) == "asks"}
-    found = [(name, arguments) for name, arguments in calls() if name in told]
-    assert {name for name, _ in found} == told, "each has a call in its toolkit's tests"
-    assert [one for one in found if answer(TOOLS[one[0]], _filled(one[1])) is not Verdict.ASK] == []
-
-
-def test_a_tool_of_which_the_page_says_when_it_asks_asks_then() -> None:
-    told = {name: tool for name, tool in TOOLS.items() if name in OWN}
-    asked = {harm.tool for harm in HARMS} | {name for name, given in calls() if _asks(told.get(name), given)}
-    assert set(told) <= asked
-
-
-def _asks(tool: Tool | None, arguments: dict[str, Any]) -> bool:
-    return tool is not None and answer(tool, _filled(arguments)) is Verdict.ASK
 
 
 def _filled(arguments: dict[str, Any]) -> dict[str, Any]:

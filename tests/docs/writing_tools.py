@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Final
 
-from deputize.core.act.tool import Effect, Tool
-from tests.support.answers import OWN, writing_tools
+from deputize.core.act.tool import Tool
+from tests.support.answers import writing_tools
+from tests.support.shown import words
+from tests.toolkits.shown_rows import AUDIENCES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "toolkits.md"
 BEGIN: Final = "<!-- writing tools: made by python -m tests.docs.writing_tools -->\n"
 END: Final = "<!-- end of writing tools -->\n"
 
+NEVER_LOSES: Final = frozenset(
+    {"github_set_star", "github_update_notifications", "linear_update_notifications", "slack_mark_read"}
+)
+"""Tools by which only the user sees anything, and nothing is lost."""
+ALWAYS_LOSES: Final = frozenset({"calendar_delete_event", "gmail_delete_draft", "slack_delete_message"})
+"""Tools by which something is lost whoever sees it."""
+
 
 def table() -> str:
-    """Every writing tool with what the default policy answers, and why."""
-    rows = [f"| `{tool.name}` | {by_default(tool)} | {why(tool)} |" for tool in writing_tools()]
-    return "\n".join(["| tool | by default | why |", "|---|---|---|", *rows]) + "\n"
+    """Every writing tool with who sees what it does, and what the default policy answers."""
+    rows = [f"| `{tool.name}` | {AUDIENCES[tool.name]} | {by_default(tool)} |" for tool in writing_tools()]
+    return "\n".join(["| tool | who sees it | by default |", "|---|---|---|", *rows]) + "\n"
 
 
 def by_default(tool: Tool) -> str:
-    """ "asks", "runs", or "asks when" and the sentence that stands beside the rule."""
-    if tool.name in OWN:
-        return _sentence(tool)
-    grave = tool.gravest.value & (Effect.SENDS | Effect.DESTRUCTIVE).value
-    return "asks" if grave else "runs"
-
-
-def why(tool: Tool) -> str:
-    """What the gravest call of the tool does."""
-    words = {Effect.SENDS: "others see it", Effect.DESTRUCTIVE: "hides or destroys"}
-    found = [said for flag, said in words.items() if flag in tool.gravest]
-    return ", ".join(found) or "the user's own"
-
-
-def _sentence(tool: Tool) -> str:
-    """The first sentence of the rule's docstring, as "asks ..."."""
-    said = " ".join((inspect.getdoc(tool.effects) or "").split()).removesuffix(".")
-    assert said.startswith("Asks "), f"{tool.name}: the docstring of its effect says when it asks"
-    return said[0].lower() + said[1:]
+    """What `ask_before_sending` says, by who may see it and what may be lost."""
+    seen = words(AUDIENCES[tool.name]) & {"self", "people", "organisation", "public", "unknown"}
+    if "self" not in seen or tool.name in ALWAYS_LOSES:
+        return "asks"
+    if seen == {"self"}:
+        return "runs" if tool.name in NEVER_LOSES else "asks where something is lost"
+    return "asks where others see it or something is lost"
 
 
 def written(page: str) -> str:

@@ -9,13 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deputize.core.act.act import Act, Call
-from deputize.core.act.policy import Verdict, ask_before_sending
 from deputize.core.act.tool import Tool
 from deputize.core.act.toolkit import find_toolkits
-from deputize.core.vault.grant import User
 from deputize.sandbox import Sandbox
-from deputize.sandbox.people import ALICE
 from deputize.sandbox.salesforce.seed import record_id
 from deputize.sandbox.slack.files import CANVAS, file_row
 
@@ -110,37 +106,7 @@ HARMS: Final[tuple[Harm, ...]] = (
     Harm("linear_set_subscription", {"issue": "ENG-1", "person": "bob"}),
 )
 
-OWN: Final[dict[str, list[Arguments]]] = {  # calls that run without a question, of tools that ask about others
-    "calendar_create_event": [_MEETING, _MEETING | {"visibility": "private"}],
-    "calendar_manage_calendar": [
-        {"action": "create", "title": "Runs"},
-        {"action": "update", "calendar": "Team", "color": "red"},
-    ],
-    "github_create_repo": [{"name": "notes"}],
-    "gmail_manage_filter": [{"action": "create", "from": "bob@example.test", "add_labels": ["Work"]}],
-    "gmail_manage_label": [{"action": "create", "name": "Work"}],
-    "gmail_update_emails": [
-        {"action": "archive", "message_ids": ["m1"]},
-        {"action": "star", "query": "from:bob"},
-        {"action": "trash", "query": "from:bob", "dry_run": True},
-    ],
-    "linear_set_subscription": [{"issue": "ENG-1"}],
-    "salesforce_create_record": [{"object": "Task", "fields": {"Subject": "Call", "Status": "Not Started"}}],
-    "salesforce_log_activity": [{"kind": "task", "subject": "Call"}, {"kind": "note", "subject": "Call"}],
-    "slack_set_status": [{"presence": "away"}, {"snooze": "45m"}],
-    "slack_write_canvas": [{"body": "# Notes", "title": "Notes"}],
-}
-
 
 def writing_tools() -> list[Tool]:
     """Every tool that may change something, by toolkit."""
     return [tool for kit in find_toolkits().values() for tool in kit.tools.values() if tool.gravest.value]
-
-
-def answer(tool: Tool, arguments: Arguments) -> Verdict:
-    """What the default policy says of this call."""
-    valid = tool.validate(arguments)
-    act = Act(User(ALICE.sub), tool, valid, tool.effect_of(valid), Call("t", "m", "c"), "", "app", tool.provider)
-    verdict = ask_before_sending(act)
-    assert isinstance(verdict, Verdict)
-    return verdict

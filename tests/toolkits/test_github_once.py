@@ -211,6 +211,47 @@ async def test_discussions_are_started_and_answered_once(lost: int) -> None:
     assert told[0]["id"] == told[1]["id"] and said(play) == before + 1
 
 
+async def blind(play: Play, path: str, faults: dict[Any, Any], tool: str, **arguments: Any) -> None:
+    """An act whose answer is lost, and what it made cannot be looked for now."""
+    play.sandbox.switches.drop_after_commit.append(path)
+
+    async def meanwhile(seconds: float) -> None:
+        play.sandbox.switches.faults |= faults
+
+    play.deputy.sender.sleep = meanwhile
+    with pytest.raises(OutcomeUnknown):
+        await play.act(tool, call="same", **arguments)
+    play.sandbox.switches.faults.clear()
+
+    async def no_time(seconds: float) -> None:
+        """Nothing happens."""
+
+    play.deputy.sender.sleep = no_time
+
+
+GONE: Final[tuple[int, dict[str, str], Any]] = (404, {}, {"message": "Not Found"})
+
+
+async def test_a_discussion_that_cannot_be_looked_for_now_is_found_by_a_later_run() -> None:
+    play = await Play.begin()
+    new: dict[str, Any] = {"repo": "acme/homepage", "category": "General", "title": "T", "body": "B"}
+    await blind(play, "/graphql", {("POST", "/graphql"): [GONE] * 2}, "write_discussion", **new)
+    assert (await play.act("write_discussion", call="same", **new))["number"] == 51
+    assert len(play.store["discussions"][SITE]) == 2
+
+
+async def test_a_later_run_goes_on_with_the_repository_and_the_project_that_were_shown() -> None:
+    play = await Play.begin()
+    new: dict[str, Any] = {"repo": "acme/homepage", "title": "T", "parent": 1, "project": "acme/1"}
+    await blind(play, f"{R}/issues", {("GET", f"{R}/issues"): [GONE] * 2}, "create_issue", **new)
+    play.store["renamed"] = {"acme/homepage": "alice/garden"}
+    there = len(play.store["projects"][0]["items"])
+    made = await play.act("create_issue", call="same", **new)
+    assert made["url"].startswith(f"https://github.com/{SITE}/") and "warnings" not in made
+    assert len(play.store["projects"][0]["items"]) == there + 1
+    assert play.store["issues"][SITE][made["number"] - 1]["parent"] == 1
+
+
 # ----------------------------------------------------------------- guarded and keyed
 
 

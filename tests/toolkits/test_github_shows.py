@@ -300,20 +300,18 @@ async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, too
 
 
 PLACES: Final = {
-    SITE: Audience.PUBLIC,
-    "acme/platform": Audience.ORGANISATION,
-    "alice/private-notes": Audience.PEOPLE,
+    f"{SITE} (public)": Audience.PUBLIC,
+    "acme/platform (private)": Audience.ORGANISATION,
+    "alice/private-notes (private: its owner and whom they have invited)": Audience.PEOPLE,
 }
 
 
-@pytest.mark.parametrize(("repo", "audience"), PLACES.items())
+@pytest.mark.parametrize(("where", "audience"), PLACES.items())
 async def test_who_sees_a_repository_sees_what_is_written_there(
-    world: ShownWorld, repo: str, audience: Audience
+    world: ShownWorld, where: str, audience: Audience
 ) -> None:
-    await world.act("github_write_comment", repo=repo, number=1, body="Words")
-    assert world.shown[-1].audience is audience
-    private = "public" if audience is Audience.PUBLIC else "private"
-    assert world.shown[-1].where == f"{repo} ({private})"
+    await world.act("github_write_comment", repo=where.partition(" ")[0], number=1, body="Words")
+    assert (world.shown[-1].where, world.shown[-1].audience) == (where, audience)
 
 
 @every

@@ -10,13 +10,13 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Call, Conflict, Deputy
+from deputize.core import ApprovalRequired, Call, Conflict, Deputy, NotFound
 from deputize.core.pending import Approval
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.github.git import commit, packed
 from tests.support.house import Recorder, build
-from tests.toolkits.github_play import ALL, SITE
+from tests.toolkits.github_play import ALL, GARDEN, SITE
 
 PRIVATE: Final = "acme/platform"
 GIST: Final = "a" * 20
@@ -212,6 +212,23 @@ async def test_where_nothing_was_exchanged_one_yes_is_enough(desk: Desk) -> None
     for tool, arguments, _, _ in SWAPS[:1]:
         await desk.yes(await desk.asked(tool, arguments))
         assert (await desk.act(tool, arguments))["summary"] == "Changed."
+
+
+async def test_the_user_may_change_the_words_of_a_file_with_the_yes(desk: Desk) -> None:
+    arguments = GUIDE | {"path": "new.md"}
+    first = await desk.asked("write_file", arguments)
+    await desk.deputy.decide(first, "edit", by="alice", arguments=arguments | {"content": "Better\n"})
+    await desk.act("write_file", arguments)
+    assert file(desk, "new.md") == "Better\n"
+
+
+async def test_an_issue_that_was_moved_away_is_not_written_to(desk: Desk) -> None:
+    desk.store["issues"][GARDEN][0]["moved"] = f"{SITE}#1"
+    before = desk.there()
+    for tool, more in (("write_comment", {"body": "x"}), ("update_issue", {"title": "x"})):
+        with pytest.raises(NotFound, match=f"moved to #1 of {SITE}"):
+            await desk.act(tool, {"repo": GARDEN, "number": 1, **more})
+    assert desk.there() == before
 
 
 # ----------------------------------------------------------------- between the last read and the write

@@ -202,11 +202,10 @@ async def test_what_changed_after_the_yes_is_asked_about_again_with_what_changed
     said = await swaps.yes(tool, **arguments)
     await change(swaps)
     there = everything(swaps.world)
-    for _ in range(2):
-        with pytest.raises(ApprovalRequired) as again:
-            await swaps.act(tool, **arguments)
-        asked = again.value.approval
-        assert asked and asked.id != said.id and names <= set(asked.changed), asked.changed
+    with pytest.raises(ApprovalRequired) as again:
+        await swaps.act(tool, **arguments)
+    asked = again.value.approval
+    assert asked and asked.id != said.id and names <= set(asked.changed), asked and asked.changed
     assert everything(swaps.world) == there
     assert (await swaps.asked(tool, **arguments)).id == asked.id, "a loop is asked where it can pause"
     await swaps.deputy.decide(asked, "approve", by="alice")

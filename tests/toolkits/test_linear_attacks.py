@@ -328,6 +328,24 @@ async def test_a_text_that_grew_is_not_thrown_away_with_what_was_seen(office: Of
     assert office.written == []
 
 
+async def test_what_is_so_already_is_said_and_neither_asked_about_nor_done(office: Office) -> None:
+    away = {"kind": "document", "id": DESIGN}
+    assert "not put away" in (await office.act("archive", **away, action="restore"))["summary"]
+    office.row("documents")["archivedAt"] = "2026-11-01T00:00:00.000Z"
+    assert "already" in (await office.act("archive", **away))["summary"]
+    link = {"issue": "ENG-1", "url": "https://example.test/theirs"}
+    row = {
+        "id": stable_id("attachment", "1"),
+        "issue": office.row("issues")["id"],
+        "url": link["url"],
+        "title": "Bob's",
+    }
+    office.sandbox._world.services["linear"]["attachments"].append(row)
+    there = await office.act("link_url", **link)
+    assert there["existed"] and "undo" not in there, "what others attached is not offered to be removed"
+    assert office.written == []
+
+
 # ----------------------------------------------------------------- runs that die, and undo
 
 

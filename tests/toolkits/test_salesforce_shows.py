@@ -57,7 +57,7 @@ A_PUBLIC_COMMENT: Final = {
 ROWS: Final[list[tuple[str, Any]]] = [
     (
         "create_record",
-        {"object": "contact", "fields": {"LastName": "Fox", "Email": "fox@example.test", "AccountId": ACCOUNT}},
+        {"object": "contact", "fields": {"LastName": "Fox", "Email": "reynard@example.test", "AccountId": ACCOUNT}},
     ),
     (
         "create_record",
@@ -139,7 +139,7 @@ def test_every_writing_tool_has_a_row() -> None:
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of the address it does."""
     monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "Email"])
-    assert "fox@example" not in OURS and "example" in await world.unseen(f"salesforce_{ROWS[0][0]}", ROWS[0][1])
+    assert "reynard" in await world.unseen(f"salesforce_{ROWS[0][0]}", ROWS[0][1])
 
 
 async def test_ids_are_shown_by_the_names_of_what_they_lead_to(world: ShownWorld) -> None:

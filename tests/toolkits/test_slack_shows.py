@@ -130,7 +130,7 @@ BLOCKS: Final = [
 
 ROWS: Final[list[tuple[str, Any]]] = [
     ("slack_send_message", {"conversation": "#eng", "body": "Hello **@bob**, see #general and [x](https://x.test)"}),
-    ("slack_send_message", {"conversation": ENG, "body": "Plain"}),
+    ("slack_send_message", {"conversation": ENG, "body": "Pebbles"}),
     ("slack_send_message", in_thread),
     ("slack_send_message", {"conversation": "@decoy", "body": "Privately", "send_at": "+2h"}),
     ("slack_send_message", {"conversation": "@bob, @decoy", "body": "Both"}),
@@ -146,7 +146,7 @@ ROWS: Final[list[tuple[str, Any]]] = [
         {"name": "Plans Two", "topic": "Topical", "purpose": "Purposeful", "invite": ["@bob", "@decoy"]},
     ),
     ("slack_create_channel", {"name": "hush", "private": True, "purpose": "Alone"}),
-    ("slack_update_channel", {"conversation": "#random", "name": "Chat", "topic": "Anything", "purpose": "Whatever"}),
+    ("slack_update_channel", {"conversation": "#random", "name": "Banter", "topic": "Anything", "purpose": "Whatever"}),
     ("slack_update_channel", {"conversation": "C0RANDOM001", "topic": "", "archived": True}),
     ("slack_update_channel", {"conversation": "C0ATTIC0001", "archived": False}),
     ("slack_manage_members", {"conversation": "#eng", "action": "invite", "users": ["@decoy", "bob@example.test"]}),

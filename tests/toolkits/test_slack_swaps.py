@@ -8,7 +8,17 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deputize.core import ApprovalRequired, Call, Conflict, NotFound, allow_all, ask_before_sending
+from deputize.core import (
+    ApprovalRequired,
+    Call,
+    Conflict,
+    MandateOffer,
+    NotFound,
+    OutcomeUnknown,
+    allow_all,
+    ask_before_sending,
+)
+from tests.toolkits.driving import NOW
 from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, EVERYTHING, LEADS, World, method_of, world
 
 DM: Final = "D0ALICEBOB1"
@@ -192,6 +202,29 @@ async def test_the_conversation_is_the_one_that_was_shown_whatever_is_renamed_wh
     assert desk.world.texts(ENG)[-1] == "Hello" and "Hello" not in desk.world.texts(LEADS)
 
 
+async def test_a_mandate_for_a_channel_is_for_no_other_that_has_its_name(desk: Desk) -> None:
+    given = HELLO | {"conversation": "#eng"}
+    first = await desk.asked("send_message", **given)
+    offer = MandateOffer(most=5, until=NOW + 3600)
+    await desk.world.deputy.decide(first, "approve", by="alice", mandate=offer)
+    await desk.act("send_message", **given)
+    assert (await desk.world.act("send_message", **given))["summary"] == "Sent."
+    desk.channel(ENG)["name"], desk.channel("C0RANDOM001")["name"] = "eng-old", "eng"
+    with pytest.raises(ApprovalRequired):
+        await desk.world.act("send_message", **given)
+
+
+async def test_a_mandate_to_invite_somebody_is_for_one_channel(desk: Desk) -> None:
+    given = {"conversation": LEADS, "action": "invite", "users": ["@decoy"]}
+    first = await desk.asked("manage_members", **given)
+    offer = MandateOffer(most=5, until=NOW + 3600)
+    await desk.world.deputy.decide(first, "approve", by="alice", mandate=offer)
+    await desk.act("manage_members", **given)
+    desk.channel(ENG)["is_private"] = True
+    with pytest.raises(ApprovalRequired):
+        await desk.world.act("manage_members", **given | {"conversation": ENG})
+
+
 # ----------------------------------------------------------------- messages and files
 
 
@@ -219,6 +252,15 @@ async def test_words_that_may_not_be_read_are_said_to_be_lost_unseen() -> None:
         for tool, more in (("update_message", {"body": "Nothing"}), ("delete_message", {})):
             preview = (await Desk(alice).asked(tool, conversation=ENG, ts=ts, **more)).preview
             assert "may not be read" in preview["text now"] and preview["warning"]
+
+
+async def test_a_canvas_that_may_not_be_read_is_said_to_be_lost_unseen() -> None:
+    async with world("canvases:write") as alice:
+        made = await alice.act("write_canvas", title="Notes", body="Old lines")
+        alice.deputy.policy = ask_before_sending
+        given = {"canvas_id": made["canvas_id"], "body": "New", "mode": "replace"}
+        preview = (await Desk(alice).asked("write_canvas", **given)).preview
+        assert "may not be read" in preview["text now"] and preview["text"] == "New" and preview["warning"]
 
 
 async def test_bytes_that_were_swapped_behind_a_handle_are_asked_about_again(desk: Desk) -> None:
@@ -287,6 +329,20 @@ async def test_a_channel_that_the_user_made_for_something_else_meanwhile_is_not_
     with pytest.raises(Conflict):
         await desk.act("create_channel", **given)
     assert desk.channel(other["id"])["topic"] == "Theirs"
+
+
+async def test_a_canvas_whose_answer_was_lost_is_shared_where_it_was_said_whatever_is_called_so_by_now(
+    desk: Desk,
+) -> None:
+    desk.world.deputy.policy = allow_all
+    desk.channel(ENG)["canvas"] = "F0OLD"
+    given = {"title": "Notes", "body": "Lines", "conversation": "#eng"}
+    desk.wire.say |= {"canvases.create": [httpx.ReadError("lost")], "files.list": [{"ok": True, "files": []}] * 2}
+    with pytest.raises(OutcomeUnknown):
+        await desk.act("write_canvas", **given)
+    desk.channel(ENG)["name"], desk.channel(LEADS)["name"] = "eng-old", "eng"
+    made = await desk.act("write_canvas", **given)
+    assert desk.kept["files"][made["canvas_id"]]["channels"] == [ENG]
 
 
 @pytest.mark.parametrize(

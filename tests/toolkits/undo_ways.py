@@ -39,7 +39,7 @@ class Way:
     """
 
     tool: str
-    arguments: Any
+    arguments: Given | Callable[[ShownWorld], Awaitable[Given]]
     hand: Hand | None = None
     stays: str = "nothing"
 
@@ -203,6 +203,7 @@ WAYS: Final[dict[str, Way]] = {
         github.NEW | {"path": "docs/guide.md", "mode": "overwrite"},
         does("github_write_file", repo=..., path=..., content="Other", message="x", mode="overwrite"),
     ),
+    "gmail/drafts.py:save_draft": Way("save_draft", gmail.DRAFT, does("gmail_save_draft", draft_id=..., body="Other")),
     "gmail/filters.py:_create": Way("manage_filter", gmail.FILTER | {"archive": True}),
     "gmail/filters.py:_delete": Way("manage_filter", gmail.a_filter, stays=r"\.filters\[0\]\.id$"),
     "gmail/labels.py:_create": Way("manage_label", {"action": "create", "name": "Fresh"}, labelled),

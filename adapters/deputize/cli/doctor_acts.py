@@ -18,6 +18,7 @@ from deputize.core.vault.vault import Vault
 FOUND: Final = {
     "act": "its outcome is gone from the vault: the same call, run again, would be done again",
     "approval": "the yes to it is unused again in the vault: somebody put an older record back",
+    "mandate": "the mandate has forgotten that, or that it ended: somebody put an older record back",
 }
 
 

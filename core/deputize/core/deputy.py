@@ -161,9 +161,8 @@ class Deputy:
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
         """Put back what an act has done, as one more act of the user: its result. ``act``: an id of `undoable`.
 
-        Once, however often it is asked for. Raises as `act` does, `ApprovalRequired` included; `Conflict` (``stale``)
-        for what somebody has changed since, (``no_undo``) for what cannot be put back; `NotFound` for what is not
-        known, or not any more.
+        Once, however often it is asked for. Raises as `act` does; `Conflict` for what somebody has changed since
+        (``stale``) or what cannot be put back (``no_undo``), `NotFound` for what is not known, or not any more.
         """
         back = await self.undoing.inverse(User.of(user), act)
         return await self.act(
@@ -312,13 +311,16 @@ class Deputy:
     async def revoke(
         self, user: AnyUser, provider: str = "", *, app: str = "", account: str | None = None, leaked: bool = False
     ) -> list[Revoked]:
-        """Disconnect a user, from one provider or from all: here at once, there as soon as it can be reached.
+        """Disconnect a user, from one provider or from all: here at once, there as soon as it can be reached. Mandates
+        for what is disconnected end; from all providers, every one.
 
         ``account``: only this one, by its name, its id at the provider or its connection's. ``leaked``: others may have
         the tokens; they are ended without the app's secret where the provider can (GitHub), which tells their owner.
         Raises `InvalidInput` for a provider that neither the settings know nor the user has a grant of.
         """
-        return await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
+        ended = await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
+        await self._mandates.end_of(User.of(user), {one.account for one in ended} if provider else None)
+        return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
         """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""
@@ -336,12 +338,13 @@ class Deputy:
         return await self.files.take(User.of(user), handle)
 
     async def erase(self, user: AnyUser) -> list[Revoked]:
-        """Disconnect a user from all providers, and remove what is kept for them: files, results, approvals, consents.
+        """Disconnect a user from all providers, and remove what is kept: files, results, approvals, mandates, consents.
         What is under way ends by itself; its row goes when it expires. The audit stays."""
         who = User.of(user)
         ended = await self.revoke(who)
         await self.consents.settle(self.vault.place(who), wait=True)
         await erase(who, self.vault, self.files, self.audit)
+        self.performer.outside.forget(who)
         return ended
 
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:

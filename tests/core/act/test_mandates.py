@@ -54,7 +54,7 @@ LETTER: dict[str, str] = {}
 NEED = any_of(MODIFY, method="x")
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def tell(
     people: list[str], text: str = "Hi", where: str = "", audience: str = "PEOPLE", destroys: bool = False
 ) -> Steps:
@@ -64,7 +64,7 @@ def tell(
     return {"told": people}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def shout(text: str) -> Steps:
     """Tell Bob something, by another tool."""
     yield Show("Tell Bob", audience=Audience.PEOPLE, people=["bob@acme.example"], text=Change("", text))
@@ -79,7 +79,7 @@ def read() -> Steps:
     return {**LETTER, "from_outside": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=False)
 def blind(people: list[str]) -> Steps:
     """Does not say what it will do."""
     yield Request("POST", SENDING, json={"raw": raw("bob@example.test", "Hi", "x")})
@@ -469,6 +469,16 @@ async def test_a_process_that_dies_anywhere_costs_one_use_at_most_and_writes_onc
             if not fate.dead:
                 break
     assert {"after swap mandate", "before insert act", "after insert act", "unknown"} <= ended
+
+
+async def test_mandates_end_with_the_account_that_they_are_for(world: World) -> None:
+    asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
+    await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
+    for_each = await world.give()
+    await world.deputy.revoke("alice", "google")
+    assert [one.id for one in await world.deputy.mandates("alice")] == [for_each.id]
+    await world.deputy.revoke("alice")
+    assert await world.deputy.mandates("alice") == [] and len(world.rows("mandate.ended")) == 2
 
 
 # ----------------------------------------------------------------- the record

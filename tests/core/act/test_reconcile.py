@@ -23,6 +23,8 @@ from deputize.core.audit import Audit
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
+from deputize.sandbox.deputies import apps, give_grant
+from tests.core.act.test_mandates import KIT, MODIFY
 from tests.support.faults import GMAIL_API, Line, answer
 from tests.support.house import build, connect
 from tests.support.kits import ALL, MAIL, gmail
@@ -127,3 +129,34 @@ async def test_what_was_refused_given_back_or_erased_is_not_missing(home: Home) 
     assert home.sent == 1 and await home.lost() == []
     await home.deputy.erase("alice")
     assert await home.lost() == []
+
+
+async def test_a_mandate_that_is_put_back_as_it_was_is_found(tmp_path: Path) -> None:
+    sandbox, store = Sandbox(), MemoryStore()
+    vault = await Vault.open(store, [os.urandom(32)])
+    audit = Audit(tmp_path / "audit", vault.keys.audit)
+    async with await build(sandbox, vault=vault, audit=audit, apps=apps(), toolkits=[KIT]) as deputy:
+        give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")
+        until = deputy.clock() + 3600
+        given = await deputy.give_mandate("alice", tools=["gmail_tell"], targets=["@acme.example"], most=1, until=until)
+        [(place, unused)] = await store.scan("mandate")
+
+        async def lost() -> list[tuple[str, str]]:
+            await audit.settle()
+            found = await lost_records(vault, tmp_path / "audit", deputy.clock())
+            return [(one.kind, one.tool) for one in found]
+
+        async def put_back() -> None:
+            [(_, now)] = await store.scan("mandate")
+            await store.swap("mandate", place, now, unused)
+
+        assert await lost() == []
+        people = {"people": ["bob@acme.example"]}
+        await deputy.act("gmail_tell", people, user="alice", call=Call("t", "m", "c"))
+        assert await lost() == []
+        await put_back()
+        assert await lost() == [("mandate", "gmail_tell")]
+        await deputy.end_mandate("alice", given)
+        assert await lost() == [("mandate", "gmail_tell")]
+        await put_back()
+        assert await lost() == [("mandate", "gmail_tell"), ("mandate", "a mandate")]

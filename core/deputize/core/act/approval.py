@@ -67,8 +67,7 @@ class Approvals:
     """Approvals of all users, in one vault."""
 
     def __init__(self, engine: Engine) -> None:
-        self.vault, self.audit, self.clock, self.home = engine.vault, engine.audit, engine.clock, engine.home
-        self.zone = engine.zone
+        self.engine, self.vault, self.audit, self.clock = engine, engine.vault, engine.audit, engine.clock
 
     async def require(self, act: Act, account: Account) -> Mapping[str, Any] | None:
         """Return if the user has approved exactly this act; the arguments, if the user changed them.
@@ -154,7 +153,7 @@ class Approvals:
         """For one more question to this user; none is needed for another one in place of one that waits."""
         if old is not None and self._waits(old.json):
             return nullcontext()
-        return room_for_one_more(self.vault, user, self.waiting, LIFE, self.home)
+        return room_for_one_more(self.vault, user, self.waiting, LIFE, self.engine.home)
 
     def _waits(self, content: Mapping[str, Any]) -> bool:
         return bool(content["status"] == "pending" and content["expires"] > self.clock())
@@ -179,9 +178,8 @@ class Approvals:
                     return self._public(content)
                 if (content["status"], status) == ("used", "rejected"):
                     await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
-                raise await too_late(
-                    self.vault, by, content, await self._with_outcome(by, content), decision, self.clock()
-                )
+                shown, zone = await self._with_outcome(by, content), self.engine.zone
+                raise await too_late(self.vault, by, content, shown, decision, self.clock(), zone)
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
@@ -193,7 +191,7 @@ class Approvals:
         return await self._with_outcome(by, record.json) if record else None
 
     def _public(self, content: Mapping[str, Any]) -> Approval:
-        return public(content, self.home, self.zone)
+        return public(content, self.engine.home, self.engine.zone)
 
     async def _with_outcome(self, user: User, content: Mapping[str, Any]) -> Approval:
         """As a person sees it, with what became of its act."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -107,6 +107,13 @@ class Mandates:
         """A no to the act ends the mandate for more like it, also where it comes too late for the act."""
         with suppress(NotFound):
             await self.end(by, self._beside(approval_id))
+
+    async def end_of(self, user: User, accounts: Collection[str] | None) -> None:
+        """No mandate for one of these accounts counts any more; None: none of the user's at all."""
+        for one in await self.all_of(user):
+            if accounts is None or one.account in accounts:
+                with suppress(NotFound):
+                    await self.end(user, one.id)
 
     def _beside(self, approval_id: str) -> str:
         """The id of the one mandate that an approval can lead to."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -21,7 +20,7 @@ from deputize.core.act.outside import FromOutside
 from deputize.core.act.outside_texts import Said, said_in
 from deputize.core.engine import Engine
 from deputize.core.text import visible
-from deputize.core.vault.grant import Account
+from deputize.core.vault.grant import Account, User
 
 LIFE: Final = 7 * 86_400.0
 """Seconds for which it is kept what was read in a conversation, from when something new was read in it."""
@@ -29,12 +28,11 @@ MOST: Final = 500
 """Values of one conversation."""
 SEEN: Final = 128
 """Conversations of which this process remembers what it has learnt in them, so that it is not looked up again."""
+KNOWN: Final = 60.0
+"""Seconds for which it does so."""
 
 UNTOLD: Final = "the call names no conversation, so that nobody knows what was read in it"
 FORGOTTEN: Final = "more was read in this conversation than is kept, so that nobody knows"
-KNOWN: Final = 600.0
-"""Seconds for which it does so."""
-
 _NOUNS: Final = {
     "a mail": ("email", "emails", "thread", "changes", "drafts"),
     "a message": ("message", "messages"),
@@ -54,7 +52,7 @@ class OutsideRecord:
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.clock = engine.vault, engine.clock
-        self._seen: OrderedDict[str, tuple[float, dict[str, bool]]] = OrderedDict()
+        self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
 
     async def learn(self, act: Act, account: Account, result: Any) -> None:
         """Remember what strangers name in what was read. Nothing is written where all of it is known.
@@ -80,10 +78,15 @@ class OutsideRecord:
         self._remember(place, now, content or old)
 
     def _remember(self, place: str, now: float, content: Mapping[str, Any]) -> None:
+        self._seen.pop(place, None)
         self._seen[place] = now + KNOWN, {value: wrote for value, (_, wrote) in content["values"].items()}
-        self._seen.move_to_end(place)
         while len(self._seen) > SEEN:
-            self._seen.popitem(last=False)
+            self._seen.pop(next(iter(self._seen)), None)
+
+    def forget(self, user: User) -> None:
+        """The user was erased: what is read again is new."""
+        mine = self.vault.place(user)
+        self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
 
     async def noticed(self, act: Act) -> Act:
         """The act, with those of its targets that are from outside: of its `Show`, or of its arguments without one."""

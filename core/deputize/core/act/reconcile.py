@@ -1,8 +1,9 @@
 """The ledger and the approvals against the audit: what was done, and is not known any more where it must be.
 
 Whoever can write the vault's disk can delete the record of an act, or put the record of an approval back that had not
-been used then. After the first the same call, run again, is done again, unless it needed a yes; after both it is done
-again with the old yes. The audit tells of every write that was done, so the difference shows (`deputize doctor`).
+been used then, or of a mandate that was used less or had not ended. After the first the same call, run again, is done
+again, unless it needed a yes; after both it is done again with the old yes; after the last more acts begin than the
+user allowed. The audit tells of every write that was done, so the difference shows (`deputize doctor`).
 
 Not found: what was done before a backup was put back or by a call without an id, an act whose rows the audit has lost,
 and records that have expired.
@@ -10,15 +11,17 @@ and records that have expired.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, UserErased, VaultRestored
+from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, MandateEnded, UserErased, VaultRestored
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Key, Row
 from deputize.core.vault.vault import Vault
 
+Kind: TypeAlias = Literal["act", "approval", "mandate"]
 Call: TypeAlias = tuple[str, ...]
 """What rows of one call have in common."""
 
@@ -30,7 +33,7 @@ class LostRecord:
     """A record that must be there and is not, or is an older one. ``user`` as the audit names them, ``at``: Unix
     seconds of the act."""
 
-    kind: Literal["act", "approval"]
+    kind: Kind
     tool: str
     user: str
     at: float
@@ -38,14 +41,28 @@ class LostRecord:
 
 async def lost_records(vault: Vault, folder: Path, now: float) -> list[LostRecord]:
     """What the audit says was done and the vault does not know. ``now``: Unix seconds. Raises `StoreUnavailable`."""
-    intents, used = _done(list(read(folder)))
+    rows = list(read(folder))
+    intents, used = _done(rows)
     acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
     ring = [Key(key) for key in vault.keys.audits]
     known = {key.value([place]) for key in ring for place in acts}
     unused = {r.json["id"] for r in await vault.scan("approval") if r.json["status"] in ("pending", "approved")}
     gone = [row for row in intents if _counts(row, now) and row["record"] not in known]
     back = [row for row in used if row["approval_id"] in unused]
-    return [*(_lost("act", row) for row in gone), *(_lost("approval", row) for row in back)]
+    anew = await _spent_anew(vault, rows, intents, ring)
+    lost: list[tuple[Kind, list[Row]]] = [("act", gone), ("approval", back), ("mandate", anew)]
+    return [_lost(kind, row) for kind, found in lost for row in found]
+
+
+async def _spent_anew(vault: Vault, rows: Iterable[Row], intents: Iterable[Row], ring: Iterable[Key]) -> list[Row]:
+    """The rows of acts whose use their mandate does not know any more, and of mandates that count though they ended."""
+    held = {record.json["id"]: record for record in await vault.scan("mandate")}
+    places = [(id, r.key.rpartition(".")[0] + f".{act}") for id, r in held.items() for act in r.json["spent"]]
+    spent = {(id, key.value([place])) for id, place in places for key in ring}
+    by = ((row, row.get("answered_by")) for row in intents)
+    unspent = [row for row, mandate in by if mandate in held and (mandate, row.get("record")) not in spent]
+    counts = {id for id, record in held.items() if not record.json["ended"]}
+    return unspent + [row for row in rows if row["event"] == MandateEnded.event and row["mandate_id"] in counts]
 
 
 def _counts(intent: Row, now: float) -> bool:
@@ -53,8 +70,8 @@ def _counts(intent: Row, now: float) -> bool:
     return "record" in intent and now < intent["ts"] / 1e9 + intent["kept"]
 
 
-def _lost(kind: Literal["act", "approval"], row: Row) -> LostRecord:
-    return LostRecord(kind, row["tool"], row.get("user", ""), row["ts"] / 1e9)
+def _lost(kind: Kind, row: Row) -> LostRecord:
+    return LostRecord(kind, row.get("tool", "a mandate"), row.get("user", ""), row["ts"] / 1e9)
 
 
 def _done(rows: list[Row]) -> tuple[list[Row], list[Row]]:

@@ -16,7 +16,7 @@ from deputize.toolkits.github.argument_types import Repo, awkward, label_of, ref
 from deputize.toolkits.github.base import GITHUB, Asks, changes, needs, optional, reads
 from deputize.toolkits.github.gists import gist_show
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.show_fields import HOME, Home, commit_shown, home_of, size_shown
+from deputize.toolkits.github.show_fields import HOME, ISSUE, Home, commit_shown, home_of, size_shown, subject_of
 
 Kind = Literal["branch", "tag", "comment", "review_comment", "label", "milestone", "release", "gist"]
 _METHODS: Final = {
@@ -46,10 +46,11 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     looks = [reads(one, right.replace("write", "read"), right) for one in _LOOKUPS.get(kind, ())]
     if kind == "label" and awkward(arguments["id"] or ""):
         looks += changes("GRAPHQL DeleteLabel", right)
+    looks += [ISSUE] if "comment" in kind else []
     return [*changes(method, right), *looks, HOME]
 
 
-@GITHUB.tool(needs=_needs, effect=Effect.WRITES | Effect.DESTRUCTIVE, shows=True)
+@GITHUB.tool(needs=_needs, effect=Effect.WRITES | Effect.DESTRUCTIVE)
 @in_repo("this thing")
 def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
     """Delete a branch, tag, comment, label, milestone, release or gist, by name, number or id."""
@@ -171,15 +172,17 @@ def _numbered(home: Home, kind: str, id: str) -> Asks[Json]:
         raise InvalidInput("id: must be a number.")
     else:
         row = yield from api.get(method.partition(" ")[2], home.name, at={place: id})
-    about = {"milestone": _milestone, "release": _release}.get(kind, _comment)
-    yield home.shows(_WHAT[kind], pins={"id": id}, destroys=True, **about(row))
+    if kind in ("milestone", "release"):
+        fields = _milestone(row) if kind == "milestone" else _release(row)
+    else:
+        fields = _comment(row, (yield from subject_of(home, row)))
+    yield home.shows(_WHAT[kind], pins={"id": id}, destroys=True, **fields)
     return (yield from _gone(kind, id, rest(method, home.name, at={place: id}, repeat="idem")))
 
 
-def _comment(row: Mapping[str, Any]) -> Json:
-    on = str(row.get("issue_url") or row.get("pull_request_url") or "").rpartition("/")[2]
+def _comment(row: Mapping[str, Any], subject: str | None) -> Json:
     by = str((row.get("user") or {}).get("login") or "") or None
-    return {"text": row.get("body") or "", "by": by, "on": f"#{on}" if on else None, "file": row.get("path")}
+    return {"text": row.get("body") or "", "by": by, "on": subject, "file": row.get("path")}
 
 
 def _milestone(row: Mapping[str, Any]) -> Json:

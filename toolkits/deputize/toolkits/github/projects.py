@@ -18,6 +18,7 @@ from deputize.toolkits.github.base import GITHUB, Asks, needs
 from deputize.toolkits.github.names import pick
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, logins, outer, repo_of, short, state_of
+from deputize.toolkits.github.show_fields import INVITED
 
 PROJECT: Final = "projectsV2/{project_number}"
 
@@ -83,7 +84,8 @@ class Board:
         """The project in words."""
         owner = self.at.get("org") or self.at.get("username")
         kind = {True: "public", False: "private"}.get(self.row.get("public"), "visibility not known")  # type: ignore[arg-type]
-        return f"{self.row.get('title')} ({owner}/{self.row.get('number')}, {kind})"
+        seen = f"{kind}: {INVITED}" if self.audience is Audience.PEOPLE else kind
+        return f"{self.row.get('title')} ({owner}/{self.row.get('number')}, {seen})"
 
 
 def board_of(owner: str, project: str) -> Asks[Board]:

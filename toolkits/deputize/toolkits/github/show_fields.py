@@ -23,7 +23,12 @@ from deputize.toolkits.github.rows import repo_of
 HOME: Final[Need] = reads("GET R")
 """The need of `home_of`."""
 
+ISSUE: Final[Need] = reads("GET R/issues/{issue_number}", "issues:read", "pull_requests:read")
+"""The need of `issue_of` and `subject_of`."""
+
 FOR_GOOD: Final = "cannot be taken back"
+INVITED: Final = "its owner and whom they have invited"
+"""Who sees what is private and a person's own: to read their names takes more rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,10 @@ class Home:
 
     def where(self, branch: str = "") -> str:
         """The place in words."""
-        return f"{self.name} ({self.visibility or 'visibility not known'})" + (f", branch {branch}" if branch else "")
+        seen = self.visibility or "visibility not known"
+        if self.audience is Audience.PEOPLE:
+            seen = f"{seen}: {INVITED}"
+        return f"{self.name} ({seen})" + (f", branch {branch}" if branch else "")
 
     def shows(self, what: str, /, *, branch: str = "", pins: Mapping[str, Any] | None = None, **more: Any) -> Show:
         """What is about to happen in it. ``more``: as `Show` takes it."""
@@ -97,6 +105,17 @@ def issue_of(home: Home, number: int) -> Asks[dict[str, Any]]:
         said = Prose().line(f"#{number} of {home.name} was moved to #{row.get('number')} of {there}.", 300)
         raise NotFound(said, hint="Name it where it is now.")
     return row
+
+
+def subject_of(home: Home, comment: Mapping[str, Any]) -> Asks[str | None]:
+    """What a comment stands at, by number and title."""
+    number = str(comment.get("issue_url") or comment.get("pull_request_url") or "").rpartition("/")[2]
+    if not number.isdecimal():
+        return None
+    try:
+        return titled((yield from issue_of(home, int(number))))
+    except NotFound:
+        return f"#{number}"
 
 
 def file_shown(path: str, data: bytes) -> Any:

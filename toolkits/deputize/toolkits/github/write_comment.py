@@ -21,7 +21,17 @@ from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.once import once
 from deputize.toolkits.github.prose import Body, is_marked, is_own, marked, new_body
 from deputize.toolkits.github.rows import COMMENT
-from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, loses, restored, titled
+from deputize.toolkits.github.show_fields import (
+    HOME,
+    ISSUE,
+    Home,
+    home_of,
+    issue_of,
+    loses,
+    restored,
+    subject_of,
+    titled,
+)
 
 _COMMENTS: Final = "R/issues/{issue_number}/comments"
 _REPLIES: Final = "R/pulls/{pull_number}/comments/{comment_id}/replies"
@@ -32,8 +42,8 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
         path, review = place_of(arguments["comment_kind"]), arguments["comment_kind"] == "review"
         rights = ("pull_requests",) if review else ("issues", "pull_requests")
         look = reads(f"GET {path}", *(f"{one}:read" for one in rights))
-        return [*changes(f"PATCH {path}", *(f"{one}:write" for one in rights)), look, HOME]
-    found = [reads("GET R/issues/{issue_number}", "issues:read", "pull_requests:read"), HOME]
+        return [*changes(f"PATCH {path}", *(f"{one}:write" for one in rights)), look, ISSUE, HOME]
+    found = [ISSUE, HOME]
     if arguments["reply_to"]:
         found.append(reads(f"GET {place_of('review')}", "pull_requests:read"))
         return changes(f"POST {_REPLIES}", "pull_requests:write") + found
@@ -44,7 +54,6 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_write_needs,
     effect=SENDS,
     aliases=["GitHub.CreateIssueComment", "GitHub.CreateReplyForReviewComment"],
-    shows=True,
 )
 @in_repo("this issue, pull request or comment")
 def write_comment(
@@ -133,11 +142,11 @@ def _edited(repo: str, id: int, kind: Kind, body: str, edit: Edit, run: Run) -> 
     if not given or given["body"] == old:
         return _receipt(row, "Edited.")
     new = given["body"]
-    on = str(row.get("issue_url") or row.get("pull_request_url") or "").rpartition("/")[2]
+    subject = yield from subject_of(home, row)
     yield home.shows(
         "Change this comment",
         text=Change(old, new),
-        on=f"#{on}" if on else None,
+        on=subject,
         file=row.get("path"),
         pins={"comment": id, "kind": kind},
         destroys=loses(old, new),

@@ -42,7 +42,6 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     toolset="more",
-    shows=True,
 )
 def manage_filter(
     action: Literal["create", "delete"],
@@ -113,7 +112,9 @@ def _show(
     """A filter as a person reads it: when, word for word, and what then."""
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
     adds, takes = (sorted(map(str, action.get(name) or ())) for name in ("addLabelIds", "removeLabelIds"))
-    fields: dict[str, Any] = {_CALLED.get(name, name): value for name, value in criteria.items() if value != ""}
+    fields: dict[str, Any] = {
+        _CALLED.get(str(name), str(name)): value for name, value in criteria.items() if value != ""
+    }
     return Show(
         what,
         audience=Audience.SELF,
@@ -127,7 +128,11 @@ def _show(
     )
 
 
-_CALLED: Final = {"hasAttachment": "has_attachment", "negatedQuery": "query_not", "excludeChats": "without_chats"}
+_CALLED: Final[Mapping[str, str]] = {
+    "hasAttachment": "has_attachment",
+    "negatedQuery": "query_not",
+    "excludeChats": "without_chats",
+}
 _ADDS: Final = {"STARRED": "star", "TRASH": "put into the bin", "SPAM": "report as spam", "IMPORTANT": "important"}
 _TAKES: Final = {
     **{"INBOX": "archive: not in the inbox", "UNREAD": "mark as read", "SPAM": "never treat as spam"},

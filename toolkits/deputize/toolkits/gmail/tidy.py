@@ -78,7 +78,6 @@ def _effect(arguments: Arguments) -> Effect:
         ),
         Alias("Gmail.TriageEmails", {"email_ids": "message_ids"}),
     ],
-    shows=True,
 )
 def update_emails(
     action: Action | None = None,
@@ -124,6 +123,7 @@ def _show(plan: Plan, *, hides: bool) -> Show:
         change=_SAID.get(plan.action or ""),
         add_labels=sorted(plan.names["add_labels"]) or None,
         remove_labels=sorted(plan.names["remove_labels"]) or None,
+        note="The emails stay. You may not notice them any more." if hides and plan.action in _HIDES else None,
         pins={"emails": sorted(plan.ids), "messages": plan.messages, "adds": plan.add, "takes": plan.remove},
         beside={  # an email is pinned by its id; whom it names does not make it a stranger's choice
             "emails": sorted(plan.shown, reverse=True),

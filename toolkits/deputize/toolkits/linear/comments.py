@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -104,7 +104,6 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
         Alias("Linear.ReplyToProjectComment", {"parent_comment_id": "reply_to"}),
         "Linear.UpdateComment",
     ],
-    shows=True,
 )
 def write_comment(
     body: Annotated[Body, Field(min_length=1, max_length=100_000, description="Markdown")],
@@ -134,14 +133,7 @@ def write_comment(
             "quoted_text: only together with target and target_kind.", hint="Give target and target_kind."
         )
     above = (yield from _comment(reply_to, "reply_to")) if reply_to else None
-    pins: dict[str, Any] = {}
-    if above is not None:  # a reply to a reply joins its thread
-        pins["parentId"] = above.get("parentId") or above["id"]
-        stands = yield from commented(above)
-    if target:
-        ids, there = yield from _place(target, target_kind, quoted=bool(quoted_text))
-        stands = there if above is None else stands.to(there)
-        pins |= ids
+    pins, stands = yield from _whereto(above, target, target_kind, quoted=bool(quoted_text))
     shows = stands.show(
         "Post this reply" if reply_to else "Post this comment",
         answers=above and f"{_author(above)}: {above.get('body') or ''}",
@@ -154,6 +146,18 @@ def write_comment(
     back = {"tool": "linear_archive", "args": {"kind": "comment", "id": made["id"], "action": "delete"}}
     yield undo(back, version=version_of(made.get("body")))
     return lean({"comment_id": made["id"], "url": made.get("url"), "target": target, "existed": existed, "undo": back})
+
+
+def _whereto(above: Json | None, target: str | None, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place]]:
+    """The ids of what is answered and commented on, and where that is. A reply to a reply joins its thread."""
+    if above is None:
+        return (yield from _place(str(target), kind, quoted=quoted))
+    pins = {"parentId": above.get("parentId") or above["id"]}
+    stands = yield from commented(above)
+    if not target:
+        return pins, stands
+    ids, there = yield from _place(target, kind, quoted=quoted)
+    return pins | ids, stands.to(there)
 
 
 def _edited(comment_id: str, body: str, edit: Edit, noted: Noted) -> Asks[Json]:
@@ -227,7 +231,7 @@ def _plain_place(target: str, kind: Target) -> Asks[tuple[Json, Place]]:
     return {field: update.id}, update.place.inside(f"a status update by {update.by}")
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, aliases=["Linear.ResolveComment"], shows=True)
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS, aliases=["Linear.ResolveComment"])
 def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id: str | None = None) -> Steps:
     """Resolve or reopen a comment thread."""
     found = yield from _comment(comment_id, "comment_id")

@@ -24,7 +24,6 @@ _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.CreateIssueRelation", {"related_issue": "related"})],
-    shows=True,
 )
 def relate_issues(issue: str, related: str, type: Relation = "related", remove: bool = False, *, run: Run) -> Steps:
     """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
@@ -92,7 +91,6 @@ def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.LinkGithubToIssue", {"github_url": "url", "issue_id": "issue"})],
-    shows=True,
 )
 def link_url(issue: str, url: str, title: str | None = None, remove: bool = False, *, run: Run) -> Steps:
     """Attach a link to an issue: GitHub pull request or issue, or any URL."""
@@ -122,7 +120,7 @@ def _attached(found: Json, address: str, title: str | None, there: Json | None, 
     """The link on the issue, and whether an earlier try had put it there. A link to the same address gets a title."""
     kind = _GITHUB.fullmatch(address)
     stands = (yield from of_issues([found])).synced(["GitHub"] if kind else [])
-    titled = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
+    titled: Json = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
     pins = {"issue_id": found["id"], "attachment_id": there and there["id"]}
     note = "Where Linear is connected with GitHub it may name the issue there." if kind else None
     yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled, note=note)
@@ -190,7 +188,6 @@ def _follows(arguments: Arguments) -> Effect:
     effect=_follows,
     gravest=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.ManageIssueSubscription"],
-    shows=True,
 )
 def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, run: Run) -> Steps:
     """Subscribe me (or a person) to an issue, or unsubscribe."""

@@ -73,7 +73,7 @@ def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Show:
     if len(found) > 1:
         lines = [_line(one, wanted) for one in found]
         coming = {argument: sorted(map(name, labels)) for argument, labels in wanted.labels.items()}
-        fields = {argument: wanted.words[argument] for argument in NOW if argument in wanted.words} | coming
+        fields: Json = {argument: wanted.words[argument] for argument in NOW if argument in wanted.words} | coming
         return stands.show("Change these issues", pins=pins, issues=lines, **fields, note=note)
     one = found[0]
     fields = replaced(_now(one, wanted), _after(one, wanted))

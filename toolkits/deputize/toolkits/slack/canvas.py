@@ -46,7 +46,6 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
     toolset="more",
-    shows=True,
 )
 def write_canvas(
     body: Annotated[str, Field(description="Markdown")],
@@ -89,6 +88,7 @@ def write_canvas(
     )
 
 
+_NOT_READ: Final = "(not shown: files may not be read)"
 _WHAT: Final[Mapping[Mode, str]] = {
     "append": "Add this to the end of a canvas",
     "prepend": "Add this to the beginning of a canvas",
@@ -106,7 +106,8 @@ def _show(
     place["where"] = f"canvas {now.get('title') or canvas}" + (f", then shared in {place['where']}" if spot else "")
     place |= {"audience": Audience.UNKNOWN, "pins": place.get("pins", {}) | {"canvas": canvas}}
     text = Change(now["text"], body) if "text" in now else body
-    return Show(_WHAT[mode], **place, destroys=mode == "replace", text=text)
+    unread = _NOT_READ if mode == "replace" and "text" not in now else None
+    return Show(_WHAT[mode], **place, destroys=mode == "replace", text_now=unread, text=text)
 
 
 def _as_it_is(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:

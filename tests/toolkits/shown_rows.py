@@ -1,0 +1,49 @@
+"""Every toolkit's rows of writing calls, and who sees what each writing tool does, under the tools' whole names."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from tests.support.house import Clock
+from tests.toolkits import test_calendar_shows as calendar
+from tests.toolkits import test_github_shows as github
+from tests.toolkits import test_gmail_shows as gmail
+from tests.toolkits import test_linear_shows as linear
+from tests.toolkits import test_salesforce_shows as salesforce
+from tests.toolkits import test_slack_shows as slack
+from tests.toolkits.driving import NOW
+from tests.toolkits.github_play import ALL
+
+SCOPES: Final[dict[str, dict[str, Any]]] = {
+    "calendar": calendar.SCOPES,
+    "github": {"github": ALL},
+    "gmail": gmail.SCOPES,
+    "linear": {"linear": linear.SCOPES},
+    "salesforce": salesforce.SCOPES,
+    "slack": {"slack": slack.EVERYTHING},
+}
+
+
+class Row(NamedTuple):
+    """A call of a writing tool that its toolkit's tests make."""
+
+    kit: str
+    tool: str
+    make: Any
+
+    @property
+    def world(self) -> dict[str, Any]:
+        """What `shown_world` needs for it."""
+        return {"scopes": SCOPES[self.kit], "clock": Clock(NOW)}
+
+
+def _whole(kit: str, name: str) -> str:
+    return name if name.startswith(f"{kit}_") else f"{kit}_{name}"
+
+
+_KITS: Final[dict[str, Any]] = {
+    **{"calendar": calendar, "github": github, "gmail": gmail},
+    **{"linear": linear, "salesforce": salesforce, "slack": slack},
+}
+ROWS: Final = [Row(kit, _whole(kit, name), make) for kit, module in _KITS.items() for name, make in module.ROWS]
+AUDIENCES: Final = {_whole(kit, name): seen for kit, module in _KITS.items() for name, seen in module.AUDIENCES.items()}
