@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from datetime import UTC, tzinfo
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
@@ -28,7 +28,7 @@ from deputize.core.act.undoing import Undoable
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.wait import ends_of
-from deputize.core.engine import Engine, FixedPages, Pages
+from deputize.core.engine import Engine, FixedPages, Pages, Zone
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.connections import Connection, connections_of
 from deputize.core.grants.revoke import Revoked
@@ -58,7 +58,7 @@ class Deputy:
     those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve`` the
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
-    ``time_zone``: in which people read times, None for the machine's own.
+    ``time_zone``: in which people read times, None for the machine's own; or a function of the user that says it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Deputy:
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
-        time_zone: tzinfo | None = UTC,
+        time_zone: Zone = UTC,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
