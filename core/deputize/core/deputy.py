@@ -266,9 +266,9 @@ class Deputy:
         one, who = id_of(approval), User.of(by)
         if mandate is not None:
             return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
-        if decision == "reject":
-            await self._mandates.end_given_beside(one, who)
         edit = None if arguments is None else await self.gate.edit(one, who, arguments)
+        if decision == "reject":
+            return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
     async def give_mandate(
