@@ -18,12 +18,14 @@ import httpx
 from deputize.core import (
     PROVIDERS,
     App,
+    Audience,
     ConsentRequired,
     Deputy,
     Effect,
     NotFound,
     Request,
     Secret,
+    Show,
     Steps,
     Toolkit,
     any_of,
@@ -51,6 +53,7 @@ def find(prefix: str = "") -> Steps:
 @TOOLKIT.tool(needs=[any_of(LABELS, method="labels.create")], effect=Effect.WRITES)
 def add(name: str) -> Steps:
     """Add a shelf."""
+    yield Show("Add this shelf", audience=Audience.SELF, name=name)
     made = yield Request("POST", "/users/me/labels", json={"name": name})
     return {"id": made["id"], "name": made["name"]}
 

@@ -14,7 +14,7 @@ from tests.bench.__main__ import KIT, SCOPE, TOKEN, deputy, paired, say, server
 PATH = "/users/me/messages"
 
 
-@KIT.tool(needs=[any_of(SCOPE, method="gmail.users.messages.modify")], effect=Effect.WRITES, shows=True)
+@KIT.tool(needs=[any_of(SCOPE, method="gmail.users.messages.modify")], effect=Effect.WRITES)
 def star(name: str) -> Steps:
     """Star what a search finds, for the user alone: nobody is asked."""
     found = yield Request("GET", PATH, params={"q": name})

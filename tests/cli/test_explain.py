@@ -35,7 +35,7 @@ SAYS = {"text": "Hello"}
 """What the tool finds when it reads, which may change after the yes."""
 
 
-@KIT.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
 def tell(to: str = "bob@acme.example") -> Steps:
     """Send somebody what is written elsewhere."""
     text = SAYS["text"]

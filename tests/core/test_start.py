@@ -227,7 +227,7 @@ def test_a_policy_that_is_none_stops_the_start_is_named_and_nothing_was_made(
 reminders = Toolkit("reminders", provider="acme")
 
 
-@reminders.tool(needs=[any_of("tasks:read")], effect=Effect.SENDS, shows=True)
+@reminders.tool(needs=[any_of("tasks:read")], effect=Effect.SENDS)
 def tell(at: str) -> Steps:
     """Tell a colleague at a time."""
     yield Show("Tell a colleague", audience=Audience.PEOPLE, at=Instant.of(at))

@@ -49,14 +49,14 @@ def many(ids: list[str]) -> Steps:
     return [mail["id"] for mail in mails]
 
 
-@gmail.tool(needs=[any_of(SEND, COMPOSE)], effect=Effect.SENDS)
+@gmail.tool(needs=[any_of(SEND, COMPOSE)], effect=Effect.SENDS, shows=False)
 def send(to: str, subject: str, body: str, *, run: Run) -> Steps:
     """Send a mail with a single request."""
     sent = yield Request("POST", SENDING, json={"raw": raw(to, subject, body)})
     return {"id": sent["id"]}
 
 
-@gmail.tool(needs=[any_of(COMPOSE)], effect=Effect.SENDS)
+@gmail.tool(needs=[any_of(COMPOSE)], effect=Effect.SENDS, shows=False)
 def two_step(to: str, subject: str, body: str, *, run: Run) -> Steps:
     """Send a mail by way of a draft; an interrupted run is looked up."""
     draft = run.noted["draft"] if run.noted else None
@@ -73,7 +73,7 @@ def two_step(to: str, subject: str, body: str, *, run: Run) -> Steps:
     return {"sent": True, "found": bool(run.noted)}
 
 
-@gmail.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+@gmail.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
 def careful(to: str, subject: str, body: str) -> Steps:
     """Send a mail, and look for it where the answer was lost."""
     try:
@@ -83,14 +83,14 @@ def careful(to: str, subject: str, body: str) -> Steps:
     return {"id": sent["id"]}
 
 
-@gmail.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+@gmail.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
 def pair(to: str, subject: str, body: str) -> Steps:
     """Send two mails at the same time."""
     mails = yield [Request("POST", SENDING, json={"raw": raw(to, f"{subject} {n}", body)}) for n in (1, 2)]
     return [mail["id"] for mail in mails]
 
 
-@gmail.tool(needs=[any_of(READ), any_of(SEND)], effect=Effect.SENDS)
+@gmail.tool(needs=[any_of(READ), any_of(SEND)], effect=Effect.SENDS, shows=False)
 def look_then_send(to: str, subject: str, body: str) -> Steps:
     """Read, then send."""
     yield Request("GET", "/users/me/messages")
@@ -98,14 +98,14 @@ def look_then_send(to: str, subject: str, body: str) -> Steps:
     return {"id": sent["id"]}
 
 
-@gmail.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+@gmail.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
 def broken(to: str, subject: str, body: str) -> Steps:
     """Sends, and then trips over the answer."""
     sent = yield Request("POST", SENDING, json={"raw": raw(to, subject, body)})
     return sent[f"no such field: {body}"]
 
 
-@gmail.tool(needs=[any_of(SEND)], effect=Effect.WRITES)
+@gmail.tool(needs=[any_of(SEND)], effect=Effect.WRITES, shows=False)
 def broken_at_once(body: str) -> Steps:
     """Trips before it asks for anything."""
     if body:
@@ -132,7 +132,7 @@ def noting() -> Steps:
     yield Note({"x": 1})
 
 
-@gmail.tool(needs=[any_of(LABELS)], effect=Effect.WRITES)
+@gmail.tool(needs=[any_of(LABELS)], effect=Effect.WRITES, shows=False)
 def label(name: str, returns: str = "text") -> Steps:
     """Make a label, and return something falsy."""
     yield Request("POST", "/users/me/labels", json={"name": name})
@@ -146,7 +146,7 @@ def falsy(returns: str) -> Steps:
     return FALSY[returns]
 
 
-@gmail.tool(needs=[any_of(LABELS)], effect=Effect.WRITES)
+@gmail.tool(needs=[any_of(LABELS)], effect=Effect.WRITES, shows=False)
 def strange(name: str) -> Steps:
     """Make a label, and return something that is no JSON."""
     yield Request("POST", "/users/me/labels", json={"name": name})

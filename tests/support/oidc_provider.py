@@ -60,7 +60,7 @@ def count_notes() -> Steps:
     return found
 
 
-@notes.tool(needs=[any_of(WRITE)], effect=Effect.WRITES)
+@notes.tool(needs=[any_of(WRITE)], effect=Effect.WRITES, shows=False)
 def write_note(text: str, *, run: Run) -> Steps:
     """Write a note."""
     made = yield Request("POST", "/notes", json={"key": run.key.uuid, "text": text}, repeat="idem")

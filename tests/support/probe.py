@@ -22,7 +22,7 @@ def read(n: int = 0) -> Steps:
     return (yield from _steps[-1]())
 
 
-@PROBE.tool(needs=[any_of(READ)], effect=Effect.WRITES)
+@PROBE.tool(needs=[any_of(READ)], effect=Effect.WRITES, shows=False)
 def write(n: int = 0) -> Steps:
     """Do what the test says, writing."""
     return (yield from _steps[-1]())

@@ -9,7 +9,7 @@ NEED = any_of(MODIFY, method="x")
 KIT = Toolkit("gmail", provider="google")
 
 
-@KIT.tool(needs=[NEED], effect=Effect.WRITES, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.WRITES)
 def star(id: str, on: bool = True, undo: str = "gmail_star") -> Steps:
     """Star a mail, or not; ``undo``: by which tool that is put back."""
     now = sorted((yield Request("GET", "/users/me/messages/{id}", at={"id": id}))["labelIds"])
@@ -21,7 +21,7 @@ def star(id: str, on: bool = True, undo: str = "gmail_star") -> Steps:
     return {"labels": then}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.WRITES, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.WRITES)
 def trash(id: str) -> Steps:
     """Throw a mail away, for good as far as this tool knows."""
     yield Show("Throw a mail away", audience=Audience.SELF, mail=id)
@@ -29,20 +29,20 @@ def trash(id: str) -> Steps:
     return {"ok": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.WRITES)
+@KIT.tool(needs=[NEED], effect=Effect.WRITES, shows=False)
 def blind(id: str, on: bool = True) -> Steps:
     """Stars without a word."""
     yield Request("POST", "/users/me/messages/{id}/modify", at={"id": id}, json={"addLabelIds": ["STARRED"]})
 
 
-@KIT.tool(needs=[NEED], effect=Effect.WRITES, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.WRITES)
 def strange(id: str) -> Steps:
     """Leaves a way back that cannot be kept."""
     yield Show("Do nothing", audience=Audience.SELF)
     yield Undo("gmail_star", {"id": object()})
 
 
-@KIT.tool(needs=[NEED], effect=Effect.WRITES, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.WRITES)
 def hasty(id: str) -> Steps:
     """Says how it is put back before it says what it does."""
     yield Undo("gmail_star", {"id": id})

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from deputize.cli import show
@@ -166,8 +165,7 @@ def said_elsewhere(approval: Approval | None) -> str:
     if approval is None or approval.status == "pending":
         return "It waits no longer under this number."
     if approval.status == "used":
-        so = what_is_so(approval, datetime.now(UTC).astimezone().tzinfo or UTC)
-        return f"Too late: {so}."
+        return f"Too late: {what_is_so(approval, None)}."
     return f"Decided on the page: {approval.status}."
 
 

@@ -14,7 +14,7 @@ def list_tasks(query: str = "") -> Steps:
     return [{"id": task["id"], "title": task["title"]} for task in found["items"]]
 
 
-@TOOLKIT.tool(needs=[any_of("tasks:write", method="POST /tasks")], effect=Effect.WRITES, shows=True)
+@TOOLKIT.tool(needs=[any_of("tasks:write", method="POST /tasks")], effect=Effect.WRITES)
 def create_task(title: str, *, run: Run) -> Steps:
     """Create a task that only the user sees."""
     yield Show("Create this task", audience=Audience.SELF, title=title)

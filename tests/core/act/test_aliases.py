@@ -38,7 +38,7 @@ CALLED: dict[str, Any] = {"recipient": "bob@example.test", "subject": "Lunch", "
 NAMES = [("gmail_send", OURS), ("Gmail.SendEmail", CALLED), ("Gmail_SendEmail", CALLED), ("Gmail.SendEmail", OURS)]
 
 
-@KIT.tool(needs=[any_of(SEND)], effect=Effect.SENDS, aliases=[Alias("Gmail.SendEmail", THEIRS)])
+@KIT.tool(needs=[any_of(SEND)], effect=Effect.SENDS, aliases=[Alias("Gmail.SendEmail", THEIRS)], shows=False)
 def send(to: str, subject: str, body: str) -> Steps:
     """Send a mail."""
     sent = yield Request("POST", SENDING, json={"raw": raw(to, subject, body)})
@@ -53,7 +53,13 @@ def _effect(arguments: Any) -> Effect:
     return Effect.WRITES if arguments["change"] else Effect.READS
 
 
-@KIT.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES, aliases=[Alias("Gmail.Look", {"readonly": "change"})])
+@KIT.tool(
+    needs=_needs,
+    effect=_effect,
+    gravest=Effect.WRITES,
+    aliases=[Alias("Gmail.Look", {"readonly": "change"})],
+    shows=False,
+)
 def tidy(change: bool = False) -> Steps:
     """Look, or change something."""
     yield Request("GET", "/users/me/messages")
@@ -202,6 +208,7 @@ def test_no_other_toolkit_takes_a_tools_name_with_an_alias() -> None:
     needs=[any_of(LABELS)],
     effect=Effect.WRITES,
     aliases=[Alias("Gmail.Drop", sets={"name": "dropped"}, values={"name": {"kept": "dropped"}})],
+    shows=False,
 )
 def mark(name: str = "kept") -> Steps:
     """Make a label."""

@@ -108,7 +108,7 @@ async def test_what_the_user_wrote_may_need_another_consent(house: Asking) -> No
     kit = Toolkit("kit", "google", api="gmail")
     send, modify = any_of(f"{GMAIL}send"), any_of(f"{GMAIL}modify")
 
-    @kit.tool(needs=lambda arguments: [modify] if arguments["deeply"] else [send], effect=Effect.SENDS)
+    @kit.tool(needs=lambda arguments: [modify] if arguments["deeply"] else [send], effect=Effect.SENDS, shows=False)
     def tidy(deeply: bool) -> Steps:
         """Tidy up."""
         yield Request("POST", "/users/me/labels", json={"name": "tidy"})

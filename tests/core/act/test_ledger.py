@@ -411,7 +411,7 @@ def noting() -> tuple[Toolkit, list[Any]]:
     """A tool that notes one thing more each time it is run, and what it was told that it had noted."""
     kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
 
-    @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+    @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
     def send(*, run: Run) -> Steps:
         """Note, and send."""
         told.append(run.noted)
@@ -439,7 +439,7 @@ async def test_a_run_that_is_taken_up_keeps_what_the_runs_before_it_noted() -> N
 async def test_a_run_that_is_taken_up_just_before_its_row_expires_is_still_known_after() -> None:
     kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
 
-    @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+    @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
     def send(*, run: Run) -> Steps:
         """Note once, and send."""
         told.append(run.noted)

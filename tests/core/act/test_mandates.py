@@ -54,7 +54,7 @@ LETTER: dict[str, str] = {}
 NEED = any_of(MODIFY, method="x")
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def tell(
     people: list[str], text: str = "Hi", where: str = "", audience: str = "PEOPLE", destroys: bool = False
 ) -> Steps:
@@ -64,7 +64,7 @@ def tell(
     return {"told": people}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def shout(text: str) -> Steps:
     """Tell Bob something, by another tool."""
     yield Show("Tell Bob", audience=Audience.PEOPLE, people=["bob@acme.example"], text=Change("", text))
@@ -79,7 +79,7 @@ def read() -> Steps:
     return {**LETTER, "from_outside": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=False)
 def blind(people: list[str]) -> Steps:
     """Does not say what it will do."""
     yield Request("POST", SENDING, json={"raw": raw("bob@example.test", "Hi", "x")})

@@ -77,7 +77,7 @@ def read_email(query: str = "") -> Steps:
     return RESULT[0]
 
 
-@post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES, shows=True)
+@post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES)
 def write(
     people: list[str] | None = None, where: str = "", text: str = "", pin: str = "", audience: int = 0, name: str = "n"
 ) -> Steps:
@@ -87,14 +87,14 @@ def write(
     return {"done": True}
 
 
-@post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES)
+@post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES, shows=False)
 def blind(to: str, name: str = "n") -> Steps:
     """Write something, without a word about it before."""
     yield Request("POST", "/users/me/labels", json={"name": name})
     return {"done": True}
 
 
-@post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES)
+@post.tool(needs=[any_of(MODIFY)], effect=Effect.WRITES, shows=False)
 def answered(name: str = "n") -> Steps:
     """Write something, and return what lies beside it."""
     yield Request("POST", "/users/me/labels", json={"name": name})

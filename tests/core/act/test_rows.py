@@ -82,7 +82,7 @@ def kit(row: dict[str, Any]) -> Toolkit:
     made = Toolkit("row", provider=name, api=API.get(name, name))
     needs = [any_of(*need) for need in row.get("needs", [])] or [any_of(SCOPES[name][0])]
 
-    @made.tool(needs=needs, effect=Effect.READS if call == "read" else Effect.WRITES)
+    @made.tool(needs=needs, effect=Effect.READS if call == "read" else Effect.WRITES, shows=False)
     def send(n: int = 0) -> Steps:
         """Send one request."""
         yield Request("GET" if call == "read" else "POST", "/row", repeat=call)

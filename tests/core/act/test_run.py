@@ -28,7 +28,7 @@ def result_of(steps: Steps) -> object:
 def test_a_tool_that_declares_run_is_handed_it_and_no_schema_shows_it() -> None:
     kit = Toolkit("notes", provider="google")
 
-    @kit.tool(effect=Effect.WRITES)
+    @kit.tool(effect=Effect.WRITES, shows=False)
     def write(text: str, *, run: Run) -> Steps:
         yield from ()
         return text, run

@@ -608,10 +608,10 @@ EARLY = {
 for name, step in EARLY.items():
     tool = hiding(step)
     tool.__name__ = f"early_{name}"
-    KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)(tool)
+    KIT.tool(needs=[NEED], effect=Effect.SENDS)(tool)
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def catches() -> Steps:
     """Tries to go on after a no."""
     try:
@@ -623,7 +623,7 @@ def catches() -> Steps:
     return {"ok": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def twice() -> Steps:
     """Shows one thing, then another."""
     yield NOTHING
@@ -631,7 +631,7 @@ def twice() -> Steps:
     return {"ok": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def late() -> Steps:
     """Shows after a write."""
     yield NOTHING
@@ -640,21 +640,21 @@ def late() -> Steps:
     return {"ok": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=False)
 def undeclared() -> Steps:
     """Shows though it said it does not."""
     yield NOTHING
     return {"ok": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def nothing() -> Steps:
     """Finds that there is nothing to do."""
     yield LIST
     return {"ok": True}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def notes(*, run: Run) -> Steps:
     """Shows what is there, notes, and is cut off."""
     found = yield LIST
@@ -666,7 +666,7 @@ def notes(*, run: Run) -> Steps:
     return {"at": run.now}
 
 
-@KIT.tool(needs=[NEED], effect=Effect.SENDS, shows=True)
+@KIT.tool(needs=[NEED], effect=Effect.SENDS)
 def later(*, run: Run) -> Steps:
     """Says when."""
     yield Show("Do it later", audience=Audience.PEOPLE, at=run.now + 60)

@@ -54,7 +54,7 @@ def whose() -> Steps:
     return (yield Request("GET", "/users/me/profile"))["emailAddress"]
 
 
-@mail.tool(needs=[any_of(READ)], effect=Effect.WRITES)
+@mail.tool(needs=[any_of(READ)], effect=Effect.WRITES, shows=False)
 def twice(*, run: Run) -> Steps:
     """Prepares something, and is cut off the first time."""
     if run.noted is None:
@@ -63,7 +63,7 @@ def twice(*, run: Run) -> Steps:
     return "looked up"
 
 
-@mail.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+@mail.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
 def note() -> Steps:
     """Send a note to oneself."""
     yield Request("POST", "/users/me/messages/send", json={"raw": "eA"})

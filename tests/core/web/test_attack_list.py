@@ -59,7 +59,7 @@ def whole(path: str) -> Steps:
     return (yield Request("GET", path))
 
 
-@mail.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+@mail.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
 def send(subject: str) -> Steps:
     """Send a mail with a header of one's own making."""
     yield Request("POST", "/users/me/messages/send", json={"raw": "x"}, headers={"if-match": subject})

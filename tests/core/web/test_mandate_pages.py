@@ -15,7 +15,7 @@ from deputize.sandbox.forms import Form
 from tests.core.web.world import SEND, World, make, notes, words_of
 
 
-@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
+@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
 def tell_note(to: list[str], text: str, destroys: bool = False) -> Steps:
     """Send a note that is shown first."""
     yield Show("Send this note", audience=Audience.PEOPLE, people=to, destroys=destroys, to=to, text=text)
@@ -59,7 +59,7 @@ async def test_a_yes_to_more_like_it_is_given_listed_and_ended(local: bool) -> N
     listed = await browser.open(f"{me}/connections")
     text = words_of(listed)
     assert "Mail helper may use notes_tell_note as alice@example.test without asking, 1 time in all" in text
-    assert "Used so far: 1" in text and "2027-01-22" in text
+    assert "Used so far: 1" in text and "until Fri 22 Jan 2027, 08:00 (UTC)" in text
     ended = await browser.submit(listed, form(listed, "/mandates/end"))
     assert "without being asked" not in words_of(ended) and await world.deputy.mandates("alice") == []
     assert world.events("mandate.") == ["mandate.given", "mandate.used", "mandate.ended"]

@@ -51,7 +51,7 @@ TOKENS = ("oauth2.googleapis.com", "/token")
 notes = Toolkit("notes", provider="google", api="gmail")
 
 
-@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
+@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)
 def send_note(to: str, body: str) -> Steps:
     """Send a note."""
     mail = base64.urlsafe_b64encode(f"To: {to}\r\nSubject: A note\r\n\r\n{body}".encode()).decode()
@@ -76,7 +76,7 @@ def signed_in(request: WebRequest) -> User | None:
     return User(name) if name else None
 
 
-@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=True)
+@notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)
 def post_note(to: str, subject: str, text: str, over: bool = True, *, run: Run) -> Steps:
     """Post a note; ``over`` another one."""
     yield Show(

@@ -178,9 +178,8 @@ class Approvals:
                     return self._public(content)
                 if (content["status"], status) == ("used", "rejected"):
                     await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
-                raise await too_late(
-                    self.vault, by, content, await self._with_outcome(by, content), decision, self.clock()
-                )
+                shown, zone = await self._with_outcome(by, content), self.engine.zone
+                raise await too_late(self.vault, by, content, shown, decision, self.clock(), zone)
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))

@@ -218,7 +218,9 @@ class Runner:
 
     def _may_show(self) -> None:
         if not self.act.shows or self.shown is not None or self._began_to_write:
-            raise self._fault("yields a Show without shows=True, a second one, or one after a write")
+            raise self._fault(
+                "yields a Show though it reads only or says shows=False, a second one, or one after a write"
+            )
 
     def _may_change(self) -> None:
         """Nothing is written, noted or kept before it was shown; but a run that goes on does what another one noted."""

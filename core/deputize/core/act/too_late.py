@@ -32,7 +32,7 @@ def outcome_of(record: Record | None) -> tuple[Outcome, float]:
 
 
 async def too_late(
-    vault: Vault, user: User, approval: Mapping[str, Any], shown: Approval, said: str, now: float
+    vault: Vault, user: User, approval: Mapping[str, Any], shown: Approval, said: str, now: float, zone: tzinfo | None
 ) -> Conflict:
     """The error that answers whoever has ``said`` approve, reject or edit to an approval that was decided before.
 
@@ -44,7 +44,7 @@ async def too_late(
     if said == "reject" and record is not None and record.json["state"] == "done":
         await vault.swap(record, record.json | {"late_no": now, "effect": shown.effect})
     hint = "Look at the provider what became of it." if shown.outcome != "done" else ""
-    return Conflict(f"Too late: {what_is_so(shown)}.", reason="already_done", hint=hint)
+    return Conflict(f"Too late: {what_is_so(shown, zone)}.", reason="already_done", hint=hint)
 
 
 def with_note(content: Mapping[str, Any]) -> Any:
@@ -56,8 +56,8 @@ def with_note(content: Mapping[str, Any]) -> Any:
     return {"note": f"The user said no to this, but too late: it was already {when}.", **result}
 
 
-def what_is_so(approval: Approval, zone: tzinfo = UTC) -> str:
-    """How the act stands that used this approval: ``it was already sent at 22:36 UTC``."""
+def what_is_so(approval: Approval, zone: tzinfo | None) -> str:
+    """How the act stands that used this approval: ``it was already sent at 22:36 UTC``. ``zone``: None for here."""
     if approval.outcome == "done":
         return f"it was already {_verb(approval.effect)}{_at(approval.ended_at, zone)}"
     if approval.outcome == "unknown":
@@ -69,5 +69,5 @@ def _verb(effect: str) -> str:
     return "sent" if effect == "sends" else "done"
 
 
-def _at(when: float, zone: tzinfo) -> str:
+def _at(when: float, zone: tzinfo | None) -> str:
     return f" at {datetime.fromtimestamp(when, UTC).astimezone(zone):%H:%M %Z}" if when else ""

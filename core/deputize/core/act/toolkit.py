@@ -5,6 +5,7 @@
     @gmail.tool(needs=[any_of(SEND, COMPOSE, MODIFY, method="messages.send")], effect=Effect.SENDS)
     def send_email(to: list[str], subject: str, body: str, *, run: Run) -> Steps:
         '''Send a new email from the user's own address.'''
+        yield Show("Send this email", audience=Audience.PEOPLE, people=to, to=to, subject=subject, text=body)
         sent = yield Request("POST", "/users/me/messages/send", json={"raw": ...})
         return {"id": sent["id"]}
 
@@ -13,9 +14,9 @@ runtime, and no schema shows it. ``yield [Request, Request]`` runs requests at t
 sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists what else may be
 yielded: a request without credentials, a note, a pause, a file to keep or to take.
 
-A tool declared with ``shows`` reads, yields one `Show` of what it is about to do, and then writes just that. What it
-shows is what the policy judges and the user says yes to; where it goes on, nothing is looked up again. Before it a tool
-may read and take files; a write, a note or a kept file before it, or a second one, is the tool's fault.
+A tool that can write reads, yields one `Show` of what it is about to do, and then writes just that. What it shows is
+what the policy judges and the user says yes to; where it goes on, nothing is looked up again. Before it a tool may read
+and take files; a write, a note or a kept file before it, or a second one, is the tool's fault.
 """
 
 from __future__ import annotations
@@ -105,12 +106,13 @@ class Toolkit:
         gravest: Effect | None = None,
         aliases: Iterable[str | Alias] = (),
         toolset: str = "core",
-        shows: bool = False,
+        shows: bool | None = None,
     ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
         """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go.
 
         ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first. ``shows``:
-        it yields a `Show` before its first write; of one that does not, a user is shown the arguments.
+        whether it yields a `Show` before its first write, as each that can write does. Of one that says it does not,
+        a user is shown the arguments, its effect decides what is asked, and no mandate covers it.
         """
         if gravest is None and not isinstance(effect, Effect):
             raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments must name its gravest.")
@@ -142,7 +144,7 @@ class Toolkit:
                 toolset=toolset,
                 accepts=self.accepts,
                 remark=self.remark,
-                shows=shows,
+                shows=worst is not Effect.READS if shows is None else shows,
             )
             return steps
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from deputize.core.act.too_late import what_is_so
@@ -151,10 +152,10 @@ APPROVAL_HEADS: Final[Mapping[str, str]] = {
 """The first line of an approval that was answered, by its status."""
 
 
-def approval_head(act: Approval) -> str:
+def approval_head(act: Approval, zone: tzinfo | None) -> str:
     """The first line of an approval that was answered: of one whose act has begun, what is so by now."""
     if act.outcome in ("done", "unknown"):
-        so = what_is_so(act)
+        so = what_is_so(act, zone)
         return f"{so[:1].upper()}{so[1:]}"
     return APPROVAL_HEADS.get(act.status, "")
 

@@ -47,7 +47,6 @@ def _delete_needs(arguments: Arguments) -> Sequence[Need]:
     aliases=[
         Alias("GoogleCalendar.DeleteEvent", {"send_updates": "notify"}, values={"notify": {"externalOnly": "external"}})
     ],
-    shows=True,
 )
 def delete_event(
     event_id: str,
@@ -142,7 +141,6 @@ _COMMENT: Final = 500  # characters
             values={"notify": {"externalOnly": "external"}},
         )
     ],
-    shows=True,
 )
 def respond_to_event(
     event_id: str,

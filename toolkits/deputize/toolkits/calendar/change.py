@@ -80,7 +80,6 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
             values={"notify": {"externalOnly": "external"}},
         )
     ],
-    shows=True,
 )
 def update_event(
     event_id: str,

@@ -80,7 +80,6 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.SENDS,
     aliases=[Alias(name, _MAP, values=_VALUES) for name in ("Google.CreateEvent", "GoogleCalendar.CreateEvent")],
-    shows=True,
 )
 def create_event(
     title: str,

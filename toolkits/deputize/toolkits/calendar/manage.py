@@ -77,7 +77,6 @@ def _manage_effect(arguments: Arguments) -> Effect:
     effect=_manage_effect,
     gravest=Effect.DESTRUCTIVE | Effect.SENDS,
     toolset="more",
-    shows=True,
 )
 def manage_calendar(
     action: Literal["create", "update", "subscribe", "unsubscribe"],

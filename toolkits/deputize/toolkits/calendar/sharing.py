@@ -46,7 +46,6 @@ def _share_effect(arguments: Arguments) -> Effect:
     effect=_share_effect,
     gravest=Effect.SENDS | Effect.DESTRUCTIVE,
     toolset="more",
-    shows=True,
 )
 def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notify: bool = True, *, run: Run) -> Steps:
     """Share a calendar with an email, a domain or "public"; role none stops sharing."""

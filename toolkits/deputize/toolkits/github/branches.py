@@ -21,7 +21,6 @@ from deputize.toolkits.github.show_fields import HOME, commit_shown, home_of
     ],
     effect=SENDS,
     aliases=["GitHub.CreateBranch"],
-    shows=True,
 )
 @in_repo("this branch, tag or sha to start from")
 def create_branch(repo: Repo, branch: Branch, from_ref: Ref | None = None) -> Steps:

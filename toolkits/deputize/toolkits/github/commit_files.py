@@ -72,7 +72,6 @@ def _commit_effect(arguments: Arguments) -> Effect:
     needs=_commit_needs,
     effect=_commit_effect,
     gravest=SENDS | Effect.DESTRUCTIVE,
-    shows=True,
 )
 @in_repo("this branch")
 def commit_files(

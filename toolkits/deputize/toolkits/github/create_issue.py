@@ -44,7 +44,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, HOME]
 
 
-@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreateIssue"], shows=True)
+@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreateIssue"])
 @in_repo("this parent or project")
 def create_issue(
     repo: Repo,

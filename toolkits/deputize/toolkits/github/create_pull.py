@@ -32,7 +32,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, HOME]
 
 
-@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreatePullRequest"], shows=True)
+@GITHUB.tool(needs=_create_needs, effect=SENDS, aliases=["GitHub.CreatePullRequest"])
 @in_repo("this branch")
 def create_pull(
     repo: Repo,

@@ -34,7 +34,7 @@ def _create_effect(arguments: Arguments) -> Effect:
     return SENDS if shown else Effect.WRITES
 
 
-@GITHUB.tool(needs=_create_needs, effect=_create_effect, gravest=SENDS, toolset="repos", shows=True)
+@GITHUB.tool(needs=_create_needs, effect=_create_effect, gravest=SENDS, toolset="repos")
 def create_repo(
     name: NewName,
     org: Owner | None = None,

@@ -50,7 +50,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return [*changes(method, right), *looks, HOME]
 
 
-@GITHUB.tool(needs=_needs, effect=Effect.WRITES | Effect.DESTRUCTIVE, shows=True)
+@GITHUB.tool(needs=_needs, effect=Effect.WRITES | Effect.DESTRUCTIVE)
 @in_repo("this thing")
 def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
     """Delete a branch, tag, comment, label, milestone, release or gist, by name, number or id."""

@@ -144,7 +144,6 @@ def _save_effect(arguments: Arguments) -> Effect:
     effect=_save_effect,
     gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="gists",
-    shows=True,
 )
 def save_gist(
     files: Annotated[dict[str, Body], AfterValidator(_names)],

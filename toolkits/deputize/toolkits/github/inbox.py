@@ -99,7 +99,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
     return [notifications(method), notifications("GET /notifications")]
 
 
-@GITHUB.tool(needs=_update_needs, effect=Effect.WRITES, toolset="inbox", shows=True)
+@GITHUB.tool(needs=_update_needs, effect=Effect.WRITES, toolset="inbox")
 def update_notifications(
     action: Action,
     thread_ids: Annotated[list[Thread], AfterValidator(_some)] | None = None,
@@ -172,7 +172,7 @@ def _star_needs(arguments: Arguments) -> Sequence[Need]:
     return [needs(method, PUBLIC, REPO, app=("starring:write",)), also_private(method, "metadata:read"), look, HOME]
 
 
-@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, aliases=["GitHub.SetStarred"], toolset="inbox", shows=True)
+@GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, aliases=["GitHub.SetStarred"], toolset="inbox")
 @in_repo()
 def set_star(repo: Repo, starred: bool = True) -> Steps:
     """Star or unstar a repository."""

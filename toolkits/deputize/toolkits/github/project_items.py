@@ -49,7 +49,6 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
     effect=lambda arguments: SENDS | Effect.DESTRUCTIVE if arguments["remove"] else SENDS,
     gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="projects",
-    shows=True,
 )
 def update_project_item(
     owner: Owner,

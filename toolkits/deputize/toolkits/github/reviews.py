@@ -62,7 +62,6 @@ def _review_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_review_needs,
     effect=SENDS,
     aliases=["GitHub.SubmitPullRequestReview", "GitHub.CreateReviewComment"],
-    shows=True,
 )
 @in_repo("this pull request")
 def review_pull(
@@ -205,7 +204,7 @@ def _resolve_needs(arguments: Arguments) -> Sequence[Need]:
     return [*changes(f"GRAPHQL {name}", "pull_requests:write"), reads("GRAPHQL ReviewThread", "pull_requests:read")]
 
 
-@GITHUB.tool(needs=_resolve_needs, effect=SENDS, aliases=["GitHub.ResolveReviewThread"], shows=True)
+@GITHUB.tool(needs=_resolve_needs, effect=SENDS, aliases=["GitHub.ResolveReviewThread"])
 def resolve_thread(thread_id: Node, resolved: bool = True) -> Steps:
     """Resolve or reopen a review thread."""
     there = (yield from documents.query(documents.THREAD, id=thread_id)).get("node") or {}

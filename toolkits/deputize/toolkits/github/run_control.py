@@ -34,7 +34,6 @@ _RUNS: Final = "R/actions/workflows/{workflow_id}/runs"
     ],
     effect=SENDS,
     toolset="actions",
-    shows=True,
 )
 @in_repo("this workflow")
 def run_workflow(
@@ -113,7 +112,6 @@ def _control_needs(arguments: Arguments) -> Sequence[Need]:
     effect=lambda arguments: Effect.WRITES | Effect.DESTRUCTIVE if "cancel" in arguments["action"] else SENDS,
     gravest=SENDS | Effect.DESTRUCTIVE,
     toolset="actions",
-    shows=True,
 )
 @in_repo("this run")
 def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False) -> Steps:

@@ -33,7 +33,7 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
     ]
 
 
-@GITHUB.tool(needs=_save_needs, effect=SENDS, toolset="releases", shows=True)
+@GITHUB.tool(needs=_save_needs, effect=SENDS, toolset="releases")
 @in_repo("this target")
 def save_release(
     repo: Repo,

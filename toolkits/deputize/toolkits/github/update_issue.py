@@ -126,7 +126,6 @@ def _state(row: Mapping[str, Any]) -> str:
     needs=_update_needs,
     effect=SENDS,
     aliases=["GitHub.UpdateIssue", "GitHub.ManageLabels", "GitHub.AssignPullRequestUser"],
-    shows=True,
 )
 @in_repo("this issue or pull request")
 def update_issue(

@@ -91,7 +91,6 @@ _DRAFT = {True: "a draft", False: "ready for review"}
     needs=_update_needs,
     effect=SENDS,
     aliases=["GitHub.UpdatePullRequest", "GitHub.ManagePullRequestReviewers"],
-    shows=True,
 )
 @in_repo("this pull request")
 def update_pull(

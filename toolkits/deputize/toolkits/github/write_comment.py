@@ -54,7 +54,6 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_write_needs,
     effect=SENDS,
     aliases=["GitHub.CreateIssueComment", "GitHub.CreateReplyForReviewComment"],
-    shows=True,
 )
 @in_repo("this issue, pull request or comment")
 def write_comment(

@@ -33,7 +33,7 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     return [*changes("GRAPHQL DiscussionCreate", "discussions:write"), *known]
 
 
-@GITHUB.tool(needs=_write_needs, effect=SENDS, toolset="discussions", shows=True)
+@GITHUB.tool(needs=_write_needs, effect=SENDS, toolset="discussions")
 @in_repo("this discussion")
 def write_discussion(
     repo: Repo,

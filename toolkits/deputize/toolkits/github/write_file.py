@@ -47,7 +47,6 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_write_needs,
     effect=SENDS,
     aliases=["GitHub.CreateFile", "GitHub.UpdateFileLines"],
-    shows=True,
 )
 @in_repo("this branch or path")
 def write_file(

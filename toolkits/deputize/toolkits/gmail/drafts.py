@@ -65,7 +65,6 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
         Alias("Gmail.WriteDraftReplyEmail", {"reply_to_message_id": "reply_to", **WHOM}, values=WHOM_VALUES),
         Alias("Gmail.UpdateDraftEmail", {"draft_email_id": "draft_id", "recipient": "to[]"}),
     ],
-    shows=True,
 )
 def save_draft(
     draft_id: Annotated[str | None, Field(description="change this draft")] = None,
@@ -194,7 +193,6 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
     needs=[_EDITS, drafts("drafts.send")],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.SendDraftEmail", {"email_id": "draft_id"})],
-    shows=True,
 )
 def send_draft(draft_id: str, *, run: Run) -> Steps:
     """Send an existing draft."""
@@ -230,7 +228,6 @@ def _headers_of(mail: RawMail) -> dict[str, Any]:
     effect=Effect.DESTRUCTIVE,
     aliases=[Alias("Gmail.DeleteDraftEmail", {"draft_email_id": "draft_id"})],
     toolset="more",
-    shows=True,
 )
 def delete_draft(draft_id: str) -> Steps:
     """Discard a draft for good."""

@@ -42,7 +42,6 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.DESTRUCTIVE,
     toolset="more",
-    shows=True,
 )
 def manage_filter(
     action: Literal["create", "delete"],

@@ -70,7 +70,6 @@ def _effect(arguments: Arguments) -> Effect:
         for name, action in (("CreateLabel", "create"), ("UpdateLabel", "rename"), ("DeleteLabel", "delete"))
     ],
     toolset="more",
-    shows=True,
 )
 def manage_label(
     action: Literal["create", "rename", "delete"], name: str, new_name: str | None = None, *, run: Run

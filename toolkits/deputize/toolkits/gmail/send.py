@@ -48,7 +48,6 @@ WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     needs=[SENDS],
     effect=Effect.SENDS,
     aliases=[Alias(name, {"recipient": "to[]"}) for name in ("Gmail.SendEmail", "Google.SendEmail")],
-    shows=True,
 )
 def send_email(
     to: Addresses,
@@ -126,7 +125,6 @@ def reply_needs(arguments: Arguments) -> Sequence[Need]:
     needs=lambda arguments: [*reply_needs(arguments), SENDS],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.ReplyToEmail", {"reply_to_message_id": "message_id", **WHOM}, values=WHOM_VALUES)],
-    shows=True,
 )
 def reply_email(
     message_id: str,
@@ -171,7 +169,6 @@ def elsewhere(frame: Answer) -> str | None:
     ],
     effect=Effect.SENDS,
     aliases=[Alias("Gmail.ForwardEmail", {"recipients": "to"})],
-    shows=True,
 )
 def forward_email(
     message_id: str,

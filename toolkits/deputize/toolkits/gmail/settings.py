@@ -101,7 +101,6 @@ def _alias(one: Mapping[str, Any]) -> dict[str, Any]:
     needs=[knows_to_set("sendAs.list"), sets("sendAs.patch")],
     effect=Effect.SENDS,
     toolset="more",
-    shows=True,
 )
 def set_signature(
     body: Annotated[str, Field(description="HTML or plain; empty removes")],

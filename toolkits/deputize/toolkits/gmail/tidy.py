@@ -78,7 +78,6 @@ def _effect(arguments: Arguments) -> Effect:
         ),
         Alias("Gmail.TriageEmails", {"email_ids": "message_ids"}),
     ],
-    shows=True,
 )
 def update_emails(
     action: Action | None = None,

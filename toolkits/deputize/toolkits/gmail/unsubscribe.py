@@ -52,7 +52,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     return needs
 
 
-@GMAIL.tool(needs=_needs, effect=Effect.SENDS, aliases=["Gmail.UnsubscribeFromEmail"], toolset="more", shows=True)
+@GMAIL.tool(needs=_needs, effect=Effect.SENDS, aliases=["Gmail.UnsubscribeFromEmail"], toolset="more")
 def unsubscribe(
     message_id: str,
     trash: bool = False,

@@ -54,7 +54,6 @@ def _audience(settings: Mapping[str, Any]) -> Answered:
     needs=[knows_to_set("getVacation"), sets("updateVacation")],
     effect=Effect.SENDS,
     toolset="more",
-    shows=True,
 )
 def set_vacation(
     enabled: bool,

@@ -34,7 +34,7 @@ _COLOURS: Final = {
 }
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="admin", shows=True)
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="admin")
 def save_label(
     kind: Literal["issue", "project"] = "issue",
     label: Annotated[str | None, Field(description="existing")] = None,
@@ -161,7 +161,6 @@ def _result(made: Json) -> Json:
     effect=Effect.WRITES | Effect.SENDS,
     toolset="admin",
     aliases=["Linear.CreateProjectStatus"],
-    shows=True,
 )
 def create_project_status(
     name: LabelName,

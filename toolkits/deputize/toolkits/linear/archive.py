@@ -49,7 +49,6 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.WRITES | Effect.SENDS | Effect.DESTRUCTIVE,
     aliases=["Linear.ArchiveIssue", "Linear.ArchiveProject", "Linear.ArchiveInitiative"],
-    shows=True,
 )
 def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
     """Archive, restore or delete an issue, project, initiative, document, update, comment, label or milestone."""

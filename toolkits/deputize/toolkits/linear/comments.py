@@ -104,7 +104,6 @@ def _write_needs(arguments: Arguments) -> Sequence[Need]:
         Alias("Linear.ReplyToProjectComment", {"parent_comment_id": "reply_to"}),
         "Linear.UpdateComment",
     ],
-    shows=True,
 )
 def write_comment(
     body: Annotated[Body, Field(min_length=1, max_length=100_000, description="Markdown")],
@@ -232,7 +231,7 @@ def _plain_place(target: str, kind: Target) -> Asks[tuple[Json, Place]]:
     return {field: update.id}, update.place.inside(f"a status update by {update.by}")
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS, aliases=["Linear.ResolveComment"], shows=True)
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.SENDS, aliases=["Linear.ResolveComment"])
 def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id: str | None = None) -> Steps:
     """Resolve or reopen a comment thread."""
     found = yield from _comment(comment_id, "comment_id")

@@ -38,7 +38,6 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
             },
         )
     ],
-    shows=True,
 )
 def create_issue(
     team: Annotated[str, Field(description="key or name")],

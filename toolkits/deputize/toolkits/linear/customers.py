@@ -59,7 +59,7 @@ def _row(node: Json) -> Json:
     )
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="customers", shows=True)
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="customers")
 def create_customer_need(
     customer: str,
     body: Annotated[Body, Field(min_length=1, max_length=20_000)],

@@ -61,7 +61,7 @@ _ARCHIVE: Final = "NotificationArchive"
 Action = Literal["read", "unread", "snooze", "archive"]
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, toolset="inbox", shows=True)
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES, toolset="inbox")
 def update_notifications(
     notification_ids: Annotated[list[str], Field(min_length=1, max_length=50)],
     action: Action,

@@ -90,7 +90,6 @@ class Projects:
         Alias("Linear.UpdateInitiative", {"initiative_id": "initiative"}),
         "Linear.AddProjectToInitiative",
     ],
-    shows=True,
 )
 def save_initiative(
     initiative: str | None = None,

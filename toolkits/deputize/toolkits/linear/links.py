@@ -24,7 +24,6 @@ _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.CreateIssueRelation", {"related_issue": "related"})],
-    shows=True,
 )
 def relate_issues(issue: str, related: str, type: Relation = "related", remove: bool = False, *, run: Run) -> Steps:
     """Link two issues (blocks, blocked by, duplicate, related) or remove the link."""
@@ -92,7 +91,6 @@ def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=[Alias("Linear.LinkGithubToIssue", {"github_url": "url", "issue_id": "issue"})],
-    shows=True,
 )
 def link_url(issue: str, url: str, title: str | None = None, remove: bool = False, *, run: Run) -> Steps:
     """Attach a link to an issue: GitHub pull request or issue, or any URL."""
@@ -190,7 +188,6 @@ def _follows(arguments: Arguments) -> Effect:
     effect=_follows,
     gravest=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.ManageIssueSubscription"],
-    shows=True,
 )
 def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, run: Run) -> Steps:
     """Subscribe me (or a person) to an issue, or unsubscribe."""

@@ -65,7 +65,7 @@ def get_document(
     return detail
 
 
-@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="documents", shows=True)
+@LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS, toolset="documents")
 def save_document(
     document: str | None = None,
     title: Title | None = None,

@@ -27,7 +27,6 @@ _MEMBERS = 50  # that are read
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.CreateProject", Alias("Linear.UpdateProject", {"project_id": "project"})],
-    shows=True,
 )
 def save_project(
     project: str | None = None,

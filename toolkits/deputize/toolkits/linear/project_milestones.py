@@ -21,7 +21,6 @@ from deputize.toolkits.linear.rows import MILESTONE, lean, said
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.UpsertMilestone"],
-    shows=True,
 )
 def save_milestone(
     project: str,

@@ -29,7 +29,6 @@ _NONE = "none"
         Alias("Linear.UpdateIssue", {"labels_to_add": "add_labels", "labels_to_remove": "remove_labels"}),
         "Linear.TransitionIssueState",
     ],
-    shows=True,
 )
 def update_issue(
     issues: Annotated[list[str], Field(min_length=1, max_length=50, description="ENG-123")],

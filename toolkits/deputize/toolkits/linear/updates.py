@@ -31,7 +31,6 @@ def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, Json
     needs=[READ, WRITE],
     effect=Effect.WRITES | Effect.SENDS,
     aliases=["Linear.CreateProjectUpdate"],
-    shows=True,
 )
 def post_update(
     body: Annotated[Body, Field(min_length=1, max_length=100_000)],

@@ -35,7 +35,6 @@ def _effect(arguments: Arguments) -> Effect:
     needs=[API],
     effect=_effect,
     gravest=Effect.WRITES | Effect.SENDS,
-    shows=True,
     aliases=[
         Alias("Salesforce.LogACall", sets={"kind": "call"}),
         Alias("Salesforce.CreateTask", sets={"kind": "task"}),

@@ -37,7 +37,6 @@ from deputize.toolkits.salesforce.texts import Value, text_edits, written
 @SALESFORCE.tool(
     needs=[API],
     effect=Effect.WRITES | Effect.SENDS,
-    shows=True,
     aliases=[
         Alias("Salesforce.UpdateLead", {"lead_id": "id"}, sets={"object": "Lead"}),
         Alias("Salesforce.UpdateOpportunity", {"opportunity_id": "id"}, sets={"object": "Opportunity"}),

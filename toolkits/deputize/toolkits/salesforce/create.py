@@ -54,7 +54,6 @@ def _is_own(kind: str, fields: Iterable[str]) -> bool:
     needs=[API],
     effect=_create_effect,
     gravest=Effect.WRITES | Effect.SENDS,
-    shows=True,
     aliases=[
         Alias("Salesforce.CreateContact", sets={"object": "Contact"}),
         Alias("Salesforce.CreateLead", sets={"object": "Lead"}),

@@ -32,7 +32,7 @@ _CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with 
 }
 
 
-@SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE, shows=True)
+@SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE)
 def delete_record(object: str, id: str) -> Steps:
     """Move a record to the recycle bin, and what belongs to it."""
     kind, at = object_called(object, write=True), record_id(id)

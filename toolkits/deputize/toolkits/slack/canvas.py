@@ -46,7 +46,6 @@ def _effect(arguments: Arguments) -> Effect:
     effect=_effect,
     gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
     toolset="more",
-    shows=True,
 )
 def write_canvas(
     body: Annotated[str, Field(description="Markdown")],

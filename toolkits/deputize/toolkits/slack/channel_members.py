@@ -49,7 +49,6 @@ def _member_needs(arguments: Arguments) -> Sequence[Need]:
     gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
     aliases=[Alias("Slack.InviteUsersToChannel", {"user_ids": "users"}, sets={"action": "invite"})],
     toolset="more",
-    shows=True,
 )
 def manage_members(
     conversation: Conversation,

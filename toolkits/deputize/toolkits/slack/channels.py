@@ -68,7 +68,6 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_create_needs,
     effect=Effect.WRITES | Effect.SENDS,
     toolset="more",
-    shows=True,
 )
 def create_channel(
     name: str,
@@ -203,7 +202,6 @@ def _update_effect(arguments: Arguments) -> Effect:
     effect=_update_effect,
     gravest=Effect.WRITES | Effect.DESTRUCTIVE | Effect.SENDS,
     toolset="more",
-    shows=True,
 )
 def update_channel(
     conversation: Conversation,

@@ -41,7 +41,7 @@ def _react_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming(refs.safely(arguments["conversation"])), any_of("reactions:write", method=method)]
 
 
-@SLACK.tool(needs=_react_needs, effect=Effect.WRITES | Effect.SENDS, shows=True)
+@SLACK.tool(needs=_react_needs, effect=Effect.WRITES | Effect.SENDS)
 def react(
     conversation: Conversation,
     ts: Ts,
@@ -89,7 +89,7 @@ def _pin_needs(arguments: Arguments) -> Sequence[Need]:
     return [*found, any_of("pins:write", method="pins.remove" if arguments["remove"] else "pins.add")]
 
 
-@SLACK.tool(needs=_pin_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more", shows=True)
+@SLACK.tool(needs=_pin_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
 def pin(
     conversation: Conversation,
     ts: Annotated[Ts | None, Field(description="message")] = None,
@@ -190,7 +190,7 @@ def _mark_needs(arguments: Arguments) -> Sequence[Need]:
     return found if arguments["ts"] or ref.ts else [*found, for_kinds("conversations.history", "history", *ref.kinds)]
 
 
-@SLACK.tool(needs=_mark_needs, effect=Effect.WRITES, toolset="more", shows=True)
+@SLACK.tool(needs=_mark_needs, effect=Effect.WRITES, toolset="more")
 def mark_read(
     conversation: Conversation,
     ts: Annotated[Ts | None, Field(description="default latest")] = None,

@@ -30,7 +30,7 @@ def _own_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming(ref), any_of("chat:write", method=method)]
 
 
-@SLACK.tool(needs=_own_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more", shows=True)
+@SLACK.tool(needs=_own_needs, effect=Effect.WRITES | Effect.SENDS, toolset="more")
 def update_message(conversation: Conversation, ts: Ts, body: Body, *, run: Run) -> Steps:
     """Edit one of the user's own messages."""
     caller = Caller.of(run)
@@ -76,7 +76,7 @@ def _comes_back(old: str) -> bool:
     return bool(old) and len(old) <= 400 and to_mrkdwn(old) == old
 
 
-@SLACK.tool(needs=_own_needs, effect=Effect.DESTRUCTIVE, toolset="more", shows=True)
+@SLACK.tool(needs=_own_needs, effect=Effect.DESTRUCTIVE, toolset="more")
 def delete_message(
     conversation: Conversation,
     ts: Ts | None = None,

@@ -45,7 +45,6 @@ def _send_needs(arguments: Arguments) -> Sequence[Need]:
     needs=_send_needs,
     effect=Effect.SENDS,
     aliases=[Alias("Slack.PostMessage", _SENDING), Alias("Slack.SendMessage", _SENDING)],
-    shows=True,
 )
 def send_message(
     conversation: Annotated[

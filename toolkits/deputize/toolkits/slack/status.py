@@ -40,7 +40,7 @@ def _effect(arguments: Arguments) -> Effect:
     return Effect.WRITES | Effect.SENDS if said else Effect.WRITES
 
 
-@SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.SENDS, toolset="more", shows=True)
+@SLACK.tool(needs=_needs, effect=_effect, gravest=Effect.WRITES | Effect.SENDS, toolset="more")
 def set_status(
     text: Annotated[str | None, Field(max_length=_TEXT)] = None,
     emoji: str | None = None,

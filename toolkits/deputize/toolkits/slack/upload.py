@@ -44,7 +44,7 @@ def _upload_needs(arguments: Arguments) -> Sequence[Need]:
     return [*refs.naming(ref, sends=True), any_of("files:write", method="files.completeUploadExternal")]
 
 
-@SLACK.tool(needs=_upload_needs, effect=Effect.SENDS, shows=True)
+@SLACK.tool(needs=_upload_needs, effect=Effect.SENDS)
 def upload_file(
     conversation: Conversation,
     attachments: Handles,
