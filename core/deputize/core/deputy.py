@@ -323,7 +323,8 @@ class Deputy:
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
-        """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""
+        """End all grants and mandates, of every user or of every user of one tenant. ``leaked``: as in `revoke`."""
+        await self._mandates.end_all(tenant)
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:

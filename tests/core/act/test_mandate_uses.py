@@ -38,3 +38,12 @@ async def test_a_no_between_a_yes_and_the_mandate_beside_it_ends_both(
     await world.deputy.decide(asked, "approve", by="alice", mandate=MandateOffer(2, world.clock.now + DAY))
     assert await world.deputy.mandates("alice") == []
     await world.asked()
+
+
+@pytest.mark.parametrize("tenant", [None, "", "another"])
+async def test_mandates_end_where_everybody_is_disconnected(world: World, tenant: str | None) -> None:
+    await world.give()
+    await world.deputy.revoke_all(tenant=tenant)
+    counting, ended = await world.deputy.mandates("alice"), world.rows("mandate.ended")
+    assert (len(counting), len(ended)) == ((1, 0) if tenant == "another" else (0, 1))
+    assert all(row["user"] == world.rows("mandate.given")[0]["user"] for row in ended)

@@ -1,6 +1,7 @@
 """The stored row of a mandate: what it is a yes to, whether an act is that, and how a person sees it.
 
 targets   addresses or ids of people; ``@acme.example`` for everybody there; or a place in words
+user      whose it is, with ``tenant``: the place of a row tells neither
 spent     the keys of the acts that have used it, one for each use
 latest    by key, when an act has used it last, in Unix seconds: by that a run of one of them finds itself there
 ended     when the user ended it, in Unix seconds; 0.0 while it counts

@@ -131,6 +131,14 @@ class Mandates:
                 with suppress(NotFound):
                     await self.end(user, one.id)
 
+    async def end_all(self, tenant: str | None) -> None:
+        """No mandate of anybody counts any more, or of nobody in one tenant: all of them are disconnected."""
+        async for records, _ in self.vault.pages("mandate"):
+            for content in (record.json for record in records if self._counts(record)):
+                if tenant in (None, content["tenant"]):
+                    with suppress(NotFound):
+                        await self.end(User(content["user"], content["tenant"]), content["id"])
+
     def _beside(self, approval_id: str) -> str:
         """The id of the one mandate that an approval can lead to."""
         return hmac.digest(self.vault.keys.index, b"mandate" + approval_id.encode(), "sha256").hex()[:16]
@@ -139,7 +147,14 @@ class Mandates:
         self, user: User, name: str, content: dict[str, Any], offer: MandateOffer, approval_id: str = ""
     ) -> Mandate:
         row = content | {"id": name, "most": offer.most, "until": offer.until, "expires": offer.until}
-        row |= {"spent": [], "latest": {}, "ended": 0.0, "approval": approval_id}
+        row |= {
+            "tenant": user.tenant,
+            "user": user.id,
+            "spent": [],
+            "latest": {},
+            "ended": 0.0,
+            "approval": approval_id,
+        }
         if await self.vault.insert("mandate", self.vault.place(user) + name, row) is None:
             record = await self._of(user, name)
             return public(user, record.json if record else row)
