@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +16,14 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from deputize.cli.demo.chat import Turn
+from deputize.cli.demo.conversation import Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.cli.demo.stage import Stage, demo_stage
+from deputize.cli.demo.terminal import Terminal
 from deputize.core import NotFound, ProviderUnavailable, SettingsError
 from deputize.core.portal import portal
-from tests.cli.driving import click
+from tests.cli.driving import click, click_open
 from tests.support.engine import exchange
 
 pytestmark = pytest.mark.processes  # each ends the portal of its process, as a demo does
@@ -117,6 +120,33 @@ def test_two_tools_at_once_are_one_pause(home: Path) -> None:
         turn = opened.deputy.run(opened.chat.ask("look around"))
         assert len(turn.consents) == 1
         assert allowed(opened, turn).text == "Done."
+
+
+def test_several_links_stand_on_one_page_too_and_each_that_is_done_gets_its_tick(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def think(messages: list[BaseMessage]) -> AIMessage:
+        if not isinstance(messages[-1], HumanMessage):
+            return AIMessage("Done.")
+        names = ("gmail_list_labels", "slack_whoami")
+        return AIMessage("", tool_calls=[{"name": name, "args": {}, "id": name} for name in names])
+
+    with stage(home, Mind(think=think)) as opened:
+        turn = opened.deputy.run(opened.chat.ask("look around"))
+        google, slack = turn.consents
+
+        def answer() -> None:
+            click(google["link"])
+            opened.deputy.run(opened.deputy.revoke("alice", slack["provider"]))  # which ends what waits for it
+
+        person = threading.Thread(target=answer)
+        person.start()
+        Terminal(opened, DemoFolder(home / "demo"), "", browser=False)._consented(turn)
+        person.join()
+        said = capsys.readouterr().out
+        (together,) = re.findall(r"http://\S+/me/\S+/asks/[0-9a-f]{32}", said)
+        assert "all 2 on one page" in said and "of 2 done" in click_open(together)
+        assert "✓ Google is connected" in said and "✗ Slack is not connected" in said
 
 
 def test_an_approval_that_has_expired_is_asked_anew_and_then_counts(home: Path) -> None:

@@ -16,7 +16,7 @@ from itertools import chain, count
 from typing import Any
 
 from deputize.core.act.act import Act
-from deputize.core.act.outside import outside_rows, shown_outside
+from deputize.core.act.outside import is_chosen_by_others, outside_rows, shown_outside
 from deputize.core.act.show import Audience, Rows, Show, argument_rows, show_rows
 from deputize.core.act.tool import Tool
 from deputize.core.audit.facts import OfApproval
@@ -88,7 +88,7 @@ def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
 def shown_in(act: Act) -> dict[str, Any]:
     """What the row keeps of what the act has shown, and of which strangers have named what of it."""
     shown = {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
-    return shown | {"outside": shown_outside(act.outside)}
+    return shown | {"outside": shown_outside(act.outside), "chosen_by_others": is_chosen_by_others(act.outside)}
 
 
 def is_about(act: Act, content: Mapping[str, Any]) -> bool:
@@ -126,7 +126,7 @@ def repeatable(approval: Mapping[str, Any]) -> tuple[str, ...]:
     kept = approval.get("show")
     if (
         not kept
-        or approval.get("outside")
+        or approval.get("chosen_by_others", bool(approval.get("outside")))
         or not approval.get("thread")
         or approval.get("edited") is not None
         or "subject" not in approval

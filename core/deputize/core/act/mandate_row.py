@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.act.act import Act
+from deputize.core.act.outside import is_chosen_by_others
 from deputize.core.act.show import Audience, Show
 from deputize.core.act.tool import Effect
 from deputize.core.audit.facts import OfMandate
@@ -87,8 +88,8 @@ def public(user: User, content: Mapping[str, Any]) -> Mandate:
 def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -> bool:
     """Whether an act is one that the user said yes to beforehand, but for how many there were already.
 
-    Never where a value comes from outside, where nobody knows who will see it, where the user changed the act, and
-    for putting something back.
+    Never where a stranger may have chosen a value, where nobody knows who will see it, where the user changed the act,
+    and for putting something back.
     """
     show = act.show
     return bool(
@@ -102,7 +103,7 @@ def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -
         and (content["destroys"] or not destructive(act, show))
         and act.asked is None
         and act.call.undoes is None
-        and not act.outside
+        and not is_chosen_by_others(act.outside)
         and is_covered(show, content["targets"])
     )
 

@@ -184,7 +184,7 @@ class Mandates:
 
         ``beside``: by mandate, how many other acts are about to use it.
         """
-        if act.show is None or act.outside:
+        if act.show is None:
             return ""
         found = (record.json for record in await self._counting(act.user))
         fit = (content for content in found if covers(content, act, account, self.clock()))

@@ -159,7 +159,7 @@ class _Teller:
     def entry(self, row: Mapping[str, Any]) -> Entry:
         tool, act_id = row["tool"], row.get("act_id", "")
         can = self.undo.get(act_id)
-        what = can.what if can else _sentence(self.tools.get(tool, tool))
+        what = can.what if can else _sentence(self.tools.get(tool) or tool)
         said, outcome = texts.act_said(row["decision"])
         if act_id and act_id in self.undone:
             said, outcome, can = "Undone since", "declined", None
