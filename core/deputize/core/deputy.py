@@ -265,9 +265,9 @@ class Deputy:
         one, who = id_of(approval), User.of(by)
         if mandate is not None:
             return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
-        if decision == "reject":
-            await self._mandates.end_given_beside(one, who)
         edit = None if arguments is None else await self.gate.edit(one, who, arguments)
+        if decision == "reject":
+            return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
     async def give_mandate(
@@ -323,7 +323,8 @@ class Deputy:
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
-        """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""
+        """End all grants and mandates, of every user or of every user of one tenant. ``leaked``: as in `revoke`."""
+        await self._mandates.end_all(tenant)
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:

@@ -446,9 +446,9 @@ async def test_a_no_that_comes_while_the_act_begins_is_heard_and_its_use_given_b
     await world.give()
     claim, wait_for = world.deputy.performer.approvals.pass_over, world.deputy.decide(waiting, "reject", by="alice")
 
-    async def passing(act: Act, account: Any) -> None:
+    async def passing(act: Act, account: Any) -> bool:
         await wait_for
-        await claim(act, account)
+        return await claim(act, account)
 
     world.deputy.performer.approvals.pass_over = passing  # type: ignore[method-assign]
     with pytest.raises(Declined):

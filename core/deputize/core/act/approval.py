@@ -244,18 +244,19 @@ class Approvals:
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
         return str(record.json["id"])
 
-    async def pass_over(self, act: Act, account: Account) -> None:
-        """The act is about to happen under a mandate: what was asked about it needs no answer. Raises `Declined` after
-        a no, which was quicker."""
+    async def pass_over(self, act: Act, account: Account) -> bool:
+        """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
+        no answer; whether anything was. Raises `Declined` after a no, which holds whatever lets the act happen now."""
         while act.call.known:
             record = await self.vault.get("approval", self._key(act, account))
             if record is None or self._over(act, record.json) or record.json["status"] == "used":
-                return
+                return False
             if record.json["status"] == "rejected":
                 raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
             used = {"status": "used", "act": act.key.hex, "was": record.json["status"]}
             if await self.vault.swap(record, record.json | used):
-                return
+                return True
+        return False
 
     async def give_back(self, act: Act, account: Account) -> None:
         """Nothing happened: the approval stands as it was."""

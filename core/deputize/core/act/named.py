@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from deputize.core.act.show import Show
 from deputize.core.providers import PROVIDERS
-from deputize.core.text import as_read
+from deputize.core.text import LONGEST_HOST, as_read
 
 LONGEST: Final = 300
 """Characters of one value that are compared."""
@@ -115,8 +115,8 @@ def _repository(found: str) -> str:
 
 
 def _decoded(host: str) -> str:
-    """A host in its own letters, as it is read."""
-    if "xn--" not in host:
+    """A host in its own letters, as it is read. One that is too long stays: decoding takes the square of its length."""
+    if "xn--" not in host or len(host) > LONGEST_HOST:
         return host
     try:
         return as_read(host.encode("ascii").decode("idna"))
