@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Act, User, Verdict
+from deputize.core import Act, ApprovalRequired, Call, User, Verdict
 from deputize.core.audit import Audit
+from deputize.core.web import texts
 from deputize.core.web.history import Entry, _Teller, history_of
 from tests.core.web.test_activity import done, opened
-from tests.core.web.world import World, words_of
+from tests.core.web.world import World, make, words_of
 
 BY_HAND = [
     {"decision": None},
@@ -125,3 +127,36 @@ async def test_an_act_of_nobody_is_refused_in_words_for_people(act: str) -> None
     form = next(form for form in page.forms if form.action.endswith("/undo"))
     said = await browser.submit(page, form, act=act)
     assert said.status == 409 and "can no longer be undone" in words_of(said) and mine.id not in said.text
+
+
+async def test_lists_show_how_a_long_text_begins_and_questions_in_the_order_in_which_they_were_asked() -> None:
+    world = await make()
+    await world.connected("send")
+    subjects = [f"{at} " + "long " * 1_000_000 if at == 3 else f"{at} short" for at in range(8)]
+    note = {"to": "bob@example.test", "text": "At 8."}
+    calls = [("notes_post_note", {**note, "subject": one}, Call("t", "m", str(at))) for at, one in enumerate(subjects)]
+    found = await world.deputy.prepare(calls, user="alice")
+    step = next(one.approval.step for one in found if isinstance(one, ApprovalRequired))
+    for address in ("/connections", f"/asks/{step}"):
+        page = await world.browser().open(address)
+        assert len(page.text) < 20_000 and "3 long long" in page.text, address
+        assert re.findall(r"example.test · (\d)", page.text) == list("01234567"), address
+
+
+async def test_a_page_is_made_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, threads = await make(agent="Agent"), set[int]()
+    monkeypatch.setattr(texts, "EFFECTS", {"sends": Slow(threads)})
+    await world.connected("send")
+    page = await world.browser().open(f"/approve/{(await world.approval()).id}")
+    assert "which others will see" in words_of(page) and threads and threading.get_ident() not in threads
+
+
+class Slow:
+    """A value that notes which thread writes it into a page."""
+
+    def __init__(self, threads: set[int]) -> None:
+        self.threads = threads
+
+    def __str__(self) -> str:
+        self.threads.add(threading.get_ident())
+        return "others will see"
