@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deputize.cli.demo.chat import Chat, Turn
+from deputize.cli.demo.conversation import Chat, Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.cli.demo.stage import demo_stage

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deputize.cli.demo import story
-from deputize.cli.demo.chat import Chat
+from deputize.cli.demo.conversation import Chat
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.harness import Detail
 from deputize.cli.demo.secret_recorder import SecretRecorder

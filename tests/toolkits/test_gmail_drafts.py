@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Effect
+from deputize.core import Audience, Effect
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
@@ -238,6 +238,22 @@ def test_a_draft_to_nobody_is_not_sent() -> None:
     box = existing(b"Subject: x\r\n\r\nHello")
     with pytest.raises(InvalidInput, match="no recipients"):
         DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
+
+
+def test_everybody_whom_a_draft_goes_to_is_shown_however_long_the_others_names_are() -> None:
+    box, name = Mailbox(), "n" * 800
+    saved(box, to=[f"{name} <u{n}@acme.example>" for n in range(99)] + ["eve@evil.test"], subject="x", body="y")
+    [show] = DRAFTER.run("send_draft", {"draft_id": next(iter(box.drafts))}, box).shown
+    assert len(show.people) == 100 and "eve@evil.test" in show.people
+    assert any("eve@evil.test" in one for one in show.fields["to"])
+
+
+@pytest.mark.parametrize("to", ["bob@acme.example, eve@evil.test (x) y", "bob@acme.example\r\nBcc: eve@evil.test y z"])
+def test_where_a_draft_may_go_to_others_too_nobody_knows_who_will_see_it(to: str) -> None:
+    box = existing(f"To: {to}\r\nSubject: x\r\n\r\nHello".encode())
+    [show] = DRAFTER.run("send_draft", {"draft_id": "r1"}, box).shown
+    assert show.people == ("bob@acme.example",) and show.audience is Audience.UNKNOWN
+    assert any("eve@evil.test" in str(value) for value in show.fields.values())
 
 
 def test_the_right_to_send_alone_does_not_send_drafts() -> None:

@@ -137,6 +137,7 @@ def test_what_others_will_see_is_declared_and_only_deleting_is_destructive() -> 
         "create_issue",
         "update_issue",
         "relate_issues",
+        "resolve_comment",
         "link_url",
         "write_comment",
         "save_project",

@@ -124,7 +124,7 @@ async def test_a_name_that_another_channel_has_by_now_is_asked_about_again(desk:
 async def test_a_private_channel_that_was_made_public_is_asked_about_again(desk: Desk) -> None:
     given = HELLO | {"conversation": LEADS}
     first = await desk.agreed("send_message", **given)
-    assert first.preview["seen by"] == "the people named here"
+    assert first.preview["seen by"] == "the people who are there"
     desk.channel(LEADS)["is_private"] = False
     again = await desk.asked_again("send_message", **given)
     assert set(again.changed) == {"where", "audience"} and again.preview["seen by"] == "everybody in the organisation"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from datetime import UTC, tzinfo
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.act.act import Call, ToolCall
@@ -28,7 +28,7 @@ from deputize.core.act.undoing import Undoable
 from deputize.core.audit import Audit
 from deputize.core.consent.consents import DeviceCode
 from deputize.core.consent.wait import ends_of
-from deputize.core.engine import Engine, FixedPages, Pages
+from deputize.core.engine import Engine, FixedPages, Pages, Zone
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.connections import Connection, connections_of
 from deputize.core.grants.revoke import Revoked
@@ -58,7 +58,7 @@ class Deputy:
     those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve`` the
     look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
     provider, infinite for no limit. ``outcomes_kept``: seconds after which a call that is run again is done again.
-    ``time_zone``: in which people read times, None for the machine's own.
+    ``time_zone``: in which people read times, None for the machine's own; or a function of the user that says it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Deputy:
         resolve: Resolve = addresses_of,
         requests_per_minute: float = DEFAULT,
         outcomes_kept: float = KEPT,
-        time_zone: tzinfo | None = UTC,
+        time_zone: Zone = UTC,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
@@ -265,9 +265,9 @@ class Deputy:
         one, who = id_of(approval), User.of(by)
         if mandate is not None:
             return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
-        if decision == "reject":
-            await self._mandates.end_given_beside(one, who)
         edit = None if arguments is None else await self.gate.edit(one, who, arguments)
+        if decision == "reject":
+            return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
         return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
 
     async def give_mandate(
@@ -323,7 +323,8 @@ class Deputy:
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
-        """Disconnect every user, or every user of one tenant, from all providers. ``leaked``: as in `revoke`."""
+        """End all grants and mandates, of every user or of every user of one tenant. ``leaked``: as in `revoke`."""
+        await self._mandates.end_all(tenant)
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def keep_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:

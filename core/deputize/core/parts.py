@@ -72,7 +72,7 @@ def put_together(
     files, budgets = Files(engine.vault, engine.clock), Budgets(per_minute, engine.clock)
     sender = Sender(engine, refresher, outside, files, budgets)
     judge, ledger, approvals = Judge(policy), Ledger(engine, kept), Approvals(engine)
-    mandates, named, catalog = Mandates(engine, approvals), OutsideRecord(engine), Catalog(toolkits)
+    mandates, named, catalog = Mandates(engine, approvals, kept), OutsideRecord(engine), Catalog(toolkits)
     planner = Planner(engine, judge, approvals, mandates, sender, refresher, named)
     return Parts(
         outbox=outbox,

@@ -50,6 +50,12 @@ async def test_an_act_is_a_sentence_with_account_agent_time_and_outcome() -> Non
     assert "Fri 15 Jan 2027, 10:00 (Europe/Berlin)" in text
 
 
+async def test_each_user_reads_times_in_a_zone_of_their_own() -> None:
+    zones = {"alice": ZoneInfo("Asia/Tokyo")}
+    text = words_of(await opened(await done("1", time_zone=lambda user: zones[user.id])))
+    assert "Fri 15 Jan 2027, 18:00 (Asia/Tokyo)" in text
+
+
 async def test_undo_puts_it_back_once_and_the_page_says_so() -> None:
     world = await done("1")
     browser = world.browser()

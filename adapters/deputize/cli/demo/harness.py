@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from deputize.cli.demo.chat import Chat, Payload, Turn
+from deputize.cli.demo.conversation import Chat, Payload, Turn
 from deputize.cli.demo.folder import DemoFolder
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.cli.demo.secret_recorder import SecretRecorder

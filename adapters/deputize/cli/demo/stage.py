@@ -26,7 +26,7 @@ from langgraph.prebuilt import tools_condition
 
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
-from deputize.cli.demo.chat import Chat
+from deputize.cli.demo.conversation import Chat
 from deputize.cli.demo.folder import DemoFolder
 from deputize.core import (
     PROVIDERS,

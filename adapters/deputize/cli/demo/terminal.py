@@ -18,7 +18,7 @@ from deputize.core import DeputizeError, InvalidInput
 from deputize.core.vault.pseudonyms import People
 
 if TYPE_CHECKING:
-    from deputize.cli.demo.chat import Payload, Turn
+    from deputize.cli.demo.conversation import Payload, Turn
     from deputize.cli.demo.stage import Stage
     from deputize.core import Consent
     from deputize.core.act.approval import Decision

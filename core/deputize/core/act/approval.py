@@ -84,7 +84,8 @@ class Approvals:
         if content["status"] == "rejected":
             raise Declined(f"The user declined: {act.tool.name}.", hint=content["reason"])
         if content["status"] == "pending":
-            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=self._public(content))
+            waits = self._public(act.user, content)
+            raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
         return content.get("edited")
 
     async def changed(self, act: Act, account: Account) -> Mapping[str, Any] | None:
@@ -181,28 +182,28 @@ class Approvals:
             content = record.json
             if content["status"] != "pending" and (content["status"], status) != ("approved", "rejected"):
                 if content["status"] == status and is_same(content, edit):
-                    return self._public(content)
+                    return self._public(by, content)
                 if (content["status"], status) == ("used", "rejected"):
                     await self.audit.tell(ApprovalTooLate(facts_of(by, content)))
-                shown, zone = await self._with_outcome(by, content), self.engine.zone
+                shown, zone = await self._with_outcome(by, content), self.engine.zone_of(by)
                 raise await too_late(self.vault, by, content, shown, decision, self.clock(), zone)
             content |= {"status": status, "reason": reason[:200], **changed}
             if await self.vault.swap(record, content):
                 await self.audit.tell(ROWS[decision](facts_of(by, content)))
-                return self._public(content)
+                return self._public(by, content)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """The approval of this id, decided or not, if it is this user's."""
         record = await self._of(approval_id, by)
         return await self._with_outcome(by, record.json) if record else None
 
-    def _public(self, content: Mapping[str, Any]) -> Approval:
-        return public(content, self.engine.home, self.engine.zone)
+    def _public(self, user: User, content: Mapping[str, Any]) -> Approval:
+        return public(content, self.engine.home, self.engine.zone_of(user))
 
     async def _with_outcome(self, user: User, content: Mapping[str, Any]) -> Approval:
         """As a person sees it, with what became of its act."""
         outcome, at = outcome_of(await row_of(self.vault, user, content))
-        return replace(self._public(content), outcome=outcome, ended_at=at)
+        return replace(self._public(user, content), outcome=outcome, ended_at=at)
 
     async def row(self, approval_id: str, user: User) -> Record:
         """The row of an approval that is this user's and still counts. Raises `NotFound`."""
@@ -243,22 +244,25 @@ class Approvals:
         if status != "approved" or not await self.vault.swap(
             record, record.json | {"status": "used", "act": act.key.hex}
         ):
-            raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=self._public(record.json))
+            raise ApprovalRequired(
+                f"{act.tool.name} needs a new approval.", approval=self._public(act.user, record.json)
+            )
         await self.audit.tell(ApprovalUsed(facts_of(act.user, record.json)))
         return str(record.json["id"])
 
-    async def pass_over(self, act: Act, account: Account) -> None:
-        """The act is about to happen under a mandate: what was asked about it needs no answer. Raises `Declined` after
-        a no, which was quicker."""
+    async def pass_over(self, act: Act, account: Account) -> bool:
+        """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
+        no answer; whether anything was. Raises `Declined` after a no, which holds whatever lets the act happen now."""
         while act.call.known:
             record = await self.vault.get("approval", self._key(act, account))
             if record is None or self._over(act, record.json) or record.json["status"] == "used":
-                return
+                return False
             if record.json["status"] == "rejected":
                 raise Declined(f"The user declined: {act.tool.name}.", hint=record.json["reason"])
             used = {"status": "used", "act": act.key.hex, "was": record.json["status"]}
             if await self.vault.swap(record, record.json | used):
-                return
+                return True
+        return False
 
     async def give_back(self, act: Act, account: Account) -> None:
         """Nothing happened: the approval stands as it was."""
@@ -269,12 +273,12 @@ class Approvals:
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [self._public(content) for content in sorted(found, key=_turn) if self._waits(content)]
+        return [self._public(user, content) for content in sorted(found, key=_turn) if self._waits(content)]
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """What this step has asked the user, answered or not, in the order in which it was asked."""
         rows = [r.json for r in await self.vault.scan("approval", self.vault.place(user)) if r.json.get("step") == step]
-        return [self._public(c) for c in sorted(rows, key=_turn) if c["expires"] > self.clock()]
+        return [self._public(user, c) for c in sorted(rows, key=_turn) if c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

@@ -12,11 +12,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
+from itertools import chain, count
 from typing import Any
 
 from deputize.core.act.act import Act
-from deputize.core.act.outside import outside_rows, shown_outside
-from deputize.core.act.show import Audience, Show, argument_rows, show_rows
+from deputize.core.act.outside import is_chosen_by_others, outside_rows, shown_outside
+from deputize.core.act.show import Audience, Rows, Show, argument_rows, show_rows
 from deputize.core.act.tool import Tool
 from deputize.core.audit.facts import OfApproval
 from deputize.core.errors import InvalidInput
@@ -52,7 +53,7 @@ def public(content: Mapping[str, Any], home: str, zone: tzinfo | None) -> Approv
         id=content["id"],
         tool=content["tool"],
         effect=content["effect"],
-        preview=dict(rows),
+        preview=previewed(rows),
         expires_at=content["expires"],
         agent=content["agent"],
         account=content["account"],
@@ -68,6 +69,15 @@ def public(content: Mapping[str, Any], home: str, zone: tzinfo | None) -> Approv
     )
 
 
+def previewed(rows: Rows) -> dict[str, str]:
+    """All rows by their names. Of several of one name the last, which is ours where one is, keeps it."""
+    found: dict[str, str] = {}
+    for name, text in reversed(rows):
+        names = chain([name], (f"{name} ({number})" for number in count(2)))
+        found[next(one for one in names if one not in found)] = text
+    return dict(reversed(found.items()))
+
+
 def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
     """Validated arguments as JSON, under the names that people and models know."""
     given = {outer: valid[inner] for outer, inner in tool.parameters.items()}
@@ -78,7 +88,7 @@ def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
 def shown_in(act: Act) -> dict[str, Any]:
     """What the row keeps of what the act has shown, and of which strangers have named what of it."""
     shown = {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
-    return shown | {"outside": shown_outside(act.outside)}
+    return shown | {"outside": shown_outside(act.outside), "chosen_by_others": is_chosen_by_others(act.outside)}
 
 
 def is_about(act: Act, content: Mapping[str, Any]) -> bool:
@@ -116,7 +126,7 @@ def repeatable(approval: Mapping[str, Any]) -> tuple[str, ...]:
     kept = approval.get("show")
     if (
         not kept
-        or approval.get("outside")
+        or approval.get("chosen_by_others", bool(approval.get("outside")))
         or not approval.get("thread")
         or approval.get("edited") is not None
         or "subject" not in approval

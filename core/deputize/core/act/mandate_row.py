@@ -1,7 +1,9 @@
 """The stored row of a mandate: what it is a yes to, whether an act is that, and how a person sees it.
 
 targets   addresses or ids of people; ``@acme.example`` for everybody there; or a place in words
-spent     the keys of the acts that have used it, so that a run of one of them finds itself there
+user      whose it is, with ``tenant``: the place of a row tells neither
+spent     the keys of the acts that have used it, one for each use
+latest    by key, when an act has used it last, in Unix seconds: by that a run of one of them finds itself there
 ended     when the user ended it, in Unix seconds; 0.0 while it counts
 expires   the same as ``until``: the row is kept as long as that, ended or not, so that no yes of before revives it
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deputize.core.act.act import Act
+from deputize.core.act.outside import is_chosen_by_others
 from deputize.core.act.show import Audience, Show
 from deputize.core.act.tool import Effect
 from deputize.core.audit.facts import OfMandate
@@ -85,8 +88,8 @@ def public(user: User, content: Mapping[str, Any]) -> Mandate:
 def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -> bool:
     """Whether an act is one that the user said yes to beforehand, but for how many there were already.
 
-    Never where a value comes from outside, where nobody knows who will see it, where the user changed the act, and
-    for putting something back.
+    Never where a stranger may have chosen a value, where nobody knows who will see it, where the user changed the act,
+    and for putting something back.
     """
     show = act.show
     return bool(
@@ -100,7 +103,7 @@ def covers(content: Mapping[str, Any], act: Act, account: Account, now: float) -
         and (content["destroys"] or not destructive(act, show))
         and act.asked is None
         and act.call.undoes is None
-        and not act.outside
+        and not is_chosen_by_others(act.outside)
         and is_covered(show, content["targets"])
     )
 
@@ -125,10 +128,30 @@ def _domain_of(person: str) -> str | None:
     return found[1] if found and _DOMAIN.fullmatch(found[1]) else None
 
 
-def left(content: Mapping[str, Any], act: Act, beside: Mapping[str, int]) -> bool:
-    """Whether one more act may use it, or this one has. ``beside``: uses by mandate that are about to be spent."""
-    spent: list[str] = content["spent"]
-    return act.key.hex in spent or len(spent) + beside.get(content["id"], 0) < content["most"]
+def is_known(content: Mapping[str, Any], act: Act, since: float) -> bool:
+    """Whether this act has used it, by a run that the ledger may know of: it keeps what was begun after ``since``."""
+    return bool(content["latest"].get(act.key.hex, since) > since)
+
+
+def left(content: Mapping[str, Any], act: Act, beside: Mapping[str, int], since: float) -> bool:
+    """Whether one more act may use it, or this one has; see `is_known`. ``beside``: uses by mandate that are about to
+    be spent."""
+    used = len(content["spent"]) + beside.get(content["id"], 0)
+    return is_known(content, act, since) or bool(used < content["most"])
+
+
+def with_use(content: Mapping[str, Any], act: Act, now: float) -> dict[str, Any]:
+    """The row with one more use."""
+    key = act.key.hex
+    return {**content, "spent": [*content["spent"], key], "latest": {**content["latest"], key: now}}
+
+
+def without_use(content: Mapping[str, Any], act: Act) -> dict[str, Any]:
+    """The row without the act's last use."""
+    spent, latest = list(content["spent"]), dict(content["latest"])
+    spent.remove(act.key.hex)
+    latest.pop(act.key.hex, None)
+    return {**content, "spent": spent, "latest": latest}
 
 
 # ----------------------------------------------------------------- what may be given

@@ -5,8 +5,9 @@ own code on the user's order, or the user beside the yes to one act, whose tool,
 then has: no caller can widen it. No adapter, resume value or model says anything about mandates.
 
 An act that uses one writes its key into the mandate's row, by compare-and-swap, before its own row in the ledger is
-claimed: whatever races or dies, no more acts than were allowed begin, and a later run of an act finds itself there. A
-refusal that leaves nothing behind takes the key out again; what may have happened stays spent.
+claimed: whatever races or dies, no more acts than were allowed begin, and a later run of an act finds itself there, for
+as long as the ledger would know that act: the same call after that is one more. A refusal that leaves nothing behind
+takes the key out again; what may have happened stays spent.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from deputize.core.act.act import Act
 from deputize.core.act.approval import Approvals, Decision
-from deputize.core.act.approval_row import repeatable
+from deputize.core.act.approval_row import Edit, repeatable
 from deputize.core.act.mandate_row import (
     Mandate,
     MandateOffer,
@@ -28,8 +29,11 @@ from deputize.core.act.mandate_row import (
     checked_targets,
     covers,
     facts_of,
+    is_known,
     left,
     public,
+    with_use,
+    without_use,
 )
 from deputize.core.act.show import Audience
 from deputize.core.act.tool import Tool
@@ -44,9 +48,10 @@ from deputize.core.vault.vault import Record
 class Mandates:
     """Mandates of all users, in one vault."""
 
-    def __init__(self, engine: Engine, approvals: Approvals) -> None:
+    def __init__(self, engine: Engine, approvals: Approvals, kept: float) -> None:
+        """``kept``: seconds that the ledger keeps outcomes, in which a call is the same act."""
         self.vault, self.audit, self.clock, self.agent = engine.vault, engine.audit, engine.clock, engine.agent
-        self.approvals = approvals
+        self.approvals, self.kept = approvals, kept
 
     # ------------------------------------------------------------- given, listed, ended
 
@@ -101,10 +106,21 @@ class Mandates:
         }
         approved = await self.approvals.decide(approval_id, decision, by=by, reason=reason)
         await self._insert(by, self._beside(approval_id), content, offer, approval_id)
+        now = await self.approvals.get(approval_id, by=by)
+        if now is not None and now.status == "rejected":  # meanwhile
+            await self._end_beside(approval_id, by)
         return approved
 
-    async def end_given_beside(self, approval_id: str, by: User) -> None:
-        """A no to the act ends the mandate for more like it, also where it comes too late for the act."""
+    async def reject(self, approval_id: str, *, by: User, reason: str, edit: Edit | None) -> Approval:
+        """A no to the act of an approval, which ends the mandate for more like it, also where it comes too late for the
+        act. Before the no, so that it holds if this process dies; and after it, for one that was given in between."""
+        await self._end_beside(approval_id, by)
+        try:
+            return await self.approvals.decide(approval_id, "reject", by=by, reason=reason, edit=edit)
+        finally:
+            await self._end_beside(approval_id, by)
+
+    async def _end_beside(self, approval_id: str, by: User) -> None:
         with suppress(NotFound):
             await self.end(by, self._beside(approval_id))
 
@@ -115,6 +131,14 @@ class Mandates:
                 with suppress(NotFound):
                     await self.end(user, one.id)
 
+    async def end_all(self, tenant: str | None) -> None:
+        """No mandate of anybody counts any more, or of nobody in one tenant: all of them are disconnected."""
+        async for records, _ in self.vault.pages("mandate"):
+            for content in (record.json for record in records if self._counts(record)):
+                if tenant in (None, content["tenant"]):
+                    with suppress(NotFound):
+                        await self.end(User(content["user"], content["tenant"]), content["id"])
+
     def _beside(self, approval_id: str) -> str:
         """The id of the one mandate that an approval can lead to."""
         return hmac.digest(self.vault.keys.index, b"mandate" + approval_id.encode(), "sha256").hex()[:16]
@@ -123,7 +147,14 @@ class Mandates:
         self, user: User, name: str, content: dict[str, Any], offer: MandateOffer, approval_id: str = ""
     ) -> Mandate:
         row = content | {"id": name, "most": offer.most, "until": offer.until, "expires": offer.until}
-        row |= {"spent": [], "ended": 0.0, "approval": approval_id}
+        row |= {
+            "tenant": user.tenant,
+            "user": user.id,
+            "spent": [],
+            "latest": {},
+            "ended": 0.0,
+            "approval": approval_id,
+        }
         if await self.vault.insert("mandate", self.vault.place(user) + name, row) is None:
             record = await self._of(user, name)
             return public(user, record.json if record else row)
@@ -153,22 +184,24 @@ class Mandates:
 
         ``beside``: by mandate, how many other acts are about to use it.
         """
-        if act.show is None or act.outside:
+        if act.show is None:
             return ""
         found = (record.json for record in await self._counting(act.user))
         fit = (content for content in found if covers(content, act, account, self.clock()))
-        return next((str(content["id"]) for content in fit if left(content, act, beside)), "")
+        return next((str(content["id"]) for content in fit if left(content, act, beside, self._known_since)), "")
 
     async def spend(self, act: Act, account: Account) -> bool:
         """Use the act's mandate for it; False where that covers it no more, or others have used it up."""
         while True:
             record = await self._of(act.user, act.mandate)
             content: dict[str, Any] = record.json if record else {}
-            if record is None or not covers(content, act, account, self.clock()) or not left(content, act, {}):
+            if record is None or not covers(content, act, account, self.clock()):
                 return False
-            if act.key.hex in content["spent"]:
+            if is_known(content, act, self._known_since):
                 return True
-            if await self.vault.swap(record, content | {"spent": [*content["spent"], act.key.hex]}):
+            if not left(content, act, {}, self._known_since):
+                return False
+            if await self.vault.swap(record, with_use(content, act, self.clock())):
                 digest = act.show.digest if act.show else ""
                 who = facts_of(act.user, content)
                 await self.audit.tell(MandateUsed(who, act.tool.name, act.call.thread, act.call.id, digest))
@@ -177,9 +210,13 @@ class Mandates:
     async def give_back(self, act: Act) -> None:
         """The act was refused before it did anything."""
         while (record := await self._of(act.user, act.mandate)) and act.key.hex in record.json["spent"]:
-            spent = [key for key in record.json["spent"] if key != act.key.hex]
-            if await self.vault.swap(record, record.json | {"spent": spent}):
+            if await self.vault.swap(record, without_use(record.json, act)):
                 return
+
+    @property
+    def _known_since(self) -> float:
+        """Whatever was begun before that, the ledger does not know any more."""
+        return self.clock() - self.kept
 
     async def _counting(self, user: User) -> list[Record]:
         found = [r for r in await self.vault.scan("mandate", self.vault.place(user)) if self._counts(r)]

@@ -14,15 +14,15 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from deputize.core.act.show import Show
-from deputize.core.text import as_read
+from deputize.core.providers import PROVIDERS
+from deputize.core.text import LONGEST_HOST, as_read
 
 LONGEST: Final = 300
 """Characters of one value that are compared."""
 SHORT: Final = 200
 """Characters up to which a text of an act may be a target by itself; in longer ones only links and @handles are."""
-SHARED: Final = ("github.com", "githubusercontent.com", "google.com", "slack.com", "linear.app", "salesforce.com")
-"""Hosts where everybody has pages: of links there the whole address counts, of all others the host."""
-_SHARED: Final = tuple(f".{one}" for one in SHARED)
+_SHARED: Final = tuple(f".{host}" for row in PROVIDERS.values() for host in sorted(row.shared_hosts))
+"""The ends of hosts where everybody has pages: of links there the whole address counts, of all others the host."""
 
 _AT_OR_DOT: Final = re.compile(r"[(\[{<]\s{0,9}(?:at|@|dot|\.)\s{0,9}[)\]}>]")
 _AT: Final = re.compile(r"\s{0,9}[(\[{<]\s{0,9}(?:at|@)\s{0,9}[)\]}>]\s{0,9}")
@@ -85,14 +85,14 @@ def folded(text: str) -> str:
 
 
 def _links(plain: str) -> set[str]:
-    """Hosts, of shared ones whole addresses, and repositories on GitHub."""
+    """Hosts, of shared ones whole addresses, and what could be a repository there."""
     found: set[str] = set()
     for host, path in _LINK.findall(plain) if "//" in plain else ():
         host = _decoded(host)
         shared = f".{host}".endswith(_SHARED)
         found.add(f"//{host}{path.rstrip('/.,;:!?')}"[:LONGEST] if shared else host)
         owner, name = [*path.strip("/").split("/"), "", ""][:2]
-        if host == "github.com" and owner and name:
+        if shared and owner and name:
             found.add(_repository(f"{owner}/{name}"))
     return found
 
@@ -115,8 +115,8 @@ def _repository(found: str) -> str:
 
 
 def _decoded(host: str) -> str:
-    """A host in its own letters, as it is read."""
-    if "xn--" not in host:
+    """A host in its own letters, as it is read. One that is too long stays: decoding takes the square of its length."""
+    if "xn--" not in host or len(host) > LONGEST_HOST:
         return host
     try:
         return as_read(host.encode("ascii").decode("idna"))

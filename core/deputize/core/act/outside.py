@@ -56,6 +56,12 @@ class FromOutside:
         return self.how in ("named", "forgotten")
 
 
+def is_chosen_by_others(outside: Sequence[FromOutside]) -> bool:
+    """Whether somebody else may have chosen a target, or nobody knows: then no mandate covers the act. Who wrote a text
+    that was read chose none: where they are answered, the user has named them, or their domain, in the mandate."""
+    return any(one.how != "wrote" for one in outside)
+
+
 MOST_SHOWN: Final = 10
 
 

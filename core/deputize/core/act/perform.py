@@ -139,6 +139,7 @@ class _Beginning:
     row: CallRow
     entry: Entry
     taken: Act | None = None
+    passed: Act | None = None
     spent: Act | None = None
     shown: Show | None = None
 
@@ -188,8 +189,8 @@ class _Beginning:
             approval = await self.performer.approvals.take(act, self.grant.account)
             self.taken = act
             return approval
-        if act.mandate:
-            await self.performer.approvals.pass_over(act, self.grant.account)
+        if await self.performer.approvals.pass_over(act, self.grant.account):
+            self.passed = act
         return act.mandate or "policy"
 
     async def refused(self) -> None:
@@ -197,8 +198,11 @@ class _Beginning:
         with, by what this one noted, stays spent."""
         if self.taken is not None:
             await self.performer.approvals.give_back(self.taken, self.grant.account)
-        if self.spent is not None and not self.entry.keeps_note:
-            await self.performer.approvals.give_back(self.spent, self.grant.account)
+        if self.entry.keeps_note:
+            return
+        if self.passed is not None:
+            await self.performer.approvals.give_back(self.passed, self.grant.account)
+        if self.spent is not None:
             await self.performer.mandates.give_back(self.spent)
 
 

@@ -219,7 +219,8 @@ def show_rows(show: Show, zone: tzinfo | None = UTC) -> Rows:
     rows = [("where", visible(show.where))] if show.where else []
     for name, value in [*show.fields.items(), *show.beside.items()]:
         rows.extend(texts(name, value, zone))
-    rows.append(("seen by", SEEN_BY[show.audience]))
+    there = show.audience is Audience.PEOPLE and not show.people  # a private channel's members, who are not named
+    rows.append(("seen by", "the people who are there" if there else SEEN_BY[show.audience]))
     return [*rows, ("warning", "What is there now will be lost.")] if show.destroys else rows
 
 

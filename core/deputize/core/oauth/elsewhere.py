@@ -75,7 +75,11 @@ def at_host(row: Provider, host: str, name: str = "") -> Provider:
     own = {api: root.replace("{host}", host) for api, root in site.api.items()}
     csp_form_targets = (*row.csp_form_targets, *site.csp_form_targets)
     made = replace(
-        moved, csp_form_targets=csp_form_targets, revoke_leaked="", api=MappingProxyType({**moved.api, **own})
+        moved,
+        csp_form_targets=csp_form_targets,
+        revoke_leaked="",
+        api=MappingProxyType({**moved.api, **own}),
+        shared_hosts=frozenset({host}),
     )
     return _named(made, name, host) if name not in ("", row.name) else made
 

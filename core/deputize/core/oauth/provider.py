@@ -115,6 +115,7 @@ class Provider:
     alive; else ``with_grant``, at its disconnect, since RFC 7009 2.1 lets a server take both for one grant.
     ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
     ``sites``: who else may run it; see `at_host`.
+    ``shared_hosts``: its hosts where everybody has pages: who names one means the whole address, not the host.
     ``plain_http``: http on loopback is accepted: a stand-in.
     """
 
@@ -170,6 +171,7 @@ class Provider:
     ends_replaced: EndsReplaced = "with_grant"
     revoke_note: str = ""
     sites: tuple[Site, ...] = ()
+    shared_hosts: frozenset[str] = frozenset()
     plain_http: bool = False
     _known: dict[frozenset[str], frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 

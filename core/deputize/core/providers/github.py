@@ -120,6 +120,7 @@ GITHUB = Provider(  # docs.github.com/en/apps/oauth-apps/building-oauth-apps/aut
     revoke_leaked="https://api.github.com/credentials/revoke",  # docs.github.com/en/rest/credentials/revoke
     api={"github": "https://api.github.com", "graphql": "https://api.github.com"},
     hosts=frozenset({"api.github.com"}),
+    shared_hosts=frozenset({"github.com", "githubusercontent.com"}),
     identity=Identity("https://api.github.com/user", "{id}", "{login}"),
     request_headers=frozenset({"x-github-api-version"}),
     rules=GITHUB_RULES,

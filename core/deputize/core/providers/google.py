@@ -94,6 +94,7 @@ GOOGLE = Provider(  # developers.google.com/identity/protocols/oauth2/native-app
         "calendar": "https://www.googleapis.com/calendar/v3",
     },
     hosts=frozenset({"gmail.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com"}),
+    shared_hosts=frozenset({"google.com"}),
     identity=Identity("https://openidconnect.googleapis.com/v1/userinfo", "{sub}", "{email}", {"hd": "{hd}"}),
     rules=GOOGLE_RULES,
     token_shapes=(

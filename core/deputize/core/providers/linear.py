@@ -67,6 +67,7 @@ LINEAR = Provider(  # linear.app/developers/oauth-2-0-authentication
     revoke="https://api.linear.app/oauth/revoke",
     api={"linear": "https://api.linear.app"},
     hosts=frozenset({"api.linear.app"}),
+    shared_hosts=frozenset({"linear.app"}),
     identity=Identity(
         "https://api.linear.app/graphql",
         "{data.organization.id}:{data.viewer.id}",

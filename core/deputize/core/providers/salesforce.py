@@ -74,6 +74,7 @@ SALESFORCE = Provider(  # help.salesforce.com: OAuth 2.0 Web Server Flow, Refres
     issuer="https://login.salesforce.com",
     api={"salesforce": "{instance_url}/services"},
     hosts=frozenset(),
+    shared_hosts=frozenset({"salesforce.com"}),
     identity=Identity(
         "https://login.salesforce.com/services/oauth2/userinfo",
         "{organization_id}:{user_id}",

@@ -105,6 +105,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
     revoke_by="bearer",
     api={"slack": "https://slack.com/api", "files": "https://files.slack.com"},
     hosts=frozenset({"slack.com", "files.slack.com"}),
+    shared_hosts=frozenset({"slack.com"}),
     identity=Identity(
         "https://slack.com/api/auth.test",
         "{team_id}:{user_id}",

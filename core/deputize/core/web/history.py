@@ -99,7 +99,7 @@ def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bo
 async def uses_of(deputy: Deputy, user: User) -> Mapping[str, Use]:
     """By connection's id. The newest consent says since when, the newest call when it was last used."""
     rows = (await _own_rows(deputy, user)).rows
-    names, zone = cast("Pseudonyms", deputy.audit.names), deputy.engine.zone
+    names, zone = cast("Pseudonyms", deputy.audit.names), deputy.engine.zone_of(user)
     found = {}
     for grant in await deputy.vault.grants(user):
         own = names.account(user.tenant, user.id, grant.account.subject)
@@ -147,8 +147,10 @@ def _sentence(description: str) -> str:
 class _Teller:
     """Makes sentences of rows, with what the vault knows of their accounts and of what can be put back."""
 
-    def __init__(self, deputy: Deputy, tools: Iterable[Tool], accounts: Mapping[str, str], undone: set[str]) -> None:
-        self.zone, self.accounts, self.undone = deputy.engine.zone, accounts, undone
+    def __init__(
+        self, zone: tzinfo | None, tools: Iterable[Tool], accounts: Mapping[str, str], undone: set[str]
+    ) -> None:
+        self.zone, self.accounts, self.undone = zone, accounts, undone
         self.tools = {tool.name: tool.description for tool in tools}
         self.undo: Mapping[str, Undoable] = {}
 
@@ -157,7 +159,7 @@ class _Teller:
         names = cast("Pseudonyms", deputy.audit.names)
         grants = await deputy.vault.grants(user)
         accounts = {names.account(user.tenant, user.id, one.account.subject): one.account.name for one in grants}
-        teller = cls(deputy, await asyncio.to_thread(deputy.tools), accounts, undone)
+        teller = cls(deputy.engine.zone_of(user), await asyncio.to_thread(deputy.tools), accounts, undone)
         teller.undo = {one.id: one for one in await deputy.undoable(user)}
         return teller
 

@@ -45,13 +45,13 @@ class RawMail:
         """What is in these bytes."""
         message = message_from_bytes(raw, policy=cast("Policy[EmailMessage]", UNTOUCHED))
         written = {name: ", ".join(_all(message, name)) for name in WHOM}
-        people = {name: people_in(value) for name, value in written.items()}
+        people = {name: people_in(value, len(value)) for name, value in written.items()}
         known = _BOOKKEEPING | {name.lower() for name in WHOM}
         mail = cls(
             people,
-            {name: decode_words(value) for name, value in written.items() if _is_odd(value, people[name])},
-            " ".join(decode_words(one) for one in _all(message, "Subject")),
-            [f"{name}: {decode_words(str(value))}" for name, value in message.raw_items() if name.lower() not in known],
+            {name: _read(value) for name, value in written.items() if _is_odd(value, people[name])},
+            " ".join(_read(one) for one in _all(message, "Subject")),
+            [f"{name}: {_read(str(value))}" for name, value in message.raw_items() if name.lower() not in known],
         )
         for part in _leaves(message, 0):
             mail._take(part)
@@ -61,6 +61,12 @@ class RawMail:
     def everybody(self) -> list[str]:
         """The addresses that it goes to."""
         return [one.address for name in ("To", "Cc", "Bcc") for one in self.people[name] if one.address]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may go to others, too: a server may find an address where none was found here."""
+        unsure = (one for name in ("To", "Cc", "Bcc") for one in self.people[name] if not one.address)
+        return any("@" in one.name for one in unsure) or not self.as_written.keys().isdisjoint(("To", "Cc", "Bcc"))
 
     def _take(self, part: EmailMessage) -> None:
         kind = type_of(part)
@@ -79,9 +85,14 @@ def _all(message: Message[Any, Any], name: str) -> list[str]:
     return ["".join(value.splitlines()).strip() for value in values]
 
 
+def _read(value: str) -> str:
+    """A header's words to their end: whoever stands behind the part that is looked at elsewhere gets this mail, too."""
+    return decode_words(value, len(value))
+
+
 def _is_odd(value: str, people: list[Person]) -> bool:
     """Whether a header holds an address that is not one of these people's, nor in their names."""
-    return decode_words(value).count("@") != sum(str(one).count("@") for one in people)
+    return _read(value).count("@") != sum(str(one).count("@") for one in people)
 
 
 def _leaves(part: EmailMessage, depth: int) -> Iterator[EmailMessage]:

@@ -205,7 +205,8 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
             raise InvalidInput("draft_id: this draft has no recipients.", hint="Add `to` with gmail_save_draft.")
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
         fields = raw_fields(mail)
-        yield Show("Send this draft", audience=Audience.PEOPLE, people=mail.everybody, pins=pins, **fields)
+        audience = Audience.UNKNOWN if mail.is_doubtful else Audience.PEOPLE
+        yield Show("Send this draft", audience=audience, people=mail.everybody, pins=pins, **fields)
         noted = noted_of(draft | {"id": draft_id}, run.now) | _headers_of(mail)
         yield Note(noted)
     sent = yield from commit(noted, run.granted, content)

@@ -43,7 +43,7 @@ def _facts(site: Site, mandate: Mandate) -> dict[str, Any]:
         "destroys": mandate.destroys,
         "used": mandate.used,
         "most": mandate.most,
-        "until": instant(mandate.until, site.deputy.engine.zone),
+        "until": instant(mandate.until, site.deputy.engine.zone_of(mandate.user)),
     }
 
 

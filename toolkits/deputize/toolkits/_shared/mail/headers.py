@@ -92,9 +92,12 @@ def _words(text: str) -> Iterator[str]:
     yield f"=?utf-8?b?{base64.b64encode(piece).decode()}?="
 
 
-def decode_words(value: str) -> str:
-    """A header's value with its encoded words read. Neighbours of one charset are read together, as bytes."""
-    value = re.sub(r"\r?\n(?=[ \t])", "", value[:LONGEST])
+def decode_words(value: str, most: int = LONGEST) -> str:
+    """A header's value with its encoded words read. Neighbours of one charset are read together, as bytes.
+
+    ``most``: characters of it that are read.
+    """
+    value = re.sub(r"\r?\n(?=[ \t])", "", value[:most])
     read: list[str] = []
     pending, charset, end = b"", "", 0
     for word in _WORD.finditer(value):
@@ -200,9 +203,12 @@ def _a_label(label: str) -> str:
     return idna.alabel(label if composed.isascii() else composed).decode()  # a Kelvin sign is no k
 
 
-def people_in(value: str) -> list[Person]:
-    """The people in an address header somebody else wrote. Groups are flattened, comments become names."""
-    return [Person(decode_words(name).strip(), address) for name, address in _mailboxes(value[:LONGEST])]
+def people_in(value: str, most: int = LONGEST) -> list[Person]:
+    """The people in an address header somebody else wrote. Groups are flattened, comments become names.
+
+    ``most``: characters of it that are read.
+    """
+    return [Person(decode_words(name, most).strip(), address) for name, address in _mailboxes(value[:most])]
 
 
 def _mailboxes(value: str) -> Iterator[tuple[str, str]]:

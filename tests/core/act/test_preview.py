@@ -1,0 +1,27 @@
+"""What a person reads has every row of what was shown, whatever the fields are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deputize.core import Audience, Change, Show
+from deputize.core.act.approval_row import previewed
+from deputize.core.act.outside import outside_rows
+from deputize.core.act.show import show_rows
+
+
+def test_rows_of_one_name_are_all_there() -> None:
+    fields: dict[str, Any] = {"Status now": "everybody may edit", "Status": Change("open", "closed")}
+    false: dict[str, Any] = {"seen by": "only you", "comes from": "your own notes"}
+    show = Show("Change it", audience=Audience.PUBLIC, where="the site", **fields, **false)
+    preview = previewed([*show_rows(show), *outside_rows(["eve@evil.test: a mail of eve@evil.test"])])
+    assert preview == {
+        "where": "the site",
+        "Status now (2)": "everybody may edit",
+        "Status now": "open",
+        "Status": "closed",
+        "seen by (2)": "only you",
+        "comes from (2)": "your own notes",
+        "seen by": "everybody",
+        "comes from": "eve@evil.test: a mail of eve@evil.test",
+    }
