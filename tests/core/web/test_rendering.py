@@ -340,9 +340,10 @@ async def test_mounted_under_a_path_every_link_and_form_stays_below_it() -> None
     await world.asked("send")
     await world.connected("send")
     approval = await world.approval()
-    listed = await browser.open("/agents/deputy/connections")
-    links = re.findall(r'(?:href|src|action)="([^"]*)"', listed.text)
-    assert links and all("/agents/deputy/" in link for link in links)
+    for own in ("activity?reads=1", "connections"):
+        listed = await browser.open(f"/agents/deputy/{own}")
+        links = re.findall(r'(?:href|src|action)="([^"]*)"', listed.text)
+        assert listed.status == 200 and links and all("/agents/deputy/" in link for link in links), own
     asked = await browser.open(f"/agents/deputy/approve/{approval.id}")
     assert "Approved" in (await browser.submit(asked, asked.forms[0], decision="approve")).text
     page = await browser.submit(listed, next(f for f in listed.forms if f.action.endswith("/revoke")))
