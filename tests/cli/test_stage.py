@@ -137,7 +137,7 @@ def test_several_links_stand_on_one_page_too_and_each_that_is_done_gets_its_tick
 
         def answer() -> None:
             click(google["link"])
-            opened.deputy.run(opened.deputy.revoke("alice", slack["provider"]))  # which ends what waits for it
+            click(slack["link"])
 
         person = threading.Thread(target=answer)
         person.start()
@@ -146,7 +146,7 @@ def test_several_links_stand_on_one_page_too_and_each_that_is_done_gets_its_tick
         said = capsys.readouterr().out
         (together,) = re.findall(r"http://\S+/me/\S+/asks/[0-9a-f]{32}", said)
         assert "all 2 on one page" in said and "of 2 done" in click_open(together)
-        assert "✓ Google is connected" in said and "✗ Slack is not connected" in said
+        assert "✓ Google is connected" in said and "✓ Slack is connected" in said
 
 
 def test_an_approval_that_has_expired_is_asked_anew_and_then_counts(home: Path) -> None:

@@ -76,14 +76,15 @@ async def opened() -> AsyncIterator[Gallery]:
     assert "is connected" in (await world.browser().allow(granted.link, as_="alice@example.test")).text
     await world.connected("modify", "send")
     await _acted(world)
-    pages = await _asked(world)
+    pages = await _asked(world) | {"connecting": await _on_the_way(world)}
     pages |= {
         "granted": granted.link.removeprefix(world.base),
         "connections": "/connections",
         "activity": "/activity",
         "refused": "/refused",
     }
-    async with serve(world.app, port):
+    place = world.deputy.vault.place(User("alice"), "google", "google")
+    async with serve(world.app, port), world.deputy.vault.store.lock(f"consent-{place}", 600):
         yield Gallery(
             world,
             pages,
@@ -126,6 +127,16 @@ async def _asked(world: World) -> dict[str, str]:
         "step": f"/asks/{first.step}",
         "connect": consent.link.removeprefix(world.base),
     }
+
+
+async def _on_the_way(world: World) -> str:
+    """The page of a consent whose code is being redeemed, as long as that holds its lock."""
+    consent = await world.asked("labels")
+    for record in await world.deputy.vault.scan("consent"):
+        if record.json["id"] == consent.id:
+            now = {"status": "confirmed", "returned": world.clock.now}
+            assert await world.deputy.vault.swap(record, record.json | now)
+    return consent.link.removeprefix(world.base)
 
 
 async def _change(world: World, approval: str) -> None:

@@ -159,7 +159,8 @@ async def test_rows_are_read_from_the_ends_of_the_newest_files_and_no_further(tm
     await asyncio.to_thread(world.deputy.audit.flush)
     folder = world.deputy.audit.folder
     assert folder is not None
-    everything, part = newest(folder, {name}), newest(folder, {name}, most_bytes=5000)
+    ring = world.deputy.audit.ring
+    everything, part = newest(folder, {name}, ring), newest(folder, {name}, ring, most_bytes=5000)
     assert everything.whole and not part.whole and 0 < len(part.rows) < len(everything.rows)
-    assert part.rows == everything.rows[: len(part.rows)] and newest(folder, {"p-nobody"}).rows == []
+    assert part.rows == everything.rows[: len(part.rows)] and newest(folder, {"p-nobody"}, ring).rows == []
     assert len((await history_of(world.deputy, User("alice"))).entries) == 30

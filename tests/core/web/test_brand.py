@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +126,21 @@ def test_settings_that_would_do_nothing_stop_the_start(tmp_path: Path) -> None:
         from_settings(Settings.load(home=tmp_path, base_url="https://deputy.example.test", brand_name="Acme"))
     with pytest.raises(SettingsError, match="one line"):
         from_settings(Settings.load(home=tmp_path, brand_colour="#0a5"))
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        {"support": "https://ann:secret@acme.example/"},
+        {"privacy": "https://acme.example@evil.example/"},
+        {"support": "mailto:"},
+        {"support": "mailto://acme.example"},
+        {"name": "\u3164"},
+        {"logo": "logo.png"},
+    ],
+    ids=repr,
+)
+def test_a_brand_that_names_nobody_or_says_more_than_it_should_is_refused(faulty: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Brand(**{"name": "Acme", **faulty})
+    assert "secret" not in str(refused.value)

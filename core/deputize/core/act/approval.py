@@ -58,6 +58,12 @@ from deputize.core.vault.vault import Record
 LIFE: Final = 3600.0
 _ID = re.compile(r"[0-9a-f]{40}-[0-9a-f]{8}")
 
+
+def _turn(content: Mapping[str, Any]) -> tuple[float, int, str]:
+    """Where a question stands among others; those of one tick of the clock by their calls, "9" before "10"."""
+    return float(content["asked"]), len(content["call"]), content["call"]
+
+
 Decision = Literal["approve", "reject", "edit"]
 ROWS: Final = {"approve": ApprovalApproved, "reject": ApprovalRejected, "edit": ApprovalEdited}
 STATUS: Final = {"approve": "approved", "reject": "rejected", "edit": "approved"}
@@ -267,14 +273,12 @@ class Approvals:
     async def waiting(self, user: User) -> list[Approval]:
         """What the user is being asked now."""
         found = [record.json for record in await self.vault.scan("approval", self.vault.place(user))]
-        return [self._public(user, content) for content in found if self._waits(content)]
+        return [self._public(user, content) for content in sorted(found, key=_turn) if self._waits(content)]
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """What this step has asked the user, answered or not, in the order in which it was asked."""
         rows = [r.json for r in await self.vault.scan("approval", self.vault.place(user)) if r.json.get("step") == step]
-        return [
-            self._public(user, c) for c in sorted(rows, key=lambda c: float(c["asked"])) if c["expires"] > self.clock()
-        ]
+        return [self._public(user, c) for c in sorted(rows, key=_turn) if c["expires"] > self.clock()]
 
     def _key(self, act: Act, account: Account) -> str:
         """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from deputize.core.audit.reading import time_of
-from deputize.core.audit.rows import Row, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parsed
 from deputize.core.errors import StoreUnavailable
 
 MOST_BYTES: Final = 2**25
@@ -16,22 +16,30 @@ MOST_BYTES: Final = 2**25
 
 
 class Newest(NamedTuple):
-    """Rows, newest first. ``whole``: all files were read, to their beginnings."""
+    """Rows, newest first. ``whole``: all files were read, to their beginnings, and no row was left out."""
 
     rows: list[Row]
     whole: bool
 
 
-def newest(folder: Path, users: Collection[str], *, most_bytes: int = MOST_BYTES) -> Newest:
-    """The rows that call their user one of these names; nothing is proved. Raises StoreUnavailable."""
+def newest(folder: Path, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MOST_BYTES) -> Newest:
+    """The rows that call their user one of these names. Raises StoreUnavailable.
+
+    ``ring``: the keys of which one has to have made a row. That none of them is lacking is not proved.
+    """
     marks = [f'"user":"{name}"'.encode() for name in users]
     rows: list[Row] = []
     left, whole = most_bytes, True
     for path in sorted(folder.glob("*.jsonl"), key=_changed, reverse=True):
         data, all_of_it = _end_of(path, left)
         left, whole = left - len(data), whole and all_of_it
-        found = (parsed(line) for line in data.splitlines(keepends=True) if any(mark in line for mark in marks))
-        rows += [row for row in found if row is not None and row.get("user") in users]
+        for line in data.splitlines(keepends=True):
+            if not any(mark in line for mark in marks) or (row := parsed(line)) is None:
+                continue
+            if age_of(row, line, ring) is None:
+                whole = False
+            elif row.get("user") in users:
+                rows.append(row)
     return Newest(sorted(rows, key=time_of, reverse=True), whole)
 
 

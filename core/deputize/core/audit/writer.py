@@ -69,13 +69,13 @@ class Audit:
         if mode not in ("standard", "strict"):
             raise SettingsError("The audit mode is 'standard' or 'strict'.")
         self.mode: Mode = mode
-        self._key, *older = map(Key, (key, *old_keys))
+        self._key, *_ = self.ring = tuple(map(Key, (key, *old_keys)))
         self._clock, self._anchor, self._every, self._limit = clock, anchor, anchor_every, rotate_bytes
         self._folder = folder and checked(folder)
         self._begin(inline=folder is None)
         living.add(self)
-        if self._folder and older:
-            for rotated in unclosed(self._folder, [self._key, *older]):
+        if self._folder and old_keys:
+            for rotated in unclosed(self._folder, self.ring):
                 self.write(rotated)
 
     def _begin(self, *, inline: bool) -> None:

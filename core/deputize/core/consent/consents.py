@@ -108,7 +108,7 @@ class Consents:
         repository, engine = self.repository, self.repository.engine
         await engine.audit.learn(user.tenant, user.id)
         await repository.check_origin(user, app)
-        wanted = tuple(sorted(set(scopes)))
+        wanted = tuple(sorted(set(scopes) or (() if held else engine.providers[app.provider].least)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
         subject, name = ("", account) if other else await self._expected(user, app, account, held)

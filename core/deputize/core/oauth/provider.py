@@ -94,7 +94,7 @@ class Provider:
     other server can use them) or its token endpoint (OpenID Connect Core 9).
     ``scope_param``: the parameter that asks for scopes, "" where the app's registration alone says what is asked.
     ``scope_separator``: between the scopes asked for; replies are split on commas and spaces everywhere.
-    ``always``: scopes asked for in every consent.
+    ``always``: scopes asked for in every consent. ``least``: where one would ask for none and the server refuses that.
     ``aliases``: other names of scopes, as ``{theirs: ours}``.
     ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
     ``permissions``: where rights are read if not from scopes.
@@ -152,6 +152,7 @@ class Provider:
     scope_param: str = "scope"
     scope_separator: str = " "
     always: tuple[str, ...] = ()
+    least: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     absent_scope: Literal["requested", "empty"] = "requested"
     permissions: Permissions | None = None

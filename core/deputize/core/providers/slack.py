@@ -122,6 +122,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
     client_auth="basic",
     scope_param="user_scope",
     scope_separator=",",
+    least=("users:read",),  # a request without a scope is refused
     absent_scope="empty",
     localhost=True,
     loopback_needs_pkce=True,

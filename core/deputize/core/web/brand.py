@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
+from deputize.core.text import without_hidden
 
 MOST_NAME: Final = 60
 MOST_LOGO: Final = 2**18
@@ -47,7 +48,7 @@ class Brand:
     media_type: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
-        if not self.name.strip() or not self.name.isprintable() or len(self.name) > MOST_NAME:
+        if not without_hidden(self.name).strip() or not self.name.isprintable() or len(self.name) > MOST_NAME:
             raise SettingsError(
                 f"The brand's name is one line of 1 to {MOST_NAME} characters.",
                 hint="Write the application's name as people know it: Brand('Acme Mail').",
@@ -97,22 +98,36 @@ def _check_colour(colour: str) -> None:
 
 
 def _check_link(what: str, link: str, schemes: tuple[str, ...]) -> None:
-    parts = urlsplit(link) if _LINK.fullmatch(link) else None
-    if link and (parts is None or parts.scheme not in schemes or not (parts.netloc or parts.scheme == "mailto")):
+    if link and not _leads(link, schemes):
         raise SettingsError(
-            f"The brand's {what} link is {' or '.join(schemes)} only.", hint=f"Write it as {schemes[0]}://example.com."
+            f"The brand's {what} link is {' or '.join(schemes)} only, with no user or password in it.",
+            hint="Write it as https://example.com/help" + (" or mailto:help@example.com." if len(schemes) > 1 else "."),
         )
+
+
+def _leads(link: str, schemes: tuple[str, ...]) -> bool:
+    """Whether a link names a host, or somebody with a mailbox. What stands before an @ is shown to everybody."""
+    parts = urlsplit(link) if _LINK.fullmatch(link) else None
+    if parts is None or parts.scheme not in schemes:
+        return False
+    return (
+        "@" in parts.path and not parts.netloc
+        if parts.scheme == "mailto"
+        else bool(parts.hostname) and "@" not in parts.netloc
+    )
 
 
 def _read(logo: Path | bytes) -> bytes:
     if isinstance(logo, bytes):
         image = logo
-    else:
+    elif isinstance(logo, Path):
         try:
             with logo.open("rb") as file:
                 image = file.read(MOST_LOGO + 1)
         except OSError as error:
             raise SettingsError(f"The brand's logo {logo} cannot be read: {error.strerror}.") from None
+    else:
+        raise SettingsError("The brand's logo is a Path or bytes.", hint="Write Path('logo.png').")
     if len(image) > MOST_LOGO:
         raise SettingsError(f"The brand's logo has more than {MOST_LOGO // 1024} KiB.", hint="Make it smaller.")
     return image

@@ -77,7 +77,12 @@ async def history_of(
     found = await _own_rows(deputy, user)
     undone = {row["undoes"] for row in found.rows if row.get("undoes") and row.get("decision") == "done"}
     told = await _Teller.of(deputy, user, undone)
-    words, entries, seen, last = query.lower().split(), list[Entry](), set[str](), 0
+    return await asyncio.to_thread(_page, found, told, before, query.lower().split(), reads, most)
+
+
+def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bool, most: int) -> History:
+    """Of tens of thousands of rows: it takes a second, so never in the event loop."""
+    entries, seen, last = list[Entry](), set[str](), 0
     for row in found.rows:
         if not _is_act(row, reads=reads) or (key := row.get("act_id") or str(row["ts"])) in seen:
             continue
@@ -126,7 +131,7 @@ async def _own_rows(deputy: Deputy, user: User) -> Newest:
 def _read(deputy: Deputy, users: set[str]) -> Newest:
     if folder := deputy.audit.folder:
         deputy.audit.flush()
-        return newest(folder, users)
+        return newest(folder, users, deputy.audit.ring)
     return Newest([row for row in reversed(deputy.audit.rows()) if row.get("user") in users], whole=True)
 
 

@@ -22,6 +22,8 @@ NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "
 LONG: Final = 400
 """Characters from which on a text is a region that scrolls, as one of more lines than `MOST_LINES` is."""
 MOST_LINES: Final = 8
+MOST_LISTED: Final = 120
+"""Characters of a text in a list of acts; the page of the act has all of it."""
 
 
 class Row(NamedTuple):
@@ -56,8 +58,14 @@ def reading(approval: Approval) -> Reading:
 
 def first_line(preview: Mapping[str, str]) -> str:
     """What tells one act from another in a list: to whom, or about what; empty where nothing of it is known."""
-    found = [preview[name].partition("\n")[0] for name in ("to", "subject", "title", "where") if name in preview]
+    found = [
+        _begins(preview[name].partition("\n")[0]) for name in ("to", "subject", "title", "where") if name in preview
+    ]
     return " · ".join(found[:2])
+
+
+def _begins(line: str) -> str:
+    return line if len(line) <= MOST_LISTED else f"{line[: MOST_LISTED - 1]}…"
 
 
 def _row(name: str, text: str, changed: list[str]) -> Row:

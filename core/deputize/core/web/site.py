@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -107,7 +108,8 @@ class Site:
             return form_token(self.key, cookie, who, path)
 
         facts = {"whom": who.id if isinstance(who, User) else ""} | facts
-        response = self.page(request, name, forms_to=forms_to, token=token, **facts)
+        # texts of megabytes take seconds until all their characters show: never in the event loop
+        response = await asyncio.to_thread(self.page, request, name, forms_to=forms_to, token=token, **facts)
         cookies.put(response, cookies.name, cookie, FORM_LIFE)
         return response
 

@@ -39,6 +39,8 @@ NO_COOKIES: Final = Message(
     "On this machine a link belongs to the browser that opens it first, and this browser keeps no cookie that says so.",
     "Allow cookies for this address, or open the link in another browser.",
 )
+NOT_UNDONE: Final = "It was not undone"
+TOO_LATE_TO_UNDO: Final = Message(NOT_UNDONE, "This is not known any more, so it can no longer be undone.")
 LOCAL_CONNECTIONS: Final = Message(
     "Your connections",
     "On this machine nobody signs in, so your connections have a link of their own.",

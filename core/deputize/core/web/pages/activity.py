@@ -12,13 +12,13 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deputize.core.errors import ApprovalRequired, Conflict, ConsentRequired, NotFound
+from deputize.core.errors import ApprovalRequired, Conflict, ConsentRequired, NotFound, PolicyDenied
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.history import history_of
 from deputize.core.web.reading_order import reading
 from deputize.core.web.rendering import see_other
-from deputize.core.web.site import Page, Site, here
+from deputize.core.web.site import Page, Site, here, note
 
 MOST_QUERY: Final = 100
 
@@ -62,18 +62,27 @@ async def undo(site: Site, request: Request) -> Response:
     fields = await site.form(request, user)
     act, back = fields.get("act", ""), here(request).removesuffix("/undo")
     try:
-        if agreed := fields.get("approval"):
-            await site.deputy.decide(agreed, "approve" if fields.get("sure") == "yes" else "reject", by=user)
-            if fields.get("sure") != "yes":
-                return see_other(back)
+        if (agreed := fields.get("approval")) and not await _agreed(site, user, agreed, fields.get("sure") == "yes"):
+            return see_other(back)
         await site.deputy.undo(user, act, agent=texts.PAGE_AGENT)
     except ApprovalRequired as asked:
         return await _ask(site, request, user, act, asked)
     except ConsentRequired as asked:
         return see_other(asked.consent.link)
-    except (Conflict, NotFound) as e:
-        return site.say(request, 409, texts.Message("It was not undone", e.message, e.hint))
+    except NotFound:
+        return site.say(request, 409, texts.TOO_LATE_TO_UNDO)
+    except (Conflict, PolicyDenied) as e:
+        return site.say(request, 409, texts.Message(texts.NOT_UNDONE, e.message))  # its hint is for agents
     return see_other(back)
+
+
+async def _agreed(site: Site, user: User, approval: str, sure: bool) -> bool:
+    """Whether to go on. An answer that comes after another one changes nothing: what is so then is shown."""
+    try:
+        await site.deputy.decide(approval, "approve" if sure else "reject", by=user)
+    except (Conflict, NotFound) as e:
+        note(e, "POST /activity/undo")
+    return sure
 
 
 async def _ask(site: Site, request: Request, user: User, act: str, asked: ApprovalRequired) -> Response:

@@ -35,7 +35,7 @@ async def ask(site: Site, request: Request) -> Response:
     if consent.status != "pending":
         return site.page(request, "consent_result.html", **facts)
     if facts["returned"]:
-        return site.page(request, "connecting.html", **facts)
+        return site.page(request, "connecting.html", here=here(request) + _query(return_to), **facts)
     targets = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
     facts |= {"action": here(request), "return_to": return_to}
     return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *targets)), **facts)
