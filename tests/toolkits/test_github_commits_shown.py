@@ -141,3 +141,47 @@ async def way(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> Any:
 async def test_whoever_has_the_address_of_a_gist_reads_it(world: ShownWorld) -> None:
     await world.act("github_save_gist", files={"a.txt": "x"})
     assert world.shown[0].audience is Audience.UNKNOWN and "secret gist" in world.shown[0].where
+
+
+@pytest.mark.parametrize(
+    ("mode", "type", "says"), [("120000", "blob", "symbolic link"), ("160000", "commit", "submodule")]
+)
+@pytest.mark.parametrize(
+    "given",
+    [{"files": [{"path": "lib", "content": "x"}]}, {"delete_paths": ["lib"]}, {"delete_paths": ["README.md", "lib"]}],
+    ids=["written", "deleted", "among others"],
+)
+async def test_what_is_no_file_is_neither_replaced_nor_deleted_as_if_it_were_one(
+    world: ShownWorld, monkeypatch: pytest.MonkeyPatch, mode: str, type: str, says: str, given: dict[str, Any]
+) -> None:
+    """GitHub answers for a symbolic link with the file that it leads to, and a submodule is in no list of files."""
+    lists_as(world, monkeypatch, {"path": "lib", "type": type, "mode": mode, "sha": "a" * 40})
+    with pytest.raises(InvalidInput, match=says):
+        await world.act("github_commit_files", **COMMIT, **given)
+    assert writes(world) == [] and world.shown == []
+
+
+@pytest.mark.parametrize(("mode", "type"), [("120000", "blob"), ("160000", "commit")])
+async def test_nothing_is_put_below_what_is_no_folder(
+    world: ShownWorld, monkeypatch: pytest.MonkeyPatch, mode: str, type: str
+) -> None:
+    lists_as(world, monkeypatch, {"path": "lib", "type": type, "mode": mode, "sha": "a" * 40})
+    with pytest.raises(InvalidInput, match="lib is"):
+        await world.act("github_commit_files", **COMMIT, files=[{"path": "lib/inner.txt", "content": "x"}])
+    assert writes(world) == [] and world.shown == []
+
+
+def lists_as(world: ShownWorld, monkeypatch: pytest.MonkeyPatch, row: dict[str, Any]) -> None:
+    """GitHub lists one thing more in every commit."""
+    inner = world.wire.inner
+
+    class Listed(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            answer = await inner.handle_async_request(request)
+            if "/git/trees/" not in request.url.path:
+                return answer
+            await answer.aread()
+            told = answer.json()
+            return httpx.Response(200, json=told | {"tree": [*told["tree"], row]}, request=request)
+
+    monkeypatch.setattr(world.wire, "inner", Listed())

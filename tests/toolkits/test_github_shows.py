@@ -320,3 +320,10 @@ async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arg
     async with shown_world({"github": ALL}, clock=clock) as world:
         seen = await world.asked_over(f"github_{tool}", arguments, clock)
         assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])
+
+
+async def test_what_is_merged_later_may_be_more_than_what_is_there(world: ShownWorld) -> None:
+    for later in (False, True):
+        await world.act("github_merge_pull", **await a_merge(world) | {"delete_branch": False, "when_ready": not later})
+        said = dict(show_rows(world.shown[-1])).get("note", "")
+        assert ("pushed until then" in said) is not later

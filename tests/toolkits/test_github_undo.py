@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import pytest
 
+from deputize.core import Conflict
 from tests.support.shown import ShownWorld, shown_world
-from tests.toolkits.github_play import ALL
-from tests.toolkits.test_github_shows import ROWS, every
+from tests.toolkits.github_play import ALL, SITE
+from tests.toolkits.test_github_shows import RELEASE, ROWS, every
 
 WITHOUT: Final = {
     "control_run": 4,
@@ -84,3 +85,14 @@ async def test_there_is_an_undo_wherever_a_call_can_say_what_was_there() -> None
             given = await arguments(world) if callable(arguments) else arguments
             without[tool] += not await done(world, tool, given)
     assert {tool: count for tool, count in without.items() if count} == WITHOUT
+
+
+@pytest.mark.parametrize("theirs", [{"assets": [{"id": 1, "name": "app.zip", "size": 9}]}, {"name": "Ours now"}])
+async def test_a_draft_of_a_release_that_others_have_worked_on_is_left(world: ShownWorld, theirs: Any) -> None:
+    act = await done(world, "save_release", RELEASE | {"draft": True})
+    row = next(one for one in world.sandbox._world.services["github"]["releases"][SITE] if one["tag"] == RELEASE["tag"])
+    row.update(theirs)
+    before = contents(world)
+    with pytest.raises(Conflict, match="changed since"):
+        await world.deputy.undo("alice", act)
+    assert contents(world) == before

@@ -200,3 +200,9 @@ async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch
     """The test above can fail: without the row of bcc it does."""
     monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "bcc"])
     assert "secretly" in await world.unseen(*ROWS[0], formats=OURS)
+
+
+async def test_an_email_that_goes_into_the_bin_with_its_list_counts_as_lost(world: ShownWorld) -> None:
+    for trash in (False, True):
+        await world.act("gmail_unsubscribe", **await a_list(world) | {"trash": trash})
+        assert world.shown[-1].destroys is trash

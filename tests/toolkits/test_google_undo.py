@@ -135,3 +135,24 @@ async def test_what_was_changed_meanwhile_is_left_as_it_is(tool: str, arguments:
         with pytest.raises((Conflict, InvalidInput), match=r"changed since|no label"):
             await world.deputy.undo("alice", one)
         assert everything(world) == there
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"description": "What we agreed on"},
+        {"location": "Room 9"},
+        {"add_attendees": ["carol@else.test"]},
+    ],
+    ids=lambda theirs: str(next(iter(theirs))),
+)
+async def test_an_event_into_which_somebody_has_put_more_since_is_not_cancelled(theirs: dict[str, Any]) -> None:
+    async with shown_world(SCOPES, clock=Clock(NOW)) as world:
+        bare = {"title": "Bare", "start": "2026-12-01T10:00", "end": "2026-12-01T11:00"}
+        _, [one] = await done(world, "calendar_create_event", bare)
+        [event] = (await world.act("calendar_list_events", query="Bare", after="2026-12-01"))["items"]
+        await world.act("calendar_update_event", event_id=event["id"], **theirs)
+        there = everything(world)
+        with pytest.raises(Conflict, match="changed since"):
+            await world.deputy.undo("alice", one)
+        assert everything(world) == there

@@ -247,3 +247,16 @@ async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arg
     async with shown_world({"linear": SCOPES}, clock=clock) as world:
         seen = await world.asked_over(tool, arguments, clock)
         assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])
+
+
+async def test_things_of_one_name_are_told_apart(world: ShownWorld) -> None:
+    """What takes the place of a thing that is called the same is a change, though the words are those of before."""
+    store = world.sandbox._world.services["linear"]
+    for kind, key, more in (("labels", "bug", {"team": stable_id("team", "ENG")}), ("projects", "import", {})):
+        there = next(one for one in store[kind] if one["id"] == stable_id(kind[:-1], key))
+        store[kind].append(there | more | {"id": stable_id(kind[:-1], f"{key} 2"), "slugId": "f0f0f0f0f0f0"})
+    label, project = stable_id("label", "bug 2"), stable_id("project", "import 2")
+    await world.act("linear_update_issue", issues=["ENG-1"], add_labels=[label], project=project)
+    rows = dict(show_rows(world.shown[-1]))
+    assert (rows["labels now"], rows["labels"]) == ("Bug", "Bug, Bug")
+    assert (rows["project now"], rows["project"]) == ("Import rewrite", "Import rewrite (another one of this name)")

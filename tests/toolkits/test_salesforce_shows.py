@@ -149,3 +149,11 @@ async def test_ids_are_shown_by_the_names_of_what_they_lead_to(world: ShownWorld
     assert (rows["OwnerId now"], rows["OwnerId"]) == (ALICE.name, BOB.name)
     assert (rows["AccountId now"], rows["AccountId"]) == ("Northwind", "Globex")
     assert rows["where"] == f"Carol Clark (Contact {CONTACT})"
+
+
+async def test_a_text_that_is_an_id_is_shown_as_it_is_written(world: ShownWorld) -> None:
+    other = record_id("Account", 2)
+    fields = {"AccountId": other, "Description": other}
+    await world.act("salesforce_update_record", object="Contact", id=CONTACT, fields=fields)
+    rows = dict(show_rows(world.shown[-1]))
+    assert (rows["AccountId"], rows["Description"]) == ("Globex", other)

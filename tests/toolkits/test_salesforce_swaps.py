@@ -233,3 +233,13 @@ async def test_what_was_done_is_put_back(world: ShownWorld, undos: list[Undo], t
     assert contents(world) == before
     [show] = world.shown
     assert {name: before_of(show, name) for name in undo.holds} == dict(undo.holds)
+
+
+@pytest.mark.parametrize("since", ["2999-01-01T00:00:00Z", stamp(NOW + 3600)])
+async def test_a_time_that_is_yet_to_come_is_no_leave_to_write_over_what_nobody_saw(desk: Desk, since: str) -> None:
+    given = PHONE | {"unmodified_since": since}
+    await desk.agreed("update_record", **given)
+    desk.just_before("PATCH", ACCOUNT, Phone="+1 555 9999")
+    with pytest.raises(Conflict):
+        await desk.act("update_record", **given)
+    assert desk.row(ACCOUNT)["Phone"] == "+1 555 9999"

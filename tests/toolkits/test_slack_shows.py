@@ -226,3 +226,14 @@ async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch
     """The test above can fail: without the row of the text it does."""
     monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "text"])
     assert "hello" in await world.unseen(*ROWS[0], formats=OURS)
+
+
+async def test_whom_blocks_mention_is_told_by_name(world: ShownWorld) -> None:
+    """An id says nothing to a person."""
+    user = {"type": "rich_text_section", "elements": [{"type": "user", "user_id": "U0BOB000000"}]}
+    for block in (
+        {"type": "section", "text": {"type": "mrkdwn", "text": "Thanks <@U0BOB000000>"}},
+        {"type": "rich_text", "elements": [user]},
+    ):
+        await world.act("slack_send_message", conversation=ENG, blocks=[block])
+        assert dict(show_rows(world.shown[-1]))["mentions"] == "U0BOB000000 is Bob Brown (@bob)"

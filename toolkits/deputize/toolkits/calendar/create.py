@@ -243,9 +243,9 @@ def _in_the_way(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def _undo(event: Mapping[str, Any], calendar: str, notify: str) -> Undo:
-    """The call that cancels it, as long as it is what it was made as."""
+    """The call that cancels it, as long as it is what it was made as: nothing must have come to it, either."""
     args: Json = {"event_id": event.get("id"), "calendar": calendar, "notify": notify}
     args |= {"apply_to": "series"} if event.get("recurrence") else {}
     is_now = event_fields(event)
-    holds = {name: is_now[name] for name in ("title", "begins", "ends", "repeats", "description", "location")}
-    return Undo("calendar_delete_event", args, {name: value for name, value in holds.items() if value is not None})
+    left = ("title", "guests", "begins", "ends", "repeats", "description", "location")
+    return Undo("calendar_delete_event", args, {name: is_now[name] for name in left})

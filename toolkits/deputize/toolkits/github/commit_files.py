@@ -143,8 +143,10 @@ class Blob:
 def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
     """Those of these files that the commit holds; read, unless they are many or large."""
     tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": head}, params={"recursive": 1})
-    rows = {str(one.get("path")): one for one in tree.get("tree") or () if one.get("type") == "blob"}
+    listed = {str(one.get("path")): one for one in tree.get("tree") or ()}
+    rows = {path: one for path, one in listed.items() if one.get("type") == "blob"}
     for path in paths:
+        _refuse_odd(path, listed)
         _refuse_folder(path, rows)
     if tree.get("truncated"):  # too large a repository to list
         unseen = [path for path in paths if path not in rows]
@@ -159,6 +161,19 @@ def _there(repo: str, head: str, paths: Sequence[str]) -> Asks[dict[str, Blob]]:
         if isinstance(found, Mapping):
             there[path] = replace(there[path], content=(yield from bytes_of(repo, found, head)))
     return there
+
+
+def _refuse_odd(path: str, listed: Mapping[str, Any]) -> None:
+    """Raises `InvalidInput` for what is neither a file nor a folder, and below it: GitHub answers for a symbolic link
+    with the file that it leads to, so what is lost could not be shown, and a submodule would go without a word."""
+    parts = path.split("/")
+    for above in ("/".join(parts[:n]) for n in range(1, len(parts) + 1)):
+        if odd := _ODD.get(str((listed.get(above) or {}).get("mode"))):
+            raise InvalidInput(f"files, delete_paths: {above} is a {odd}.", hint="Change it with git.")
+
+
+_ODD: Final = {"120000": "symbolic link", "160000": "submodule"}
+"""What is no file, by git's mode."""
 
 
 def _refuse_folder(path: str, rows: Mapping[str, Any]) -> None:

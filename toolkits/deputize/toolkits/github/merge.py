@@ -76,6 +76,7 @@ def _show(
         title=title,
         message=message or None,
         deletes_branch=from_ if deletes and not later else None,
+        note="Commits that are pushed until then are merged, too." if later else None,
         undo=FOR_GOOD,
         pins={"pull_request": row.get("node_id"), "head": head["sha"], "base": base, "method": method},
         beside={"commits": row.get("commits"), "files": row.get("changed_files"), "state": row.get("mergeable_state")},

@@ -107,7 +107,8 @@ def _made(home: Home, given: Json) -> Asks[Json]:
         )
     if draft:
         back = {"kind": "release", "repo": home.name, "id": str(row["id"])}
-        yield Undo("github_delete", back, holds={"text": row.get("body") or "", "draft": True})
+        left = {"release": row.get("name") or row.get("tag_name"), "text": row.get("body") or "", "draft": True}
+        yield Undo("github_delete", back, holds=left | {"files": None})  # none has been put up yet
     return _receipt(row, "Created.", created=True)
 
 

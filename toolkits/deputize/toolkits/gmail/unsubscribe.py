@@ -138,7 +138,16 @@ def _show(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Show
     """What leaving the list sends, and where to."""
     who = str(mail.sender)
     pins = {"message": message_id}
-    return Show("Leave this mailing list", audience=Audience.PEOPLE, people=people, pins=pins, list=who, **fields)
+    lost = bool(fields.get("then"))  # what is in the bin is deleted some day
+    return Show(
+        "Leave this mailing list",
+        audience=Audience.PEOPLE,
+        people=people,
+        pins=pins,
+        destroys=lost,
+        list=who,
+        **fields,
+    )
 
 
 def _letter(url: str, key: ActKey) -> Letter:

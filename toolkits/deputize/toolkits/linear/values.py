@@ -97,8 +97,21 @@ def _after(one: Json, wanted: Wanted) -> Json:
     if wanted.labels:
         gone = {label["id"] for label in wanted.labels.get("remove_labels", ())}
         kept = [label for label in nodes(one.get("labels")) if label["id"] not in gone]
-        after["labels"] = sorted({name(label) for label in [*kept, *wanted.labels.get("add_labels", ())]})
+        come = {label["id"]: name(label) for label in [*kept, *wanted.labels.get("add_labels", ())]}
+        after["labels"] = sorted(come.values())
+    after |= {argument: f"{after[argument]} (another one of this name)" for argument in _namesakes(one, wanted, after)}
     return {argument: after[argument] for argument in NOW if argument in after}
+
+
+def _namesakes(one: Json, wanted: Wanted, after: Json) -> list[str]:
+    """The values that are other ones than now, though they are called the same."""
+    found = [argument for argument in ("assignee", "project", "milestone") if after.get(argument)]
+    return [
+        argument
+        for argument in found
+        if after[argument] == NOW[argument](one)
+        and wanted.given.get(f"{_THINGS[argument]}Id") != (one.get(_THINGS[argument]) or {}).get("id")
+    ]
 
 
 def _line(one: Json, wanted: Wanted) -> str:

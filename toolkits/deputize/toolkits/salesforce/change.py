@@ -72,7 +72,7 @@ def update_record(
     yield show_changes(known, place, before, values, names, run.account, unmodified_since)
     if edits:
         yield Note(note_of({name: (before.get(name), values[name] or "") for name in edits}))
-    yield from patched(place, values, unmodified_since or before.get("LastModifiedDate"))
+    yield from patched(place, values, _earlier(unmodified_since, before.get("LastModifiedDate")))
     try:
         now = yield from _now(place, values)
     except DeputizeError:
@@ -168,9 +168,23 @@ def _moment(said: str) -> datetime:
     return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-def _http_date(said: str) -> str:
+def _earlier(since: str | None, read: str | None) -> str | None:
+    """Since when nobody may have changed a record: a later time than that of what was read, and shown, is none."""
+    if since is None or read is None:
+        return since or read
+    return read if _when(since) > _when(read) else since
+
+
+def _when(said: str) -> datetime:
     try:
-        moment = _moment(said.strip()).astimezone(UTC)
+        return _moment(said.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput("unmodified_since: not a time.", hint="ISO 8601, as LastModifiedDate shows it.") from None
+
+
+def _http_date(said: str) -> str:
+    moment = _when(said)
+    try:
         return format_datetime(moment + timedelta(seconds=bool(moment.microsecond)), usegmt=True)
     except (ValueError, OverflowError):
         raise InvalidInput("unmodified_since: not a time.", hint="ISO 8601, as LastModifiedDate shows it.") from None

@@ -58,7 +58,8 @@ def label(known: Described, name: str) -> str:
 
 def in_words(known: Described, values: Mapping[str, Any], names: Names) -> Json:
     """Values by the labels of their fields, with the names of what they lead to; "" for none."""
-    return {label(known, name): _word(value, names) for name, value in values.items()}
+    leads = references(known, values)
+    return {label(known, name): _word(value, names if name in leads else {}) for name, value in values.items()}
 
 
 def changes(known: Described, before: Mapping[str, Any], after: Mapping[str, Any], names: Names) -> Json:

@@ -29,9 +29,10 @@ from deputize.toolkits.slack.blocks import checked, fallback
 from deputize.toolkits.slack.mrkdwn import names_in, to_mrkdwn
 from deputize.toolkits.slack.once import Draft, began, post, schedule
 from deputize.toolkits.slack.places import Spot
-from deputize.toolkits.slack.text import Reader
+from deputize.toolkits.slack.text import Reader, mentioned, text_of
 
 _LATEST: Final = 120 * 86_400  # seconds from now
+_LOOKED_UP: Final = 50  # people whom blocks mention
 _EVERYBODY: Final = frozenset({"@here", "@channel", "@everyone"})
 _SENDING: Final[Mapping[str, str]] = {"reply_broadcast": "broadcast", **PEOPLE}
 
@@ -74,7 +75,7 @@ def send_message(
         spot, text = Spot.of_note(run.noted), str(run.noted["text"])
     else:
         spot = yield from preview.found(conversation, caller, sends=True)
-        named = yield from mentions(body or "", caller)
+        named = (yield from mentions(body, caller)) if body else (yield from _in_blocks(shaped or (), caller))
         text = to_mrkdwn(body, named.tokens) if body else text
         yield Show(
             "Send this message later" if at is not None else "Send this message",
@@ -164,6 +165,16 @@ def mentions(body: str, caller: Caller) -> Asks[Named]:
     except DeputizeError:
         return Named(found, told)  # they stay plain text
     return Named(found, told)
+
+
+def _in_blocks(blocks: Sequence[Json], caller: Caller) -> Asks[Named]:
+    """Whom blocks mention, which have ids of people where a text has names."""
+    ids = sorted(set(mentioned([text_of({"blocks": blocks})])))
+    if "users:read" not in caller.granted:
+        return Named({}, ids)
+    answers = yield from api.many([users.info(one) for one in ids[:_LOOKED_UP]])
+    found = {one: got["user"] for one, got in zip(ids, answers, strict=False) if isinstance(got, dict)}
+    return Named({}, [f"{one} is {users.with_handle(found[one])}" if one in found else one for one in ids])
 
 
 def _called(channels: Sequence[Row]) -> set[str]:
