@@ -149,6 +149,16 @@ async def test_a_key_that_somebody_else_has_used_by_now_is_asked_about_again(des
     assert again.preview["where"] == f"Northwind (Account {ACCOUNT})" and again.preview["Phone now"] == "+1 555 0100"
 
 
+async def test_a_key_that_somebody_uses_while_the_write_is_on_its_way_is_not_written_over(desk: Desk) -> None:
+    given: dict[str, Any] = {"object": "Account", "fields": {"Name": "New", "Phone": "+1 555 1"}}
+    given["external_id"] = "Key__c=k9"
+    await desk.agreed("create_record", **given)
+    desk.just_before("POST", ACCOUNT, Key__c="k9")
+    with pytest.raises(Conflict):
+        await desk.act("create_record", **given)
+    assert desk.row(ACCOUNT)["Phone"] == "+1 555 0100"
+
+
 async def test_an_owner_who_has_another_name_by_now_is_asked_about_again(desk: Desk) -> None:
     given = {"object": "Contact", "id": CONTACT, "fields": {"OwnerId": user_id(BOB.sub)}}
     assert (await desk.agreed("update_record", **given)).preview["OwnerId"] == BOB.name

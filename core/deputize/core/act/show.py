@@ -160,7 +160,7 @@ class Show:
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
         """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
         field and a pin of one name, either may be meant."""
-        return [name for name, value in left.items() if as_kept(value) not in self._now(name)]
+        return [name for name, value in left.items() if _or_none(as_kept(value)) not in map(_or_none, self._now(name))]
 
     def _now(self, name: str) -> list[Any]:
         shown = [part[name] for part in (self.fields, self.beside, self.pins) if name in part] or [None]
@@ -175,6 +175,11 @@ class Show:
 
 
 _PARTS = ("what", "audience", "people", "where", "destroys")
+
+
+def _or_none(value: Any) -> Any:
+    """An emptied text or list is the same as none, where one is compared with what was left."""
+    return None if value in ("", []) else value
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

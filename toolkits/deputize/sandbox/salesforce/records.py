@@ -56,6 +56,9 @@ def create(call: Call, kind: str) -> Reply:
     same = [row for row in call.all(kind) if kind == "Account" and row.get("Name") == given.get("Name")]
     if kind == "ContentDocumentLink":
         _linked(call, given)
+    for name in (one for one in given if one.startswith("Key")):  # external ids are unique
+        if any(row.get(name) == given[name] for row in call.all(kind)):
+            raise failed(400, "DUPLICATE_VALUE", f"duplicate value found: {name} duplicates value on record", [])
     if same and "allowSave=true" not in call.ask.headers.get("sforce-duplicate-rule-header", ""):
         raise failed(400, "DUPLICATES_DETECTED", "Use one of these records?")
     return in_json({"id": _new(call, kind, _checked(kind, given)), "success": True, "errors": []}, 201, [LIMIT])

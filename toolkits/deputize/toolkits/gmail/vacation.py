@@ -158,4 +158,5 @@ def _undo(old: Mapping[str, Any], saved: Mapping[str, Any]) -> Undo | None:
     args |= {"subject": str(old.get("responseSubject") or "")}
     times = {"after": _time.full(old.get("startTime") or ""), "before": _time.full(old.get("endTime") or "")}
     args |= {name: at for name, at in times.items() if at}
-    return Undo("gmail_set_vacation", args, {name: value for name, value in _reply_fields(saved).items() if value})
+    left = {name: value for name, value in _reply_fields(saved).items() if value or name in ("subject", "text")}
+    return Undo("gmail_set_vacation", args, left)

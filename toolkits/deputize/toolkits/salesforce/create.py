@@ -10,11 +10,11 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from deputize.core import Account, Alias, Effect, Request, Run, Show, Steps, Undo
+from deputize.core import Account, Alias, Effect, Run, Show, Steps, Undo
 from deputize.core.act.tool import Arguments
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, object_called
+from deputize.toolkits.salesforce.base import API, SALESFORCE, Asks, Json, found, object_called
 from deputize.toolkits.salesforce.change import patched, read_for, show_changes
 from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, required
@@ -126,7 +126,7 @@ def _alike(known: Described, values: Json) -> list[str]:
 
 def _upserted(kind: str, known: Described, external_id: str, values: Json, run: Run) -> Asks[Json]:
     """A record under a key of the org's own: the same key is the same record. One that is there is changed as it was
-    shown, by its id: nothing that came meanwhile is written over."""
+    shown, by its id; a new one is made where the key is free: nothing that came meanwhile is written over."""
     name, _, value = external_id.partition("=")
     field = field_in(known, name, "external_id")
     value = value.strip()
@@ -134,18 +134,17 @@ def _upserted(kind: str, known: Described, external_id: str, values: Json, run: 
         raise InvalidInput("external_id: must be Field=value, for a field that the org has marked as an external id.")
     body = {one: given for one, given in values.items() if one != field["name"]}
     where = [condition(str(field["name"]), "eq", value, str(field["type"]))]
-    there = yield from found(select(("Id", *read_for(known, kind, body)), kind, where, limit=2))
+    sent = bool(run.noted and run.noted.get("sent"))
+    there = [] if sent else (yield from found(select(("Id", *read_for(known, kind, body)), kind, where, limit=2)))
     if len(there) > 1:
         raise Conflict("external_id: several records have this key.", reason="exists", hint="Change one by its id.")
     if there:
         return (yield from _changed(kind, known, there[0], body, run.account))
-    yield (yield from _show(kind, known, body, run, key=f"{field['name']} = {value}"))
-    at = {"object": kind, "field": str(field["name"]), "value": value}
-    path = f"{DATA}/sobjects/{{object}}/{{field}}/{{value}}"
-    answer = yield Request("PATCH", path, at=at, json=body, repeat="idem")
-    id = (answer or {}).get("id") or (yield from found(select(("Id",), kind, where, limit=1)))[0]["Id"]
-    created = bool((answer or {}).get("created", True)) if answer else False
-    return {"id": id, "object": kind, "created": created}
+    if not sent:
+        yield (yield from _show(kind, known, body, run, key=f"{field['name']} = {value}"))
+    request = creates(kind, {**body, str(field["name"]): value})  # no upsert: it writes over what has the key by now
+    id, _ = yield from once(request, where, run.account, run.noted, run.now)
+    return {"id": id, "object": kind, "created": True}
 
 
 def _changed(kind: str, known: Described, there: Json, values: Json, account: Account) -> Asks[Json]:
