@@ -51,7 +51,7 @@ async def tool() -> None:
         return "[]", []
 
     async with deputy("http://127.0.0.1:1", FastTransport) as one:
-        [ours] = tools(one, "gmail", user="alice")
+        [ours] = tools(one, "gmail_list_emails", user="alice")
         theirs = StructuredTool.from_function(
             coroutine=no_op,
             name=ours.name,
@@ -79,7 +79,7 @@ async def node() -> None:
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(server())
         one = await stack.enter_async_context(deputy(base, FastTransport))
-        nodes: list[Any] = [ToolNode(tools(one, "gmail")), act_node(one, "gmail")]
+        nodes: list[Any] = [ToolNode(tools(one, "gmail_list_emails")), act_node(one, "gmail_list_emails")]
         for calls, kept in ((1, False), (8, False), (1, True), (8, True)):
             asked = [{**CALL, "id": str(n)} for n in range(calls)]
 

@@ -24,7 +24,7 @@ async def adapter() -> None:
         return []
 
     async with deputy("http://127.0.0.1:1", FastTransport) as one:
-        [ours] = DeputyToolSpec(one, "gmail", user="alice").to_tool_list()
+        [ours] = DeputyToolSpec(one, "gmail_list_emails", user="alice").to_tool_list()
         name, words, schema = ours.metadata.name, ours.metadata.description, ours.metadata.fn_schema
         theirs = FunctionTool.from_defaults(async_fn=nothing, name=name, description=words, fn_schema=schema)
         one.act = nothing  # type: ignore[method-assign]
