@@ -408,8 +408,10 @@ async def test_a_read_that_failed_leaves_the_yes_and_a_known_one_may_be_run_agai
     assert await house.act("search") == await house.act("search")
 
 
-@pytest.mark.parametrize("decision", [None, "approve", "reject"])
-@pytest.mark.parametrize("call", [CALL, UNKNOWN])
+@pytest.mark.parametrize(
+    ("call", "decision"),
+    [(CALL, None), (CALL, "approve"), *((UNKNOWN, decision) for decision in (None, "approve", "reject"))],
+)  # a no to a call that is known holds: tests/core/act/test_no_wins.py
 async def test_an_old_question_does_not_stop_what_the_policy_allows_by_now(
     house: Asking, decision: Decision | None, call: Call
 ) -> None:

@@ -21,8 +21,9 @@ LONGEST: Final = 300
 """Characters of one value that are compared."""
 SHORT: Final = 200
 """Characters up to which a text of an act may be a target by itself; in longer ones only links and @handles are."""
-_SHARED: Final = tuple(f".{host}" for row in PROVIDERS.values() for host in sorted(row.shared_hosts))
-"""The ends of hosts where everybody has pages: of links there the whole address counts, of all others the host."""
+_HOSTS: Final = frozenset(host for row in PROVIDERS.values() for host in row.shared_hosts)
+"""Hosts where everybody has pages: of links there and below the whole address counts, of all others the host."""
+_SHARED: Final = tuple(f".{host}" for host in sorted(_HOSTS))
 
 _AT_OR_DOT: Final = re.compile(r"[(\[{<]\s{0,9}(?:at|@|dot|\.)\s{0,9}[)\]}>]")
 _AT: Final = re.compile(r"\s{0,9}[(\[{<]\s{0,9}(?:at|@)\s{0,9}[)\]}>]\s{0,9}")
@@ -92,7 +93,7 @@ def _links(plain: str) -> set[str]:
         shared = f".{host}".endswith(_SHARED)
         found.add(f"//{host}{path.rstrip('/.,;:!?')}"[:LONGEST] if shared else host)
         owner, name = [*path.strip("/").split("/"), "", ""][:2]
-        if shared and owner and name:
+        if host in _HOSTS and owner and name:
             found.add(_repository(f"{owner}/{name}"))
     return found
 
