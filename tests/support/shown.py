@@ -76,7 +76,7 @@ class ShownWorld:
 
     async def unseen(self, tool: str, make: Make, *, formats: Iterable[str] = ()) -> list[str]:
         """The words that left and were not shown, sorted. ``formats``: words of the provider's formats and paths."""
-        arguments = await make(self) if callable(make) else make
+        arguments = await made(make, self)
         self.shown.clear()
         self.wire.writes.clear()
         await self.act(tool, **arguments)
@@ -91,7 +91,7 @@ class ShownWorld:
 
     async def asked_over(self, tool: str, make: Make, clock: Clock) -> list[Show]:
         """What a call shows when the user is asked: at once, a minute later, and most of an hour later."""
-        arguments = await make(self) if callable(make) else make
+        arguments = await made(make, self)
         self.deputy.policy = self._ask
         self.shown.clear()
         for seconds in (0.0, 61.0, 3000.0):
@@ -119,6 +119,12 @@ async def shown_world(scopes: Mapping[str, Iterable[str]], **more: Any) -> Async
         for provider, wanted in scopes.items():
             give_grant(sandbox, deputy, "alice", list(wanted), provider=provider, email="alice@example.test")
         yield ShownWorld(deputy, sandbox, wire, shown, marks)
+
+
+async def made(make: Make, world: ShownWorld) -> Arguments:
+    """The arguments of a row, found with the help of other tools where it says how."""
+    found: Any = make
+    return await found(world) if callable(found) else found  # type: ignore[no-any-return]
 
 
 def words(text: str) -> set[str]:

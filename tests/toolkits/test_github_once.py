@@ -382,7 +382,8 @@ async def test_an_issue_whose_parent_or_project_fails_is_opened_once_with_a_warn
 
 async def test_an_issue_whose_parent_or_project_is_not_there_is_not_opened() -> None:
     play = await Play.begin()
-    for missing in ({"parent": 77}, {"project": "acme/9"}):
+    both: list[dict[str, Any]] = [{"parent": 77}, {"project": "acme/9"}]
+    for missing in both:
         with pytest.raises(NotFound):
             await play.act("create_issue", repo=SITE, title="T", **missing)
     assert play.writes() == []

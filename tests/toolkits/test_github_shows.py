@@ -13,7 +13,7 @@ from deputize.core.act.show import show_rows
 from deputize.toolkits.github import TOOLKIT
 from tests.support import shown
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import ALL, GARDEN, SITE
 
@@ -295,7 +295,7 @@ def test_every_writing_tool_has_a_row() -> None:
 
 @every
 async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
-    await world.act(f"github_{tool}", **(await arguments(world) if callable(arguments) else arguments))
+    await world.act(f"github_{tool}", **(await made(arguments, world)))
     assert world.shown[-1].audience.name.lower() in AUDIENCES[tool]
 
 

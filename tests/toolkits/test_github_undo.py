@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Conflict
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.github_play import ALL, SITE
 from tests.toolkits.test_github_shows import RELEASE, ROWS, every
 
@@ -70,7 +70,7 @@ async def done(world: ShownWorld, tool: str, given: Any) -> str:
 
 @every
 async def test_what_was_done_is_put_back(world: ShownWorld, tool: str, arguments: Any) -> None:
-    given = await arguments(world) if callable(arguments) else arguments
+    given = await made(arguments, world)
     before = contents(world)
     if act := await done(world, tool, given):
         assert contents(world) != before
@@ -82,7 +82,7 @@ async def test_there_is_an_undo_wherever_a_call_can_say_what_was_there() -> None
     without: Counter[str] = Counter()
     for tool, arguments in ROWS:
         async with shown_world({"github": ALL}) as world:
-            given = await arguments(world) if callable(arguments) else arguments
+            given = await made(arguments, world)
             without[tool] += not await done(world, tool, given)
     assert {tool: count for tool, count in without.items() if count} == WITHOUT
 

@@ -12,7 +12,7 @@ import pytest
 from deputize.core import Conflict, InvalidInput
 from deputize.sandbox.google.calendar.seed import ROOM
 from tests.support.house import Clock
-from tests.support.shown import Make, ShownWorld, shown_world
+from tests.support.shown import Make, ShownWorld, made, shown_world
 from tests.toolkits import test_calendar_shows as of_calendar
 from tests.toolkits import test_gmail_shows as of_gmail
 from tests.toolkits.driving import NOW
@@ -67,7 +67,7 @@ def as_is(occurrence: dict[str, Any], series: dict[str, Any]) -> dict[str, Any]:
 
 async def done(world: ShownWorld, tool: str, make: Make) -> tuple[dict[str, Any], list[str]]:
     """What there was before a call, which is then made, and the ids by which it can be undone."""
-    arguments: Mapping[str, Any] = await make(world) if callable(make) else make
+    arguments: Mapping[str, Any] = await made(make, world)
     before, earlier = everything(world), {one.id for one in await world.deputy.undoable("alice")}
     await world.act(tool, **arguments)
     return before, [one.id for one in await world.deputy.undoable("alice") if one.id not in earlier]

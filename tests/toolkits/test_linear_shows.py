@@ -12,7 +12,7 @@ from deputize.sandbox.linear.seed import stable_id
 from deputize.toolkits.linear import TOOLKIT
 from tests.support import shown
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 
@@ -237,7 +237,7 @@ def test_every_writing_tool_has_a_row() -> None:
 
 @by_row
 async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
-    await world.act(tool, **(await arguments(world) if callable(arguments) else arguments))
+    await world.act(tool, **(await made(arguments, world)))
     assert world.shown[-1].audience.name.lower() in AUDIENCES[tool.removeprefix("linear_")]
 
 

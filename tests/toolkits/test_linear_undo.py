@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.test_linear_shows import ROWS, SCOPES, by_row
 
 TIMES: Final = frozenset(("updatedAt", "editedAt", "createdAt", "completedAt"))
@@ -47,7 +47,7 @@ async def undoable(world: ShownWorld) -> list[str]:
 
 async def done(world: ShownWorld, tool: str, arguments: Any) -> str:
     """Do it; the id by which it can be put back, or nothing."""
-    given = await arguments(world) if callable(arguments) else arguments
+    given = await made(arguments, world)
     others = await undoable(world)
     await world.act(tool, **given)
     new = [one for one in await undoable(world) if one not in others]
@@ -71,7 +71,7 @@ issues that differed, another team or kind of place, what is deleted, and what o
 
 @by_row
 async def test_what_was_done_is_put_back(world: ShownWorld, tool: str, arguments: Any) -> None:
-    given = await arguments(world) if callable(arguments) else arguments
+    given = await made(arguments, world)
     before = contents(world)
     if act := await done(world, tool, given):
         assert contents(world) != before

@@ -16,7 +16,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.people import BOB
 from deputize.sandbox.salesforce.seed import record_id, stamp, user_id
 from tests.support.house import Recorder, build
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.test_salesforce_shows import IDS, ROWS, SCOPES
 
@@ -225,7 +225,7 @@ def before_of(show: Show, name: str) -> Any:
 
 @pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 async def test_what_was_done_is_put_back(world: ShownWorld, undos: list[Undo], tool: str, arguments: Any) -> None:
-    given = await arguments(world) if callable(arguments) else arguments
+    given = await made(arguments, world)
     undos.clear()
     before = contents(world)
     await world.act(f"salesforce_{tool}", **given)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Act, ApprovalRequired, Call, Verdict
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.shown_rows import ROWS, Row
 
 MORE = "zqxj"
@@ -45,7 +45,7 @@ async def digest_of(world: ShownWorld, tool: str, arguments: Mapping[str, Any]) 
 async def without_change(row: Row) -> tuple[set[str], int]:
     """Arguments of a row whose change changes nothing that is shown, and how many could be changed at all."""
     async with shown_world(**row.world) as world:
-        arguments = await row.make(world) if callable(row.make) else row.make
+        arguments = await made(row.make, world)
         world.deputy.policy = _ask
         before = await digest_of(world, row.tool, arguments)
         assert before, f"{row.tool} is not asked about"

@@ -10,7 +10,7 @@ import pytest
 
 from deputize.core import Show, Undo
 from deputize.core.act.runner import Runner
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING, IDS, ROWS
 
@@ -70,7 +70,7 @@ def before_of(show: Show, name: str) -> Any:
 
 @pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 async def test_what_was_done_is_put_back(world: ShownWorld, undos: list[Undo], tool: str, arguments: Any) -> None:
-    given = await arguments(world) if callable(arguments) else arguments
+    given = await made(arguments, world)
     undos.clear()
     before = contents(world)
     await world.act(tool, **given)

@@ -15,7 +15,7 @@ import deputize.toolkits.gmail
 from deputize.core import Conflict, Undo, User
 from tests.support.house import Clock
 from tests.support.kept import differences, everything
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.undo_ways import SCOPES, WAYS, Given, Way
 
@@ -72,7 +72,7 @@ async def undoable(world: ShownWorld, tool: str, arguments: Given) -> str:
 
 @pytest.mark.parametrize(("site", "way"), WAYS.items(), ids=WAYS)
 async def test_what_was_done_is_put_back(world: ShownWorld, made_at: list[str], site: str, way: Way) -> None:
-    arguments = await way.arguments(world) if callable(way.arguments) else way.arguments
+    arguments = await made(way.arguments, world)
     before = everything(world.sandbox)
     made_at.clear()
     act = await undoable(world, f"{site.partition('/')[0]}_{way.tool}", arguments)
@@ -89,7 +89,7 @@ HANDS: Final = {site: way for site, way in WAYS.items() if way.hand}
 async def test_what_somebody_has_changed_since_is_not_put_back(
     world: ShownWorld, clock: Clock, site: str, way: Way
 ) -> None:
-    arguments = await way.arguments(world) if callable(way.arguments) else way.arguments
+    arguments = await made(way.arguments, world)
     act = await undoable(world, f"{site.partition('/')[0]}_{way.tool}", arguments)
     back = await world.deputy.undoing.inverse(User("alice"), act)
     assert way.hand is not None

@@ -76,8 +76,11 @@ class Story:
     def verdict(self) -> Verdict:
         """Whether what was approved is what was done, each time that it was about to write."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.of("act.intent")]
-        doubts = [one for one in ("different", "not_compared") if one in found]
-        return doubts[0] if doubts else found[-1] if found else "nothing_done"
+        if "different" in found:
+            return "different"
+        if "not_compared" in found:
+            return "not_compared"
+        return found[-1] if found else "nothing_done"
 
     def _verdict(self, intent: Row) -> Verdict:
         answer, done = self.answered_by(intent), intent.get("show")
