@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from deputize.cli import show
 from deputize.cli.app import app
 from deputize.core import Deputy
 from deputize.core.settings import Settings
@@ -107,6 +108,9 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setenv("DEPUTIZE_HOME", str(home / "deputize"))
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(home)
+    for console in (show.out, show.err):  # made when it was imported, perhaps at a terminal; this is none
+        monkeypatch.setattr(console, "_force_terminal", False)
+        monkeypatch.setattr(console, "_color_system", None)
 
     def invoke(*words: str, stdin: str = "", **env: str) -> Any:
         return CliRunner().invoke(app, [*words], input=stdin, env=env)
