@@ -270,6 +270,55 @@ async def test_the_run_goes_on_when_another_link_brought_what_it_waits_for(deput
     await waking
 
 
+async def test_the_run_goes_on_by_itself_when_an_approval_is_decided_elsewhere(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "send")
+    for decision, mails in (("reject", 0), ("approve", 1)):
+        handler = agent("FunctionAgent", deputy, SEND).run("go on")
+        [request] = await asked(handler)
+        with pytest.raises(UserRequired):
+            await wake_when_done(deputy, handler, request)
+        waking = asyncio.create_task(wake_when_done(deputy, handler, request, user="alice"))
+        await asyncio.sleep(0.05)
+        assert not waking.done() and not handler.is_done()
+        await deputy.decide(request.approval_id, decision, by="alice")  # type: ignore[arg-type]
+        assert ("Sent." in await ended(handler)) == bool(mails) and sent(sandbox) == mails
+        await waking
+
+
+async def test_a_run_is_woken_by_whatever_names_what_it_asks(deputy: Deputy, sandbox: Sandbox) -> None:
+    """An event of the stream, one of what is pending, or an id: of a consent, then of an approval."""
+    for how in ("event", "pending", "id"):
+        handler = agent("FunctionAgent", deputy, SEND).run("go on")
+        for _ in range(2):
+            [request] = await asked(handler)
+            [pending] = await deputy.pending("alice")
+            named: dict[str, Any] = {"event": request, "pending": pending, "id": pending.id}
+            waking = asyncio.create_task(wake_when_done(deputy, handler, named[how], user="alice"))
+            if isinstance(request, ConsentRequest):
+                await visit(deputy, sandbox, request.consent_id)
+            else:
+                await deputy.decide(request.approval_id, "approve", by="alice")
+            await waking
+        assert "Sent." in await ended(handler)
+        await deputy.revoke("alice")
+    assert sent(sandbox) == 3
+
+
+async def test_a_stranger_can_wait_for_nobodys_approval_and_wakes_no_call_of_theirs(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "send")
+    handler = agent("FunctionAgent", deputy, SEND).run("go on")
+    [request] = await asked(handler)
+    await wake_when_done(deputy, handler, request, user="bob")  # there is none of his: at once
+    await asyncio.sleep(0.05)
+    assert not handler.is_done() and sent(sandbox) == 0
+    await wake_when_done(deputy, handler, request, user="alice", seconds=0)
+    assert "waits for the user's approval" in await ended(handler) and sent(sandbox) == 0
+
+
 async def test_six_acts_of_one_message_each_wait_for_their_own_yes(deputy: Deputy, sandbox: Sandbox) -> None:
     """LlamaIndex runs four calls at a time; a yes that came while all of them are busy must not be lost."""
     await connect(deputy, sandbox, "send")

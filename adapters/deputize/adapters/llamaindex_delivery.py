@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from llama_index.core.agent.workflow.workflow_events import ToolCall
-from llama_index.core.workflow import Context, Event, HumanResponseEvent
+from llama_index.core.workflow import Context, Event
 from workflows.handler import WorkflowHandler
 from workflows.runtime.types.results import (
     StepWorkerContext,
@@ -23,10 +23,12 @@ from workflows.runtime.types.results import (
     StepWorkerWaiter,
 )
 
+from deputize.adapters.llamaindex_events import Never
+from deputize.adapters.llamaindex_host import SERVED, on_server
 from deputize.adapters.releases import LLAMAINDEX, require_names
 from deputize.core import Call, Conflict, PolicyDenied, User
 
-__all__ = ["OWNER", "USED", "Delivery", "Never"]
+__all__ = ["OWNER", "USED", "Delivery"]
 
 USED: Final[list[tuple[type[Any], str]]] = [
     (StepWorkerContext, "event"),
@@ -44,10 +46,6 @@ require_names("llama-index-workflows", LLAMAINDEX, *USED)
 E = TypeVar("E", bound=Event)
 OWNER: Final = "deputize_user"
 CONVERSATION: Final = "deputize_thread"
-
-
-class Never(HumanResponseEvent):
-    """What a delivery waits for whose call another one answers."""
 
 
 @dataclass
@@ -101,6 +99,11 @@ class Delivery:
             await self.park()
         self.run.asked.add(waiter)
         return await self.ctx.wait_for_event(kind, request, waiter, wanted, timeout=None)
+
+    @property
+    def decisions_count(self) -> bool:
+        """Whether an event's decision is its user's: clients of a server write events, and no other user may."""
+        return not on_server(self.ctx) or SERVED.get() == self.user
 
     async def take(self) -> None:
         """From here on this delivery is the one that answers. Parks where another one does, or has."""
