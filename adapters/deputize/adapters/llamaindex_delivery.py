@@ -17,10 +17,12 @@ from llama_index.core.agent.workflow.workflow_events import ToolCall
 from llama_index.core.workflow import Context, Event
 from workflows.handler import WorkflowHandler
 from workflows.runtime.types.results import (
+    AddWaiter,
     StepWorkerContext,
     StepWorkerState,
     StepWorkerStateContextVar,
     StepWorkerWaiter,
+    WaitingForEvent,
 )
 
 from deputize.adapters.llamaindex_events import Never
@@ -92,13 +94,19 @@ class Delivery:
         return cls(ctx, step, run, user, Call(thread=thread, message=name, id=place))
 
     async def wait(self, kind: type[E], request: Event, **wanted: str) -> E:
-        """Ask, and wait once for an event that holds what is wanted. No timeout: what is asked expires by itself."""
+        """Ask, and wait once for an event that holds what is wanted. No timeout: what is asked expires by itself.
+
+        A wait that was restored, from text or by a server, hears any event of its class until it is made once more.
+        """
         waiter = f"deputize_{self.call.id}_{type(request).__name__}_{next(iter(wanted.values()))}"
         answered = any(w.waiter_id == waiter and w.resolved_event for w in self.step.state.collected_waiters)
         if waiter in self.run.asked and not answered:
             await self.park()
         self.run.asked.add(waiter)
-        return await self.ctx.wait_for_event(kind, request, waiter, wanted, timeout=None)
+        heard = await self.ctx.wait_for_event(kind, request, waiter, wanted, timeout=None)
+        if any(getattr(heard, name, None) != value for name, value in wanted.items()):
+            raise WaitingForEvent(AddWaiter(waiter_id=waiter, requirements=wanted, timeout=None, event_type=kind))
+        return heard
 
     @property
     def decisions_count(self) -> bool:
