@@ -25,7 +25,6 @@ from deputize.adapters.llamaindex import (
     resume_paused,
     save_paused,
 )
-from deputize.adapters.llamaindex_delivery import Delivery
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit
@@ -457,20 +456,3 @@ async def test_peer_N144_a_naive_tool_beside_ours_does_hang_on_nothing_of_ours(
     approve(handler, request.approval_id)
     said = await ended(handler)
     assert "broken" in said and "Sent." in said and sent(sandbox) == 1
-
-
-@pytest.mark.parametrize("broken", ["of", "take", "done"])
-async def test_f12_no_text_of_an_exception_reaches_the_model(
-    deputy: Deputy, sandbox: Sandbox, broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """LlamaIndex writes it into the conversation, whatever it holds."""
-
-    async def fails(*_: Any) -> None:
-        raise AttributeError("'StepWorkerContext' object has no attribute 'event': ya29.secret")
-
-    await connect(deputy, sandbox, "readonly")
-    monkeypatch.setattr(Delivery, broken, fails)
-    model = Model([SEARCH])
-    said = await ended(agent("FunctionAgent", deputy, SEARCH, model=model).run("go on"))
-    assert "The tool failed." in said
-    assert not any("StepWorker" in told or "ya29" in told for told in [said, *model.told])

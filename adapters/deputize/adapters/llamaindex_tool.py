@@ -15,6 +15,7 @@ from workflows.runtime.types.results import WaitingForEvent
 from deputize.adapters.llamaindex_delivery import Delivery
 from deputize.adapters.llamaindex_events import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
 from deputize.adapters.llamaindex_host import Who, acting
+from deputize.adapters.llamaindex_together import Blocker, Together
 from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import Acting, ApprovalRequired, Call, ConsentRequired, DeputizeError, InvalidInput, Tool, User
@@ -67,34 +68,47 @@ class ActTool(FunctionTool):
         delivery = await Delivery.of(ctx, user) if ctx else None
         if delivery is None:
             return await self._act(arguments, user, ALONE)
-        await self._clear(delivery, arguments)
+        lacking = await self._clear(delivery, arguments)
         await delivery.take()
-        output = await self._act(arguments, user, delivery.call)
-        await delivery.done()
+        output = self._failed(arguments, lacking) if lacking else await self._act(arguments, user, delivery.call)
+        try:
+            await delivery.done()
+        except Exception as error:  # what has been done is told all the same
+            log.warning("%s: that it is answered was not kept: %s", self.tool.name, type(error).__name__)
         return output
 
-    async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> None:
-        """Consent first, approval second: wait for what stands in the way. What still does, the act itself will say."""
+    async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
+        """Consent first, approval second: wait for what stands in the way. The consent that the user has not given yet;
+        of anything else that still stands in the way the act itself will say."""
+        call = Together(self.deputy, self.agent, delivery, (self.tool.name, arguments, delivery.call))
         try:
-            blocker = await self._blocker(arguments, delivery)
+            blocker = await call.blocker()
             if isinstance(blocker, ConsentRequired):
-                await delivery.wait(
-                    ConsentDone, ConsentRequest(**blocker.consent.payload()), consent_id=blocker.consent.id
-                )
-                blocker = await self._blocker(arguments, delivery)
-            for _ in range(ASKS):
-                if not isinstance(blocker, ApprovalRequired):
-                    return
-                request = ApprovalRequest(**blocker.approval.payload())
-                done = await delivery.wait(ApprovalDone, request, approval_id=blocker.approval.id, by=delivery.user.id)
-                await self._decide(done, delivery)
-                asked, blocker = blocker.approval.id, await self._blocker(arguments, delivery)
-                if isinstance(blocker, ApprovalRequired) and blocker.approval.id == asked:
-                    return  # woken too early
+                consent = blocker.consent
+                await call.remember(consent.id)
+                request = ConsentRequest(**consent.payload())
+                await delivery.wait(ConsentDone, request, tells=call.speaks, consent_id=consent.id)
+                if await call.still_waits(consent.id):
+                    return blocker
+                blocker = await call.alone()
+            await self._approved(blocker, call)
         except WaitingForEvent:
             raise
         except Exception as error:  # decided elsewhere, too late, no store: the vault decides
             log.debug("%s: %s", self.tool.name, type(error).__name__)
+        return None
+
+    async def _approved(self, blocker: Blocker, call: Together) -> None:
+        """Wait for the user's yes, and for another one where what the act would do has changed since."""
+        for _ in range(ASKS):
+            if not isinstance(blocker, ApprovalRequired):
+                return
+            request, user = ApprovalRequest(**blocker.approval.payload()), call.delivery.user
+            done = await call.delivery.wait(ApprovalDone, request, approval_id=blocker.approval.id, by=user.id)
+            await self._decide(done, call.delivery)
+            asked, blocker = blocker.approval.id, await call.alone()
+            if isinstance(blocker, ApprovalRequired) and blocker.approval.id == asked:
+                return  # woken too early
 
     async def _decide(self, done: ApprovalDone, delivery: Delivery) -> None:
         """Record what an event says, where it is the user's."""
@@ -105,12 +119,6 @@ class ActTool(FunctionTool):
         who = User(done.by, delivery.user.tenant)
         said: dict[str, Any] = {"reason": done.reason, "arguments": done.arguments}
         await self.deputy.decide(done.approval_id, done.decision, by=who, **said)
-
-    async def _blocker(self, arguments: dict[str, Any], delivery: Delivery) -> DeputizeError | None:
-        """What stands in the call's way, if anything."""
-        call = (self.tool.name, arguments, delivery.call)
-        [blocker] = await self.deputy.prepare([call], user=delivery.user, agent=self.agent)
-        return blocker
 
     async def _act(self, arguments: dict[str, Any], user: User, call: Call) -> ToolOutput:
         """The act's outcome, whatever it is: from here on the call counts as answered."""
