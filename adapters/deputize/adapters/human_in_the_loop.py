@@ -11,7 +11,8 @@ counts where several approvals get different answers: a list that was shown in a
 would give the yes to the wrong act. There each decision names its ``approval_id``.
 
 `read_hitl` is for a pause that an inbox was shown as `as_hitl` makes it, in exactly this order, by a gate that has kept
-what it has shown. There each decision is about the request at its place.
+what it has shown. There each decision is about the request at its place. LangGraph hands a value that names no
+interrupt to later runs, too: a gate calls `forget_bare_resume` before it interrupts, for its user and for strangers.
 """
 
 from __future__ import annotations
