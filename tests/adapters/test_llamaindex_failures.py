@@ -1,4 +1,4 @@
-"""LlamaIndex writes the text of any exception into the conversation. None of ours comes that far, whoever raises one."""
+"""LlamaIndex writes the text of any exception into the conversation. None of ours comes that far."""
 
 from __future__ import annotations
 
