@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, cast
 
 import pytest
 from langgraph.types import Command
+from langsmith import utils
+from langsmith.anonymizer import create_anonymizer
 
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
+from tests.docs.blocks import block, run, text
 from tests.support.canary import Wiretap, hits
 from tests.support.created import agent
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, consents_of, plain
 from tests.support.house import build, consent, new_vault
-from tests.support.traces import TRACERS, Trace
+from tests.support.traces import TRACERS, Trace, langsmith, openinference, traceloop
 from tests.support.ways import GO_ON
 
 KINDS: Final = {"access_token", "refresh_token", "code", "code_verifier", "client_secret", "state"}
@@ -133,3 +136,77 @@ async def test_a_secret_that_a_tool_was_given_would_be_found(tracer: str) -> Non
             graph, given = created(deputy, {**SEARCH, "args": {"query": token}})
             await talk.run(graph, given, trace, "1")
         assert hits(talk.tap.secrets, {tracer: trace.sent()}) == [f"access_token in {tracer}"]
+
+
+# ------------------------------------------------------------- docs/tracing.md
+
+PAGE: Final = "docs/tracing.md"
+HIDING: Final = {name: value for name, value in re.findall(r"`([A-Z_]+)=(\w+)`", text(PAGE))}
+
+
+@pytest.fixture
+def hiding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All variables of the page, as it says."""
+    assert len(HIDING) == 6
+    for name, value in HIDING.items():
+        monkeypatch.setenv(name, value)
+    cast("Any", utils.get_env_var).cache_clear()
+    yield
+    cast("Any", utils.get_env_var).cache_clear()
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_variables_of_the_page_leave_out_what_it_says_but_no_pause(
+    tracer: str, way: str, hiding: None
+) -> None:
+    with TRACERS[tracer]() as trace:
+        link = await Talk().whole(WAYS[way], trace)
+        sent = trace.sent()
+    assert b"gmail_send_email" in sent and b"Bob Brown" not in sent and b"from:bob" not in sent
+    assert link.encode() in sent and b"Yes, gladly." in sent, "the page says that these stay"
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+async def test_without_them_a_link_stands_in_a_trace_and_whose_it_is(tracer: str) -> None:
+    with TRACERS[tracer]() as trace:
+        link = await Talk().whole(made_by_hand, trace)
+        sent = trace.sent()
+    assert link.encode() in sent and b"alice" in sent
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_client_of_the_page_sends_no_pause(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured: list[dict[str, Any]] = []
+    monkeypatch.setattr("langsmith.Client", dict)
+    monkeypatch.setattr("langsmith.configure", lambda client: configured.append(client))
+    await run(block(PAGE, "langsmith.Client("), {})
+    with langsmith(**configured.pop()) as trace:
+        link = await Talk().whole(WAYS[way], trace)
+        runs, sent = trace.runs(), trace.sent()
+    assert link.encode() not in sent and b"gladly" not in sent and b"Bob Brown" not in sent
+    assert "GraphInterrupt" in {one.get("error") for one in runs}
+
+
+async def test_the_other_anonymizer_of_the_page_takes_links_only() -> None:
+    [code] = re.findall(r"^`(\{.*re\.compile.*\})`\.$", text(PAGE), re.MULTILINE)
+    rule = eval(code, {"re": re})  # noqa: S307  # our own page
+    with langsmith(anonymizer=create_anonymizer([rule])) as trace:
+        link = await Talk().whole(made_by_hand, trace)
+        sent = trace.sent()
+    assert link.encode() not in sent and b"/connect/-" in sent and b"Yes, gladly." in sent
+
+
+@pytest.mark.parametrize("listen", [openinference, traceloop])
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_exporter_of_the_page_takes_pauses_out_and_leaves_spans(listen: Any, way: str, hiding: None) -> None:
+    names = await run(block(PAGE, "WithoutPauses"), {"__name__": "page"})
+    with listen(names["WithoutPauses"]) as trace:
+        link = await Talk().whole(WAYS[way], trace)
+        sent, spans = trace.sent(), trace.exporter.get_finished_spans()
+    assert link.encode() not in sent and b"gladly" not in sent
+    with listen() as whole:
+        await Talk().whole(WAYS[way], whole)
+        before = whole.exporter.get_finished_spans()
+    assert sorted(span.name for span in spans) == sorted(span.name for span in before)
+    assert {(s.context.trace_id != 0, s.start_time < s.end_time) for s in spans} == {(True, True)}

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import pytest
 import requests
+from langchain import agents
 from langchain.agents.middleware.types import AgentMiddleware
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.tracers.langchain import LangChainTracer
@@ -23,8 +24,10 @@ from langsmith import Client
 from openinference.instrumentation.langchain import LangChainInstrumentor as OpenInference
 from opentelemetry.instrumentation.langchain import LangchainInstrumentor as Traceloop
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tests.support import created
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,10 @@ class LangSmithTrace:
 
 
 @contextmanager
-def langsmith(**hiding: Any) -> Iterator[LangSmithTrace]:
-    """LangSmith, with these arguments of its client."""
+def langsmith(**given: Any) -> Iterator[LangSmithTrace]:
+    """LangSmith, by a client that was given this."""
     session = Posted()
-    client = Client("http://127.0.0.1:9", api_key="none", session=session, info=_BATCHES, **hiding)
+    client = Client("http://127.0.0.1:9", api_key="none", session=session, info=_BATCHES, **given)
     try:
         yield LangSmithTrace(client, session, [LangChainTracer(client=client, project_name="deputize")])
     finally:
@@ -165,16 +168,21 @@ _MADE_BY: Final = (
 """All that the two patch. Traceloop's own ``uninstrument`` puts nothing of it back."""
 
 
+Around = Callable[[SpanExporter], SpanExporter]
+"""An exporter around the one that keeps the spans."""
+
+
 @contextmanager
-def _instrumented(instrumentor: Any, trace: SpanTrace) -> Iterator[SpanTrace]:
+def _instrumented(instrumentor: Any, trace: SpanTrace, around: Around) -> Iterator[SpanTrace]:
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(trace.exporter))
+    provider.add_span_processor(SimpleSpanProcessor(around(trace.exporter)))
     with pytest.MonkeyPatch.context() as patches:
         for owner, name in _PATCHED:
             patches.setattr(owner, name, getattr(owner, name))
         for place in _MADE_BY:
             patches.setattr(place, pytest.importorskip(place.rpartition(".")[0]).__dict__[place.rpartition(".")[2]])
         instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
+        patches.setattr(created, "create_agent", agents.create_agent)
         try:
             yield trace
         finally:
@@ -183,19 +191,19 @@ def _instrumented(instrumentor: Any, trace: SpanTrace) -> Iterator[SpanTrace]:
 
 
 @contextmanager
-def openinference() -> Iterator[SpanTrace]:
+def openinference(around: Around = lambda exporter: exporter) -> Iterator[SpanTrace]:
     """OpenInference's instrumentation of LangChain (Arize Phoenix and others)."""
     made = SpanTrace(("openinference.span.kind", "TOOL"), "tool.name", "input.value", "output.value")
-    with _instrumented(OpenInference(), made) as trace:
+    with _instrumented(OpenInference(), made, around) as trace:
         yield trace
 
 
 @contextmanager
-def traceloop() -> Iterator[SpanTrace]:
+def traceloop(around: Around = lambda exporter: exporter) -> Iterator[SpanTrace]:
     """Traceloop's (OpenLLMetry)."""
     kind = ("traceloop.span.kind", "tool")
     made = SpanTrace(kind, "gen_ai.tool.name", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result")
-    with _instrumented(Traceloop(), made) as trace:
+    with _instrumented(Traceloop(), made, around) as trace:
         yield trace
 
 
