@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
@@ -33,6 +34,7 @@ __all__ = [
     "Payload",
     "asked_of",
     "asking_again",
+    "missing_of",
     "record",
     "resume_when_done",
     "same_user",
@@ -118,6 +120,13 @@ def same_user(note: Mapping[str, Any], user: User | None) -> User:
     if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
         raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     return user
+
+
+def missing_of(answer: Any) -> Payload:
+    """The consent or approval, by its kind, that this answer of a call says is missing; empty where it does not."""
+    if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
+        return {}
+    return {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}
 
 
 def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:
