@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from langgraph.types import Command
 from deputize.adapters.llamaindex import ApprovalDone, ConsentDone
 from deputize.core import Deputy
 from deputize.core.audit import Audit
+from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
 from tests.support.agents import agent as llamaindex_agent
 from tests.support.agents import asked, ended, visit
@@ -115,6 +117,17 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
             await deputy.connections("alice")
             await deputy.erase("alice")
         assert calls == []
+
+
+async def test_f4_a_deputy_that_is_made_late_makes_no_blocking_call(tmp_path: Path) -> None:
+    """As in a factory of a graph, which runs when the server does: a vault is made, and then opened again."""
+    settings = Settings.load(home=tmp_path / "home", sandbox="http://127.0.0.1:1")
+    with noted() as calls:
+        for _ in range(2):
+            deputy = await asyncio.to_thread(Deputy.from_settings, settings)
+            assert await deputy.connections("alice") == []
+            await deputy.close()
+    assert calls == []
 
 
 def test_f4_the_first_act_of_each_toolkit_in_a_process_makes_no_blocking_call() -> None:
