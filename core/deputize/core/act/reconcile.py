@@ -11,6 +11,7 @@ and records that have expired.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class LostRecord:
 
 async def lost_records(vault: Vault, folder: Path, now: float) -> list[LostRecord]:
     """What the audit says was done and the vault does not know. ``now``: Unix seconds. Raises `StoreUnavailable`."""
-    rows = list(read(folder))
+    rows = await asyncio.to_thread(lambda: list(read(folder)))
     intents, used = _done(rows)
     acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
     ring = [Key(key) for key in vault.keys.audits]

@@ -9,6 +9,7 @@ durable (half a second, in standard mode).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ class AuditedGenerations:
     @classmethod
     async def read(cls, folder: Path, vault: Vault, without: Collection[Path] = ()) -> AuditedGenerations:
         """Of the audit of this vault, ``without`` some files. Raises `StoreUnavailable` where it cannot be read."""
-        return cls(folder, vault.keys.audits, await People.of(vault), without)
+        return await asyncio.to_thread(cls, folder, vault.keys.audits, await People.of(vault), without)
 
     def _rows(self, folder: Path) -> Iterator[Row]:
         """Genuine rows that say something of a grant, or of all."""

@@ -84,7 +84,7 @@ class LocalPages:
 
     async def _serve(self, here: Portal) -> _Server:
         deputy = self._served()
-        app, serve = _application(deputy, self.brand)
+        app, serve = await asyncio.to_thread(_application, deputy, self.brand)  # it imports, and reads templates
         try:
             return _Server(await here.enter(serve(app, self._port, HOST)), here, ours=True)
         except SettingsError:
