@@ -1,0 +1,58 @@
+"""LangGraph's features, and how many mails each sends: once, or not at all, also when every resume is repeated.
+
+The table is printed by the lane `sweep`; each row says what is played in `tests.support.features`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.support.features import nesting, savers, streams
+from tests.support.features.scene import Row, scene_of
+
+XFAIL: dict[tuple[str, str], str] = {
+    ("state is Modeled, state_schema=", "act_node"): "a state of pydantic's is read as a mapping",
+    ("state is Data, state_schema=", "act_node"): "a dataclass as the state is read as a mapping",
+}
+"""What does not work yet, by feature and way."""
+
+
+def cells(rows: Sequence[Row]) -> list[Any]:
+    """Each row in each of its ways, sync and async."""
+    made = []
+    for row in rows:
+        for way, mode in itertools.product(row.ways, row.modes):
+            usual = row.usual and (way, mode) == (row.ways[0], row.modes[0])
+            marks = [] if usual else [getattr(pytest.mark, row.lane)]
+            if (row.feature, way) in XFAIL:
+                marks.append(pytest.mark.xfail(strict=True, reason=XFAIL[row.feature, way]))
+            made.append(pytest.param(row, way, mode, marks=marks, id=f"{row.feature}-{way}-{mode}"))
+    return made
+
+
+async def counted(row: Row, way: str, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Play a cell, print it, and compare."""
+    async with scene_of(way, mode) as scene:
+        mails = await row.play(scene)
+    with capsys.disabled():
+        print(f"\n{row.feature:44} | {way:12} | {mode:5} | mails: {mails}", end="")
+    assert mails == row.mails
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(nesting.ROWS))
+async def test_graphs_in_graphs_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(streams.ROWS))
+async def test_streams_show_the_pause_and_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(savers.ROWS))
+async def test_wherever_a_conversation_is_kept_it_sends_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
