@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.features import nesting, savers, streams
+from tests.support.features import commands, nesting, savers, streams, travel, trouble
 from tests.support.features.scene import Row, scene_of
 
 XFAIL: dict[tuple[str, str], str] = {
@@ -55,4 +55,19 @@ async def test_streams_show_the_pause_and_send_once(row: Row, way: str, mode: st
 
 @pytest.mark.parametrize(("row", "way", "mode"), cells(savers.ROWS))
 async def test_wherever_a_conversation_is_kept_it_sends_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(travel.ROWS))
+async def test_travelling_in_time_sends_what_was_said_yes_to(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(trouble.ROWS))
+async def test_a_run_that_ends_early_sends_once_or_not_at_all(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(commands.ROWS))
+async def test_commands_and_pauses_of_the_host_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)

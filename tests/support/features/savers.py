@@ -33,7 +33,7 @@ def durability(how: str) -> Row:
     async def run(scene: Scene, graph: Graph, given: Any) -> None:
         more: Any = {"context": scene.context, "durability": how}
         if scene.mode == "sync":
-            await asyncio.to_thread(graph.invoke, given, scene.config, **more)
+            await asyncio.to_thread(lambda: graph.invoke(given, scene.config, **more))
         else:
             await graph.ainvoke(given, scene.config, **more)
 
