@@ -157,7 +157,7 @@ class Scene:
 
     async def answer(self, pause: Interrupt) -> Any:
         """Alice's answer to this pause."""
-        kind = str(pause.value.get("type")) if isinstance(pause.value, dict) else ""
+        kind = "hitl" if "action_requests" in pause.value else str(pause.value.get("type"))
         if kind not in ("deputize.consent", "deputize.approval"):
             return self.host_answers[kind]
         for ask in asked_of([pause], "consent"):
