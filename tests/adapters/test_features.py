@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.features import agents, commands, nesting, savers, streams, travel, trouble
-from tests.support.features.scene import Row, scene_of
+from tests.support.features.scene import Row, line_of, scene_of
 
 XFAIL: dict[tuple[str, str], str] = {
     ("state is Modeled, state_schema=", "act_node"): "a state of pydantic's is read as a mapping",
@@ -45,7 +45,7 @@ async def counted(row: Row, way: str, mode: str, capsys: pytest.CaptureFixture[s
     async with scene_of(way, mode) as scene:
         mails = await row.play(scene)
     with capsys.disabled():
-        print(f"\n{row.feature:44} | {way:12} | {mode:5} | mails: {mails}", end="")
+        print(f"\n{line_of(row, way, mode, mails)}", end="")
     assert mails == row.mails
 
 

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,8 @@ OPENAPI_VERSION: Final = "23.0.2"  # @octokit/openapi: one file of it, since all
 OPENAPI_FILE: Final = DESCRIPTIONS_HOME / f"api.github.com-{OPENAPI_VERSION}.json"
 LANGGRAPH_HOME: Final = COUNTERPARTS / "langgraph"
 LANGGRAPH: Final = {"langgraph-cli": "0.4.40", "langgraph-api": "0.16.7", "langgraph-runtime-inmem": "0.36.7"}
+DEEPAGENTS_HOME: Final = COUNTERPARTS / "deepagents"
+DEEPAGENTS: Final = {"deepagents": "0.7.32"}
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -133,9 +136,14 @@ def require_openapi() -> Path:
 
 
 def langgraph_is_installed() -> bool:
-    """Whether LangGraph's dev server of the pinned releases was installed to the end, with what the project needs."""
-    finished, needed = LANGGRAPH_HOME / "installed.json", LANGGRAPH_HOME / "needed.json"  # written last
-    if not finished.is_file() or json.loads(finished.read_text()) != LANGGRAPH:
+    """Whether LangGraph's dev server of the pinned releases is there."""
+    return environment_is_installed(LANGGRAPH_HOME, LANGGRAPH)
+
+
+def environment_is_installed(home: Path, pins: Mapping[str, str]) -> bool:
+    """Whether an environment with these releases was made to the end, with what the project needs."""
+    finished, needed = home / "installed.json", home / "needed.json"  # written last
+    if not finished.is_file() or json.loads(finished.read_text()) != pins:
         return False
     return needed.is_file() and json.loads(needed.read_text()) == dependencies()
 
@@ -150,3 +158,14 @@ def langgraph_cli() -> str:
     """`require` for LangGraph's dev server; its command."""
     require(f"langgraph-cli[inmem] {LANGGRAPH['langgraph-cli']}", langgraph_is_installed(), INSTALL)
     return str(LANGGRAPH_HOME / "bin" / "langgraph")
+
+
+def deepagents_is_installed() -> bool:
+    """Whether deepagents of the pinned release is there."""
+    return environment_is_installed(DEEPAGENTS_HOME, DEEPAGENTS)
+
+
+def deepagents_python() -> str:
+    """`require` for deepagents; the Python that has it."""
+    require(f"deepagents {DEEPAGENTS['deepagents']}", deepagents_is_installed(), INSTALL)
+    return str(DEEPAGENTS_HOME / "bin" / "python")

@@ -92,7 +92,7 @@ async def swarming_from_the_act_node(scene: Scene) -> int:
 async def swarm_of(scene: Scene, planner: Graph) -> int:
     """The mails of a swarm that begins with this planner."""
     to_planner = create_handoff_tool(agent_name="planner")
-    agents = [planner, mailer(scene, to_planner, state=SwarmState)]
+    agents: list[Any] = [planner, mailer(scene, to_planner, state=SwarmState)]
     made = create_swarm(agents, default_active_agent="planner", context_schema=Context)
     graph: Graph = made.compile(checkpointer=scene.saver)
     mails = await scene.play(graph, GO_ON)

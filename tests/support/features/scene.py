@@ -209,3 +209,8 @@ class Row:
     usual: bool = False
     """Whether every run plays it, async and in the first of its ways."""
     lane: str = "sweep"
+
+
+def line_of(row: Row, way: str, mode: str, mails: int) -> str:
+    """A line of the table."""
+    return f"{row.feature:48} | {way:12} | {mode:5} | mails: {mails}"
