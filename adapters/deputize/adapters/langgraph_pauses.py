@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
@@ -33,6 +34,7 @@ __all__ = [
     "Payload",
     "asked_of",
     "asking_again",
+    "is_lost",
     "record",
     "resume_when_done",
     "same_user",
@@ -118,6 +120,12 @@ def same_user(note: Mapping[str, Any], user: User | None) -> User:
     if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
         raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     return user
+
+
+def is_lost(answer: Any) -> bool:
+    """Whether a call's answer says that the user has to be asked first."""
+    failed = isinstance(answer, ToolMessage) and answer.status == "error"
+    return failed and isinstance(answer.artifact, Mapping) and bool(answer.artifact.keys() & {"consent", "approval"})
 
 
 def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:
