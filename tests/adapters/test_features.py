@@ -19,13 +19,6 @@ import pytest
 from tests.support.features import agents, commands, nesting, savers, streams, travel, trouble
 from tests.support.features.scene import Row, line_of, scene_of
 
-XFAIL: dict[tuple[str, str], str] = {
-    ("state is Modeled, state_schema=", "act_node"): "a state of pydantic's is read as a mapping",
-    ("state is Data, state_schema=", "act_node"): "a dataclass as the state is read as a mapping",
-    ("swarm, handing over in the act node", "act_node"): "a host's Command(graph=PARENT) goes to the wrong graph",
-}
-"""What does not work yet, by feature and way."""
-
 
 def cells(rows: Sequence[Row]) -> list[Any]:
     """Each row in each of its ways, sync and async."""
@@ -34,8 +27,6 @@ def cells(rows: Sequence[Row]) -> list[Any]:
         for way, mode in itertools.product(row.ways, row.modes):
             usual = row.usual and (way, mode) == (row.ways[0], row.modes[0])
             marks = [] if usual else [getattr(pytest.mark, row.lane)]
-            if (row.feature, way) in XFAIL:
-                marks.append(pytest.mark.xfail(strict=True, reason=XFAIL[row.feature, way]))
             made.append(pytest.param(row, way, mode, marks=marks, id=f"{row.feature}-{way}-{mode}"))
     return made
 

@@ -21,7 +21,6 @@ from langgraph.graph.message import add_messages
 from langgraph.store.memory import InMemoryStore
 from pydantic import BaseModel
 
-from deputize.adapters.langgraph import act_node
 from tests.support.features.scene import Row, Scene
 from tests.support.graphs import Context, Graph
 from tests.support.postgres import postgres
@@ -89,24 +88,20 @@ class Data:
     customer: str = "c1"
 
 
-def state(schema: type[Any], *, named: bool) -> Row:
-    """A graph whose state is one's own. ``named``: the act node is told of it, as for tools that read it."""
+def state(schema: type[Any]) -> Row:
+    """A graph whose state is one's own."""
 
     async def played(scene: Scene) -> int:
-        more: dict[str, Any] = {"state_schema": schema} if named else {}
         builder = StateGraph(schema, context_schema=Context)
-        builder.add_node("acts", act_node(scene.deputy, "gmail", **more) if named else scene.part())
+        builder.add_node("acts", scene.part())
         builder.add_edge(START, "acts")
         builder.add_edge("acts", END)
-        start = {**scene.start(), "customer": "c2"}
-        mails = await scene.play(builder.compile(checkpointer=scene.saver), start)
-        assert await scene.statuses(builder.compile(checkpointer=scene.saver)) == ["success"]
+        graph = builder.compile(checkpointer=scene.saver)
+        mails = await scene.play(graph, {**scene.start(), "customer": "c2"})
+        assert await scene.statuses(graph) == ["success"]
         return mails
 
-    told = ", state_schema=" if named else ""
-    return Row(
-        f"state is {schema.__name__}{told}", played, ways=("act_node",) if named else ("act_node", "create_agent")
-    )
+    return Row(f"state is {schema.__name__}", played)
 
 
 async def with_store(scene: Scene) -> int:
@@ -150,7 +145,7 @@ ROWS: Final = (
     *(durability(how) for how in ("sync", "async", "exit")),
     Row("SQLite", sqlite),
     Row("Postgres", in_postgres, lane="counterpart"),
-    *(state(schema, named=named) for schema in (Typed, Modeled, Data) for named in (False, True)),
+    *(state(schema) for schema in (Typed, Modeled, Data)),
     Row("store", with_store),
     named_by("context as a dict", a_dict),
     named_by("configurable, tags, metadata, max_concurrency", more_in_configurable),
