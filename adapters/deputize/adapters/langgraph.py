@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 from typing_extensions import Unpack
 
@@ -39,8 +39,17 @@ try:
     from deputize.adapters.langchain_tools import act_tool
     from deputize.adapters.langgraph_calls import latest, open_calls
     from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import NOBODY, Gate, Graph, Output, Seen, State
-    from deputize.adapters.langgraph_pauses import WAKE, Answers, Edited, asked_of, is_lost, resume_when_done, same_user
+    from deputize.adapters.langgraph_gate import NOBODY, RETURNS, Gate, Graph, Lost, Output, Seen, State
+    from deputize.adapters.langgraph_pauses import (
+        WAKE,
+        Answers,
+        Edited,
+        Payload,
+        asked_of,
+        missing_of,
+        resume_when_done,
+        same_user,
+    )
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
@@ -53,9 +62,6 @@ require_names(
 )
 __all__ = ["WAKE", "ActNode", "Answers", "Context", "Edited", "act_node", "asked_of", "decisions_by_id"]
 __all__ += ["resume_when_done", "system_prompt"]
-
-RETURNS: Final = 3
-"""How often a call may lose what it had, between the gate and its act, before its model is told."""
 
 
 class OfToolNode(TypedDict, total=False):
@@ -77,7 +83,7 @@ class _Task(TypedDict):
     message: str
     user: str
     tenant: str
-    lost: list[str]
+    lost: list[Lost]
     back: bool
 
 
@@ -174,7 +180,7 @@ class ActNode(ToolNode):
         if place and not place.begun_now() and self.host.deputy.run(self._may_run_at_once(turn, place.config)):
             with asked_by(turn.asked):
                 answers = _flat(self._func(turn.called, place.config, runtime))
-            if not self._lost(answers):
+            if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
         with _told(turn):
             done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
@@ -188,7 +194,7 @@ class ActNode(ToolNode):
         if place and not await place.begun() and await self._may_run_at_once(turn, place.config):
             with asked_by(turn.asked):
                 answers = _flat(await self._afunc(turn.called, place.config, runtime))
-            if not self._lost(answers):
+            if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
         with _told(turn):
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
@@ -257,14 +263,16 @@ class ActNode(ToolNode):
             same_user(task, self.host.resuming_user(config, get_runtime()))
         for call in [task["call"], *task["then"]]:
             answers, call_id = _flat((yield turn.of_one(call))), str(call["id"])
-            if self._lost(answers) and task["lost"].count(call_id) < RETURNS:
-                return Command(update={"outputs": outputs, "lost": [call_id]}, goto="gate")
+            before = sum(lost["id"] == call_id for lost in task["lost"])
+            if (missing := self._missing(answers)) and before < RETURNS:
+                lost: Lost = {"id": call_id, "asks": missing}
+                return Command(update={"outputs": outputs, "lost": [lost]}, goto="gate")
             outputs.append({"id": call_id, "given": answers})
         return Command(update={"outputs": outputs}, goto="gate" if task["back"] else END)
 
-    def _lost(self, answers: Iterable[Any]) -> bool:
-        """Whether one of our calls has to be asked about after all."""
-        return any(is_lost(one) and one.name in self.gate.providers for one in answers)
+    def _missing(self, answers: Iterable[Any]) -> Payload:
+        """What one of our calls has to be asked about after all."""
+        return next((found for one in answers if (found := missing_of(one)) and one.name in self.gate.providers), {})
 
 
 @contextmanager

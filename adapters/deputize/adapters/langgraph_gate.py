@@ -15,7 +15,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Protocol
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    NotRequired,  # of the standard one pydantic makes no schema before Python 3.12
+    Protocol,
+)
 
 from langchain_core.messages import AnyMessage, ToolCall
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
@@ -24,7 +30,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import get_runtime
 from langgraph.types import Command, Send
-from typing_extensions import TypedDict  # of the standard one pydantic makes no schema before Python 3.12
+from typing_extensions import TypedDict
 
 from deputize.adapters.host import REFUSED
 from deputize.adapters.langchain_host import Host
@@ -41,10 +47,12 @@ from deputize.core import (
     User,
 )
 
-__all__ = ["NOBODY", "Acts", "Gate", "Graph", "Output", "Seen", "State", "both"]
+__all__ = ["NOBODY", "RETURNS", "Acts", "Gate", "Graph", "Lost", "Output", "Seen", "State", "both"]
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 NOBODY: Final = User("")
+RETURNS: Final = 3
+"""How often a call may come back from its act, before its model is told what is missing."""
 
 
 class Output(TypedDict):
@@ -54,9 +62,17 @@ class Output(TypedDict):
     given: list[Any]
 
 
+class Lost(TypedDict):
+    """A call that came back, since what it had is gone, or since another call was made of it: what has to be asked."""
+
+    id: str
+    asks: Payload
+
+
 class _Given(TypedDict):
     messages: list[AnyMessage]
     """The model's message, and what has followed it."""
+    lost: NotRequired[Annotated[list[Lost], operator.add]]
 
 
 class _Done(TypedDict):
@@ -64,10 +80,9 @@ class _Done(TypedDict):
 
 
 class State(_Given, _Done, total=False):
-    """The graph's own state. ``deputize``: whose pause it is, and for what. ``lost``: calls that came back."""
+    """The graph's own state. ``deputize``: whose pause it is, and for what."""
 
     deputize: Payload
-    lost: Annotated[list[str], operator.add]
 
 
 @dataclass(eq=False)
@@ -164,7 +179,16 @@ class Gate:
                     seen.first.append(call)
         if not user or len({call["id"] for call in calls}) < len(calls):
             seen.first = []  # of calls with one id, an answer now could be another call's
+        elif state.get("lost"):
+            await self._add_lost(seen, state["lost"], user)
         return seen
+
+    async def _add_lost(self, seen: Seen, lost: Sequence[Lost], user: User) -> None:
+        """What acts themselves asked for, if it is not yet answered."""
+        for one in lost:
+            for kind, ask in one["asks"].items():
+                if await self._pending([ask], user if kind == "approval" else None):
+                    seen.asks[kind].setdefault(ask[f"{kind}_id"], ask)
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Pause until the user has been to the links. The answer proves nothing: the gate looks again."""

@@ -34,7 +34,7 @@ __all__ = [
     "Payload",
     "asked_of",
     "asking_again",
-    "is_lost",
+    "missing_of",
     "record",
     "resume_when_done",
     "same_user",
@@ -122,10 +122,11 @@ def same_user(note: Mapping[str, Any], user: User | None) -> User:
     return user
 
 
-def is_lost(answer: Any) -> bool:
-    """Whether a call's answer says that the user has to be asked first."""
-    failed = isinstance(answer, ToolMessage) and answer.status == "error"
-    return failed and isinstance(answer.artifact, Mapping) and bool(answer.artifact.keys() & {"consent", "approval"})
+def missing_of(answer: Any) -> Payload:
+    """The consent or approval, by its kind, that this answer of a call says is missing; empty where it does not."""
+    if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
+        return {}
+    return {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}
 
 
 def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:
