@@ -27,7 +27,7 @@ from langgraph_swarm.swarm import SwarmState
 
 from deputize.adapters.langgraph import act_node
 from tests.support.created import Scripted, calling
-from tests.support.features.scene import PLAIN, Row, Scene, agent_of, gates
+from tests.support.features.scene import Row, Scene, agent_of, gates
 from tests.support.graphs import SEND, Context, Graph
 
 AGENT: Final = ("create_agent",)
@@ -148,8 +148,7 @@ def retried(error: type[httpx.TransportError], status: str, mails: int) -> Row:
 
         setattr(scene.line, status, broken)
         retry = ToolRetryMiddleware(max_retries=3, initial_delay=0.01, jitter=False)
-        gated = [retry, *(gates(scene.deputy) if scene.way != PLAIN else [])]
-        graph = agent_of(scene.deputy, calling(SEND), gated=gated, checkpointer=scene.saver)
+        graph = agent_of(scene.deputy, calling(SEND), gated=[retry, *gates(scene.deputy)], checkpointer=scene.saver)
         return await scene.play(graph, GO_ON)
 
     return Row(f"tool retry, {error.__name__}, {status}", played, ways=AGENT, mails=mails)

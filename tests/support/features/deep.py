@@ -15,7 +15,6 @@ from deepagents import create_deep_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
-from deputize.adapters.langchain import tools
 from tests.support.created import Scripted
 from tests.support.features.scene import Row, Scene, gates, line_of, scene_of
 from tests.support.graphs import SEND, Context
@@ -56,14 +55,14 @@ async def alone(scene: Scene) -> int:
     todo = {"name": "write_todos", "args": {"todos": [{"content": "mail", "status": "pending"}]}, "id": "todo"}
     file = {"name": "write_file", "args": {"file_path": "/draft.txt", "content": "Yes, gladly."}, "id": "file"}
     model = in_turn([todo], [file], [SEND])
-    graph = deep(scene, model, tools=tools(scene.deputy, "gmail"), middleware=gates(scene.deputy))
+    graph = deep(scene, model, middleware=gates(scene.deputy))
     return await scene.play(graph, GO_ON)
 
 
 async def interrupting(scene: Scene) -> int:
     """Beside ``interrupt_on`` for a tool of the host's."""
     scene.host_answers["hitl"] = {"decisions": [{"type": "approve"}]}
-    own = [*tools(scene.deputy, "gmail"), clear_desk]
+    own = [clear_desk]
     more: dict[str, Any] = {"middleware": gates(scene.deputy), "interrupt_on": {"clear_desk": True}}
     return await scene.play(deep(scene, in_turn([SEND, CLEAR]), tools=own, **more), GO_ON)
 
@@ -75,7 +74,6 @@ def mailer(scene: Scene, name: str, call: dict[str, Any]) -> dict[str, Any]:
         "description": "Writes mails.",
         "system_prompt": "Write mails.",
         "model": in_turn([call]),
-        "tools": tools(scene.deputy, "gmail"),
         "middleware": gates(scene.deputy),
     }
 

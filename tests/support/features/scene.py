@@ -22,7 +22,7 @@ from langgraph.types import Command, Interrupt
 
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, Policy, allow_all, ask_before_sending
 from deputize.sandbox import Sandbox
 from tests.support.created import calling
@@ -41,15 +41,15 @@ def mail_to(who: str) -> dict[str, Any]:
 
 
 def gates(deputy: Deputy) -> list[Any]:
-    """What makes ``create_agent`` ask the user."""
-    return [ApprovalMiddleware(deputy), ConsentMiddleware(deputy)]
+    """What gives ``create_agent`` our tools, and makes it ask the user."""
+    return [DeputyMiddleware(deputy, "gmail")]
 
 
 def agent_of(deputy: Deputy, model: Any, *, own: Sequence[Any] = (), gated: Sequence[Any] = (), **more: Any) -> Graph:
-    """An agent with our tools and the host's; ``gated``: other middleware instead of ours alone."""
+    """An agent with our tools and the host's; ``gated``: the whole of its middleware, where ours is not alone."""
     made: Graph = create_agent(
         model,
-        [*tools(deputy, "gmail"), *own],
+        [*own],
         middleware=list(gated) or gates(deputy),
         context_schema=Context,
         **more,
