@@ -10,12 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain.agents.middleware.human_in_the_loop import HITLRequest, HITLResponse
 from langgraph.graph import MessagesState
-from langgraph.types import Command, interrupt
+from langgraph.types import Command
 from markdown_it import MarkdownIt
 from pydantic import TypeAdapter
 
 from deputize.adapters.human_in_the_loop import answers_to, as_hitl, read_hitl
 from deputize.adapters.inboxes import link, literal
+from deputize.adapters.langgraph_pauses import wait_for
 from deputize.core import Approval, Consent, InvalidInput
 from tests.support.graphs import config, wired
 
@@ -288,7 +289,7 @@ def test_a_wrong_answer_leaves_the_pause_and_the_next_one_counts() -> None:
     pause, heard = named("a", "b"), list[Any]()
 
     def wait(state: MessagesState) -> dict[str, Any]:
-        heard.append(interrupt(as_hitl(pause), response_schema=answers_to(pause)))
+        heard.append(wait_for(as_hitl(pause), answers_to(pause)))
         return {}
 
     graph = wired(wait)

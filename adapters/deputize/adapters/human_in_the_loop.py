@@ -62,9 +62,17 @@ def decisions_by_id(pauses: Iterable[Interrupt], answer: Any) -> Payload:
 def answers_to(pause: Mapping[str, Any]) -> Any:
     """The ``response_schema`` of an `interrupt` with `as_hitl` of this pause: it returns what `read_hitl` makes of it.
 
-    What fits nothing is the `InvalidInput` of `read_hitl`, before LangGraph has saved it: the pause can be answered.
+    What fits nothing is pydantic's `ValidationError` about the `InvalidInput` of `read_hitl`, before LangGraph has
+    saved it: the pause can be answered. `wait_for` raises what it is about.
     """
-    return Annotated[Any, PlainValidator(lambda answer: read_hitl(answer, pause)), WithJsonSchema(ANSWERS)]
+
+    def read(answer: Any) -> Payload:
+        try:
+            return read_hitl(answer, pause)
+        except InvalidInput as unusable:
+            raise ValueError(unusable) from unusable
+
+    return Annotated[Any, PlainValidator(read), WithJsonSchema(ANSWERS)]
 
 
 def read_hitl(answer: Any, pause: Mapping[str, Any]) -> Payload:

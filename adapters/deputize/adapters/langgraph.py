@@ -39,7 +39,7 @@ try:
     from deputize.adapters.langchain_tools import act_tool
     from deputize.adapters.langgraph_calls import latest, open_calls
     from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import NOBODY, RETURNS, Gate, Graph, Lost, Output, Seen, State
+    from deputize.adapters.langgraph_gate import NOBODY, RETURNS, Gate, Graph, InterruptMode, Lost, Output, Seen, State
     from deputize.adapters.langgraph_pauses import (
         WAKE,
         Answers,
@@ -128,20 +128,21 @@ def act_node(
     agent: str = "",
     user_from_configurable: bool = False,
     trust_client_context: bool = False,
+    interrupt_mode: InterruptMode = "by_id",
     state_schema: type[Any] | None = None,
     **of_tool_node: Unpack[OfToolNode],
 ) -> ActNode:
     """A ``ToolNode`` of the toolkits' tools, which act as the user, and of the host's ``tools``.
 
     The graph needs a checkpointer to be resumed. ``user``, ``user_from_configurable``, ``trust_client_context``: who
-    acts, see `deputize.adapters.host`. All else is ``ToolNode``'s: ``name``, ``tags``, ``handle_tool_errors``,
-    ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError` where a tool of the host has the
-    name of one of ours.
+    acts, see `deputize.adapters.host`. ``interrupt_mode="hitl"``: pauses as LangChain's inboxes show and answer them.
+    All else is ``ToolNode``'s: ``name``, ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``,
+    ``awrap_tool_call``. Raises `SettingsError` where a tool of the host has the name of one of ours.
     """
     if state_schema is not None:
         warnings.warn("act_node needs no state_schema: the host's tools read every state.", DeprecationWarning, 2)
     host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
-    return ActNode(host, toolkits, tools, **of_tool_node)
+    return ActNode(host, toolkits, tools, interrupt_mode, **of_tool_node)
 
 
 class ActNode(ToolNode):
@@ -152,6 +153,7 @@ class ActNode(ToolNode):
         host: Host,
         toolkits: Sequence[str],
         tools: Iterable[BaseTool | Callable[..., Any]],
+        mode: InterruptMode,
         **of_tool_node: Unpack[OfToolNode],
     ) -> None:
         found = host.deputy.tools(*toolkits)
@@ -161,7 +163,7 @@ class ActNode(ToolNode):
                 f"A tool of the application is called {clash[0]!r}, as one of ours.", hint="Give it another name."
             )
         super().__init__([*ours, *theirs.values()], **of_tool_node)
-        self.host, self.gate = host, Gate(host, found)
+        self.host, self.gate = host, Gate(host, found, mode)
         graph = self.gate.graph("act", self._tasks, act=RunnableLambda(self._act, afunc=self._aact, name="act"))
 
         def run(input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:

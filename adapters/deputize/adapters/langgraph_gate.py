@@ -19,11 +19,13 @@ from typing import (
     Annotated,
     Any,
     Final,
-    NotRequired,  # of the standard one pydantic makes no schema before Python 3.12
+    Literal,
+    NotRequired,  # of the standard one pydantic has no schema before Python 3.12
     Protocol,
+    TypeAlias,
 )
 
-from langchain_core.messages import AnyMessage, ToolCall
+from langchain_core.messages import AnyMessage, ToolCall, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.errors import GraphInterrupt
 from langgraph.graph import END, START, StateGraph
@@ -33,7 +35,9 @@ from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
 from deputize.adapters.host import REFUSED
+from deputize.adapters.human_in_the_loop import answers_to, as_hitl
 from deputize.adapters.langchain_host import Host
+from deputize.adapters.langgraph_bare_resume import forget_bare_resume
 from deputize.adapters.langgraph_calls import open_calls, where
 from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
 from deputize.core import (
@@ -41,16 +45,20 @@ from deputize.core import (
     ApprovalRequired,
     Consent,
     ConsentRequired,
+    Declined,
     Effect,
     PolicyDenied,
     Tool,
     User,
 )
 
-__all__ = ["NOBODY", "RETURNS", "Acts", "Gate", "Graph", "Lost", "Output", "Seen", "State", "both"]
+__all__ = ["NOBODY", "RETURNS", "Acts", "Gate", "Graph", "InterruptMode", "Lost", "Output", "Seen", "State", "both"]
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 NOBODY: Final = User("")
+UNWANTED: Final = Declined("The user does not want to connect this now.")
+InterruptMode: TypeAlias = Literal["by_id", "hitl"]
+"""How a pause is shown and answered: by approval ids, or in the form of LangChain's inboxes, by position."""
 RETURNS: Final = 3
 """How often a call may come back from its act, before its model is told what is missing."""
 
@@ -101,6 +109,10 @@ class Seen:
     first: list[ToolCall] = field(default_factory=list)
     others: list[ToolCall] = field(default_factory=list)
 
+    def refuse(self, call: ToolCall, answer: ToolMessage) -> None:
+        """This call is answered, and not run."""
+        self.outputs.append({"id": str(call["id"]), "given": [answer]})
+
     @property
     def pause(self) -> Payload | None:
         """What to pause for now: consents, or else approvals."""
@@ -121,8 +133,8 @@ class Acts(Protocol):
 class Gate:
     """The gate of one list of tools: what it sees, how it waits, and the graph of both."""
 
-    def __init__(self, host: Host, found: Sequence[Tool]) -> None:
-        self.host = host
+    def __init__(self, host: Host, found: Sequence[Tool], mode: InterruptMode = "by_id") -> None:
+        self.host, self.mode = host, mode
         self.providers = {tool.name: tool.provider for tool in found}
         self.reads = frozenset(tool.name for tool in found if tool.gravest is Effect.READS)
 
@@ -149,6 +161,7 @@ class Gate:
             return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=goto)
         if (pause := seen.pause) and seen.user:
             note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause}
+            note |= {"refused": (state.get("deputize") or {}).get("refused", [])}
             return Command(update={"deputize": note}, goto=f"wait_{pause['type'].rpartition('.')[2]}")
         tasks = acts(seen, [*seen.ready, *seen.others], state, back=False)
         return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=tasks or END)
@@ -167,12 +180,14 @@ class Gate:
             if call["name"] not in self.providers:
                 seen.others.append(call)
             elif isinstance(blocker := next(blockers), ConsentRequired):
+                if blocker.consent.id in note.get("refused", ()):
+                    seen.refuse(call, self.host.failed(call["name"], str(call["id"]), UNWANTED))
+                    continue
                 seen.asks["consent"][blocker.consent.id] = blocker.consent.payload()
             elif isinstance(blocker, ApprovalRequired):
                 seen.asks["approval"][blocker.approval.id] = asking_again(blocker.approval, note.get("faults", {}))
             elif blocker is not None:
-                refused = self.host.failed(call["name"], str(call["id"]), blocker)
-                seen.outputs.append({"id": str(call["id"]), "given": [refused]})
+                seen.refuse(call, self.host.failed(call["name"], str(call["id"]), blocker))
             else:
                 seen.ready.append(call)
                 if not (seen.asks["approval"] or call["name"] in self.reads or call["id"] in approved):
@@ -191,15 +206,22 @@ class Gate:
                     seen.asks[kind].setdefault(ask[f"{kind}_id"], ask)
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
-        """Pause until the user has been to the links. The answer proves nothing: the gate looks again."""
+        """Pause until the user has been to the links. The answer proves nothing: the gate looks again.
+
+        Only by an inbox, which has no other way, can it say that the user does not want to connect.
+        """
         note = state["deputize"]
-        same_user(note, user)
+        await self._heard_by(user, note, config)
         try:
-            wait_for(note["pause"], WAKE)
+            given = self._asked(note["pause"], WAKE)
         except GraphInterrupt:
             if await self._pending(note["pause"]["consents"]):
                 raise
-        return Command(goto="gate")
+            return Command(goto="gate")
+        if self.mode == "by_id" or not given["refused"]:
+            return Command(goto="gate")
+        refused = [*note.get("refused", ()), *given["refused"]]
+        return Command(update={"deputize": {**note, "refused": refused}}, goto="gate")
 
     async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
         """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's.
@@ -208,19 +230,37 @@ class Gate:
         """
         note = state["deputize"]
         try:
-            who = same_user(note, user)
+            who = await self._heard_by(user, note, config)
         except PolicyDenied:
             waiting = [ask["approval_id"] for ask in note["pause"]["approvals"]]
             await self.host.deputy.renew(waiting, user=User(note["user"], note["tenant"]))
             raise
         try:
-            given = wait_for(note["pause"], Answers)
+            given = self._asked(note["pause"], Answers)
         except GraphInterrupt:
             if await self._pending(note["pause"]["approvals"], who):
                 raise
             return Command(goto="gate")
         faults = await record(self.host.deputy, given, who)
         return Command(update={"deputize": {**note, "faults": faults}}, goto="gate")
+
+    async def _heard_by(self, user: User | None, note: Payload, config: RunnableConfig) -> User:
+        """The user who began, whose answer this is. Raises `PolicyDenied` for another one's.
+
+        An answer by position is for the pause that was shown: LangGraph must not keep it for the next one.
+        """
+        try:
+            who = same_user(note, user)
+        except PolicyDenied:
+            await forget_bare_resume(config, heard=False)
+            raise
+        if self.mode == "hitl":
+            await forget_bare_resume(config, heard=True)
+        return who
+
+    def _asked(self, pause: Payload, schema: Any) -> Any:
+        """Pause, in the form that this gate's clients know."""
+        return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema)
 
     async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
         """Whether the user still has to answer one of these. Racing resumes leave pauses behind that are answered."""

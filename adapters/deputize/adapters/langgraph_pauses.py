@@ -84,10 +84,18 @@ def wait_for(pause: Payload, schema: Any) -> Any:
             warn_once(NO_CHECKPOINTER)
         raise
     except ValidationError as wrong:
-        where = ".".join(str(part) for part in wrong.errors()[0]["loc"][:1]) or "value"
-        error = InvalidInput(f"The resume has another form than this pause wants: its {where}.", hint=_hint(wrong))
+        error = _unusable(wrong)
         vars(error).update(vars(wrong))  # LangGraph's own mark of such a value; see its `is_invalid_resume`
     raise error
+
+
+def _unusable(wrong: ValidationError) -> InvalidInput:
+    first = wrong.errors()[0]
+    about = getattr(first.get("ctx", {}).get("error"), "__cause__", None)  # what a reader of its own has said
+    if isinstance(about, InvalidInput):
+        return InvalidInput(str(about), hint=about.hint, fix_by="operator")
+    where = ".".join(str(part) for part in first["loc"][:1]) or "value"
+    return InvalidInput(f"The resume has another form than this pause wants: its {where}.", hint=_hint(wrong))
 
 
 def _hint(wrong: ValidationError) -> str:

@@ -31,7 +31,7 @@ try:
     from deputize.adapters.langchain_tools import act_tool
     from deputize.adapters.langgraph_calls import latest, open_calls, where
     from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import RETURNS, Gate, Output, Seen, State
+    from deputize.adapters.langgraph_gate import RETURNS, Gate, InterruptMode, Output, Seen, State
     from deputize.adapters.langgraph_pauses import Payload, missing_of, same_user
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
@@ -56,7 +56,8 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     """Tools that act as the user, and the pauses that they need.
 
     ``toolkits``, ``read_only``: which tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
-    ``trust_client_context``: who acts, see `deputize.adapters.host`. ``name``: of its nodes, where an agent has two.
+    ``trust_client_context``: who acts, see `deputize.adapters.host`. ``interrupt_mode``: as of the act node.
+    ``name``: of its nodes, where an agent has two.
     """
 
     state_schema = _Owned
@@ -70,6 +71,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         read_only: bool = False,
         user_from_configurable: bool = False,
         trust_client_context: bool = False,
+        interrupt_mode: InterruptMode = "by_id",
         name: str = "deputize",
     ) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         found = deputy.tools(*toolkits, read_only=read_only)
         self.tools = [act_tool(tool, self.host) for tool in found]
         self._mine = {tool.name: tool for tool in self.tools}
-        self.gate = Gate(self.host, found)
+        self.gate = Gate(self.host, found, interrupt_mode)
         self.asking = self.gate.graph(name, _nothing)
 
     @property
