@@ -22,7 +22,7 @@ from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND
 from tests.support.house import build, consent, new_vault
 
-FRAMEWORKS: Final = ("pydantic_ai",)
+FRAMEWORKS: Final = ("pydantic_ai", "openai_agents")
 MAILS: Final = {
     "approved": 1,
     "rejected": 0,
@@ -69,7 +69,9 @@ class Turn:
 
 
 class Framework(Protocol):
-    """One framework, behind what the conversations need of it."""
+    """One framework, behind what the conversations need of it. ``notes_owner``: what is saved says whose it is."""
+
+    notes_owner: bool
 
     async def start(self, deputy: Deputy, *calls: Mapping[str, Any], user: str = "alice", **more: Any) -> Turn:
         """A model that asks for these calls, and then repeats what they answered."""
@@ -201,9 +203,15 @@ async def decide(play: Play, turn: Turn, how: str) -> None:
 
 
 async def refused(play: Play, turn: Turn) -> None:
-    """Bob resumes what Alice was asked, with a yes: it is refused, and stays open for Alice."""
-    [raised] = await play.resume(turn, "approve", user="bob")
-    assert type(raised).__name__ == "PolicyDenied", raised
+    """Bob resumes what Alice was asked, with a yes: nothing happens, and it stays open for Alice.
+
+    Where all of a run is a text, nothing tells whose it was: what it lacks is asked of Bob, for his own account.
+    """
+    [said] = await play.resume(turn, "approve", user="bob")
+    if not (play.runs.notes_owner or turn.ids("approval")):
+        assert said.kinds == {"approval"} and "bob@example.test" in {ask["account"] for ask in said.asks}
+    else:
+        assert type(said).__name__ == "PolicyDenied", said
     assert (play.sent(), play.sent("bob")) == (0, 0)
 
 

@@ -72,6 +72,8 @@ def kept_of(saved: str) -> tuple[list[ModelMessage], DeferredToolRequests]:
 class Runs:
     """See `tests.support.deferring.Framework`."""
 
+    notes_owner = True
+
     async def start(self, deputy: Deputy, *calls: Mapping[str, Any], user: str = "alice", **more: Any) -> Turn:
         return turn_of(await agent_of(deputy, *calls, **more).run("go on", deps=Deps(user)))
 

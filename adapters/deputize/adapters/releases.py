@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from deputize.core import SettingsError
 
-__all__ = ["LANGGRAPH", "LLAMAINDEX", "PYDANTIC_AI", "require", "require_names"]
+__all__ = ["LANGGRAPH", "LLAMAINDEX", "OPENAI_AGENTS", "PYDANTIC_AI", "require", "require_names"]
 
 LANGGRAPH: Final = {"langgraph": "1.2.13"}
 LLAMAINDEX: Final = {"llama-index-core": "0.14.7", "llama-index-workflows": "2.24.1"}
+OPENAI_AGENTS: Final = {"openai-agents": "0.20.0"}
 PYDANTIC_AI: Final = {"pydantic-ai-slim": "2.16.0"}
 
 
