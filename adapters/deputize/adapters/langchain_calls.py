@@ -35,8 +35,9 @@ def tool_call_id_of(call: Any) -> str:
 
 def current_call(config: RunnableConfig) -> Call:
     """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
-    chosen = config.get("configurable") or {}
-    task = _asked.get() or str((config.get("metadata") or {}).get("langgraph_checkpoint_ns") or "")
+    known = config.get("metadata") or {}
+    thread = str((config.get("configurable") or {}).get("thread_id") or "")
+    task = _asked.get() or str(known.get("langgraph_checkpoint_ns") or "")
     if not task or not current_id.get():
-        return Call(thread=str(chosen.get("thread_id") or ""))
-    return Call(thread=str(chosen.get("thread_id") or ""), message=task, id=current_id.get())
+        return Call(thread=thread)
+    return Call(thread=thread, message=task, id=current_id.get(), run=str(known.get("run_id") or ""))

@@ -13,9 +13,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import tools_condition
 
 from deputize.adapters.host import Who, server_user
-from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy
 from deputize.core.settings import Settings
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
@@ -57,6 +56,5 @@ trusting = chatbot(trust=True)
 tenants = chatbot(user=server_user(tenant="org"))
 created: Graph = create_agent(
     calling(SEND, SEARCH),
-    tools(deputy, "gmail"),
-    middleware=[ApprovalMiddleware(deputy), ConsentMiddleware(deputy)],
+    middleware=[DeputyMiddleware(deputy, "gmail")],
 )
