@@ -37,7 +37,7 @@ class ValueObject:
     @recursive_repr()
     def __repr__(self) -> str:
         kind: Any = type(self)
-        shown = (f"{name}={getattr(self, name)!r}" for name in _shown(kind))
+        shown = (f"{name}={getattr(self, name)!r}" for name in _printed(kind))
         return f"{kind.__qualname__}({', '.join(shown)})"
 
 
@@ -52,5 +52,5 @@ def _hashed(kind: type[Any]) -> Callable[[object], object]:
 
 
 @cache
-def _shown(kind: type[Any]) -> tuple[str, ...]:
+def _printed(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind) if field.repr)
