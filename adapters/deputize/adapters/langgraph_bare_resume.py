@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from deputize.adapters.langgraph_fast_path import PAD, SAVER
 
@@ -33,23 +33,14 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> None:
     """
     inside: Mapping[str, Any] = config.get("configurable") or {}
     pad, saver, root = inside.get(PAD), inside.get(SAVER), (inside.get("checkpoint_map") or {}).get("")
-    bare = pad is not None and pad.get_null_resume(not heard) is not None
+    if pad is None or pad.get_null_resume(False) is None:  # it also tells of one that another interrupt has heard
+        return
+    if not heard:
+        pad.get_null_resume(True)
     if isinstance(saver, BaseCheckpointSaver) and root:
         kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
         kept["configurable"]["thread_id"] = inside["thread_id"]
         try:
-            if bare or _holds_one(await saver.aget_tuple(kept)):
-                await saver.aput_writes(kept, [(RESUME, WAKE)], NO_TASK)
+            await saver.aput_writes(kept, [(RESUME, WAKE)], NO_TASK)
         except NotImplementedError:  # a saver for blocking graphs
-            await asyncio.to_thread(_forget_now, saver, kept, bare)
-
-
-def _forget_now(saver: BaseCheckpointSaver[Any], kept: RunnableConfig, bare: bool) -> None:
-    if bare or _holds_one(saver.get_tuple(kept)):
-        saver.put_writes(kept, [(RESUME, WAKE)], NO_TASK)
-
-
-def _holds_one(stored: CheckpointTuple | None) -> bool:
-    """Whether a value is kept there that this run does not know of any more: another interrupt has heard it."""
-    writes = (stored and stored.pending_writes) or ()
-    return any((task, name) == (NO_TASK, RESUME) and value != WAKE for task, name, value in writes)
+            await asyncio.to_thread(saver.put_writes, kept, [(RESUME, WAKE)], NO_TASK)
