@@ -11,7 +11,7 @@ from langgraph.types import Command
 
 from deputize.adapters.langgraph import asked_of
 from deputize.adapters.middleware import DeputyMiddleware
-from deputize.core import Deputy, InvalidInput, PolicyDenied
+from deputize.core import Deputy, InvalidInput, PolicyDenied, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.created import calling
 from tests.support.graphs import SEND, Context, Graph, asking, config, plain, tool_messages
@@ -49,6 +49,16 @@ async def waiting(graph: Graph) -> list[str]:
 
 def sent_to(sandbox: Sandbox) -> list[str]:
     return [mail.header("To") for mail in sandbox.sent("alice@example.test")]
+
+
+@both
+async def test_a_mode_that_there_is_not_is_refused_where_it_is_named(sandbox: Sandbox, way: str) -> None:
+    async with await build(sandbox) as deputy:
+        with pytest.raises(SettingsError, match="no interrupt_mode 'HITL'"):
+            if way == "act_node":
+                plain(deputy, interrupt_mode="HITL")
+            else:
+                DeputyMiddleware(deputy, "gmail", interrupt_mode="HITL")  # type: ignore[arg-type]
 
 
 @both
