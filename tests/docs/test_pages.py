@@ -78,7 +78,8 @@ def anchors(page: str) -> set[str]:
 
 def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/tracing.md"}
-    assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
+    deferred = {"docs/openai-agents.md", "docs/pydantic-ai.md"}
+    assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere, *deferred}
 
 
 # ------------------------------------------------------------- LangGraph
