@@ -20,9 +20,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import Context, asked_of, resume_when_done
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.cli.demo.model import ScriptedChatModel
 from deputize.core import PROVIDERS, App, Deputy, Secret
 from deputize.core.vault.stores import open_store
@@ -40,11 +39,10 @@ ALICE: Final = Context("alice")
 
 
 def new_agent(deputy: Deputy) -> Any:
-    """The agent. Consent stands last: nobody is asked to approve what cannot happen."""
+    """The agent: the middleware brings its tools."""
     return create_agent(
         ScriptedChatModel(),
-        tools(deputy, "gmail"),
-        middleware=[ApprovalMiddleware(deputy), ConsentMiddleware(deputy)],
+        middleware=[DeputyMiddleware(deputy, "gmail")],
         context_schema=Context,
         checkpointer=InMemorySaver(),
     )

@@ -51,7 +51,7 @@ def new_chat(deputy: Deputy) -> Any:
         messages: list[AnyMessage] = [HumanMessage(line)]
         messages.append(await think(messages))
         while messages[-1].tool_calls:  # type: ignore[union-attr]
-            messages = (await acting.ainvoke({"messages": messages}))["messages"]
+            messages += (await acting.ainvoke({"messages": messages}))["messages"]
             messages.append(await think(messages))
         return str(messages[-1].text)
 

@@ -12,7 +12,7 @@ from langgraph.prebuilt import ToolNode
 from llama_index.core.workflow import Context as LlamaContext
 
 from deputize.adapters.langchain import tools
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Act, Deputy, Verdict
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
@@ -83,8 +83,7 @@ async def test_a_thread_of_an_agent_with_the_middleware_is_a_conversation(desk: 
 
     made: Any = create_agent(
         Scripted(respond=respond),
-        tools(desk.deputy, "gmail"),
-        middleware=[ApprovalMiddleware(desk.deputy), ConsentMiddleware(desk.deputy)],
+        middleware=[DeputyMiddleware(desk.deputy, "gmail")],
         context_schema=Context,
         checkpointer=InMemorySaver(),
     )

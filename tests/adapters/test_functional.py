@@ -48,7 +48,7 @@ def conversation(deputy: Deputy, mode: str, saver: Any) -> Graph:
         messages: list[Any] = [HumanMessage(line)]
         messages.append(think(messages).result())
         while messages[-1].tool_calls:
-            messages = acting.invoke({"messages": messages})["messages"]
+            messages += acting.invoke({"messages": messages})["messages"]
             messages.append(think(messages).result())
         return str(messages[-1].text)
 
@@ -57,7 +57,7 @@ def conversation(deputy: Deputy, mode: str, saver: Any) -> Graph:
         messages: list[Any] = [HumanMessage(line)]
         messages.append(await athink(messages))
         while messages[-1].tool_calls:
-            messages = (await acting.ainvoke({"messages": messages}))["messages"]
+            messages += (await acting.ainvoke({"messages": messages}))["messages"]
             messages.append(await athink(messages))
         return str(messages[-1].text)
 

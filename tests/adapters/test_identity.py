@@ -20,7 +20,7 @@ import deputize.adapters.langgraph
 from deputize.adapters.host import Identity, RunInfo, server_user
 from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.adapters.langgraph import act_node
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, User, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.created import calling
@@ -72,10 +72,9 @@ def by_toolkit(deputy: Deputy, **who: Any) -> tuple[Graph, Any]:
 
 
 def by_middleware(deputy: Deputy, call: dict[str, Any] = SEARCH, **who: Any) -> tuple[Graph, Any]:
-    gates = [ApprovalMiddleware(deputy, **who), ConsentMiddleware(deputy, **who)]
+    gates = [DeputyMiddleware(deputy, "gmail", **who)]
     made: Graph = create_agent(
         calling(call),
-        tools(deputy, "gmail", **who),
         middleware=gates,
         context_schema=Context,
         checkpointer=InMemorySaver(),

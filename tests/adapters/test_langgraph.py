@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 from langchain_core.tools import tool
 from langgraph.types import Command
 
-from deputize.adapters.langgraph import act_node, resume_when_done
+from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Deputy, PolicyDenied, User
 from deputize.core.portal import portal
 from deputize.sandbox import Sandbox
@@ -294,9 +294,10 @@ async def test_a_pause_survives_the_process_that_began_it(tmp_path: Path) -> Non
     assert links[0] == links[1]
 
 
-async def test_f15_the_schemas_of_the_node_render() -> None:
+async def test_f15_the_schemas_of_the_graph_inside_render() -> None:
     """LangGraph Server and Studio ask for them; on Python 3.11 there were none."""
     async with await build() as deputy:
-        node = act_node(deputy, "gmail")
-        assert "messages" in node.get_input_jsonschema()["properties"]
-        assert "messages" in node.get_output_jsonschema()["properties"]
+        [(name, inner)] = plain(deputy).get_subgraphs()
+        assert name == "tools"
+        assert "messages" in inner.get_input_jsonschema()["properties"]
+        assert "outputs" in inner.get_output_jsonschema()["properties"]

@@ -18,10 +18,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from llama_index.core.agent.workflow import FunctionAgent
 
-from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import ApprovalDone, DeputyToolSpec
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import ApprovalRequired, Call, DeputizeError, Deputy, User, Verdict, ask_before_sending
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser
@@ -132,9 +131,9 @@ class Created(Nodes):
     """LangChain's ``create_agent``, with our middleware."""
 
     def made(self) -> tuple[Graph, Any]:
-        gates = [ApprovalMiddleware(self.deputy), ConsentMiddleware(self.deputy)]
+        gates = [DeputyMiddleware(self.deputy, self.tool)]
         more: dict[str, Any] = {"middleware": gates, "context_schema": Context, "checkpointer": InMemorySaver()}
-        made: Graph = create_agent(calling(self.calls), tools(self.deputy, self.tool), **more)
+        made: Graph = create_agent(calling(self.calls), **more)
         return made, {"messages": [("user", "go on")]}
 
 

@@ -9,8 +9,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
-from deputize.adapters.langchain import tools
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, system_prompt
 from deputize.sandbox import Sandbox
 from tests.support.created import Scripted
@@ -40,10 +39,9 @@ async def heard(deputy: Deputy, words: Any, *, wait: bool) -> Any:
         found.extend(messages)
         return AIMessage("Nothing.")
 
-    gates = [ApprovalMiddleware(deputy), ConsentMiddleware(deputy)]
+    gates = [DeputyMiddleware(deputy, "gmail")]
     agent: Any = create_agent(
         Scripted(respond=respond),
-        tools(deputy, "gmail"),
         system_prompt=words,
         middleware=gates,
         context_schema=Context,

@@ -93,7 +93,7 @@ assert browser.get(pause.value["consents"][0]["link"]).status_code == 200
 """
 CHAIN: Final = """
 from deputize.adapters.langchain import tools
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 found = {tool.name: tool for tool in tools(deputy, "gmail", user="alice")}
 call = {"name": "gmail_search_emails", "args": {}, "id": "1", "type": "tool_call"}
 answer = found["gmail_search_emails"].invoke(call).content

@@ -13,8 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 
-from deputize.adapters.langchain import tools
-from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy
 from tests.support.graphs import Context, Graph
 
@@ -53,13 +52,11 @@ def calling(*calls: dict[str, Any]) -> Scripted:
     return Scripted(respond=respond)
 
 
-def agent(deputy: Deputy, *calls: dict[str, Any], middleware: Sequence[Any] | None = None, saver: Any = None) -> Graph:
-    """An agent with the consent gate last, and before it our approval gate or this other middleware."""
-    before = [ApprovalMiddleware(deputy)] if middleware is None else middleware
+def agent(deputy: Deputy, *calls: dict[str, Any], middleware: Sequence[Any] = (), saver: Any = None) -> Graph:
+    """An agent with our middleware, and these others before it."""
     made: Graph = create_agent(
         calling(*calls),
-        tools(deputy, "gmail"),
-        middleware=[*before, ConsentMiddleware(deputy)],
+        middleware=[*middleware, DeputyMiddleware(deputy, "gmail")],
         context_schema=Context,
         checkpointer=saver or InMemorySaver(),
     )

@@ -66,7 +66,7 @@ def functional(deputy: Deputy, saver: Any) -> Graph:
     @entrypoint(checkpointer=saver, context_schema=Context)
     def chat(given: dict[str, Any]) -> dict[str, Any]:
         messages = [*given["messages"], ask(given["messages"]).result()]
-        return {"messages": acting.invoke({"messages": messages})["messages"]}
+        return {"messages": [*messages, *acting.invoke({"messages": messages})["messages"]]}
 
     return cast("Graph", chat)
 
@@ -82,7 +82,7 @@ def functional_async(deputy: Deputy, saver: Any) -> Graph:
     @entrypoint(checkpointer=saver, context_schema=Context)
     async def chat(given: dict[str, Any]) -> dict[str, Any]:
         messages = [*given["messages"], await ask(given["messages"])]
-        return {"messages": (await acting.ainvoke({"messages": messages}))["messages"]}
+        return {"messages": [*messages, *(await acting.ainvoke({"messages": messages}))["messages"]]}
 
     return cast("Graph", chat)
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from deputize.core import DeputizeError, PolicyDenied, User, UserRequired
+from deputize.core import PolicyDenied, User, UserRequired
 
 __all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "server_user"]
 
@@ -77,6 +77,11 @@ class RunInfo:
         return user
 
     @property
+    def is_verified(self) -> bool:
+        """Whether the server has verified somebody; an API key's owner, too."""
+        return getattr(self._server, "user", None) is not None
+
+    @property
     def _server(self) -> Any:
         return getattr(self.runtime, "server_info", None)
 
@@ -126,30 +131,37 @@ class Identity:
 
     def _unbound(self, run: RunInfo) -> User | None:
         """The server's user; else the context's, and ``configurable``'s where the host opted in."""
-        problem: DeputizeError
-        try:
-            return _verified(run)
-        except (UserRequired, PolicyDenied) as error:
-            problem = error
+        if verified := _verified(run):
+            return verified
         claims = _claims(run)
         trusted = ("context", "configurable") if self.user_from_configurable else ("context",)
         named = [claims[where] for where in trusted if claims[where].id]
         if not run.on_server or self.trust_client_context:
             return named[0] if named else None
-        if named and isinstance(problem, UserRequired):
-            raise PolicyDenied("This server verifies nobody: its client chose the user of this run.", hint=TRUST)
-        raise problem
+        try:
+            return User(str(field(run.server_user, "identity")))
+        except UserRequired:
+            if named:
+                raise PolicyDenied(
+                    "This server verifies nobody: its client chose the user of this run.", hint=TRUST
+                ) from None
+            raise
 
 
-def _verified(run: RunInfo) -> User:
-    return User(str(field(run.server_user, "identity")))
+def _verified(run: RunInfo) -> User | None:
+    """The server's user; None where there is none, or only an API key's identity, which is no user's."""
+    if not run.is_verified:  # as nearly always: an error made and thrown away is half of the cost
+        return None
+    with suppress(UserRequired, PolicyDenied):
+        return User(str(field(run.server_user, "identity")))
+    return None
 
 
 def _claims(run: RunInfo) -> dict[str, User]:
     """Which user and tenant each channel names, empty where it names none."""
     claims = {"context": _claim(run.context), "configurable": _claim(run.configurable)}
-    with suppress(UserRequired, PolicyDenied):  # an API key's identity says nothing about the user
-        claims["server user"] = _verified(run)
+    if verified := _verified(run):
+        claims["server user"] = verified
     return claims
 
 

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["asked_by", "current_call", "current_id", "tool_call_id_of"]
+__all__ = ["asked_by", "current_call", "current_id", "is_asked", "tool_call_id_of"]
 
 current_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 """The id of the call that is answered now."""
@@ -28,6 +28,11 @@ def asked_by(message: str) -> Iterator[None]:
         _asked.reset(token)
 
 
+def is_asked() -> bool:
+    """Whether a gate has seen the call that is answered now, and its arguments."""
+    return bool(_asked.get())
+
+
 def tool_call_id_of(call: Any) -> str:
     """The id of a model's tool call; empty for plain arguments."""
     return str(call.get("id") or "") if isinstance(call, dict) and call.get("type") == "tool_call" else ""
@@ -35,8 +40,9 @@ def tool_call_id_of(call: Any) -> str:
 
 def current_call(config: RunnableConfig) -> Call:
     """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
-    chosen = config.get("configurable") or {}
-    task = _asked.get() or str((config.get("metadata") or {}).get("langgraph_checkpoint_ns") or "")
+    known = config.get("metadata") or {}
+    thread = str((config.get("configurable") or {}).get("thread_id") or "")
+    task = _asked.get() or str(known.get("langgraph_checkpoint_ns") or "")
     if not task or not current_id.get():
-        return Call(thread=str(chosen.get("thread_id") or ""))
-    return Call(thread=str(chosen.get("thread_id") or ""), message=task, id=current_id.get())
+        return Call(thread=thread)
+    return Call(thread=thread, message=task, id=current_id.get(), run=str(known.get("run_id") or ""))

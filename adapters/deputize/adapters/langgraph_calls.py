@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["open_calls", "where"]
+__all__ = ["latest", "open_calls", "where"]
+
+
+def latest(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
+    """The model's last message, and what has followed it; empty where it has said nothing."""
+    for index in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[index], AIMessage):
+            return messages[index:]
+    return ()
 
 
 def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
-    """The id of the last message that asked for tools, and those of its calls that nobody has answered yet."""
-    for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
-        if isinstance(message, AIMessage) and message.tool_calls:
-            answered = {m.tool_call_id for m in messages[index:] if isinstance(m, ToolMessage)}
-            return message.id or _task(config), [c for c in message.tool_calls if c["id"] not in answered]
-    return "", []
+    """The id of the model's last message, and those of its calls that nobody has answered yet.
+
+    Calls of a message before it are none: whoever went on with other words has dropped them.
+    """
+    if not (tail := latest(messages)):
+        return "", []
+    asking = cast("AIMessage", tail[0])
+    answered = {message.tool_call_id for message in tail if isinstance(message, ToolMessage)}
+    return asking.id or _task(config), [call for call in asking.tool_calls if call["id"] not in answered]
 
 
 def _task(config: RunnableConfig) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 from langgraph.errors import GraphInterrupt
@@ -33,6 +34,7 @@ __all__ = [
     "Payload",
     "asked_of",
     "asking_again",
+    "missing_of",
     "record",
     "resume_when_done",
     "same_user",
@@ -82,10 +84,18 @@ def wait_for(pause: Payload, schema: Any) -> Any:
             warn_once(NO_CHECKPOINTER)
         raise
     except ValidationError as wrong:
-        where = ".".join(str(part) for part in wrong.errors()[0]["loc"][:1]) or "value"
-        error = InvalidInput(f"The resume has another form than this pause wants: its {where}.", hint=_hint(wrong))
+        error = _unusable(wrong)
         vars(error).update(vars(wrong))  # LangGraph's own mark of such a value; see its `is_invalid_resume`
     raise error
+
+
+def _unusable(wrong: ValidationError) -> InvalidInput:
+    first = wrong.errors()[0]
+    about = getattr(first.get("ctx", {}).get("error"), "__cause__", None)  # what a reader of its own has said
+    if isinstance(about, InvalidInput):
+        return InvalidInput(str(about), hint=about.hint, fix_by="operator")
+    where = ".".join(str(part) for part in first["loc"][:1]) or "value"
+    return InvalidInput(f"The resume has another form than this pause wants: its {where}.", hint=_hint(wrong))
 
 
 def _hint(wrong: ValidationError) -> str:
@@ -118,6 +128,13 @@ def same_user(note: Mapping[str, Any], user: User | None) -> User:
     if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
         raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     return user
+
+
+def missing_of(answer: Any) -> Payload:
+    """The consent or approval, by its kind, that this answer of a call says is missing; empty where it does not."""
+    if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
+        return {}
+    return {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}
 
 
 def asked_of(interrupts: Iterable[Interrupt], kind: Literal["consent", "approval"]) -> list[Payload]:

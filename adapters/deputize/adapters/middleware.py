@@ -1,85 +1,93 @@
-"""Middleware for LangChain's ``create_agent``: it pauses for consent and for approval, each in a node of its own.
+"""LangChain's ``create_agent`` that acts as the user: one middleware brings the tools, and asks for what they need.
 
-    from deputize.adapters.langchain import tools
-    from deputize.adapters.middleware import ApprovalMiddleware, ConsentMiddleware
+    from deputize.adapters.middleware import DeputyMiddleware
 
-    create_agent(model, tools(deputy, "gmail"), middleware=[ApprovalMiddleware(deputy), ConsentMiddleware(deputy)])
+    create_agent(model, middleware=[DeputyMiddleware(deputy, "gmail")])
 
-Consent stands last in the list, since the hooks after a model run from last to first: nobody is asked to approve what
-cannot happen. Each gate pauses once for all calls of the model's message, and asks the vault again when it wakes.
+After the model has asked for tools, one pause lists every consent its calls need, then one every approval, in a graph
+of its own (`deputize.adapters.langgraph_gate`): so its place among other middlewares does not matter, and no answer to
+a question of theirs is taken for one to ours. What is lost or changed after that, by another middleware that edits a
+call, is asked for where the tool is run. The agent's other tools are none of our business.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, NotRequired
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, NotRequired
 
 from deputize.adapters.host import Who
 from deputize.adapters.releases import LANGGRAPH, require
-from deputize.core import (
-    Acting,
-    ApprovalRequired,
-    Call,
-    ConsentRequired,
-    DeputizeError,
-    PolicyDenied,
-    SettingsError,
-    User,
-    system_prompt,
-)
+from deputize.core import Acting, ApprovalRequired, DeputizeError, PolicyDenied, SettingsError, User, system_prompt
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, ModelRequest
     from langchain.agents.middleware.types import PrivateStateAttr, ToolCallRequest
-    from langchain_core.messages import SystemMessage, ToolMessage
+    from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
     from deputize.adapters.langchain_calls import asked_by
     from deputize.adapters.langchain_host import Host
-    from deputize.adapters.langgraph_calls import open_calls, where
-    from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
+    from deputize.adapters.langchain_tools import act_tool
+    from deputize.adapters.langgraph_bare_resume import forget_bare_resume
+    from deputize.adapters.langgraph_calls import latest, open_calls, where
+    from deputize.adapters.langgraph_fast_path import Place
+    from deputize.adapters.langgraph_gate import RETURNS, Gate, InterruptMode, Output, Seen, State
+    from deputize.adapters.langgraph_pauses import Payload, missing_of, same_user
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langchain") from None
 
 require(LANGGRAPH)
-__all__ = ["ApprovalMiddleware", "ConsentMiddleware"]
+__all__ = ["DeputyMiddleware"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ApprovalMiddleware", "ConsentMiddleware"):
+        hint = "create_agent(model, middleware=[DeputyMiddleware(deputy, ...)]): it brings the tools, too."
+        raise SettingsError(f"{name} has become a part of DeputyMiddleware.", hint=hint)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class _Owned(AgentState[Any]):
     deputize: NotRequired[Annotated[Payload, PrivateStateAttr]]
 
 
-class _Gate(AgentMiddleware[Any, Any, Any]):
-    """What both gates share: whose run it is, and what stands in the way of the calls a model asked for."""
+class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Tools that act as the user, and the pauses that they need.
+
+    ``toolkits``, ``read_only``: which tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
+    ``trust_client_context``: who acts, see `deputize.adapters.host`. ``interrupt_mode``: as of the act node.
+    ``name``: of its nodes, where an agent has two.
+    """
 
     state_schema = _Owned
-    kind: ClassVar[Literal["consent", "approval"]]
-    answers: ClassVar[Any]
 
     def __init__(
         self,
         deputy: Acting,
-        *,
+        *toolkits: str,
         user: Who = None,
         agent: str = "",
+        read_only: bool = False,
         user_from_configurable: bool = False,
         trust_client_context: bool = False,
+        interrupt_mode: InterruptMode = "by_id",
+        name: str = "deputize",
     ) -> None:
         super().__init__()
+        self._name = name
         self.host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context)
-        _ = self._names  # looks for installed toolkits: here, and not on the event loop of a run
+        found = deputy.tools(*toolkits, read_only=read_only)
+        self.tools = [act_tool(tool, self.host) for tool in found]
+        self._mine = {tool.name: tool for tool in self.tools}
+        self.gate = Gate(self.host, found, interrupt_mode)
+        self.asking = self.gate.graph(name, _nothing)
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        """The names of the deputy's tools; the agent's other tools are none of our business."""
-        return frozenset(tool.name for tool in self.host.deputy.tools())
-
-    def _user(self, runtime: Any) -> User | None:
-        return self.host.resuming_user(get_config(), runtime)
+    @property
+    def name(self) -> str:
+        """Of its nodes in the agent's graph."""
+        return self._name
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
         """Note who begins: nobody else may resume."""
@@ -90,120 +98,150 @@ class _Gate(AgentMiddleware[Any, Any, Any]):
         """See `before_agent`."""
         return self.before_agent(state, runtime)
 
-    def after_model(self, state: Any, runtime: Any) -> Payload | None:
-        """Pause until nothing is left to ask of the user; then tell the model what is refused."""
-        user, run = self._user(runtime), self.host.deputy.run
-        blockers = run(self._blockers(state, user))
-        faults: dict[str, str] = {}
-        while asks := self._asks(blockers, faults):
-            faults = run(self._record(self._pause(asks), user))
-            blockers = run(self._blockers(state, user))
-        return self._refused(blockers)
-
-    async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
-        """See `after_model`."""
-        user = self._user(runtime)
-        blockers = await self._blockers(state, user)
-        faults: dict[str, str] = {}
-        while asks := self._asks(blockers, faults):
-            faults = await self._record(self._pause(asks), user)
-            blockers = await self._blockers(state, user)
-        return self._refused(blockers)
-
-    async def _blockers(self, state: Any, user: User | None) -> list[tuple[Any, DeputizeError | None]]:
-        """Our open calls, and what stands in the way of each. Raises `PolicyDenied` for another user's."""
-        config = get_config()
-        asked, calls = open_calls(state["messages"], config)
-        ours = [call for call in calls if call["name"] in self._names]
-        wanted = [(call["name"], call["args"], where(config, asked, call)) for call in ours]
-        note = state.get("deputize") or {}
-        try:
-            who = same_user(note, user) if ours and (user or note) else user
-        except PolicyDenied:
-            await self._denied(wanted, User(note.get("user", ""), note.get("tenant", "")))
-            self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
-            raise
-        blockers = await self.host.deputy.prepare(wanted, user=who, agent=self.host.agent)
-        return list(zip(ours, blockers, strict=True))
-
-    async def _denied(self, wanted: list[tuple[str, Any, Call]], owner: User) -> None:
-        """LangGraph keeps a stranger's answer and hands it to the next resume: the approvals get new ids."""
-        if owner.id:
-            blockers = await self.host.deputy.prepare(wanted, user=owner, agent=self.host.agent)
-            ids = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
-            await self.host.deputy.renew(ids, user=owner)
-
-    def _asks(self, blockers: list[tuple[Any, DeputizeError | None]], faults: Mapping[str, str]) -> dict[str, Payload]:
-        """What to ask the user now, by id."""
-        asks: dict[str, Payload] = {}
-        for _, blocker in blockers:
-            if self.kind == "consent" and isinstance(blocker, ConsentRequired):
-                asks[blocker.consent.id] = blocker.consent.payload()
-            if self.kind == "approval" and isinstance(blocker, ApprovalRequired):
-                asks[blocker.approval.id] = asking_again(blocker.approval, faults)
-        return asks
-
-    def _pause(self, asks: Mapping[str, Payload]) -> Any:
-        """One pause for all of it; what it was answered."""
-        pause = {"type": f"deputize.{self.kind}", "v": 1, f"{self.kind}s": list(asks.values())}
-        return wait_for(pause, self.answers)
-
-    async def _record(self, answer: Any, user: User | None) -> dict[str, str]:
-        """Of a consent's answer nothing is worth recording."""
-        return {}
-
-    def _refused(self, blockers: list[tuple[Any, DeputizeError | None]]) -> Payload | None:
-        """The refusals that the model can read before tools run.
-
-        LangChain takes a message for the answer to every call of its id: where several have one, each is refused by
-        its own tool.
-        """
-        ids = Counter(call["id"] for call, _ in blockers)
-        refusals: list[ToolMessage] = [
-            self.host.failed(call["name"], str(call["id"]), blocker)
-            for call, blocker in blockers
-            if blocker is not None
-            and not isinstance(blocker, ConsentRequired | ApprovalRequired)
-            and ids[call["id"]] == 1
-        ]
-        return {"messages": refusals} if refusals else None
-
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
         """Tell the model what ``from_outside`` means, once, whatever the agent's system prompt is."""
-        return handler(_told_of_outside(request))
+        return handler(self._checked(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
     ) -> Any:
         """See `wrap_model_call`."""
-        return await handler(_told_of_outside(request))
+        return await handler(self._checked(request))
+
+    def after_model(self, state: Any, runtime: Any) -> Payload | None:
+        """Pause until nothing is left to ask of the user; then tell the model what is refused."""
+        if not (tail := self._ours(state["messages"])):
+            return None
+        config, user, run = get_config(), self._user(runtime), self.host.deputy.run
+        place = Place.of(config)
+        run(self._only_by_its_owner(state, tail, user))
+        if place and not place.begun_now():
+            seen = run(self.gate.look({"messages": tail, "outputs": []}, config, user))
+            if seen.pause is None:
+                return _refusals(tail, seen.outputs)
+        return _refusals(tail, self.asking.invoke({"messages": tail}, place.config if place else config)["outputs"])
+
+    async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
+        """See `after_model`."""
+        if not (tail := self._ours(state["messages"])):
+            return None
+        config, user = get_config(), self._user(runtime)
+        place = Place.of(config)
+        await self._only_by_its_owner(state, tail, user)
+        if place and not await place.begun():
+            seen = await self.gate.look({"messages": tail, "outputs": []}, config, user)
+            if seen.pause is None:
+                return _refusals(tail, seen.outputs)
+        asked = await self.asking.ainvoke({"messages": tail}, place.config if place else config)
+        return _refusals(tail, asked["outputs"])
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
-        """The second look is the tool's own: it acts, or says what was lost since. Here it learns who asked."""
+        """The second look is the tool's own: it acts, or says what was lost since; then the user is asked again."""
+        if not self._is_mine(request.tool):
+            return handler(request)
         if refused := self._not_theirs(request):
             return refused
         with asked_by(open_calls(request.state["messages"], get_config())[0]):
-            return handler(request)
+            for _ in range(RETURNS):
+                answer = handler(request)
+                if not (missing := missing_of(answer)):
+                    break
+                self.asking.invoke(_lost(request, missing), get_config())
+        return answer
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
         """See `wrap_tool_call`."""
+        if not self._is_mine(request.tool):
+            return await handler(request)
         if refused := self._not_theirs(request):
             return refused
         with asked_by(open_calls(request.state["messages"], get_config())[0]):
-            return await handler(request)
+            for _ in range(RETURNS):
+                answer = await handler(request)
+                if not (missing := missing_of(answer)):
+                    break
+                await self.asking.ainvoke(_lost(request, missing), get_config())
+        return answer
+
+    def _user(self, runtime: Any) -> User | None:
+        return self.host.resuming_user(get_config(), runtime)
+
+    def _checked(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """The request as the model should see it. Raises `SettingsError` for a tool of the host with a name of ours."""
+        for tool in request.tools:
+            if (name := getattr(tool, "name", "")) in self._mine and not self._is_mine(tool):
+                hint = "Give it another name. Pass the agent no tools of the deputy: the middleware brings them."
+                raise SettingsError(f"A tool of the application is called {name!r}, as one of ours.", hint=hint)
+        return _told_of_outside(request)
+
+    def _is_mine(self, tool: Any) -> bool:
+        return tool is not None and self._mine.get(getattr(tool, "name", "")) is tool
+
+    def _ours(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        """The model's last message and what followed it, where it asks for one of our tools."""
+        tail = list(latest(messages))
+        calls = tail[0].tool_calls if tail and isinstance(tail[0], AIMessage) else ()
+        return tail if any(call["name"] in self.gate.providers for call in calls) else []
+
+    async def _only_by_its_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> None:
+        """Raises `PolicyDenied` for another user than the one who began.
+
+        LangGraph keeps a stranger's answer and hands it to the next resume: it is forgotten, and the approvals get
+        new ids.
+        """
+        note = state.get("deputize") or {}
+        if not note and not user:
+            return
+        try:
+            same_user(note, user)
+        except PolicyDenied:
+            config, owner = get_config(), User(note.get("user", ""), note.get("tenant", ""))
+            await forget_bare_resume(config, heard=False)
+            if owner.id:
+                await self._renew(tail, owner)
+            self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
+            raise
+
+    async def _renew(self, tail: list[AnyMessage], owner: User) -> None:
+        config, deputy = get_config(), self.host.deputy
+        asked, calls = open_calls(tail, config)
+        ours = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.gate.providers]
+        blockers = await deputy.prepare(ours, user=owner, agent=self.host.agent)
+        waiting = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
+        await deputy.renew(waiting, user=owner)
 
     def _not_theirs(self, request: ToolCallRequest) -> ToolMessage | None:
         """The refusal of a call that another user let go on, at a pause of somebody else's."""
-        call = request.tool_call
-        user = self._user(request.runtime)
-        if user and call["name"] in self._names:
+        call, user = request.tool_call, self._user(request.runtime)
+        if user:
             try:
                 same_user(request.state.get("deputize") or {}, user)
             except DeputizeError as error:
                 return self.host.failed(call["name"], str(call["id"]), error)
         return None
+
+
+def _nothing(seen: Seen, calls: Any, state: State, *, back: bool) -> list[Any]:
+    """The agent itself runs the tools."""
+    return []
+
+
+def _lost(request: ToolCallRequest, missing: Payload) -> Payload:
+    """What the gate looks at where a tool that ran says what is missing."""
+    return {"messages": [], "lost": [{"id": str(request.tool_call["id"]), "asks": missing}]}
+
+
+def _refusals(tail: Sequence[AnyMessage], outputs: Sequence[Output]) -> Payload | None:
+    """The refusals that the model can read before tools run.
+
+    LangChain takes a message for the answer to every call of its id: where several have one, each is refused by its
+    own tool.
+    """
+    ids = [call["id"] for call in tail[0].tool_calls] if isinstance(tail[0], AIMessage) else []
+    messages = [one for output in outputs if ids.count(output["id"]) == 1 for one in output["given"]]
+    return {"messages": messages} if messages else None
 
 
 def _told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
@@ -214,20 +252,3 @@ def _told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
     words = message.content
     told = system_prompt(words) if isinstance(words, str) else [*words, {"type": "text", "text": system_prompt()}]
     return request.override(system_message=SystemMessage(told))
-
-
-class ConsentMiddleware(_Gate):
-    """Pauses until the user has been to the links. The answer proves nothing: the vault is asked again."""
-
-    kind = "consent"
-    answers = WAKE
-
-
-class ApprovalMiddleware(_Gate):
-    """Pauses until the user has decided about every act that the policy wants approved."""
-
-    kind = "approval"
-    answers = Answers
-
-    async def _record(self, answer: Any, user: User | None) -> dict[str, str]:
-        return await record(self.host.deputy, answer, user)

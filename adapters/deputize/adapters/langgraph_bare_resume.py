@@ -1,0 +1,46 @@
+"""A resume that names no interrupt counts for the run it came with, and for no later one.
+
+LangGraph writes the value of ``Command(resume=value)`` down beside the graph's checkpoint, which stays the same while a
+graph inside of one of its tasks goes on. So a later run, by a map of interrupts or by nothing at all, hands it to the
+next interrupt that has no value of its own: to a pause that nobody had seen when it was said, or from a stranger to the
+owner. By the ids in it that is harmless. A "yes" by position would be a yes to whatever is asked next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from deputize.adapters.langgraph_fast_path import PAD, SAVER
+
+__all__ = ["forget_bare_resume"]
+
+NO_TASK: Final = "00000000-0000-0000-0000-000000000000"  # LangGraph's own names, of what belongs to no task
+RESUME: Final = "__resume__"
+WAKE: Final = {"wake": True}
+
+
+async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> None:
+    """Leave a wake-up in the place of the value this run was resumed with, for every run after it.
+
+    To be called by a task before it interrupts, with its own ``config``. ``heard``: this run still hears the value;
+    else, as for a stranger's, it is dropped here as well. Of a run that ends in between, the answer is lost, and the
+    user is asked again.
+    """
+    inside: Mapping[str, Any] = config.get("configurable") or {}
+    pad, saver, root = inside.get(PAD), inside.get(SAVER), (inside.get("checkpoint_map") or {}).get("")
+    if pad is None or pad.get_null_resume(False) is None:  # it also tells of one that another interrupt has heard
+        return
+    if not heard:
+        pad.get_null_resume(True)
+    if isinstance(saver, BaseCheckpointSaver) and root:
+        kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
+        kept["configurable"]["thread_id"] = inside["thread_id"]
+        try:
+            await saver.aput_writes(kept, [(RESUME, WAKE)], NO_TASK)
+        except NotImplementedError:  # a saver for blocking graphs
+            await asyncio.to_thread(saver.put_writes, kept, [(RESUME, WAKE)], NO_TASK)

@@ -1,0 +1,293 @@
+"""The gate before acts, in a graph of its own: gate -> wait -> gate -> what was asked for, or the end.
+
+The gate looks at every open call of a model's message and asks the vault; it has effects but never pauses. A wait node
+pauses, once, and does nothing else, so that nothing is ever run twice; a run that comes to it late, when all was
+decided, passes. A resume is a wake-up: the gate looks again. First one pause lists every consent the message needs,
+then one every approval. What a resume value says of an approval is recorded as the resuming user's decision; the
+recorded row counts.
+
+What needs no yes and stands before the first call that does is done before the user is asked, who is so shown what the
+rest would do after it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NotRequired,  # of the standard one pydantic has no schema before Python 3.12
+    Protocol,
+    TypeAlias,
+    get_args,
+)
+
+from langchain_core.messages import AnyMessage, ToolCall, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langgraph.errors import GraphInterrupt
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import get_runtime
+from langgraph.types import Command, Send
+from typing_extensions import TypedDict
+
+from deputize.adapters.host import REFUSED
+from deputize.adapters.human_in_the_loop import answers_to, as_hitl
+from deputize.adapters.langchain_host import Host
+from deputize.adapters.langgraph_bare_resume import forget_bare_resume
+from deputize.adapters.langgraph_calls import open_calls, where
+from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
+from deputize.core import (
+    Approval,
+    ApprovalRequired,
+    Consent,
+    ConsentRequired,
+    Declined,
+    Effect,
+    PolicyDenied,
+    SettingsError,
+    Tool,
+    User,
+)
+
+__all__ = ["NOBODY", "RETURNS", "Acts", "Gate", "Graph", "InterruptMode", "Lost", "Output", "Seen", "State", "both"]
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+NOBODY: Final = User("")
+UNWANTED: Final = Declined("The user does not want to connect this now.")
+InterruptMode: TypeAlias = Literal["by_id", "hitl"]
+"""How a pause is shown and answered: by approval ids, or in the form of LangChain's inboxes, by position."""
+RETURNS: Final = 3
+"""How often a call may come back from its act, before its model is told what is missing."""
+
+
+class Output(TypedDict):
+    """What a call was answered with: messages, and commands where a tool of the host returned some."""
+
+    id: str
+    given: list[Any]
+
+
+class Lost(TypedDict):
+    """A call that came back, since what it had is gone, or since another call was made of it: what has to be asked."""
+
+    id: str
+    asks: Payload
+
+
+class _Given(TypedDict):
+    messages: list[AnyMessage]
+    """The model's message, and what has followed it."""
+    lost: NotRequired[Annotated[list[Lost], operator.add]]
+
+
+class _Done(TypedDict):
+    outputs: Annotated[list[Output], operator.add]
+
+
+class State(_Given, _Done, total=False):
+    """The graph's own state. ``deputize``: whose pause it is, and for what."""
+
+    deputize: Payload
+
+
+@dataclass(eq=False)
+class Seen:
+    """What stands between the open calls of a message and their acts now.
+
+    ``asks``: what the user has to be asked, by kind and id. ``outputs``: what is refused. ``ready``: what may run.
+    ``first``: those of them that are done before an approval is asked. ``others``: calls of tools that are not ours.
+    """
+
+    asked: str
+    user: User | None
+    asks: dict[str, dict[str, Payload]] = field(default_factory=lambda: {"consent": {}, "approval": {}})
+    outputs: list[Output] = field(default_factory=list)
+    ready: list[ToolCall] = field(default_factory=list)
+    first: list[ToolCall] = field(default_factory=list)
+    others: list[ToolCall] = field(default_factory=list)
+
+    def refuse(self, call: ToolCall, answer: ToolMessage) -> None:
+        """This call is answered, and not run."""
+        self.outputs.append({"id": str(call["id"]), "given": [answer]})
+
+    @property
+    def pause(self) -> Payload | None:
+        """What to pause for now: consents, or else approvals."""
+        for kind, waiting in self.asks.items():
+            if waiting and self.user:
+                return {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
+        return None
+
+
+class Acts(Protocol):
+    """What goes on when the gate is open: where to, for calls that may run. ``back``: the gate looks again after."""
+
+    def __call__(self, seen: Seen, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
+        """The tasks."""
+        ...
+
+
+class Gate:
+    """The gate of one list of tools: what it sees, how it waits, and the graph of both."""
+
+    def __init__(self, host: Host, found: Sequence[Tool], mode: InterruptMode = "by_id") -> None:
+        if mode not in get_args(InterruptMode):
+            raise SettingsError(f"There is no interrupt_mode {mode!r}.", hint='It is "by_id" or "hitl".')
+        self.host, self.mode = host, mode
+        self.providers = {tool.name: tool.provider for tool in found}
+        self.reads = frozenset(tool.name for tool in found if tool.gravest is Effect.READS)
+
+    def graph(self, name: str, acts: Acts, **nodes: Runnable[Any, Any]) -> Graph:
+        """gate -> wait -> gate -> ``nodes``, where ``acts`` sends what may run, or the end."""
+
+        async def gate(state: State, config: RunnableConfig, user: User | None) -> Command[Any]:
+            return self._led(await self.look(state, config, user), state, acts)
+
+        builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=_Given, output_schema=_Done)
+        ways = ("wait_consent", "wait_approval", *nodes, END)
+        builder.add_node("gate", both("gate", self.host, gate), destinations=ways)
+        for wait in (self.wait_consent, self.wait_approval):
+            builder.add_node(wait.__name__, both(wait.__name__, self.host, wait), destinations=("gate",))
+        for one, node in nodes.items():
+            builder.add_node(one, node, destinations=("gate", END))
+        builder.add_edge(START, "gate")
+        return builder.compile(name=name)
+
+    def _led(self, seen: Seen, state: State, acts: Acts) -> Command[Any]:
+        """Do what comes first, pause, or let the calls run."""
+        if seen.first and seen.asks["approval"] and not seen.asks["consent"]:
+            goto = acts(seen, seen.first, state, back=True)
+            return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=goto)
+        if (pause := seen.pause) and seen.user:
+            note = {"user": seen.user.id, "tenant": seen.user.tenant, "pause": pause}
+            note |= {"refused": (state.get("deputize") or {}).get("refused", [])}
+            return Command(update={"deputize": note}, goto=f"wait_{pause['type'].rpartition('.')[2]}")
+        tasks = acts(seen, [*seen.ready, *seen.others], state, back=False)
+        return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=tasks or END)
+
+    async def look(self, state: State, config: RunnableConfig, user: User | None) -> Seen:
+        """Look what stands between each open call and its act. Raises `PolicyDenied` for a refused identity."""
+        asked, every = open_calls(state["messages"], config)
+        done = {output["id"] for output in state.get("outputs", ())}
+        calls = [call for call in every if call["id"] not in done]
+        wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.providers]
+        if wanted and user is REFUSED:
+            self.host.acting_user(config, get_runtime())  # raises, and says why
+        approved, note, seen = set[str](), state.get("deputize") or {}, Seen(asked, user)
+        blockers = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent, approved=approved))
+        for call in calls:
+            if call["name"] not in self.providers:
+                seen.others.append(call)
+            elif isinstance(blocker := next(blockers), ConsentRequired):
+                if blocker.consent.id in note.get("refused", ()):
+                    seen.refuse(call, self.host.failed(call["name"], str(call["id"]), UNWANTED))
+                    continue
+                seen.asks["consent"][blocker.consent.id] = blocker.consent.payload()
+            elif isinstance(blocker, ApprovalRequired):
+                seen.asks["approval"][blocker.approval.id] = asking_again(blocker.approval, note.get("faults", {}))
+            elif blocker is not None:
+                seen.refuse(call, self.host.failed(call["name"], str(call["id"]), blocker))
+            else:
+                seen.ready.append(call)
+                if not (seen.asks["approval"] or call["name"] in self.reads or call["id"] in approved):
+                    seen.first.append(call)
+        if not user or len({call["id"] for call in calls}) < len(calls):
+            seen.first = []  # of calls with one id, an answer now could be another call's
+        elif state.get("lost"):
+            await self._add_lost(seen, state["lost"], user)
+        return seen
+
+    async def _add_lost(self, seen: Seen, lost: Sequence[Lost], user: User) -> None:
+        """What acts themselves asked for, if it is not yet answered."""
+        for one in lost:
+            for kind, ask in one["asks"].items():
+                if await self._pending([ask], user if kind == "approval" else None):
+                    seen.asks[kind].setdefault(ask[f"{kind}_id"], ask)
+
+    async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
+        """Pause until the user has been to the links. The answer proves nothing: the gate looks again.
+
+        Only by an inbox, which has no other way, can it say that the user does not want to connect.
+        """
+        note = state["deputize"]
+        await self._heard_by(user, note, config)
+        try:
+            given = self._asked(note["pause"], WAKE)
+        except GraphInterrupt:
+            if await self._pending(note["pause"]["consents"]):
+                raise
+            return Command(goto="gate")
+        if self.mode == "by_id" or not given["refused"]:
+            return Command(goto="gate")
+        refused = [*note.get("refused", ()), *given["refused"]]
+        return Command(update={"deputize": {**note, "refused": refused}}, goto="gate")
+
+    async def wait_approval(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
+        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's.
+
+        LangGraph keeps a stranger's answer and hands it to the next resume: after one, the approvals get new ids.
+        """
+        note = state["deputize"]
+        try:
+            who = await self._heard_by(user, note, config)
+        except PolicyDenied:
+            waiting = [ask["approval_id"] for ask in note["pause"]["approvals"]]
+            await self.host.deputy.renew(waiting, user=User(note["user"], note["tenant"]))
+            raise
+        try:
+            given = self._asked(note["pause"], Answers)
+        except GraphInterrupt:
+            if await self._pending(note["pause"]["approvals"], who):
+                raise
+            return Command(goto="gate")
+        faults = await record(self.host.deputy, given, who)
+        return Command(update={"deputize": {**note, "faults": faults}}, goto="gate")
+
+    async def _heard_by(self, user: User | None, note: Payload, config: RunnableConfig) -> User:
+        """The user who began, whose answer this is. Raises `PolicyDenied` for another one's.
+
+        An answer by position is for the pause that was shown: LangGraph must not keep it for the next one.
+        """
+        try:
+            who = same_user(note, user)
+        except PolicyDenied:
+            await forget_bare_resume(config, heard=False)
+            raise
+        if self.mode == "hitl":
+            await forget_bare_resume(config, heard=True)
+        return who
+
+    def _asked(self, pause: Payload, schema: Any) -> Any:
+        """Pause, in the form that this gate's clients know."""
+        return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema)
+
+    async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
+        """Whether the user still has to answer one of these. Racing resumes leave pauses behind that are answered."""
+        for ask in asks:
+            one: Consent | Approval | None
+            if who is None:
+                one = await self.host.deputy.consent(ask["consent_id"])
+            else:
+                one = await self.host.deputy.approval(ask["approval_id"], by=who)
+            if one is not None and one.status == "pending":
+                return True
+        return False
+
+
+def both(
+    name: str, host: Host, body: Callable[[Any, RunnableConfig, User | None], Coroutine[Any, Any, Command[Any]]]
+) -> Runnable[Any, Any]:
+    """A node's body for sync and async graphs alike."""
+
+    async def awaited(given: Any, config: RunnableConfig) -> Command[Any]:
+        return await body(given, config, host.resuming_user(config, get_runtime()))
+
+    def blocking(given: Any, config: RunnableConfig) -> Command[Any]:
+        return host.deputy.run(body(given, config, host.resuming_user(config, get_runtime())))
+
+    return RunnableLambda(blocking, afunc=awaited, name=name)

@@ -1,0 +1,153 @@
+"""``interrupt_mode="hitl"``: inboxes answer our pauses by position, and no answer counts for another question."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware.human_in_the_loop import HITLRequest
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+from pydantic import TypeAdapter
+
+from deputize.adapters.middleware import DeputyMiddleware
+from deputize.core import Deputy, InvalidInput, PolicyDenied
+from deputize.sandbox import Sandbox
+from tests.support.created import calling
+from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, grant_all, plain, tool_messages
+from tests.support.house import build, connect
+
+ALICE, BOB = Context("alice"), Context("bob")
+OTHER: dict[str, Any] = {**SEND, "id": "other", "args": {**SEND["args"], "body": "No, sorry."}}
+YES, NO = {"type": "approve"}, {"type": "reject", "message": "not now"}
+WAYS = ("act_node", "create_agent")
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
+    """A graph, and what starts it."""
+    if way == "act_node":
+        return plain(deputy, interrupt_mode="hitl"), asking(*calls)
+    middleware = [DeputyMiddleware(deputy, "gmail", interrupt_mode="hitl")]
+    saver = InMemorySaver()
+    made: Graph = create_agent(calling(*calls), middleware=middleware, context_schema=Context, checkpointer=saver)
+    return made, {"messages": [("user", "go on")]}
+
+
+async def said(graph: Graph, *decisions: dict[str, Any], who: Context = ALICE) -> Any:
+    """Answer as Agent Chat UI does: without the id of an interrupt."""
+    return await graph.ainvoke(Command(resume={"decisions": list(decisions)}), config(), context=who)
+
+
+async def shown(graph: Graph) -> list[str]:
+    """The names of what is asked now; as LangChain's own type has it."""
+    found = []
+    for pause in (await graph.aget_state(config())).interrupts:
+        TypeAdapter(HITLRequest).validate_python(pause.value)
+        found += [request["name"] for request in pause.value["action_requests"]]
+    return found
+
+
+def bodies(sandbox: Sandbox) -> list[str]:
+    return ["No" if b"No, sorry." in mail.raw else "Yes" for mail in sandbox.sent("alice@example.test")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_consent_and_approvals_are_answered_by_position_and_each_decision_is_for_its_place(
+    way: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph, start = begun(way, deputy, SEND, OTHER, SEARCH)
+    await graph.ainvoke(start, config(), context=ALICE)
+    assert await shown(graph) == ["connect_google"]
+    await said(graph, YES)
+    assert await shown(graph) == ["connect_google"], "a yes to a consent proves nothing"
+    await grant_all(deputy, sandbox, graph, config())
+    await said(graph, YES)
+    assert await shown(graph) == ["gmail_send_email"] * 2 and bodies(sandbox) == []
+    state = await said(graph, NO, YES)
+    assert bodies(sandbox) == ["No"]
+    assert {call: m.status for call, m in tool_messages(state).items()} == {
+        "send": "error", "other": "success", "search": "success"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_does_not_want_to_connect_ends_the_call_and_the_rest_runs(
+    way: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "readonly")
+    graph, start = begun(way, deputy, SEND, SEARCH)
+    await graph.ainvoke(start, config(), context=ALICE)
+    state = await said(graph, NO)
+    answers = tool_messages(state)
+    assert answers["send"].status == "error" and "does not want to connect" in str(answers["send"].content)
+    assert answers["search"].status == "success" and await shown(graph) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_yes_that_is_said_again_does_not_count_for_what_is_asked_next(
+    way: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    """The same button pressed twice; a run without an answer; a wake-up by the interrupt's id."""
+    graph, start = begun(way, deputy, SEND)
+    await graph.ainvoke(start, config(), context=ALICE)
+    await grant_all(deputy, sandbox, graph, config())
+    await said(graph, YES)
+    assert await shown(graph) == ["gmail_send_email"] and bodies(sandbox) == []
+    await graph.ainvoke(None, config(), context=ALICE)
+    [pause] = (await graph.aget_state(config())).interrupts
+    await graph.ainvoke(Command(resume={pause.id: {"wake": True}}), config(), context=ALICE)
+    assert await shown(graph) == ["gmail_send_email"] and bodies(sandbox) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_strangers_yes_is_refused_and_not_handed_on(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    graph, start = begun(way, deputy, SEND)
+    await graph.ainvoke(start, config(), context=ALICE)
+    with pytest.raises(PolicyDenied):
+        await said(graph, YES, who=BOB)
+    for _ in range(2):
+        await graph.ainvoke(None, config(), context=ALICE)
+    [pause] = (await graph.aget_state(config())).interrupts
+    await graph.ainvoke(Command(resume={pause.id: {"wake": True}}), config(), context=ALICE)
+    assert bodies(sandbox) == [] and await shown(graph) == ["gmail_send_email"]
+    await said(graph, YES)
+    if not bodies(sandbox):  # renewed since it was shown: asked once more
+        await said(graph, YES)
+    assert bodies(sandbox) == ["Yes"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_answer_that_fits_nothing_is_refused_in_words_and_the_pause_can_be_answered(
+    way: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "send")
+    graph, start = begun(way, deputy, SEND, OTHER)
+    await graph.ainvoke(start, config(), context=ALICE)
+    with pytest.raises(InvalidInput, match="1 decisions for 2 requests"):
+        await said(graph, YES)
+    await said(graph, YES, NO)
+    assert bodies(sandbox) == ["Yes"]
+
+
+async def test_in_the_usual_mode_a_position_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    await graph.ainvoke({"messages": [AIMessage("", id="m", tool_calls=[SEND])]}, config(), context=ALICE)
+    with pytest.raises(InvalidInput):
+        await said(graph, YES)
+    assert bodies(sandbox) == []
