@@ -57,7 +57,7 @@ def _closure(first: Distribution, extras: frozenset[str]) -> Iterator[Distributi
 
 
 def _link(other: Distribution, folder: Path) -> None:
-    """Its files, each under its place, and what the installer compiled, so that no program does it again; no scripts."""
+    """Its files, each under its place, and what the installer compiled, so that no program does it; no scripts."""
     for file in other.files or ():
         if file.parts[0] == "..":
             continue
