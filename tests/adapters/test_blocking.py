@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import subprocess
+import sys
 import time
-import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from blockbuster import blockbuster
 from langgraph.types import Command
 
 from deputize.adapters.llamaindex import ApprovalDone, ConsentDone
 from deputize.core import Deputy
 from deputize.core.audit import Audit
+from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
 from tests.support.agents import agent as llamaindex_agent
 from tests.support.agents import asked, ended, visit
+from tests.support.blocking import noted
 from tests.support.created import agent
 from tests.support.graphs import (
     SEARCH,
@@ -40,26 +44,6 @@ pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
 ]
 ALICE = Context("alice")
-OURS = ["deputize.core", "deputize.adapters", "deputize.toolkits"]
-
-
-@contextmanager
-def noted() -> Iterator[list[str]]:
-    """Blocking calls on an event loop with one of our frames below them; each fails, as in ``langgraph dev``."""
-    calls: list[str] = []
-
-    class Blocking(blockbuster.BlockingError):
-        def __init__(self, func: str) -> None:
-            ours = [f"{f.filename}:{f.lineno}" for f in traceback.extract_stack() if "/deputize/" in f.filename]
-            calls.append(f"{func} at {ours[-1]}")
-            super().__init__(func)
-
-    original, blockbuster.BlockingError = blockbuster.BlockingError, Blocking  # type: ignore[misc]
-    try:
-        with blockbuster.blockbuster_ctx(OURS, excluded_modules=["deputize.sandbox"]):
-            yield calls
-    finally:
-        blockbuster.BlockingError = original  # type: ignore[misc]
 
 
 @asynccontextmanager
@@ -133,3 +117,23 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
             await deputy.connections("alice")
             await deputy.erase("alice")
         assert calls == []
+
+
+async def test_f4_a_deputy_that_is_made_late_makes_no_blocking_call(tmp_path: Path) -> None:
+    """As in a factory of a graph, which runs when the server does: a vault is made, and then opened again."""
+    settings = Settings.load(home=tmp_path / "home", sandbox="http://127.0.0.1:1")
+    with noted() as calls:
+        for _ in range(2):
+            deputy = await asyncio.to_thread(Deputy.from_settings, settings)
+            assert await deputy.connections("alice") == []
+            await deputy.close()
+    assert calls == []
+
+
+def test_f4_the_first_act_of_each_toolkit_in_a_process_makes_no_blocking_call() -> None:
+    """What a toolkit loads, it loads before its tools run."""
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.support.blocking"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert child.returncode == 0, child.stderr
+    assert json.loads(child.stdout) == []

@@ -33,12 +33,15 @@ from tests.support.counterparts import (
     OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
     OPENAPI_VERSION,
+    WORKFLOW_SERVER,
+    WORKFLOW_SERVER_HOME,
     axe_is_installed,
     dependencies,
     descriptions_are_installed,
     emulate_is_installed,
     environment_is_installed,
     oidc_provider_is_installed,
+    workflow_server_is_installed,
 )
 
 
@@ -49,7 +52,22 @@ def main() -> None:
     axe()
     descriptions()
     langgraph()
+    workflow_server()
     deepagents()
+
+
+def workflow_server() -> None:
+    """LlamaIndex's workflow server, beside the environment that runs this: all it needs but itself is there."""
+    if workflow_server_is_installed():
+        print(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']} is there")
+        return
+    shutil.rmtree(WORKFLOW_SERVER_HOME, ignore_errors=True)
+    pins = [f"{name}=={release}" for name, release in WORKFLOW_SERVER.items()]
+    where = ["--quiet", "--no-deps", "--target", str(WORKFLOW_SERVER_HOME)]
+    if subprocess.run([sys.executable, "-m", "pip", "install", *where, *pins]).returncode:
+        sys.exit("pip install of LlamaIndex's workflow server failed")
+    (WORKFLOW_SERVER_HOME / "installed.json").write_text(json.dumps(WORKFLOW_SERVER))
+    print(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']} is installed")
 
 
 def langgraph() -> None:

@@ -76,7 +76,7 @@ def anchors(page: str) -> set[str]:
 
 
 def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
-    elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md"}
+    elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/tracing.md"}
     assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
 
 

@@ -195,12 +195,18 @@ class ActNode(ToolNode):
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not await place.begun() and await self._may_run_at_once(turn, place.config):
             with asked_by(turn.asked):
-                answers = _flat(await self._afunc(turn.called, place.config, runtime))
+                answers = await self._read(turn, place.config, runtime)
             if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
         with _told(turn):
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
+
+    async def _read(self, turn: _Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
+        """Reads at once. One that no wrapper of the host's is about needs no more than a run of its tool."""
+        if len(turn.called) > 1 or self._wrap_tool_call or self._awrap_tool_call:
+            return _flat(await self._afunc(turn.called, config, runtime))
+        return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
     def _given(self, input: Any, config: RunnableConfig) -> _Turn:
         """What this run was given, in each form that ``ToolNode`` takes."""

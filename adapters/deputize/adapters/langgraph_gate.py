@@ -23,6 +23,7 @@ from typing import (
     NotRequired,  # of the standard one pydantic has no schema before Python 3.12
     Protocol,
     TypeAlias,
+    get_args,
 )
 
 from langchain_core.messages import AnyMessage, ToolCall, ToolMessage
@@ -48,6 +49,7 @@ from deputize.core import (
     Declined,
     Effect,
     PolicyDenied,
+    SettingsError,
     Tool,
     User,
 )
@@ -134,6 +136,8 @@ class Gate:
     """The gate of one list of tools: what it sees, how it waits, and the graph of both."""
 
     def __init__(self, host: Host, found: Sequence[Tool], mode: InterruptMode = "by_id") -> None:
+        if mode not in get_args(InterruptMode):
+            raise SettingsError(f"There is no interrupt_mode {mode!r}.", hint='It is "by_id" or "hitl".')
         self.host, self.mode = host, mode
         self.providers = {tool.name: tool.provider for tool in found}
         self.reads = frozenset(tool.name for tool in found if tool.gravest is Effect.READS)

@@ -8,6 +8,7 @@ Whatever is opened on the way is closed again where a later step fails.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import time
@@ -33,7 +34,7 @@ from deputize.core.vault.grant import Grant
 from deputize.core.vault.restore import take_into_use
 from deputize.core.vault.retention import Retention
 from deputize.core.vault.seal import Sealer
-from deputize.core.vault.stores import open_store, shown_url
+from deputize.core.vault.stores import Store, open_store, shown_url
 from deputize.core.vault.vault import LOST, Vault
 from deputize.core.web.brand import Brand
 from deputize.core.web.local_pages import LocalPages
@@ -107,11 +108,7 @@ async def open_vault(settings: Settings) -> Vault:
     Raises `VaultError` where the vault is gone, or its first record: an audit without a vault tells that there was
     one. `SettingsError` where there is no key, or where grants of real providers would meet a sandbox.
     """
-    begun = settings.begun()  # looked at before the vault: another process that begins makes that first
-    if begun and settings.new_vault():
-        raise VaultError(f"The vault is gone: {shown_url(settings.vault_url)}.", hint=LOST)
-    sealer = Sealer(settings.keys())
-    store = open_store(settings.vault_url, create=settings.new_vault())
+    store, sealer, begun = await asyncio.to_thread(_store_and_keys, settings)
     try:
         vault = await Vault.open(store, sealer, settings.keys, begin=not begun)
         if settings.sandbox:
@@ -120,6 +117,15 @@ async def open_vault(settings: Settings) -> Vault:
     except BaseException:
         await store.close()
         raise
+
+
+def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
+    """What a vault is opened with, and whether there ever was one. Reads files, so not on an event loop."""
+    begun = settings.begun()  # looked at before the vault: another process that begins makes that first
+    if begun and settings.new_vault():
+        raise VaultError(f"The vault is gone: {shown_url(settings.vault_url)}.", hint=LOST)
+    sealer = Sealer(settings.keys())
+    return open_store(settings.vault_url, create=settings.new_vault()), sealer, begun
 
 
 async def _refuse_real_grants(vault: Vault) -> None:
@@ -134,7 +140,7 @@ async def _refuse_real_grants(vault: Vault) -> None:
 
 
 async def _warn_of_a_lost_audit(settings: Settings, vault: Vault) -> None:
-    if not settings.audit_folder.exists() and await ChainHeads(vault).known():
+    if not await asyncio.to_thread(settings.audit_folder.exists) and await ChainHeads(vault).known():
         log.warning("The audit of this vault is gone: deputize audit verify says which chains it had.")
 
 
@@ -179,8 +185,8 @@ async def find_providers(
     Raises `SettingsError` for a server that cannot be used and for a name that two providers have,
     `ProviderUnavailable` for a server that was never reached.
     """
-    rows, known = dict(settings.all_providers()), KnownIssuers(vault)
-    issuers = settings.issuers()
+    rows, known = dict(await asyncio.to_thread(settings.all_providers)), KnownIssuers(vault)  # it looks at packages
+    issuers = await asyncio.to_thread(settings.issuers)
     for row in more.values() if isinstance(more, Mapping) else more or ():
         if row.name in rows or row.name in issuers:
             raise SettingsError(

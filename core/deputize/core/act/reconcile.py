@@ -11,6 +11,7 @@ and records that have expired.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Final, Literal, TypeAlias
 from deputize.core.audit.events import ActIntent, ActResult, ApprovalUsed, MandateEnded, UserErased, VaultRestored
 from deputize.core.audit.reading import read
 from deputize.core.audit.rows import Key, Row
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.vault import Vault
 
 Kind: TypeAlias = Literal["act", "approval", "mandate"]
@@ -28,8 +30,8 @@ Call: TypeAlias = tuple[str, ...]
 _SAME: Final = ("tenant", "user", "thread", "call_id", "tool")
 
 
-@dataclass(frozen=True, slots=True)
-class LostRecord:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LostRecord(ValueObject):
     """A record that must be there and is not, or is an older one. ``user`` as the audit names them, ``at``: Unix
     seconds of the act."""
 
@@ -41,7 +43,7 @@ class LostRecord:
 
 async def lost_records(vault: Vault, folder: Path, now: float) -> list[LostRecord]:
     """What the audit says was done and the vault does not know. ``now``: Unix seconds. Raises `StoreUnavailable`."""
-    rows = list(read(folder))
+    rows = await asyncio.to_thread(lambda: list(read(folder)))
     intents, used = _done(rows)
     acts = {r.key for r in await vault.scan("act") if r.json["state"] != "unknown"}  # what was done is known as done
     ring = [Key(key) for key in vault.keys.audits]

@@ -80,11 +80,11 @@ def pages_app(
     ``verifier`` says who the browser's person is; ``sign_in`` is the host's own page for those who are nobody yet, and
     gets ``?next=`` with a path on the same host. ``local``: no verifier, one person, loopback only. The deputy's
     ``base_url`` is where all this can be reached, with the path of a mount. ``pages``: all there are, as
-    ``[*PAGES, Page(...)]``. ``templates``: folders with templates of yours; one that is called as one of ours takes its
-    place. ``return_to``: addresses of your application, as ``["/chat", "https://app.example/"]``, that the page of a
-    consent may lead back to: the first one, or what its link names with ``?return_to=``. ``brand``: your application as
-    the pages show it. Raises `SettingsError` for a web application that could not tell its users apart, and for plain
-    http that leaves the machine.
+    ``[*PAGES, Page(...)]``. ``templates``: folders with templates of yours, read now; one that is called as one of ours
+    takes its place. ``return_to``: addresses of your application, as ``["/chat", "https://app.example/"]``, that the
+    page of a consent may lead back to: the first one, or what its link names with ``?return_to=``. ``brand``: your
+    application as the pages show it. Raises `SettingsError` for a web application that could not tell its users apart,
+    for plain http that leaves the machine, and for a folder that is not there.
     """
     if verifier is None and not local:
         raise SettingsError(

@@ -1,20 +1,27 @@
-"""Pages from templates, and the headers that all our answers have."""
+"""Pages from templates, and the headers that all our answers have.
+
+Templates and files are read before the first request: a request runs on an event loop, which reading would block.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from deputize.core import text
+from deputize.core.errors import SettingsError
 from deputize.core.web.security_headers import ALWAYS
 
 _ROOT: Final = "deputize.root"
 _HERE: Final = Path(__file__).parent / "templates"
+_FILES: Final[Mapping[str, bytes]] = {name: (_HERE / name).read_bytes() for name in ("style.css", "favicon.svg")}
 
 
 def visible(value: Any) -> Any:
@@ -23,9 +30,16 @@ def visible(value: Any) -> Any:
 
 
 def templates_in(*folders: Path) -> Environment:
-    """Our templates, and those of these folders: of two with one name, the first folder's."""
+    """Our templates, and those of these folders, as they are now: of two with one name, the first folder's.
+
+    Raises `SettingsError` for a folder that is not there.
+    """
+    sources: dict[str, str] = {}
+    for folder in (_HERE, *reversed(folders)):
+        sources.update(_read(Path(folder)))
     found = Environment(
-        loader=FileSystemLoader([*folders, _HERE]),
+        loader=DictLoader(sources),
+        auto_reload=False,
         autoescape=True,
         undefined=StrictUndefined,
         finalize=visible,
@@ -33,6 +47,18 @@ def templates_in(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     found.filters["zipped"] = zip
+    return found
+
+
+def _read(folder: Path) -> dict[str, str]:
+    """The text of each file below a folder, by its path there. What is no text is no template."""
+    if not folder.is_dir():
+        raise SettingsError(f"There is no folder {str(folder)!r} with templates.", hint="pages_app(templates=[folder])")
+    found: dict[str, str] = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with suppress(UnicodeDecodeError):
+                found[path.relative_to(folder).as_posix()] = path.read_text(encoding="utf-8")
     return found
 
 
@@ -61,8 +87,8 @@ def asset(content: str | bytes, media_type: str) -> Response:
 
 
 def file_of_ours(name: str) -> bytes:
-    """A file from the folder of our templates."""
-    return (_HERE / name).read_bytes()
+    """A file of ours that pages load."""
+    return _FILES[name]
 
 
 def put_root(request: Request, base_url: str) -> None:

@@ -1,4 +1,7 @@
-"""The GraphQL documents, read from `documents.graphql`: each operation with the fragments it uses, and no others."""
+"""The GraphQL documents, read from `documents.graphql`: each operation with the fragments it uses, and no others.
+
+The file is read when this module is imported, which is off the event loop: a tool runs on it.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ _USED: Final = re.compile(r"\.\.\.(?!\s*on\b)\s*(\w+)")
 _HEAD: Final = re.compile(r"(fragment|query|mutation)\s+(\w+)")
 
 
-@cache
-def _definitions() -> dict[str, str]:
+def _read() -> dict[str, str]:
     """Every definition of the file by its name, on one line."""
     text = files("deputize.toolkits.linear").joinpath("documents.graphql").read_text(encoding="utf-8")
     found: dict[str, str] = {}
@@ -26,21 +28,24 @@ def _definitions() -> dict[str, str]:
     return found
 
 
+_DEFINITIONS: Final = _read()
+
+
 def operations() -> list[str]:
     """The names of all operations."""
-    return [name for name, text in _definitions().items() if not text.startswith("fragment")]
+    return [name for name, text in _DEFINITIONS.items() if not text.startswith("fragment")]
 
 
 @cache
 def document(operation: str) -> str:
     """The document to send for an operation. Raises KeyError for one that there is not."""
-    texts = [_definitions()[operation]]
+    texts = [_DEFINITIONS[operation]]
     for text in texts:
-        texts += [one for name in dict.fromkeys(_USED.findall(text)) if (one := _definitions()[name]) not in texts]
+        texts += [one for name in dict.fromkeys(_USED.findall(text)) if (one := _DEFINITIONS[name]) not in texts]
     return " ".join(texts)
 
 
 @cache
 def changes(operation: str) -> bool:
     """Whether the operation is a mutation."""
-    return _definitions()[operation].startswith("mutation")
+    return _DEFINITIONS[operation].startswith("mutation")

@@ -1,0 +1,212 @@
+"""What tracers send of a conversation: each call of a tool, no secret; and what is left when they are told to hide."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, cast
+
+import pytest
+from langgraph.types import Command
+from langsmith import utils
+from langsmith.anonymizer import create_anonymizer
+
+from deputize.core import Deputy
+from deputize.sandbox import Sandbox
+from tests.docs.blocks import block, run, text
+from tests.support.canary import Wiretap, hits
+from tests.support.created import agent
+from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, consents_of, plain
+from tests.support.house import build, consent, new_vault
+from tests.support.traces import TRACERS, Trace, langsmith, openinference, traceloop
+from tests.support.ways import GO_ON
+
+KINDS: Final = {"access_token", "refresh_token", "code", "code_verifier", "client_secret", "state"}
+"""The secrets that go by in a conversation."""
+KEY: Final = bytes(range(11, 202, 6))[:32]
+HEADER: Final = re.compile(rb"bearer |authorization\W{1,4}\w", re.IGNORECASE)
+
+
+def made_by_hand(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
+    """An act node, asked for these calls."""
+    return plain(deputy), asking(*calls)
+
+
+def created(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
+    """An agent that makes them."""
+    return agent(deputy, *calls), GO_ON
+
+
+WAYS: Final = {"act_node": made_by_hand, "create_agent": created}
+Make = Callable[..., tuple[Graph, Any]]
+
+
+class Talk:
+    """A deputy whose every secret is known, and runs of graphs in which a tracer listens."""
+
+    def __init__(self, mode: str = "async") -> None:
+        self.mode, self.sandbox = mode, Sandbox()
+        self.tap = Wiretap(self.sandbox.transport())
+
+    async def whole(self, make: Make, trace: Trace) -> str:
+        """Consent, approval, a mail and a search; a mail that is refused; a search that fails. The end of the link."""
+        vault = await new_vault(key=KEY)
+        self.keys = [KEY, *(getattr(vault.keys, name) for name in ("index", "ticket", "web", "audit"))]
+        async with await build(self.sandbox, vault=vault, transport=self.tap) as deputy:
+            graph, given = make(deputy, SEND, SEARCH)
+            await self.run(graph, given, trace, "1")
+            [ask] = await consents_of(deputy, graph, config("1"))
+            await consent(deputy, self.tap, ask)
+            await self.run(graph, Command(resume={"wake": True}), trace, "1")
+            await self.decide(graph, trace, "1", "approve")
+            graph, given = make(deputy, SEND)
+            await self.run(graph, given, trace, "2")
+            await self.decide(graph, trace, "2", "reject")
+            self.sandbox.switches.down = True
+            graph, given = make(deputy, SEARCH)
+            await self.run(graph, given, trace, "3")
+        assert len(self.sandbox.sent("alice@example.test")) == 1
+        return ask.link.rpartition("/")[2]
+
+    def secrets(self) -> dict[str, str]:
+        """All of them, and what each is: what went by, and the keys of the vault as text would hold them."""
+        keys = {word: "key" for key in self.keys for word in (urlsafe_b64encode(key).decode(), repr(key)[2:-1])}
+        return {**self.tap.secrets, **keys}
+
+    async def run(self, graph: Graph, given: Any, trace: Trace, thread: str) -> Any:
+        """One run, as Alice."""
+        how = cast("Any", {**config(thread), "callbacks": trace.callbacks})
+        if self.mode == "async":
+            return await graph.ainvoke(given, how, context=Context("alice"))
+        return await asyncio.to_thread(graph.invoke, given, how, context=Context("alice"))
+
+    async def decide(self, graph: Graph, trace: Trace, thread: str, decision: str) -> None:
+        """Alice's answer to the one approval that the graph pauses for."""
+        [ask] = await approvals_of(graph, config(thread))
+        await self.run(graph, Command(resume={"decisions": {ask["approval_id"]: decision}}), trace, thread)
+
+
+@pytest.fixture(autouse=True)
+async def quiet(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """Traceloop's handler lacks what LangGraph calls at a pause, and LangChain logs that."""
+    yield
+    caplog.clear()
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+@pytest.mark.parametrize("mode", ["async", "sync"])
+async def test_a_tracer_sees_a_run_of_a_tool_for_each_call(tracer: str, mode: str) -> None:
+    with TRACERS[tracer]() as trace:
+        await Talk(mode).whole(created, trace)
+        sent, failed = [
+            [one for one in trace.tools() if ("not available" in one.outputs) is bad] for bad in (False, True)
+        ]
+    assert sorted(one.name for one in sent) == ["gmail_search_emails", "gmail_send_email"], "what is refused is not run"
+    by_name = {one.name: one for one in sent}
+    assert "Yes, gladly." in by_name["gmail_send_email"].inputs and "Sent." in by_name["gmail_send_email"].outputs
+    assert "from:bob" in by_name["gmail_search_emails"].inputs and "Bob Brown" in by_name["gmail_search_emails"].outputs
+    assert all('"success"' in one.outputs and not one.error for one in sent)
+    [down] = failed
+    assert down.name == "gmail_search_emails" and '"status": "error"' in down.outputs and "artifact" in down.outputs
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_tracer_gets_no_secret(tracer: str, mode: str, way: str) -> None:
+    talk = Talk(mode)
+    with TRACERS[tracer]() as trace:
+        await talk.whole(WAYS[way], trace)
+        sent = trace.sent()
+    assert talk.tap.kinds() >= KINDS and b"gmail_send_email" in sent
+    assert hits(talk.secrets(), {tracer: sent}) == []
+    assert HEADER.findall(sent) == []
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+async def test_a_secret_that_a_tool_was_given_would_be_found(tracer: str) -> None:
+    talk = Talk()
+    with TRACERS[tracer]() as trace:
+        async with await build(talk.sandbox, transport=talk.tap) as deputy:
+            for one in await deputy.connect("alice", tools=["gmail_search_emails"]):
+                await consent(deputy, talk.tap, one)
+            token = next(secret for secret, kind in talk.tap.secrets.items() if kind == "access_token")
+            graph, given = created(deputy, {**SEARCH, "args": {"query": token}})
+            await talk.run(graph, given, trace, "1")
+        assert hits(talk.tap.secrets, {tracer: trace.sent()}) == [f"access_token in {tracer}"]
+
+
+# ------------------------------------------------------------- docs/tracing.md
+
+PAGE: Final = "docs/tracing.md"
+HIDING: Final = {name: value for name, value in re.findall(r"`([A-Z_]+)=(\w+)`", text(PAGE))}
+
+
+@pytest.fixture
+def hiding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All variables of the page, as it says."""
+    assert len(HIDING) == 6
+    for name, value in HIDING.items():
+        monkeypatch.setenv(name, value)
+    cast("Any", utils.get_env_var).cache_clear()
+    yield
+    cast("Any", utils.get_env_var).cache_clear()
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_variables_of_the_page_leave_out_what_it_says_but_no_pause(
+    tracer: str, way: str, hiding: None
+) -> None:
+    with TRACERS[tracer]() as trace:
+        link = await Talk().whole(WAYS[way], trace)
+        sent = trace.sent()
+    assert b"gmail_send_email" in sent and b"Bob Brown" not in sent and b"from:bob" not in sent
+    assert link.encode() in sent and b"Yes, gladly." in sent, "the page says that these stay"
+
+
+@pytest.mark.parametrize("tracer", TRACERS)
+async def test_without_them_a_link_stands_in_a_trace_and_whose_it_is(tracer: str) -> None:
+    with TRACERS[tracer]() as trace:
+        link = await Talk().whole(made_by_hand, trace)
+        sent = trace.sent()
+    assert link.encode() in sent and b"alice" in sent
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_client_of_the_page_sends_no_pause(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured: list[dict[str, Any]] = []
+    monkeypatch.setattr("langsmith.Client", dict)
+    monkeypatch.setattr("langsmith.configure", lambda client: configured.append(client))
+    await run(block(PAGE, "langsmith.Client("), {})
+    with langsmith(**configured.pop()) as trace:
+        link = await Talk().whole(WAYS[way], trace)
+        runs, sent = trace.runs(), trace.sent()
+    assert link.encode() not in sent and b"gladly" not in sent and b"Bob Brown" not in sent
+    assert "GraphInterrupt" in {one.get("error") for one in runs}
+
+
+async def test_the_other_anonymizer_of_the_page_takes_links_only() -> None:
+    [code] = re.findall(r"^`(\{.*re\.compile.*\})`\.$", text(PAGE), re.MULTILINE)
+    rule = eval(code, {"re": re})  # noqa: S307  # our own page
+    with langsmith(anonymizer=create_anonymizer([rule])) as trace:
+        link = await Talk().whole(made_by_hand, trace)
+        sent = trace.sent()
+    assert link.encode() not in sent and b"/connect/-" in sent and b"Yes, gladly." in sent
+
+
+@pytest.mark.parametrize("listen", [openinference, traceloop])
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_exporter_of_the_page_takes_pauses_out_and_leaves_spans(listen: Any, way: str, hiding: None) -> None:
+    names = await run(block(PAGE, "WithoutPauses"), {"__name__": "page"})
+    with listen(names["WithoutPauses"]) as trace:
+        link = await Talk().whole(WAYS[way], trace)
+        sent, spans = trace.sent(), trace.exporter.get_finished_spans()
+    assert link.encode() not in sent and b"gladly" not in sent
+    with listen() as whole:
+        await Talk().whole(WAYS[way], whole)
+        before = whole.exporter.get_finished_spans()
+    assert sorted(span.name for span in spans) == sorted(span.name for span in before)
+    assert {(s.context.trace_id != 0, s.start_time < s.end_time) for s in spans} == {(True, True)}
