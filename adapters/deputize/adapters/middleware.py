@@ -32,7 +32,7 @@ try:
     from deputize.adapters.langgraph_bare_resume import forget_bare_resume
     from deputize.adapters.langgraph_calls import latest, open_calls, where
     from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import RETURNS, Gate, InterruptMode, Output, Seen, State
+    from deputize.adapters.langgraph_gate import RETURNS, Findings, Gate, InterruptMode, Output, State
     from deputize.adapters.langgraph_pauses import Payload, missing_of, same_user
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
@@ -223,7 +223,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return None
 
 
-def _nothing(seen: Seen, calls: Any, state: State, *, back: bool) -> list[Any]:
+def _nothing(seen: Findings, calls: Any, state: State, *, back: bool) -> list[Any]:
     """The agent itself runs the tools."""
     return []
 
