@@ -51,8 +51,12 @@ def mailer(scene: Scene, *own: Any, state: type[Any] = MessagesState) -> Graph:
 
 def by_hand(scene: Scene, model: Scripted, name: str, *own: Any, state: type[Any] = MessagesState) -> Graph:
     """model -> act node -> model."""
+
+    def ask(state: Any) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
     builder = StateGraph(state, context_schema=Context)
-    builder.add_node("model", lambda given: {"messages": [model.invoke(given["messages"])]})
+    builder.add_node("model", ask)
     builder.add_node("tools", act_node(scene.deputy, "gmail", tools=own))
     builder.add_edge(START, "model")
     builder.add_conditional_edges("model", tools_condition)
