@@ -17,14 +17,29 @@ import pytest
 from tests.support.counterparts import require_emulate
 from tests.support.discovery import Discovery
 from tests.support.emulate import Emulate
-from tests.support.lanes import LANES, MOST_PROCESSES, Run, thin
+from tests.support.lanes import LANES, MOST_PROCESSES, Part, Run, few, thin
 from tests.support.strict import StrictTransport
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run take one of some equal parts of the lane `sweep`."""
+    parser.addoption("--sweep-part", metavar="N/OF", help="of the lane 'sweep', run this part of all cases: 2/3")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Look at all examples of each property where no lane is left out."""
+    """Look at all examples of each property where no lane is left out; make all cases where one could be asked for."""
     lanes = str(config.getoption("markexpr"))
-    Run.whole, Run.sweeps = lanes == "", "not sweep" not in lanes
+    Run.whole, Run.sweeps = lanes == "", "not sweep" not in lanes or any("[" in asked for asked in config.args)
+    part = config.getoption("--sweep-part")
+    Run.part = Part.read(str(part)) if part else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> Iterator[None]:
+    """Make no case that the lane `sweep` would take where it does not run."""
+    yield
+    if not Run.sweeps:
+        few(metafunc)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -52,9 +67,12 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave most cases of a test with many to the lane `sweep`, before lanes are left out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave most cases of a test with many to the lane `sweep`, before lanes are left out; of that, take the part."""
     thin(items)
+    if part := Run.part:
+        config.hook.pytest_deselected(items=[item for item in items if not part.has(item)])
+        items[:] = [item for item in items if part.has(item)]
 
 
 @pytest.fixture(scope="session", autouse=True)

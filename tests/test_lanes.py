@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.lanes import LANES, MOST_CASES, Run, sample, spread
+from tests.support.lanes import LANES, MOST_CASES, Part, Run, sample, spread
 
 ROOT: Final = Path(__file__).parents[1]
 OPTIONS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
@@ -26,6 +26,41 @@ def test_of_many_cases_the_default_run_takes_a_few_spread_over_all(request: pyte
     cases = Counter(item.nodeid.partition("[")[0] for item in here)
     assert len(cases) > 0 and max(cases.values()) <= MOST_CASES
     assert spread(3, 6) == [0, 1, 2] and spread(11, 6) == [0, 2, 4, 6, 8, 10] and spread(8, 3) == [0, 4, 7]
+
+
+MADE: Final = list[pytest.Metafunc]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Keep what pytest makes cases of, to look at those that were made."""
+    MADE.append(metafunc)
+
+
+@pytest.mark.parametrize("case", [*range(8), pytest.param(8, marks=pytest.mark.processes), *range(9, 12)])
+def test_only_those_of_many_cases_are_made_that_a_lane_of_the_run_could_take(case: int) -> None:
+    [here] = {one for one in MADE if one.function.__name__.startswith("test_only_those_of_many_cases")}
+    made = [found.params["case"] for found in here._calls]
+    assert case in made and made == (list(range(12)) if Run.sweeps else [0, 8, 11])
+
+
+def test_every_case_of_the_sweep_is_in_one_part_and_all_else_in_each(
+    request: pytest.FixtureRequest,
+) -> None:
+    parts = [Part.read(f"{number}/3") for number in (1, 2, 3)]
+    cases = [
+        pytest.Function.from_parent(request.node.parent, name=f"test_it[{n}]", callobj=lambda: None) for n in range(300)
+    ]
+    assert all(part.has(cases[0]) for part in parts)
+    for case in cases:
+        case.add_marker("sweep")
+    where = Counter(next(part for part in parts if part.has(case)) for case in cases)
+    assert all(sum(part.has(case) for part in parts) == 1 for case in cases) and min(where.values()) > 70
+
+
+@pytest.mark.parametrize("text", ["3", "0/3", "4/3", "a/3", "/", "1/0", "-1/3"])
+def test_what_names_no_part_of_the_sweep_is_refused(text: str) -> None:
+    with pytest.raises(pytest.UsageError, match=r"--sweep-part .* such as 2/3"):
+        Part.read(text)
 
 
 def lanes(made: list[Any]) -> list[tuple[Any, ...]]:

@@ -18,8 +18,13 @@ from tests.support.graphs import Graph, config, sqlite_saver, wired
 HEARD = list[tuple[str, Any]]
 
 
-def two_pauses(heard: HEARD, saver: Any = None, strangers: bool = False, blocking: bool = False) -> Graph:
-    """A task with a graph inside of it that pauses twice, as an act node does for consent and for approval."""
+def two_pauses(
+    heard: HEARD, saver: Any = None, strangers: bool = False, blocking: bool = False, hosts: str = ""
+) -> Graph:
+    """A task with a graph inside of it that pauses twice, as an act node does for consent and for approval.
+
+    ``hosts``: which of the pauses is the host's, who forgets nothing.
+    """
 
     def waiting(name: str) -> Any:
         def hear() -> dict[str, Any]:
@@ -27,11 +32,13 @@ def two_pauses(heard: HEARD, saver: Any = None, strangers: bool = False, blockin
             return {}
 
         async def awaited(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-            await forget_bare_resume(config, heard=not strangers)
+            if name != hosts:
+                await forget_bare_resume(config, heard=not strangers)
             return hear()
 
         def blocked(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-            asyncio.run(forget_bare_resume(config, heard=not strangers))
+            if name != hosts:
+                asyncio.run(forget_bare_resume(config, heard=not strangers))
             return hear()
 
         return blocked if blocking else awaited
@@ -46,9 +53,10 @@ def shown(graph: Graph) -> list[Any]:
     return [pause.value for pause in graph.get_state(config()).interrupts]
 
 
-async def test_a_run_without_an_answer_does_not_repeat_the_last_one() -> None:
+@pytest.mark.parametrize("hosts", ["", "first"])
+async def test_a_run_without_an_answer_does_not_repeat_the_last_one(hosts: str) -> None:
     heard = HEARD()
-    graph = two_pauses(heard)
+    graph = two_pauses(heard, hosts=hosts)
     await graph.ainvoke({"messages": []}, config())
     await graph.ainvoke(Command(resume="yes"), config())
     for _ in range(2):
@@ -77,11 +85,12 @@ async def test_the_next_answer_counts_as_ever() -> None:
     assert heard == [("first", "yes"), ("second", "yes")] and shown(graph) == []
 
 
+@pytest.mark.parametrize("hosts", ["", "first"])
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_a_blocking_graph_with_a_blocking_saver_forgets_too(tmp_path: Path, durability: Any) -> None:
+def test_a_blocking_graph_with_a_blocking_saver_forgets_too(tmp_path: Path, durability: Any, hosts: str) -> None:
     heard = HEARD()
     with sqlite_saver(tmp_path / "graph.db") as saver:
-        graph = two_pauses(heard, saver, blocking=True)
+        graph = two_pauses(heard, saver, blocking=True, hosts=hosts)
         graph.invoke({"messages": []}, config(), durability=durability)
         graph.invoke(Command(resume="yes"), config(), durability=durability)
         graph.invoke(None, config(), durability=durability)

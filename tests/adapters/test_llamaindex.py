@@ -18,6 +18,8 @@ from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.tools import FunctionTool, ToolMetadata
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 from llama_index.core.workflow import Context
+from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.span_handlers import NullSpanHandler
 
 from deputize.adapters import llamaindex
 from deputize.adapters.llamaindex import (
@@ -151,6 +153,30 @@ async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
     assert "gmail_search_emails" in names and not names & {"gmail_send_email", "gmail_save_draft"}
 
 
+async def test_tracing_sees_each_call_and_finds_its_signature_ready(deputy: Deputy) -> None:
+    """LlamaIndex's tracing works it out in every call otherwise, which costs as much as all that we do."""
+    spans: list[Any] = []
+
+    class Spans(NullSpanHandler):
+        """What a tracer hears."""
+
+        def span_enter(self, id_: str, bound_args: inspect.BoundArguments, *args: Any, **more: Any) -> None:
+            spans.append((id_.partition("-")[0], bound_args.signature, bound_args.arguments))
+
+    root, before = get_dispatcher(), get_dispatcher().span_handlers
+    root.span_handlers = [*before, Spans()]
+    try:
+        [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_search_emails"])
+        await tool.acall(query="x")
+    finally:
+        root.span_handlers = before
+    method = inspect.unwrap(type(tool).acall)
+    ready = vars(method)["__signature__"]
+    [(_, signature, arguments)] = [span for span in spans if span[0] == "ActTool.acall"]
+    assert arguments == {"arguments": {"query": "x"}}
+    assert list(signature.parameters.values()) == list(ready.parameters.values())[1:], "all but self"
+
+
 @pytest.mark.processes
 def test_without_llamaindex_the_adapter_says_what_to_install() -> None:
     code = "import sys; sys.modules['llama_index'] = None; import deputize.adapters.llamaindex"
@@ -245,11 +271,11 @@ async def test_consent_comes_before_approval_and_both_before_the_act(
 async def test_two_calls_that_wait_for_one_consent_are_woken_by_one_event(deputy: Deputy, sandbox: Sandbox) -> None:
     other = {**SEARCH, "id": "other", "args": {"query": "from:news"}}
     handler = agent("FunctionAgent", deputy, SEARCH, other).run("go on")
-    first, second = await asked(handler, 2)
-    assert first.consent_id == second.consent_id
-    await visit(deputy, sandbox, first.consent_id)
-    handler.ctx.send_event(ConsentDone(consent_id=first.consent_id))
+    [request] = await asked(handler)
+    await visit(deputy, sandbox, request.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
     assert "Bob Brown" in await ended(handler)
+    assert not [event for event in await rest(handler) if isinstance(event, ConsentRequest)], "it was streamed once"
 
 
 async def test_the_run_goes_on_by_itself_when_the_consent_ends(deputy: Deputy, sandbox: Sandbox) -> None:
@@ -268,6 +294,55 @@ async def test_the_run_goes_on_when_another_link_brought_what_it_waits_for(deput
     await connect(deputy, sandbox, "readonly", "labels")
     assert "Bob Brown" in await ended(handler)
     await waking
+
+
+async def test_the_run_goes_on_by_itself_when_an_approval_is_decided_elsewhere(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "send")
+    for decision, mails in (("reject", 0), ("approve", 1)):
+        handler = agent("FunctionAgent", deputy, SEND).run("go on")
+        [request] = await asked(handler)
+        with pytest.raises(UserRequired):
+            await wake_when_done(deputy, handler, request)
+        waking = asyncio.create_task(wake_when_done(deputy, handler, request, user="alice"))
+        await asyncio.sleep(0.05)
+        assert not waking.done() and not handler.is_done()
+        await deputy.decide(request.approval_id, decision, by="alice")  # type: ignore[arg-type]
+        assert ("Sent." in await ended(handler)) == bool(mails) and sent(sandbox) == mails
+        await waking
+
+
+async def test_a_run_is_woken_by_whatever_names_what_it_asks(deputy: Deputy, sandbox: Sandbox) -> None:
+    """An event of the stream, one of what is pending, or an id: of a consent, then of an approval."""
+    for how in ("event", "pending", "id"):
+        handler = agent("FunctionAgent", deputy, SEND).run("go on")
+        for _ in range(2):
+            [request] = await asked(handler)
+            [pending] = await deputy.pending("alice")
+            named: dict[str, Any] = {"event": request, "pending": pending, "id": pending.id}
+            waking = asyncio.create_task(wake_when_done(deputy, handler, named[how], user="alice"))
+            if isinstance(request, ConsentRequest):
+                await visit(deputy, sandbox, request.consent_id)
+            else:
+                await deputy.decide(request.approval_id, "approve", by="alice")
+            await waking
+        assert "Sent." in await ended(handler)
+        await deputy.revoke("alice")
+    assert sent(sandbox) == 3
+
+
+async def test_a_stranger_can_wait_for_nobodys_approval_and_wakes_no_call_of_theirs(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    await connect(deputy, sandbox, "send")
+    handler = agent("FunctionAgent", deputy, SEND).run("go on")
+    [request] = await asked(handler)
+    await wake_when_done(deputy, handler, request, user="bob")  # there is none of his: at once
+    await asyncio.sleep(0.05)
+    assert not handler.is_done() and sent(sandbox) == 0
+    await wake_when_done(deputy, handler, request, user="alice", seconds=0)
+    assert "waits for the user's approval" in await ended(handler) and sent(sandbox) == 0
 
 
 async def test_six_acts_of_one_message_each_wait_for_their_own_yes(deputy: Deputy, sandbox: Sandbox) -> None:
@@ -354,10 +429,9 @@ async def test_after_a_no_the_next_message_may_ask_again_and_the_same_one_not(de
         warnings.simplefilter("ignore")  # that the memory is left out between the runs
         for _ in range(2):
             handler = one.run("go on", ctx=context)
-            first, second = await asked(handler, 2)
-            assert first.consent_id == second.consent_id
-            await visit(deputy, sandbox, first.consent_id, deny=True)
-            handler.ctx.send_event(ConsentDone(consent_id=first.consent_id))
+            [request] = await asked(handler)
+            await visit(deputy, sandbox, request.consent_id, deny=True)
+            handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
             assert (await ended(handler)).count("later request") == 2, "what the model may do about it is said"
     assert await deputy.consents.waiting(User("alice")) == []
 

@@ -17,6 +17,8 @@ from deputize.adapters.langchain import DeputyToolkit, tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.adapters.middleware import DeputyMiddleware
+from deputize.adapters.openai_agents import tools as openai_tools
+from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Acting, Deputy, Effect, Tool
 from tests.support.kits import gmail
 
@@ -103,7 +105,9 @@ def test_each_module_says_what_it_offers_and_gives_siblings_nothing_else(path: P
     assert taken <= offered
 
 
-@pytest.mark.parametrize("maker", [tools, DeputyToolkit, act_node, DeputyMiddleware, DeputyToolSpec])
+@pytest.mark.parametrize(
+    "maker", [tools, DeputyToolkit, act_node, DeputyMiddleware, DeputyToolSpec, DeputyToolset, openai_tools]
+)
 def test_what_adapters_have_in_common_has_the_same_name_and_order(maker: Any) -> None:
     common = ["deputy", "toolkits", "user", "agent", "read_only", "user_from_configurable", "trust_client_context"]
     here = [name for name in inspect.signature(maker).parameters if name in common]

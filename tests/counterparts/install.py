@@ -14,13 +14,15 @@ import subprocess
 import sys
 import tarfile
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.support.counterparts import (
     AXE_HOME,
     AXE_VERSION,
     CHECKOUT,
+    DEEPAGENTS,
+    DEEPAGENTS_HOME,
     DESCRIPTIONS,
     DESCRIPTIONS_HOME,
     EMULATE_HOME,
@@ -31,12 +33,15 @@ from tests.support.counterparts import (
     OIDC_PROVIDER_VERSION,
     OPENAPI_FILE,
     OPENAPI_VERSION,
+    WORKFLOW_SERVER,
+    WORKFLOW_SERVER_HOME,
     axe_is_installed,
     dependencies,
     descriptions_are_installed,
     emulate_is_installed,
-    langgraph_is_installed,
+    environment_is_installed,
     oidc_provider_is_installed,
+    workflow_server_is_installed,
 )
 
 
@@ -47,22 +52,48 @@ def main() -> None:
     axe()
     descriptions()
     langgraph()
+    workflow_server()
+    deepagents()
+
+
+def workflow_server() -> None:
+    """LlamaIndex's workflow server, beside the environment that runs this: all it needs but itself is there."""
+    if workflow_server_is_installed():
+        print(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']} is there")
+        return
+    shutil.rmtree(WORKFLOW_SERVER_HOME, ignore_errors=True)
+    pins = [f"{name}=={release}" for name, release in WORKFLOW_SERVER.items()]
+    where = ["--quiet", "--no-deps", "--target", str(WORKFLOW_SERVER_HOME)]
+    if subprocess.run([sys.executable, "-m", "pip", "install", *where, *pins]).returncode:
+        sys.exit("pip install of LlamaIndex's workflow server failed")
+    (WORKFLOW_SERVER_HOME / "installed.json").write_text(json.dumps(WORKFLOW_SERVER))
+    print(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']} is installed")
 
 
 def langgraph() -> None:
-    """LangGraph's dev server, in an environment of its own: it pins what the project does not."""
-    if langgraph_is_installed():
-        print(f"langgraph-cli {LANGGRAPH['langgraph-cli']} is there")
+    """LangGraph's dev server: it pins what the project does not."""
+    environment("LangGraph's dev server", LANGGRAPH_HOME, LANGGRAPH, "langchain", "-e", f"{CHECKOUT}[cli,langgraph]")
+
+
+def deepagents() -> None:
+    """Deep agents: they bring what the project does not need."""
+    environment("deepagents", DEEPAGENTS_HOME, DEEPAGENTS, "-e", f"{CHECKOUT}[langchain,langgraph]")
+
+
+def environment(what: str, home: Path, pins: Mapping[str, str], *more: str) -> None:
+    """Python packages of these releases, and more, in an environment of their own."""
+    releases = " and ".join(f"{name} {release}" for name, release in pins.items())
+    if environment_is_installed(home, pins):
+        print(f"{releases}: there")
         return
-    venv.create(LANGGRAPH_HOME, clear=True, with_pip=True)
-    pins = [f"{name}=={release}" for name, release in LANGGRAPH.items()]
-    pip = [str(LANGGRAPH_HOME / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    done = subprocess.run([*pip, *pins, "langchain", "-e", f"{CHECKOUT}[cli,langgraph]"])
+    venv.create(home, clear=True, with_pip=True)
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    done = subprocess.run([*pip, *(f"{name}=={release}" for name, release in pins.items()), *more])
     if done.returncode:
-        sys.exit("pip install of LangGraph's dev server failed")
-    (LANGGRAPH_HOME / "needed.json").write_text(json.dumps(dependencies()))
-    (LANGGRAPH_HOME / "installed.json").write_text(json.dumps(LANGGRAPH))
-    print(f"langgraph-cli {LANGGRAPH['langgraph-cli']} is installed")
+        sys.exit(f"pip install of {what} failed")
+    (home / "needed.json").write_text(json.dumps(dependencies()))
+    (home / "installed.json").write_text(json.dumps(pins))
+    print(f"{releases}: installed")
 
 
 def emulate() -> None:

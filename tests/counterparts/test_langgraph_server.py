@@ -12,7 +12,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,12 @@ class Server:
 
 
 @contextmanager
-def dev_server(folder: Path, *, auth: bool, pages: bool = False) -> Iterator[Server]:
-    """``langgraph dev`` over all graphs, without ``--allow-blocking``. ``pages``: it serves ours, too."""
+def dev_server(folder: Path, *, auth: bool, pages: bool = False, graphs: Sequence[str] = GRAPHS) -> Iterator[Server]:
+    """``langgraph dev`` over these graphs, without ``--allow-blocking``. ``pages``: it serves ours, too."""
     here = CHECKOUT / "tests" / "support" / "langgraph_server"
     config: dict[str, Any] = {
         "dependencies": ["."],
-        "graphs": {name: f"{here / 'graphs.py'}:{name}" for name in GRAPHS},
+        "graphs": {name: f"{here / 'graphs.py'}:{name}" for name in graphs},
         **({"auth": {"path": f"{here / 'auth.py'}:auth"}} if auth else {}),
         **({"http": {"app": f"{here / 'webapp.py'}:app"}} if pages else {}),
     }

@@ -26,7 +26,7 @@ from tests.kills.process import USERS, Place, Work, carry_out, leave, run
 from tests.support.families import alive, unknown
 
 FORK: Final = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.kills.process"])
+FORK.set_forkserver_preload(["tests.kills.process", "tests.support.forked"])
 
 BEFORE: Final = {
     "connect": (),

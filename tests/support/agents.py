@@ -36,6 +36,7 @@ from deputize.adapters.llamaindex import (
     ConsentDone,
     ConsentRequest,
     GmailToolSpec,
+    Who,
     resume_paused,
     save_paused,
 )
@@ -148,7 +149,7 @@ def agent(
     kind: str,
     deputy: Deputy,
     *calls: dict[str, Any],
-    user: User | str | None = "alice",
+    user: Who = "alice",
     more: Sequence[Any] = (),
     model: Model | None = None,
 ) -> Any:

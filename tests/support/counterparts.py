@@ -7,14 +7,16 @@ fails the test instead.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
 import shutil
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -37,6 +39,10 @@ OPENAPI_VERSION: Final = "23.0.2"  # @octokit/openapi: one file of it, since all
 OPENAPI_FILE: Final = DESCRIPTIONS_HOME / f"api.github.com-{OPENAPI_VERSION}.json"
 LANGGRAPH_HOME: Final = COUNTERPARTS / "langgraph"
 LANGGRAPH: Final = {"langgraph-cli": "0.4.40", "langgraph-api": "0.16.7", "langgraph-runtime-inmem": "0.36.7"}
+WORKFLOW_SERVER_HOME: Final = COUNTERPARTS / "workflow-server"
+WORKFLOW_SERVER: Final = {"llama-agents-server": "0.8.0", "llama-agents-client": "0.4.1"}
+DEEPAGENTS_HOME: Final = COUNTERPARTS / "deepagents"
+DEEPAGENTS: Final = {"deepagents": "0.7.32"}
 INSTALL: Final = "python -m tests.counterparts.install"
 
 
@@ -133,9 +139,14 @@ def require_openapi() -> Path:
 
 
 def langgraph_is_installed() -> bool:
-    """Whether LangGraph's dev server of the pinned releases was installed to the end, with what the project needs."""
-    finished, needed = LANGGRAPH_HOME / "installed.json", LANGGRAPH_HOME / "needed.json"  # written last
-    if not finished.is_file() or json.loads(finished.read_text()) != LANGGRAPH:
+    """Whether LangGraph's dev server of the pinned releases is there."""
+    return environment_is_installed(LANGGRAPH_HOME, LANGGRAPH)
+
+
+def environment_is_installed(home: Path, pins: Mapping[str, str]) -> bool:
+    """Whether an environment with these releases was made to the end, with what the project needs."""
+    finished, needed = home / "installed.json", home / "needed.json"  # written last
+    if not finished.is_file() or json.loads(finished.read_text()) != pins:
         return False
     return needed.is_file() and json.loads(needed.read_text()) == dependencies()
 
@@ -150,3 +161,29 @@ def langgraph_cli() -> str:
     """`require` for LangGraph's dev server; its command."""
     require(f"langgraph-cli[inmem] {LANGGRAPH['langgraph-cli']}", langgraph_is_installed(), INSTALL)
     return str(LANGGRAPH_HOME / "bin" / "langgraph")
+
+
+def workflow_server_is_installed() -> bool:
+    """Whether LlamaIndex's workflow server of the pinned release was installed to the end."""
+    finished = WORKFLOW_SERVER_HOME / "installed.json"  # written last
+    return finished.is_file() and json.loads(finished.read_text()) == WORKFLOW_SERVER
+
+
+def workflow_server() -> Any:
+    """`require` for LlamaIndex's workflow server; its module. One that the environment has by itself does as well."""
+    if workflow_server_is_installed() and str(WORKFLOW_SERVER_HOME) not in sys.path:
+        sys.path.append(str(WORKFLOW_SERVER_HOME))
+    found = importlib.util.find_spec("llama_agents.server") is not None
+    require(f"llama-agents-server {WORKFLOW_SERVER['llama-agents-server']}", found, INSTALL)
+    return importlib.import_module("llama_agents.server")
+
+
+def deepagents_is_installed() -> bool:
+    """Whether deepagents of the pinned release is there."""
+    return environment_is_installed(DEEPAGENTS_HOME, DEEPAGENTS)
+
+
+def deepagents_python() -> str:
+    """`require` for deepagents; the Python that has it."""
+    require(f"deepagents {DEEPAGENTS['deepagents']}", deepagents_is_installed(), INSTALL)
+    return str(DEEPAGENTS_HOME / "bin" / "python")

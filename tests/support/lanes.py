@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Final
+from typing import Any, Final, Self
+from zlib import crc32
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -24,6 +26,8 @@ class Run:
     """Whether all lanes run (``-m ""``)."""
     sweeps = True
     """Whether a case in the lane `sweep` could run: else it need not be made, which takes a while for thousands."""
+    part: Part | None = None
+    """Of which part of the lane `sweep` the cases run, unless all do."""
 
 
 def examples(count: int) -> int:
@@ -44,6 +48,40 @@ def thin(items: Sequence[pytest.Item]) -> None:
     for cases in tests.values():
         for place in set(range(len(cases))) - set(spread(len(cases), MOST_CASES)):
             cases[place].add_marker(pytest.mark.sweep)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of some equal parts of the lane `sweep`, written ``2/3``: each case is in one of them, always the same."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """The part that ``--sweep-part`` names."""
+        number, slash, of = text.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise pytest.UsageError(f"--sweep-part {text!r} is no part such as 2/3: a number, and of how many parts")
+        return cls(int(number), int(of))
+
+    def has(self, item: pytest.Item) -> bool:
+        """Whether this runs with the part: it is no case of the lane `sweep`, or one of the part's."""
+        return item.get_closest_marker("sweep") is None or crc32(item.nodeid.encode()) % self.of == self.number - 1
+
+
+def few(metafunc: pytest.Metafunc) -> None:
+    """Make only those cases of a test that `thin` would leave in the run, where no sweep could run.
+
+    What pytest makes of a case takes as long as many a test. Their list is pytest's own; where it is called otherwise,
+    all are made, and `thin` does its work.
+    """
+    cases: list[Any] = getattr(metafunc, "_calls", [])
+    if len(cases) > MOST_CASES and not any(metafunc.definition.get_closest_marker(lane) for lane in LANES):
+        in_lanes = [any(mark.name in LANES for mark in case.marks) for case in cases]
+        usual = [place for place, in_lane in enumerate(in_lanes) if not in_lane]
+        kept = {usual[n] for n in spread(len(usual), MOST_CASES)}
+        cases[:] = [case for place, case in enumerate(cases) if in_lanes[place] or place in kept]
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -315,7 +315,7 @@ class Play:
 
 
 FORK: Final = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.support.matrix"])
+FORK.set_forkserver_preload(["tests.support.matrix", "tests.support.forked"])
 
 
 async def mails(play: Play, how: str) -> int:

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["asked_by", "current_call", "current_id", "tool_call_id_of"]
+__all__ = ["asked_by", "current_call", "current_id", "is_asked", "tool_call_id_of"]
 
 current_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 """The id of the call that is answered now."""
@@ -26,6 +26,11 @@ def asked_by(message: str) -> Iterator[None]:
         yield
     finally:
         _asked.reset(token)
+
+
+def is_asked() -> bool:
+    """Whether a gate has seen the call that is answered now, and its arguments."""
+    return bool(_asked.get())
 
 
 def tool_call_id_of(call: Any) -> str:

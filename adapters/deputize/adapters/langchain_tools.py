@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolException
 from pydantic import ConfigDict
 
-from deputize.adapters.langchain_calls import current_call, current_id, tool_call_id_of
+from deputize.adapters.langchain_calls import current_call, current_id, is_asked, tool_call_id_of
 from deputize.adapters.langchain_host import Host
 from deputize.adapters.tool_messages import as_text
 from deputize.core import DeputizeError, Tool
@@ -46,6 +46,12 @@ class ActTool(StructuredTool):
             return await super().ainvoke(input, config, **kwargs)
         finally:
             current_id.reset(token)
+
+    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
+        """The arguments behind a gate go to the core as they are: it checks them, and says in words what is wrong."""
+        if is_asked() and isinstance(tool_input, dict):
+            return dict(tool_input)
+        return super()._parse_input(tool_input, tool_call_id)
 
     # LangChain's own two look up the types of what they call, each time: a third of the cost of a call.
 

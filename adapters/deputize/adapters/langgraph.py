@@ -12,11 +12,8 @@ Writes keep the message's order: those at one provider are done one after anothe
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, cast
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, TypedDict, cast
 
 from typing_extensions import Unpack
 
@@ -25,7 +22,7 @@ from deputize.adapters.releases import LANGGRAPH, require, require_names
 from deputize.core import Acting, SettingsError, system_prompt
 
 try:
-    from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+    from langchain_core.messages import AIMessage, ToolCall
     from langchain_core.runnables import RunnableConfig, RunnableLambda
     from langchain_core.tools import BaseTool
     from langgraph.graph import END
@@ -39,7 +36,17 @@ try:
     from deputize.adapters.langchain_tools import act_tool
     from deputize.adapters.langgraph_calls import latest, open_calls
     from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import NOBODY, RETURNS, Gate, Graph, InterruptMode, Lost, Output, Seen, State
+    from deputize.adapters.langgraph_gate import (
+        NOBODY,
+        RETURNS,
+        Findings,
+        Gate,
+        Graph,
+        InterruptMode,
+        Lost,
+        Output,
+        State,
+    )
     from deputize.adapters.langgraph_pauses import (
         WAKE,
         Answers,
@@ -50,6 +57,7 @@ try:
         resume_when_done,
         same_user,
     )
+    from deputize.adapters.langgraph_turn import Turn, answering, current, flat
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
@@ -85,39 +93,6 @@ class _Task(TypedDict):
     tenant: str
     lost: list[Lost]
     back: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Turn:
-    """What one run of the node was given: the calls to answer, in which form, and the state that tools may read."""
-
-    calls: list[ToolCall]
-    form: Literal["list", "dict", "tool_calls"]
-    state: Any
-    tail: Sequence[AnyMessage]
-    asked: str
-
-    @property
-    def called(self) -> list[Any]:
-        """An input of ``ToolNode`` that has these calls."""
-        return [{**call, "type": "tool_call"} for call in self.calls]
-
-    def of_one(self, call: ToolCall) -> Any:
-        """An input of ``ToolNode`` that has this call alone, and the whole state."""
-        if self.form == "list":  # where commands of tools update a list
-            asking = cast("AIMessage", self.tail[0]).model_copy(update={"tool_calls": [call]})
-            return [*self.state[: -len(self.tail)], asking]
-        return {"__type": "tool_call_with_context", "tool_call": {**call, "type": "tool_call"}, "state": self.state}
-
-    def ordered(self, outputs: Iterable[Output]) -> list[Any]:
-        """What calls were answered with, in the order of the calls."""
-        places = {str(call["id"]): place for place, call in reversed(list(enumerate(self.calls)))}
-        ranked = sorted(outputs, key=lambda output: places.get(output["id"], len(places)))
-        return [one for output in ranked for one in output["given"]]
-
-
-_turn: ContextVar[_Turn] = ContextVar("deputize_turn")
-"""Of the node that runs the graph inside of which this is: the host's state is in no checkpoint of ours."""
 
 
 def act_node(
@@ -181,10 +156,10 @@ class ActNode(ToolNode):
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not place.begun_now() and self.host.deputy.run(self._may_run_at_once(turn, place.config)):
             with asked_by(turn.asked):
-                answers = _flat(self._func(turn.called, place.config, runtime))
+                answers = flat(self._func(turn.called, place.config, runtime))
             if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
-        with _told(turn):
+        with answering(turn):
             done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
 
@@ -195,14 +170,20 @@ class ActNode(ToolNode):
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not await place.begun() and await self._may_run_at_once(turn, place.config):
             with asked_by(turn.asked):
-                answers = _flat(await self._afunc(turn.called, place.config, runtime))
+                answers = await self._read(turn, place.config, runtime)
             if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
-        with _told(turn):
+        with answering(turn):
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
         return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
 
-    def _given(self, input: Any, config: RunnableConfig) -> _Turn:
+    async def _read(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
+        """Reads at once. One that no wrapper of the host's is about needs no more than a run of its tool."""
+        if len(turn.called) > 1 or self._wrap_tool_call or self._awrap_tool_call:
+            return flat(await self._afunc(turn.called, config, runtime))
+        return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
+
+    def _given(self, input: Any, config: RunnableConfig) -> Turn:
         """What this run was given, in each form that ``ToolNode`` takes."""
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
@@ -211,21 +192,21 @@ class ActNode(ToolNode):
         asked, waiting = open_calls(tail, config)
         if form == "tool_calls":  # sent one by one: of the last message, some
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
-        return _Turn(waiting, form, state, tail, asked)
+        return Turn(waiting, form, state, tail, asked)
 
-    def _has_ours(self, turn: _Turn) -> bool:
+    def _has_ours(self, turn: Turn) -> bool:
         return any(call["name"] in self.gate.providers for call in turn.calls)
 
-    def _only_reads(self, turn: _Turn) -> bool:
+    def _only_reads(self, turn: Turn) -> bool:
         """Whether all can be done at once, if the user need not be asked: then nothing has to be kept before."""
         return bool(turn.tail[0].id) and all(call["name"] in self.gate.reads for call in turn.calls)
 
-    async def _may_run_at_once(self, turn: _Turn, config: RunnableConfig) -> bool:
+    async def _may_run_at_once(self, turn: Turn, config: RunnableConfig) -> bool:
         user = self.host.resuming_user(config, get_runtime())
         seen = await self.gate.look({"messages": [*turn.tail], "outputs": []}, config, user)
         return len(seen.ready) == len(turn.calls)
 
-    def _tasks(self, seen: Seen, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
+    def _tasks(self, seen: Findings, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
         """What is done at the same time: each read, each call of the host's, and the writes of each provider, in their
         order. In these the user is written down before anything is changed."""
         lanes: dict[str, list[ToolCall]] = {}
@@ -260,11 +241,11 @@ class ActNode(ToolNode):
 
     def _steps(self, task: _Task, config: RunnableConfig) -> Generator[Any, Any, Command[Any]]:
         """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""
-        outputs, turn = list[Output](), _turn.get()
+        outputs, turn = list[Output](), current.get()
         if task["call"]["name"] in self.gate.providers:
             same_user(task, self.host.resuming_user(config, get_runtime()))
         for call in [task["call"], *task["then"]]:
-            answers, call_id = _flat((yield turn.of_one(call))), str(call["id"])
+            answers, call_id = flat((yield turn.of_one(call))), str(call["id"])
             before = sum(lost["id"] == call_id for lost in task["lost"])
             if (missing := self._missing(answers)) and before < RETURNS:
                 lost: Lost = {"id": call_id, "asks": missing}
@@ -275,22 +256,3 @@ class ActNode(ToolNode):
     def _missing(self, answers: Iterable[Any]) -> Payload:
         """What one of our calls has to be asked about after all."""
         return next((found for one in answers if (found := missing_of(one)) and one.name in self.gate.providers), {})
-
-
-@contextmanager
-def _told(turn: _Turn) -> Iterator[None]:
-    """While this lasts, the graph inside answers this."""
-    token = _turn.set(turn)
-    try:
-        yield
-    finally:
-        _turn.reset(token)
-
-
-def _flat(given: Any) -> list[Any]:
-    """The messages and commands in what ``ToolNode`` returned."""
-    if isinstance(given, list):
-        return [one for part in given for one in _flat(part)]
-    if isinstance(given, Mapping):
-        return [one for part in given.values() for one in part]
-    return [given]

@@ -33,12 +33,14 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> None:
     """
     inside: Mapping[str, Any] = config.get("configurable") or {}
     pad, saver, root = inside.get(PAD), inside.get(SAVER), (inside.get("checkpoint_map") or {}).get("")
-    if pad is None or pad.get_null_resume(heard is False) is None:
+    if pad is None or pad.get_null_resume(False) is None:  # it also tells of one that another interrupt has heard
         return
+    if not heard:
+        pad.get_null_resume(True)
     if isinstance(saver, BaseCheckpointSaver) and root:
-        rows: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
-        rows["configurable"]["thread_id"] = inside["thread_id"]
+        kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
+        kept["configurable"]["thread_id"] = inside["thread_id"]
         try:
-            await saver.aput_writes(rows, [(RESUME, WAKE)], NO_TASK)
+            await saver.aput_writes(kept, [(RESUME, WAKE)], NO_TASK)
         except NotImplementedError:  # a saver for blocking graphs
-            await asyncio.to_thread(saver.put_writes, rows, [(RESUME, WAKE)], NO_TASK)
+            await asyncio.to_thread(saver.put_writes, kept, [(RESUME, WAKE)], NO_TASK)

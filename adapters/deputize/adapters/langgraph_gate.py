@@ -23,6 +23,7 @@ from typing import (
     NotRequired,  # of the standard one pydantic has no schema before Python 3.12
     Protocol,
     TypeAlias,
+    get_args,
 )
 
 from langchain_core.messages import AnyMessage, ToolCall, ToolMessage
@@ -48,11 +49,12 @@ from deputize.core import (
     Declined,
     Effect,
     PolicyDenied,
+    SettingsError,
     Tool,
     User,
 )
 
-__all__ = ["NOBODY", "RETURNS", "Acts", "Gate", "Graph", "InterruptMode", "Lost", "Output", "Seen", "State", "both"]
+__all__ = ["NOBODY", "RETURNS", "Acts", "Findings", "Gate", "Graph", "InterruptMode", "Lost", "Output", "State", "both"]
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 NOBODY: Final = User("")
@@ -94,7 +96,7 @@ class State(_Given, _Done, total=False):
 
 
 @dataclass(eq=False)
-class Seen:
+class Findings:
     """What stands between the open calls of a message and their acts now.
 
     ``asks``: what the user has to be asked, by kind and id. ``outputs``: what is refused. ``ready``: what may run.
@@ -125,7 +127,7 @@ class Seen:
 class Acts(Protocol):
     """What goes on when the gate is open: where to, for calls that may run. ``back``: the gate looks again after."""
 
-    def __call__(self, seen: Seen, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
+    def __call__(self, seen: Findings, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
         """The tasks."""
         ...
 
@@ -134,6 +136,8 @@ class Gate:
     """The gate of one list of tools: what it sees, how it waits, and the graph of both."""
 
     def __init__(self, host: Host, found: Sequence[Tool], mode: InterruptMode = "by_id") -> None:
+        if mode not in get_args(InterruptMode):
+            raise SettingsError(f"There is no interrupt_mode {mode!r}.", hint='It is "by_id" or "hitl".')
         self.host, self.mode = host, mode
         self.providers = {tool.name: tool.provider for tool in found}
         self.reads = frozenset(tool.name for tool in found if tool.gravest is Effect.READS)
@@ -154,7 +158,7 @@ class Gate:
         builder.add_edge(START, "gate")
         return builder.compile(name=name)
 
-    def _led(self, seen: Seen, state: State, acts: Acts) -> Command[Any]:
+    def _led(self, seen: Findings, state: State, acts: Acts) -> Command[Any]:
         """Do what comes first, pause, or let the calls run."""
         if seen.first and seen.asks["approval"] and not seen.asks["consent"]:
             goto = acts(seen, seen.first, state, back=True)
@@ -166,7 +170,7 @@ class Gate:
         tasks = acts(seen, [*seen.ready, *seen.others], state, back=False)
         return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=tasks or END)
 
-    async def look(self, state: State, config: RunnableConfig, user: User | None) -> Seen:
+    async def look(self, state: State, config: RunnableConfig, user: User | None) -> Findings:
         """Look what stands between each open call and its act. Raises `PolicyDenied` for a refused identity."""
         asked, every = open_calls(state["messages"], config)
         done = {output["id"] for output in state.get("outputs", ())}
@@ -174,7 +178,7 @@ class Gate:
         wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.providers]
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises, and says why
-        approved, note, seen = set[str](), state.get("deputize") or {}, Seen(asked, user)
+        approved, note, seen = set[str](), state.get("deputize") or {}, Findings(asked, user)
         blockers = iter(await self.host.deputy.prepare(wanted, user=user, agent=self.host.agent, approved=approved))
         for call in calls:
             if call["name"] not in self.providers:
@@ -198,7 +202,7 @@ class Gate:
             await self._add_lost(seen, state["lost"], user)
         return seen
 
-    async def _add_lost(self, seen: Seen, lost: Sequence[Lost], user: User) -> None:
+    async def _add_lost(self, seen: Findings, lost: Sequence[Lost], user: User) -> None:
         """What acts themselves asked for, if it is not yet answered."""
         for one in lost:
             for kind, ask in one["asks"].items():

@@ -14,19 +14,23 @@ from typing import Any, Final, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
 from llama_index.core.agent.workflow.workflow_events import ToolCall
-from llama_index.core.workflow import Context, Event, HumanResponseEvent
+from llama_index.core.workflow import Context, Event
 from workflows.handler import WorkflowHandler
 from workflows.runtime.types.results import (
+    AddWaiter,
     StepWorkerContext,
     StepWorkerState,
     StepWorkerStateContextVar,
     StepWorkerWaiter,
+    WaitingForEvent,
 )
 
+from deputize.adapters.llamaindex_events import Never
+from deputize.adapters.llamaindex_host import SERVED, on_server
 from deputize.adapters.releases import LLAMAINDEX, require_names
 from deputize.core import Call, Conflict, PolicyDenied, User
 
-__all__ = ["OWNER", "USED", "Delivery", "Never"]
+__all__ = ["OWNER", "USED", "Delivery"]
 
 USED: Final[list[tuple[type[Any], str]]] = [
     (StepWorkerContext, "event"),
@@ -46,17 +50,19 @@ OWNER: Final = "deputize_user"
 CONVERSATION: Final = "deputize_thread"
 
 
-class Never(HumanResponseEvent):
-    """What a delivery waits for whose call another one answers."""
-
-
 @dataclass
 class _Run:
-    """What this process knows of a run: its name, which waits it asked for, which calls a delivery has taken on."""
+    """What this process knows of a run: its name, which waits it asked for, which calls a delivery has taken on.
 
+    ``owner``: whose it is, kept here before it is kept in the run, so that of two calls at once only one may say so.
+    ``gathering``: calls of one message that are delivered just now; see `llamaindex_together`.
+    """
+
+    owner: User | None = None
     name: str = field(default_factory=lambda: secrets.token_hex(16))
     asked: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
+    gathering: dict[Any, Any] = field(default_factory=dict)
 
 
 _runs: WeakKeyDictionary[Any, _Run] = WeakKeyDictionary()
@@ -65,13 +71,14 @@ _runs: WeakKeyDictionary[Any, _Run] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery of one call. ``call`` is the same in each, here and in another process."""
+    """One delivery of one call. ``call`` is the same in each, here and in another process. ``first``: of its own."""
 
     ctx: Context
     step: StepWorkerContext
     run: _Run
     user: User
     call: Call
+    first: bool
 
     @classmethod
     async def of(cls, ctx: Context, user: User) -> Delivery | None:
@@ -79,42 +86,65 @@ class Delivery:
         step = StepWorkerStateContextVar.get(None)
         if step is None or not isinstance(step.event, ToolCall):
             return None
+        run = _runs.setdefault(ctx.store, _Run())
         owner = await ctx.store.get(OWNER, default=None)
         if owner is None:
-            await ctx.store.set(OWNER, [user.id, user.tenant])
-        elif list(owner) != [user.id, user.tenant]:
+            run.owner = run.owner or user
+            owner = [run.owner.id, run.owner.tenant]
+            await ctx.store.set(OWNER, owner)
+        if list(owner) != [user.id, user.tenant]:
             raise PolicyDenied("This run belongs to another user.")
-        run = _runs.setdefault(ctx.store, _Run())
         place = step.state.work_item_id or step.event.tool_id  # of models, some give the same id to every call
         slot = f"deputize_call_{place}".replace(".", "_")
-        name = await ctx.store.get(slot, default=run.name)  # of the run that delivered it first
+        before = await ctx.store.get(slot, default="")
+        name = before or run.name  # of the run that delivered it first
         await ctx.store.set(slot, name)
         thread = await ctx.store.get(CONVERSATION, default=name)  # of the first run with this context
         await ctx.store.set(CONVERSATION, thread)
-        return cls(ctx, step, run, user, Call(thread=thread, message=name, id=place))
+        return cls(ctx, step, run, user, Call(thread=thread, message=name, id=place), not before)
 
-    async def wait(self, kind: type[E], request: Event, **wanted: str) -> E:
-        """Ask, and wait once for an event that holds what is wanted. No timeout: what is asked expires by itself."""
+    async def wait(self, kind: type[E], request: Event, *, tells: bool = True, **wanted: str) -> E:
+        """Ask, and wait once for an event that holds what is wanted. No timeout: what is asked expires by itself.
+
+        ``tells``: the request is streamed; not where another call that waits for the same has done so.
+
+        A wait that was restored, from text or by a server, hears any event of its class until it is made once more.
+        """
         waiter = f"deputize_{self.call.id}_{type(request).__name__}_{next(iter(wanted.values()))}"
         answered = any(w.waiter_id == waiter and w.resolved_event for w in self.step.state.collected_waiters)
         if waiter in self.run.asked and not answered:
             await self.park()
         self.run.asked.add(waiter)
-        return await self.ctx.wait_for_event(kind, request, waiter, wanted, timeout=None)
+        heard = await self.ctx.wait_for_event(kind, request if tells else None, waiter, wanted, timeout=None)
+        if any(getattr(heard, name, None) != value for name, value in wanted.items()):
+            raise WaitingForEvent(AddWaiter(waiter_id=waiter, requirements=wanted, timeout=None, event_type=kind))
+        return heard
+
+    @property
+    def decisions_count(self) -> bool:
+        """Whether an event's decision is its user's: clients of a server write events, and no other user may."""
+        return not on_server(self.ctx) or SERVED.get() == self.user
 
     async def take(self) -> None:
         """From here on this delivery is the one that answers. Parks where another one does, or has."""
-        if self.call.id in self.run.taken or await self.ctx.store.get(self._answered, default=False):
+        if self.call.id in self.run.taken or await self.get("answered"):
             await self.park()
         self.run.taken.add(self.call.id)
 
     async def done(self) -> None:
         """Note that the call is answered, for waits that outlive it. A call that was cut off is answered again."""
-        await self.ctx.store.set(self._answered, True)
+        await self.set("answered", True)
 
-    @property
-    def _answered(self) -> str:
-        return f"deputize_answered_{self.call.id}".replace(".", "_")
+    async def get(self, name: str) -> Any:
+        """What this call keeps in the run under this name; None where there is nothing."""
+        return await self.ctx.store.get(self._slot(name), default=None)
+
+    async def set(self, name: str, value: Any) -> None:
+        """Keep it, for other deliveries of this call."""
+        await self.ctx.store.set(self._slot(name), value)
+
+    def _slot(self, name: str) -> str:
+        return f"deputize_{name}_{self.call.id}".replace(".", "_")
 
     async def park(self) -> NoReturn:
         """Suspend this delivery for good."""

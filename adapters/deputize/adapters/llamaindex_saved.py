@@ -23,7 +23,8 @@ from llama_index.core.workflow import Context, Event, JsonSerializer
 from workflows.errors import ContextSerdeError
 from workflows.handler import WorkflowHandler
 
-from deputize.adapters.llamaindex_delivery import OWNER, Never
+from deputize.adapters.llamaindex_delivery import OWNER
+from deputize.adapters.llamaindex_events import EVENTS
 from deputize.core import Conflict, InvalidInput, PolicyDenied, User
 
 __all__ = ["resume", "save_paused"]
@@ -36,7 +37,8 @@ TICK: Final = 0.01
 _KNOWN: Final[list[type[Any]]] = [
     *(c for c in vars(workflow_events).values() if isinstance(c, type) and issubclass(c, Event)),
     *(c for c in vars(thoughts).values() if isinstance(c, type) and issubclass(c, thoughts.BaseReasoningStep)),
-    *(Never, ChatMessage, ToolOutput),
+    *EVENTS,
+    *(ChatMessage, ToolOutput),
     ChatMemoryBuffer,  # older releases of LlamaIndex save it too; `resume_paused` sets it anew
 ]
 """The classes that a saved run of LlamaIndex's agents may hold."""
@@ -62,7 +64,7 @@ async def save_paused(handler: WorkflowHandler) -> str:
 
 
 async def resume(agent: Any, blob: str, user: User, types: Iterable[type[Any]]) -> WorkflowHandler:
-    """See `deputize.adapters.llamaindex.resume_paused`. ``user``: to whom the agent's tools are bound."""
+    """See `deputize.adapters.llamaindex.resume_paused`. ``user``: who resumes."""
     serializer = JsonSerializer(allowed_types=[*_KNOWN, *types])
     try:
         saved = json.loads(blob)

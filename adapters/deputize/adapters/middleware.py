@@ -29,9 +29,10 @@ try:
     from deputize.adapters.langchain_calls import asked_by
     from deputize.adapters.langchain_host import Host
     from deputize.adapters.langchain_tools import act_tool
+    from deputize.adapters.langgraph_bare_resume import forget_bare_resume
     from deputize.adapters.langgraph_calls import latest, open_calls, where
     from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import RETURNS, Gate, InterruptMode, Output, Seen, State
+    from deputize.adapters.langgraph_gate import RETURNS, Findings, Gate, InterruptMode, Output, State
     from deputize.adapters.langgraph_pauses import Payload, missing_of, same_user
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
@@ -187,7 +188,8 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _only_by_its_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> None:
         """Raises `PolicyDenied` for another user than the one who began.
 
-        LangGraph keeps a stranger's answer and hands it to the next resume: the approvals get new ids.
+        LangGraph keeps a stranger's answer and hands it to the next resume: it is forgotten, and the approvals get
+        new ids.
         """
         note = state.get("deputize") or {}
         if not note and not user:
@@ -196,6 +198,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             same_user(note, user)
         except PolicyDenied:
             config, owner = get_config(), User(note.get("user", ""), note.get("tenant", ""))
+            await forget_bare_resume(config, heard=False)
             if owner.id:
                 await self._renew(tail, owner)
             self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
@@ -220,7 +223,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return None
 
 
-def _nothing(seen: Seen, calls: Any, state: State, *, back: bool) -> list[Any]:
+def _nothing(seen: Findings, calls: Any, state: State, *, back: bool) -> list[Any]:
     """The agent itself runs the tools."""
     return []
 

@@ -10,7 +10,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
@@ -72,7 +71,7 @@ NAMES: Final = {
 """In these modules: old name, new name."""
 
 
-class _Loader(Loader):
+class _Loader:
     def __init__(self, new: str) -> None:
         self.new = new
         self.spec: ModuleSpec | None = None
@@ -90,13 +89,14 @@ class _Loader(Loader):
         module.__spec__ = self.spec
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Where an old name leads; None for every other."""
         new = MODULES.get(name)
-        return ModuleSpec(name, _Loader(new)) if new else None
+        loader: Any = _Loader(new) if new else None  # as `importlib.abc.Loader`, whose module is slow to import
+        return ModuleSpec(name, loader) if new else None
 
 
 def install() -> None:

@@ -30,7 +30,7 @@ class Pages(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FixedPages:
     """Pages that a web application serves at a known address."""
 
@@ -41,7 +41,7 @@ class FixedPages:
         return self.url.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Engine:
     """The parts that all others share. Nothing in here is replaced while a deputy lives.
 

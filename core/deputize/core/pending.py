@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from deputize.core.value_object import ValueObject
+
 ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "expired", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Consent(ValueObject):
     """A request for a grant, or for more scopes. Reached by its ``link`` on our own host.
 
     ``scopes`` are those asked for; ``words`` the same in plain language, in the same order. ``expires_at`` is in Unix
@@ -61,8 +63,8 @@ MOST_IN_PAYLOAD: Final = 2000
 """Characters of one text in a payload, which frameworks store wherever they keep their state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Approval(ValueObject):
     """One act that waits for the user's yes.
 
     ``what`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is a

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from deputize.core.errors import SettingsError
+from deputize.core.value_object import ValueObject
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -37,8 +38,8 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Skipped(ValueObject):
     """An entry point that cannot be used. ``noun``: toolkit, ...; ``distribution``: what is installed, its version."""
 
     noun: str

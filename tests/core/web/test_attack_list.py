@@ -204,7 +204,6 @@ async def test_rows_swapped_in_the_vault() -> None:
     assert len(world.sandbox.requests) == before
 
 
-@pytest.mark.may_block  # BlockBuster's own functions cannot be pickled
 async def test_a_pickle_in_the_vault(tmp_path: Path) -> None:
     path, marker = tmp_path / "vault.sqlite", tmp_path / "it ran"
     world = await make(store=open_store(str(path), create=True))

@@ -40,11 +40,11 @@ async def model(state: MessagesState) -> dict[str, Any]:
     return {"messages": [AIMessage("done") if done else AIMessage("", tool_calls=[dict(SEND), dict(SEARCH)])]}
 
 
-def chatbot(*, user: Who = None, trust: bool = False) -> Graph:
+def chatbot(*, user: Who = None, trust: bool = False, **more: Any) -> Graph:
     """model -> act node -> model."""
     builder = StateGraph(MessagesState)
     builder.add_node("agent", model)
-    builder.add_node("tools", act_node(deputy, "gmail", user=user, trust_client_context=trust))
+    builder.add_node("tools", act_node(deputy, "gmail", user=user, trust_client_context=trust, **more))
     builder.add_edge(START, "agent")
     builder.add_conditional_edges("agent", tools_condition, ["tools", END])
     builder.add_edge("tools", "agent")
@@ -54,6 +54,7 @@ def chatbot(*, user: Who = None, trust: bool = False) -> Graph:
 by_hand = chatbot()
 trusting = chatbot(trust=True)
 tenants = chatbot(user=server_user(tenant="org"))
+inbox = chatbot(interrupt_mode="hitl")
 created: Graph = create_agent(
     calling(SEND, SEARCH),
     middleware=[DeputyMiddleware(deputy, "gmail")],

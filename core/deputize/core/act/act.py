@@ -19,11 +19,12 @@ from deputize.core.act.needs import Need
 from deputize.core.act.outside import FromOutside
 from deputize.core.act.show import Show
 from deputize.core.act.tool import Effect, Tool
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import User
 
 
-@dataclass(frozen=True, slots=True)
-class Undoes:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Undoes(ValueObject):
     """What a call puts back. ``act``: the id of that act; ``holds``: what it has left, by the names of what the call
     shows; see `deputize.core.Undo`."""
 
@@ -31,8 +32,8 @@ class Undoes:
     holds: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Call(ValueObject):
     """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again.
 
     ``undoes``: the act that it puts back, where it does that.

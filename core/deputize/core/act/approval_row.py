@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import chain, count
-from typing import Any
+from typing import Any, NamedTuple
 
 from deputize.core.act.act import Act
 from deputize.core.act.outside import is_chosen_by_others, outside_rows, shown_outside
@@ -25,8 +24,7 @@ from deputize.core.pending import Approval
 from deputize.core.vault.grant import User
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Edit:
+class Edit(NamedTuple):
     """Other arguments for an act: as they were given, and as the tool understands them."""
 
     arguments: Mapping[str, Any]

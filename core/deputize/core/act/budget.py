@@ -25,7 +25,7 @@ STRANGERS: Final = ""
 Whose = tuple[str, str, str]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Budgets:
     """Budgets of all users. ``per_minute``: requests, at least one; infinite for no limit. Safe in any thread."""
 

@@ -14,7 +14,7 @@ from deputize.core.vault.grant import Grant, User
 LONGEST_NAME = 100
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CallRow:
     """Facts gathered on the way. They become a frozen row when one is written, which most calls do once."""
 

@@ -57,7 +57,7 @@ def fault_of(act: Act, what: str) -> InvalidInput:
     return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", fix_by="operator")
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class Exchange:
     """The requests of one act.
 

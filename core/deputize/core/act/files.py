@@ -36,7 +36,7 @@ _MIME = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0
 _UNSEEN = re.compile(rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Files:
     """Files of all users, in one vault. ``quota`` and ``largest`` are bytes, ``clock`` gives Unix seconds.
 

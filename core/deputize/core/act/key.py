@@ -8,9 +8,11 @@ import json
 import uuid
 from dataclasses import dataclass
 
+from deputize.core.value_object import ValueObject
 
-@dataclass(frozen=True, slots=True)
-class ActKey:
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ActKey(ValueObject):
     """What makes two calls the same act, as a digest that providers can use as an idempotency key."""
 
     digest: bytes

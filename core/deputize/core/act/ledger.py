@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from deputize.core.act.act import Act
 from deputize.core.act.key import ActKey
@@ -31,14 +31,13 @@ STRIPES: Final = 1024
 WAIT: Final = 120.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Recorded:
+class Recorded(NamedTuple):
     """The recorded result of an act, which may be anything JSON can say, null included."""
 
     result: Any
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Entry:
     """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None.
 

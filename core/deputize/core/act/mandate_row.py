@@ -21,6 +21,7 @@ from deputize.core.act.show import Audience, Show
 from deputize.core.act.tool import Effect
 from deputize.core.audit.facts import OfMandate
 from deputize.core.errors import InvalidInput
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Account, User
 
 MOST_ACTS: Final = 200
@@ -32,16 +33,16 @@ _DOMAIN: Final = re.compile(r"@[^\s@]+\.[^\s@]+")
 _ADDRESS: Final = re.compile(r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class MandateOffer:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MandateOffer(ValueObject):
     """How far a yes to one act reaches beyond it: to ``most`` more acts like it, ``until`` a time in Unix seconds."""
 
     most: int
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Mandate:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Mandate(ValueObject):
     """A yes of ``user`` for more than once: ``most`` acts of ``agent`` with these ``tools``, of which ``used`` are done
     or under way, ``until`` a time in Unix seconds.
 

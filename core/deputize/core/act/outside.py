@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from deputize.core.text import visible
+from deputize.core.value_object import ValueObject
 
 How: TypeAlias = Literal["named", "wrote", "forgotten", "untold"]
 """How a value is from outside.
@@ -38,8 +39,8 @@ def system_prompt(words: str = "") -> str:
     return words if READING_RULE in words else f"{words}\n\n{READING_RULE}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class FromOutside:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FromOutside(ValueObject):
     """A target of an act that a stranger named before the act did.
 
     ``value``: as the act has it. ``where``: in words, for a person: "a mail of eve@evil.test, read today at 10:02 UTC

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from deputize.core.act.named import linked, named, texts, whole
@@ -94,8 +93,7 @@ def _marked(value: Any, by: str, *, within: bool) -> Iterator[tuple[Mapping[str,
             yield from _marked(one, by, within=within)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     """One row of theirs, without those that lie in it."""
 
     row: Mapping[str, Any]

@@ -127,7 +127,7 @@ class Performer:
             await self.audit.tell(LedgerSaveFailed(OfUser(tenant=act.user.tenant, user=act.user.id), act.tool.name))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Beginning:
     """How an act comes to its first write: its row is claimed, then the yes is taken, then the audit says so. So there
     is no moment with a yes that is used up and nothing that tells by whom. A mandate is spent before that: its own row

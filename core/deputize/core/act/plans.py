@@ -32,7 +32,7 @@ NONE: Final[Mapping[str, int]] = {}
 """No other acts beside one."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Plans:
     """Acts that stand and may go on. The oldest give way to what does not fit beside them."""
 

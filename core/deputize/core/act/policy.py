@@ -89,7 +89,7 @@ def _takes_an_act(policy: Any) -> TypeGuard[Policy]:
     return not inspect.isclass(policy)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Judge:
     """Asks the policy. It is the one part of a deputy that may be exchanged while that lives."""
 

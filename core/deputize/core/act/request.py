@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from deputize.core.act.show import Show
+from deputize.core.value_object import ValueObject
 
 Repeat = Literal["read", "idem", "write"]
 
@@ -15,8 +16,8 @@ MOST_BYTES: Final = 50 * MIB
 """The longest answer that any request may take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Request(ValueObject):
     """One call to the provider's API.
 
     ``path`` lies below the API root called ``api`` (default: the toolkit's); ``{name}`` in it is filled from ``at``,
@@ -49,8 +50,8 @@ class Request:
         return self.repeat or _call(self.method)
 
 
-@dataclass(frozen=True, slots=True)
-class PublicRequest:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PublicRequest(ValueObject):
     """A request that leaves without any credential: a signed download, an upload address, a one-click unsubscribe.
 
     ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
@@ -80,8 +81,8 @@ HEADERS: Final = frozenset(("accept", "if-match", "if-none-match", "if-unmodifie
 """The headers that a request to any provider may set; see `Provider.request_headers` for those of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Answer(ValueObject):
     """What came back, where more than its data matters. ``headers``: in lower case, without cookies."""
 
     status: int
@@ -89,8 +90,8 @@ class Answer:
     data: Any
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class File(ValueObject):
     """What comes in or goes out as bytes; no model ever sees them. ``name``: as the sender called it."""
 
     name: str
@@ -98,29 +99,29 @@ class File:
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Keep(ValueObject):
     """Put a file aside for the user, sealed, for a day. The tool is sent its handle: see `deputize.core.act.files`."""
 
     file: File
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Take(ValueObject):
     """The user's file behind a handle. The tool is sent the `File`, or `NotFound` is raised."""
 
     handle: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Wait(ValueObject):
     """A moment, in seconds, before looking again; at most 10, and 30 in one act. More is the tool's fault."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Note(ValueObject):
     """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
 
     If the process dies after it, the tool is run again with ``noted`` set to ``data``.
@@ -129,8 +130,8 @@ class Note:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Undo:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Undo(ValueObject):
     """The call that puts back what this act has changed: yielded once, after the last write.
 
     ``tool`` and ``arguments``: as a model would call it. ``holds``: what must still be so when it is done, by the names

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from deputize.core.act.act import Act
 from deputize.core.act.budget import Budgets
@@ -88,7 +88,7 @@ class Sender:
         return runner, runner.begin()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Planned:
     """An act that stands where it has shown what it will do."""
 
@@ -122,12 +122,11 @@ def _close(steps: Steps) -> None:
         steps.close()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ended:
+class _Ended(NamedTuple):
     result: Any
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class Runner:
     """One tool's steps on their way.
 

@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 from deputize.core.act.show_texts import is_change, text, texts
 from deputize.core.text import visible
+from deputize.core.value_object import ValueObject
 
 PREFIX: Final = b"deputize-show-1"
 
@@ -44,16 +45,16 @@ SEEN_BY: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Change(ValueObject):
     """What is there now, and what will be there."""
 
     before: Any
     after: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Instant(ValueObject):
     """A moment, which each person reads in a zone of their own. ``at``: in Unix seconds, of a year that there is."""
 
     at: float

@@ -83,7 +83,7 @@ __all__ = [
 ]
 
 
-@dataclass
+@dataclass(eq=False)
 class Toolkit:
     """The tools of one product. ``api`` names the provider's API root they live below (default: the name).
 

@@ -37,7 +37,7 @@ _NAME = re.compile(
 _OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class PublicSender:
     """Sends `PublicRequest`s. ``http``: of its own, shared with no request that bears a token."""
 

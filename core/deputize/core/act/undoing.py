@@ -17,12 +17,13 @@ from deputize.core.act.ledger import Ledger
 from deputize.core.act.request import Undo
 from deputize.core.act.show import Show, as_kept
 from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.vault import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Undoable:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Undoable(ValueObject):
     """An act of a user that can be put back. ``id``: what `Deputy.undo` takes; ``call``: the tool call's id, as the
     model's provider gave it; ``what`` and ``where``: as it was shown; ``at`` and ``until``: when it was done, and until
     when it can be undone, in Unix seconds."""
@@ -37,8 +38,8 @@ class Undoable:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Inverse:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Inverse(ValueObject):
     """The call that puts an act back, as `Deputy.act` takes it."""
 
     tool: str

@@ -10,13 +10,14 @@ from typing import Final, Self
 
 from deputize.core.audit.rows import parsed
 from deputize.core.errors import SettingsError, StoreUnavailable
+from deputize.core.value_object import ValueObject
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _FIRST: Final = 4096  # bytes: longer is no anchor
 
 
-@dataclass(frozen=True)
-class AnchorFile:
+@dataclass(frozen=True, eq=False, repr=False)
+class AnchorFile(ValueObject):
     """Where anchors go, one a line. Made by `open`."""
 
     path: Path

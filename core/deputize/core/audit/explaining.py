@@ -30,7 +30,7 @@ VERDICTS: Final[Mapping[Verdict, str]] = {
 }
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Story:
     """One act. ``rows``: all that tell of it, in order; ``given``: rows of the mandates that they name."""
 

@@ -36,7 +36,7 @@ from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Secret
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Started:
     """What the browser gets when Connect was pressed: where to go, and the nonce that binds it to this ``state``."""
 
@@ -45,7 +45,7 @@ class Started:
     state: Secret
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Browser:
     """Walks consents through browsers, from the link to the provider and back."""
 

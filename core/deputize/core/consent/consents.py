@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from deputize.core.audit.events import ConsentAsked
 from deputize.core.consent.browser import Browser, Started
@@ -53,8 +53,7 @@ __all__ = [
 MOST_PENDING: Final = 20
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Details:
+class Details(NamedTuple):
     """What the pages say of a consent beyond a `Consent`.
 
     ``missing``: the scopes that the user left out. ``redeeming``: the browser is back, and its code is being redeemed.

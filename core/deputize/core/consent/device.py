@@ -28,6 +28,7 @@ from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.pending import Consent
 from deputize.core.providers.origin import MOVED, origin_of
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Secret, User
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -39,8 +40,8 @@ SLOWEST: Final = 60.0
 LONGEST: Final = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceCode:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DeviceCode(ValueObject):
     """What the user is shown: enter ``code`` at ``address``, before ``expires_at`` (Unix seconds)."""
 
     code: str
@@ -48,7 +49,7 @@ class DeviceCode:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Device:
     """Finishes consents whose browser is on another machine."""
 

@@ -32,7 +32,7 @@ from deputize.core.vault.grant import Account, Grant, User, facts_of
 from deputize.core.vault.vault import Record
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Keeper:
     """Keeps or ends the tokens of replies. Whoever calls it has the consent for itself (`redeem`)."""
 

@@ -25,7 +25,7 @@ SEAL_TRIES: Final = 20
 """How often a store that refuses is asked to keep a reply; about a quarter of a minute."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Received:
     """One token reply. ``family``: what its tokens, and those they are refreshed to, are known by.
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, Self, cast
 from deputize.core.audit.facts import OfConsent
 from deputize.core.errors import InvalidInput
 from deputize.core.pending import ConsentStatus
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.vault import Record
 
@@ -71,8 +72,8 @@ def refused(reason: str) -> InvalidInput:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Visit(ValueObject):
     """One press of Connect. ``state`` and ``nonce`` are fingerprints; ``expires`` is in Unix seconds."""
 
     state: str
@@ -81,16 +82,16 @@ class Visit:
     expires: float
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceWait:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DeviceWait(ValueObject):
     """A device code (RFC 8628) that waits to be entered until ``expires`` (Unix seconds)."""
 
     code: Secret = field(repr=False)
     expires: float
 
 
-@dataclass(frozen=True, slots=True)
-class Former:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Former(ValueObject):
     """How an earlier consent for the same ended, for whoever waits for it when the same is asked anew."""
 
     id: str
@@ -104,8 +105,8 @@ class Former:
     visit_expires: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsentRecord:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ConsentRecord(ValueObject):
     """A consent as the vault has it. Times are in Unix seconds.
 
     ``enough``: groups of scopes; a grant with one of each group has all that this was asked for.

@@ -34,7 +34,7 @@ INTERRUPTED: Final = "interrupted"
 log = logging.getLogger("deputize")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Redeemer:
     """Makes grants of codes."""
 

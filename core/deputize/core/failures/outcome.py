@@ -8,6 +8,7 @@ from enum import StrEnum, auto
 from typing import Any, Literal
 
 from deputize.core.failures.patterns import compiled
+from deputize.core.value_object import ValueObject
 
 Call = Literal["callback", "code", "refresh", "revoke", "read", "idem", "write"]
 """What was asked: the browser's return, the token endpoint, or the API (``idem``: a write that may be repeated)."""
@@ -36,8 +37,8 @@ class Kind(StrEnum):
     AMBIGUOUS_WRITE = auto()  # a write may have happened: look it up, never repeat it
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Outcome(ValueObject):
     """What an answer means, in our words; only ``data``, ``url``, scopes and an organization's name are the provider's.
 
     ``wait``: seconds the provider wants, None where it does not say. ``backoff``: wait longer every time, with jitter

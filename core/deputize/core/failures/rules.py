@@ -113,7 +113,7 @@ NO_TOKEN = outcome_of(Kind.INVALID_INPUT, "no_token", fix_by="operator")
 _REJECTED = outcome_of(Kind.REAUTH, "rejected")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Rules:
     """How one provider's answers are read: facts only.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
 from deputize.core.failures import Kind, Outcome
@@ -24,8 +24,7 @@ def soon() -> float:
     return SECOND_TRY * random.uniform(1.0, 2.0)  # noqa: S311
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pause:
+class Pause(NamedTuple):
     """No token request for this grant before ``until`` (Unix seconds). ``length``: seconds, before jitter."""
 
     until: float
@@ -42,7 +41,7 @@ class Pause:
         return ProviderUnavailable("The provider could not refresh the grant now.")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Backoff:
     """The pauses of all grants, by their place in the vault. ``clock`` returns Unix seconds."""
 

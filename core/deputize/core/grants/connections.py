@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import GrantStatus, User
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Connection(ValueObject):
     """One connected account, for people: what was consented to, and whether it still holds. No token.
 
     ``id``: opaque, and the same for as long as this account can be connected; it may be given wherever an ``account``

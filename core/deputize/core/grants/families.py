@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from deputize.core.consent.received import readable
 from deputize.core.oauth.pkce import fingerprint
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Grant, Secret, User
 from deputize.core.vault.vault import Vault
 
@@ -30,8 +31,8 @@ _STRONGER: Final[tuple[FamilyState, ...]] = ("superseded", "active", "received",
 """Of two records of one family the later in this list says what becomes of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenFamily:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TokenFamily(ValueObject):
     """One family that may be alive. ``id``: empty for tokens from before families had one.
 
     ``tokens``: fingerprints of those that the vault has, from which nothing can be used.

@@ -19,6 +19,7 @@ from deputize.core.errors import VaultError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import PAGE, Record, called
 
@@ -26,8 +27,8 @@ Ended: TypeAlias = tuple[Grant, Record | None]
 """A grant after its end, and its entry in the revocation queue."""
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Revoked(ValueObject):
     """One disconnected account. ``upstream``: how far the revocation at the provider came."""
 
     provider: str

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.client_key import ClientKey
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class App:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class App(ValueObject):
     """An OAuth client registration at a provider.
 
     ``client_secret`` is None for a public client. ``key`` is there instead where it authenticates by signed assertions

@@ -29,7 +29,7 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _MOST_BYTES: Final = 2**16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ClientKey:
     """``jwk``: the private key, as a JSON Web Key. ``alg``: what it signs by. ``kid``: its id at the server, or ""."""
 

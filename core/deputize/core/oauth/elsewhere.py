@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HOST: Final = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Site:
     """How the addresses of a provider begin where somebody else runs it. ``hosts``: pattern of the names it may have.
 
@@ -109,7 +109,7 @@ def _at(row: Provider, places: Mapping[str, str]) -> Provider:
         revoke_one=moved(row.revoke_one),
         revoke_leaked=moved(row.revoke_leaked),
         identity=replace(row.identity, url=moved(row.identity.url)),
-        permissions=replace(shown, url=moved(shown.url)) if shown else None,
+        permissions=shown._replace(url=moved(shown.url)) if shown else None,
         issuer=moved(row.issuer),
         api=api,
         hosts=frozenset(urlsplit(moved(f"https://{host}")).netloc for host in row.hosts),

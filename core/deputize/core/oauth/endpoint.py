@@ -46,7 +46,7 @@ class Refusal(Exception):
         self.outcome = outcome
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(slots=True, repr=False, eq=False)
 class Endpoint:
     """One app at one provider, over one pooled client. Everything it raises is a `Refusal`.
 

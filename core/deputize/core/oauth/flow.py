@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx
@@ -21,6 +21,7 @@ from deputize.core.oauth.provider import App, Permissions, Provider
 from deputize.core.oauth.token_reply import Tokens as Tokens
 from deputize.core.oauth.token_reply import parse_tokens as parse_tokens
 from deputize.core.oauth.token_reply import seconds, usable
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Account, Secret
 
 MOST_URI: Final = 1024
@@ -88,8 +89,8 @@ def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
     return provider.authorize + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
-@dataclass(frozen=True, slots=True)
-class Callback:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Callback(ValueObject):
     """What the browser brought back. ``code`` is secret until it is spent, ``state`` until it is used up."""
 
     state: Secret
@@ -181,8 +182,7 @@ def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request
     return _token_request(provider, app, "urn:ietf:params:oauth:grant-type:device_code", device_code=code.reveal())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DeviceCodes:
+class DeviceCodes(NamedTuple):
     """A reply to `device_codes`: the code to ask with, and what the user enters where. Times in seconds."""
 
     code: Secret

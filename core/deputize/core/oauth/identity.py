@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from deputize.core.text import CONTROLS, without_hidden
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Account
 
 MOST_OF_SUBJECT: Final = 255
@@ -18,8 +19,8 @@ _SUBJECT: Final = re.compile(rf"[^{CONTROLS}\t\n]{{1,{MOST_OF_SUBJECT}}}")
 _FIELD: Final = re.compile(r"\{([\w.|]+)\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Identity(ValueObject):
     """How to learn whose account a token is.
 
     ``method`` and ``json``: of the request, where it is not a plain GET. Templates name fields of the reply:
@@ -50,8 +51,7 @@ class Identity:
         return Account(subject, name or _plain(subject) or subject), extra
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Permissions:
+class Permissions(NamedTuple):
     """Where rights are read that come from elsewhere than scopes: ``items`` of the reply, each with a map ``of``.
 
     ``{"issues": "write"}`` there becomes ``issues:write`` here. The url asks for ``per_page`` items; where as many

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from deputize.core.oauth.pkce import fingerprint
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.vault import Vault
 
 log = logging.getLogger("deputize")
 
 
-@dataclass(frozen=True)
-class KnownIssuers:
+@dataclass(frozen=True, eq=False, repr=False)
+class KnownIssuers(ValueObject):
     """Metadata by issuer, sealed like everything there; for `deputize.core.discover`."""
 
     vault: Vault

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -14,8 +13,7 @@ from deputize.core.vault.grant import Secret
 _challenge: Any = create_s256_code_challenge
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pkce:
+class Pkce(NamedTuple):
     """A code verifier (43 unreserved characters, 256 bits) and its S256 challenge. RFC 7636, 4.1 and 4.2."""
 
     verifier: Secret

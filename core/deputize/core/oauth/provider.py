@@ -17,6 +17,7 @@ from deputize.core.oauth import elsewhere
 from deputize.core.oauth.app import App
 from deputize.core.oauth.elsewhere import Site
 from deputize.core.oauth.identity import Identity, Permissions
+from deputize.core.value_object import ValueObject
 
 __all__ = [
     "NEVER_SET",
@@ -59,8 +60,8 @@ _USER: Final = re.compile(r"(?<=//)[^/?#]*@")
 _LOCAL: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Provider(ValueObject):
     """One OAuth authorization server and the API hosts its tokens are good for.
 
     ``name``, ``label``: in settings, and for people.

@@ -12,7 +12,7 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.vault.grant import Secret
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Tokens:
     """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
 

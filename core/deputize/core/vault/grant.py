@@ -12,12 +12,13 @@ from typing import Literal, Self, TypeAlias, TypeVar
 from deputize.core.audit.facts import OfGrant
 from deputize.core.audit.names import Subject
 from deputize.core.errors import UserRequired, VaultError
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.opaque import Secret as Secret
 from deputize.core.vault.opaque import SecretBytes as SecretBytes
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class User(ValueObject):
     """The human the agent acts for: an opaque id the host vouches for, inside a tenant where there is one."""
 
     id: str
@@ -44,16 +45,16 @@ def _sayable(text: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Account(ValueObject):
     """Who consented, at the provider: a stable subject, and a name to show (an address, a login)."""
 
     subject: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Origin(ValueObject):
     """Where a grant came from, sealed with it: where its tokens may go, and nowhere else. Made by `origin_of`.
 
     ``client_id``: of the app. ``endpoints``: issuer, authorization and token endpoint. ``ends``: where tokens end.
@@ -103,8 +104,8 @@ _PART = "\0"
 NEVER = 0.0
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Grant:
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False, repr=False)
+class Grant(ValueObject):
     """One user's account consented, for one app: these scopes, these tokens.
 
     ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0 means that the token does not expire.

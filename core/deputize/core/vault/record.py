@@ -21,7 +21,7 @@ Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
 """What a record is to hold: JSON, in which a `Secret` may stand, or bytes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Record:
     """One opened record, and the sealed bytes that a swap must still find."""
 

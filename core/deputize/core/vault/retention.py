@@ -44,7 +44,7 @@ class Old(NamedTuple):
     last: Row
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Retention:
     """Drops what is older than ``days`` from the audit of a vault. ``clock``: Unix seconds."""
 

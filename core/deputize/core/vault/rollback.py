@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 from deputize.core.audit.events import GrantCarried, GrantRevoked, VaultRestored
 from deputize.core.audit.reading import files_of, lines_of
 from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault
@@ -29,7 +30,7 @@ Where: TypeAlias = tuple[str, str, str, str, str]
 """Tenant, user, provider, app, and the account as the audit names it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AuditedGeneration:
     """The newest generation of a grant that the audit has seen, and whether it was the end of it."""
 
@@ -37,8 +38,8 @@ class AuditedGeneration:
     revoked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationMismatch:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class GenerationMismatch(ValueObject):
     """A grant whose generation in the vault (0: none lies there) is not the newest one in the audit."""
 
     user: User

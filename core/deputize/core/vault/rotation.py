@@ -6,13 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from deputize.core.errors import VaultError
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.record import KINDS
 from deputize.core.vault.seal import Sealer, key_id
 from deputize.core.vault.vault import Vault
 
 
-@dataclass(frozen=True, slots=True)
-class Resealed:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Resealed(ValueObject):
     """What `reseal` did: records sealed anew, and records that do not open, left as they are."""
 
     anew: int

@@ -32,7 +32,7 @@ log = logging.getLogger("deputize")
 Remove = Callable[[Record], Awaitable[object]]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Sweeper:
     """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError, VaultError
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import SecretBytes
 
 _NAMES: Final = ("index", "ticket", "web", "audit")
 
 
-@dataclass(frozen=True, slots=True)
-class VaultKeys:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class VaultKeys(ValueObject):
     """Keys that belong to the vault and outlive the root keys that seal it. Each has one purpose.
 
     ``old_audit``: earlier audit keys, newest first. ``sealers``: ids of the root keys that have sealed this vault, the

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from deputize.core.errors import SettingsError
 from deputize.core.text import without_hidden
+from deputize.core.value_object import ValueObject
 
 MOST_NAME: Final = 60
 MOST_LOGO: Final = 2**18
@@ -28,8 +29,8 @@ _COLOUR: Final = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 _LINK: Final = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]{1,500}")
 
 
-@dataclass(frozen=True, slots=True)
-class Brand:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Brand(ValueObject):
     """The application that these pages belong to.
 
     ``name``: as people know it, on one line. ``logo``: a PNG, JPEG or WebP of at most 256 KiB, as a path or as bytes;

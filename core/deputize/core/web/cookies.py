@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.pkce import fingerprint
+from deputize.core.value_object import ValueObject
 from deputize.core.web.signing import proof
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -23,8 +24,8 @@ NONCE_LIFE: Final = 600
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-@dataclass(frozen=True, slots=True)
-class Cookies:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Cookies(ValueObject):
     """How our cookies are called, and whether they are for https only.
 
     ``name`` is the one that forms are bound to. Each way to a provider and back has one of its own, so that several

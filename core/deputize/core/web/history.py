@@ -18,6 +18,7 @@ from deputize.core.act.tool import Tool
 from deputize.core.act.undoing import Undoable
 from deputize.core.audit.newest import Newest, newest
 from deputize.core.deputy import Deputy
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import User
 from deputize.core.vault.pseudonyms import Pseudonyms, without_key
 from deputize.core.web import texts
@@ -28,8 +29,8 @@ ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_re
 """Outcomes of calls that were not acts yet: the user was asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Entry(ValueObject):
     """One act. ``outcome``: how it looks, as of a consent; ``undo``: its id, where it can be put back now."""
 
     what: str
@@ -48,8 +49,8 @@ class Entry:
         return all(word in text for word in words)
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class History(ValueObject):
     """Acts, newest first. ``older``: from where the next page goes on, 0 where this is the last; ``whole``: the
     record was read to its beginning."""
 
@@ -58,8 +59,8 @@ class History:
     whole: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Use(ValueObject):
     """When an account was connected and last used, by which agent; "" where the record does not go back so far."""
 
     since: str = ""

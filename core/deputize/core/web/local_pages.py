@@ -16,6 +16,7 @@ import httpx
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http
 from deputize.core.portal import Portal, portal
+from deputize.core.value_object import ValueObject
 from deputize.core.web.signing import health
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ LOOK_AGAIN: Final = 1.0
 """Seconds after which we look whether the process that serves our pages is still there."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _Server(ValueObject):
     """What serves the pages, and where. ``ours``: served by this process; else by another one with the same vault."""
 
     url: str

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.deputy import Deputy
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.brand import Brand
@@ -129,8 +130,8 @@ Handler = Callable[[Site, Request], Awaitable[Response]]
 """Answers one request. A `DeputizeError` it raises becomes a page: see `deputize.core.web.app`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Page(ValueObject):
     """One address and what answers there. ``path``: as Starlette's routes have it, below the application's root.
 
     ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only. ``link``: the

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from deputize.core.deputy import Deputy
 from deputize.core.pending import Approval, Consent
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.grant import User
 from deputize.core.web import texts
 from deputize.core.web.reading_order import first_line
@@ -19,8 +20,8 @@ from deputize.core.web.reading_order import first_line
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Question(ValueObject):
     """One consent or approval of a step. ``outcome``: how it looks, empty while it waits. ``link``: a consent's."""
 
     kind: Literal["consent", "approval"]
@@ -32,8 +33,8 @@ class Question:
     link: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Step(ValueObject):
     """What one step asks, consents first, each kind in the order in which it was asked."""
 
     name: str

@@ -110,7 +110,7 @@ class Draft(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StoreType:
     """How stores of one kind are found. ``name``: the scheme of their URLs, as in ``name://...``.
 

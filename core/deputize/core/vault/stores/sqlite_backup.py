@@ -11,14 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from deputize.core.errors import SettingsError
+from deputize.core.value_object import ValueObject
 from deputize.core.vault.private_files import making, private_folder
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.protocol import Changes, Store
 from deputize.core.vault.stores.sqlite_file import FORMAT, check, connect, copy, remove, store_error
 
 
-@dataclass(frozen=True, slots=True)
-class SqliteBackup:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SqliteBackup(ValueObject):
     """The `deputize.core.vault.stores.Backup` of the vault at ``path``. ``open_file`` opens a copy as a store."""
 
     path: Path
@@ -54,8 +55,8 @@ class SqliteBackup:
         remove(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class SqliteDraft:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SqliteDraft(ValueObject):
     """A copy of a backup in a file of its own, ``made``, that is to replace the content of ``path``."""
 
     store: Store

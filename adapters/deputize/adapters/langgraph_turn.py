@@ -1,0 +1,67 @@
+"""What one run of the act node was given, in each form that ``ToolNode`` takes, and what it is answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+
+from deputize.adapters.langgraph_gate import Output
+
+__all__ = ["Turn", "answering", "current", "flat"]
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """What one run of the node was given: the calls to answer, in which form, and the state that tools may read."""
+
+    calls: list[ToolCall]
+    form: Literal["list", "dict", "tool_calls"]
+    state: Any
+    tail: Sequence[AnyMessage]
+    asked: str
+
+    @property
+    def called(self) -> list[Any]:
+        """An input of ``ToolNode`` that has these calls."""
+        return [{**call, "type": "tool_call"} for call in self.calls]
+
+    def of_one(self, call: ToolCall) -> Any:
+        """An input of ``ToolNode`` that has this call alone, and the whole state."""
+        if self.form == "list":  # where commands of tools update a list
+            asking = cast("AIMessage", self.tail[0]).model_copy(update={"tool_calls": [call]})
+            return [*self.state[: -len(self.tail)], asking]
+        return {"__type": "tool_call_with_context", "tool_call": {**call, "type": "tool_call"}, "state": self.state}
+
+    def ordered(self, outputs: Iterable[Output]) -> list[Any]:
+        """What calls were answered with, in the order of the calls."""
+        places = {str(call["id"]): place for place, call in reversed(list(enumerate(self.calls)))}
+        ranked = sorted(outputs, key=lambda output: places.get(output["id"], len(places)))
+        return [one for output in ranked for one in output["given"]]
+
+
+current: ContextVar[Turn] = ContextVar("deputize_turn")
+"""Of the node that runs the graph inside of which this is: the host's state is in no checkpoint of ours."""
+
+
+@contextmanager
+def answering(turn: Turn) -> Iterator[None]:
+    """While this lasts, the graph inside answers this."""
+    token = current.set(turn)
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+def flat(given: Any) -> list[Any]:
+    """The messages and commands in what ``ToolNode`` returned."""
+    if isinstance(given, list):
+        return [one for part in given for one in flat(part)]
+    if isinstance(given, Mapping):
+        return [one for part in given.values() for one in part]
+    return [given]

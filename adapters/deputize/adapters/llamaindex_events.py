@@ -1,0 +1,75 @@
+"""The events by which a run of LlamaIndex asks its user, and by which it is woken."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from llama_index.core.workflow import Event, HumanResponseEvent, InputRequiredEvent
+
+__all__ = ["EVENTS", "ApprovalDone", "ApprovalRequest", "ConsentDone", "ConsentRequest", "Never"]
+
+
+class ConsentRequest(InputRequiredEvent):
+    """The user must visit ``link`` before a call goes on. For the user's eyes; see `deputize.core.Consent`."""
+
+    consent_id: str
+    provider: str
+    app: str
+    account: str
+    scopes: list[str]
+    words: list[str]
+    link: str
+    expires_at: float
+    why: str
+    step: str = ""
+    step_link: str = ""
+
+
+class ConsentDone(HumanResponseEvent):
+    """Look again. It proves nothing."""
+
+    consent_id: str
+
+
+class ApprovalRequest(InputRequiredEvent):
+    """The user must approve one act before it happens; see `deputize.core.Approval`."""
+
+    approval_id: str
+    tool: str
+    effect: str
+    account: str
+    what: str = ""
+    preview: dict[str, str]
+    more: bool = False
+    changed: tuple[str, ...] = ()
+    link: str = ""
+    step: str = ""
+    step_link: str = ""
+    expires_at: float
+    reason: str
+
+
+class ApprovalDone(HumanResponseEvent):
+    """Look again; ``decision`` is recorded first, if it is not empty. ``by``: who answers, as the host knows them.
+
+    An edit is a yes with other ``arguments``: all of them. On a workflow server events come from its clients: a
+    decision counts there only where `UserMiddleware` let the event in, and is a mere wake-up elsewhere.
+    """
+
+    approval_id: str
+    by: str
+    decision: Literal["approve", "reject", "edit", ""] = ""
+    arguments: dict[str, Any] | None = None
+    reason: str = ""
+
+
+class Never(HumanResponseEvent):
+    """What a delivery waits for whose call another one answers."""
+
+
+for _shown in (ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone):
+    _shown.__module__ = "deputize.adapters.llamaindex"  # where hosts import them from; saved runs name it
+Never.__module__ = "deputize.adapters.llamaindex_delivery"  # as runs name it that an earlier release saved
+
+EVENTS: Final[list[type[Event]]] = [ConsentRequest, ConsentDone, ApprovalRequest, ApprovalDone, Never]
+"""For ``WorkflowServer.add_workflow(..., additional_events=EVENTS)``: what a run with our tools asks and hears."""

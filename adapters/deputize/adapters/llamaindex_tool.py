@@ -1,0 +1,155 @@
+"""One tool of ours as LlamaIndex calls it: it waits for its user inside of an agent, and acts as them.
+
+LlamaIndex would write the text of any exception into the conversation: but for its own wait, none leaves a call.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
+from llama_index.core.workflow import Context
+from workflows.runtime.types.results import WaitingForEvent
+
+from deputize.adapters.llamaindex_delivery import Delivery
+from deputize.adapters.llamaindex_events import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
+from deputize.adapters.llamaindex_host import Who, acting
+from deputize.adapters.llamaindex_together import Blocker, Together
+from deputize.adapters.operator_warnings import warn_of
+from deputize.adapters.tool_messages import as_text, failure_text
+from deputize.core import Acting, ApprovalRequired, Call, ConsentRequired, DeputizeError, InvalidInput, Tool, User
+
+__all__ = ["ActTool"]
+
+log = logging.getLogger("deputize.adapters.llamaindex")
+ASKS: Final = 3
+"""How often one call asks for a yes, where what it would do changes under the user's eyes."""
+ALONE: Final = Call()
+"""Of a call outside of an agent nobody knows where it came from."""
+CLIENT_DECIDES: Final = (
+    "An ApprovalDone with a decision came from a client of a workflow server, and was taken for a wake-up. Serve the "
+    "runs through UserMiddleware, or call Deputy.decide where the user is known and send the event without a decision."
+)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_signature(method: F) -> F:
+    """The method, with its signature worked out once (PEP 362): LlamaIndex's tracing asks for it in every call, and
+    spends a third of the call on it."""
+    method.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return method
+
+
+class ActTool(FunctionTool):
+    """One tool, as a user. In an agent it can wait for the user; called by itself it acts at once, or says why not.
+
+    ``user``: who that is, or the host's function of the run's `Context`; see `deputize.adapters.llamaindex_host`.
+    """
+
+    def __init__(self, deputy: Acting, tool: Tool, user: Who, agent: str, shown: ToolMetadata) -> None:
+        self.deputy, self.tool, self.user, self.agent = deputy, tool, user, agent
+        super().__init__(async_fn=self.acall, metadata=shown)
+        self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, over whatever the model said
+
+    def call(self, /, *args: Any, **arguments: Any) -> ToolOutput:
+        """See `acall`; without waiting for anybody."""
+        return self.deputy.run(self.acall(*args, **arguments))
+
+    @with_signature
+    async def acall(self, /, *args: Any, **arguments: Any) -> ToolOutput:
+        """Act as the user; in an agent, wait for the user where that is needed. A failure is an output too."""
+        ctx = arguments.pop("ctx") if isinstance(arguments.get("ctx"), Context) else None
+        try:
+            if args:
+                raise InvalidInput("Arguments are given by their names.")
+            return await self._delivered(ctx, arguments)
+        except WaitingForEvent:
+            raise
+        except DeputizeError as error:
+            return self._failed(arguments, error)
+        except Exception as error:
+            return self._broken(arguments, error)
+
+    async def _delivered(self, ctx: Context | None, arguments: dict[str, Any]) -> ToolOutput:
+        """Wait for what stands in the way, take the call on, and act. Outside of an agent act at once."""
+        user = await acting(self.user, ctx)
+        delivery = await Delivery.of(ctx, user) if ctx else None
+        if delivery is None:
+            return await self._act(arguments, user, ALONE)
+        lacking = await self._clear(delivery, arguments)
+        await delivery.take()
+        output = self._failed(arguments, lacking) if lacking else await self._act(arguments, user, delivery.call)
+        try:
+            await delivery.done()
+        except Exception as error:  # what has been done is told all the same
+            log.warning("%s: that it is answered was not kept: %s", self.tool.name, type(error).__name__)
+        return output
+
+    async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
+        """Consent first, approval second: wait for what stands in the way. The consent that the user has not given yet;
+        of anything else that still stands in the way the act itself will say."""
+        call = Together(self.deputy, self.agent, delivery, (self.tool.name, arguments, delivery.call))
+        try:
+            blocker = await call.blocker()
+            if isinstance(blocker, ConsentRequired):
+                consent = blocker.consent
+                await call.remember(consent.id)
+                request = ConsentRequest(**consent.payload())
+                await delivery.wait(ConsentDone, request, tells=call.speaks, consent_id=consent.id)
+                if await call.still_waits(consent.id):
+                    return blocker
+                blocker = await call.alone()
+            await self._approved(blocker, call)
+        except WaitingForEvent:
+            raise
+        except Exception as error:  # decided elsewhere, too late, no store: the vault decides
+            log.debug("%s: %s", self.tool.name, type(error).__name__)
+        return None
+
+    async def _approved(self, blocker: Blocker, call: Together) -> None:
+        """Wait for the user's yes, and for another one where what the act would do has changed since."""
+        for _ in range(ASKS):
+            if not isinstance(blocker, ApprovalRequired):
+                return
+            request, user = ApprovalRequest(**blocker.approval.payload()), call.delivery.user
+            done = await call.delivery.wait(ApprovalDone, request, approval_id=blocker.approval.id, by=user.id)
+            await self._decide(done, call.delivery)
+            asked, blocker = blocker.approval.id, await call.alone()
+            if isinstance(blocker, ApprovalRequired) and blocker.approval.id == asked:
+                return  # woken too early
+
+    async def _decide(self, done: ApprovalDone, delivery: Delivery) -> None:
+        """Record what an event says, where it is the user's."""
+        if not done.decision:
+            return
+        if not delivery.decisions_count:
+            return log.warning(CLIENT_DECIDES)
+        who = User(done.by, delivery.user.tenant)
+        said: dict[str, Any] = {"reason": done.reason, "arguments": done.arguments}
+        await self.deputy.decide(done.approval_id, done.decision, by=who, **said)
+
+    async def _act(self, arguments: dict[str, Any], user: User, call: Call) -> ToolOutput:
+        """The act's outcome, whatever it is: from here on the call counts as answered."""
+        try:
+            result = await self.deputy.act(self.tool.name, arguments, user=user, call=call, agent=self.agent)
+        except DeputizeError as error:
+            return self._failed(arguments, error)
+        except Exception as error:
+            return self._broken(arguments, error)
+        given = {"kwargs": arguments}
+        return ToolOutput(self.metadata.get_name(), as_text(result), raw_input=given, raw_output=result)
+
+    def _broken(self, arguments: dict[str, Any], error: Exception) -> ToolOutput:
+        """What nobody foresaw. Its text may hold anything: only its type is written down."""
+        log.warning("%s failed: %s", self.tool.name, type(error).__name__)
+        return self._failed(arguments, DeputizeError("The tool failed."))
+
+    def _failed(self, arguments: dict[str, Any], error: DeputizeError) -> ToolOutput:
+        warn_of(error)
+        name, given, why = self.metadata.get_name(), {"kwargs": arguments}, {"error": error.code}
+        return ToolOutput(name, failure_text(error), raw_input=given, raw_output=why, is_error=True)

@@ -1,0 +1,114 @@
+"""Where a tool call of an OpenAI Agents run comes from: the same in the run, in its `RunState`, in another process.
+
+The SDK tells a tool its call's id and what the run was given to begin with, but no id of the asking response: ids of
+calls are unique in one run, and a later run of the conversation begins with more than the one before. A state does not
+say publicly what it was given, nor in which run of an agent that is a tool a call waits: those names are looked up
+once, on import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from agents import ItemHelpers, RunContextWrapper, RunState
+from agents.items import ToolApprovalItem
+
+from deputize.adapters.releases import OPENAI_AGENTS, require_names
+from deputize.core import Call, DeputizeError, InvalidInput, User
+
+__all__ = ["USED", "ThreadOf", "Together", "Waiting", "call_of", "waiting_in"]
+
+ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
+_Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
+ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[Any]], str]
+"""Which conversation a run belongs to: its id, or a function of the run's context."""
+
+USED: Final[list[tuple[type[Any], str]]] = [
+    (RunState, "_context"),
+    (RunState, "_original_input"),
+    (RunState, "_find_nested_approval_state"),
+]
+"""The names of the SDK that its documentation does not promise."""
+
+require_names("openai-agents", OPENAI_AGENTS, *USED)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A call that a state waits with, in the run that made it."""
+
+    item: ToolApprovalItem
+    ctx: RunContextWrapper[Any]
+    given: Sequence[Any]
+
+    @property
+    def call_id(self) -> str:
+        """The model's id of the call."""
+        raw = self.item.raw_item
+        return str((raw.get("call_id") if isinstance(raw, dict) else getattr(raw, "call_id", "")) or "")
+
+
+def waiting_in(state: RunState[Any, Any]) -> Iterator[Waiting]:
+    """Every call that the run waits with. Raises `InvalidInput` for a state that was made without a context."""
+    for item in state.get_interruptions():
+        nested = state._find_nested_approval_state(item)
+        owner = nested[0] if nested else state
+        if owner._context is None:
+            raise InvalidInput("This state has no context: it says nothing of who acts.", fix_by="operator")
+        yield Waiting(item, owner._context, ItemHelpers.input_to_new_input_list(owner._original_input))
+
+
+@dataclass(frozen=True)
+class Together:
+    """Looks at what the SDK asks about one by one, in tasks that it starts together: a message's calls.
+
+    What they lack at one provider is then one consent with one link.
+    """
+
+    look: Callable[[Sequence[ToolCall], User], Awaitable[list[DeputizeError | None]]]
+    open: dict[Any, _Batch] = field(default_factory=dict)
+
+    async def blocker(self, one: ToolCall, user: User) -> DeputizeError | None:
+        """What stands in this call's way, if anything. Raises what ``look`` raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[DeputizeError | None] = loop.create_future()
+        place = (loop, user, one[2].thread, one[2].message)
+        batch = self.open.setdefault(place, [])
+        batch.append((one, future))
+        if len(batch) > 1:
+            return await future
+        try:
+            return await self._look(place, batch, user)
+        except BaseException as error:
+            for _, waits in batch[1:]:
+                if not waits.done():
+                    waits.set_exception(error) if isinstance(error, Exception) else waits.cancel()
+            raise
+
+    async def _look(self, place: Any, batch: _Batch, user: User) -> DeputizeError | None:
+        try:
+            await asyncio.sleep(0)  # until the tasks that began with this one have asked
+        finally:
+            del self.open[place]
+        found = await self.look([one for one, _ in batch], user)
+        for (_, waits), blocker in zip(batch, found, strict=True):
+            if not waits.done():
+                waits.set_result(blocker)
+        return found[0]
+
+
+def call_of(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:
+    """Conversation, run and id of a call: with the tool and the user, what makes it the same act."""
+    return Call(thread(ctx) if callable(thread) else thread, _begun_with(given), call_id)
+
+
+def _begun_with(given: Sequence[Any]) -> str:
+    """What a run was given, in a word. What an assistant said is stored in another form than it was given."""
+    said = [item.get("content") for item in given if isinstance(item, dict) and item.get("role") == "user"]
+    whole = json.dumps([len(given), said[-1:]], sort_keys=True, default=str)
+    return hashlib.sha256(whole.encode("utf8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,214 @@
+"""pydantic-ai: toolkits as a toolset; a call that needs the user ends the run with a deferred request.
+
+    from deputize.adapters.pydantic_ai import DeputyToolset
+
+    gmail = DeputyToolset(deputy, "gmail", user=lambda ctx: ctx.deps.user_id)
+    agent = Agent(model, toolsets=[gmail], output_type=[str, DeferredToolRequests])
+
+A missing consent and an approval that waits are both entries of ``DeferredToolRequests.approvals``, whose calls
+pydantic-ai runs again when the run is resumed. Their ``metadata`` says what to show (`asked_of`); `answers` builds what
+to resume with. That a call is approved there wakes it up and proves nothing: the vault is asked, and what is still
+missing is deferred again. A decision counts as the run's user's where it names the approval that was shown; a denied
+call is recorded as a no. Whoever resumes another user's calls gets `PolicyDenied`, and they stay open for their user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from deputize.adapters.deferred import (
+    Decided,
+    Deferring,
+    Kind,
+    Payload,
+    Said,
+    UserOf,
+    decisions_of,
+    facts_of,
+    failed,
+    named,
+    payload_of,
+)
+from deputize.adapters.releases import PYDANTIC_AI, require
+from deputize.core import Acting, Call, DeputizeError, Effect, SettingsError, Tool, User, system_prompt
+
+try:
+    from pydantic_ai import ApprovalRequired, DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved
+    from pydantic_ai.exceptions import ToolFailed
+    from pydantic_ai.messages import InstructionPart, ModelResponse
+    from pydantic_ai.tools import ToolDefinition
+    from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
+    from pydantic_core import SchemaValidator, core_schema
+
+    from deputize.adapters.pydantic_ai_calls import calls_of, claim, denied, note_asked, response_of, where
+except ImportError as missing:
+    require(PYDANTIC_AI)  # an old release lacks what is imported here
+    raise SettingsError.without(missing, "pydantic-ai") from None
+
+require(PYDANTIC_AI)
+__all__ = ["DeputyToolset", "answers", "asked_of", "system_prompt"]
+
+ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
+"""Any object of JSON: the deputy validates the rest, by the tool's own schema."""
+
+
+class DeputyToolset(AbstractToolset[Any]):
+    """The tools of these toolkits, for whoever ``user`` says: a user, or a function of the run's `RunContext`.
+
+    Names are those of `Deputy.tools`. ``read_only``: only tools that never change anything. ``id``: of the toolset,
+    where an agent has two of the same toolkits. Writes are run one after another, in the order of the model's message.
+    """
+
+    def __init__(
+        self, deputy: Acting, *toolkits: str, user: UserOf, agent: str = "", read_only: bool = False, id: str = ""
+    ) -> None:
+        self.host = Deferring(deputy, user, agent)
+        self.tools = {tool.name: tool for tool in deputy.tools(*toolkits, read_only=read_only)}
+        self._definitions = {name: _definition(tool) for name, tool in self.tools.items()}
+        self._id = id or "-".join(("deputize", *toolkits))
+
+    @property
+    def id(self) -> str:
+        """See `AbstractToolset`."""
+        return self._id
+
+    async def get_instructions(self, ctx: RunContext[Any]) -> InstructionPart:
+        """Tell the model what ``from_outside`` in a result means."""
+        return InstructionPart(content=system_prompt())
+
+    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
+        """The tools. Before a model is asked, what the host has denied by itself is recorded as the user's no."""
+        response, approvals = denied(ctx)
+        if approvals:
+            user = self.host.acting(ctx)
+            claim(response, user)
+            for approval in approvals:
+                await self.host.record(Said(approval, "reject"), user)
+        return {
+            name: ToolsetTool(toolset=self, tool_def=defined, max_retries=ctx.max_retries, args_validator=ARGUMENTS)
+            for name, defined in self._definitions.items()
+        }
+
+    async def call_tool(
+        self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
+    ) -> str:
+        """Act as the user. Raises `ApprovalRequired` for what the user is to be asked, `ToolFailed` for a failure.
+
+        Raises `PolicyDenied` out of the run where its calls belong to another user.
+        """
+        try:
+            user = self.host.acting(ctx)
+        except DeputizeError as error:
+            raise ToolFailed(failed(error)) from None
+        response = response_of(ctx)
+        claim(response, user)
+        call = where(ctx, response, ctx.tool_call_id or "")
+        said = _decision_in(ctx, tool_args, response)
+        given = _asked_for(response, call.id) if said else tool_args
+        fault = await self.host.record(said, user) if said else ""
+        try:
+            blocker = await self._blocker(_Own(name, given, call), ctx, response, user, look=bool(fault))
+            if blocker is None and not fault:
+                return await self.host.act(name, given, user, call)
+        except DeputizeError as error:
+            blocker = error
+        if ask := payload_of(blocker):
+            note_asked(response, call.id, ask)
+            raise ApprovalRequired(ask | ({"fault": fault} if fault else {}))
+        raise ToolFailed(failed(blocker) if blocker else fault)
+
+    async def _blocker(
+        self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None, user: User, *, look: bool
+    ) -> DeputizeError | None:
+        """What stands in the call's way, with what its neighbours lack at the same provider.
+
+        None without a look where it has none, since the act itself says what it lacks.
+        """
+        calls = [own, *self._neighbours(own, ctx, response)]
+        if len(calls) == 1 and not look:
+            return None
+        return (await self.host.blockers(calls, user))[0]
+
+    def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
+        """The response's other calls at the same provider. A wrapping toolset may put a prefix before all names."""
+        calls = calls_of(response) if response else {}
+        shown = calls[own.call.id].tool_name if calls else own.tool
+        prefix, found = shown.removesuffix(own.tool), list[_Own]()
+        for call_id, part in calls.items():
+            name = part.tool_name.removeprefix(prefix)
+            known = part.tool_name == prefix + name and name in self.tools and call_id != own.call.id
+            if known and self.tools[name].provider == self.tools[own.tool].provider:
+                with suppress(ValueError):  # no JSON: that call fails by itself
+                    found.append(_Own(name, part.args_as_dict(), where(ctx, response, call_id)))
+        return found
+
+
+class _Own(NamedTuple):
+    """A call of ours, as `Acting.prepare` takes it."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    call: Call
+
+
+def _asked_for(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
+    """What the model asked for, whatever the host has made of it."""
+    return calls_of(response)[call_id].args_as_dict() if response else {}
+
+
+def _decision_in(ctx: RunContext[Any], given: Mapping[str, Any], response: ModelResponse | None) -> Said | None:
+    """The decision that the host handed on with this call; None for a mere wake-up, or where no approval is named."""
+    said = ctx.tool_call_metadata if ctx.tool_call_approved and response else None
+    if not isinstance(said, Mapping) or not said.get("approval_id"):
+        return None
+    decision: Decided = "reject"
+    if said.get("decision") != "reject":
+        decision = "edit" if given != _asked_for(response, ctx.tool_call_id or "") else "approve"
+    if said.get("decision") not in ("approve", "reject", "edit"):
+        return None
+    arguments = dict(given) if decision == "edit" else None
+    return Said(str(said["approval_id"]), decision, arguments, str(said.get("reason") or ""))
+
+
+def asked_of(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
+    """The consents or approvals that a run waits for, each once, in full; see `Consent.payload`, `Approval.payload`."""
+    return named((requests.metadata.get(call.tool_call_id) for call in requests.approvals), kind)
+
+
+def answers(
+    requests: DeferredToolRequests, decisions: Mapping[str, Any] | None = None, *, reason: str = ""
+) -> DeferredToolResults:
+    """What to resume a run with that waits for the user: look again, and what the user decided, by approval id.
+
+    ``decisions``: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. The host passes what
+    the run's own user said. A no is handed on like a yes, so that it is recorded and holds; the model is told. Calls of
+    other toolsets are the host's to answer: ``answers(...).update(others)``. Raises `InvalidInput` for a decision of
+    another form, or about what was not shown.
+    """
+    said = decisions_of(decisions or {}, asked_of(requests, "approval"), reason)
+    results = DeferredToolResults()
+    for part in requests.approvals:
+        ask = requests.metadata.get(part.tool_call_id) or {}
+        if not str(ask.get("type")).startswith("deputize."):
+            continue
+        one = said.get(str(ask.get("approval_id")))
+        results.approvals[part.tool_call_id] = ToolApproved(
+            override_args=dict(one.arguments) if one and one.arguments is not None else None
+        )
+        if one:
+            told = {"approval_id": one.approval, "decision": one.decision, "reason": one.reason}
+            results.metadata[part.tool_call_id] = told
+    return results
+
+
+def _definition(tool: Tool) -> ToolDefinition:
+    """Our own schema, word for word."""
+    return ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        parameters_json_schema=tool.schema,
+        sequential=tool.gravest is not Effect.READS,
+        metadata=facts_of(tool),
+    )

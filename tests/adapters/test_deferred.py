@@ -1,0 +1,121 @@
+"""Frameworks whose runs end where the user is asked: how many mails go out, and who may go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deputize.core import allow_all
+from deputize.core.web.local_server import serve
+from deputize.sandbox import Sandbox
+from tests.support.deferring import FRAMEWORKS, MAILS, Play, framework, mails
+from tests.support.graphs import SEARCH, SEND
+
+ROOT = Path(__file__).parents[2]
+each = pytest.mark.parametrize("name", FRAMEWORKS)
+
+
+@each
+@pytest.mark.parametrize("how", MAILS)
+async def test_each_mail_goes_out_once_or_not_at_all(name: str, how: str) -> None:
+    async with Play.of(name) as play:
+        assert await mails(play, how) == MAILS[how]
+
+
+@each
+@pytest.mark.processes
+async def test_each_step_can_be_taken_by_a_process_of_its_own(name: str, tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    async with serve(sandbox.app) as base:
+        for step, leads_to in (("begin", "consent"), ("look", "approval"), ("approve", "Sent."), ("approve", "Sent.")):
+            kept = (tmp_path / "saved").read_text() if step == "approve" else ""
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.support.deferring", name, str(tmp_path), step, base,
+                stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},
+            )  # fmt: skip
+            out, _ = await asyncio.wait_for(child.communicate(), 60)
+            assert child.returncode == 0 and leads_to in out.decode()
+            if kept:
+                (tmp_path / "saved").write_text(kept)  # resumed once more from the same place
+    assert len(sandbox.sent("alice@example.test")) == 1
+
+
+@each
+async def test_a_bare_yes_of_the_framework_is_a_wake_up_and_proves_nothing(name: str) -> None:
+    async with Play.of(name) as play:
+        turn = await play.runs.start(play.deputy, SEND)
+        await play.runs.bare_yes(play.deputy, turn.saved)
+        await play.visit(turn)
+        [turn] = await play.resume(turn)
+        end = await play.runs.bare_yes(play.deputy, turn.saved)
+        assert play.sent() == 0 and "Sent." not in end.text
+        [end] = await play.resume(turn, "approve")
+        assert play.sent() == 1 and "Sent." in end.text
+
+
+@each
+async def test_calls_at_one_provider_lead_to_one_link(name: str) -> None:
+    async with Play.of(name) as play:
+        turn = await play.runs.start(play.deputy, SEND, SEARCH)
+        assert turn.kinds == {"consent"}
+        assert len(set(turn.ids("consent"))) == 1 == len(await play.deputy.pending("alice"))
+        await play.visit(turn)
+        [turn] = await play.resume(turn)
+        assert turn.kinds == {"approval"} and len(turn.asks) == 1 and play.sent() == 0
+        [end] = await play.resume(turn, "approve")
+        assert "Sent." in end.text and "Bob Brown" in end.text and play.sent() == 1
+
+
+@each
+async def test_two_calls_of_one_id_in_two_messages_are_two_acts(name: str) -> None:
+    async with Play.of(name, policy=allow_all) as play:
+        await play.connect("alice")
+        for count in (1, 2):
+            assert "Sent." in (await play.runs.start(play.deputy, SEND)).text and play.sent() == count
+
+
+@each
+async def test_an_edit_sends_what_the_user_made_of_it(name: str) -> None:
+    async with Play.of(name) as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        [approval] = turn.ids("approval")
+        edited = {"decision": "edit", "arguments": {**SEND["args"], "body": "No, sorry."}}
+        for _ in range(2):
+            end = await play.runs.resume(play.deputy, turn.saved, {approval: edited})
+            assert "Sent." in end.text
+        [mail] = play.sandbox.sent("alice@example.test")
+        assert b"No, sorry." in mail.raw and b"gladly" not in mail.raw
+
+
+@each
+async def test_an_edit_that_cannot_be_is_asked_again_with_what_is_wrong(name: str) -> None:
+    async with Play.of(name) as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        [approval] = turn.ids("approval")
+        wrong = {"decision": "edit", "arguments": {"to": "nobody"}}
+        turn = await play.runs.resume(play.deputy, turn.saved, {approval: wrong})
+        assert turn.kinds == {"approval"} and turn.asks[0]["fault"] and play.sent() == 0
+
+
+@each
+async def test_a_no_is_recorded_and_the_model_is_told(name: str) -> None:
+    async with Play.of(name) as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        [approval] = turn.ids("approval")
+        end = await play.runs.resume(play.deputy, turn.saved, {approval: "reject"})
+        found = await play.deputy.approval(approval, by="alice")
+        assert found and found.status == "rejected" and "declined" in end.text.lower() and play.sent() == 0
+        end = await play.runs.resume(play.deputy, turn.saved, {approval: "approve"})
+        assert play.sent() == 0, "a no holds"
+
+
+def test_each_framework_has_its_runs() -> None:
+    assert all(framework(name) for name in FRAMEWORKS)

@@ -1,0 +1,202 @@
+"""The act node stands where ``ToolNode`` stood: whatever tools a host has, the same comes of it, seen from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.prebuilt import ToolNode, create_react_agent
+from langgraph.types import Command, Send
+
+from deputize.adapters.langgraph import act_node
+from deputize.core import Deputy
+from deputize.sandbox import Sandbox
+from tests.support.created import calling
+from tests.support.features.drop_in import Case, Heard, run, seen, streamed, told
+from tests.support.features.host_tools import CASES, call, plain
+from tests.support.graphs import SEND, Context, approvals_of, config
+from tests.support.house import build, connect
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox) as deputy:
+        await connect(deputy, sandbox, "send")
+        yield deputy
+
+
+def nodes(case: Case, deputy: Deputy) -> tuple[Any, Any]:
+    """A ``ToolNode`` with the case's tools, and an act node with them."""
+    (theirs, options), (own, same) = case.made(), case.made()
+    return ToolNode(theirs, **options), act_node(deputy, "gmail", tools=own, **same)
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_the_state_and_the_callbacks_are_the_same(case: Case, mode: str, deputy: Deputy) -> None:
+    theirs, ours = nodes(case, deputy)
+    expected, found = await seen(case, theirs, mode), await seen(case, ours, mode)
+    assert found == expected and (expected["heard"] or expected["raised"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_every_stream_is_the_same(case: Case, deputy: Deputy) -> None:
+    theirs, ours = nodes(case, deputy)
+    expected, found = await streamed(case, theirs), await streamed(case, ours)
+    assert found == expected and expected["events"]
+
+
+def without_the_mail(case: Case, state: dict[str, Any]) -> dict[str, Any]:
+    """The state as if the mail had not been asked for."""
+    kept = []
+    for message in state[case.key]:
+        kind, content, ident, more = message
+        if more["tool_call_id"] == SEND["id"]:
+            continue
+        calls = [call for call in more["tool_calls"] or () if call["id"] != SEND["id"]]
+        kept.append((kind, content, ident, {**more, "tool_calls": calls if more["tool_calls"] else more["tool_calls"]}))
+    return {**state, case.key: kept}
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_mail_in_the_same_message_is_sent_once_and_changes_nothing_else(
+    case: Case, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    theirs, ours = nodes(case, deputy)
+    expected = await seen(case, theirs, mode)
+    graph, heard = case.build(ours), Heard()
+    first = await run(graph, case.given(SEND), heard, mode)
+    assert not first and not sandbox.sent("alice@example.test"), (first, heard.events)
+    [ask] = await approvals_of(graph, config())
+    yes: Command[Any] = Command(resume={"decisions": {ask["approval_id"]: "approve"}})
+    raised = await run(graph, yes, heard, mode)
+    values = told((await graph.aget_state(config())).values)
+    assert raised == expected["raised"]
+    if raised:  # LangGraph cancels what runs beside; what was cut off is not done again
+        assert await run(graph, None, heard, mode) == raised and len(sandbox.sent("alice@example.test")) < 2
+    else:
+        assert len(sandbox.sent("alice@example.test")) == 1
+        assert without_the_mail(case, values) == expected["state"]
+
+
+MAILING: Any = call("plain", text="hi")
+
+
+def reacting(node: Any, version: Any) -> Any:
+    """LangGraph's own agent over this node."""
+    model = calling(SEND, MAILING)
+    return create_react_agent(model, node, checkpointer=InMemorySaver(), context_schema=Context, version=version)
+
+
+@pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_create_react_agent_takes_the_node_and_sends_once(version: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    graph, heard = reacting(act_node(deputy, "gmail", tools=[plain]), version), Heard()
+    assert await run(graph, {"messages": [("user", "go on")]}, heard, "async") == ""
+    for _ in range(2):
+        ask, *_ = [*await approvals_of(graph, config()), {"approval_id": ""}]
+        yes: Command[Any] = Command(resume={"decisions": {ask["approval_id"]: "approve"}})
+        assert await run(graph, yes, heard, "async") == ""
+    messages = (await graph.aget_state(config())).values["messages"]
+    answers = {m.tool_call_id: m.status for m in messages if m.type == "tool"}
+    assert answers == {"send": "success", "plain": "success"} and messages[-1].text == "2 answers"
+    assert len(sandbox.sent("alice@example.test")) == 1
+
+
+def sending(node: Any, form: str) -> Any:
+    """A graph that gives its node another form of input than the state."""
+
+    def forms(state: Any) -> list[Send]:
+        wish = state["messages"][-1]
+        typed = [{**one, "type": "tool_call"} for one in wish.tool_calls]
+        given: dict[str, list[Any]] = {
+            "a list of calls": [typed],
+            "a call each": [[one] for one in typed],
+            "a call with its context": [
+                {"__type": "tool_call_with_context", "tool_call": one, "state": state} for one in typed
+            ],
+        }
+        return [Send("tools", one) for one in given[form]]
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("tools", node)
+    builder.add_conditional_edges(START, forms, ["tools"])
+    builder.add_edge("tools", END)
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize("form", ["a list of calls", "a call each", "a call with its context"])
+async def test_in_each_form_of_input_a_mail_is_sent_once(
+    form: str, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph, heard = sending(act_node(deputy, "gmail", tools=[plain]), form), Heard()
+    wish = AIMessage("", id="wish", tool_calls=[SEND, MAILING])
+    assert await run(graph, {"messages": [HumanMessage("go on"), wish]}, heard, mode) == ""
+    [pause] = (await graph.aget_state(config())).interrupts
+    [ask] = pause.value["approvals"]
+    yes: Command[Any] = Command(resume={pause.id: {"decisions": {ask["approval_id"]: "approve"}}})
+    for _ in range(2):
+        assert await run(graph, yes, heard, mode) == ""
+    messages = (await graph.aget_state(config())).values["messages"]
+    answers = sorted((m.tool_call_id, m.status) for m in messages if m.type == "tool")
+    assert answers == [("plain", "success"), ("send", "success")] and len(sandbox.sent("alice@example.test")) == 1
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+async def test_in_a_graph_whose_state_is_a_list_of_messages_a_mail_is_sent_once(
+    mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    listed: Any = Annotated[list[AnyMessage], add_messages]
+    builder = StateGraph(listed, context_schema=Context)
+    builder.add_node("tools", act_node(deputy, "gmail", tools=[plain]))
+    builder.add_edge(START, "tools")
+    builder.add_edge("tools", END)
+    graph, heard = builder.compile(checkpointer=InMemorySaver()), Heard()
+    wish = AIMessage("", id="wish", tool_calls=[SEND, MAILING])
+    assert await run(graph, [HumanMessage("go on"), wish], heard, mode) == ""
+    [ask] = await approvals_of(graph, config())
+    for _ in range(2):
+        assert await run(graph, Command(resume={"decisions": {ask["approval_id"]: "approve"}}), heard, mode) == ""
+    values: Any = (await graph.aget_state(config())).values
+    assert [m.tool_call_id for m in values[2:]] == ["send", "plain"] and len(sandbox.sent("alice@example.test")) == 1
+
+
+@pytest.mark.parametrize("mode", ["tools", "messages", "events"])
+async def test_an_act_is_shown_as_a_tool_is(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    case = Case("a mail", lambda: ([plain], {}), ({**SEND}, MAILING))
+    graph, shown = case.build(act_node(deputy, "gmail", tools=[plain])), list[str]()
+
+    async def watched(given: Any) -> None:
+        context = Context("alice")
+        if mode == "events":
+            async for event in graph.astream_events(given, config(), context=context, version="v2"):
+                if event["event"] in ("on_tool_start", "on_tool_end"):
+                    shown.append(f"{event['event']} {event['name']}")
+            return
+        how: Any = {"stream_mode": mode, "subgraphs": True}
+        async for _, part in graph.astream(given, config(), context=context, **how):
+            one = part[0] if mode == "messages" else part
+            shown.append(f"{one.type} {one.name}" if mode == "messages" else f"{one['event']} {one['tool_call_id']}")
+
+    await watched(case.given())
+    [ask] = await approvals_of(graph, config())
+    await watched(Command(resume={"decisions": {ask["approval_id"]: "approve"}}))
+    words = {
+        "tools": ["tool-finished plain", "tool-finished send", "tool-started plain", "tool-started send"],
+        "messages": ["tool gmail_send_email", "tool plain"],
+        "events": [f"on_tool_{when} {name}" for when in ("end", "start") for name in ("gmail_send_email", "plain")],
+    }
+    assert sorted(one for one in shown if "None" not in one) == words[mode]
+    assert len(sandbox.sent("alice@example.test")) == 1

@@ -1,0 +1,98 @@
+"""LangGraph's features, and how many mails each sends: once, or not at all, also when every resume is repeated.
+
+The table is printed by the lane `sweep`; each row says what is played in `tests.support.features`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.support.features import agents, commands, nesting, savers, streams, travel, trouble
+from tests.support.features.scene import Row, line_of, scene_of
+
+
+def cells(rows: Sequence[Row]) -> list[Any]:
+    """Each row in each of its ways, sync and async."""
+    made = []
+    for row in rows:
+        for way, mode in itertools.product(row.ways, row.modes):
+            usual = row.usual and (way, mode) == (row.ways[0], row.modes[0])
+            marks = [] if usual else [getattr(pytest.mark, row.lane)]
+            made.append(pytest.param(row, way, mode, marks=marks, id=f"{row.feature}-{way}-{mode}"))
+    return made
+
+
+async def counted(row: Row, way: str, mode: str, capsys: pytest.CaptureFixture[str], stranger: str = "") -> None:
+    """Play a cell, print it, and compare."""
+    async with scene_of(way, mode) as scene:
+        scene.stranger = stranger
+        mails = await row.play(scene)
+    with capsys.disabled():
+        print(f"\n{line_of(row, way, mode, mails)}", end="")
+    assert mails == row.mails
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(nesting.ROWS))
+async def test_graphs_in_graphs_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(streams.ROWS))
+async def test_streams_show_the_pause_and_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(savers.ROWS))
+async def test_wherever_a_conversation_is_kept_it_sends_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(travel.ROWS))
+async def test_travelling_in_time_sends_what_was_said_yes_to(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(trouble.ROWS))
+async def test_a_run_that_ends_early_sends_once_or_not_at_all(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.parametrize(("row", "way", "mode"), cells(commands.ROWS))
+async def test_commands_and_pauses_of_the_host_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+@pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")  # a supervisor is one
+@pytest.mark.parametrize(("row", "way", "mode"), cells(agents.ROWS))
+async def test_agents_of_agents_and_other_middleware_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys)
+
+
+ASKING: Final = [row for one in (nesting, savers, commands, agents) for row in one.ROWS if row.lane == "sweep"]
+
+
+@pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
+@pytest.mark.parametrize(("row", "way", "mode"), cells([replace(row, modes=("async",)) for row in ASKING]))
+async def test_bob_answers_before_alice_and_is_refused(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys, stranger="bob")
+
+
+@pytest.mark.processes
+async def test_the_rows_that_always_run_pass_under_the_strict_reader_of_checkpoints() -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", __file__,
+        stdout=PIPE, stderr=STDOUT, cwd=Path(__file__).parents[2],
+        env={**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"},
+    )  # fmt: skip
+    shown, _ = await asyncio.wait_for(child.communicate(), 120)
+    assert child.returncode == 0 and b"mails: 1" in shown, shown.decode()

@@ -1,0 +1,244 @@
+"""LlamaIndex: what the calls of one message lack at one provider is asked once, with one link, wherever it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from deputize.adapters import llamaindex_together
+from deputize.adapters.llamaindex import (
+    ApprovalDone,
+    ApprovalRequest,
+    ConsentDone,
+    ConsentRequest,
+    resume_paused,
+    save_paused,
+    wake_when_done,
+)
+from deputize.core import Consent, Deputy, User
+from deputize.sandbox import Sandbox
+from tests.support.agents import ALICE, Model, agent, asked, ended, plainly, rest, visit
+from tests.support.graphs import SEARCH, SEND
+from tests.support.house import Clock, build, connect
+
+pytestmark = [  # LlamaIndex's own
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
+]
+KINDS = ("FunctionAgent", "AgentWorkflow")  # a ReAct agent makes one call at a time
+LABELS: dict[str, Any] = {"name": "gmail_list_labels", "args": {}, "id": "labels"}
+SEVERAL = [SEND, SEARCH, LABELS]
+
+
+def sent(sandbox: Sandbox) -> int:
+    return len(sandbox.sent("alice@example.test"))
+
+
+def short(request: ConsentRequest | Consent) -> set[str]:
+    return {scope.rpartition("/")[2] for scope in request.scopes}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+async def the_rest(deputy: Deputy, handler: Any, calls: int) -> str:
+    """To the end, with a yes to what is asked about; the model's last word."""
+    async for event in handler.stream_events():
+        assert not isinstance(event, ConsentRequest), "no further consent"
+        if isinstance(event, ApprovalRequest):
+            handler.ctx.send_event(ApprovalDone(approval_id=event.approval_id, by="alice", decision="approve"))
+    result = await asyncio.wait_for(handler, 25)
+    assert len(result.tool_calls) == calls
+    return str(result)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_two_calls_of_one_message_ask_for_both_scopes_with_one_link(
+    deputy: Deputy, sandbox: Sandbox, kind: str
+) -> None:
+    handler = agent(kind, deputy, SEND, SEARCH).run("go on")
+    [request] = await asked(handler)
+    assert short(request) == {"gmail.send", "gmail.readonly"}
+    await asyncio.sleep(0.05)
+    assert [one.id for one in await deputy.pending("alice")] == [request.consent_id]
+    await visit(deputy, sandbox, request.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    said = await the_rest(deputy, handler, 2)
+    assert "Sent." in said and "Bob Brown" in said and sent(sandbox) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_tools_of_the_hosts_own_in_the_message_are_not_waited_for(
+    deputy: Deputy, sandbox: Sandbox, kind: str
+) -> None:
+    unknown = {"name": "nothing_of_ours", "args": {}, "id": "other"}
+    handler = agent(kind, deputy, unknown, SEND, unknown, SEARCH).run("go on")
+    [request] = await asked(handler)
+    assert short(request) == {"gmail.send", "gmail.readonly"}
+    await visit(deputy, sandbox, request.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    assert "Sent." in await the_rest(deputy, handler, 4)
+
+
+async def test_of_calls_of_which_one_may_go_on_only_the_others_ask(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    handler = agent("FunctionAgent", deputy, SEARCH, SEND).run("go on")
+    [request] = await asked(handler)
+    assert "gmail.send" in short(request) and [seen for seen in sandbox.requests if seen.path.endswith("/messages")]
+    await visit(deputy, sandbox, request.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    assert "Sent." in await the_rest(deputy, handler, 2)
+
+
+async def test_more_calls_than_are_delivered_at_once_are_all_answered(deputy: Deputy, sandbox: Sandbox) -> None:
+    calls = [{**SEARCH, "id": str(n), "args": {"query": f"from:bob {n}"}} for n in range(7)]
+    handler = agent("FunctionAgent", deputy, *calls).run("go on")
+    ids = set()
+    async for event in handler.stream_events():
+        if isinstance(event, ConsentRequest):
+            ids.add(event.consent_id)
+            await visit(deputy, sandbox, event.consent_id) if len(ids) == 1 else None
+            handler.ctx.send_event(ConsentDone(consent_id=event.consent_id))
+    result: Any = await asyncio.wait_for(handler, 25)
+    assert len(ids) == 1 and len(result.tool_calls) == 7 and "must allow" not in str(result)
+
+
+# ------------------------------------------------------------- it is the same question later
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_resumed_run_waits_for_the_same_consent_and_asks_for_no_part_of_it(
+    deputy: Deputy, sandbox: Sandbox, settled: bool
+) -> None:
+    handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
+    [request] = await asked(handler)
+    for _ in range(2):
+        handler = await resume_paused(agent("FunctionAgent", deputy, *SEVERAL), await save_paused(handler))
+        assert [one.id for one in await deputy.pending("alice")] == [request.consent_id]
+    blob = await save_paused(handler)
+    if settled:
+        await visit(deputy, sandbox, request.consent_id)
+    handler = await resume_paused(agent("FunctionAgent", deputy, *SEVERAL), blob)
+    if not settled:
+        await visit(deputy, sandbox, request.consent_id)
+        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    assert "Sent." in await the_rest(deputy, handler, 3) and sent(sandbox) == 1
+
+
+async def test_woken_too_early_all_calls_fail_and_no_further_consent_is_left_behind(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
+    [request] = await asked(handler)
+    for _ in range(3):
+        handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    assert (await ended(handler)).count("must allow") == 3
+    assert [one.id for one in await deputy.pending("alice")] == [request.consent_id]
+
+
+async def test_after_an_early_wake_up_the_same_question_is_streamed_again_where_the_model_calls_again(
+    deputy: Deputy, sandbox: Sandbox
+) -> None:
+    class Again(Model):
+        """Makes its calls twice."""
+
+        def __call__(self, messages: Any, **more: Any) -> Any:
+            answers = [m for m in messages if m.role == "tool"]
+            return super().__call__([m for m in messages if m.role != "tool"] if len(answers) == 2 else messages)
+
+    handler = agent("FunctionAgent", deputy, model=Again([SEND, SEARCH])).run("go on")
+    [request] = await asked(handler)
+    handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
+    [again] = await asked(handler)
+    assert isinstance(again, ConsentRequest) and again.consent_id == request.consent_id
+    await visit(deputy, sandbox, again.consent_id)
+    handler.ctx.send_event(ConsentDone(consent_id=again.consent_id))
+    assert "Sent." in await the_rest(deputy, handler, 4)
+
+
+async def test_an_expired_question_is_asked_anew_as_a_whole() -> None:
+    clock = Clock(1_800_000_000.0)
+    sandbox = Sandbox(clock=clock)
+    async with await build(sandbox, clock=clock) as deputy:
+        handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
+        [first] = await asked(handler)
+        blob = await save_paused(handler)
+        clock.now = first.expires_at + 86_400
+        handler = await resume_paused(agent("FunctionAgent", deputy, SEND, SEARCH), blob)
+        [waiting] = await deputy.consents.waiting(ALICE)
+        assert waiting.link != first.link and short(waiting) == {"gmail.send", "gmail.readonly"}
+        await visit(deputy, sandbox, waiting.id)
+        handler.ctx.send_event(ConsentDone(consent_id=waiting.id))
+        assert "Sent." in await the_rest(deputy, handler, 2)
+
+
+async def test_a_no_to_the_one_question_is_a_no_for_each_call(deputy: Deputy, sandbox: Sandbox) -> None:
+    handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
+    [request] = await asked(handler)
+    waking = asyncio.create_task(wake_when_done(deputy, handler, request))
+    await visit(deputy, sandbox, request.consent_id, deny=True)
+    said = await ended(handler)
+    assert said.count("declined") == 2 and sent(sandbox) == 0
+    assert await deputy.pending("alice") == [] and await waking is None  # type: ignore[func-returns-value]
+
+
+# ------------------------------------------------------------- who is looked at together
+
+
+async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy, sandbox: Sandbox) -> None:
+    now = ["alice"]
+    one = agent("FunctionAgent", deputy, SEND, SEARCH, user=lambda ctx: whose[id(ctx.store)])
+    whose: dict[int, str] = {}
+
+    class Whose(dict[int, str]):
+        def __missing__(self, key: int) -> str:
+            self[key] = now[0]
+            return now[0]
+
+    whose = Whose()
+    asks = {}
+    for user in ("alice", "bob"):
+        now[0] = user
+        handler = one.run("go on")
+        asks[user] = (handler, (await asked(handler))[0])
+    for user, (handler, request) in asks.items():
+        assert [c.id for c in await deputy.consents.waiting(User(user))] == [request.consent_id]
+        assert short(request) == {"gmail.send", "gmail.readonly"}
+        await handler.cancel_run()
+
+
+async def test_where_the_look_at_all_of_them_fails_no_call_hangs(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*args: Any, **more: Any) -> Any:
+        raise RuntimeError("canary-of-the-store")
+
+    monkeypatch.setattr(deputy, "prepare", fails)
+    said = await ended(agent("FunctionAgent", deputy, SEND, SEARCH).run("go on"))
+    assert said.count("must allow") == 2 and "canary" not in said
+
+
+async def test_trap_llamaindex_says_how_many_calls_a_message_has_and_without_it_each_asks_for_itself(
+    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No public name says it: what its agents keep in the run's store does."""
+    handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
+    await asked(handler)
+    assert plainly(handler)["state"]["state_data"]["_data"][llamaindex_together.CALLS_OF_MESSAGE] == "2"
+    await handler.cancel_run()
+    monkeypatch.setattr(llamaindex_together, "CALLS_OF_MESSAGE", "gone")
+    handler = agent("FunctionAgent", deputy, SEND, SEARCH, user="bob").run("go on")
+    first, second = await asked(handler, 2)
+    assert first.consent_id != second.consent_id
+    await handler.cancel_run()
+    assert not [event for event in await rest(handler) if isinstance(event, ConsentRequest)]

@@ -1,0 +1,341 @@
+"""OpenAI Agents SDK: the tools, arguments and descriptions; who acts; states that are resumed, edited and forged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from agents import Agent, FunctionTool, RunConfig, Runner, SQLiteSession, add_trace_processor, set_trace_processors
+from agents.tracing import TracingProcessor
+
+from deputize.adapters import operator_warnings
+from deputize.adapters.openai_agents import asked_of, settle, tools
+from deputize.adapters.openai_agents_runs import Together
+from deputize.core import Call, Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
+from deputize.sandbox import Sandbox
+from tests.support.canary import Wiretap, dump, hits
+from tests.support.deferring import FORGED, Play, who_called
+from tests.support.graphs import SEARCH, SEND
+from tests.support.house import build, connect
+from tests.support.openai_agents_runs import QUIET, Asking, Runs, agent_of, loaded, turn_of
+
+CONTEXT = {"user": "alice", "chat": "1"}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+# ------------------------------------------------------------- the tools
+
+
+async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_user(deputy: Deputy) -> None:
+    shown, ours = tools(deputy, "gmail", "calendar", user="alice", thread="1"), deputy.tools("gmail", "calendar")
+    for tool, our in zip(shown, ours, strict=True):
+        assert isinstance(tool, FunctionTool) and callable(tool.needs_approval)
+        assert (tool.name, tool.description, tool.params_json_schema) == (our.name, our.description, our.schema)
+        assert not {"user", "token", "account", "ctx"} & set(our.schema["properties"])
+        assert "alice" not in repr(tool), "nor who acts in what is logged of a tool"
+
+
+async def test_read_only_and_names_choose_the_tools(deputy: Deputy) -> None:
+    reads = {tool.name for tool in tools(deputy, "gmail", user="alice", thread="1", read_only=True)}
+    assert "gmail_search_emails" in reads and not reads & {"gmail_send_email", "gmail_save_draft"}
+    with pytest.raises(InvalidInput, match="'gmale'"):
+        tools(deputy, "gmale", user="alice", thread="1")
+
+
+@pytest.mark.processes
+def test_without_the_sdk_the_adapter_says_what_to_install() -> None:
+    code = "import sys; sys.modules['agents'] = None; import deputize.adapters.openai_agents"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "SettingsError: agents is not installed." in done.stderr and "deputize[openai-agents]" in done.stderr
+
+
+# ------------------------------------------------------------- arguments, users, errors
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
+async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
+    await connect(deputy, sandbox, "readonly")
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    before = len(sandbox.requests)
+    turn = await Runs().start(deputy, {**SEARCH, "args": {"query": "x", **forged}})
+    assert next(iter(forged)) in turn.text and len(sandbox.requests) == before
+
+
+@pytest.mark.parametrize("wrong", ["[1]", "{", '"x"', "null"])
+async def test_arguments_that_are_no_object_reach_no_provider(deputy: Deputy, sandbox: Sandbox, wrong: str) -> None:
+    await connect(deputy, sandbox, "readonly")
+    turn = await Runs().start(deputy, {**SEARCH, "args": wrong})
+    while turn.asks or not turn.text or turn.text == "None":
+        turn = await Runs().resume(deputy, turn.saved)
+    assert "no JSON object" in turn.text and who_called(sandbox) == set()
+
+
+async def test_nobody_is_refused_and_the_operator_is_told(
+    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_warnings, "_logged", set())
+    with caplog.at_level(logging.WARNING, "deputize"):
+        assert "No user" in (await Runs().start(deputy, SEARCH, user="")).text
+    assert "names no user" in caplog.text and sandbox.requests == []
+
+
+async def test_a_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly", user=User("alice", "acme"))
+    mine = tools(deputy, "gmail", user=User("alice", "acme"), thread="1")
+    done = await Runner.run(Agent(name="mail", model=Asking([SEARCH]), tools=mine), "go on", run_config=QUIET)
+    assert "Bob Brown" in done.final_output and who_called(sandbox) == {"alice@example.test"}
+
+
+async def test_what_a_tool_returns_reads_as_in_every_framework_and_no_exception_does(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    kit = Toolkit("shelf", "google")
+
+    @kit.tool()
+    def count(kind: str) -> Steps:
+        """Count the books."""
+        yield from ()
+        if kind == "odd":
+            raise Conflict("Nobody counts these.")
+        if kind == "broken":
+            raise ValueError("ya29.secret")
+        return {"kind": kind, "ü": [1, 2]} if kind == "json" else 0 if kind == "zero" else kind
+
+    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        said = {}
+        for kind in ("text", "json", "zero", "odd", "broken"):
+            mine = tools(deputy, "shelf", user="alice", thread="1")
+            model = Asking([{"name": "shelf_count", "args": {"kind": kind}, "id": kind}])
+            done = await Runner.run(Agent(name="shelf", model=model, tools=mine), "go on", run_config=QUIET)
+            said[kind] = str(done.final_output)
+            assert "ya29.secret" not in f"{model.told} {said}"
+        assert said["text"] == "text" and said["json"] == '{"kind":"json","ü":[1,2]}' and said["zero"] == "0"
+        assert "Nobody counts these." in said["odd"] and "bug in the tool" in said["broken"]
+        assert "ya29.secret" not in caplog.text
+
+
+# ------------------------------------------------------------- calls of one message
+
+
+async def test_what_fails_or_is_cancelled_leaves_no_other_call_waiting() -> None:
+    entered = asyncio.Event()
+
+    async def look(calls: Sequence[Any], user: User) -> list[Any]:
+        entered.set()
+        if user.id == "bob":
+            raise Conflict("No.")
+        await asyncio.sleep(0 if user.id == "carol" else 60)
+        return [Conflict(call[0]) for call in calls]
+
+    together = Together(look)
+    calls: list[Any] = [(name, {}, Call("1", "m", name)) for name in "abc"]
+    with_carol = await asyncio.gather(*(together.blocker(one, User("carol")) for one in calls))
+    assert [str(one) for one in with_carol] == ["a", "b", "c"]
+    failed = await asyncio.gather(*(together.blocker(one, User("bob")) for one in calls), return_exceptions=True)
+    assert [type(one) for one in failed] == [Conflict] * 3
+    entered.clear()
+    tasks = [asyncio.create_task(together.blocker(one, User("alice"))) for one in calls]
+    await entered.wait()
+    tasks[0].cancel()
+    done, _ = await asyncio.wait(tasks, timeout=5)
+    assert len(done) == 3 and all(task.cancelled() for task in done) and not together.open
+
+
+# ------------------------------------------------------------- states
+
+
+async def test_the_requests_show_all_that_the_user_is_asked() -> None:
+    async with Play.of("openai_agents") as play:
+        turn = await play.runs.start(play.deputy, SEND, SEARCH)
+        [ask] = turn.asks
+        assert ask["type"] == "deputize.consent" and ask["link"].startswith("http") and ask["provider"] == "google"
+        await play.visit(turn)
+        [turn] = await play.resume(turn)
+        [ask] = turn.asks
+        assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
+
+
+async def test_consent_and_approval_are_two_rounds() -> None:
+    """The consent is there, and the yes to everything that waits comes with it: the mail still waits for its own."""
+    async with Play.of("openai_agents") as play:
+        turn = await play.runs.start(play.deputy, SEND)
+        await play.visit(turn)
+        agent = agent_of(play.deputy)
+        state = await loaded(agent, turn.saved, "alice")
+        [ask] = await settle(state)
+        assert ask["type"] == "deputize.approval"
+        again = await Runner.run(agent, state, run_config=QUIET)
+        assert len(again.interruptions) == 1 and play.sent() == 0
+
+
+@pytest.mark.parametrize("wrong", [True, "yes", {"decision": "edit"}, {"decision": "approve"}, ["approve"]])
+async def test_a_decision_of_another_form_is_refused(wrong: Any) -> None:
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        state = await loaded(agent_of(play.deputy), turn.saved, "alice")
+        with pytest.raises(InvalidInput, match="another form"):
+            await settle(state, {turn.ids("approval")[0]: wrong})
+        with pytest.raises(PolicyDenied):
+            await settle(state, {"another": "approve"})
+
+
+async def test_a_state_that_was_tampered_with_proves_nothing() -> None:
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        agent = agent_of(play.deputy)
+        approved = await loaded(agent, turn.saved, "alice")
+        for item in approved.get_interruptions():
+            approved.approve(item, always_approve=True)
+        end = await turn_of(
+            await Runner.run(agent, await loaded(agent, approved.to_string(), "alice"), run_config=QUIET)
+        )
+        assert play.sent() == 0 and "Sent." not in end.text
+        [approval] = turn.ids("approval")
+        turn.saved = turn.saved.replace("bob@example.test", "eve@evil.test")
+        try:
+            again = await play.runs.resume(play.deputy, turn.saved, {approval: "approve"})
+            assert again.kinds == {"approval"} and again.ids("approval") != [approval]
+        except Exception as refused:  # newer releases of the SDK notice it by themselves
+            assert "agents" in type(refused).__module__
+        assert play.sent() == 0
+
+
+async def test_calls_of_one_id_in_two_runs_of_a_session_are_two_acts() -> None:
+    async with Play.of("openai_agents", policy=allow_all) as play:
+        await play.connect("alice")
+        session = SQLiteSession("1")
+        for count in (1, 2):
+            agent = agent_of(play.deputy, SEND)
+            done = await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET)
+            assert "Sent." in str(done.final_output) and play.sent() == count
+
+
+async def test_a_run_with_a_session_is_the_same_when_it_goes_on_elsewhere() -> None:
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice")
+        session = SQLiteSession("1")
+        await session.add_items([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}])
+        agent = agent_of(play.deputy, SEND)
+        turn = await turn_of(await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET))
+        state = await loaded(agent, turn.saved, "alice")
+        assert await settle(state, dict.fromkeys(turn.ids("approval"), "approve")) == []
+        done = await Runner.run(agent, state, session=session, run_config=QUIET)
+        assert "Sent." in str(done.final_output) and play.sent() == 1
+
+
+async def test_a_streamed_run_asks_and_sends_once() -> None:
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice")
+        agent = agent_of(play.deputy, SEND)
+        paused = Runner.run_streamed(agent, "go on", context=CONTEXT, run_config=QUIET)
+        assert [event async for event in paused.stream_events()] and paused.interruptions
+        state = paused.to_state()
+        [ask] = await asked_of(state)
+        assert await settle(state, {ask["approval_id"]: "approve"}) == []
+        done = Runner.run_streamed(agent, state, run_config=QUIET)
+        assert [event async for event in done.stream_events()]
+        assert "Sent." in str(done.final_output) and play.sent() == 1
+
+
+async def test_an_agent_that_is_a_tool_of_another_asks_and_sends_once() -> None:
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice")
+        inner = agent_of(play.deputy, SEND)
+        mail = inner.as_tool(tool_name="mail", tool_description="Sends mail.")
+        outer = Agent(
+            name="outer", model=Asking([{"name": "mail", "args": {"input": "send it"}, "id": "o"}]), tools=[mail]
+        )
+        paused = await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)
+        state = paused.to_state()
+        [ask] = await asked_of(state)
+        assert ask["type"] == "deputize.approval" and len(await play.deputy.pending("alice")) == 1
+        assert await settle(state, {ask["approval_id"]: "approve"}) == []
+        done = await Runner.run(outer, state, run_config=QUIET)
+        assert "Sent." in str(done.final_output) and play.sent() == 1
+
+
+async def test_the_hosts_own_tools_are_the_hosts_to_approve() -> None:
+    from agents import function_tool
+
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice")
+        own = function_tool(lambda: "own done", name_override="own", needs_approval=True)
+        agent = agent_of(play.deputy, SEND, {"name": "own", "args": {}, "id": "own"})
+        agent.tools.append(own)
+        paused = await Runner.run(agent, "go on", context=CONTEXT, run_config=QUIET)
+        state = paused.to_state()
+        [ask] = await asked_of(state)
+        await settle(state, {ask["approval_id"]: "approve"})
+        again = await Runner.run(agent, state, run_config=QUIET)
+        assert [item.name for item in again.interruptions] == ["own"] and play.sent() == 1
+
+
+# ------------------------------------------------------------- traces, secrets
+
+
+class Kept(TracingProcessor):
+    """Keeps what an exporter would get."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+
+    def on_trace_start(self, trace: Any) -> None:
+        self.spans.append(trace.export())
+
+    on_trace_end = on_trace_start
+
+    def on_span_start(self, span: Any) -> None:
+        self.spans.append(span.export())
+
+    on_span_end = on_span_start
+
+    def shutdown(self) -> None:
+        """See `TracingProcessor`."""
+
+    force_flush = shutdown
+
+
+async def test_nothing_secret_is_in_states_traces_and_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    kept = Kept()
+    set_trace_processors([])
+    add_trace_processor(kept)
+    try:
+        async with Play.of("openai_agents") as play:
+            tap = play.wire.inner = Wiretap(play.wire.inner)
+            told: list[str] = []
+            agent = agent_of(play.deputy, SEND, SEARCH, told=told)
+            first = await Runner.run(agent, "go on", context=CONTEXT, run_config=RunConfig())
+            turn = await turn_of(first)
+            await play.visit(turn)
+            left = [turn]
+            for decision in ("", "approve"):
+                state = await loaded(agent, left[-1].saved, "alice")
+                await settle(state, dict.fromkeys(left[-1].ids("approval"), decision) if decision else None)
+                left.append(await turn_of(await Runner.run(agent, state, run_config=RunConfig())))
+    finally:
+        set_trace_processors([])
+    assert "Sent." in left[-1].text and {"access_token", "code", "code_verifier", "state"} <= tap.kinds()
+    spans = json.dumps(kept.spans, default=repr)
+    assert "gmail_send_email" in spans and "Yes, gladly." in spans, "what a span holds of any tool"
+    assert "/connect/" not in spans, "no link to a consent"
+    assert hits(tap.secrets, {"left": dump([left, told]), "spans": spans, "log": caplog.text}) == []

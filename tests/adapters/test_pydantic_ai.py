@@ -1,0 +1,366 @@
+"""pydantic-ai: the toolset, arguments and descriptions; who acts; what a host may answer, and what proves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ModelMessagesTypeAdapter, ToolDenied
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.toolsets import AbstractToolset
+
+from deputize.adapters import operator_warnings
+from deputize.adapters.pydantic_ai import DeputyToolset, answers, asked_of
+from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
+from deputize.sandbox import Sandbox
+from tests.support.canary import Wiretap, dump, hits
+from tests.support.deferring import FORGED, Play, who_called
+from tests.support.graphs import SEARCH, SEND
+from tests.support.house import build, connect, consent
+from tests.support.pydantic_ai_runs import Deps, Runs, agent_of, kept_of, model_of, turn_of
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> Any:
+    async with await build(sandbox) as deputy:
+        yield deputy
+
+
+# ------------------------------------------------------------- the toolset
+
+
+async def test_a_model_sees_the_deputys_own_descriptions_and_no_way_to_name_a_user(deputy: Deputy) -> None:
+    model = TestModel(call_tools=[])
+    toolset = DeputyToolset(deputy, "gmail", "calendar", user="alice")
+    assert isinstance(toolset, AbstractToolset) and toolset.id == "deputize-gmail-calendar"
+    await Agent(model, toolsets=[toolset]).run("go on")
+    assert model.last_model_request_parameters
+    shown, ours = model.last_model_request_parameters.function_tools, deputy.tools("gmail", "calendar")
+    assert [(tool.name, tool.description) for tool in shown] == [(tool.name, tool.description) for tool in ours]
+    for tool, our in zip(shown, ours, strict=True):
+        assert tool.parameters_json_schema == our.schema
+        assert not {"user", "token", "account", "ctx"} & set(our.schema["properties"])
+        assert tool.metadata and tool.metadata["provider"] == "google" and tool.metadata["effect"]
+        assert tool.sequential != tool.metadata["read_only"], "writes keep the order of the message"
+
+
+async def test_the_model_is_told_of_texts_from_outside(deputy: Deputy) -> None:
+    told: list[str] = []
+    await agent_of(deputy, SEARCH, told=told).run("go on", deps=Deps("alice"))
+    assert "from_outside" in told[0]
+
+
+async def test_read_only_and_names_choose_the_tools(deputy: Deputy) -> None:
+    reads = DeputyToolset(deputy, "gmail", user="alice", read_only=True).tools
+    assert "gmail_search_emails" in reads and not reads.keys() & {"gmail_send_email", "gmail_save_draft"}
+    assert list(DeputyToolset(deputy, "gmail_search_emails", user="alice").tools) == ["gmail_search_emails"]
+    with pytest.raises(InvalidInput, match="'gmale'"):
+        DeputyToolset(deputy, "gmale", user="alice")
+
+
+async def test_two_toolsets_of_one_agent_have_ids_of_their_own(deputy: Deputy) -> None:
+    one, other = (
+        DeputyToolset(deputy, "gmail", user="alice"),
+        DeputyToolset(deputy, "calendar", user="alice", id="days"),
+    )
+    assert (one.id, other.id) == ("deputize-gmail", "days")
+    model = TestModel(call_tools=[])
+    await Agent(model, toolsets=[one, other]).run("go on")
+    assert model.last_model_request_parameters
+    names = {tool.name for tool in model.last_model_request_parameters.function_tools}
+    assert {"gmail_search_emails", "calendar_list_events"} <= names
+
+
+@pytest.mark.processes
+def test_without_pydantic_ai_the_adapter_says_what_to_install() -> None:
+    code = "import sys; sys.modules['pydantic_ai'] = None; import deputize.adapters.pydantic_ai"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "SettingsError: pydantic_ai is not installed." in done.stderr and "deputize[pydantic-ai]" in done.stderr
+
+
+# ------------------------------------------------------------- arguments, users, errors
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
+async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
+    await connect(deputy, sandbox, "readonly")
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    before = len(sandbox.requests)
+    turn = await Runs().start(deputy, {**SEARCH, "args": {"query": "x", **forged}})
+    assert next(iter(forged)) in turn.text and len(sandbox.requests) == before
+
+
+async def test_arguments_that_are_no_object_are_asked_for_again(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    turn = await Runs().start(deputy, {**SEARCH, "args": "[1]"})
+    assert "dict" in turn.text and "gmail.googleapis.com" not in {seen.host for seen in sandbox.requests}
+
+
+async def test_nobody_is_refused_and_the_operator_is_told(
+    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_warnings, "_logged", set())
+    with caplog.at_level(logging.WARNING, "deputize"):
+        assert "No user" in (await Runs().start(deputy, SEARCH, user="")).text
+    assert "names no user" in caplog.text and sandbox.requests == []
+
+
+async def test_a_bound_user_needs_no_dependencies(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly", user=User("alice", "acme"))
+    toolset = DeputyToolset(deputy, "gmail", user=User("alice", "acme"))
+    done = await Agent(model_of([SEARCH]), toolsets=[toolset]).run("go on")
+    assert "Bob Brown" in done.output and who_called(sandbox) == {"alice@example.test"}
+
+
+async def test_another_tenant_is_another_user(deputy: Deputy, sandbox: Sandbox) -> None:
+    def agent(tenant: str) -> Any:
+        toolset = DeputyToolset(deputy, "gmail", user=User("alice", tenant))
+        return Agent(model_of([SEARCH]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
+
+    first = turn_of(await agent("acme").run("go on"))
+    history, requests = kept_of(first.saved)
+    with pytest.raises(PolicyDenied):
+        await agent("other").run(message_history=history, deferred_tool_results=answers(requests))
+
+
+async def test_what_a_tool_returns_reads_as_in_every_framework(sandbox: Sandbox) -> None:
+    kit = Toolkit("shelf", "google")
+
+    @kit.tool()
+    def count(kind: str) -> Steps:
+        """Count the books."""
+        yield from ()
+        if kind == "odd":
+            raise Conflict("Nobody counts these.")
+        if kind == "broken":
+            raise ValueError("ya29.secret")
+        return {"kind": kind, "ü": [1, 2]} if kind == "json" else 0 if kind == "zero" else kind
+
+    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        toolset = DeputyToolset(deputy, "shelf", user="alice")
+        said = {}
+        for kind in ("text", "json", "zero", "odd"):
+            call = {"name": "shelf_count", "args": {"kind": kind}, "id": "1"}
+            said[kind] = (await Agent(model_of([call]), toolsets=[toolset]).run("go on")).output
+        assert said == {"text": "text", "json": '{"kind":"json","ü":[1,2]}', "zero": "0", "odd": said["odd"]}
+        assert "Nobody counts these." in said["odd"]
+
+
+async def test_no_text_of_an_exception_reaches_a_model(sandbox: Sandbox) -> None:
+    kit = Toolkit("shelf", "google")
+
+    @kit.tool()
+    def count() -> Steps:
+        """Count the books."""
+        yield from ()
+        raise ValueError("ya29.secret")
+
+    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        told: list[str] = []
+        call = {"name": "shelf_count", "args": {}, "id": "1"}
+        agent = Agent(model_of([call], told), toolsets=[DeputyToolset(deputy, "shelf", user="alice")])
+        done = await agent.run("go on")
+        assert len(told) == 2 and "ya29.secret" not in f"{told} {done.all_messages()}"
+
+
+# ------------------------------------------------------------- what a host answers
+
+
+async def test_the_requests_show_all_that_the_user_is_asked() -> None:
+    async with Play.of("pydantic_ai") as play:
+        turn = await play.runs.start(play.deputy, SEND, SEARCH)
+        _, requests = kept_of(turn.saved)
+        [ask] = asked_of(requests, "consent")
+        assert ask["link"].startswith("http") and ask["provider"] == "google" and not asked_of(requests, "approval")
+        await play.visit(turn)
+        [turn] = await play.resume(turn)
+        [ask] = asked_of(kept_of(turn.saved)[1], "approval")
+        assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
+
+
+async def test_a_decision_about_what_was_not_shown_is_refused() -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        _, requests = kept_of((await play.runs.start(play.deputy, SEND)).saved)
+        [ask] = asked_of(requests, "approval")
+        with pytest.raises(InvalidInput, match="No approval 'another'"):
+            answers(requests, {"another": "approve"})
+        for wrong in (True, "yes", {"decision": "edit"}, {"decision": "approve"}, ["approve"]):
+            with pytest.raises(InvalidInput, match="another form"):
+                answers(requests, {ask["approval_id"]: wrong})
+
+
+@pytest.mark.parametrize("denial", [False, ToolDenied("Alice says no.")])
+async def test_what_the_host_denies_by_itself_is_recorded_as_a_no(denial: Any) -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        [approval] = turn.ids("approval")
+        runs = Runs()
+        await runs.with_results(play.deputy, turn.saved, DeferredToolResults(approvals={"send": denial}))
+        found = await play.deputy.approval(approval, by="alice")
+        assert found and found.status == "rejected"
+        [end] = await play.resume(turn, "approve")
+        assert play.sent() == 0 and "Sent." not in end.text
+
+
+async def test_nobody_denies_what_another_user_was_asked() -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice", "bob")
+        turn = await play.runs.start(play.deputy, SEND)
+        denial = DeferredToolResults(approvals={"send": False})
+        with pytest.raises(PolicyDenied):
+            await Runs().with_results(play.deputy, turn.saved, denial, "bob")
+        [end] = await play.resume(turn, "approve")
+        assert "Sent." in end.text and play.sent() == 1
+
+
+async def test_a_decision_without_the_approval_that_was_shown_is_a_wake_up() -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        for told in (
+            {},
+            {"decision": "approve"},
+            {"approval_id": "another", "decision": "approve"},
+            {"approval_id": ""},
+        ):
+            results = DeferredToolResults(approvals={"send": True}, metadata={"send": told})
+            again = await Runs().with_results(play.deputy, turn.saved, results)
+            assert again.kinds == {"approval"} and play.sent() == 0
+
+
+async def test_a_history_that_names_another_owner_gives_nobody_more(sandbox: Sandbox) -> None:
+    """Bob has written himself into Alice's history: he acts as Bob, and her approval is not his to give."""
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice", "bob")
+        turn = await play.runs.start(play.deputy, SEND)
+        kept = json.loads(turn.saved)
+        kept["history"] = kept["history"].replace('"user":"alice"', '"user":"bob"')
+        turn.saved = json.dumps(kept)
+        [end] = await play.resume(turn, "approve", user="bob")
+        assert end.kinds == {"approval"} and (play.sent(), play.sent("bob")) == (0, 0)
+        assert not set(end.ids("approval")) & set(turn.ids("approval"))
+
+
+@pytest.mark.parametrize("note", ["x", [], {"approvals": ["x"]}, {"approvals": {"send": "another"}}])
+async def test_a_note_that_says_nonsense_proves_nothing(note: Any) -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        kept = json.loads(turn.saved)
+        history = json.loads(kept["history"])
+        [response] = [message for message in history if message["kind"] == "response"]
+        whose = {"user": "alice", "tenant": ""} if isinstance(note, dict) else {}
+        response["metadata"] = {"deputize": {**whose, **note} if isinstance(note, dict) else note}
+        turn.saved = json.dumps({**kept, "history": json.dumps(history)})
+        denial = DeferredToolResults(approvals={"send": False})
+        end = await Runs().with_results(play.deputy, turn.saved, denial)
+        assert not end.asks and play.sent() == 0
+        [again] = await play.resume(turn)
+        assert again.kinds == {"approval"}
+        [end] = await play.resume(turn, "approve")
+        assert "Sent." in end.text and play.sent() == 1
+
+
+async def test_calls_of_other_toolsets_are_the_hosts_to_answer(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    agent = agent_of(deputy, {"name": "own", "args": {}, "id": "own"}, SEND)
+    agent.tool_plain(requires_approval=True, name="own")(lambda: "own done")
+    paused = await agent.run("go on", deps=Deps("alice"))
+    requests = paused.output
+    assert isinstance(requests, DeferredToolRequests) and len(requests.approvals) == 2
+    results = answers(requests)
+    assert set(results.approvals) == {"send"}
+    results.update(DeferredToolResults(approvals={"own": True}))
+    again = await agent.run(message_history=paused.all_messages(), deferred_tool_results=results, deps=Deps("alice"))
+    assert [part.tool_name for part in again.output.approvals] == ["gmail_send_email"]
+
+
+async def test_a_prefix_before_all_names_changes_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
+    toolset = DeputyToolset(deputy, "gmail", user="alice").prefixed("mail")
+    calls = [{**one, "name": f"mail_{one['name']}"} for one in (SEND, SEARCH)]
+    agent = Agent(model_of(calls), toolsets=[toolset], output_type=[str, DeferredToolRequests])
+    paused = await agent.run("go on")
+    assert isinstance(paused.output, DeferredToolRequests)
+    [ask] = asked_of(paused.output, "consent")
+    found = await deputy.consents.status(ask["consent_id"])
+    assert found
+    await consent(deputy, sandbox, found)
+    again = await agent.run(message_history=paused.all_messages(), deferred_tool_results=answers(paused.output))
+    assert isinstance(again.output, DeferredToolRequests)
+    [ask] = asked_of(again.output, "approval")
+    done = await agent.run(
+        message_history=again.all_messages(),
+        deferred_tool_results=answers(again.output, {ask["approval_id"]: "approve"}),
+    )
+    assert "Sent." in str(done.output) and len(sandbox.sent("alice@example.test")) == 1
+
+
+# ------------------------------------------------------------- other ways to run
+
+
+async def test_a_blocking_run_asks_and_sends_once(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "send")
+    agent = agent_of(deputy, SEND)
+
+    def run(**given: Any) -> Any:
+        with asyncio.Runner() as runner:
+            runner.get_loop()
+            asyncio.set_event_loop(runner.get_loop())
+            return agent.run_sync(deps=Deps("alice"), **given)
+
+    paused = await asyncio.to_thread(run, user_prompt="go on")
+    [ask] = asked_of(paused.output, "approval")
+    results = answers(paused.output, {ask["approval_id"]: "approve"})
+    done = await asyncio.to_thread(run, message_history=paused.all_messages(), deferred_tool_results=results)
+    assert "Sent." in done.output and len(sandbox.sent("alice@example.test")) == 1
+
+
+async def test_a_streamed_run_asks_and_sends_once() -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        agent = agent_of(play.deputy, SEND)
+        paused = await agent.run("go on", deps=Deps("alice"))
+        [ask] = asked_of(paused.output, "approval")
+        results = answers(paused.output, {ask["approval_id"]: "approve"})
+        given: dict[str, Any] = {"message_history": paused.all_messages(), "deferred_tool_results": results}
+        seen = []
+        async with agent.iter(deps=Deps("alice"), **given) as run:
+            async for node in run:
+                seen.append(type(node).__name__)
+        assert run.result and "Sent." in str(run.result.output) and play.sent() == 1 and "CallToolsNode" in seen
+
+
+async def test_nothing_secret_is_in_what_a_run_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with Play.of("pydantic_ai") as play:
+        tap = play.wire.inner = Wiretap(play.wire.inner)
+        told: list[str] = []
+        turn = await play.runs.start(play.deputy, SEND, SEARCH, told=told)
+        await play.visit(turn)
+        [second] = await play.resume(turn)
+        [end] = await play.resume(second, "approve")
+    assert "Sent." in end.text and {"access_token", "code", "code_verifier", "state"} <= tap.kinds()
+    assert hits(tap.secrets, {"left": dump([turn, second, end, told]), "log": caplog.text}) == []
+
+
+async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    done = await agent_of(deputy, SEARCH, {**SEARCH, "id": "other"}).run("go on", deps=Deps("alice"))
+    asked = [message for message in done.all_messages() if isinstance(message, ModelResponse)]
+    assert [m.metadata for m in asked if m.metadata] == [{"deputize": {"user": "alice", "tenant": ""}}]
+    assert ModelMessagesTypeAdapter.dump_json(done.all_messages())

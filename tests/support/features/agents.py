@@ -1,0 +1,171 @@
+"""Supervisors, swarms, and LangChain's own middleware around ours, before and after it in the list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+from langchain.agents.middleware import (
+    ClearToolUsesEdit,
+    ContextEditingMiddleware,
+    HumanInTheLoopMiddleware,
+    ModelCallLimitMiddleware,
+    PIIMiddleware,
+    SummarizationMiddleware,
+    TodoListMiddleware,
+    ToolCallLimitMiddleware,
+    ToolRetryMiddleware,
+)
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import tools_condition
+from langgraph_supervisor import create_supervisor
+from langgraph_swarm import create_handoff_tool, create_swarm
+from langgraph_swarm.swarm import SwarmState
+
+from deputize.adapters.langgraph import act_node
+from tests.support.created import Scripted, calling
+from tests.support.features.scene import Row, Scene, agent_of, gates
+from tests.support.graphs import SEND, Context, Graph
+
+AGENT: Final = ("create_agent",)
+GO_ON: Final = {"messages": [HumanMessage("write to bob@example.test, my mail is alice@example.test")]}
+CLEAR: Final = {"name": "clear_desk", "args": {}, "id": "clear"}
+HAND_OVER: Final = {"name": "transfer_to_mailer", "args": {}, "id": "hand over"}
+
+
+@tool
+def clear_desk() -> str:
+    """Clear the desk."""
+    return "cleared"
+
+
+def mailer(scene: Scene, *own: Any, state: type[Any] = MessagesState) -> Graph:
+    """An agent called so, that sends the mail."""
+    if scene.way == "create_agent":
+        return agent_of(scene.deputy, once(SEND), own=own, name="mailer")
+    return by_hand(scene, once(SEND), "mailer", *own, state=state)
+
+
+def by_hand(scene: Scene, model: Scripted, name: str, *own: Any, state: type[Any] = MessagesState) -> Graph:
+    """model -> act node -> model."""
+    builder = StateGraph(state, context_schema=Context)
+    builder.add_node("model", lambda given: {"messages": [model.invoke(given["messages"])]})
+    builder.add_node("tools", act_node(scene.deputy, "gmail", tools=own))
+    builder.add_edge(START, "model")
+    builder.add_conditional_edges("model", tools_condition)
+    builder.add_edge("tools", "model")
+    return builder.compile(name=name)
+
+
+def once(call: dict[str, Any]) -> Scripted:
+    """A model that makes this call once in a conversation, whatever else is in it."""
+
+    def respond(messages: list[BaseMessage]) -> AIMessage:
+        done = any(isinstance(m, ToolMessage) and m.tool_call_id == call["id"] for m in messages)
+        return AIMessage("all done") if done else AIMessage("", tool_calls=[dict(call)])
+
+    return Scripted(respond=respond)
+
+
+async def supervised(scene: Scene) -> int:
+    """A supervisor hands over to the mailer."""
+    made = create_supervisor([mailer(scene)], model=once(HAND_OVER), context_schema=Context)
+    return await scene.play(made.compile(checkpointer=scene.saver), GO_ON)
+
+
+async def swarming(scene: Scene) -> int:
+    """A planner hands over to the mailer, which is the active agent from then on."""
+    to_mailer = create_handoff_tool(agent_name="mailer")
+    planner = agent_of(scene.deputy, once(HAND_OVER), own=[to_mailer], name="planner")
+    return await swarm_of(scene, planner)
+
+
+async def swarming_from_the_act_node(scene: Scene) -> int:
+    """The same, where the planner's tool to hand over is in an act node."""
+    to_mailer = create_handoff_tool(agent_name="mailer")
+    return await swarm_of(scene, by_hand(scene, once(HAND_OVER), "planner", to_mailer, state=SwarmState))
+
+
+async def swarm_of(scene: Scene, planner: Graph) -> int:
+    """The mails of a swarm that begins with this planner."""
+    to_planner = create_handoff_tool(agent_name="planner")
+    agents: list[Any] = [planner, mailer(scene, to_planner, state=SwarmState)]
+    made = create_swarm(agents, default_active_agent="planner", context_schema=Context)
+    graph: Graph = made.compile(checkpointer=scene.saver)
+    mails = await scene.play(graph, GO_ON)
+    assert (await scene.state(graph)).values["active_agent"] == "mailer"
+    return mails
+
+
+def five() -> list[Any]:
+    """Five of LangChain's middlewares, each of which has something to do here."""
+    return [
+        SummarizationMiddleware(saying("a summary"), trigger=("messages", 3), keep=("messages", 2)),
+        ToolRetryMiddleware(max_retries=2, initial_delay=0.01, jitter=False),
+        ModelCallLimitMiddleware(run_limit=5),
+        PIIMiddleware(
+            "email", strategy="redact", apply_to_input=True, apply_to_output=True, apply_to_tool_results=True
+        ),
+        TodoListMiddleware(),
+    ]
+
+
+def saying(words: str) -> Scripted:
+    """A model that says this."""
+    return Scripted(respond=lambda messages: AIMessage(words))
+
+
+def beside(feature: str, theirs: Callable[[], list[Any]], *calls: dict[str, Any]) -> list[Row]:
+    """These middlewares before ours in the list, and after it."""
+
+    def row(order: str) -> Row:
+        async def played(scene: Scene) -> int:
+            ours = gates(scene.deputy)
+            gated = [*theirs(), *ours] if order == "before" else [*ours, *theirs()]
+            model = calling(*(calls or (SEND,)))
+            graph = agent_of(scene.deputy, model, own=[clear_desk], gated=gated, checkpointer=scene.saver)
+            scene.host_answers["hitl"] = {"decisions": [{"type": "approve"}]}
+            mails = await scene.play(graph, GO_ON)
+            cleared = [m.text for m in (await scene.state(graph)).values["messages"] if m.text == "cleared"]
+            assert len(cleared) == (CLEAR in calls)
+            return mails
+
+        return Row(f"{feature}, {order} ours", played, ways=AGENT)
+
+    return [row("before"), row("after")]
+
+
+def retried(error: type[httpx.TransportError], status: str, mails: int) -> Row:
+    """``ToolRetryMiddleware``, and a network that fails once."""
+
+    async def played(scene: Scene) -> int:
+        async def broken() -> None:
+            setattr(scene.line, status, None)
+            raise error("the connection broke")
+
+        setattr(scene.line, status, broken)
+        retry = ToolRetryMiddleware(max_retries=3, initial_delay=0.01, jitter=False)
+        graph = agent_of(scene.deputy, calling(SEND), gated=[retry, *gates(scene.deputy)], checkpointer=scene.saver)
+        return await scene.play(graph, GO_ON)
+
+    return Row(f"tool retry, {error.__name__}, {status}", played, ways=AGENT, mails=mails)
+
+
+ROWS: Final = (
+    Row("supervisor", supervised, usual=True),
+    Row("swarm", swarming),
+    Row("swarm, handing over in the act node", swarming_from_the_act_node, ways=("act_node",)),
+    *beside("five middlewares", five),
+    *beside("context editing", lambda: [ContextEditingMiddleware(edits=[ClearToolUsesEdit(trigger=1, keep=0)])]),
+    *beside("tool call limit", lambda: [ToolCallLimitMiddleware(run_limit=1)]),
+    *beside("HITL on a host's tool", lambda: [HumanInTheLoopMiddleware({"clear_desk": True})], SEND, CLEAR),
+    *beside(
+        "HITL and five middlewares", lambda: [*five(), HumanInTheLoopMiddleware({"clear_desk": True})], SEND, CLEAR
+    ),
+    retried(httpx.ReadError, "arrived", 1),
+    retried(httpx.ReadError, "leaving", 0),
+    retried(httpx.ConnectError, "leaving", 1),
+)

@@ -1,0 +1,156 @@
+"""Graphs in graphs, several at once, and what a node can be given: retries, a cache, breakpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.cache.memory import InMemoryCache
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import CachePolicy, Command, Send
+
+from tests.support.created import Scripted
+from tests.support.features.scene import GATED, PLAIN, Row, Scene, agent_of, invoked, mail_to
+from tests.support.graphs import Context, Graph, config, wired
+from tests.support.house import connect
+
+SAVERS: Final[dict[str, Callable[[], Any]]] = {"None": lambda: None, "True": lambda: True, "its own": InMemorySaver}
+
+
+CACHING: Final = ("async", "sync") if version("langgraph") != "1.2.13" else ("async",)
+"""The oldest release cannot resume a node with a cache in a sync graph, whatever has paused in it."""
+
+
+def inside(part: Any, checkpointer: Any = None) -> Graph:
+    """A graph with this node alone, to be a node itself."""
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("acts", part)
+    builder.add_edge(START, "acts")
+    builder.add_edge("acts", END)
+    return builder.compile(checkpointer=checkpointer)
+
+
+def subgraph(saver: str, depth: int = 1) -> Row:
+    """The part in so many graphs, the innermost with this checkpointer."""
+
+    async def played(scene: Scene) -> int:
+        made = inside(scene.part(), SAVERS[saver]())
+        for _ in range(depth - 1):
+            made = inside(made)
+        return await scene.play(wired(made, scene.saver))
+
+    return Row(f"subgraph, {depth} deep, checkpointer {saver}", played, usual=saver == "None" and depth == 2)
+
+
+async def without_memory(scene: Scene) -> int:
+    """``checkpointer=False``: no answer reaches a pause in there, says LangGraph; it is asked for again and again."""
+    graph = wired(inside(scene.part(), checkpointer=False), scene.saver)
+    await invoked(scene, graph, scene.start())
+    for _ in range(4):
+        [pause] = (await scene.state(graph)).interrupts
+        await invoked(scene, graph, Command(resume={pause.id: await scene.answer(pause)}))
+    return scene.sent()
+
+
+async def without_memory_decided_elsewhere(scene: Scene) -> int:
+    """The same, and Alice decides on her page: the decision stands, and the next wake-up sends."""
+    graph = wired(inside(scene.part(), checkpointer=False), scene.saver)
+    await connect(scene.deputy, scene.sandbox, "send")
+    await invoked(scene, graph, scene.start())
+    [pause] = (await scene.state(graph)).interrupts
+    await scene.deputy.decide(pause.value["approvals"][0]["approval_id"], "approve", by="alice")
+    for _ in range(2):
+        await invoked(scene, graph, Command(resume={pause.id: {"wake": True}}))
+    return scene.sent()
+
+
+async def fan_out(scene: Scene) -> int:
+    """Three acts at once, by ``Send``: Alice is shown one link, and asked about each mail."""
+    names, builder = ("bob", "carol", "dan"), StateGraph(MessagesState, context_schema=Context)
+
+    def asks(messages: list[Any]) -> AIMessage:
+        done = messages[-1].type == "tool"
+        return AIMessage("done") if done else AIMessage("", tool_calls=[mail_to(str(messages[-1].text))])
+
+    def each(state: Any) -> list[Send]:
+        if scene.way == "create_agent":
+            return [Send("acts", {"messages": [HumanMessage(name)]}) for name in names]
+        return [Send("acts", {"messages": [AIMessage("", id=name, tool_calls=[mail_to(name)])]}) for name in names]
+
+    part = agent_of(scene.deputy, Scripted(respond=asks)) if scene.way == "create_agent" else scene.part()
+    builder.add_node("acts", part)
+    builder.add_conditional_edges(START, each, ["acts"])
+    builder.add_edge("acts", END)
+    mails = await scene.play(builder.compile(checkpointer=scene.saver))
+    wanted = 6 if scene.stranger else 3  # what a stranger has answered gets new ids
+    assert len(set(scene.asked["consent"])) == 1 and len(set(scene.asked["approval"])) == wanted, scene.asked
+    return mails
+
+
+def cached(scene: Scene) -> Graph:
+    """The part as a node with a cache."""
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("acts", scene.part(), cache_policy=CachePolicy())
+    builder.add_edge(START, "acts")
+    builder.add_edge("acts", END)
+    return builder.compile(checkpointer=scene.saver, cache=InMemoryCache())
+
+
+async def once_cached(scene: Scene) -> int:
+    """A node with a cache."""
+    return await scene.play(cached(scene))
+
+
+def second_thread(*, same: bool) -> Row:
+    """A node with a cache, in two threads. Of equal histories, to their ids, LangGraph hands the first one's answers to
+    the second, which sends nothing: a cache is for what may be anybody's (docs/langgraph.md)."""
+
+    async def played(scene: Scene) -> int:
+        graph, start = cached(scene), scene.start()
+        if same:
+            for number, message in enumerate(start["messages"]):
+                message.id = str(number)
+        await scene.play(graph, start)
+        scene.config, scene.resumed = config("2"), []
+        return await scene.play(graph, start if same else scene.start())
+
+    how = "an equal" if same else "another"
+    return Row(f"CachePolicy, {how} history in a second thread", played, modes=CACHING, mails=1 if same else 2)
+
+
+def breakpoints(feature: str, **where: Any) -> Row:
+    """Static breakpoints around the part."""
+
+    async def played(scene: Scene) -> int:
+        builder = StateGraph(MessagesState, context_schema=Context)
+        builder.add_node("before", lambda state: {})
+        builder.add_node("acts", scene.part())
+        builder.add_node("after", lambda state: {})
+        builder.add_edge(START, "before")
+        builder.add_edge("before", "acts")
+        builder.add_edge("acts", "after")
+        builder.add_edge("after", END)
+        graph = builder.compile(checkpointer=scene.saver, **where)
+        return await scene.play(graph)
+
+    return Row(feature, played)
+
+
+ROWS: Final = (
+    *(subgraph(saver) for saver in SAVERS),
+    *(subgraph(saver, depth=2) for saver in SAVERS),
+    Row("subgraph, checkpointer False", without_memory, mails=0),
+    Row("subgraph, checkpointer False, decided on a page", without_memory_decided_elsewhere, ways=("act_node",)),
+    Row("Send, three at once", fan_out, mails=3, usual=True),
+    Row("CachePolicy", once_cached, (*GATED, PLAIN), CACHING),
+    second_thread(same=False),
+    second_thread(same=True),
+    breakpoints("interrupt_before the node", interrupt_before=["acts"]),
+    breakpoints("interrupt_after the node", interrupt_after=["acts"]),
+    breakpoints(
+        "interrupt_before and _after all", interrupt_before=["before", "acts", "after"], interrupt_after=["acts"]
+    ),
+)

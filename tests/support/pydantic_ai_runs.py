@@ -1,0 +1,99 @@
+"""Runs of a pydantic-ai agent over the Gmail tools, with a model that answers from the history alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ModelMessagesTypeAdapter
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+
+from deputize.adapters.pydantic_ai import DeputyToolset, answers
+from deputize.core import Deputy
+from tests.support.deferring import Turn
+
+
+@dataclass
+class Deps:
+    """What the host knows of a run."""
+
+    user_id: str
+
+
+def model_of(calls: Sequence[Mapping[str, Any]], told: list[str] | None = None) -> FunctionModel:
+    """A model that asks for these calls once after each message of the user, then repeats the answers."""
+
+    def respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        if told is not None:
+            told.append(f"{info.instructions} {messages}")
+        parts: list[Any] = [part for message in messages if isinstance(message, ModelRequest) for part in message.parts]
+        last = max(i for i, part in enumerate(parts) if part.part_kind == "user-prompt")
+        kinds = ("tool-return", "retry-prompt")  # the second where arguments were no object
+        answered = [str(part.content) for part in parts[last:] if part.part_kind in kinds]
+        if answered:
+            return ModelResponse(parts=[TextPart(" | ".join(answered))])
+        return ModelResponse(parts=[ToolCallPart(c["name"], c["args"], c["id"]) for c in calls])
+
+    return FunctionModel(respond)
+
+
+def agent_of(deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, **more: Any) -> Any:
+    """An agent over the Gmail tools that will make these calls."""
+    toolset = DeputyToolset(deputy, "gmail", user=lambda ctx: ctx.deps.user_id, **more)
+    return Agent(
+        model_of(calls, told), deps_type=Deps, toolsets=[toolset], output_type=[str, DeferredToolRequests], retries=1
+    )
+
+
+REQUESTS: Final = TypeAdapter(DeferredToolRequests)
+
+
+def turn_of(result: Any) -> Turn:
+    """How a run ended."""
+    waits = result.output if isinstance(result.output, DeferredToolRequests) else DeferredToolRequests()
+    kept = {
+        "history": ModelMessagesTypeAdapter.dump_json(result.all_messages()).decode(),
+        "requests": REQUESTS.dump_json(waits).decode(),
+    }
+    asks = [dict(waits.metadata[call.tool_call_id]) for call in waits.approvals]
+    return Turn("" if asks else str(result.output), asks, json.dumps(kept))
+
+
+def kept_of(saved: str) -> tuple[list[ModelMessage], DeferredToolRequests]:
+    """History and requests, as a host has stored them."""
+    kept = json.loads(saved)
+    return ModelMessagesTypeAdapter.validate_json(kept["history"]), REQUESTS.validate_json(kept["requests"])
+
+
+class Runs:
+    """See `tests.support.deferring.Framework`."""
+
+    notes_owner = True
+
+    async def start(self, deputy: Deputy, *calls: Mapping[str, Any], user: str = "alice", **more: Any) -> Turn:
+        return turn_of(await agent_of(deputy, *calls, **more).run("go on", deps=Deps(user)))
+
+    async def resume(
+        self, deputy: Deputy, saved: str, decisions: Mapping[str, Any] | None = None, user: str = "alice", **more: Any
+    ) -> Turn:
+        _, requests = kept_of(saved)
+        return await self.with_results(deputy, saved, answers(requests, decisions), user, **more)
+
+    async def bare_yes(self, deputy: Deputy, saved: str, user: str = "alice") -> Turn:
+        _, requests = kept_of(saved)
+        return await self.with_results(deputy, saved, requests.build_results(approve_all=True), user)
+
+    async def with_results(
+        self, deputy: Deputy, saved: str, results: DeferredToolResults, user: str = "alice", **more: Any
+    ) -> Turn:
+        """Go on with these results."""
+        history, _ = kept_of(saved)
+        given: dict[str, Any] = {"message_history": history, "deferred_tool_results": results}
+        return turn_of(await agent_of(deputy, **more).run(deps=Deps(user), **given))
+
+
+FRAMEWORK: Final = Runs()
