@@ -16,7 +16,7 @@ from llama_index.core.llms.mock import MockFunctionCallingLLM
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentRequest, wake_when_done
 from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict
 from deputize.sandbox import Sandbox
-from tests.docs import test_langgraph_pages
+from tests.docs import test_langgraph_pages, test_migrating
 from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.docs.commands import commands, parse
 from tests.docs.generated import PAGES
@@ -33,7 +33,7 @@ SERVER: Final = "docs/langgraph-server.md"
 COUNTS: Final = {WEB: 3, SERVER: 1, LLAMA: 3, POLICY: 2, APPROVALS: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
-    for folder in (".", "docs", "docs/security", "examples")
+    for folder in (".", "docs", "docs/migrating", "docs/security", "examples")
     for page in ROOT.glob(f"{folder}/*.md")
 ]
 MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
@@ -46,7 +46,7 @@ def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", sorted({line for page in ROOT.glob("docs/*.md") for line in commands(f"docs/{page.name}")})
+    "line", sorted({line for page in EVERY if page.startswith("docs/") for line in commands(page)})
 )
 def test_a_command_of_a_page_exists_with_its_arguments_and_options(line: str) -> None:
     assert f" {line.split()[1]} " in parse(line)
@@ -73,7 +73,7 @@ def anchors(page: str) -> set[str]:
 
 def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/tracing.md"}
-    elsewhere |= {*test_langgraph_pages.COUNTS}
+    elsewhere |= {*test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
     assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
 
 
