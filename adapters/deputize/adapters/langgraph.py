@@ -155,7 +155,7 @@ class ActNode(ToolNode):
             return self._func(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not place.begun_now() and self.host.deputy.run(self._may_run_at_once(turn, place.config)):
-            with asked_by(turn.asked):
+            with asked_by(turn.asked, self.host):
                 answers = flat(self._func(turn.called, place.config, runtime))
             if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
@@ -169,7 +169,7 @@ class ActNode(ToolNode):
             return await self._afunc(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not await place.begun() and await self._may_run_at_once(turn, place.config):
-            with asked_by(turn.asked):
+            with asked_by(turn.asked, self.host):
                 answers = await self._read(turn, place.config, runtime)
             if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
@@ -220,7 +220,7 @@ class ActNode(ToolNode):
     def _act(self, task: _Task, config: RunnableConfig) -> Command[Any]:
         steps, runtime = self._steps(task, config), get_runtime()
         given: Any = None
-        with asked_by(task["message"]):
+        with asked_by(self._asking(task), self.host):
             while True:
                 try:
                     one = steps.send(given)
@@ -231,13 +231,17 @@ class ActNode(ToolNode):
     async def _aact(self, task: _Task, config: RunnableConfig) -> Command[Any]:
         steps, runtime = self._steps(task, config), get_runtime()
         given: Any = None
-        with asked_by(task["message"]):
+        with asked_by(self._asking(task), self.host):
             while True:
                 try:
                     one = steps.send(given)
                 except StopIteration as ended:
                     return cast("Command[Any]", ended.value)
                 given = await self._afunc(one, config, runtime)
+
+    def _asking(self, task: _Task) -> str:
+        """The message whose calls of ours are answered in this task; in a tool of the host's own there are none."""
+        return task["message"] if task["call"]["name"] in self.gate.providers else ""
 
     def _steps(self, task: _Task, config: RunnableConfig) -> Generator[Any, Any, Command[Any]]:
         """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""

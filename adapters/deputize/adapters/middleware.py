@@ -141,7 +141,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             return handler(request)
         if refused := self._not_theirs(request):
             return refused
-        with asked_by(open_calls(request.state["messages"], get_config())[0]):
+        with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = handler(request)
                 if not (missing := missing_of(answer)):
@@ -157,7 +157,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             return await handler(request)
         if refused := self._not_theirs(request):
             return refused
-        with asked_by(open_calls(request.state["messages"], get_config())[0]):
+        with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = await handler(request)
                 if not (missing := missing_of(answer)):
