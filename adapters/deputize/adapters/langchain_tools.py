@@ -62,8 +62,8 @@ class ActTool(StructuredTool):
             given = cast("dict[str, Any]", super()._parse_input(given, tool_call_id))
         return {"arguments": given}
 
-    # LangChain's own two look up the types of what they call, each time: a third of the cost of a call. Where ``run`` is
-    # called by itself, there is no ``config``.
+    # LangChain's own two look up the types of what they call, each time: a third of the cost of a call. Where ``run``
+    # is called by itself, there is no ``config``.
 
     def _run(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
         return cast("Act", self.func)(given.get("arguments", {}), config or {})
