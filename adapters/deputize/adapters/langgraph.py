@@ -138,6 +138,7 @@ class ActNode(ToolNode):
                 f"A tool of the application is called {clash[0]!r}, as one of ours.", hint="Give it another name."
             )
         super().__init__([*ours, *theirs.values()], **of_tool_node)
+        self._handles_errors = "handle_tool_errors" in of_tool_node
         self.host, self.gate = host, Gate(host, found, mode)
         graph = self.gate.graph("act", self._tasks, act=RunnableLambda(self._act, afunc=self._aact, name="act"))
 
@@ -150,7 +151,7 @@ class ActNode(ToolNode):
         self.func, self.afunc = run, arun  # LangGraph finds the graph in them
 
     def _run(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn = self._given(input, config)
+        turn = self._given(input, config, runtime)
         if not self._has_ours(turn):
             return self._func(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
@@ -164,7 +165,7 @@ class ActNode(ToolNode):
         return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
 
     async def _arun(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn = self._given(input, config)
+        turn = self._given(input, config, runtime)
         if not self._has_ours(turn):
             return await self._afunc(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
@@ -178,12 +179,12 @@ class ActNode(ToolNode):
         return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
 
     async def _read(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
-        """Reads at once. One that no wrapper of the host's is about needs no more than a run of its tool."""
-        if len(turn.called) > 1 or self._wrap_tool_call or self._awrap_tool_call:
+        """Reads at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
+        if len(turn.called) > 1 or self._handles_errors:
             return flat(await self._afunc(turn.called, config, runtime))
         return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
-    def _given(self, input: Any, config: RunnableConfig) -> Turn:
+    def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Turn:
         """What this run was given, in each form that ``ToolNode`` takes."""
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
@@ -192,14 +193,18 @@ class ActNode(ToolNode):
         asked, waiting = open_calls(tail, config)
         if form == "tool_calls":  # sent one by one: of the last message, some
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
-        return Turn(waiting, form, state, tail, asked)
+        return Turn(waiting, form, state, tail, asked, runtime.stream_writer)
 
     def _has_ours(self, turn: Turn) -> bool:
         return any(call["name"] in self.gate.providers for call in turn.calls)
 
     def _only_reads(self, turn: Turn) -> bool:
-        """Whether all can be done at once, if the user need not be asked: then nothing has to be kept before."""
-        return bool(turn.tail[0].id) and all(call["name"] in self.gate.reads for call in turn.calls)
+        """Whether all can be done at once, if the user need not be asked: then nothing has to be kept before.
+
+        A wrapper of the host's may pause: then who began has to be kept, or anybody may go on.
+        """
+        alone = bool(turn.tail[0].id) and not self._wrap_tool_call and not self._awrap_tool_call
+        return alone and all(call["name"] in self.gate.reads for call in turn.calls)
 
     async def _may_run_at_once(self, turn: Turn, config: RunnableConfig) -> bool:
         user = self.host.resuming_user(config, get_runtime())
@@ -218,8 +223,8 @@ class ActNode(ToolNode):
         return [Send("act", {"call": one, "then": then, **whose, "back": back}) for one, *then in lanes.values()]
 
     def _act(self, task: _Task, config: RunnableConfig) -> Command[Any]:
-        steps, runtime = self._steps(task, config), get_runtime()
-        given: Any = None
+        steps, given = self._steps(task, config), None
+        config, runtime = current.get().heard(config)
         with asked_by(self._asking(task), self.host):
             while True:
                 try:
@@ -229,8 +234,8 @@ class ActNode(ToolNode):
                 given = self._func(one, config, runtime)
 
     async def _aact(self, task: _Task, config: RunnableConfig) -> Command[Any]:
-        steps, runtime = self._steps(task, config), get_runtime()
-        given: Any = None
+        steps, given = self._steps(task, config), None
+        config, runtime = current.get().heard(config)
         with asked_by(self._asking(task), self.host):
             while True:
                 try:

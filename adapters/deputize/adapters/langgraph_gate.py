@@ -48,6 +48,7 @@ from deputize.core import (
     ConsentRequired,
     Declined,
     Effect,
+    InvalidInput,
     PolicyDenied,
     SettingsError,
     Tool,
@@ -176,6 +177,8 @@ class Gate:
         done = {output["id"] for output in state.get("outputs", ())}
         calls = [call for call in every if call["id"] not in done]
         wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.providers]
+        if any(call["id"] is None and call["name"] in self.providers for call in calls):
+            raise InvalidInput("A tool call has no id, so no message could answer it.", fix_by="operator")
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises, and says why
         approved, note, seen = set[str](), state.get("deputize") or {}, Findings(asked, user)

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime, get_runtime
+from langgraph.types import StreamWriter
 
+from deputize.adapters.langgraph_fast_path import RUNTIME
 from deputize.adapters.langgraph_gate import Output
 
 __all__ = ["Turn", "answering", "current", "flat"]
@@ -24,6 +28,15 @@ class Turn:
     state: Any
     tail: Sequence[AnyMessage]
     asked: str
+    writer: StreamWriter
+
+    def heard(self, config: RunnableConfig) -> tuple[RunnableConfig, Runtime[Any]]:
+        """For a task of the graph inside: what its tools write to the stream is heard by whoever streams the run.
+
+        LangGraph gives a graph inside of a node no writer, unless somebody listens to all graphs.
+        """
+        runtime = get_runtime().override(stream_writer=self.writer)
+        return {**config, "configurable": {**config.get("configurable", {}), RUNTIME: runtime}}, runtime
 
     @property
     def called(self) -> list[Any]:
