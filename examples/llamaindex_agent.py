@@ -23,6 +23,7 @@ from llama_index.core.base.llms.types import ToolCallBlock
 from llama_index.core.llms import ChatMessage
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM
+from llama_index.core.workflow import Context
 
 from deputize.adapters.llamaindex import (
     ApprovalDone,
@@ -31,6 +32,7 @@ from deputize.adapters.llamaindex import (
     GmailToolSpec,
     resume_paused,
     save_paused,
+    store_user,
     wake_when_done,
 )
 from deputize.core import Consent, Deputy, User
@@ -57,13 +59,16 @@ def model() -> FunctionCallingLLM:
 
 
 def agent(deputy: Deputy) -> FunctionAgent:
-    """Made anew in every process."""
-    return FunctionAgent(tools=[*GmailToolSpec(deputy, user=ALICE).to_tool_list()], llm=model())
+    """Made once in every process, for all users: each run's store says whom it is for."""
+    return FunctionAgent(tools=[*GmailToolSpec(deputy, user=store_user("user_id")).to_tool_list()], llm=model())
 
 
 async def start(deputy: Deputy) -> str:
     """Run until something must be asked of the user; then stop the run, and return all of it as text."""
-    handler = agent(deputy).run("Tell Bob yes.")
+    one = agent(deputy)
+    ctx: Context[Any] = Context(one)
+    await ctx.store.set("user_id", ALICE.id)
+    handler = one.run("Tell Bob yes.", ctx=ctx)
     async for event in handler.stream_events():
         if isinstance(event, ConsentRequest):
             print(f"It waits for you, to {' and '.join(event.words)}. This process ends here.")
@@ -74,11 +79,11 @@ async def start(deputy: Deputy) -> str:
 async def go_on(deputy: Deputy, paused: str, auto: bool) -> None:
     """Another process: take the run up, ask what is to be asked, and see it through."""
     print("Another process takes it up.")
-    handler = await resume_paused(agent(deputy), paused)
+    handler = await resume_paused(agent(deputy), paused, user=ALICE)
     for asked in await deputy.pending(ALICE):  # what waits already is not streamed again
         if isinstance(asked, Consent):
             await allow(asked, auto)
-            await wake_when_done(deputy, handler, asked.id)
+            await wake_when_done(deputy, handler, asked)
     async for event in handler.stream_events():
         if isinstance(event, ApprovalRequest):
             decision = decide(event.preview, auto)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from deputize.adapters.llamaindex import ApprovalDone, ConsentDone
-from deputize.core import Deputy
+from deputize.adapters.llamaindex import ApprovalDone, ConsentDone, resume_paused, save_paused
+from deputize.core import ApprovalRequired, Call, Deputy
 from deputize.core.audit import Audit
 from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
@@ -100,6 +100,35 @@ async def test_f4_a_llamaindex_agent_makes_no_blocking_call(sandbox: Sandbox, tm
         assert calls == []
 
 
+async def test_f4_an_undo_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
+    draft = {"to": ["bob@example.test"], "subject": "Plan", "body": "See."}
+    async with on_disk(sandbox, tmp_path) as deputy:
+        with noted() as calls:
+            for one in await deputy.connect("alice", tools=["gmail_save_draft", "gmail_delete_draft"]):
+                await consent(deputy, sandbox, one)
+            await deputy.act("gmail_save_draft", draft, user="alice", call=Call(thread="1", message="m", id="1"))
+            [done] = await deputy.undoable("alice")
+            with pytest.raises(ApprovalRequired) as waits:
+                await deputy.undo("alice", done.id)
+            await deputy.decide(waits.value.approval, "approve", by="alice")
+            await deputy.undo("alice", done.id)
+        assert calls == []
+
+
+async def test_f4_a_saved_llamaindex_run_makes_no_blocking_call(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with on_disk(sandbox, tmp_path) as deputy:
+        made = llamaindex_agent("FunctionAgent", deputy, SEND)
+        with noted() as calls:
+            handler = made.run("go on")
+            [request] = await asked(handler)
+            blob = await save_paused(handler)
+            await visit(deputy, sandbox, request.consent_id)
+            [request] = await asked(handler := await resume_paused(made, blob))
+            handler.ctx.send_event(ApprovalDone(approval_id=request.approval_id, by="alice", decision="approve"))
+            assert "Sent." in await ended(handler)
+        assert calls == []
+
+
 async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) -> None:
     """From the first act, that loads the toolkits, over a refresh, to the end of everything."""
     now = [time.time()]
@@ -115,6 +144,14 @@ async def test_f4_nothing_that_a_host_awaits_of_a_deputy_blocks(tmp_path: Path) 
             kept = await deputy.keep_file("alice", "a.txt", "text/plain", b"a")
             await deputy.file("alice", kept["file"])
             await deputy.connections("alice")
+            until = now[0] + 86400
+            given = await deputy.give_mandate(
+                "alice", tools=[SEND["name"]], targets=["a@b.example"], most=1, until=until
+            )
+            await deputy.mandates("alice")
+            await deputy.end_mandate("alice", given)
+            await deputy.pending("alice")
+            await deputy.revoke("alice", "google")
             await deputy.erase("alice")
         assert calls == []
 

@@ -11,8 +11,9 @@ import os
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -31,9 +32,10 @@ def cells(rows: Sequence[Row]) -> list[Any]:
     return made
 
 
-async def counted(row: Row, way: str, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def counted(row: Row, way: str, mode: str, capsys: pytest.CaptureFixture[str], stranger: str = "") -> None:
     """Play a cell, print it, and compare."""
     async with scene_of(way, mode) as scene:
+        scene.stranger = stranger
         mails = await row.play(scene)
     with capsys.disabled():
         print(f"\n{line_of(row, way, mode, mails)}", end="")
@@ -74,6 +76,15 @@ async def test_commands_and_pauses_of_the_host_send_once(row: Row, way: str, mod
 @pytest.mark.parametrize(("row", "way", "mode"), cells(agents.ROWS))
 async def test_agents_of_agents_and_other_middleware_send_once(row: Row, way: str, mode: str, capsys: Any) -> None:
     await counted(row, way, mode, capsys)
+
+
+ASKING: Final = [row for one in (nesting, savers, commands, agents) for row in one.ROWS if row.lane == "sweep"]
+
+
+@pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
+@pytest.mark.parametrize(("row", "way", "mode"), cells([replace(row, modes=("async",)) for row in ASKING]))
+async def test_bob_answers_before_alice_and_is_refused(row: Row, way: str, mode: str, capsys: Any) -> None:
+    await counted(row, way, mode, capsys, stranger="bob")
 
 
 @pytest.mark.processes

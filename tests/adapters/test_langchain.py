@@ -28,12 +28,13 @@ from tests.support.lanes import sample
 
 SANDBOX = Sandbox()
 ROWS = [(kit, tool) for kit, rows in EXAMPLES.items() for tool in rows]
+KITS = find_toolkits(*EXAMPLES)
 
 
 def shape(row: tuple[str, str]) -> tuple[str, Effect]:
     """All tools are made by one factory: those of one toolkit with one effect differ in their schema only."""
     kit, name = row
-    return kit, find_toolkits(kit)[kit].tools[name].gravest
+    return kit, KITS[kit].tools[name].gravest
 
 
 def _connected() -> Deputy:

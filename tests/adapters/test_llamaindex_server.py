@@ -13,6 +13,7 @@ import httpx
 import pytest
 from llama_index.core.workflow import Context
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
@@ -103,6 +104,17 @@ async def test_whoever_has_not_signed_in_reaches_nothing_but_the_health_check() 
                 assert (await client.get(path)).status_code == 401
             assert (await client.post("/workflows/mail/run", json={})).status_code == 401
             assert (await client.get("/health")).json()["user"] is None
+
+
+async def test_a_refusal_that_the_hosts_function_raises_is_answered_with_its_status() -> None:
+    async def refused(request: Request) -> str:
+        raise HTTPException(403, "canary of a session")
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(UserMiddleware(Starlette(), refused)), base_url="http://server"
+    ) as client:
+        answer = await client.get(f"/results/{HERS}")
+    assert answer.status_code == 403 and "canary" not in answer.text
 
 
 @pytest.mark.parametrize("how", ["run", "run-nowait"])

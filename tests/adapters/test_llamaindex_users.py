@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import Context
+from workflows.context.state_store import InMemoryStateStore
 
 from deputize.adapters.llamaindex import (
     ApprovalDone,
@@ -136,6 +137,34 @@ async def test_a_run_whose_source_names_another_user_later_is_refused(deputy: De
         now[0] = other
         handler.ctx.send_event(ConsentDone(consent_id=request.consent_id))
     assert "another user" in await ended(handler) and senders(sandbox) == {"alice": 0, "bob": 0}
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.01])
+async def test_of_two_calls_at_once_for_which_two_users_are_named_one_is_refused(
+    deputy: Deputy, sandbox: Sandbox, slow: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = InMemoryStateStore.get
+
+    async def as_over_a_network(self: Any, *args: Any, **more: Any) -> Any:
+        await asyncio.sleep(0)
+        try:
+            return await real(self, *args, **more)
+        finally:
+            await asyncio.sleep(slow)
+
+    monkeypatch.setattr(InMemoryStateStore, "get", as_over_a_network)
+    await connect_both(deputy, sandbox, "readonly")
+    named = ["alice", "bob", "alice", "bob"]
+
+    async def source(ctx: Context) -> str:
+        name = named.pop(0)
+        await asyncio.sleep(slow)  # both are under way before either has begun
+        return name
+
+    before = len(sandbox.requests)
+    calls = [{**SEARCH, "id": str(n), "args": {"query": f"{n}"}} for n in range(4)]
+    said = await ended(agent("FunctionAgent", deputy, *calls, user=source).run("go on"))
+    assert said.count("another user") == 2 and len({one.who for one in sandbox.requests[before:]}) == 1
 
 
 @pytest.mark.parametrize("tenant", ["", "acme"])

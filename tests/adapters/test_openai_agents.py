@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from agents.tracing import TracingProcessor
 
 from deputize.adapters import operator_warnings
 from deputize.adapters.openai_agents import asked_of, settle, tools
-from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
+from deputize.adapters.openai_agents_runs import Together
+from deputize.core import Call, Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferring import FORGED, Play, who_called
@@ -126,6 +129,33 @@ async def test_what_a_tool_returns_reads_as_in_every_framework_and_no_exception_
         assert said["text"] == "text" and said["json"] == '{"kind":"json","ü":[1,2]}' and said["zero"] == "0"
         assert "Nobody counts these." in said["odd"] and "bug in the tool" in said["broken"]
         assert "ya29.secret" not in caplog.text
+
+
+# ------------------------------------------------------------- calls of one message
+
+
+async def test_what_fails_or_is_cancelled_leaves_no_other_call_waiting() -> None:
+    entered = asyncio.Event()
+
+    async def look(calls: Sequence[Any], user: User) -> list[Any]:
+        entered.set()
+        if user.id == "bob":
+            raise Conflict("No.")
+        await asyncio.sleep(0 if user.id == "carol" else 60)
+        return [Conflict(call[0]) for call in calls]
+
+    together = Together(look)
+    calls: list[Any] = [(name, {}, Call("1", "m", name)) for name in "abc"]
+    with_carol = await asyncio.gather(*(together.blocker(one, User("carol")) for one in calls))
+    assert [str(one) for one in with_carol] == ["a", "b", "c"]
+    failed = await asyncio.gather(*(together.blocker(one, User("bob")) for one in calls), return_exceptions=True)
+    assert [type(one) for one in failed] == [Conflict] * 3
+    entered.clear()
+    tasks = [asyncio.create_task(together.blocker(one, User("alice"))) for one in calls]
+    await entered.wait()
+    tasks[0].cancel()
+    done, _ = await asyncio.wait(tasks, timeout=5)
+    assert len(done) == 3 and all(task.cancelled() for task in done) and not together.open
 
 
 # ------------------------------------------------------------- states

@@ -256,6 +256,26 @@ async def test_a_history_that_names_another_owner_gives_nobody_more(sandbox: San
         assert not set(end.ids("approval")) & set(turn.ids("approval"))
 
 
+@pytest.mark.parametrize("note", ["x", [], {"approvals": ["x"]}, {"approvals": {"send": "another"}}])
+async def test_a_note_that_says_nonsense_proves_nothing(note: Any) -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        kept = json.loads(turn.saved)
+        history = json.loads(kept["history"])
+        [response] = [message for message in history if message["kind"] == "response"]
+        whose = {"user": "alice", "tenant": ""} if isinstance(note, dict) else {}
+        response["metadata"] = {"deputize": {**whose, **note} if isinstance(note, dict) else note}
+        turn.saved = json.dumps({**kept, "history": json.dumps(history)})
+        denial = DeferredToolResults(approvals={"send": False})
+        end = await Runs().with_results(play.deputy, turn.saved, denial)
+        assert not end.asks and play.sent() == 0
+        [again] = await play.resume(turn)
+        assert again.kinds == {"approval"}
+        [end] = await play.resume(turn, "approve")
+        assert "Sent." in end.text and play.sent() == 1
+
+
 async def test_calls_of_other_toolsets_are_the_hosts_to_answer(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     agent = agent_of(deputy, {"name": "own", "args": {}, "id": "own"}, SEND)

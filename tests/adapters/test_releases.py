@@ -18,6 +18,8 @@ OLD = [
     ("langgraph", "langgraph", "1.2.12", "1.2.13"),
     ("llamaindex", "llama-index-core", "0.14.6", "0.14.7"),
     ("llamaindex", "llama-index-workflows", "2.24.0", "2.24.1"),
+    ("openai_agents", "openai-agents", "0.19.4", "0.20"),
+    ("pydantic_ai", "pydantic-ai-slim", "2.15.0", "2.16"),
 ]
 
 
@@ -55,11 +57,12 @@ def test_a_name_that_llamaindex_has_changed_inside_is_refused_by_name(holder: ty
 def test_what_is_checked_on_import_is_what_the_project_declares() -> None:
     declared = {
         line.split(">=")[0]: line.split(">=")[1].split(",")[0]
-        for extra in ("langgraph", "llamaindex")
+        for extra in ("langgraph", "llamaindex", "openai-agents", "pydantic-ai")
         for line in PROJECT["optional-dependencies"][extra]
         if not line.startswith("deputize[")
     }
-    for package, works in (releases.LANGGRAPH | releases.LLAMAINDEX).items():
+    checked = releases.LANGGRAPH | releases.LLAMAINDEX | releases.OPENAI_AGENTS | releases.PYDANTIC_AI
+    for package, works in checked.items():
         assert declared[package] == works
 
 

@@ -193,6 +193,14 @@ if __name__ == "__main__":
         from tests.bench import llamaindex
 
         asyncio.run(llamaindex.adapter())
+    if find_spec("pydantic_ai"):
+        from tests.bench import pydantic_ai
+
+        asyncio.run(pydantic_ai.adapter())
+    if find_spec("agents"):
+        from tests.bench import openai_agents
+
+        asyncio.run(openai_agents.adapter())
     if find_spec("langgraph"):
         from tests.bench import langgraph
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from deputize.cli import show
@@ -96,6 +98,8 @@ def usual_ports() -> Iterator[None]:
 
 
 Command = Callable[..., Any]
+BUILT = functools.cache(get_command)
+"""The commands of an app, which Typer's runner would build for every call, as a program does once."""
 
 
 @pytest.fixture
@@ -108,6 +112,7 @@ def cli(home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setenv("DEPUTIZE_HOME", str(home / "deputize"))
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(home)
+    monkeypatch.setattr("typer.testing._get_command", BUILT)
     for console in (show.out, show.err):  # made when it was imported, perhaps at a terminal; this is none
         monkeypatch.setattr(console, "_force_terminal", False)
         monkeypatch.setattr(console, "_color_system", None)

@@ -6,7 +6,7 @@ import json
 import sys
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import ModuleType
@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from deputize.core.http import FastTransport, Http, LeanRequest
+from deputize.core.http.as_written import AsGiven
 from tests.core.test_http import Server, saying, serving
 from tests.support.counterparts import require
 
@@ -116,6 +117,44 @@ async def test_a_request_leaves_with_its_own_headers_whoever_adds_some(
         await ask(http, server)
     assert names(server) == [{"authorization", "x-kind"}] * 2 + [{"authorization", "x-kind"}] * 2
     assert tracer.seen == []
+
+
+class SendsTwice(httpx.AsyncHTTPTransport):
+    """A host's own transport, which repeats what it sends."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await (await super().handle_async_request(request)).aread()
+        return await super().handle_async_request(request)
+
+
+async def test_what_a_hosts_own_transport_sends_again_leaves_without_additions_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tracer = Tracer(monkeypatch)
+    http = Http(lambda: SendsTwice(trust_env=False))
+    async with serving(saying()) as server:
+        await http.send(LeanRequest("GET", server.url, GIVEN))
+        await http.close()
+    assert names(server) == [{"authorization", "x-kind"}] * 2
+    assert tracer.seen == []
+
+
+async def test_httpcore_asks_nothing_more_once_the_head_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    called = AsGiven.__call__
+
+    async def call(self: AsGiven, event: str, info: Mapping[str, Any]) -> None:
+        asked.append(event)
+        await called(self, event, info)
+
+    monkeypatch.setattr(AsGiven, "__call__", call)
+    http = Http(lambda: httpx.AsyncHTTPTransport(trust_env=False))
+    async with serving(saying()) as server:
+        for _ in range(2):
+            await http.send(LeanRequest("GET", server.url))
+        await http.close()
+    connects, head = "connection.connect_tcp", "http11.send_request_headers"
+    assert asked == [f"{connects}.started", f"{connects}.complete", *[f"{head}.started", f"{head}.complete"] * 2]
 
 
 async def test_a_tracer_of_opentelemetry_is_told_to_leave_our_requests_alone(

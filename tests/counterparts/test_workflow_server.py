@@ -20,7 +20,8 @@ from deputize.adapters.llamaindex import EVENTS, UserMiddleware, Who, served_use
 from deputize.adapters.llamaindex_server import handler_prefix
 from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
-from tests.support.agents import agent, visit
+from tests.docs.blocks import block, run
+from tests.support.agents import Calling, Model, agent, visit
 from tests.support.counterparts import workflow_server
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
@@ -102,6 +103,13 @@ async def serving(
     """The agent behind a real server, and a client for each user."""
     server = workflow_server().WorkflowServer(middleware=[middleware], **more)
     server.add_workflow("mail", one, additional_events=EVENTS)
+    async with clients_of(server, users) as clients:
+        yield clients
+
+
+@asynccontextmanager
+async def clients_of(server: Any, users: tuple[str, ...]) -> AsyncIterator[list[Client]]:
+    """A client for each user, while the server runs."""
     web = uvicorn.Server(uvicorn.Config(server.app, port=0, log_level="error"))
     task = asyncio.create_task(web.serve())
     try:
@@ -239,3 +247,23 @@ async def test_a_consent_that_ends_in_the_browser_needs_only_the_wake_up(deputy:
         await visit(deputy, sandbox, ask["consent_id"])
         assert await alice.says("ConsentDone", consent_id=ask["consent_id"]) == 200
         assert "Bob Brown" in await alice.ended()
+
+
+async def test_the_server_of_the_page_serves_each_user_their_own_mail(deputy: Deputy, sandbox: Sandbox) -> None:
+    workflow_server()
+    names: dict[str, Any] = {
+        "deputy": deputy,
+        "llm": Calling(respond=Model([SEND])),
+        "session_user": session_user,
+    }
+    names = await run(block("docs/llamaindex.md", "WorkflowServer"), names)
+    names["agent"].streaming = False
+    async with clients_of(names["server"], ("alice",)) as (alice,):
+        await alice.begin()
+        ask = await alice.hears("ConsentRequest")
+        await visit(deputy, sandbox, ask["consent_id"])
+        assert await alice.says("ConsentDone", consent_id=ask["consent_id"]) == 200
+        ask = await alice.hears("ApprovalRequest")
+        yes = {"approval_id": ask["approval_id"], "by": "alice", "decision": "approve"}
+        assert await alice.says("ApprovalDone", **yes) == 200
+        assert "Sent." in await alice.ended() and mails(sandbox) == {"alice": 1, "bob": 0}

@@ -146,6 +146,8 @@ LACKING: Final = [
     ("", "import deputize.adapters.langgraph", "langgraph"),
     ("", "import deputize.adapters.middleware", "langchain"),
     ("", "import deputize.adapters.llamaindex", "llamaindex"),
+    ("", "import deputize.adapters.openai_agents", "openai-agents"),
+    ("", "import deputize.adapters.pydantic_ai", "pydantic-ai"),
     ("langgraph", "import deputize.adapters.llamaindex", "llamaindex"),
     ("langgraph", "import deputize.adapters.middleware", "langchain"),
     ("llamaindex", "import deputize.adapters.langgraph", "langgraph"),

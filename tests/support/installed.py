@@ -57,11 +57,13 @@ def _closure(first: Distribution, extras: frozenset[str]) -> Iterator[Distributi
 
 
 def _link(other: Distribution, folder: Path) -> None:
-    """Its files, each under its place; scripts and what is compiled are left out."""
+    """Its files, each under its place, and what the installer compiled, so that no program does it; no scripts."""
     for file in other.files or ():
-        if file.parts[0] == ".." or "__pycache__" in file.parts:
+        if file.parts[0] == "..":
             continue
-        target = folder / file
+        source, target = Path(str(other.locate_file(file))), folder / file
+        if "__pycache__" in file.parts and not source.exists():
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
-            target.symlink_to(Path(str(other.locate_file(file))))
+            target.symlink_to(source)

@@ -54,9 +54,11 @@ CONVERSATION: Final = "deputize_thread"
 class _Run:
     """What this process knows of a run: its name, which waits it asked for, which calls a delivery has taken on.
 
+    ``owner``: whose it is, kept here before it is kept in the run, so that of two calls at once only one may say so.
     ``gathering``: calls of one message that are delivered just now; see `llamaindex_together`.
     """
 
+    owner: User | None = None
     name: str = field(default_factory=lambda: secrets.token_hex(16))
     asked: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
@@ -84,12 +86,14 @@ class Delivery:
         step = StepWorkerStateContextVar.get(None)
         if step is None or not isinstance(step.event, ToolCall):
             return None
+        run = _runs.setdefault(ctx.store, _Run())
         owner = await ctx.store.get(OWNER, default=None)
         if owner is None:
-            await ctx.store.set(OWNER, [user.id, user.tenant])
-        elif list(owner) != [user.id, user.tenant]:
+            run.owner = run.owner or user
+            owner = [run.owner.id, run.owner.tenant]
+            await ctx.store.set(OWNER, owner)
+        if list(owner) != [user.id, user.tenant]:
             raise PolicyDenied("This run belongs to another user.")
-        run = _runs.setdefault(ctx.store, _Run())
         place = step.state.work_item_id or step.event.tool_id  # of models, some give the same id to every call
         slot = f"deputize_call_{place}".replace(".", "_")
         before = await ctx.store.get(slot, default="")

@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -63,6 +64,8 @@ class UserMiddleware:
             user = User.of(await said if inspect.isawaitable(said) else said)
         except UserRequired:
             return await _refusal(401, "Sign in first.")(scope, receive, send)
+        except HTTPException as refused:  # no handler of the server's would see it out here
+            return await _refusal(refused.status_code, "Refused.")(scope, receive, send)
         found = await _allowed(request, user)
         if isinstance(found, JSONResponse):
             return await found(scope, receive, send)

@@ -89,7 +89,7 @@ class Together:
         expected = min(await self.delivery.ctx.store.get(CALLS_OF_MESSAGE, default=1), AT_ONCE)
         if expected < 2:
             return await self._kept([self.asked], await self._look([self.asked]))
-        open_ones, key = self.delivery.run.gathering, (id(self.deputy), self.agent)
+        open_ones, key = self.delivery.run.gathering, (id(self.deputy), self.delivery.user, self.agent)
         gathering = open_ones.get(key)
         if gathering is not None:
             gathering.calls.append(self.asked)

@@ -24,6 +24,7 @@ from deputize.core import Call, DeputizeError, InvalidInput, User
 __all__ = ["USED", "ThreadOf", "Together", "Waiting", "call_of", "waiting_in"]
 
 ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
+_Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
 ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[Any]], str]
 """Which conversation a run belongs to: its id, or a function of the run's context."""
 
@@ -70,38 +71,35 @@ class Together:
     """
 
     look: Callable[[Sequence[ToolCall], User], Awaitable[list[DeputizeError | None]]]
-    open: dict[Any, list[tuple[ToolCall, asyncio.Future[DeputizeError | None]]]] = field(default_factory=dict)
+    open: dict[Any, _Batch] = field(default_factory=dict)
 
     async def blocker(self, one: ToolCall, user: User) -> DeputizeError | None:
         """What stands in this call's way, if anything. Raises what ``look`` raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[DeputizeError | None] = loop.create_future()
-        place = (id(loop), user, one[2].thread, one[2].message)
+        place = (loop, user, one[2].thread, one[2].message)
         batch = self.open.setdefault(place, [])
         batch.append((one, future))
-        if len(batch) == 1:
-            task = loop.create_task(self._look(place, user))
-            task.add_done_callback(_settled(batch))
-        return await future
+        if len(batch) > 1:
+            return await future
+        try:
+            return await self._look(place, batch, user)
+        except BaseException as error:
+            for _, waits in batch[1:]:
+                if not waits.done():
+                    waits.set_exception(error) if isinstance(error, Exception) else waits.cancel()
+            raise
 
-    async def _look(self, place: Any, user: User) -> None:
-        await asyncio.sleep(0)  # until the tasks that began with this one have asked
-        batch = self.open.pop(place)
-        for (_, future), found in zip(batch, await self.look([one for one, _ in batch], user), strict=True):
-            if not future.done():
-                future.set_result(found)
-
-
-def _settled(batch: list[tuple[ToolCall, asyncio.Future[DeputizeError | None]]]) -> Callable[[Any], None]:
-    """Nobody waits for a look that failed or was cancelled."""
-
-    def end(task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error) if error else future.cancel()
-
-    return end
+    async def _look(self, place: Any, batch: _Batch, user: User) -> DeputizeError | None:
+        try:
+            await asyncio.sleep(0)  # until the tasks that began with this one have asked
+        finally:
+            del self.open[place]
+        found = await self.look([one for one, _ in batch], user)
+        for (_, waits), blocker in zip(batch, found, strict=True):
+            if not waits.done():
+                waits.set_result(blocker)
+        return found[0]
 
 
 def call_of(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:

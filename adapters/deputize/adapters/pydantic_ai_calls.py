@@ -56,8 +56,7 @@ def claim(response: ModelResponse | None, user: User) -> None:
 def note_asked(response: ModelResponse | None, call_id: str, ask: Payload) -> None:
     """Note which approval was shown for a call."""
     if response is not None and "approval_id" in ask:
-        note = _note(response)
-        _write(response, {**note, "approvals": {**note.get("approvals", {}), call_id: ask["approval_id"]}})
+        _write(response, {**_note(response), "approvals": {**_shown(response), call_id: ask["approval_id"]}})
 
 
 def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
@@ -68,7 +67,7 @@ def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
     refused = {p.tool_call_id for p in last.parts if isinstance(p, ToolReturnPart) and p.outcome == "denied"}
     for message in reversed(ctx.messages if refused else ()):
         if isinstance(message, ModelResponse) and refused & calls_of(message).keys():
-            shown = _note(message).get("approvals", {})
+            shown = _shown(message)
             return message, [str(shown[call_id]) for call_id in shown if call_id in refused]
     return None, []
 
@@ -76,6 +75,11 @@ def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
 def _note(response: ModelResponse) -> Mapping[str, Any]:
     note = (response.metadata or {}).get(NOTE)
     return note if isinstance(note, Mapping) else {}
+
+
+def _shown(response: ModelResponse) -> Mapping[str, Any]:
+    approvals = _note(response).get("approvals")
+    return approvals if isinstance(approvals, Mapping) else {}
 
 
 def _write(response: ModelResponse, note: Mapping[str, Any]) -> None:

@@ -19,8 +19,8 @@ __all__ = ["LANGGRAPH", "LLAMAINDEX", "OPENAI_AGENTS", "PYDANTIC_AI", "require",
 
 LANGGRAPH: Final = {"langgraph": "1.2.13"}
 LLAMAINDEX: Final = {"llama-index-core": "0.14.7", "llama-index-workflows": "2.24.1"}
-OPENAI_AGENTS: Final = {"openai-agents": "0.20.0"}
-PYDANTIC_AI: Final = {"pydantic-ai-slim": "2.16.0"}
+OPENAI_AGENTS: Final = {"openai-agents": "0.20"}
+PYDANTIC_AI: Final = {"pydantic-ai-slim": "2.16"}
 
 
 def require(least: dict[str, str]) -> None:

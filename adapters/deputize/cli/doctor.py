@@ -261,6 +261,8 @@ def _extras() -> Finding:
         "langchain": "langchain_core",
         "langgraph": "langgraph",
         "llamaindex": "llama_index",
+        "openai-agents": "agents",
+        "pydantic-ai": "pydantic_ai",
         "keyring": "keyring",
     }
     missing = [extra for extra, module in modules.items() if find_spec(module) is None]

@@ -106,10 +106,11 @@ ROWS: Final = (
 async def main() -> int:
     """Play and print each row; how many are wrong."""
     wrong = 0
-    for row, mode in itertools.product(ROWS, ("async", "sync")):
+    for row, (mode, stranger) in itertools.product(ROWS, (("async", ""), ("sync", ""), ("async", "bob"))):
         async with scene_of(row.ways[0], mode) as scene:
+            scene.stranger = stranger
             mails = await row.play(scene)
-        print(line_of(row, row.ways[0], mode, mails), flush=True)
+        print(line_of(row, row.ways[0], mode, mails), f"after {stranger}" if stranger else "", flush=True)
         wrong += mails != row.mails
     return wrong
 

@@ -23,7 +23,7 @@ from langgraph.types import Command, Interrupt
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node, asked_of
 from deputize.adapters.middleware import DeputyMiddleware
-from deputize.core import Deputy, Policy, allow_all, ask_before_sending
+from deputize.core import Deputy, Policy, PolicyDenied, allow_all, ask_before_sending
 from deputize.sandbox import Sandbox
 from tests.support.created import calling
 from tests.support.graphs import SEND, Context, Graph, asking, config, wired
@@ -101,6 +101,9 @@ class Scene:
     config: RunnableConfig = field(default_factory=config)
     asked: dict[str, list[str]] = field(default_factory=lambda: {"consent": [], "approval": []})
     resumed: list[Command[Any]] = field(default_factory=list)
+    stranger: str = ""
+    """Who tries to answer our pauses before Alice; nobody, if empty."""
+    refused: frozenset[str] = frozenset()
     host_answers: dict[str, Any] = field(default_factory=dict)
 
     def part(self, *calls: dict[str, Any], own: Sequence[Any] = (), **more: Any) -> Any:
@@ -147,24 +150,47 @@ class Scene:
             if not state.interrupts:
                 await run(self, graph, None)
                 continue
+            if self.stranger:
+                await self._as_stranger(graph, run, state.interrupts)
+                state = await self.state(graph)
             self.resumed.append(Command(resume=await self.answers(state.interrupts)))
             await run(self, graph, self.resumed[-1])
         raise AssertionError(f"no end after {MOST_PAUSES} pauses: {await self.state(graph)}")
+
+    async def _as_stranger(self, graph: Graph, run: Run, pauses: Sequence[Interrupt]) -> None:
+        """Somebody else answers our pauses before Alice, once for each kind: refused, and nothing leaves.
+
+        LangGraph hands what they said to Alice's resume, which so answers nothing; she looks, and is asked anew.
+        """
+        ours = {pause.id: pause for pause in pauses if str(pause.value.get("type")).startswith("deputize.")}
+        kinds = {str(pause.value["type"]) for pause in ours.values()}
+        if kinds <= self.refused:
+            return
+        answers = {ident: await self.answer(pause, follow=False) for ident, pause in ours.items()}
+        alice, before, self.context = self.context, self.sent(), Context(self.stranger)
+        try:
+            await run(self, graph, Command(resume=answers))
+        except PolicyDenied:
+            assert self.sent() == before
+        else:
+            raise AssertionError(f"{self.stranger} has answered for Alice")
+        self.context, self.refused = alice, self.refused | kinds
 
     async def answers(self, pauses: Sequence[Interrupt]) -> dict[str, Any]:
         """Alice's answer to each pause, by its id: she follows the links, says yes, and answers the host's own."""
         return {pause.id: await self.answer(pause) for pause in pauses}
 
-    async def answer(self, pause: Interrupt) -> Any:
-        """Alice's answer to this pause."""
+    async def answer(self, pause: Interrupt, *, follow: bool = True) -> Any:
+        """Alice's answer to this pause. ``follow``: she goes to the links."""
         kind = "hitl" if "action_requests" in pause.value else str(pause.value.get("type"))
         if kind not in ("deputize.consent", "deputize.approval"):
             return self.host_answers[kind]
-        for ask in asked_of([pause], "consent"):
-            self.asked["consent"].append(ask["consent_id"])
-            await self._follow(ask["consent_id"])
         ids = [ask["approval_id"] for ask in asked_of([pause], "approval")]
-        self.asked["approval"] += ids
+        if follow:
+            for ask in asked_of([pause], "consent"):
+                self.asked["consent"].append(ask["consent_id"])
+                await self._follow(ask["consent_id"])
+            self.asked["approval"] += ids
         return {"decisions": dict.fromkeys(ids, "approve")} if ids else {"wake": True}
 
     async def _follow(self, consent_id: str) -> None:

@@ -32,7 +32,7 @@ async def in_any_state(scene: Scene, graph: Graph, yes: Command[Any]) -> int:
     return scene.sent()
 
 
-def cancelled(when: str) -> Row:
+def cancelled(when: str, durability: Any = "async") -> Row:
     """The task that resumes is cancelled before the mail leaves, or when it has arrived and nobody has heard of it."""
 
     async def played(scene: Scene) -> int:
@@ -44,7 +44,8 @@ def cancelled(when: str) -> Row:
 
         yes = await to_the_yes(scene, graph)
         setattr(scene.line, when, forever)
-        run = asyncio.create_task(invoked(scene, graph, yes))
+        resumed = graph.ainvoke(yes, scene.config, context=scene.context, durability=durability)
+        run = asyncio.create_task(resumed)
         await reached.wait()
         run.cancel()
         with suppress(asyncio.CancelledError):
@@ -53,7 +54,7 @@ def cancelled(when: str) -> Row:
         return await in_any_state(scene, graph, yes)
 
     mails = 0 if when == "leaving" else 1  # of one that was cut off before it left, nobody can be sure
-    return Row(f"cancelled, {when}", played, modes=("async",), mails=mails)
+    return Row(f"cancelled, {when}, durability {durability}", played, modes=("async",), mails=mails)
 
 
 async def waited_for(scene: Scene) -> int:
@@ -162,8 +163,7 @@ async def batched(scene: Scene, graph: Graph, given: list[Any], threads: list[An
 
 
 ROWS: Final = (
-    cancelled("leaving"),
-    cancelled("arrived"),
+    *(cancelled(when, durability) for when in ("leaving", "arrived") for durability in ("sync", "async", "exit")),
     Row("wait_for, the mail has arrived", waited_for, modes=("async",)),
     Row("step_timeout, the mail has arrived", step_timeout),
     Row("stream closed after each part", closed_early, modes=("async",)),

@@ -33,7 +33,8 @@ def remove_added(headers: MutableMapping[str, str], given: frozenset[str]) -> No
 class AsGiven:
     """The same for httpcore, as its extension ``trace`` (https://www.encode.io/httpcore/extensions/#trace).
 
-    It is called right before the head of a request is written, with the request as it is by then.
+    It is called right before the head of a request is written, with the request as it is by then. A head is written
+    once, so what comes after that is not traced: httpcore would call this eight times more for each request.
     """
 
     def __init__(self, given: Iterable[tuple[bytes, bytes]]) -> None:
@@ -45,6 +46,7 @@ class AsGiven:
         request = info["request"]
         if request.method != b"CONNECT":  # to a proxy, which gets none of ours
             request.headers = [(name, value) for name, value in request.headers if self._keeps(name.lower())]
+            request.extensions = {name: value for name, value in request.extensions.items() if name != "trace"}
 
     def _keeps(self, name: bytes) -> bool:
         return name in self._names or name.startswith(b"proxy-")

@@ -1,0 +1,59 @@
+"""The pages about pydantic-ai and the OpenAI Agents SDK: their snippets run as they stand."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import User
+from deputize.sandbox import Sandbox
+from tests.docs.blocks import block, blocks, run, text
+from tests.support.graphs import SEND
+from tests.support.house import build, consent
+from tests.support.openai_agents_runs import Asking
+from tests.support.pydantic_ai_runs import Deps, model_of
+
+PYDANTIC: Final = "docs/pydantic-ai.md"
+OPENAI: Final = "docs/openai-agents.md"
+COUNTS: Final = {PYDANTIC: 2, OPENAI: 2}
+NAMES: Final[dict[str, dict[str, Any]]] = {
+    PYDANTIC: {"Deps": Deps, "model": model_of([SEND])},
+    OPENAI: {"context": SimpleNamespace(user_id="alice", chat_id="1"), "model": Asking([SEND])},
+}
+
+
+@pytest.mark.parametrize("page", COUNTS)
+def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
+    assert len(blocks(page, "python")) == COUNTS[page]
+    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) == {"python"}
+
+
+@pytest.mark.filterwarnings("ignore:Attempting to serialize.*")
+@pytest.mark.parametrize("page", COUNTS)
+async def test_the_agent_of_the_page_asks_twice_and_sends_once(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
+    sandbox, shown = Sandbox(), list[Any]()
+    async with await build(sandbox) as deputy:
+
+        async def visit() -> None:
+            [waiting] = await deputy.consents.waiting(User("alice"))
+            await consent(deputy, sandbox, waiting)
+
+        def show(link: str) -> None:
+            assert link.startswith("http")
+            shown.append(asyncio.create_task(visit()))
+
+        def ask(approval: dict[str, Any]) -> str:
+            shown.append(approval["preview"])
+            return "approve"
+
+        names = {"deputy": deputy, "show": show, "ask": ask, **NAMES[page]}
+        names = await run(block(page, "agent = Agent("), names)
+        names = await run(block(page, "while "), names)
+        result = names["result"]
+        said = result.output if page == PYDANTIC else result.final_output
+        assert "Sent." in str(said) and len(shown) == 2 and len(sandbox.sent("alice@example.test")) == 1
