@@ -140,7 +140,8 @@ class ActNode(ToolNode):
         super().__init__([*ours, *theirs.values()], **of_tool_node)
         self._handles_errors = "handle_tool_errors" in of_tool_node
         self.host, self.gate = host, Gate(host, found, mode)
-        graph = self.gate.graph("act", self._tasks, act=RunnableLambda(self._act, afunc=self._aact, name="act"))
+        act = RunnableLambda(self._act, afunc=self._aact, name="act")
+        graph = self.gate.graph("act", self._tasks, act=act, own_tools=RunnableLambda(_to_gate, name="own_tools"))
 
         def run(input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
             return self._run(graph, input, config, runtime)
@@ -162,7 +163,7 @@ class ActNode(ToolNode):
                 return self._combine_tool_outputs(answers, turn.form)
         with answering(turn):
             done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
-        return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
+        return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _arun(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
         turn = self._given(input, config, runtime)
@@ -176,7 +177,7 @@ class ActNode(ToolNode):
                 return self._combine_tool_outputs(answers, turn.form)
         with answering(turn):
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
-        return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
+        return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _read(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
         """Reads at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
@@ -255,7 +256,7 @@ class ActNode(ToolNode):
             same_user(task, self.host.resuming_user(config, get_runtime()))
         for call in [task["call"], *task["then"]]:
             answers, call_id = flat((yield turn.of_one(call))), str(call["id"])
-            before = sum(lost["id"] == call_id for lost in task["lost"])
+            before = sum(lost["id"] == call_id for lost in task.get("lost", ()))
             if (missing := self._missing(answers)) and before < RETURNS:
                 lost: Lost = {"id": call_id, "asks": missing}
                 return Command(update={"outputs": outputs, "lost": [lost]}, goto="gate")
@@ -265,3 +266,8 @@ class ActNode(ToolNode):
     def _missing(self, answers: Iterable[Any]) -> Payload:
         """What one of our calls has to be asked about after all."""
         return next((found for one in answers if (found := missing_of(one)) and one.name in self.gate.providers), {})
+
+
+def _to_gate(call: Any) -> Command[Any]:
+    """For pauses that are older than this release: it ran the host's tools in a node of their own."""
+    return Command(goto="gate")

@@ -81,13 +81,14 @@ class Lost(TypedDict):
 
 
 class _Given(TypedDict):
-    messages: list[AnyMessage]
+    messages: Annotated[list[AnyMessage], operator.add]
     """The model's message, and what has followed it."""
     lost: NotRequired[Annotated[list[Lost], operator.add]]
 
 
 class _Done(TypedDict):
     outputs: Annotated[list[Output], operator.add]
+    messages: Annotated[list[AnyMessage], operator.add]
 
 
 class State(_Given, _Done, total=False):
