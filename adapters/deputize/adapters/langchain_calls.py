@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["asked_by", "asked_of", "current_call", "current_id", "tool_call_id_of"]
+__all__ = ["asked_by", "message_asking", "current_call", "current_id", "tool_call_id_of"]
 
 current_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 """The id of the call that is answered now."""
@@ -32,7 +32,7 @@ def asked_by(message: str, host: object) -> Iterator[None]:
         _asked.reset(token)
 
 
-def asked_of(host: object) -> str:
+def message_asking(host: object) -> str:
     """The id of the message whose calls of this host's tools are answered now; empty where no gate has seen any."""
     message, whose = _asked.get()
     return message if whose is host else ""
@@ -47,7 +47,7 @@ def current_call(config: RunnableConfig, host: object) -> Call:
     """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
     known = config.get("metadata") or {}
     thread = str((config.get("configurable") or {}).get("thread_id") or "")
-    task = asked_of(host) or str(known.get("langgraph_checkpoint_ns") or "")
+    task = message_asking(host) or str(known.get("langgraph_checkpoint_ns") or "")
     if not task or not current_id.get():
         return Call(thread=thread)
     return Call(thread=thread, message=task, id=current_id.get(), run=str(known.get("run_id") or ""))

@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolException
 from pydantic import ConfigDict, Field
 
-from deputize.adapters.langchain_calls import asked_of, current_call, current_id, tool_call_id_of
+from deputize.adapters.langchain_calls import current_call, current_id, message_asking, tool_call_id_of
 from deputize.adapters.langchain_host import Host
 from deputize.adapters.tool_messages import as_text
 from deputize.core import DeputizeError, Tool
@@ -58,7 +58,7 @@ class ActTool(StructuredTool):
         Those behind a gate go to the core as they are: it checks them, and says in words what is wrong.
         """
         given = {next(iter(self.args)): tool_input} if isinstance(tool_input, str) else dict(tool_input)
-        if not asked_of(self.host):
+        if not message_asking(self.host):
             given = cast("dict[str, Any]", super()._parse_input(given, tool_call_id))
         return {"arguments": given}
 
