@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["asked_by", "message_asking", "current_call", "current_id", "tool_call_id_of"]
+__all__ = ["asked_by", "current_call", "current_id", "message_asking", "tool_call_id_of"]
 
 current_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 """The id of the call that is answered now."""

@@ -202,8 +202,8 @@ class Gate:
                     seen.first.append(call)
         if not user or len({call["id"] for call in calls}) < len(calls):
             seen.first = []  # of calls with one id, an answer now could be another call's
-        elif state.get("lost"):
-            await self._add_lost(seen, state["lost"], user)
+        elif lost := state.get("lost"):
+            await self._add_lost(seen, lost, user)
         return seen
 
     async def _add_lost(self, seen: Findings, lost: Sequence[Lost], user: User) -> None:

@@ -144,6 +144,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             for _ in range(RETURNS):
                 self.asking.invoke(_lost(request, {}), get_config())  # raises at a pause, which stays its owner's
             return refused
+        answer: Any = None
         with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = handler(request)
@@ -162,6 +163,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             for _ in range(RETURNS):
                 await self.asking.ainvoke(_lost(request, {}), get_config())
             return refused
+        answer: Any = None
         with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = await handler(request)
