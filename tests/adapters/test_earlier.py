@@ -35,9 +35,11 @@ def earlier(saver: Any, pausing: str) -> Any:
     """As that release was: one call is answered, and the other pauses."""
 
     def gate(state: Any) -> Command[Any]:
-        note = {"user": "alice", "tenant": "", "pause": {"type": "deputize.approval", "v": 1, "approvals": []}}
+        whose = {"user": "alice", "tenant": ""}
+        task = {"call": SEARCH, "then": [], "message": "m", **whose, "back": False}
+        note = {**whose, "pause": {"type": "deputize.approval", "v": 1, "approvals": []}}
         waiting = Send("own_tools", [ASK]) if pausing == "own_tools" else "wait_approval"
-        return Command(update={"deputize": note}, goto=[Send("act", {"call": SEARCH}), waiting])
+        return Command(update={"deputize": note}, goto=[Send("act", task), waiting])
 
     def act(task: Any) -> dict[str, Any]:
         return {"messages": [ToolMessage("found", name=SEARCH["name"], tool_call_id=task["call"]["id"])]}
@@ -73,5 +75,5 @@ async def test_it_is_gone_on_with_and_every_call_is_answered(pausing: str) -> No
             assert len(sandbox.sent("alice@example.test")) == 1
         else:
             answers = tool_messages(await graph.ainvoke(Command(resume="yes"), config(), context=ALICE))
-        assert answers["search"].content == "found" and list(answers) == [call["id"] for call in calls]
+        assert list(answers) == [call["id"] for call in calls]
         assert {answer.status for answer in answers.values()} == {"success"}
