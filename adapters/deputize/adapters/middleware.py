@@ -5,7 +5,7 @@
     create_agent(model, middleware=[DeputyMiddleware(deputy, "gmail")])
 
 After the model has asked for tools, one pause lists every consent its calls need, then one every approval, in a graph
-of its own (`deputize.adapters.langgraph_gate`): so its place among other middlewares does not matter, and no answer to
+of its own (`deputize.adapters.langgraph.gate`): so its place among other middlewares does not matter, and no answer to
 a question of theirs is taken for one to ours. What is lost or changed after that, by another middleware that edits a
 call, is asked for where the tool is run. The agent's other tools are none of our business.
 """
@@ -27,14 +27,14 @@ try:
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
-    from deputize.adapters.langchain_calls import asked_by
-    from deputize.adapters.langchain_host import Host
-    from deputize.adapters.langchain_tools import act_tool
-    from deputize.adapters.langgraph_bare_resume import forget_bare_resume
-    from deputize.adapters.langgraph_calls import latest, open_calls, where
-    from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import RETURNS, Findings, Gate, InterruptMode, Output, State
-    from deputize.adapters.langgraph_pauses import Payload, missing_of, same_user
+    from deputize.adapters.langchain.calls import asked_by
+    from deputize.adapters.langchain.host import Host
+    from deputize.adapters.langchain.tool import act_tool
+    from deputize.adapters.langgraph.bare_resume import forget_bare_resume
+    from deputize.adapters.langgraph.calls import latest, open_calls, where
+    from deputize.adapters.langgraph.fast_path import Place
+    from deputize.adapters.langgraph.gate import RETURNS, Findings, Gate, InterruptMode, Output, State
+    from deputize.adapters.langgraph.pauses import Payload, missing_of, same_user
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langchain") from None

@@ -13,8 +13,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import StreamWriter
 
-from deputize.adapters.langgraph_fast_path import RUNTIME
-from deputize.adapters.langgraph_gate import Output
+from deputize.adapters.langgraph.fast_path import RUNTIME
+from deputize.adapters.langgraph.gate import Output
 
 __all__ = ["Turn", "answering", "current", "flat"]
 

@@ -9,8 +9,8 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolException
 from pydantic import ConfigDict, Field
 
-from deputize.adapters.langchain_calls import current_call, current_id, message_asking, tool_call_id_of
-from deputize.adapters.langchain_host import Host
+from deputize.adapters.langchain.calls import current_call, current_id, message_asking, tool_call_id_of
+from deputize.adapters.langchain.host import Host
 from deputize.adapters.tool_messages import as_text
 from deputize.core import DeputizeError, Tool
 

@@ -36,11 +36,11 @@ from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
 from deputize.adapters.host import REFUSED
-from deputize.adapters.human_in_the_loop import answers_to, as_hitl
-from deputize.adapters.langchain_host import Host
-from deputize.adapters.langgraph_bare_resume import forget_bare_resume
-from deputize.adapters.langgraph_calls import open_calls, where
-from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
+from deputize.adapters.langchain.host import Host
+from deputize.adapters.langgraph.bare_resume import forget_bare_resume
+from deputize.adapters.langgraph.calls import open_calls, where
+from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
+from deputize.adapters.langgraph.pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
 from deputize.core import (
     Approval,
     ApprovalRequired,

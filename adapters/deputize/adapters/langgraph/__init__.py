@@ -3,7 +3,7 @@
     builder.add_node("tools", act_node(deputy, "gmail", tools=[my_own_tool]))
 
 Every call runs as ``ToolNode`` runs it: callbacks, traces, injected state, commands, error handling. Before, a gate
-asks the vault, and the user (`deputize.adapters.langgraph_gate`). Where all calls only read and nothing is missing,
+asks the vault, and the user (`deputize.adapters.langgraph.gate`). Where all calls only read and nothing is missing,
 they run at once.
 
 Writes keep the message's order: those at one provider are done one after another.
@@ -30,13 +30,12 @@ try:
     from langgraph.runtime import Runtime, get_runtime
     from langgraph.types import Command, Send
 
-    from deputize.adapters.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langchain_calls import asked_by
-    from deputize.adapters.langchain_host import Host
-    from deputize.adapters.langchain_tools import act_tool
-    from deputize.adapters.langgraph_calls import latest, open_calls
-    from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import (
+    from deputize.adapters.langchain.calls import asked_by
+    from deputize.adapters.langchain.host import Host
+    from deputize.adapters.langchain.tool import act_tool
+    from deputize.adapters.langgraph.calls import latest, open_calls
+    from deputize.adapters.langgraph.fast_path import Place
+    from deputize.adapters.langgraph.gate import (
         NOBODY,
         RETURNS,
         Findings,
@@ -47,7 +46,8 @@ try:
         Output,
         State,
     )
-    from deputize.adapters.langgraph_pauses import (
+    from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
+    from deputize.adapters.langgraph.pauses import (
         WAKE,
         Answers,
         Edited,
@@ -57,7 +57,7 @@ try:
         resume_when_done,
         same_user,
     )
-    from deputize.adapters.langgraph_turn import Turn, answering, current, flat
+    from deputize.adapters.langgraph.turn import Turn, answering, current, flat
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
