@@ -56,7 +56,7 @@ def claim(response: ModelResponse | None, user: User) -> None:
 def note_asked(response: ModelResponse | None, call_id: str, ask: Payload) -> None:
     """Note which approval was shown for a call."""
     if response is not None and "approval_id" in ask:
-        _write(response, {**_note(response), "approvals": {**_shown(response), call_id: ask["approval_id"]}})
+        _write(response, {**_note(response), "approvals": {**_approvals_of(response), call_id: ask["approval_id"]}})
 
 
 def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
@@ -67,7 +67,7 @@ def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
     refused = {p.tool_call_id for p in last.parts if isinstance(p, ToolReturnPart) and p.outcome == "denied"}
     for message in reversed(ctx.messages if refused else ()):
         if isinstance(message, ModelResponse) and refused & calls_of(message).keys():
-            shown = _shown(message)
+            shown = _approvals_of(message)
             return message, [str(shown[call_id]) for call_id in shown if call_id in refused]
     return None, []
 
@@ -77,7 +77,7 @@ def _note(response: ModelResponse) -> Mapping[str, Any]:
     return note if isinstance(note, Mapping) else {}
 
 
-def _shown(response: ModelResponse) -> Mapping[str, Any]:
+def _approvals_of(response: ModelResponse) -> Mapping[str, Any]:
     approvals = _note(response).get("approvals")
     return approvals if isinstance(approvals, Mapping) else {}
 
