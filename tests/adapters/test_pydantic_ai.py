@@ -10,10 +10,17 @@ import sys
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ModelMessagesTypeAdapter, ToolDenied
+from pydantic_ai import (
+    Agent,
+    DeferredToolRequests,
+    DeferredToolResults,
+    ModelMessagesTypeAdapter,
+    ToolApproved,
+    ToolDenied,
+)
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models.test import TestModel
-from pydantic_ai.toolsets import AbstractToolset
+from pydantic_ai.toolsets import AbstractToolset, WrapperToolset
 
 from deputize.adapters import operator_warnings
 from deputize.adapters.pydantic_ai import DeputyToolset, answers, asked_of
@@ -308,6 +315,47 @@ async def test_a_prefix_before_all_names_changes_nothing(deputy: Deputy, sandbox
         deferred_tool_results=answers(again.output, {ask["approval_id"]: "approve"}),
     )
     assert "Sent." in str(done.output) and len(sandbox.sent("alice@example.test")) == 1
+
+
+class Signing(WrapperToolset[Any]):
+    """A host's own toolset, which adds to each mail that passes through it."""
+
+    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: Any, tool: Any) -> Any:
+        return await super().call_tool(name, {**tool_args, "body": f"{tool_args['body']} (by a machine)"}, ctx, tool)
+
+
+@pytest.mark.parametrize("decision", ["approve", "edit", "reject"])
+async def test_what_a_wrapping_toolset_makes_of_a_call_is_shown_and_sent_and_asked_about_once(decision: str) -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        toolset = Signing(DeputyToolset(play.deputy, "gmail", user="alice"))
+        agent = Agent(model_of([SEND]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
+        history, requests = kept_of(turn_of(await agent.run("go on")).saved)
+        [ask] = asked_of(requests, "approval")
+        assert "Yes, gladly. (by a machine)" in str(ask["preview"])
+        edit = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
+        results = answers(requests, {ask["approval_id"]: edit if decision == "edit" else decision})
+        end = await agent.run(message_history=history, deferred_tool_results=results)
+        assert not isinstance(end.output, DeferredToolRequests), "asked once"
+        wanted = {"approve": ["Yes, gladly. (by a machine)"], "edit": ["No. (by a machine)"], "reject": []}[decision]
+        assert len(wanted) == play.sent() and ("declined" in end.output.lower()) == (decision == "reject")
+        for mail, text in zip(play.sandbox.sent("alice@example.test"), wanted, strict=True):
+            assert text.encode() in mail.raw
+        found = await play.deputy.approval(ask["approval_id"], by="alice")
+        assert found and found.status != "pending"
+
+
+async def test_a_yes_to_what_was_shown_is_none_to_other_arguments() -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        [approval] = turn.ids("approval")
+        other = ToolApproved(override_args={**SEND["args"], "to": ["eve@evil.test"]})
+        told = {"approval_id": approval, "decision": "approve"}
+        results = DeferredToolResults(approvals={"send": other}, metadata={"send": told})
+        again = await Runs().with_results(play.deputy, turn.saved, results)
+        assert again.kinds == {"approval"} and play.sent() == 0
+        assert again.ids("approval") != [approval] and "eve@evil.test" in str(again.asks[0]["preview"])
 
 
 # ------------------------------------------------------------- other ways to run
