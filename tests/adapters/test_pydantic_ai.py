@@ -10,6 +10,9 @@ import sys
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic_ai import (
     Agent,
     DeferredToolRequests,
@@ -19,6 +22,7 @@ from pydantic_ai import (
     ToolDenied,
 )
 from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import AbstractToolset, WrapperToolset
 
@@ -412,3 +416,31 @@ async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbo
     asked = [message for message in done.all_messages() if isinstance(message, ModelResponse)]
     assert [m.metadata for m in asked if m.metadata] == [{"deputize": {"user": "alice", "tenant": ""}}]
     assert ModelMessagesTypeAdapter.dump_json(done.all_messages())
+
+
+# ------------------------------------------------------------- spans
+
+
+@pytest.mark.parametrize("content", [True, False])
+async def test_nothing_secret_is_in_spans_and_logs(content: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    async with Play.of("pydantic_ai") as play:
+        tap = play.wire.inner = Wiretap(play.wire.inner)
+        agent = agent_of(play.deputy, SEND, SEARCH)
+        agent.instrument = InstrumentationSettings(tracer_provider=provider, include_content=content)
+        result = await agent.run("go on", deps=Deps("alice"))
+        await play.visit(turn_of(result))
+        for decision in ("", "approve"):
+            said = {ask["approval_id"]: decision for ask in asked_of(result.output, "approval")}
+            result = await agent.run(
+                message_history=result.all_messages(),
+                deferred_tool_results=answers(result.output, said if decision else None),
+                deps=Deps("alice"),
+            )
+    assert "Sent." in result.output and {"access_token", "code", "code_verifier", "state"} <= tap.kinds()
+    spans = "\n".join(span.to_json() for span in exporter.get_finished_spans())
+    assert "gmail_send_email" in spans
+    assert ("/connect/" in spans, "Yes, gladly." in spans) == (content, content), "without content no link and no text"
+    assert hits(tap.secrets, {"spans": spans, "log": caplog.text}) == []
