@@ -186,8 +186,9 @@ async def test_an_act_is_shown_as_a_tool_is(mode: str, deputy: Deputy, sandbox: 
                     shown.append(f"{event['event']} {event['name']}")
             return
         how: Any = {"stream_mode": mode, "subgraphs": True}
-        async for _, part in graph.astream(given, config(), context=context, **how):
-            one = part[0] if mode == "messages" else part
+        stream: Any = graph.astream(given, config(), context=context, **how)
+        async for _, part in stream:
+            one: Any = part[0] if mode == "messages" else part
             shown.append(f"{one.type} {one.name}" if mode == "messages" else f"{one['event']} {one['tool_call_id']}")
 
     await watched(case.given())

@@ -32,7 +32,8 @@ async def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> Graph:
     else:
         ours = DeputyMiddleware(deputy, "gmail", interrupt_mode="hitl")
         graph = create_agent(calling(*calls), middleware=[ours], context_schema=Context, checkpointer=InMemorySaver())
-    await graph.ainvoke(asking(*calls) if way == "act_node" else {"messages": "go on"}, config(), context=ALICE)
+    given: Any = asking(*calls) if way == "act_node" else {"messages": "go on"}
+    await graph.ainvoke(given, config(), context=ALICE)
     return graph
 
 

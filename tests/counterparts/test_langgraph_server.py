@@ -55,8 +55,18 @@ class Server:
 
 
 @contextmanager
-def dev_server(folder: Path, *, auth: bool, pages: bool = False, graphs: Sequence[str] = GRAPHS) -> Iterator[Server]:
-    """``langgraph dev`` over these graphs, without ``--allow-blocking``. ``pages``: it serves ours, too."""
+def dev_server(
+    folder: Path,
+    *,
+    auth: bool,
+    pages: bool = False,
+    graphs: Sequence[str] = GRAPHS,
+    written: dict[str, Any] | None = None,
+) -> Iterator[Server]:
+    """``langgraph dev`` over these graphs, without ``--allow-blocking``. ``pages``: it serves ours, too.
+
+    ``written``: another ``langgraph.json``, whose files are in the folder.
+    """
     here = CHECKOUT / "tests" / "support" / "langgraph_server"
     config: dict[str, Any] = {
         "dependencies": ["."],
@@ -64,7 +74,7 @@ def dev_server(folder: Path, *, auth: bool, pages: bool = False, graphs: Sequenc
         **({"auth": {"path": f"{here / 'auth.py'}:auth"}} if auth else {}),
         **({"http": {"app": f"{here / 'webapp.py'}:app"}} if pages else {}),
     }
-    (folder / "langgraph.json").write_text(json.dumps(config))
+    (folder / "langgraph.json").write_text(json.dumps(written or config))
     sandbox, port = Sandbox(), free_port()
     stack = portal().run(portal().enter(serve(sandbox.app)))
     environment = {

@@ -1,4 +1,4 @@
-"""The pages about LangGraph, LlamaIndex, policy and running it: their snippets run as they stand."""
+"""The pages about LlamaIndex, policy and running it: their snippets run as they stand."""
 
 from __future__ import annotations
 
@@ -11,34 +11,30 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from langchain_core.messages import AIMessage
-from langgraph.types import Command
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.workflow import Context
 
-from deputize.adapters.langgraph import asked_of
 from deputize.adapters.llamaindex import ApprovalDone, ApprovalRequest, ConsentRequest, wake_when_done
 from deputize.core import Act, ApprovalRequired, Call, Deputy, PolicyDenied, User, Verdict
 from deputize.sandbox import Sandbox
+from tests.docs import test_deferred_pages, test_langgraph_pages, test_migrating
 from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.docs.commands import commands, parse
 from tests.docs.generated import PAGES
 from tests.support.agents import Model
-from tests.support.created import Scripted
-from tests.support.graphs import SEARCH, SEND, config, tool_messages
+from tests.support.graphs import SEND
 from tests.support.house import build, connect, consent
 
 WEB: Final = "docs/web-applications.md"
-GRAPH: Final = "docs/langgraph.md"
 LLAMA: Final = "docs/llamaindex.md"
 POLICY: Final = "docs/policy.md"
 APPROVALS: Final = "docs/approvals.md"
 OPERATIONS: Final = "docs/operations.md"
 SERVER: Final = "docs/langgraph-server.md"
-COUNTS: Final = {WEB: 3, SERVER: 1, GRAPH: 4, LLAMA: 4, POLICY: 2, APPROVALS: 2, OPERATIONS: 5}
+COUNTS: Final = {WEB: 3, SERVER: 4, LLAMA: 4, POLICY: 2, APPROVALS: 2, OPERATIONS: 5}
 EVERY: Final = [
     str(page.relative_to(ROOT))
-    for folder in (".", "docs", "docs/security", "examples")
+    for folder in (".", "docs", "docs/migrating", "docs/security", "examples")
     for page in ROOT.glob(f"{folder}/*.md")
 ]
 MAIL: Final = {"to": ["bob@example.test"], "subject": "Dinner", "body": "Friday?"}
@@ -51,7 +47,7 @@ def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", sorted({line for page in ROOT.glob("docs/*.md") for line in commands(f"docs/{page.name}")})
+    "line", sorted({line for page in EVERY if page.startswith("docs/") for line in commands(page)})
 )
 def test_a_command_of_a_page_exists_with_its_arguments_and_options(line: str) -> None:
     assert f" {line.split()[1]} " in parse(line)
@@ -78,79 +74,8 @@ def anchors(page: str) -> set[str]:
 
 def test_every_page_with_snippets_is_one_whose_snippets_run() -> None:
     elsewhere = {"README.md", "CONTRIBUTING.md", "docs/providers.md", "docs/testing.md", "docs/tracing.md"}
-    deferred = {"docs/openai-agents.md", "docs/pydantic-ai.md"}
-    assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere, *deferred}
-
-
-# ------------------------------------------------------------- LangGraph
-
-
-def model(*calls: dict[str, Any]) -> Scripted:
-    """A model that makes these calls once after a question, then answers."""
-
-    def respond(messages: list[Any]) -> AIMessage:
-        answered = messages[-1].type == "tool"
-        return AIMessage("done") if answered else AIMessage("", tool_calls=[dict(call) for call in calls])
-
-    return Scripted(respond=respond)
-
-
-async def test_the_graph_of_the_page_pauses_twice_and_sends_once(capsys: pytest.CaptureFixture[str]) -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        names: dict[str, Any] = {"deputy": deputy, "model": model(SEARCH, SEND), "config": config(), "question": "go"}
-        names = await run(block(GRAPH, "builder = StateGraph"), names)
-        graph, context = names["graph"], names["Context"]("alice")
-        names = await run(block(GRAPH, "aget_state(config)"), names)
-        [asked] = await deputy.consents.waiting(User("alice"))
-        assert asked.link in capsys.readouterr().out
-        await consent(deputy, sandbox, asked)
-        await graph.ainvoke(Command(resume={}), config(), context=context)
-        [approval] = asked_of((await graph.aget_state(config())).interrupts, "approval")
-        said = {"decisions": {approval["approval_id"]: "approve"}}
-        state = await graph.ainvoke(Command(resume=said), config(), context=context)
-        assert {one.status for one in tool_messages(state).values()} == {"success"}
-        assert len(sandbox.sent("alice@example.test")) == 1
-
-
-async def test_a_whole_turn_of_the_page_asks_twice_and_answers() -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        names = await run(block(GRAPH, "builder = StateGraph"), {"deputy": deputy, "model": model(SEARCH, SEND)})
-        names = await run(block(GRAPH, "aget_state(config)"), names | {"config": config("first"), "question": "go"})
-        shown: list[str] = []
-        at_the_link: list[asyncio.Task[None]] = []
-
-        async def visit() -> None:
-            [*_, waiting] = await deputy.consents.waiting(User("alice"))
-            await consent(deputy, sandbox, waiting)
-
-        def show(sentence: str) -> None:
-            shown.append(sentence)
-            at_the_link.append(asyncio.create_task(visit()))
-
-        said = {"config": config("turn"), "show": show, "ask": lambda preview: "approve"}
-        names = await run(block(GRAPH, "async def turn"), names | said)
-        assert await names["turn"]("Tell Bob yes.") == "done"
-        assert len(shown) == 1 and "send email as you" in shown[0]
-        assert len(sandbox.sent("alice@example.test")) == 1
-
-
-async def test_the_agent_of_the_page_asks_for_consent_and_then_for_the_yes() -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        names = await run(block(GRAPH, "builder = StateGraph"), {"deputy": deputy, "model": model(SEND)})
-        names = await run(block(GRAPH, "create_agent("), names)
-        agent, context = names["agent"], names["Context"]("alice")
-        paused = await agent.ainvoke({"messages": [("user", "go")]}, config(), context=context)
-        assert len(asked_of(paused["__interrupt__"], "consent")) == 1
-        await connect(deputy, sandbox, "send")
-        paused = await agent.ainvoke(Command(resume="look again"), config(), context=context)
-        [approval] = asked_of(paused["__interrupt__"], "approval")
-        assert sandbox.sent("alice@example.test") == []
-        said = {"decisions": {approval["approval_id"]: "approve"}}
-        await agent.ainvoke(Command(resume=said), config(), context=context)
-        assert len(sandbox.sent("alice@example.test")) == 1
+    elsewhere |= {*test_deferred_pages.COUNTS, *test_langgraph_pages.COUNTS, *test_migrating.COUNTS}
+    assert {page for page in EVERY if blocks(page, "python")} == {*COUNTS, *elsewhere}
 
 
 # ------------------------------------------------------------- LlamaIndex

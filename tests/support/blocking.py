@@ -7,25 +7,56 @@ has loaded nothing yet; prints the blocking calls of it as one JSON line.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from blockbuster import blockbuster
+import pytest
+from blockbuster import BlockBuster, blockbuster
 
 from deputize.core.act.toolkit import toolkit_names
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import new_deputy
 from tests.support.house import consent
 
+_THEIRS: Final = ("/tests/", "/deputize/sandbox/", "/logging/__init__.py", "importlib._bootstrap")
+"""Where a call is not ours: the test's own, the played providers', the handlers of a host's log, an import."""
+_NOT_IN: Final = {"test_a_pickle_in_the_vault"}
+"""Tests that BlockBuster breaks: the functions that it puts in place of the system's cannot be pickled."""
 OURS: Final = ["deputize.core", "deputize.adapters", "deputize.toolkits"]
 
 
 @contextmanager
 def noted() -> Iterator[list[str]]:
     """Blocking calls on an event loop with one of our frames below them; each fails, as in ``langgraph dev``."""
+    with _listed() as calls, blockbuster.blockbuster_ctx(OURS, excluded_modules=["deputize.sandbox"]):
+        yield calls
+
+
+@contextmanager
+def guarded() -> Iterator[list[str]]:
+    """Blocking calls that a coroutine of ours makes; each fails. What a test or the sandbox does in between may block.
+
+    Less than `noted` finds: a function of ours that a test calls itself, as an application does before its loop runs,
+    is no coroutine's.
+    """
+    guard = BlockBuster(OURS, excluded_modules=["deputize.sandbox"])
+    for function in guard.functions.values():
+        function.can_block_predicate = _may_block(function.can_block_predicate)
+    with _listed() as calls:
+        guard.activate()
+        try:
+            yield calls
+        finally:
+            guard.deactivate()
+
+
+@contextmanager
+def _listed() -> Iterator[list[str]]:
+    """Each blocking call that BlockBuster finds, and the line of ours that makes it."""
     calls: list[str] = []
 
     class Blocking(blockbuster.BlockingError):
@@ -34,12 +65,38 @@ def noted() -> Iterator[list[str]]:
             calls.append(f"{func} at {ours[-1]}")
             super().__init__(func)
 
-    original, blockbuster.BlockingError = blockbuster.BlockingError, Blocking  # type: ignore[misc]
-    try:
-        with blockbuster.blockbuster_ctx(OURS, excluded_modules=["deputize.sandbox"]):
-            yield calls
-    finally:
-        blockbuster.BlockingError = original  # type: ignore[misc]
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(blockbuster, "BlockingError", Blocking)
+        yield calls
+
+
+def _may_block(usual: Callable[..., bool]) -> Callable[..., bool]:
+    return lambda *args, **more: usual(*args, **more) or not _awaited_by_us()
+
+
+def _awaited_by_us() -> bool:
+    """Whether a coroutine of ours waits for the call, with nothing of others in between."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        code = frame.f_code
+        if any(part in code.co_filename for part in _THEIRS) and "/support/blocking" not in code.co_filename:
+            return False
+        if "/deputize/" in code.co_filename and code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+            return True
+        frame = frame.f_back
+    return False
+
+
+@pytest.fixture(autouse=True)
+def no_coroutine_of_ours_blocks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail an async test in which one does. For the conftest.py of a folder."""
+    function = getattr(request.node, "function", None)
+    if not inspect.iscoroutinefunction(function) or function.__name__ in _NOT_IN:
+        yield
+        return
+    with guarded() as calls:
+        yield
+    assert calls == [], f"blocking calls on an event loop: {calls}"
 
 
 async def first_acts() -> list[str]:

@@ -48,9 +48,11 @@ class Trace(Protocol):
 
     def sent(self) -> bytes:
         """Every byte of it."""
+        ...
 
     def tools(self) -> list[ToolRun]:
         """The runs of tools in it."""
+        ...
 
 
 class Posted(requests.Session):

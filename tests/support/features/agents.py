@@ -21,14 +21,15 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import tools_condition
+from langgraph.types import Command
 from langgraph_supervisor import create_supervisor
 from langgraph_swarm import create_handoff_tool, create_swarm
 from langgraph_swarm.swarm import SwarmState
 
 from deputize.adapters.langgraph import act_node
 from tests.support.created import Scripted, calling
-from tests.support.features.scene import Row, Scene, agent_of, gates
-from tests.support.graphs import SEND, Context, Graph
+from tests.support.features.scene import Row, Scene, agent_of, gates, invoked
+from tests.support.graphs import SEND, Context, Graph, wired
 
 AGENT: Final = ("create_agent",)
 GO_ON: Final = {"messages": [HumanMessage("write to bob@example.test, my mail is alice@example.test")]}
@@ -51,8 +52,12 @@ def mailer(scene: Scene, *own: Any, state: type[Any] = MessagesState) -> Graph:
 
 def by_hand(scene: Scene, model: Scripted, name: str, *own: Any, state: type[Any] = MessagesState) -> Graph:
     """model -> act node -> model."""
+
+    def ask(state: Any) -> dict[str, Any]:
+        return {"messages": [model.invoke(state["messages"])]}
+
     builder = StateGraph(state, context_schema=Context)
-    builder.add_node("model", lambda given: {"messages": [model.invoke(given["messages"])]})
+    builder.add_node("model", ask)
     builder.add_node("tools", act_node(scene.deputy, "gmail", tools=own))
     builder.add_edge(START, "model")
     builder.add_conditional_edges("model", tools_condition)
@@ -98,6 +103,27 @@ async def swarm_of(scene: Scene, planner: Graph) -> int:
     mails = await scene.play(graph, GO_ON)
     assert (await scene.state(graph)).values["active_agent"] == "mailer"
     return mails
+
+
+async def never_mind(scene: Scene) -> int:
+    """At the pause for approval Alice writes something else instead: nothing is asked any more, and a late yes sends
+    nothing."""
+
+    def respond(messages: list[BaseMessage]) -> AIMessage:
+        dropped = any(m.text == "never mind" for m in messages)
+        return AIMessage("all right") if dropped else AIMessage("", tool_calls=[dict(SEND)])
+
+    model = Scripted(respond=respond)
+    made = agent_of(scene.deputy, model) if scene.way in AGENT else by_hand(scene, model, "mailer")
+    graph = wired(made, scene.saver)
+    await invoked(scene, graph, GO_ON)
+    consents = await scene.answers((await scene.state(graph)).interrupts)
+    await invoked(scene, graph, Command(resume=consents))
+    yes = await scene.answers((await scene.state(graph)).interrupts)
+    await invoked(scene, graph, {"messages": [HumanMessage("never mind")]})
+    assert (await scene.state(graph)).next == ()
+    await invoked(scene, graph, Command(resume=yes))
+    return scene.sent()
 
 
 def five() -> list[Any]:
@@ -157,6 +183,7 @@ def retried(error: type[httpx.TransportError], status: str, mails: int) -> Row:
 ROWS: Final = (
     Row("supervisor", supervised, usual=True),
     Row("swarm", swarming),
+    Row("a new message at the pause", never_mind, mails=0, by_hand=True),
     Row("swarm, handing over in the act node", swarming_from_the_act_node, ways=("act_node",)),
     *beside("five middlewares", five),
     *beside("context editing", lambda: [ContextEditingMiddleware(edits=[ClearToolUsesEdit(trigger=1, keep=0)])]),

@@ -64,7 +64,7 @@ def left_by(where: str, mails: int) -> Row:
         await scene.to_the_end(graph)
         return scene.sent()
 
-    return Row(f"Command(goto={where!r}) at the pause", played, ways=("act_node",), mails=mails)
+    return Row(f"Command(goto={where!r}) at the pause", played, ways=("act_node",), mails=mails, by_hand=True)
 
 
 def host_beside(order: str) -> Row:

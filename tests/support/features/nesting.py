@@ -142,8 +142,13 @@ def breakpoints(feature: str, **where: Any) -> Row:
 ROWS: Final = (
     *(subgraph(saver) for saver in SAVERS),
     *(subgraph(saver, depth=2) for saver in SAVERS),
-    Row("subgraph, checkpointer False", without_memory, mails=0),
-    Row("subgraph, checkpointer False, decided on a page", without_memory_decided_elsewhere, ways=("act_node",)),
+    Row("subgraph, checkpointer False", without_memory, mails=0, by_hand=True),
+    Row(
+        "subgraph, checkpointer False, decided on a page",
+        without_memory_decided_elsewhere,
+        ways=("act_node",),
+        by_hand=True,
+    ),
     Row("Send, three at once", fan_out, mails=3, usual=True),
     Row("CachePolicy", once_cached, (*GATED, PLAIN), CACHING),
     second_thread(same=False),

@@ -1,0 +1,77 @@
+"""The server of docs/langgraph-server.md: its files run as they stand under ``langgraph dev``; so does its client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deputize.sandbox import Browser
+from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
+from tests.counterparts.test_langgraph_server import Server, dev_server, free_port
+from tests.docs.blocks import block, run
+
+pytestmark = pytest.mark.counterpart
+PAGE: Final = "docs/langgraph-server.md"
+BEFORE: Final = {
+    "agents.py": """
+import os
+from tests.support.created import calling
+from tests.support.graphs import SEND
+os.environ["DEPUTIZE_SANDBOX"] = os.environ["SERVER_SANDBOX"]
+model = calling(SEND)
+""",
+    "auth.py": """
+class Signed:
+    def __init__(self, token):
+        self.id, self.org = token, "acme"
+
+async def user_of_token(token):
+    return Signed(token) if token else None
+""",
+}
+"""What the page leaves to its reader: a model, and a sign-in."""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The files of the page, served."""
+    for name, value in {
+        "HOME": str(tmp_path / "home"),
+        "PORT": str(free_port()),
+        "APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
+        "APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
+    }.items():
+        monkeypatch.setenv(f"DEPUTIZE_{name}", value)
+    for file, word in {"agents.py": "create_agent(", "auth.py": "@auth.authenticate"}.items():
+        (tmp_path / file).write_text(BEFORE[file] + block(PAGE, word))
+    with dev_server(tmp_path, auth=True, written=json.loads(block(PAGE, "graphs", "json"))) as served:
+        yield served
+
+
+async def test_the_client_of_the_page_is_asked_twice_and_the_mail_leaves_once(server: Server) -> None:
+    previews: list[Any] = []
+
+    async def show(link: str) -> None:
+        async with httpx.AsyncHTTPTransport() as network:
+            await Browser(network).allow(link)
+
+    def ask(preview: Any) -> str:
+        previews.append(preview)
+        return "approve"
+
+    names = await run(block(PAGE, "get_client("), {"url": server.url, "token": "alice", "show": show, "ask": ask})
+    assert names["state"]["messages"][-1]["content"] == "1 answers"
+    assert len(previews) == 1 and len(server.sandbox.sent("alice@example.test")) == 1
+    async with server.client({"Authorization": "Bearer bob"}) as bob:
+        assert await bob.threads.search() == []
+        with pytest.raises(httpx.HTTPStatusError, match="not found"):
+            await bob.threads.get_state(names["thread_id"])
+    async with server.client({}) as nobody:
+        with pytest.raises(httpx.HTTPStatusError, match="Sign in first"):
+            await nobody.threads.search()
+    assert "BlockingError" not in server.log.read_text()

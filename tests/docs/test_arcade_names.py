@@ -1,0 +1,126 @@
+"""The names of Arcade's tools that docs/migrating/arcade.md says work, and the arguments that it says do not.
+
+Names, arguments and their values are those of Arcade's public documentation of August 2026.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from deputize.core import InvalidInput
+from deputize.core.act.catalog import Catalog
+from tests.docs.blocks import text
+
+ARCADE: Final = "docs/migrating/arcade.md"
+ID: Final = "18a4f2c3d9e1b567"
+DAY: Final = "2026-08-21T10:00:00"
+NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Gmail.ArchiveEmail": {"email_id": ID},
+    "Gmail.ChangeThreadLabels": {"thread_id": ID, "labels_to_add": ["A"], "labels_to_remove": ["B"]},
+    "Gmail.CreateLabel": {"label_name": "A"},
+    "Gmail.DeleteDraftEmail": {"draft_email_id": "r1"},
+    "Gmail.DeleteLabel": {"label_name": "A"},
+    "Gmail.GetEmail": {"email_id": ID},
+    "Gmail.GetThread": {"thread_id": ID},
+    "Gmail.ListDraftEmails": {"n_drafts": 5, "page_token": "x"},
+    "Gmail.ListEmailAttachmentMetadata": {"email_id": ID},
+    "Gmail.ListEmails": {"n_emails": 5, "page_token": "x", "exclude_automated": False, "include_body": True},
+    "Gmail.ListLabels": {},
+    "Gmail.ReportSpam": {"email_id": ID},
+    "Gmail.SendDraftEmail": {"email_id": "r1"},
+    "Gmail.TrashEmail": {"email_id": ID},
+    "Gmail.UpdateDraftEmail": {
+        "draft_email_id": "r1",
+        "subject": "s",
+        "body": "b",
+        "recipient": "a@x.test",
+        "cc": ["b@x.test"],
+        "bcc": ["c@x.test"],
+    },
+    "Gmail.WhoAmI": {},
+    "GoogleCalendar.CreateEvent": {
+        "summary": "s",
+        "start_datetime": DAY,
+        "end_datetime": "2026-08-21T11:00:00",
+        "calendar_id": "primary",
+        "description": "d",
+        "location": "l",
+        "visibility": "private",
+        "attendee_emails": ["a@x.test"],
+        "send_notifications_to_attendees": "externalOnly",
+        "add_google_meet": True,
+        "recurrence": ["RRULE:FREQ=WEEKLY"],
+    },
+    "GoogleCalendar.DeleteEvent": {"event_id": "e", "calendar_id": "primary", "send_updates": "externalOnly"},
+    "GoogleCalendar.ListEvents": {
+        "min_end_datetime": DAY,
+        "max_start_datetime": "2026-08-22T10:00:00",
+        "calendar_id": "primary",
+        "max_results": 5,
+    },
+    "GoogleCalendar.WhoAmI": {},
+    "Slack.GetConversationMetadata": {"channel_name": "general"},
+    "Slack.GetUsersInConversation": {"conversation_id": "C1", "limit": 5, "next_cursor": "x"},
+    "Slack.SendMessage": {
+        "message": "m",
+        "user_ids": ["U1"],
+        "thread_ts": "1700000000.000100",
+        "reply_broadcast": True,
+    },
+    "Slack.WhoAmI": {},
+    "Linear.AddComment": {"issue": "ENG-1", "body": "b"},
+    "Linear.LinkGithubToIssue": {"issue": "ENG-1", "github_url": "https://github.com/a/b/pull/1", "title": "t"},
+    "Linear.UpdateComment": {"comment_id": "00000000-0000-4000-8000-000000000001", "body": "b"},
+    "Linear.WhoAmI": {},
+    "Salesforce.GetAccountDataById": {"account_id": "001000000000001AAA"},
+    "Salesforce.GetOpportunityById": {"opportunity_id": "006000000000001AAA"},
+    "Salesforce.WhoAmI": {},
+}
+"""The names that the page says work, each with all arguments that Arcade's public documentation has for it."""
+
+
+def test_names_of_arcades_take_every_argument_that_is_documented_there() -> None:
+    catalog, page = Catalog(), text(ARCADE)
+    [table] = re.findall(r"\n\| toolkit \| names that work .*?\n\n", page, re.DOTALL)
+    assert set(re.findall(r"`(\w+\.\w+)`", table)) == NAMED.keys()
+    for name, arguments in NAMED.items():
+        assert catalog.tool(name).validate(dict(arguments)) is not None, name
+        assert catalog.tool(name.replace(".", "_")).name == catalog.tool(name).name
+    for older in ("Google.SendEmail", "Google.CreateEvent", "Slack.PostMessage"):
+        assert f"`{older}`" in page and catalog.tool(older)
+
+
+REFUSED: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
+    ("Gmail.ListEmailsByHeader", {"date_range": "today"}, {"after": "-1d", "before": "now", "query": "a"}),
+    ("Gmail.SearchThreads", {"label_ids": ["INBOX"]}, {"label": "INBOX"}),
+    ("Gmail.SearchEmailsByQuery", {"result_detail": "full"}, {"detail": "full", "spam_trash": True}),
+    ("Gmail.ListThreads", {"exclude_automated": True}, {"skip_automated": True}),
+    ("GoogleCalendar.UpdateEvent", {"updated_calendar_id": "x"}, {"event_id": "e", "move_to": "x", "meet": "add"}),
+    ("Slack.ListConversations", {"conversation_types": ["public_channel"]}, {"types": ["public"]}),
+    ("Linear.ListIssues", {"end_cursor": "x"}, {"cursor": "x", "labels": ["Bug"]}),
+    ("Linear.GetIssue", {"include_comments": True}, {"issue_id": "ENG-1", "include": ["comments"]}),
+    ("Linear.CreateIssue", {"auto_accept_matches": True}, {"team": "ENG", "title": "t"}),
+    ("GitHub.GetIssue", {"owner": "a", "issue_number": 1}, {"repo": "a/b", "number": 1}),
+]
+
+
+def test_what_the_page_says_is_refused_is_refused_and_its_counterpart_is_taken(
+    subtests: pytest.Subtests,
+) -> None:
+    catalog = Catalog()
+    for name, theirs, ours in REFUSED:
+        with subtests.test(name):
+            called = catalog.tool(name)
+            assert f"`{name}`" in text(ARCADE) and called.validate(dict(ours))
+            with pytest.raises(InvalidInput, match=r"no such argument|types"):
+                called.validate({**ours, **theirs})
+
+
+def test_a_tool_that_has_no_counterpart_has_none() -> None:
+    assert "`Salesforce.ConvertLead` has no" in text(ARCADE)
+    with pytest.raises(InvalidInput, match="No tool is called"):
+        Catalog().tool("Salesforce.ConvertLead")

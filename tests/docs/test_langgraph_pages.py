@@ -1,0 +1,151 @@
+"""The pages about LangGraph and LangChain: their snippets run as they stand, against a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from langchain_core.messages import AIMessage
+from langgraph.types import Command
+
+from deputize.adapters.langgraph import Context, asked_of
+from deputize.core import Approval, Consent, Deputy, User
+from deputize.sandbox import Sandbox
+from tests.docs.blocks import block, blocks, run, text
+from tests.support.created import Scripted
+from tests.support.graphs import SEARCH, SEND, config, tool_messages
+from tests.support.house import build, connect, consent
+
+GRAPH: Final = "docs/langgraph.md"
+CHAIN: Final = "docs/langchain.md"
+COUNTS: Final = {GRAPH: 4, CHAIN: 2}
+
+
+@pytest.mark.parametrize("page", COUNTS)
+def test_every_python_block_of_a_page_is_run_here(page: str) -> None:
+    assert len(blocks(page, "python")) == COUNTS[page]
+    assert set(re.findall(r"^```(\w+)$", text(page), re.MULTILINE)) == {"python"}
+
+
+def model(*calls: dict[str, Any]) -> Scripted:
+    """A model that makes these calls once after a question, then answers."""
+
+    def respond(messages: list[Any]) -> AIMessage:
+        answered = messages[-1].type == "tool"
+        return AIMessage("done") if answered else AIMessage("", tool_calls=[dict(call) for call in calls])
+
+    return Scripted(respond=respond)
+
+
+@dataclass
+class Person:
+    """Alice: follows what is shown to her, and says yes to what she is asked."""
+
+    deputy: Deputy
+    sandbox: Sandbox
+    shown: list[Any] = field(default_factory=list)
+    going: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def show(self, shown: Any) -> None:
+        self.shown.append(shown)
+        self.going.append(asyncio.create_task(self.visit()))
+
+    async def visit(self) -> None:
+        [*_, waiting] = await self.deputy.consents.waiting(User("alice"))
+        await consent(self.deputy, self.sandbox, waiting)
+
+    def ask(self, preview: Any) -> str:
+        self.shown.append(preview)
+        return "approve"
+
+    @property
+    def sent(self) -> int:
+        """How many mails have left as Alice."""
+        return len(self.sandbox.sent("alice@example.test"))
+
+
+@pytest.fixture
+async def alice(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Person]:
+    """Alice, and a sandbox behind whatever deputy a page makes from its settings."""
+    sandbox = Sandbox()
+    async with await build(sandbox) as deputy:
+        monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
+        yield Person(deputy, sandbox)
+
+
+# ------------------------------------------------------------- LangGraph
+
+
+async def test_the_graph_of_the_page_pauses_twice_and_sends_once(
+    alice: Person, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {"model": model(SEARCH, SEND), "config": config(), "question": "go"}
+    names = await run(block(GRAPH, "builder = StateGraph"), names)
+    graph, context = names["graph"], names["Context"]("alice")
+    names = await run(block(GRAPH, "aget_state(config)"), names)
+    [asked] = await alice.deputy.consents.waiting(User("alice"))
+    assert asked.link in capsys.readouterr().out
+    await consent(alice.deputy, alice.sandbox, asked)
+    await graph.ainvoke(Command(resume={}), config(), context=context)
+    [approval] = asked_of((await graph.aget_state(config())).interrupts, "approval")
+    said = {"decisions": {approval["approval_id"]: "approve"}}
+    state = await graph.ainvoke(Command(resume=said), config(), context=context)
+    assert {one.status for one in tool_messages(state).values()} == {"success"} and alice.sent == 1
+
+
+async def test_a_whole_turn_of_the_page_asks_twice_and_answers(alice: Person) -> None:
+    names: dict[str, Any] = {"model": model(SEARCH, SEND), "config": config(), "show": alice.show, "ask": alice.ask}
+    names = await run(block(GRAPH, "builder = StateGraph"), names)
+    names = await run(block(GRAPH, "async def turn"), names)
+    assert await names["turn"]("Tell Bob yes.") == "done"
+    sentence, preview = alice.shown
+    assert "send email as you" in sentence and preview["subject"] == "Lunch" and alice.sent == 1
+
+
+async def test_a_stream_of_the_page_shows_the_link_goes_on_and_ends_with_the_answer(alice: Person) -> None:
+    written: list[str] = []
+    names: dict[str, Any] = {"model": model(SEARCH), "config": config(), "show": alice.show, "write": written.append}
+    names |= {"Command": Command, "asked_of": asked_of, "question": "Anything from Bob?"}
+    names = await run(block(GRAPH, "builder = StateGraph"), names)
+    await run(block(GRAPH, "graph.astream(given"), names)
+    assert len(alice.shown) == 1 and alice.shown[0].startswith("http")
+    assert "".join(written) == "done", "no result of a tool is written as an answer"
+
+
+# ------------------------------------------------------------- LangChain
+
+
+async def test_the_agent_of_the_page_asks_for_consent_and_then_for_the_yes(alice: Person) -> None:
+    names: dict[str, Any] = {"model": model(SEND), "show": alice.show, "ask": alice.ask}
+    names = await run(block(CHAIN, "create_agent("), names)
+    [call] = re.findall(r"^`await (turn\(.*\))`", text(CHAIN), re.MULTILINE)
+    assert await eval(call, names) == "done"  # noqa: S307  # our own page
+    sentence, preview = alice.shown
+    assert "send email as you" in sentence and preview["to"] == "bob@example.test" and alice.sent == 1
+    await names["turn"]("Tell Bob yes.", "chat-2", Context(""))
+    assert (len(alice.shown), alice.sent) == (2, 1), "nobody is not Alice"
+
+
+async def test_the_tools_alone_hand_on_what_they_lack_and_write_once_for_one_approval(alice: Person) -> None:
+    asked: list[Consent | Approval] = []
+    names: dict[str, Any] = {"deputy": alice.deputy, "model": model(SEND)}
+    names |= {"on_consent": asked.append, "on_approval": asked.append}
+    names = await run(block(CHAIN, "model.bind_tools("), names)
+    [refused] = names["answers"]
+    assert refused.status == "error" and "http" not in refused.text
+    [missing] = asked
+    assert isinstance(missing, Consent) and missing.link and missing.words
+    await connect(alice.deputy, alice.sandbox, "send")
+    tool, call = names["by_name"][SEND["name"]], names["asked"].tool_calls[0]
+    await tool.ainvoke(call)
+    question = asked[-1]
+    assert isinstance(question, Approval) and question.what == "Send this email" and question.preview
+    await alice.deputy.decide(question, "approve", by="alice")
+    for done in ("success", "error"):  # one approval, one act
+        assert ((await tool.ainvoke(call)).status, alice.sent) == (done, 1)
+    bundle = re.findall(r"`(DeputyToolkit\(.*?\)\.get_tools\(\))`", text(CHAIN))
+    assert bundle == ['DeputyToolkit(deputy=deputy, toolkits=("gmail",), user="alice").get_tools()']
