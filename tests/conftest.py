@@ -17,7 +17,7 @@ import pytest
 from tests.support.counterparts import require_emulate
 from tests.support.discovery import Discovery
 from tests.support.emulate import Emulate
-from tests.support.lanes import LANES, MOST_PROCESSES, Part, Run, few, thin
+from tests.support.lanes import LANES, MOST_PROCESSES, Part, Run, few, staggered, thin, worker
 from tests.support.strict import StrictTransport
 
 
@@ -66,9 +66,23 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let each process begin with other files of a folder, so that they do not all compile the same ones at once."""
+    report = yield
+    if isinstance(collector, pytest.Directory) and report.passed:
+        report.result = staggered(report.result, worker(collector.config))
+    return report
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave most cases of a test with many to the lane `sweep`, before lanes are left out; of that, take the part."""
+    """Put what was collected in one order; leave most cases of a test with many to the lane `sweep`, before lanes are
+    left out; of that, take the part."""
+    if worker(config) is not None:
+        items.sort(key=lambda item: item.path)
     thin(items)
     if part := Run.part:
         config.hook.pytest_deselected(items=[item for item in items if not part.has(item)])

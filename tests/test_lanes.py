@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.lanes import LANES, MOST_CASES, Part, Run, sample, spread
+from tests.support.lanes import LANES, MOST_CASES, Part, Run, sample, spread, staggered, worker
 
 ROOT: Final = Path(__file__).parents[1]
 OPTIONS: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
@@ -55,6 +55,18 @@ def test_every_case_of_the_sweep_is_in_one_part_and_all_else_in_each(
         case.add_marker("sweep")
     where = Counter(next(part for part in parts if part.has(case)) for case in cases)
     assert all(sum(part.has(case) for part in parts) == 1 for case in cases) and min(where.values()) > 70
+
+
+def test_three_processes_come_to_the_files_of_a_folder_at_different_times_and_leave_none_out() -> None:
+    files = list(range(12))
+    orders = [staggered(files, number) for number in (0, 1, 2)]
+    assert all(sorted(order) == files for order in orders) and staggered(files, None) == files
+    assert all(len({order[place] for order in orders}) == 3 for place in range(3))
+
+
+def test_each_process_has_the_same_tests_in_the_order_of_their_files(request: pytest.FixtureRequest) -> None:
+    paths = [item.path for item in request.session.items]
+    assert worker(request.config) is None or sorted(paths) == paths
 
 
 @pytest.mark.parametrize("text", ["3", "0/3", "4/3", "a/3", "/", "1/0", "-1/3"])

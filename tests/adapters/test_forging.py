@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from langgraph.prebuilt import ToolNode
 from pydantic import ValidationError
 
 from deputize.adapters.langchain import DeputyToolkit, tools
+from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.core import Alias, Deputy, InvalidInput, Run, Steps, Toolkit, User, UserRequired
 from deputize.sandbox import Sandbox
@@ -118,6 +120,61 @@ async def test_in_a_graph_the_call_is_refused_and_told_to_the_model(
     state = await graph.ainvoke(asking(call), config(), context=Context("alice"))
     assert tool_messages(state)["1"].status == "error"
     assert who_called(sandbox) == set()
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize(
+    "forged", [*FORGED, {"self": "x"}, {"args": ["x"]}, {"run_manager": "x"}, {"arguments": {}}], ids=list
+)
+async def test_what_a_wrapper_of_the_host_made_of_the_arguments_is_refused_in_words(
+    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], mode: str
+) -> None:
+    """Behind the gate, which has seen other ones."""
+
+    def changed(request: Any) -> Any:
+        call = request.tool_call
+        return request.override(tool_call={**call, "args": {**call["args"], **forged}})
+
+    async def later(request: Any, execute: Any) -> Any:
+        return await execute(changed(request))
+
+    how: dict[str, Any] = {
+        "wrap_tool_call": lambda request, execute: execute(changed(request)),
+        "awrap_tool_call": later,
+    }
+    graph, call = plain(deputy, **how), {"name": "gmail_search_emails", "args": {"query": "x"}, "id": "1"}
+    if mode == "async":
+        state = await graph.ainvoke(asking(call), config(), context=Context("alice"))
+    else:
+        state = await asyncio.to_thread(graph.invoke, asking(call), config(), context=Context("alice"))
+    answer = tool_messages(state)["1"]
+    assert answer.status == "error" and next(iter(forged)) in str(answer.content) and who_called(sandbox) == set()
+
+
+async def test_arguments_may_be_called_like_keywords_of_langchain(sandbox: Sandbox) -> None:
+    kit = Toolkit("settings", provider="google", api="gmail")
+
+    @kit.tool()
+    def store(config: str, callbacks: str, args: str) -> Steps:
+        """Store a setting."""
+        yield from ()
+        return f"{config} {callbacks} {args}"
+
+    async with await build(sandbox, toolkits=[kit]) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        given = {"config": "one", "callbacks": "two", "args": "three"}
+        [tool] = tools(deputy, "settings", user="alice")
+        assert await tool.ainvoke(given) == "one two three"
+        graph = wired(act_node(deputy, "settings"))
+        call = {"name": "settings_store", "args": given, "id": "1"}
+        state = await graph.ainvoke(asking(call), config(), context=Context("alice"))
+        assert tool_messages(state)["1"].content == "one two three"
+
+
+async def test_a_word_alone_is_the_first_argument(deputy: Deputy) -> None:
+    [tool] = [t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails"]
+    assert await tool.ainvoke("from:bob") == await tool.ainvoke({"query": "from:bob"})
+    assert await asyncio.to_thread(tool.run, "from:bob") == await tool.ainvoke({"query": "from:bob"})
 
 
 OWNED = (  # data of the provider, to look for or to set: whose project it is, not who acts

@@ -12,8 +12,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState
 from langgraph.types import Command
 
-from deputize.adapters import langgraph_fast_path
 from deputize.adapters.langgraph import act_node
+from deputize.adapters.langgraph import fast_path as langgraph_fast_path
 from deputize.core import Deputy, PolicyDenied, Request, Steps, Toolkit, any_of
 from deputize.sandbox import Sandbox
 from deputize.toolkits.gmail import TOOLKIT as GMAIL_TOOLS

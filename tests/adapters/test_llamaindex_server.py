@@ -30,8 +30,8 @@ from deputize.adapters.llamaindex import (
     served_user,
     store_user,
 )
-from deputize.adapters.llamaindex_host import SERVED, on_server
-from deputize.adapters.llamaindex_server import handler_prefix
+from deputize.adapters.llamaindex.host import SERVED, on_server
+from deputize.adapters.llamaindex.server import handler_prefix
 from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from tests.support.agents import agent, asked, ended

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from deputize.adapters import llamaindex_together
 from deputize.adapters.llamaindex import (
     ApprovalDone,
     ApprovalRequest,
@@ -17,6 +16,7 @@ from deputize.adapters.llamaindex import (
     save_paused,
     wake_when_done,
 )
+from deputize.adapters.llamaindex import together as llamaindex_together
 from deputize.core import Consent, Deputy, User
 from deputize.sandbox import Sandbox
 from tests.support.agents import ALICE, Model, agent, asked, ended, plainly, rest, visit

@@ -15,7 +15,6 @@ from llama_index.core.tools import FunctionTool
 from workflows.context.internal_context import InternalContext
 from workflows.runtime.types.results import StepWorkerStateContextVar
 
-from deputize.adapters import llamaindex_saved
 from deputize.adapters.llamaindex import (
     ApprovalDone,
     ApprovalRequest,
@@ -25,6 +24,7 @@ from deputize.adapters.llamaindex import (
     resume_paused,
     save_paused,
 )
+from deputize.adapters.llamaindex import saved as llamaindex_saved
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from deputize.adapters import langgraph_pauses
+from deputize.adapters.langgraph import pauses as langgraph_pauses
 from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Call, Deputy, InvalidInput
 from deputize.sandbox import Sandbox

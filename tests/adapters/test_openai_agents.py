@@ -16,7 +16,7 @@ from agents.tracing import TracingProcessor
 
 from deputize.adapters import operator_warnings
 from deputize.adapters.openai_agents import asked_of, settle, tools
-from deputize.adapters.openai_agents_runs import Together
+from deputize.adapters.openai_agents.runs import Together
 from deputize.core import Call, Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deputize.adapters import llamaindex_delivery, releases
+from deputize.adapters import releases
+from deputize.adapters.llamaindex import deliveries as llamaindex_delivery
 from deputize.core import SettingsError
 from tests.support.lanes import sample
 

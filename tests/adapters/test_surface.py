@@ -22,7 +22,7 @@ from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Acting, Deputy, Effect, Tool
 from tests.support.kits import gmail
 
-ADAPTERS: Final = tuple(sorted((Path(__file__).parents[2] / "adapters/deputize/adapters").glob("*.py")))
+ADAPTERS: Final = tuple(sorted((Path(__file__).parents[2] / "adapters/deputize/adapters").rglob("*.py")))
 STATED: Final = {name for name, value in vars(Acting).items() if inspect.isfunction(value) and not name.startswith("_")}
 ALLOWED: Final = {
     "deputize.core": "the public names",
@@ -67,10 +67,15 @@ def imported(tree: ast.AST) -> Iterator[str]:
         yield from (name for name in names if name.startswith("deputize.core"))
 
 
+def module_of(path: Path) -> str:
+    """``deputize.adapters.langgraph.gate`` for its file."""
+    return ".".join(path.with_suffix("").parts).partition("adapters.")[2].removesuffix(".__init__")
+
+
 @pytest.fixture(scope="module")
 def modules() -> dict[str, ast.Module]:
     """Every module of the adapters, parsed."""
-    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in ADAPTERS}
+    return {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in ADAPTERS}
 
 
 def test_adapters_use_only_what_the_surface_states(modules: dict[str, ast.Module]) -> None:
@@ -94,9 +99,9 @@ def test_adapters_import_only_public_names_of_the_core(modules: dict[str, ast.Mo
     assert set(chain.from_iterable(map(imported, modules.values()))) == ALLOWED.keys()
 
 
-@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: module_of(path))
 def test_each_module_says_what_it_offers_and_gives_siblings_nothing_else(path: Path) -> None:
-    name = "deputize.adapters" + f".{path.stem}".removesuffix(".__init__")
+    name = module_of(path)
     module = importlib.import_module(name)
     offered = set(module.__all__)
     assert len(offered) == len(module.__all__) and offered <= vars(module).keys()

@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 
 from deputize.adapters.llamaindex import EVENTS, UserMiddleware, Who, served_user, store_user
-from deputize.adapters.llamaindex_server import handler_prefix
+from deputize.adapters.llamaindex.server import handler_prefix
 from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, run

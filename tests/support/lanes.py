@@ -84,6 +84,27 @@ def few(metafunc: pytest.Metafunc) -> None:
         cases[:] = [case for place, case in enumerate(cases) if in_lanes[place] or place in kept]
 
 
+def worker(config: pytest.Config) -> int | None:
+    """Which process of a run this is, from 0 on; None in one that has given its tests to others, or is the only one."""
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)  # pytest-xdist's
+    return None if given is None else int(given["workerid"].removeprefix("gw"))
+
+
+def staggered(found: Sequence[Any], number: int | None) -> list[Any]:
+    """The same in another order for each of three processes: from the front, from the back, from the middle on.
+
+    Compiling a module of tests with what pytest writes into its assertions is more than half of collecting it. It is
+    done once and kept: so no two processes should come to the same module at the same time.
+    """
+    match (number or 0) % 3:
+        case 0:
+            return list(found)
+        case 1:
+            return list(reversed(found))
+        case _:
+            return [*found[len(found) // 2 :], *found[: len(found) // 2]]
+
+
 def spread(count: int, most: int) -> list[int]:
     """At most so many of the places from 0 on, at equal distances, the first and the last among them."""
     return list(range(count)) if count <= most else [round(n * (count - 1) / (most - 1)) for n in range(most)]

@@ -5,14 +5,15 @@
     create_agent(model, middleware=[DeputyMiddleware(deputy, "gmail")])
 
 After the model has asked for tools, one pause lists every consent its calls need, then one every approval, in a graph
-of its own (`deputize.adapters.langgraph_gate`): so its place among other middlewares does not matter, and no answer to
+of its own (`deputize.adapters.langgraph.gate`): so its place among other middlewares does not matter, and no answer to
 a question of theirs is taken for one to ours. What is lost or changed after that, by another middleware that edits a
 call, is asked for where the tool is run. The agent's other tools are none of our business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import operator
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 from deputize.adapters.host import Who
@@ -26,14 +27,14 @@ try:
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
-    from deputize.adapters.langchain_calls import asked_by
-    from deputize.adapters.langchain_host import Host
-    from deputize.adapters.langchain_tools import act_tool
-    from deputize.adapters.langgraph_bare_resume import forget_bare_resume
-    from deputize.adapters.langgraph_calls import latest, open_calls, where
-    from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import RETURNS, Findings, Gate, InterruptMode, Output, State
-    from deputize.adapters.langgraph_pauses import Payload, missing_of, same_user
+    from deputize.adapters.langchain.calls import asked_by
+    from deputize.adapters.langchain.host import Host
+    from deputize.adapters.langchain.tool import act_tool
+    from deputize.adapters.langgraph.bare_resume import forget_bare_resume
+    from deputize.adapters.langgraph.calls import latest, open_calls, where
+    from deputize.adapters.langgraph.fast_path import Place
+    from deputize.adapters.langgraph.gate import RETURNS, Findings, Gate, InterruptMode, Output, State
+    from deputize.adapters.langgraph.pauses import Payload, missing_of, same_user
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langchain") from None
@@ -50,7 +51,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Owned(AgentState[Any]):
-    deputize: NotRequired[Annotated[Payload, PrivateStateAttr]]
+    deputize: NotRequired[Annotated[Payload, PrivateStateAttr, operator.or_]]
 
 
 class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -91,8 +92,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
         """Note who begins: nobody else may resume."""
-        user = self._user(runtime)
-        return {"deputize": {"user": user.id, "tenant": user.tenant} if user and user.id else {}}
+        return self._noted(self._user(runtime))
 
     async def abefore_agent(self, state: Any, runtime: Any) -> Payload | None:
         """See `before_agent`."""
@@ -114,12 +114,13 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             return None
         config, user, run = get_config(), self._user(runtime), self.host.deputy.run
         place = Place.of(config)
-        run(self._only_by_its_owner(state, tail, user))
+        begun = run(self._only_by_its_owner(state, tail, user))
         if place and not place.begun_now():
             seen = run(self.gate.look({"messages": tail, "outputs": []}, config, user))
             if seen.pause is None:
-                return _refusals(tail, seen.outputs)
-        return _refusals(tail, self.asking.invoke({"messages": tail}, place.config if place else config)["outputs"])
+                return begun | _refusals(tail, seen.outputs)
+        asked = self.asking.invoke({"messages": tail}, place.config if place else config)
+        return begun | _refusals(tail, asked["outputs"])
 
     async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
         """See `after_model`."""
@@ -127,21 +128,24 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             return None
         config, user = get_config(), self._user(runtime)
         place = Place.of(config)
-        await self._only_by_its_owner(state, tail, user)
+        begun = await self._only_by_its_owner(state, tail, user)
         if place and not await place.begun():
             seen = await self.gate.look({"messages": tail, "outputs": []}, config, user)
             if seen.pause is None:
-                return _refusals(tail, seen.outputs)
+                return begun | _refusals(tail, seen.outputs)
         asked = await self.asking.ainvoke({"messages": tail}, place.config if place else config)
-        return _refusals(tail, asked["outputs"])
+        return begun | _refusals(tail, asked["outputs"])
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
         """The second look is the tool's own: it acts, or says what was lost since; then the user is asked again."""
         if not self._is_mine(request.tool):
             return handler(request)
         if refused := self._not_theirs(request):
+            for _ in range(RETURNS):
+                self.asking.invoke(_lost(request, {}), get_config())  # raises at a pause, which stays its owner's
             return refused
-        with asked_by(open_calls(request.state["messages"], get_config())[0]):
+        answer: Any = None
+        with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = handler(request)
                 if not (missing := missing_of(answer)):
@@ -156,8 +160,11 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         if not self._is_mine(request.tool):
             return await handler(request)
         if refused := self._not_theirs(request):
+            for _ in range(RETURNS):
+                await self.asking.ainvoke(_lost(request, {}), get_config())
             return refused
-        with asked_by(open_calls(request.state["messages"], get_config())[0]):
+        answer: Any = None
+        with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = await handler(request)
                 if not (missing := missing_of(answer)):
@@ -185,15 +192,25 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         calls = tail[0].tool_calls if tail and isinstance(tail[0], AIMessage) else ()
         return tail if any(call["name"] in self.gate.providers for call in calls) else []
 
-    async def _only_by_its_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> None:
-        """Raises `PolicyDenied` for another user than the one who began.
+    def _noted(self, user: User | None) -> Payload:
+        """Who begins, in the state; by our name, since an agent may have two of us, for two users."""
+        return {"deputize": {self._name: {"user": user.id, "tenant": user.tenant} if user and user.id else {}}}
 
-        LangGraph keeps a stranger's answer and hands it to the next resume: it is forgotten, and the approvals get
-        new ids.
+    def _note(self, state: Mapping[str, Any]) -> Payload | None:
+        """Who began; empty for nobody, None where no `before_agent` of ours has run."""
+        found = (state.get("deputize") or {}).get(self._name)
+        return dict(found) if isinstance(found, Mapping) else None
+
+    async def _only_by_its_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> Payload:
+        """Who begins here, where another middleware has jumped over `before_agent`; else nothing new.
+
+        Raises `PolicyDenied` for another user than the one who began. LangGraph keeps a stranger's answer and hands it
+        to the next resume: it is forgotten, and the approvals get new ids.
         """
-        note = state.get("deputize") or {}
+        if (note := self._note(state)) is None:
+            return self._noted(user)  # at a pause of ours, its own note is about who this is
         if not note and not user:
-            return
+            return {}
         try:
             same_user(note, user)
         except PolicyDenied:
@@ -203,6 +220,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
                 await self._renew(tail, owner)
             self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
             raise
+        return {}
 
     async def _renew(self, tail: list[AnyMessage], owner: User) -> None:
         config, deputy = get_config(), self.host.deputy
@@ -213,11 +231,11 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         await deputy.renew(waiting, user=owner)
 
     def _not_theirs(self, request: ToolCallRequest) -> ToolMessage | None:
-        """The refusal of a call that another user let go on, at a pause of somebody else's."""
-        call, user = request.tool_call, self._user(request.runtime)
-        if user:
+        """The refusal of a call that another user, or nobody, let go on at a pause of somebody else's."""
+        call, note, user = request.tool_call, self._note(request.state) or {}, self._user(request.runtime)
+        if note or user:
             try:
-                same_user(request.state.get("deputize") or {}, user)
+                same_user(note, user)
             except DeputizeError as error:
                 return self.host.failed(call["name"], str(call["id"]), error)
         return None
@@ -233,7 +251,7 @@ def _lost(request: ToolCallRequest, missing: Payload) -> Payload:
     return {"messages": [], "lost": [{"id": str(request.tool_call["id"]), "asks": missing}]}
 
 
-def _refusals(tail: Sequence[AnyMessage], outputs: Sequence[Output]) -> Payload | None:
+def _refusals(tail: Sequence[AnyMessage], outputs: Sequence[Output]) -> Payload:
     """The refusals that the model can read before tools run.
 
     LangChain takes a message for the answer to every call of its id: where several have one, each is refused by its
@@ -241,7 +259,7 @@ def _refusals(tail: Sequence[AnyMessage], outputs: Sequence[Output]) -> Payload 
     """
     ids = [call["id"] for call in tail[0].tool_calls] if isinstance(tail[0], AIMessage) else []
     messages = [one for output in outputs if ids.count(output["id"]) == 1 for one in output["given"]]
-    return {"messages": messages} if messages else None
+    return {"messages": messages} if messages else {}
 
 
 def _told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:

@@ -15,8 +15,9 @@ from types import ModuleType
 from typing import Any, Final
 
 MODULES: Final = {
-    "deputize.adapters.delivery": "deputize.adapters.llamaindex_delivery",
-    "deputize.adapters.direct": "deputize.adapters.langgraph_fast_path",
+    "deputize.adapters.delivery": "deputize.adapters.llamaindex.deliveries",
+    "deputize.adapters.direct": "deputize.adapters.langgraph.fast_path",
+    "deputize.adapters.human_in_the_loop": "deputize.adapters.langgraph.human_in_the_loop",
     "deputize.adapters.words": "deputize.adapters.tool_messages",
     "deputize.core.act.answers": "deputize.core.act.results",
     "deputize.core.act.asking": "deputize.core.act.missing_scopes",

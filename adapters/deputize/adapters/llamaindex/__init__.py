@@ -6,7 +6,7 @@
     FunctionAgent(tools=GmailToolSpec(deputy, user=store_user("user_id")).to_tool_list(), llm=llm)
 
 Who the user is comes from the host, never from the model: bound to the tools, or found in each run, so that one agent
-serves all users (`deputize.adapters.llamaindex_host` says who is believed for what). What is missing is asked by events
+serves all users (`deputize.adapters.llamaindex.host` says who is believed for what). What is missing is asked by events
 in the stream: a `ConsentRequest` is woken by a `ConsentDone`, an `ApprovalRequest` by an `ApprovalDone`. An event is a
 wake-up: the vault is asked again. A call waits for each once, and again where what it would do has changed since the
 yes; woken too early it fails, and may be called again.
@@ -41,18 +41,18 @@ try:
     from llama_index.core.tools.tool_spec.base import BaseToolSpec
     from workflows.handler import WorkflowHandler
 
-    from deputize.adapters.llamaindex_events import (
+    from deputize.adapters.llamaindex.events import (
         EVENTS,
         ApprovalDone,
         ApprovalRequest,
         ConsentDone,
         ConsentRequest,
     )
-    from deputize.adapters.llamaindex_host import Who, served_user, store_user
-    from deputize.adapters.llamaindex_saved import resume, save_paused
-    from deputize.adapters.llamaindex_server import UserMiddleware
-    from deputize.adapters.llamaindex_shown_tool import ShownTool
-    from deputize.adapters.llamaindex_tool import ActTool
+    from deputize.adapters.llamaindex.host import Who, served_user, store_user
+    from deputize.adapters.llamaindex.saved import resume, save_paused
+    from deputize.adapters.llamaindex.server import UserMiddleware
+    from deputize.adapters.llamaindex.shown_tool import ShownTool
+    from deputize.adapters.llamaindex.tool import ActTool
 except ImportError as missing:
     require(LLAMAINDEX)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "llamaindex") from None

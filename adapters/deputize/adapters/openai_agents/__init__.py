@@ -33,7 +33,7 @@ try:
     from agents import Tool as AgentTool
     from agents.tool_context import ToolContext
 
-    from deputize.adapters.openai_agents_runs import ThreadOf, Together, Waiting, call_of, waiting_in
+    from deputize.adapters.openai_agents.runs import ThreadOf, Together, Waiting, call_of, waiting_in
 except ImportError as missing:
     require(OPENAI_AGENTS)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "openai-agents") from None

@@ -23,8 +23,8 @@ from llama_index.core.workflow import Context, Event, JsonSerializer
 from workflows.errors import ContextSerdeError
 from workflows.handler import WorkflowHandler
 
-from deputize.adapters.llamaindex_delivery import OWNER
-from deputize.adapters.llamaindex_events import EVENTS
+from deputize.adapters.llamaindex.deliveries import OWNER
+from deputize.adapters.llamaindex.events import EVENTS
 from deputize.core import Conflict, InvalidInput, PolicyDenied, User
 
 __all__ = ["resume", "save_paused"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime, get_runtime
+from langgraph.types import StreamWriter
 
-from deputize.adapters.langgraph_gate import Output
+from deputize.adapters.langgraph.fast_path import RUNTIME
+from deputize.adapters.langgraph.gate import Output
 
 __all__ = ["Turn", "answering", "current", "flat"]
 
@@ -24,6 +28,15 @@ class Turn:
     state: Any
     tail: Sequence[AnyMessage]
     asked: str
+    writer: StreamWriter
+
+    def heard(self, config: RunnableConfig) -> tuple[RunnableConfig, Runtime[Any]]:
+        """For a task of the graph inside: what its tools write to the stream is heard by whoever streams the run.
+
+        LangGraph gives a graph inside of a node no writer, unless somebody listens to all graphs.
+        """
+        runtime = get_runtime().override(stream_writer=self.writer)
+        return {**config, "configurable": {**config.get("configurable", {}), RUNTIME: runtime}}, runtime
 
     @property
     def called(self) -> list[Any]:
@@ -37,9 +50,18 @@ class Turn:
             return [*self.state[: -len(self.tail)], asking]
         return {"__type": "tool_call_with_context", "tool_call": {**call, "type": "tool_call"}, "state": self.state}
 
-    def ordered(self, outputs: Iterable[Output]) -> list[Any]:
-        """What calls were answered with, in the order of the calls."""
+    def ordered(self, done: Mapping[str, Any]) -> list[Any]:
+        """What calls were answered with, in the order of the calls.
+
+        Answers among the messages are of a run that began before the graph inside had ``outputs``.
+        """
+        outputs: list[Output] = done["outputs"]
         places = {str(call["id"]): place for place, call in reversed(list(enumerate(self.calls)))}
+        known = {output["id"] for output in outputs}
+        earlier = [
+            m for m in done["messages"] if isinstance(m, ToolMessage) and m.tool_call_id in places.keys() - known
+        ]
+        outputs = [*outputs, *(Output(id=message.tool_call_id, given=[message]) for message in earlier)]
         ranked = sorted(outputs, key=lambda output: places.get(output["id"], len(places)))
         return [one for output in ranked for one in output["given"]]
 

@@ -42,7 +42,7 @@ try:
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
     from pydantic_core import SchemaValidator, core_schema
 
-    from deputize.adapters.pydantic_ai_calls import asked_with, calls_of, claim, denied, note_asked, response_of, where
+    from deputize.adapters.pydantic_ai.calls import asked_with, calls_of, claim, denied, note_asked, response_of, where
 except ImportError as missing:
     require(PYDANTIC_AI)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "pydantic-ai") from None

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from deputize.adapters.llamaindex_delivery import Delivery
+from deputize.adapters.llamaindex.deliveries import Delivery
 from deputize.core import Acting, Call, ConsentRequired, DeputizeError, NotFound
 
 __all__ = ["Blocker", "Together"]

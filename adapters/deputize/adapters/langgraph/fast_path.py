@@ -13,10 +13,11 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-__all__ = ["SAVER", "Place"]
+__all__ = ["RUNTIME", "SAVER", "Place"]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
 PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
+RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer` look up
 STREAM: Final = "__pregel_stream"  # only where somebody listens to the graphs inside
 
 

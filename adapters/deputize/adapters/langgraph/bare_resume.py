@@ -15,7 +15,7 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from deputize.adapters.langgraph_fast_path import PAD, SAVER
+from deputize.adapters.langgraph.fast_path import PAD, SAVER
 
 __all__ = ["forget_bare_resume"]
 

@@ -22,8 +22,8 @@ from deputize.core import Acting, Approval, Consent, SettingsError, system_promp
 try:
     from langchain_core.tools import BaseTool, BaseToolkit
 
-    from deputize.adapters.langchain_host import Host
-    from deputize.adapters.langchain_tools import ActTool, act_tool
+    from deputize.adapters.langchain.host import Host
+    from deputize.adapters.langchain.tool import ActTool, act_tool
 except ImportError as missing:
     raise SettingsError.without(missing, "langchain") from None
 

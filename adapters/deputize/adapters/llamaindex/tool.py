@@ -14,10 +14,10 @@ from llama_index.core.tools import FunctionTool, ToolMetadata, ToolOutput
 from llama_index.core.workflow import Context
 from workflows.runtime.types.results import WaitingForEvent
 
-from deputize.adapters.llamaindex_delivery import Delivery
-from deputize.adapters.llamaindex_events import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
-from deputize.adapters.llamaindex_host import Who, acting
-from deputize.adapters.llamaindex_together import Blocker, Together
+from deputize.adapters.llamaindex.deliveries import Delivery
+from deputize.adapters.llamaindex.events import ApprovalDone, ApprovalRequest, ConsentDone, ConsentRequest
+from deputize.adapters.llamaindex.host import Who, acting
+from deputize.adapters.llamaindex.together import Blocker, Together
 from deputize.adapters.operator_warnings import warn_of
 from deputize.adapters.tool_messages import as_text, failure_text
 from deputize.core import Acting, ApprovalRequired, Call, ConsentRequired, DeputizeError, InvalidInput, Tool, User
@@ -48,7 +48,7 @@ def with_signature(method: F) -> F:
 class ActTool(FunctionTool):
     """One tool, as a user. In an agent it can wait for the user; called by itself it acts at once, or says why not.
 
-    ``user``: who that is, or the host's function of the run's `Context`; see `deputize.adapters.llamaindex_host`.
+    ``user``: who that is, or the host's function of the run's `Context`; see `deputize.adapters.llamaindex.host`.
     """
 
     def __init__(self, deputy: Acting, tool: Tool, user: Who, agent: str, shown: ToolMetadata) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolException
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
-from deputize.adapters.langchain_calls import current_call, current_id, is_asked, tool_call_id_of
-from deputize.adapters.langchain_host import Host
+from deputize.adapters.langchain.calls import current_call, current_id, message_asking, tool_call_id_of
+from deputize.adapters.langchain.host import Host
 from deputize.adapters.tool_messages import as_text
 from deputize.core import DeputizeError, Tool
 
 __all__ = ["ActTool", "act_tool"]
+
+Act: TypeAlias = Callable[[Mapping[str, Any], RunnableConfig], Any]
+"""Answers one call; of LangChain's ``coroutine``, what comes has to be awaited."""
 
 
 class ActTool(StructuredTool):
@@ -25,6 +29,7 @@ class ActTool(StructuredTool):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     shown: dict[str, Any]
+    host: Host = Field(exclude=True, repr=False)
 
     @property
     def tool_call_schema(self) -> ArgsSchema:
@@ -47,19 +52,24 @@ class ActTool(StructuredTool):
         finally:
             current_id.reset(token)
 
-    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> str | dict[str, Any]:
-        """The arguments behind a gate go to the core as they are: it checks them, and says in words what is wrong."""
-        if is_asked() and isinstance(tool_input, dict):
-            return dict(tool_input)
-        return super()._parse_input(tool_input, tool_call_id)
+    def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> dict[str, Any]:
+        """All arguments as one: beside each other, one that is called like a keyword would be taken for it.
 
-    # LangChain's own two look up the types of what they call, each time: a third of the cost of a call.
+        Those behind a gate go to the core as they are: it checks them, and says in words what is wrong.
+        """
+        given = {next(iter(self.args)): tool_input} if isinstance(tool_input, str) else dict(tool_input)
+        if not message_asking(self.host):
+            given = cast("dict[str, Any]", super()._parse_input(given, tool_call_id))
+        return {"arguments": given}
 
-    def _run(self, *args: Any, config: RunnableConfig, **arguments: Any) -> Any:
-        return (self.func or super()._run)(*args, config=config, **arguments)
+    # LangChain's own two look up the types of what they call, each time: a third of the cost of a call. Where ``run``
+    # is called by itself, there is no ``config``.
 
-    async def _arun(self, *args: Any, config: RunnableConfig, **arguments: Any) -> Any:
-        return await (self.coroutine or super()._arun)(*args, config=config, **arguments)
+    def _run(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
+        return cast("Act", self.func)(given.get("arguments", {}), config or {})
+
+    async def _arun(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
+        return await cast("Act", self.coroutine)(given.get("arguments", {}), config or {})
 
 
 def _runtime() -> Any:
@@ -75,10 +85,11 @@ def _runtime() -> Any:
 def act_tool(tool: Tool, host: Host) -> BaseTool:
     """This tool of a deputy as a tool of LangChain, sync and async, for whom the host says."""
 
-    async def act(*, config: RunnableConfig, **arguments: Any) -> tuple[Any, Any]:
+    async def act(arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[Any, Any]:
         try:
             user = host.acting_user(config, _runtime())
-            result = await host.deputy.act(tool.name, arguments, user=user, call=current_call(config), agent=host.agent)
+            call = current_call(config, host)
+            result = await host.deputy.act(tool.name, arguments, user=user, call=call, agent=host.agent)
         except DeputizeError as error:
             failed = host.failed(tool.name, current_id.get(), error)
             if failed.tool_call_id:
@@ -86,8 +97,8 @@ def act_tool(tool: Tool, host: Host) -> BaseTool:
             raise ToolException(str(failed.content)) from None
         return as_text(result), result
 
-    def act_now(*, config: RunnableConfig, **arguments: Any) -> tuple[Any, Any]:
-        return host.deputy.run(act(config=config, **arguments))
+    def act_now(arguments: Mapping[str, Any], config: RunnableConfig) -> tuple[Any, Any]:
+        return host.deputy.run(act(arguments, config))
 
     facts = {
         "provider": tool.provider,
@@ -106,4 +117,5 @@ def act_tool(tool: Tool, host: Host) -> BaseTool:
         metadata=facts,
         extras=facts,
         shown=tool.schema,
+        host=host,
     )

@@ -11,26 +11,31 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["asked_by", "current_call", "current_id", "is_asked", "tool_call_id_of"]
+__all__ = ["asked_by", "current_call", "current_id", "message_asking", "tool_call_id_of"]
 
 current_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 """The id of the call that is answered now."""
-_asked: ContextVar[str] = ContextVar("deputize_asked", default="")
+_asked: ContextVar[tuple[str, object]] = ContextVar("deputize_asked", default=("", None))
 
 
 @contextmanager
-def asked_by(message: str) -> Iterator[None]:
-    """While this lasts, calls were asked for by the message of this id."""
-    token = _asked.set(message)
+def asked_by(message: str, host: object) -> Iterator[None]:
+    """While this lasts, calls of this host's tools were asked for by the message of this id.
+
+    What runs inside of them, as an agent in a tool or a wrapper does, answers messages of its own with tools of its
+    own. ``host``: the `Host` of the tools; empty ``message``: nobody asked for what runs now.
+    """
+    token = _asked.set((message, host))
     try:
         yield
     finally:
         _asked.reset(token)
 
 
-def is_asked() -> bool:
-    """Whether a gate has seen the call that is answered now, and its arguments."""
-    return bool(_asked.get())
+def message_asking(host: object) -> str:
+    """The id of the message whose calls of this host's tools are answered now; empty where no gate has seen any."""
+    message, whose = _asked.get()
+    return message if whose is host else ""
 
 
 def tool_call_id_of(call: Any) -> str:
@@ -38,11 +43,11 @@ def tool_call_id_of(call: Any) -> str:
     return str(call.get("id") or "") if isinstance(call, dict) and call.get("type") == "tool_call" else ""
 
 
-def current_call(config: RunnableConfig) -> Call:
+def current_call(config: RunnableConfig, host: object) -> Call:
     """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
     known = config.get("metadata") or {}
     thread = str((config.get("configurable") or {}).get("thread_id") or "")
-    task = _asked.get() or str(known.get("langgraph_checkpoint_ns") or "")
+    task = message_asking(host) or str(known.get("langgraph_checkpoint_ns") or "")
     if not task or not current_id.get():
         return Call(thread=thread)
     return Call(thread=thread, message=task, id=current_id.get(), run=str(known.get("run_id") or ""))

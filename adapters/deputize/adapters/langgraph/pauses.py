@@ -23,7 +23,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, Interrupt, interrupt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deputize.adapters.langgraph_fast_path import SAVER
+from deputize.adapters.langgraph.fast_path import SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Acting, Approval, Conflict, InvalidInput, NotFound, PolicyDenied, User
 

@@ -25,8 +25,8 @@ from workflows.runtime.types.results import (
     WaitingForEvent,
 )
 
-from deputize.adapters.llamaindex_events import Never
-from deputize.adapters.llamaindex_host import SERVED, on_server
+from deputize.adapters.llamaindex.events import Never
+from deputize.adapters.llamaindex.host import SERVED, on_server
 from deputize.adapters.releases import LLAMAINDEX, require_names
 from deputize.core import Call, Conflict, PolicyDenied, User
 

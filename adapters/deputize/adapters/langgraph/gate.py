@@ -36,11 +36,11 @@ from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
 from deputize.adapters.host import REFUSED
-from deputize.adapters.human_in_the_loop import answers_to, as_hitl
-from deputize.adapters.langchain_host import Host
-from deputize.adapters.langgraph_bare_resume import forget_bare_resume
-from deputize.adapters.langgraph_calls import open_calls, where
-from deputize.adapters.langgraph_pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
+from deputize.adapters.langchain.host import Host
+from deputize.adapters.langgraph.bare_resume import forget_bare_resume
+from deputize.adapters.langgraph.calls import open_calls, where
+from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
+from deputize.adapters.langgraph.pauses import WAKE, Answers, Payload, asking_again, record, same_user, wait_for
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -48,6 +48,7 @@ from deputize.core import (
     ConsentRequired,
     Declined,
     Effect,
+    InvalidInput,
     PolicyDenied,
     SettingsError,
     Tool,
@@ -80,13 +81,14 @@ class Lost(TypedDict):
 
 
 class _Given(TypedDict):
-    messages: list[AnyMessage]
+    messages: Annotated[list[AnyMessage], operator.add]
     """The model's message, and what has followed it."""
     lost: NotRequired[Annotated[list[Lost], operator.add]]
 
 
 class _Done(TypedDict):
     outputs: Annotated[list[Output], operator.add]
+    messages: Annotated[list[AnyMessage], operator.add]
 
 
 class State(_Given, _Done, total=False):
@@ -176,6 +178,8 @@ class Gate:
         done = {output["id"] for output in state.get("outputs", ())}
         calls = [call for call in every if call["id"] not in done]
         wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.providers]
+        if any(call["id"] is None and call["name"] in self.providers for call in calls):
+            raise InvalidInput("A tool call has no id, so no message could answer it.", fix_by="operator")
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises, and says why
         approved, note, seen = set[str](), state.get("deputize") or {}, Findings(asked, user)
@@ -198,8 +202,8 @@ class Gate:
                     seen.first.append(call)
         if not user or len({call["id"] for call in calls}) < len(calls):
             seen.first = []  # of calls with one id, an answer now could be another call's
-        elif state.get("lost"):
-            await self._add_lost(seen, state["lost"], user)
+        elif lost := state.get("lost"):
+            await self._add_lost(seen, lost, user)
         return seen
 
     async def _add_lost(self, seen: Findings, lost: Sequence[Lost], user: User) -> None:

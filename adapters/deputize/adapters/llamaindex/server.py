@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from deputize.adapters.llamaindex_host import SERVED
+from deputize.adapters.llamaindex.host import SERVED
 from deputize.core import User, UserRequired
 
 __all__ = ["UserMiddleware", "handler_prefix"]

@@ -23,8 +23,8 @@ from typing import Annotated, Any, Final
 from langgraph.types import Interrupt
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 
-from deputize.adapters.inboxes import as_hitl, asks_of
-from deputize.adapters.langgraph_pauses import Answers, Payload, asked_of
+from deputize.adapters.langgraph.inboxes import as_hitl, asks_of
+from deputize.adapters.langgraph.pauses import Answers, Payload, asked_of
 from deputize.core import InvalidInput
 
 __all__ = ["answers_to", "as_hitl", "decisions_by_id", "read_hitl"]

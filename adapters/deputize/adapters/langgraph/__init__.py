@@ -3,7 +3,7 @@
     builder.add_node("tools", act_node(deputy, "gmail", tools=[my_own_tool]))
 
 Every call runs as ``ToolNode`` runs it: callbacks, traces, injected state, commands, error handling. Before, a gate
-asks the vault, and the user (`deputize.adapters.langgraph_gate`). Where all calls only read and nothing is missing,
+asks the vault, and the user (`deputize.adapters.langgraph.gate`). Where all calls only read and nothing is missing,
 they run at once.
 
 Writes keep the message's order: those at one provider are done one after another.
@@ -30,13 +30,12 @@ try:
     from langgraph.runtime import Runtime, get_runtime
     from langgraph.types import Command, Send
 
-    from deputize.adapters.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langchain_calls import asked_by
-    from deputize.adapters.langchain_host import Host
-    from deputize.adapters.langchain_tools import act_tool
-    from deputize.adapters.langgraph_calls import latest, open_calls
-    from deputize.adapters.langgraph_fast_path import Place
-    from deputize.adapters.langgraph_gate import (
+    from deputize.adapters.langchain.calls import asked_by
+    from deputize.adapters.langchain.host import Host
+    from deputize.adapters.langchain.tool import act_tool
+    from deputize.adapters.langgraph.calls import latest, open_calls
+    from deputize.adapters.langgraph.fast_path import Place
+    from deputize.adapters.langgraph.gate import (
         NOBODY,
         RETURNS,
         Findings,
@@ -47,7 +46,8 @@ try:
         Output,
         State,
     )
-    from deputize.adapters.langgraph_pauses import (
+    from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
+    from deputize.adapters.langgraph.pauses import (
         WAKE,
         Answers,
         Edited,
@@ -57,7 +57,7 @@ try:
         resume_when_done,
         same_user,
     )
-    from deputize.adapters.langgraph_turn import Turn, answering, current, flat
+    from deputize.adapters.langgraph.turn import Turn, answering, current, flat
 except ImportError as missing:
     require(LANGGRAPH)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "langgraph") from None
@@ -138,8 +138,10 @@ class ActNode(ToolNode):
                 f"A tool of the application is called {clash[0]!r}, as one of ours.", hint="Give it another name."
             )
         super().__init__([*ours, *theirs.values()], **of_tool_node)
+        self._handles_errors = "handle_tool_errors" in of_tool_node
         self.host, self.gate = host, Gate(host, found, mode)
-        graph = self.gate.graph("act", self._tasks, act=RunnableLambda(self._act, afunc=self._aact, name="act"))
+        act = RunnableLambda(self._act, afunc=self._aact, name="act")
+        graph = self.gate.graph("act", self._tasks, act=act, own_tools=RunnableLambda(_to_gate, name="own_tools"))
 
         def run(input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
             return self._run(graph, input, config, runtime)
@@ -150,40 +152,40 @@ class ActNode(ToolNode):
         self.func, self.afunc = run, arun  # LangGraph finds the graph in them
 
     def _run(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn = self._given(input, config)
+        turn = self._given(input, config, runtime)
         if not self._has_ours(turn):
             return self._func(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not place.begun_now() and self.host.deputy.run(self._may_run_at_once(turn, place.config)):
-            with asked_by(turn.asked):
+            with asked_by(turn.asked, self.host):
                 answers = flat(self._func(turn.called, place.config, runtime))
             if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
         with answering(turn):
             done = graph.invoke({"messages": [*turn.tail]}, place.config if place else config)
-        return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
+        return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _arun(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
-        turn = self._given(input, config)
+        turn = self._given(input, config, runtime)
         if not self._has_ours(turn):
             return await self._afunc(input, config, runtime)
         place = Place.of(config) if self._only_reads(turn) else None
         if place and not await place.begun() and await self._may_run_at_once(turn, place.config):
-            with asked_by(turn.asked):
+            with asked_by(turn.asked, self.host):
                 answers = await self._read(turn, place.config, runtime)
             if not self._missing(answers):
                 return self._combine_tool_outputs(answers, turn.form)
         with answering(turn):
             done = await graph.ainvoke({"messages": [*turn.tail]}, place.config if place else config)
-        return self._combine_tool_outputs(turn.ordered(done["outputs"]), turn.form)
+        return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _read(self, turn: Turn, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
-        """Reads at once. One that no wrapper of the host's is about needs no more than a run of its tool."""
-        if len(turn.called) > 1 or self._wrap_tool_call or self._awrap_tool_call:
+        """Reads at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
+        if len(turn.called) > 1 or self._handles_errors:
             return flat(await self._afunc(turn.called, config, runtime))
         return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
-    def _given(self, input: Any, config: RunnableConfig) -> Turn:
+    def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Turn:
         """What this run was given, in each form that ``ToolNode`` takes."""
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
@@ -192,14 +194,18 @@ class ActNode(ToolNode):
         asked, waiting = open_calls(tail, config)
         if form == "tool_calls":  # sent one by one: of the last message, some
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
-        return Turn(waiting, form, state, tail, asked)
+        return Turn(waiting, form, state, tail, asked, runtime.stream_writer)
 
     def _has_ours(self, turn: Turn) -> bool:
         return any(call["name"] in self.gate.providers for call in turn.calls)
 
     def _only_reads(self, turn: Turn) -> bool:
-        """Whether all can be done at once, if the user need not be asked: then nothing has to be kept before."""
-        return bool(turn.tail[0].id) and all(call["name"] in self.gate.reads for call in turn.calls)
+        """Whether all can be done at once, if the user need not be asked: then nothing has to be kept before.
+
+        A wrapper of the host's may pause: then who began has to be kept, or anybody may go on.
+        """
+        alone = bool(turn.tail[0].id) and not self._wrap_tool_call and not self._awrap_tool_call
+        return alone and all(call["name"] in self.gate.reads for call in turn.calls)
 
     async def _may_run_at_once(self, turn: Turn, config: RunnableConfig) -> bool:
         user = self.host.resuming_user(config, get_runtime())
@@ -218,9 +224,9 @@ class ActNode(ToolNode):
         return [Send("act", {"call": one, "then": then, **whose, "back": back}) for one, *then in lanes.values()]
 
     def _act(self, task: _Task, config: RunnableConfig) -> Command[Any]:
-        steps, runtime = self._steps(task, config), get_runtime()
-        given: Any = None
-        with asked_by(task["message"]):
+        steps, given = self._steps(task, config), None
+        config, runtime = current.get().heard(config)
+        with asked_by(self._asking(task), self.host):
             while True:
                 try:
                     one = steps.send(given)
@@ -229,15 +235,19 @@ class ActNode(ToolNode):
                 given = self._func(one, config, runtime)
 
     async def _aact(self, task: _Task, config: RunnableConfig) -> Command[Any]:
-        steps, runtime = self._steps(task, config), get_runtime()
-        given: Any = None
-        with asked_by(task["message"]):
+        steps, given = self._steps(task, config), None
+        config, runtime = current.get().heard(config)
+        with asked_by(self._asking(task), self.host):
             while True:
                 try:
                     one = steps.send(given)
                 except StopIteration as ended:
                     return cast("Command[Any]", ended.value)
                 given = await self._afunc(one, config, runtime)
+
+    def _asking(self, task: _Task) -> str:
+        """The message whose calls of ours are answered in this task; in a tool of the host's own there are none."""
+        return task["message"] if task["call"]["name"] in self.gate.providers else ""
 
     def _steps(self, task: _Task, config: RunnableConfig) -> Generator[Any, Any, Command[Any]]:
         """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""
@@ -246,7 +256,7 @@ class ActNode(ToolNode):
             same_user(task, self.host.resuming_user(config, get_runtime()))
         for call in [task["call"], *task["then"]]:
             answers, call_id = flat((yield turn.of_one(call))), str(call["id"])
-            before = sum(lost["id"] == call_id for lost in task["lost"])
+            before = sum(lost["id"] == call_id for lost in task.get("lost", ()))
             if (missing := self._missing(answers)) and before < RETURNS:
                 lost: Lost = {"id": call_id, "asks": missing}
                 return Command(update={"outputs": outputs, "lost": [lost]}, goto="gate")
@@ -256,3 +266,8 @@ class ActNode(ToolNode):
     def _missing(self, answers: Iterable[Any]) -> Payload:
         """What one of our calls has to be asked about after all."""
         return next((found for one in answers if (found := missing_of(one)) and one.name in self.gate.providers), {})
+
+
+def _to_gate(call: Any) -> Command[Any]:
+    """For pauses that are older than this release: it ran the host's tools in a node of their own."""
+    return Command(goto="gate")

@@ -1,0 +1,116 @@
+"""Whose an agent's run is: of two middlewares for two users, past a jump, and at a pause that a tool asks for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, hook_config
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+
+from deputize.adapters.middleware import DeputyMiddleware
+from deputize.core import Deputy, PolicyDenied
+from deputize.sandbox import Sandbox
+from tests.support.created import calling
+from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, config, tool_messages
+from tests.support.house import build, connect
+
+ALICE, BOB, NOBODY = Context("alice"), Context("bob"), Context("")
+START: dict[str, Any] = {"messages": [("user", "go on")]}
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    return Sandbox()
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    async with await build(sandbox) as deputy:
+        for user in ("alice", "bob"):
+            await connect(deputy, sandbox, "readonly", "send", user=user, as_=f"{user}@example.test")
+        yield deputy
+
+
+def agent(*middleware: AgentMiddleware[Any, Any, Any], calls: Any = (SEND,)) -> Graph:
+    made: Graph = create_agent(
+        calling(*calls), middleware=middleware, context_schema=Context, checkpointer=InMemorySaver()
+    )
+    return made
+
+
+async def run(graph: Graph, given: Any, who: Context | None, mode: str) -> Any:
+    if mode == "async":
+        return await graph.ainvoke(given, config(), context=who)
+    return await asyncio.to_thread(graph.invoke, given, config(), context=who)
+
+
+def yes(asks: list[dict[str, Any]]) -> Command[Any]:
+    return Command(resume={"decisions": {ask["approval_id"]: "approve" for ask in asks}})
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+async def test_two_middlewares_of_one_agent_act_each_for_its_own_user(
+    mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    labels = {"name": "gmail_list_labels", "args": {}, "id": "labels"}
+    hers = DeputyMiddleware(deputy, "gmail_search_emails", "gmail_send_email", user="alice")
+    his = DeputyMiddleware(deputy, "gmail_list_labels", user="bob", name="bobs")
+    graph = agent(hers, his, calls=[SEND, labels])
+    await run(graph, START, None, mode)
+    state = await run(graph, yes(await approvals_of(graph, config())), None, mode)
+    assert {call: m.status for call, m in tool_messages(state).items()} == {"send": "success", "labels": "success"}
+    assert [len(sandbox.sent(f"{user}@example.test")) for user in ("alice", "bob")] == [1, 0]
+    asked = {seen.who for seen in sandbox.requests if seen.path.endswith("/labels")}
+    assert asked == {"bob@example.test"}
+
+
+class Jumping(AgentMiddleware[Any, Any, Any]):
+    """Goes on to the model, past what other middlewares do before the agent."""
+
+    @hook_config(can_jump_to=["model"])
+    def before_agent(self, state: Any, runtime: Any) -> dict[str, Any]:
+        return {"jump_to": "model"}
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+async def test_where_another_middleware_jumps_over_the_beginning_it_is_noted_once_we_are_reached(
+    mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    graph = agent(Jumping(), DeputyMiddleware(deputy, "gmail"), calls=[SEND, SEARCH])
+    await run(graph, START, ALICE, mode)
+    with pytest.raises(PolicyDenied):
+        await run(graph, yes(await approvals_of(graph, config())), BOB, mode)
+    for _ in range(2):  # renewed since it was shown: asked once more
+        state = await run(graph, yes(await approvals_of(graph, config())), ALICE, mode)
+    assert {call: m.status for call, m in tool_messages(state).items()} == {"send": "success", "search": "success"}
+    assert [len(sandbox.sent(f"{user}@example.test")) for user in ("alice", "bob")] == [1, 0]
+
+
+@pytest.mark.parametrize("mode", ["async", "sync"])
+@pytest.mark.parametrize("other", [BOB, NOBODY], ids=["bob", "nobody"])
+async def test_a_pause_that_a_tool_has_asked_for_stays_its_owners(
+    other: Context, mode: str, deputy: Deputy, sandbox: Sandbox
+) -> None:
+    """A mail that was edited behind the gate is asked about where it is sent."""
+    graph = agent(HumanInTheLoopMiddleware({SEND["name"]: True}), DeputyMiddleware(deputy, "gmail"))
+    edited = {**SEND["args"], "body": "No, sorry."}
+    edit = {"decisions": [{"type": "edit", "edited_action": {"name": SEND["name"], "args": edited}}]}
+    await run(graph, START, ALICE, mode)
+    await run(graph, yes(await approvals_of(graph, config())), ALICE, mode)
+    await run(graph, Command(resume=edit), ALICE, mode)
+    [ask] = await approvals_of(graph, config())
+    assert "No, sorry." in str(ask["preview"])
+    for given in (yes([ask]), None):
+        with pytest.raises(PolicyDenied, match="belongs to another user"):
+            await run(graph, given, other, mode)
+    assert [len(sandbox.sent(f"{user}@example.test")) for user in ("alice", "bob")] == [0, 0]
+    for _ in range(2):
+        state = await run(graph, yes(await approvals_of(graph, config())), ALICE, mode)
+    assert tool_messages(state)["send"].status == "success"
+    [mail] = sandbox.sent("alice@example.test")
+    assert b"No, sorry." in mail.raw
