@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,22 @@ async def test_each_mail_goes_out_once_or_not_at_all(name: str, how: str) -> Non
         assert await mails(play, how) == MAILS[how]
 
 
+async def done(name: str, folder: Path, step: str, base: str, ends: int = 0) -> str:
+    """One step, in a process of its own; what it printed."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.deferring", name, str(folder), step, base,
+        stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+    try:
+        out, _ = await asyncio.wait_for(child.communicate(), 120)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    assert child.returncode == ends, f"{step} of {name} ended with {child.returncode}"
+    return out.decode()
+
+
 @each
 @pytest.mark.processes
 async def test_each_step_can_be_taken_by_a_process_of_its_own(name: str, tmp_path: Path) -> None:
@@ -34,14 +51,39 @@ async def test_each_step_can_be_taken_by_a_process_of_its_own(name: str, tmp_pat
     async with serve(sandbox.app) as base:
         for step, leads_to in (("begin", "consent"), ("look", "approval"), ("approve", "Sent."), ("approve", "Sent.")):
             kept = (tmp_path / "saved").read_text() if step == "approve" else ""
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.support.deferring", name, str(tmp_path), step, base,
-                stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            )  # fmt: skip
-            out, _ = await asyncio.wait_for(child.communicate(), 60)
-            assert child.returncode == 0 and leads_to in out.decode()
+            assert leads_to in await done(name, tmp_path, step, base)
             if kept:
                 (tmp_path / "saved").write_text(kept)  # resumed once more from the same place
+    assert len(sandbox.sent("alice@example.test")) == 1
+
+
+@each
+@pytest.mark.processes
+@pytest.mark.parametrize(("when", "says"), [("after", "earlier run"), ("unsaved", "Sent.")])
+async def test_a_process_killed_in_an_act_leaves_one_mail_to_those_that_take_it_up(
+    name: str, when: str, says: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox()
+    async with serve(sandbox.app) as base:
+        for step in ("begin", "look"):
+            await done(name, tmp_path, step, base)
+        kept = (tmp_path / "saved").read_text()
+        assert await done(name, tmp_path, when, base, -signal.SIGKILL) == ""
+        assert len(sandbox.sent("alice@example.test")) == 1 and (tmp_path / "saved").read_text() == kept
+        rivals = await asyncio.gather(*(done(name, tmp_path, "approve", base) for _ in range(2)))
+        assert all(says in said for said in rivals), rivals
+    assert len(sandbox.sent("alice@example.test")) == 1
+
+
+@each
+@pytest.mark.processes
+async def test_processes_that_race_for_one_yes_send_one_mail(name: str, tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    async with serve(sandbox.app) as base:
+        for step in ("begin", "look"):
+            await done(name, tmp_path, step, base)
+        rivals = await asyncio.gather(*(done(name, tmp_path, "approve", base) for _ in range(3)))
+        assert any("Sent." in said for said in rivals), rivals
     assert len(sandbox.sent("alice@example.test")) == 1
 
 

@@ -117,6 +117,22 @@ async def test_a_refusal_that_the_hosts_function_raises_is_answered_with_its_sta
     assert answer.status_code == 403 and "canary" not in answer.text
 
 
+async def test_no_text_of_an_exception_in_the_hosts_function_reaches_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """LlamaIndex's server answers what nobody has caught with "Internal server error", and its text."""
+
+    async def broken(request: Request) -> str:
+        raise RuntimeError("canary of a database")
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(UserMiddleware(Starlette(), broken)), base_url="http://server"
+    ) as client:
+        answer = await client.get(f"/results/{HERS}")
+    assert answer.status_code == 500 and "RuntimeError" in caplog.text
+    assert "canary" not in answer.text + caplog.text
+
+
 @pytest.mark.parametrize("how", ["run", "run-nowait"])
 async def test_each_run_is_given_a_handler_of_its_user_whatever_the_client_sends(how: str) -> None:
     async with served() as alice:
@@ -134,7 +150,7 @@ async def test_each_run_is_given_a_handler_of_its_user_whatever_the_client_sends
         assert (await alice.post(f"/workflows/mail/{how}", content=doubled)).status_code == 404
 
 
-@pytest.mark.parametrize("body", ["[]", "null", "7", '"x"', "{", "\xff", '{"context": {"state": {}}}'])
+@pytest.mark.parametrize("body", ["[]", "null", "7", '"x"', "{", "\xff", "[" * 100_000, '{"context": {"state": {}}}'])
 async def test_a_body_that_is_no_object_or_brings_a_context_is_refused(body: str) -> None:
     async with served() as alice:
         answer = await alice.post("/workflows/mail/run", content=body.encode("latin-1"))

@@ -273,6 +273,26 @@ async def test_an_agent_that_is_a_tool_of_another_asks_and_sends_once() -> None:
         assert "Sent." in str(done.final_output) and play.sent() == 1
 
 
+async def test_agents_of_one_run_may_act_for_different_users_and_each_says_yes_to_their_own() -> None:
+    async with Play.of("openai_agents") as play:
+        await play.connect("alice", "bob")
+        mine: list[Any] = [
+            agent_of(play.deputy, {**SEND, "id": who}, user=who, thread="1").as_tool(who, "Sends mail.")
+            for who in ("alice", "bob")
+        ]
+        both = [{"name": who, "args": {"input": "send it"}, "id": f"for {who}"} for who in ("alice", "bob")]
+        outer = Agent(name="outer", model=Asking(both), tools=mine)
+        state = (await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)).to_state()
+        asks = {ask["account"]: ask["approval_id"] for ask in await asked_of(state)}
+        with pytest.raises(PolicyDenied):
+            await settle(state, {asks["alice@example.test"]: "approve", "another": "approve"})
+        assert len(await play.deputy.pending("alice")) == 1, "what was refused has decided nothing"
+        assert len(await settle(state, {asks["bob@example.test"]: "reject"})) == 1
+        assert await settle(state, {asks["alice@example.test"]: "approve"}) == []
+        await Runner.run(outer, state, run_config=QUIET)
+        assert (play.sent("alice"), play.sent("bob")) == (1, 0)
+
+
 async def test_the_hosts_own_tools_are_the_hosts_to_approve() -> None:
     from agents import function_tool
 

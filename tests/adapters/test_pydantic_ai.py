@@ -10,10 +10,21 @@ import sys
 from typing import Any
 
 import pytest
-from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ModelMessagesTypeAdapter, ToolDenied
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic_ai import (
+    Agent,
+    DeferredToolRequests,
+    DeferredToolResults,
+    ModelMessagesTypeAdapter,
+    ToolApproved,
+    ToolDenied,
+)
 from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
-from pydantic_ai.toolsets import AbstractToolset
+from pydantic_ai.toolsets import AbstractToolset, WrapperToolset
 
 from deputize.adapters import operator_warnings
 from deputize.adapters.pydantic_ai import DeputyToolset, answers, asked_of
@@ -310,6 +321,47 @@ async def test_a_prefix_before_all_names_changes_nothing(deputy: Deputy, sandbox
     assert "Sent." in str(done.output) and len(sandbox.sent("alice@example.test")) == 1
 
 
+class Signing(WrapperToolset[Any]):
+    """A host's own toolset, which adds to each mail that passes through it."""
+
+    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: Any, tool: Any) -> Any:
+        return await super().call_tool(name, {**tool_args, "body": f"{tool_args['body']} (by a machine)"}, ctx, tool)
+
+
+@pytest.mark.parametrize("decision", ["approve", "edit", "reject"])
+async def test_what_a_wrapping_toolset_makes_of_a_call_is_shown_and_sent_and_asked_about_once(decision: str) -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        toolset = Signing(DeputyToolset(play.deputy, "gmail", user="alice"))
+        agent = Agent(model_of([SEND]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
+        history, requests = kept_of(turn_of(await agent.run("go on")).saved)
+        [ask] = asked_of(requests, "approval")
+        assert "Yes, gladly. (by a machine)" in str(ask["preview"])
+        edit = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
+        results = answers(requests, {ask["approval_id"]: edit if decision == "edit" else decision})
+        end = await agent.run(message_history=history, deferred_tool_results=results)
+        assert not isinstance(end.output, DeferredToolRequests), "asked once"
+        wanted = {"approve": ["Yes, gladly. (by a machine)"], "edit": ["No. (by a machine)"], "reject": []}[decision]
+        assert len(wanted) == play.sent() and ("declined" in end.output.lower()) == (decision == "reject")
+        for mail, text in zip(play.sandbox.sent("alice@example.test"), wanted, strict=True):
+            assert text.encode() in mail.raw
+        found = await play.deputy.approval(ask["approval_id"], by="alice")
+        assert found and found.status != "pending"
+
+
+async def test_a_yes_to_what_was_shown_is_none_to_other_arguments() -> None:
+    async with Play.of("pydantic_ai") as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        [approval] = turn.ids("approval")
+        other = ToolApproved(override_args={**SEND["args"], "to": ["eve@evil.test"]})
+        told = {"approval_id": approval, "decision": "approve"}
+        results = DeferredToolResults(approvals={"send": other}, metadata={"send": told})
+        again = await Runs().with_results(play.deputy, turn.saved, results)
+        assert again.kinds == {"approval"} and play.sent() == 0
+        assert again.ids("approval") != [approval] and "eve@evil.test" in str(again.asks[0]["preview"])
+
+
 # ------------------------------------------------------------- other ways to run
 
 
@@ -364,3 +416,31 @@ async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbo
     asked = [message for message in done.all_messages() if isinstance(message, ModelResponse)]
     assert [m.metadata for m in asked if m.metadata] == [{"deputize": {"user": "alice", "tenant": ""}}]
     assert ModelMessagesTypeAdapter.dump_json(done.all_messages())
+
+
+# ------------------------------------------------------------- spans
+
+
+@pytest.mark.parametrize("content", [True, False])
+async def test_nothing_secret_is_in_spans_and_logs(content: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    async with Play.of("pydantic_ai") as play:
+        tap = play.wire.inner = Wiretap(play.wire.inner)
+        agent = agent_of(play.deputy, SEND, SEARCH)
+        agent.instrument = InstrumentationSettings(tracer_provider=provider, include_content=content)
+        result = await agent.run("go on", deps=Deps("alice"))
+        await play.visit(turn_of(result))
+        for decision in ("", "approve"):
+            said = {ask["approval_id"]: decision for ask in asked_of(result.output, "approval")}
+            result = await agent.run(
+                message_history=result.all_messages(),
+                deferred_tool_results=answers(result.output, said if decision else None),
+                deps=Deps("alice"),
+            )
+    assert "Sent." in result.output and {"access_token", "code", "code_verifier", "state"} <= tap.kinds()
+    spans = "\n".join(span.to_json() for span in exporter.get_finished_spans())
+    assert "gmail_send_email" in spans
+    assert ("/connect/" in spans, "Yes, gladly." in spans) == (content, content), "without content no link and no text"
+    assert hits(tap.secrets, {"spans": spans, "log": caplog.text}) == []

@@ -7,6 +7,8 @@ FOLDER STAGE BASE`` takes one step of a conversation in a process of its own, wi
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -115,6 +117,24 @@ class Wire(httpx.AsyncBaseTransport):
         return response
 
 
+def killed() -> None:
+    """End this process, with nothing said to it and nothing tidied up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass
+class Deadly(httpx.AsyncBaseTransport):
+    """The network of a process that is killed when Google has taken a mail, and before the process hears of it."""
+
+    inner: httpx.AsyncBaseTransport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.inner.handle_async_request(request)
+        if request.method == "POST" and request.url.path.endswith("/send"):
+            killed()
+        return response
+
+
 def who_called(sandbox: Sandbox) -> set[str]:
     """Whose tokens Gmail has seen."""
     return {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"}
@@ -216,20 +236,30 @@ async def refused(play: Play, turn: Turn) -> None:
 
 
 async def stage(name: str, folder: Path, step: str, base: str) -> None:
-    """One step, with all that is kept read from the folder, and Google at ``base``."""
+    """One step, with all that is kept read from the folder, and Google at ``base``.
+
+    "begin", "look", "approve"; or an approval whose process is killed "after" the mail has left, or, where it is
+    "unsaved", when the run has ended, and before what it left is kept.
+    """
     from deputize.core import PROVIDERS
 
     runs, saved = framework(name), folder / "saved"
     vault = await new_vault(folder / "vault", KEY)
     providers = {"google": PROVIDERS["google"].moved_to(base)}
-    transport = lambda: httpx.AsyncHTTPTransport(trust_env=False)  # noqa: E731
+
+    def transport() -> httpx.AsyncBaseTransport:
+        network = httpx.AsyncHTTPTransport(trust_env=False)
+        return Deadly(network) if step == "after" else network
+
     async with await build(vault=vault, transport=transport, providers=providers) as deputy:
         if step == "begin":
             turn = await runs.start(deputy, SEND)
         else:
             waiting = await deputy.pending("alice")
-            said = {one.id: "approve" for one in waiting if isinstance(one, Approval)} if step == "approve" else None
+            said = {one.id: "approve" for one in waiting if isinstance(one, Approval)} if step != "look" else None
             turn = await runs.resume(deputy, saved.read_text(), said)
+        if step == "unsaved":
+            killed()
         saved.write_text(turn.saved)
         for one in turn.ids("consent"):
             found = await deputy.consents.status(one)

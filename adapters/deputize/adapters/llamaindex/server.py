@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
@@ -34,6 +35,8 @@ Authenticate: TypeAlias = Callable[[Request], Named | Awaitable[Named]]
 OF_A_HANDLER: Final = ("results", "events", "handlers")
 READ_ONLY: Final = ("schema", "representation", "events")
 RUNS: Final = ("run", "run-nowait")
+
+log = logging.getLogger("deputize.adapters.llamaindex")
 
 
 def handler_prefix(user: User | str) -> str:
@@ -66,6 +69,9 @@ class UserMiddleware:
             return await _refusal(401, "Sign in first.")(scope, receive, send)
         except HTTPException as refused:  # no handler of the server's would see it out here
             return await _refusal(refused.status_code, "Refused.")(scope, receive, send)
+        except Exception as error:  # the server would send its text to the client
+            log.warning("authenticate failed: %s", type(error).__name__)
+            return await _refusal(500, "Nobody could be signed in.")(scope, receive, send)
         found = await _allowed(request, user)
         if isinstance(found, JSONResponse):
             return await found(scope, receive, send)
@@ -97,7 +103,7 @@ async def _run_of(request: Request, user: User) -> JSONResponse | bytes:
     """The body of a request to run, with a handler of this user; a client may name one of theirs, to go on with it."""
     try:
         body: Any = json.loads(await request.body() or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return _refusal(400, "The body is no JSON.")
     if not isinstance(body, dict):
         return _refusal(400, "The body is no JSON object.")

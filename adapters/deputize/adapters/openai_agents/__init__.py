@@ -137,16 +137,22 @@ async def settle(
     said = decisions_of(decisions or {}, [{"approval_id": one} for one in decisions or {}], reason)
     faults: dict[str, str] = {}
     before = await _look(state)
-    for approval, one in said.items():
-        for host, user in {(b.host, b.user) for b in before}:
-            if await host.deputy.approval(approval, by=user) is None:
-                raise PolicyDenied("This approval is not of the run's user.", hint="Resume as the user who was asked.")
-            faults[approval] = await host.record(one, user)
+    whose = {one: await _whose(one, before) for one in said}  # all of them, before any is recorded
+    for approval, (host, user) in whose.items():
+        faults[approval] = await host.record(said[approval], user)
     after = await _look(state) if said else before
     for each in after:
         if each.blocker is None or payload_of(each.blocker) is None:
             state.approve(each.waiting.item)  # the act itself says what else is in its way
     return _asks(after, faults)
+
+
+async def _whose(approval: str, waiting: list[_Blocked]) -> tuple[Deferring, User]:
+    """Who was asked, of those for whom calls wait: agents of one run may act for different users."""
+    for host, user in dict.fromkeys((each.host, each.user) for each in waiting):
+        if await host.deputy.approval(approval, by=user) is not None:
+            return host, user
+    raise PolicyDenied("This approval is not of the run's user.", hint="Resume as the user who was asked.")
 
 
 def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[Payload]:

@@ -42,7 +42,7 @@ try:
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
     from pydantic_core import SchemaValidator, core_schema
 
-    from deputize.adapters.pydantic_ai.calls import calls_of, claim, denied, note_asked, response_of, where
+    from deputize.adapters.pydantic_ai.calls import asked_with, calls_of, claim, denied, note_asked, response_of, where
 except ImportError as missing:
     require(PYDANTIC_AI)  # an old release lacks what is imported here
     raise SettingsError.without(missing, "pydantic-ai") from None
@@ -106,7 +106,7 @@ class DeputyToolset(AbstractToolset[Any]):
         claim(response, user)
         call = where(ctx, response, ctx.tool_call_id or "")
         said = _decision_in(ctx, tool_args, response)
-        given = _asked_for(response, call.id) if said else tool_args
+        given = asked_with(response, call.id) if said and said.decision == "edit" else tool_args
         fault = await self.host.record(said, user) if said else ""
         try:
             blocker = await self._blocker(_Own(name, given, call), ctx, response, user, look=bool(fault))
@@ -115,7 +115,7 @@ class DeputyToolset(AbstractToolset[Any]):
         except DeputizeError as error:
             blocker = error
         if ask := payload_of(blocker):
-            note_asked(response, call.id, ask)
+            note_asked(response, call.id, ask, given)
             raise ApprovalRequired(ask | ({"fault": fault} if fault else {}))
         raise ToolFailed(failed(blocker) if blocker else fault)
 
@@ -153,20 +153,17 @@ class _Own(NamedTuple):
     call: Call
 
 
-def _asked_for(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
-    """What the model asked for, whatever the host has made of it."""
-    return calls_of(response)[call_id].args_as_dict() if response else {}
-
-
 def _decision_in(ctx: RunContext[Any], given: Mapping[str, Any], response: ModelResponse | None) -> Said | None:
-    """The decision that the host handed on with this call; None for a mere wake-up, or where no approval is named."""
+    """The decision that the host handed on with this call; None for a mere wake-up, or where no approval is named.
+
+    Only what is called an edit is one: a toolset that wraps ours may change the arguments of any call, and a yes to
+    what was shown is none to what it makes of them the next time.
+    """
     said = ctx.tool_call_metadata if ctx.tool_call_approved and response else None
     if not isinstance(said, Mapping) or not said.get("approval_id"):
         return None
-    decision: Decided = "reject"
-    if said.get("decision") != "reject":
-        decision = "edit" if given != _asked_for(response, ctx.tool_call_id or "") else "approve"
-    if said.get("decision") not in ("approve", "reject", "edit"):
+    decision: Decided | None = said.get("decision")
+    if decision not in ("approve", "reject", "edit"):
         return None
     arguments = dict(given) if decision == "edit" else None
     return Said(str(said["approval_id"]), decision, arguments, str(said.get("reason") or ""))

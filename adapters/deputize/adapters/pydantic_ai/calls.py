@@ -16,7 +16,7 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, Tool
 from deputize.adapters.deferred import Payload
 from deputize.core import Call, PolicyDenied, User
 
-__all__ = ["calls_of", "claim", "denied", "note_asked", "response_of", "where"]
+__all__ = ["asked_with", "calls_of", "claim", "denied", "note_asked", "response_of", "where"]
 
 NOTE: Final = "deputize"
 
@@ -53,10 +53,21 @@ def claim(response: ModelResponse | None, user: User) -> None:
     _write(response, {**note, "user": user.id, "tenant": user.tenant})
 
 
-def note_asked(response: ModelResponse | None, call_id: str, ask: Payload) -> None:
-    """Note which approval was shown for a call."""
+def note_asked(response: ModelResponse | None, call_id: str, ask: Payload, given: Mapping[str, Any]) -> None:
+    """Note which approval was shown for a call; and with which arguments, where they are not the model's own."""
     if response is not None and "approval_id" in ask:
-        _write(response, {**_note(response), "approvals": {**_approvals_of(response), call_id: ask["approval_id"]}})
+        note = {**_note(response), "approvals": {**_kept(response, "approvals"), call_id: ask["approval_id"]}}
+        if dict(given) != calls_of(response)[call_id].args_as_dict():
+            note["arguments"] = {**_kept(response, "arguments"), call_id: dict(given)}
+        _write(response, note)
+
+
+def asked_with(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
+    """The arguments with which the user was asked about a call, whatever the host has made of them since."""
+    if response is None:
+        return {}
+    noted = _kept(response, "arguments").get(call_id)
+    return dict(noted) if isinstance(noted, Mapping) else calls_of(response)[call_id].args_as_dict()
 
 
 def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
@@ -67,7 +78,7 @@ def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
     refused = {p.tool_call_id for p in last.parts if isinstance(p, ToolReturnPart) and p.outcome == "denied"}
     for message in reversed(ctx.messages if refused else ()):
         if isinstance(message, ModelResponse) and refused & calls_of(message).keys():
-            shown = _approvals_of(message)
+            shown = _kept(message, "approvals")
             return message, [str(shown[call_id]) for call_id in shown if call_id in refused]
     return None, []
 
@@ -77,9 +88,10 @@ def _note(response: ModelResponse) -> Mapping[str, Any]:
     return note if isinstance(note, Mapping) else {}
 
 
-def _approvals_of(response: ModelResponse) -> Mapping[str, Any]:
-    approvals = _note(response).get("approvals")
-    return approvals if isinstance(approvals, Mapping) else {}
+def _kept(response: ModelResponse, what: str) -> Mapping[str, Any]:
+    """What is noted of a response's calls, by their ids."""
+    found = _note(response).get(what)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _write(response: ModelResponse, note: Mapping[str, Any]) -> None:
