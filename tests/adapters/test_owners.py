@@ -85,6 +85,7 @@ async def test_where_another_middleware_jumps_over_the_beginning_it_is_noted_onc
     await run(graph, START, ALICE, mode)
     with pytest.raises(PolicyDenied):
         await run(graph, yes(await approvals_of(graph, config())), BOB, mode)
+    state: Any = None
     for _ in range(2):  # renewed since it was shown: asked once more
         state = await run(graph, yes(await approvals_of(graph, config())), ALICE, mode)
     assert {call: m.status for call, m in tool_messages(state).items()} == {"send": "success", "search": "success"}
@@ -109,6 +110,7 @@ async def test_a_pause_that_a_tool_has_asked_for_stays_its_owners(
         with pytest.raises(PolicyDenied, match="belongs to another user"):
             await run(graph, given, other, mode)
     assert [len(sandbox.sent(f"{user}@example.test")) for user in ("alice", "bob")] == [0, 0]
+    state: Any = None
     for _ in range(2):
         state = await run(graph, yes(await approvals_of(graph, config())), ALICE, mode)
     assert tool_messages(state)["send"].status == "success"

@@ -103,6 +103,7 @@ async def test_what_a_tool_of_the_host_writes_to_the_stream_is_heard_beside_an_a
 
     async def heard(node: Any, *calls: dict[str, Any]) -> list[Any]:
         graph, how = wired(node), cast("Any", {"stream_mode": "custom", "subgraphs": subgraphs})
+        parts: list[Any]
         if mode == "async":
             parts = [part async for part in graph.astream(given(*calls), config(), context=ALICE, **how)]
         else:
