@@ -70,7 +70,7 @@ async def test_a_process_killed_in_an_act_leaves_one_mail_to_those_that_take_it_
         kept = (tmp_path / "saved").read_text()
         assert await done(name, tmp_path, when, base, -signal.SIGKILL) == ""
         assert len(sandbox.sent("alice@example.test")) == 1 and (tmp_path / "saved").read_text() == kept
-        rivals = await asyncio.gather(*(done(name, tmp_path, "approve", base) for _ in range(2)))
+        rivals = await asyncio.gather(*(done(name, tmp_path, "rival", base) for _ in range(2)))
         assert all(says in said for said in rivals), rivals
     assert len(sandbox.sent("alice@example.test")) == 1
 
@@ -82,7 +82,7 @@ async def test_processes_that_race_for_one_yes_send_one_mail(name: str, tmp_path
     async with serve(sandbox.app) as base:
         for step in ("begin", "look"):
             await done(name, tmp_path, step, base)
-        rivals = await asyncio.gather(*(done(name, tmp_path, "approve", base) for _ in range(3)))
+        rivals = await asyncio.gather(*(done(name, tmp_path, "rival", base) for _ in range(3)))
         assert any("Sent." in said for said in rivals), rivals
     assert len(sandbox.sent("alice@example.test")) == 1
 

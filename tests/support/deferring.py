@@ -238,8 +238,9 @@ async def refused(play: Play, turn: Turn) -> None:
 async def stage(name: str, folder: Path, step: str, base: str) -> None:
     """One step, with all that is kept read from the folder, and Google at ``base``.
 
-    "begin", "look", "approve"; or an approval whose process is killed "after" the mail has left, or, where it is
-    "unsaved", when the run has ended, and before what it left is kept.
+    "begin", "look", "approve"; a "rival" approves and keeps nothing, so that all rivals begin at the same place; or an
+    approval whose process is killed "after" the mail has left, or, where it is "unsaved", when the run has ended, and
+    before what it left is kept.
     """
     from deputize.core import PROVIDERS
 
@@ -260,7 +261,8 @@ async def stage(name: str, folder: Path, step: str, base: str) -> None:
             turn = await runs.resume(deputy, saved.read_text(), said)
         if step == "unsaved":
             killed()
-        saved.write_text(turn.saved)
+        if step != "rival":
+            saved.write_text(turn.saved)
         for one in turn.ids("consent"):
             found = await deputy.consents.status(one)
             assert found is not None

@@ -33,6 +33,7 @@ from deputize.core import (
 )
 
 __all__ = [
+    "Decided",
     "Deferring",
     "Kind",
     "Payload",

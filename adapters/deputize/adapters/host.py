@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 
 from deputize.core import PolicyDenied, User, UserRequired
 
-__all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "server_user"]
+__all__ = ["REFUSED", "Context", "Identity", "RunInfo", "Who", "field", "server_user"]
 
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
 """What LangGraph Server sets in ``configurable`` of each run (langgraph_api.models.run), whatever its client sends."""
